@@ -1,0 +1,64 @@
+"""tellapart tells images apart: an honest leaderboard of every kind of image classifier.
+
+    import tellapart as ta
+    board = ta.compare("photos/")          # a folder, a CSV, an archive …
+    board                                  # the leaderboard; ta.report(board.runs, "report.html")
+
+Names are imported when they are first used: `import tellapart` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tellapart.data.scan import from_arrays, from_bytes, scan
+    from tellapart.data.split import split
+    from tellapart.errors import TellapartError
+    from tellapart.experiment import Settings, compare, load, predict, train
+    from tellapart.recipe import Recipe
+    from tellapart.report.html import write_report as report
+    from tellapart.runs.leaderboard import Leaderboard
+    from tellapart.runs.leaderboard import build as leaderboard
+    from tellapart.runs.store import Run, list_runs, open_run
+    from tellapart.types import ImageTable, Predictions, Score
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "scan": "data.scan", "from_arrays": "data.scan", "from_bytes": "data.scan", "split": "data.split",
+    "train": "experiment", "compare": "experiment", "predict": "experiment", "load": "experiment", "Settings": "experiment",
+    "leaderboard": "runs.leaderboard:build", "Leaderboard": "runs.leaderboard", "report": "report.html:write_report",
+    "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store",
+    "Recipe": "recipe", "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
+}  # fmt: skip
+
+__all__ = [
+    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "compare",
+    "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run", "predict", "report", "scan", "split", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tellapart' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(f"tellapart.{module}"), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
+
+
+class _Front(ModuleType):
+    """Importing the packages `train` and `report` would bind them here, over the verbs of the same name: the verbs win."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOMES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Front

@@ -1,0 +1,80 @@
+"""Options that several commands share, and how they print. Nothing heavy is imported here."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tellapart.progress import SILENT, Progress, Terminal
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tellapart.experiment import Settings
+    from tellapart.types import ImageTable
+
+Data = Annotated[str, typer.Argument(metavar="DATA", help="A folder, a CSV/TSV, a parquet file, a .zip or .tar, or an IDX folder.")]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
+Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the fastest that is there.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a recipe setting, for example train.epochs=3. Repeatable."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows and corrupt images out, counted, instead of stopping.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split.")]
+SplitFrom = Annotated[str | None, typer.Option("--split-from", metavar="RUN", help="Use the split of this run again.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, even if the same run is there already.")]
+RankBy = Annotated[str, typer.Option("--rank-by", help="accuracy, macro-f1, auroc or log-loss, on validation.")]
+Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder in which the ids of a CSV are found.")]
+IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of a CSV that names the images.")]
+LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column of a CSV that holds the classes.")]
+Group = Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="Column of a CSV whose equal values stay together.")]
+Positive = Annotated[str | None, typer.Option("--positive", metavar="CLASS", help="The positive class of two.")]
+
+
+def out() -> Console:
+    """Console on standard output. Piped output is 120 wide, so that tables do not fold."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=120)
+
+
+def err() -> Console:
+    """Console on standard error."""
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def progress(quiet: bool) -> Progress:
+    """Bars on standard error, or nothing."""
+    return SILENT if quiet else Terminal(err())
+
+
+def print_json(content: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def scanned(
+    data: str, images: Path | None, id_column: str | None, label_column: str | None, group: str | None, positive: str | None
+) -> ImageTable:
+    """Scan DATA with the reading options of the command line."""
+    from tellapart.data.scan import scan
+
+    return scan(data, images=images, id_column=id_column, label_column=label_column, group=group, positive=positive)
+
+
+def settings(
+    *, runs: Path, device: str, quiet: bool, skip_bad: bool = False, seed: int = 0, split_from: str | None = None, fresh: bool = False
+) -> Settings:
+    """Settings of the verbs from the command line's options."""
+    from tellapart.experiment import Settings
+
+    return Settings(runs, device, seed, skip_bad, split_from, fresh, progress(quiet))

@@ -1,0 +1,189 @@
+"""Encoded images become uint8 pixels, by one rule.
+
+1. The first frame of an animation, the first page of a TIFF.
+2. EXIF orientation is applied.
+3. More than 8 bits a channel are scaled to 8 (65535 → 255), floats from their own minimum and maximum are refused.
+4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and other spaces are converted by Pillow.
+5. `rgb` gives three channels (grey repeated); `grey` gives one, ITU-R 601-2 luma.
+6. Geometry as `Inputs.resize` says; resampling is Pillow's bicubic, which antialiases when shrinking.
+
+Truncated files are errors, never half an image. Nothing here guesses: a file that breaks a step is named.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+import PIL
+from PIL import Image, ImageOps
+
+from tellapart.errors import ImageError
+from tellapart.recipe import Inputs
+
+#: Part of every cache key: another decoder may give other pixels.
+DECODER = f"pillow-{PIL.__version__}/1"
+Image.MAX_IMAGE_PIXELS = None  # our own limit, `Inputs.max_pixels`, is checked before any pixel is decoded
+_GREY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
+
+
+def decode(
+    content: bytes | np.ndarray, *, mode: Literal["rgb", "grey"] = "rgb", path: str = "image", max_pixels: int = 178_956_970
+) -> np.ndarray:
+    """Decode one image at its own size.
+
+    Args:
+        content: The encoded file, or (H, W) or (H, W, 3) uint8 pixels.
+        mode: Channels to return.
+        path: Name for errors.
+        max_pixels: Refuse larger images, before decoding them.
+
+    Returns:
+        (H, W, 3) uint8 RGB, or (H, W, 1) uint8 for `grey`.
+
+    Raises:
+        ImageError: Not an image, truncated, of an unknown pixel type, or too large.
+    """
+    return _pixels(_open(content, path, max_pixels), mode)
+
+
+def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") -> np.ndarray:
+    """Decode one image to the resolved size and mode of `inputs`: (H, W, C) uint8.
+
+    Raises:
+        ImageError: As for `decode`; or with `resize: none`, another size.
+    """
+    height, width = target_size(inputs)
+    mode = "grey" if inputs.mode == "grey" else "rgb"
+    if isinstance(content, np.ndarray) and content.shape[:2] == (height, width):
+        pixels = content if content.ndim == 3 else content[:, :, None]
+        if pixels.shape[2] == (1 if mode == "grey" else 3):
+            return pixels
+    image = _fit(_open(content, path, inputs.max_pixels), (width, height), inputs.resize, path)
+    return _pixels(image, mode)
+
+
+def target_size(inputs: Inputs) -> tuple[int, int]:
+    """(height, width) of resolved inputs."""
+    if inputs.size == "auto":
+        raise ValueError("inputs.size must be resolved before decoding")
+    return (inputs.size, inputs.size) if isinstance(inputs.size, int) else inputs.size
+
+
+def header(content: bytes | np.ndarray, path: str = "image") -> tuple[int, int, bool]:
+    """(height, width, is grey) from the header alone, EXIF orientation applied.
+
+    Raises:
+        ImageError: Not an image.
+    """
+    if isinstance(content, np.ndarray):
+        return content.shape[0], content.shape[1], content.ndim == 2
+    image = _identify(content, path)
+    width, height = image.size
+    if orientation(image) >= 5:  # 5 to 8 swap the sides
+        width, height = height, width
+    return height, width, image.mode in _GREY_MODES
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8, from the header. For a PNG without an early EXIF chunk Pillow would decode everything."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1
+    return int(image.getexif().get(0x0112, 1))
+
+
+def _identify(content: bytes, path: str) -> Image.Image:
+    if not content:
+        raise ImageError(path, "the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; pixels are what counts
+            return Image.open(io.BytesIO(content))
+    except Exception as error:  # a damaged header raises nearly anything: OSError, SyntaxError, struct.error, ValueError
+        raise ImageError(path, f"not an image that can be read ({_first_line(error)})") from None
+
+
+def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:
+    """An opened, loaded, upright image of mode L or RGB."""
+    if isinstance(content, np.ndarray):
+        return Image.fromarray(np.ascontiguousarray(content))
+    image = _identify(content, path)
+    width, height = image.size
+    if width * height > max_pixels:
+        size = f"{width}×{height} is {width * height / 1e6:,.0f} megapixels"
+        hint = "a decompression bomb? if it is meant, raise inputs.max_pixels"
+        raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}", hint=hint)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image.load()
+            upright: Image.Image = ImageOps.exif_transpose(image) or image
+        return _eight_bit(upright, path)
+    except ImageError:
+        raise
+    except Exception as error:  # as above: decoders raise nearly anything on damaged data
+        raise ImageError(path, f"cannot be decoded ({_first_line(error)})") from None
+
+
+def _eight_bit(image: Image.Image, path: str) -> Image.Image:
+    """Any Pillow mode to L or RGB."""
+    if image.mode in ("L", "RGB"):
+        if "transparency" not in image.info:
+            return image
+        image = image.convert("RGBA")
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError(path, f"32-bit values from {values.min()} to {values.max()}", hint="save it with 8 or 16 bits")
+        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
+    if image.mode == "F":
+        raise ImageError(path, "floating-point pixels have no agreed white", hint="save it with 8 or 16 bits")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _fit(image: Image.Image, size: tuple[int, int], resize: str, path: str) -> Image.Image:
+    """`image` at `size` (width, height)."""
+    if image.size == size:
+        return image
+    if resize == "none":
+        found, wanted = (f"{w}×{h}" for w, h in (image.size, size))
+        raise ImageError(path, f"is {found}, but resize: none expects {wanted}", hint="choose another inputs.resize")
+    if resize == "crop":
+        return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+    if resize == "pad":
+        return ImageOps.pad(image, size, Image.Resampling.BICUBIC)
+    if resize == "centre":
+        return _centre(image, size)
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Cut the middle; where the image is smaller, continue it by reflection. No pixel is resampled."""
+    pixels = np.asarray(image)
+    for axis, target in ((0, size[1]), (1, size[0])):
+        have = pixels.shape[axis]
+        if have < target:
+            before = (target - have) // 2
+            margin = [(0, 0)] * pixels.ndim
+            margin[axis] = (before, target - have - before)
+            pixels = np.pad(pixels, margin, mode="symmetric")
+        start = (pixels.shape[axis] - target) // 2
+        pixels = pixels.take(range(start, start + target), axis=axis)
+    return Image.fromarray(np.ascontiguousarray(pixels))
+
+
+def _pixels(image: Image.Image, mode: str) -> np.ndarray:
+    pixels = np.asarray(image.convert("L" if mode == "grey" else "RGB"))
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _first_line(error: Any) -> str:
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

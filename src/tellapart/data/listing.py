@@ -1,0 +1,270 @@
+"""What files there are: a folder walked once, or the members of an archive. Nothing is opened.
+
+`os.scandir` visits each folder once and one `stat` a file gives size and time. Files are kept as (folder number, name),
+so that a million files in a thousand folders are understood a folder at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tellapart.data.members import Archive, file_digest, open_archive
+from tellapart.errors import DataError
+from tellapart.types import Problem
+
+_ENDINGS = ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .jp2 .j2k .avif"
+IMAGE_ENDINGS = frozenset(_ENDINGS.split())
+_SKIPPED = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN"})
+_RUNS_MARKER = "ledger.jsonl"  # our own runs folder, when data and results share a folder
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """N files, sorted by path.
+
+    Attributes:
+        root: The folder on disk that locators are relative to.
+        prefix: What locators begin with: "" for a folder, `a.tar::` for an archive in `root`.
+        folders: Relative paths of all folders, empty ones too; "" is the top.
+        folder: (N,) int64, index into `folders`.
+        names: File names without the folder, N.
+        sizes: (N,) int64, bytes.
+        stamps: (N,) int64, see `ImageTable`.
+        problems: Files that cannot even be listed.
+    """
+
+    root: str
+    prefix: str
+    folders: list[str]
+    folder: np.ndarray
+    names: list[str]
+    sizes: np.ndarray
+    stamps: np.ndarray
+    problems: tuple[Problem, ...] = ()
+    archive: Archive | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def where(self) -> str:
+        """The folder or archive, for messages."""
+        return f"{self.root}/{self.prefix.removesuffix('::')}".rstrip("/")
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Paths below the top, with forward slashes."""
+        heads = [f"{folder}/" if folder else "" for folder in self.folders]
+        return [heads[number] + name for number, name in zip(self.folder.tolist(), self.names, strict=True)]
+
+    @cached_property
+    def endings(self) -> np.ndarray:
+        """Lower-case endings with the dot: (N,) object (str)."""
+        return np.array([ending_of(name) for name in self.names], dtype=object)
+
+    @cached_property
+    def is_image(self) -> np.ndarray:
+        """Whether the ending is that of an image: (N,) bool."""
+        return np.fromiter((ending in IMAGE_ENDINGS for ending in self.endings), dtype=bool, count=len(self))
+
+    def locators(self, rows: np.ndarray) -> list[str]:
+        """Locators of files. `rows`: (M,) int."""
+        paths, prefix = self.paths, self.prefix
+        return [prefix + paths[row] for row in rows.tolist()] if prefix else [paths[row] for row in rows.tolist()]
+
+    def read(self, row: int) -> bytes:
+        """The content of one file.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        path = self.paths[row]
+        try:
+            return self.archive.read(path) if self.archive else (Path(self.root) / path).read_bytes()
+        except PermissionError as error:
+            raise DataError(f"{path}: no permission to read it") from error
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: cannot be read ({error})") from error
+
+    def content_stamp(self, row: int) -> int:
+        """63-bit digest of one file's content."""
+        return int(self.stamps[row]) if self.archive else file_digest(str(Path(self.root) / self.paths[row]))
+
+    def only(self, rows: np.ndarray) -> Listing:
+        """The same tree with only some of its files. `rows`: (M,) int."""
+        return Listing(
+            root=self.root,
+            prefix=self.prefix,
+            folders=self.folders,
+            folder=self.folder[rows],
+            names=[self.names[row] for row in rows.tolist()],
+            sizes=self.sizes[rows],
+            stamps=self.stamps[rows],
+            problems=self.problems,
+            archive=self.archive,
+        )
+
+
+def ending_of(name: str) -> str:
+    """Lower-case ending with the dot; "" when there is none.
+
+    >>> ending_of("A.b.JPG"), ending_of("README")
+    ('.jpg', '')
+    """
+    _, dot, ending = name.rpartition(".")
+    return dot + ending.lower() if dot else ""
+
+
+def list_folder(path: str) -> Listing:
+    """All files below a folder.
+
+    Raises:
+        DataError: The folder or one below it cannot be read.
+    """
+    folders: list[str] = []
+    entries: list[tuple[str, int, int, int]] = []  # name, folder number, size, stamp
+    problems: list[Problem] = []
+    for relative, files in _walk(path, problems):
+        number = len(folders)
+        folders.append(relative)
+        entries += [(name, number, size, stamp) for name, size, stamp in files]
+    return _listing(path, "", folders, entries, problems, None)
+
+
+def list_file(path: str) -> Listing:
+    """One file alone."""
+    root, name = os.path.split(path)
+    stat = Path(path).stat()
+    return _listing(root, "", [""], [(name, 0, stat.st_size, stat.st_mtime_ns)], [], None)
+
+
+def list_archive(path: str) -> Listing:
+    """All members of an archive; the root is the archive's folder."""
+    archive = open_archive(path)
+    root, name = os.path.split(path)
+    number = {"": 0}
+    for folder in archive.folders():
+        if not _is_skipped_path(folder):
+            _add_folder(number, folder)
+    entries: list[tuple[str, int, int, int]] = []
+    problems: list[Problem] = []
+    for member in archive.members():
+        if not _is_skipped_path(member.name) and not _is_no_text(member.name, problems):
+            folder, _, base = member.name.rpartition("/")
+            entries.append((base, _add_folder(number, folder), member.size, member.stamp))
+    return _listing(root, f"{name}::", list(number), entries, problems, archive)
+
+
+def _walk(top: str, problems: list[Problem]) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
+    """Folders with their (name, size, stamp); links to folders last, each folder once however often it is linked."""
+    folders, links = [""], []
+    seen: set[tuple[int, int]] = set()
+    while folders or links:
+        relative = folders.pop() if folders else links.pop()
+        here = f"{top}/{relative}" if relative else top
+        stat = _stat_folder(here)
+        if (stat.st_dev, stat.st_ino) in seen:
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        files: list[tuple[str, int, int]] = []
+        below: list[str] = []
+        for entry in _entries(here):
+            child = f"{relative}/{entry.name}" if relative else entry.name
+            if _is_skipped(entry.name) or _is_no_text(child, problems):
+                continue
+            if entry.is_dir():
+                (links if entry.is_symlink() else below).append(child)
+            elif found := _stat_file(entry, child, problems):
+                files.append(found)
+        if relative and any(name == _RUNS_MARKER for name, _, _ in files):
+            continue
+        folders += below
+        yield relative, files
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError as error:
+        raise DataError(
+            f"{folder}: no permission to list this folder", hint="make it readable, or give another folder"
+        ) from error
+
+
+def _stat_folder(folder: str) -> os.stat_result:
+    try:
+        return os.stat(folder)  # noqa: PTH116 (a Path here costs more than the call)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _stat_file(entry: os.DirEntry[str], child: str, problems: list[Problem]) -> tuple[str, int, int] | None:
+    """Name, size and time of a file; None with a problem when it is a dead link."""
+    try:
+        stat = entry.stat()
+    except OSError as error:
+        problems.append(Problem("missing file", child, f"cannot be read ({error.strerror})"))
+        return None
+    return entry.name, stat.st_size, stat.st_mtime_ns
+
+
+def _is_no_text(path: str, problems: list[Problem]) -> bool:
+    """Whether a path is not UTF-8, which no table could name and no report could print; if so, it is a problem."""
+    if path.isascii():
+        return False
+    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if shown != path:
+        problems.append(Problem("bad name", shown, "the name is not valid UTF-8: rename it"))
+    return shown != path
+
+
+def _is_skipped(name: str) -> bool:
+    return name[0] == "." or name in _SKIPPED
+
+
+def _is_skipped_path(path: str) -> bool:
+    return any(_is_skipped(part) for part in path.split("/") if part)
+
+
+def _add_folder(number: dict[str, int], folder: str) -> int:
+    """The number of a folder; new ones are added with their parents."""
+    if folder not in number:
+        if parent := folder.rpartition("/")[0]:
+            _add_folder(number, parent)
+        number[folder] = len(number)
+    return number[folder]
+
+
+def _listing(
+    root: str,
+    prefix: str,
+    folders: list[str],
+    entries: list[tuple[str, int, int, int]],
+    problems: list[Problem],
+    archive: Archive | None,
+) -> Listing:
+    """Sort by folder, then name, so that the order does not depend on the disk."""
+    order = sorted(range(len(folders)), key=folders.__getitem__)
+    place = np.empty(len(folders), dtype=np.int64)
+    place[order] = np.arange(len(folders))
+    rank = place.tolist()
+    entries.sort(key=lambda entry: (rank[entry[1]], entry[0]))
+    count = len(entries)
+    return Listing(
+        root=root or ".",
+        prefix=prefix,
+        folders=[folders[i] for i in order],
+        folder=np.fromiter((rank[entry[1]] for entry in entries), dtype=np.int64, count=count),
+        names=[entry[0] for entry in entries],
+        sizes=np.fromiter((entry[2] for entry in entries), dtype=np.int64, count=count),
+        stamps=np.fromiter((entry[3] for entry in entries), dtype=np.int64, count=count),
+        problems=tuple(problems),
+        archive=archive,
+    )

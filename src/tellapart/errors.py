@@ -1,0 +1,78 @@
+"""The one exception tree of tellapart.
+
+Every error a user can cause is a `TellapartError`: it says what was expected, what was found, where (file and row), and
+what to do next. The command line prints it without a traceback and exits with its `exit_code`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class TellapartError(Exception):
+    """Base of all errors that a user can mend.
+
+    Args:
+        message: What is wrong, in one sentence, with file and row.
+        hint: What to do about it; printed on its own line.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        self.message = message
+        self.hint = hint
+        super().__init__(message if hint is None else f"{message}\n  → {hint}")
+
+
+class DataError(TellapartError):
+    """The images or their table cannot be used as they are."""
+
+    exit_code = 3
+
+
+class ImageError(DataError):
+    """One image cannot be read; names it and says why."""
+
+    def __init__(self, path: str, reason: str, *, hint: str | None = None) -> None:
+        self.path = path
+        self.reason = reason
+        super().__init__(f"{path}: {reason}", hint=hint)
+
+
+class SplitError(DataError):
+    """The labelled images cannot be divided as asked."""
+
+
+class RecipeError(TellapartError):
+    """A recipe names something that does not exist or a value out of range."""
+
+    exit_code = 4
+
+
+class RunError(TellapartError):
+    """A run folder is missing, unfinished or does not fit the request."""
+
+    exit_code = 5
+
+
+class SystemLimitError(TellapartError):
+    """The machine refused: disk full, no permission, no such device."""
+
+    exit_code = 6
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that `name` is no `kind`, with the closest names or all of them.
+
+    >>> unknown_name("recipe", "nul", ["null", "svm"])
+    "unknown recipe 'nul': did you mean 'null'?"
+    >>> unknown_name("recipe", "zebra", ["null", "svm"])
+    "unknown recipe 'zebra': there are null, svm"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    if close:
+        return f"unknown {kind} {name!r}: did you mean {' or '.join(repr(c) for c in close)}?"
+    return f"unknown {kind} {name!r}: there are {', '.join(names) or 'none'}"

@@ -1,0 +1,301 @@
+"""Scores of predictions against labels: pure functions on arrays, and `score_all`, which adds n and 95 % intervals.
+
+Notation: y labels, ŷ answers (the most probable class, the first of equals), p probabilities, C classes, N images.
+Class averages ("macro") run over all C classes of the table, and a class whose ratio is 0/0 counts 0: the numbers equal
+scikit-learn's `precision_recall_fscore_support(y, ŷ, labels=range(C), average="macro", zero_division=0)`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from tellapart.errors import DataError
+from tellapart.evaluate.intervals import (
+    Interval,
+    delong,
+    delong_interval,
+    group_codes,
+    percentile_interval,
+    resample,
+    resampled_auroc,
+    wilson,
+)
+from tellapart.types import UNLABELLED, Predictions, Score
+
+#: What `--rank-by` accepts, and the key of `score_all` that it means.
+RANKINGS = {"accuracy": "accuracy", "macro-f1": "macro-f1", "auroc": "auroc", "log-loss": "log-loss"}
+
+#: Probabilities are kept this far from 0 and 1 in the log-loss: the resolution of float32, as scikit-learn does.
+CLIP = float(np.finfo(np.float32).eps)
+
+
+def score_all(predictions: Predictions, positive: str | None = None) -> dict[str, Score]:
+    """Every metric with its n and 95 % interval, in the order in which tables show them.
+
+    Keys: accuracy, macro-precision, macro-recall, macro-f1, log-loss; and auroc when there are two classes and both
+    occur among the labels. Intervals, for independent images: Wilson for accuracy, DeLong (logit scale) for AUROC, the
+    bootstrap over images (1,000 resamples, seeded) for the others. With groups: the bootstrap over groups for all.
+
+    Args:
+        predictions: Labelled predictions for at least one image.
+        positive: The class whose probability AUROC ranks by; the second class when None.
+
+    Raises:
+        DataError: No image, an unlabelled image, or a `positive` that is not a class.
+
+    >>> p = np.array([[.9, .1], [.8, .2], [.3, .7], [.6, .4]], dtype=np.float32)
+    >>> ids = np.array(list("abcd"), dtype=object)
+    >>> scores = score_all(Predictions(ids, p, np.array([0, 0, 1, 1]), ("real", "fake")), "fake")
+    >>> print(scores["accuracy"])
+    0.750 [0.301, 0.954] n=4
+    >>> list(scores)
+    ['accuracy', 'macro-precision', 'macro-recall', 'macro-f1', 'log-loss', 'auroc']
+    """
+    _refuse_unscorable(predictions, positive)
+    codes = group_codes(predictions.groups)
+    scores = _sum_scores(predictions, codes)
+    if len(predictions.classes) == 2 and len(np.unique(predictions.labels)) == 2:
+        scores["auroc"] = _auroc_score(predictions, positive, codes)
+    return scores
+
+
+# --- the metrics ------------------------------------------------------------------------------------------------------
+
+
+def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
+    """Counts: entry (i, j) is how many images of class i were answered j.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        answers: (N,) int64 in 0 … C−1.
+        classes: C.
+
+    Returns:
+        (C, C) int64.
+
+    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
+    array([[1, 1],
+           [0, 1]])
+    """
+    return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
+
+
+def accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
+    """The share of right answers: (1/N) Σ [y = ŷ]. `labels`, `answers`: (N,) int64.
+
+    >>> accuracy(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]))
+    0.75
+    """
+    return float(np.mean(labels == answers))
+
+
+def balanced_accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
+    """The mean recall of the classes that occur among the labels. `labels`, `answers`: (N,) int64.
+
+    Unlike `macro_recall` it leaves out classes without an image.
+
+    >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
+    0.5
+    """
+    support = np.bincount(labels)
+    hits = np.bincount(labels[labels == answers], minlength=len(support))
+    return float(np.mean(hits[support > 0] / support[support > 0]))
+
+
+@dataclass(frozen=True, eq=False)
+class PerClass:
+    """Scores of each class, in label order.
+
+    Attributes:
+        precision: (C,) float64 in [0, 1], hits / answers.
+        recall: (C,) float64 in [0, 1], hits / images.
+        f1: (C,) float64 in [0, 1], 2 hits / (images + answers).
+        support: (C,) int64, images of the class.
+    """
+
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    support: np.ndarray
+
+    def to_frame(self, classes: tuple[str, ...]) -> pd.DataFrame:
+        """One row a class: precision, recall, f1, support."""
+        columns = {"precision": self.precision, "recall": self.recall, "f1": self.f1, "support": self.support}
+        return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
+
+
+def per_class(labels: np.ndarray, answers: np.ndarray, classes: int) -> PerClass:
+    """Precision, recall, F1 and support of each class; 0/0 is 0.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        answers: (N,) int64 in 0 … C−1.
+        classes: C.
+
+    >>> found = per_class(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
+    >>> found.precision.round(3).tolist(), found.recall.tolist(), found.f1.round(3).tolist(), found.support.tolist()
+    ([1.0, 0.667, 0.0], [0.5, 1.0, 0.0], [0.667, 0.8, 0.0], [2, 2, 0])
+    """
+    counts = confusion_matrix(labels, answers, classes)
+    hits, support, answered = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
+    return PerClass(*_ratios(hits, support, answered), support)
+
+
+def macro_precision(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
+    """(1/C) Σ precision of class c. `labels`, `answers`: (N,) int64.
+
+    >>> round(macro_precision(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2), 4)
+    0.8333
+    """
+    return float(per_class(labels, answers, classes).precision.mean())
+
+
+def macro_recall(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
+    """(1/C) Σ recall of class c. `labels`, `answers`: (N,) int64.
+
+    >>> macro_recall(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)
+    0.75
+    """
+    return float(per_class(labels, answers, classes).recall.mean())
+
+
+def macro_f1(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
+    """(1/C) Σ F1 of class c. `labels`, `answers`: (N,) int64.
+
+    >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2), 4)
+    0.7333
+    """
+    return float(per_class(labels, answers, classes).f1.mean())
+
+
+def log_loss(labels: np.ndarray, proba: np.ndarray) -> float:
+    """The mean surprise in nats: −(1/N) Σ ln p(y), p clipped to [ε, 1−ε] with ε = 2⁻²³.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        proba: (N, C) float in [0, 1].
+
+    >>> round(log_loss(np.array([0, 1]), np.array([[.5, .5], [.2, .8]])), 4)
+    0.4581
+    """
+    return float(_surprises(labels, proba).mean())
+
+
+def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The chance that a positive image scores above a negative one, ties counting ½: the area under the ROC curve.
+
+    AUROC = (R₊ − m(m+1)/2) / (m·n), with R₊ the sum of the midranks of the m positive among all scores.
+
+    Args:
+        positive: (N,) bool; both values must occur.
+        scores: (N,) float, for example the probability of the positive class.
+
+    >>> auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
+    0.875
+    """
+    return delong(scores[positive], scores[~positive])[0]
+
+
+# --- intervals --------------------------------------------------------------------------------------------------------
+
+
+def _refuse_unscorable(predictions: Predictions, positive: str | None) -> None:
+    if not len(predictions):
+        raise DataError("there is nothing to score: no image was predicted", hint="give a split that has images")
+    unlabelled = np.flatnonzero(predictions.labels == UNLABELLED)
+    if len(unlabelled):
+        first = predictions.ids[unlabelled[0]]
+        raise DataError(
+            f"{len(unlabelled)} of {len(predictions)} predictions have no label to be scored against, first {first!r}",
+            hint="score only labelled images",
+        )
+    if positive is not None and positive not in predictions.classes:
+        raise DataError(f"the positive class {positive!r} is not one of {', '.join(predictions.classes)}")
+
+
+def _sum_scores(predictions: Predictions, codes: np.ndarray | None) -> dict[str, Score]:
+    """The scores that are functions of sums over images, so that resampling is a matrix product."""
+    sums = _sums_by_unit(predictions, codes)
+    n, units = len(predictions), len(predictions) if codes is None else int(codes.max()) + 1
+    values = _from_sums(np.asarray(sums.sum(axis=0))[None])
+    samples = _from_sums(np.concatenate([counts @ sums for counts in resample(units)]))
+    scores = {}
+    for name, (value,) in values.items():
+        if name == "accuracy" and codes is None:
+            interval = wilson(round(value * n), n)
+        else:
+            interval = _bootstrap_interval(float(value), samples[name], units, fraction=name != "log-loss")
+        scores[name] = Score(float(value), n, *interval)
+    scores["log-loss"] = replace(scores["log-loss"], higher_is_better=False, unit="nats")
+    return scores
+
+
+def _sums_by_unit(predictions: Predictions, codes: np.ndarray | None) -> csr_array:
+    """Hits, images and answers of each class, and the surprise, summed by image or group: (U, 3C+1) sparse float64."""
+    n, classes = len(predictions), len(predictions.classes)
+    labels, answers = predictions.labels, predictions.answers
+    unit = np.arange(n) if codes is None else codes
+    right = labels == answers
+    columns = [labels[right], classes + labels, 2 * classes + answers, np.full(n, 3 * classes)]
+    rows = [unit[right], unit, unit, unit]
+    entries = [np.ones(int(right.sum()) + 2 * n), _surprises(labels, predictions.proba)]
+    where = (np.concatenate(rows), np.concatenate(columns))
+    return csr_array((np.concatenate(entries), where), shape=(int(unit.max()) + 1, 3 * classes + 1))
+
+
+def _from_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Every score that sums determine. `sums`: (B, 3C+1), columns as in `_sums_by_unit` → (B,) float64 each."""
+    hits, support, answered = np.split(sums[:, :-1], 3, axis=1)
+    n = support.sum(axis=1)
+    precision, recall, f1 = _ratios(hits, support, answered)
+    return {
+        "accuracy": hits.sum(axis=1) / n,
+        "macro-precision": precision.mean(axis=1),
+        "macro-recall": recall.mean(axis=1),
+        "macro-f1": f1.mean(axis=1),
+        "log-loss": sums[:, -1] / n,
+    }
+
+
+def _ratios(hits: np.ndarray, support: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1, 0/0 = 0. All arguments: (…, C) counts → (…, C) float64."""
+    return _ratio(hits, answered), _ratio(hits, support), _ratio(2 * hits, support + answered)
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return part / np.where(whole == 0, 1, whole)
+
+
+def _surprises(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """−ln of the probability of the right class, clipped: (N,) float64, nats."""
+    given = proba[np.arange(len(labels)), labels].astype(np.float64)
+    return -np.log(np.clip(given, CLIP, 1 - CLIP))
+
+
+def _auroc_score(predictions: Predictions, positive: str | None, codes: np.ndarray | None) -> Score:
+    target = 1 if positive is None else predictions.classes.index(positive)
+    scores, is_positive = np.asarray(predictions.proba)[:, target], predictions.labels == target
+    value, n = auroc(is_positive, scores), len(predictions)
+    if codes is None:
+        return Score(value, n, *delong_interval(scores[is_positive], scores[~is_positive]))
+    samples = resampled_auroc(is_positive, scores, codes)
+    return Score(value, n, *_bootstrap_interval(value, samples, int(codes.max()) + 1, fraction=True))
+
+
+def _bootstrap_interval(value: float, samples: np.ndarray, units: int, *, fraction: bool) -> Interval:
+    """The percentile interval, stretched to hold the value; all right or all wrong leaves nothing to resample: Wilson.
+
+    A bootstrap of 20 images without a mistake says [1, 1]; Wilson's interval with n = 20 says what was really learnt.
+    """
+    low, high = percentile_interval(samples, value, units)
+    if fraction and value in (0.0, 1.0) and low == high:
+        return wilson(value * units, units)
+    if math.isnan(low):
+        return low, high
+    least, most = (0.0, 1.0) if fraction else (0.0, math.inf)
+    return max(least, min(low, value)), min(most, max(high, value))

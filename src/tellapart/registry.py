@@ -1,0 +1,53 @@
+"""What can be named in a recipe: families, nets, descriptors, augmentations.
+
+One file in the kind's folder adds one name: the file name. The file's class has the same name without underscores, in any
+case (`resnet_cifar.py` → `ResNetCifar`). Nothing is imported until it is asked for. Another package adds names with the
+entry-point group `tellapart.<kind>`, each pointing at a class.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from tellapart.errors import RecipeError, unknown_name
+
+#: kind → (package, what a message calls one of them)
+KINDS = {
+    "families": ("tellapart.families", "classifier family"),
+    "nets": ("tellapart.nets", "net"),
+    "features": ("tellapart.features", "descriptor"),
+    "augment": ("tellapart.augment", "augmentation"),
+}
+
+
+def names(kind: str) -> list[str]:
+    """Every registered name of a kind, sorted, without importing any of them."""
+    package = importlib.import_module(KINDS[kind][0])
+    own = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    return sorted({*own, *_outside(kind)})
+
+
+@cache
+def find(kind: str, name: str) -> Any:
+    """The class registered under `name`.
+
+    Raises:
+        RecipeError: There is no such name; the message has the closest ones.
+    """
+    package, noun = KINDS[kind]
+    if name in _outside(kind):
+        return _outside(kind)[name].load()
+    if name not in names(kind):
+        raise RecipeError(unknown_name(noun, name, names(kind)))
+    module = importlib.import_module(f"{package}.{name}")
+    wanted = name.replace("_", "")
+    return next(v for k, v in vars(module).items() if k.lower() == wanted and isinstance(v, type))
+
+
+@cache
+def _outside(kind: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"tellapart.{kind}")}

@@ -1,0 +1,132 @@
+"""What the report says of one data set: its images, its leaderboard, its runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from tellapart.data.archives import parse_locator
+from tellapart.report import figures, wording
+from tellapart.report.pictures import Album, Picture, Samples, samples
+from tellapart.report.run_part import RunPart, run_part
+from tellapart.report.svg import Sheet
+from tellapart.report.verdict import tiles, verdict
+from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard
+from tellapart.runs.store import Run
+from tellapart.types import SPLITS, ImageTable, Problem
+
+#: Up to this many classes the counts are a table with bars; above it a chart, and the table behind a click.
+TABLE_UP_TO = 20
+FIRST_PROBLEMS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class DataPart:
+    """One data set's part of the page."""
+
+    key: str
+    name: str
+    table: ImageTable
+    counts: pd.DataFrame
+    chart: Markup | None
+    samples: list[Samples]
+    missing: list[Picture]
+    problems: list[tuple[str, int, list[Problem]]]
+    duplicates: list[tuple[str, str]]
+    board: Leaderboard
+    plot: Markup
+    verdict: list[str]
+    tiles: list[tuple[str, str, str]]
+    runs: list[RunPart]
+    commands: list[str]  # that made the runs
+    grouped: bool  # intervals resample groups of images, not single images
+
+
+def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | None, *, only: bool) -> DataPart:
+    """Everything on one data set.
+
+    Args:
+        board: The leaderboard of `runs`.
+        runs: Its runs, in any order.
+        key: Unique on the page.
+        png: Folder for PNG files.
+        only: Whether the report is about this data set alone; else its name stands in front of its files.
+    """
+    known = {run.id: run for run in runs}
+    ranked = [known[row.run_id] for row in board.rows]
+    table = ranked[0].table()
+    name = data_name(ranked[0], table)
+    sheet = Sheet(png, "" if only else f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-")
+    with Album(table) as album:
+        shown = samples(album)
+        parts = [
+            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png))
+            for run, row in zip(ranked, board.rows, strict=True)
+        ]
+        missing = album.missing()
+    return DataPart(
+        key=key,
+        name=name,
+        table=table,
+        counts=table.counts(),
+        chart=_count_chart(table, sheet, key),
+        samples=shown,
+        missing=missing,
+        problems=_by_kind(table.problems),
+        duplicates=wording.flat(ranked[0].data.get("duplicates") or {}),
+        board=board,
+        plot=_plot(board, sheet, key),
+        verdict=verdict(board),
+        tiles=tiles(board),
+        runs=parts,
+        commands=list(dict.fromkeys(_command(run) for run in ranked)),
+        grouped="group" in table.frame,
+    )
+
+
+def data_name(run: Run, table: ImageTable) -> str:
+    """What to call the data: the archive they lie in, else the folder."""
+    archive = parse_locator(str(table.paths[0])).archive if len(table) else ""
+    return Path(archive).stem if archive else Path(str(run.data["root"])).name or "data"
+
+
+def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem]]]:
+    """(kind, how many, the first ones), most frequent first."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    found = [(kind, len(of), of[:FIRST_PROBLEMS]) for kind, of in kinds.items()]
+    return sorted(found, key=lambda item: -item[1])
+
+
+def _count_chart(table: ImageTable, sheet: Sheet, key: str) -> Markup | None:
+    if len(table.classes) <= TABLE_UP_TO:
+        return None
+    grid = table.counts()
+    counts = {split: grid[split].tolist() for split in grid if split in SPLITS} or {"all": grid["all"].tolist()}
+    low, high = min(grid["all"].tolist()), max(grid["all"].tolist())
+    about = f"Bar chart of the images in each of {len(table.classes)} classes: between {low:,} and {high:,}."
+    return sheet.place(figures.class_counts(counts, table.classes), "classes", f"{key}-classes", about)
+
+
+def _plot(board: Leaderboard, sheet: Sheet, key: str) -> Markup:
+    rows = [figures.Dots(row.name, row.valid.get("accuracy"), row.test.get("accuracy")) for row in board.rows]
+    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
+    score = null and (null.test or null.valid).get("accuracy")
+    figure = figures.leaderboard(rows, {"the null": score.value} if score else {})
+    about = "; ".join(f"{r.name} {wording.fraction(s.value)}" for r in rows if (s := r.test or r.valid))
+    return sheet.place(figure, "leaderboard", f"{key}-board", f"Accuracy of each run with its interval: {about}.")
+
+
+def _command(run: Run) -> str:
+    """The command line that made a run, as written down then; for a run made from Python, the nearest command."""
+    said = run.environment.get("command")
+    if isinstance(said, list):
+        return shlex.join(map(str, said))
+    return str(said or shlex.join(["tellapart", "train", str(run.data["root"]), "-r", run.recipe_name]))

@@ -1,0 +1,94 @@
+"""The report: one HTML file that carries everything it shows and asks nobody for anything.
+
+Styles, script, figures and pictures are inside; a content security policy forbids the rest, so that no class name or
+file name, whatever it contains, makes the page load or run anything. It can be read without the script.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tellapart.report import wording
+from tellapart.report.data_part import DataPart, data_part
+from tellapart.runs.leaderboard import build, by_data
+from tellapart.runs.store import Run, system_limits, write_atomically
+
+TEMPLATES = Path(__file__).parent / "templates"
+#: What the page calls a metric.
+METRICS = {
+    "accuracy": "accuracy", "macro-precision": "macro precision", "macro-recall": "macro recall",
+    "macro-f1": "macro F1", "auroc": "AUROC", "log-loss": "log-loss",
+}  # fmt: skip
+
+
+def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", png: Path | None = None) -> Path:
+    """Write the report on some runs.
+
+    Args:
+        runs: Finished runs; those on different data or splits get a part each, in order of appearance.
+        path: The HTML file; its folder is made if need be.
+        rank_by: The validation metric that ranks, a key of `tellapart.evaluate.metrics.RANKINGS`.
+        png: Also write every figure as PNG into this folder.
+
+    Returns:
+        `path`.
+
+    Raises:
+        RunError: No run, an unknown `rank_by`, or a broken run folder.
+        SystemLimitError: The file cannot be written.
+    """
+    boards = [build(of, rank_by) for of in by_data(runs).values()] or [build(runs, rank_by)]
+    known = {run.id: run for run in runs}
+    parts = [
+        data_part(board, [known[row.run_id] for row in board.rows], f"d{i}", png, only=len(boards) == 1)
+        for i, board in enumerate(boards)
+    ]
+    page = render(parts)
+    with system_limits(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, page)
+    return path
+
+
+def render(parts: Sequence[DataPart]) -> str:
+    """The page as text."""
+    script = Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
+    digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("report.html")
+        .render(
+            parts=parts,
+            deep=0 if len(parts) == 1 else 1,
+            style=Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")),
+            script=script,
+            script_digest=digest,
+            version=metadata.version("tellapart"),
+            now=datetime.now(UTC),
+            metrics=METRICS,
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "fraction": wording.fraction, "interval": wording.interval, "full": wording.full, "number": wording.count,
+        "duration": wording.duration, "rate": wording.rate, "times": wording.times, "part": wording.PARTS.__getitem__,
+        "p_value": wording.p_value, "tie": wording.tie,
+    }  # fmt: skip
+    return environment

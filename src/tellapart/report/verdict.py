@@ -1,0 +1,72 @@
+"""The report in a few sentences and figures: who won, what the null reaches, how often the test was opened."""
+
+from __future__ import annotations
+
+from tellapart.evaluate.metrics import RANKINGS
+from tellapart.report import wording
+from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard, Row
+from tellapart.types import SPLITS, Score
+
+
+def verdict(board: Leaderboard) -> list[str]:
+    """The winner, the duel, the null, the openings: one sentence each."""
+    best = board.rows[0]
+    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
+    said = [_winner(board, best)]
+    if board.duel:
+        said.append(board.duel)
+    if null is not None:
+        said.append(_null_sentence(board, best, null))
+    times = board.times_opened
+    said.append(
+        f"The test part of these data has been opened {wording.times(times)}."
+        if times
+        else "The test part of these data has not been opened: every number here is from images that chose something."
+    )
+    return said
+
+
+def _winner(board: Leaderboard, best: Row) -> str:
+    metric = RANKINGS[board.rank_by]
+    among = f"first of {len(board.rows)} by validation {board.rank_by}" if len(board.rows) > 1 else "the only run"
+    start = f"{best.name} is {among}"
+    if "accuracy" in best.test:
+        reach = wording.full(best.test["accuracy"])
+        return f"{start}. On the test images, which took no part in fitting or ranking, its accuracy is {reach}."
+    return f"{start}, with a validation {board.rank_by} of {wording.full(best.valid[metric])}."
+
+
+def _null_sentence(board: Leaderboard, best: Row, null: Row) -> str:
+    part, scores = ("test", null.test) if null.test else ("validation", null.valid)
+    reach = f"{wording.full(scores['accuracy'])} on the {part} images"
+    if best is null:
+        better = [row.name for row in board.rows if row.beats_null]
+        rest = (
+            f"Right significantly more often: {', '.join(better)}." if better else "Nothing here is shown to do better."
+        )
+        return f"The first is the null, which sees no pixels: it reaches {reach}. {rest}"
+    start = f"The null, which sees no pixels, reaches {reach}"
+    if best.beats_null and best.vs_null is not None:
+        p_value = wording.p_value(best.vs_null.p_value)
+        return f"{start}; {best.name} is right significantly more often on the same images ({p_value})."
+    return f"{start}; {best.name} is not shown to do better, so it is not shown to look at the pixels."
+
+
+def tiles(board: Leaderboard) -> list[tuple[str, str, str]]:
+    """(what, number, small print) of the figures at the top."""
+    best = board.rows[0]
+    found = []
+    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
+    for what, row in [(best.name, best), *([("null (sees no pixels)", null)] if null and null is not best else [])]:
+        part, scores = ("test", row.test) if row.test else ("validation", row.valid)
+        found.append(_score_tile(f"{part} accuracy, {what}", scores["accuracy"]))
+    sizes = board.split_sizes
+    parts = ", ".join(f"{wording.count(sizes[s])} {wording.PARTS[s]}" for s in SPLITS if s in sizes)
+    found.append(("labelled images", wording.count(sum(sizes.values())), parts))
+    openings = wording.times(board.times_opened)
+    found.append(("test part opened", openings, "counted in the ledger of the runs folder"))
+    return found
+
+
+def _score_tile(what: str, score: Score) -> tuple[str, str, str]:
+    return what, wording.fraction(score.value), f"{wording.interval(score)} · n = {wording.count(score.n)}"

@@ -1,0 +1,127 @@
+"""Numbers and times as a person reads them; one way of writing each, for the page and the model card."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tellapart.types import Score
+
+UNKNOWN = "–"
+#: Splits, in words.
+PARTS = {"train": "training", "valid": "validation", "test": "test"}
+
+
+def fraction(value: float | None, digits: int = 3) -> str:
+    """Fixed decimals; a dash for what is not defined.
+
+    >>> fraction(0.91249), fraction(float("nan"))
+    ('0.912', '–')
+    """
+    return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def interval(score: Score) -> str:
+    """The 95 % interval.
+
+    >>> interval(Score(0.912, 800, 0.891, 0.93))
+    '0.891–0.930'
+    """
+    defined = math.isfinite(score.low) and math.isfinite(score.high)
+    return f"{score.low:.3f}–{score.high:.3f}" if defined else "no interval"
+
+
+def full(score: Score) -> str:
+    """A score as a sentence needs it.
+
+    >>> full(Score(0.9124, 800, 0.891, 0.93))
+    '0.912 (95 % interval 0.891–0.930, n = 800)'
+    """
+    return f"{fraction(score.value)} (95 % interval {interval(score)}, n = {count(score.n)})"
+
+
+def count(value: int | None) -> str:
+    """A whole number with thousands set apart.
+
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def duration(seconds: float | None) -> str:
+    """Two figures that matter.
+
+    >>> duration(0.042), duration(7.3), duration(62), duration(754), duration(7500)
+    ('42 ms', '7.3 s', '62 s', '12 min 34 s', '2 h 05 min')
+    """
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def rate(per_second: float | None) -> str:
+    """Images a second.
+
+    >>> rate(5301.2), rate(12.34)
+    ('5,301', '12.3')
+    """
+    if per_second is None or not math.isfinite(per_second):
+        return UNKNOWN
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
+
+
+def p_value(p: float) -> str:
+    """A p-value that claims no more than it should.
+
+    >>> p_value(0.0004), p_value(0.0312), p_value(0.4)
+    ('p < 0.001', 'p = 0.031', 'p = 0.40')
+    """
+    if p < 0.001:
+        return "p < 0.001"
+    return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def tie(sentence: str) -> str:
+    """Keep what belongs together on one line: "p < 0.001", "n = 800", "95 %".
+
+    >>> tie("p = 0.031, 95 % CI").count("\u00a0")
+    3
+    """
+    return re.sub(r"(?<=\b[pn]) ([<=]) ", "\u00a0\\1\u00a0", sentence).replace(" %", "\u00a0%")
+
+
+def times(number: int) -> str:
+    """How often.
+
+    >>> times(1), times(2), times(7)
+    ('once', 'twice', '7 times')
+    """
+    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested plain values as rows of a table.
+
+    >>> flat({"device": "cpu", "versions": {"numpy": "2.3"}, "gpu": None})
+    [('device', 'cpu'), ('versions · numpy', '2.3'), ('gpu', '–')]
+    """
+    rows: list[tuple[str, str]] = []
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            rows += flat(value, f"{name} · ")
+        elif isinstance(value, list | tuple):
+            rows.append((name, ", ".join(map(str, value)) or UNKNOWN))
+        else:
+            rows.append((name, UNKNOWN if value is None or value == "" else str(value)))
+    return rows

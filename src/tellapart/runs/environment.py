@@ -1,0 +1,53 @@
+"""What a run was made with and on: enough to make it again, or to see why it cannot be."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from tellapart.data.decode import DECODER
+
+_PACKAGES = (
+    "tellapart", "torch", "lightning-fabric", "scikit-learn", "scikit-image", "numpy", "scipy", "pandas", "pillow", "skops",
+)  # fmt: skip
+
+
+def describe_environment(device: str) -> dict[str, Any]:
+    """Versions, machine, git revision of the current folder and the command line, as plain values."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: found for name in _PACKAGES if (found := _version(name))},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "device": device,
+        "decoder": DECODER,
+        "git": _git_revision(),
+        "command": " ".join(["tellapart", *sys.argv[1:]]) if sys.argv[0].endswith("tellapart") else "Python",
+    }
+
+
+def _version(package: str) -> str | None:
+    with contextlib.suppress(PackageNotFoundError):
+        return version(package)
+    return None
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"
+
+
+def _git_revision() -> str | None:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        result = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        return result.stdout.strip()
+    return None

@@ -1,0 +1,307 @@
+"""Run folders: the only hand-over point between training and everything after it.
+
+    runs/<id>/                    never rewritten once `done` stands
+        recipe.yaml               fully resolved
+        environment.json          versions, device, git, command
+        data.json                 fingerprint, classes, counts, problems
+        split.parquet             one row an image: id, path, label, split, …
+        weights.safetensors …     the classifier, as its family saves it
+        predictions/<split>.parquet
+        scores.json               {"train": {metric: Score}, "valid": {…}, "cost": {…}}
+        log.jsonl                 one line an epoch
+        resume/                   only while unfinished
+        done                      the marker
+    runs/evaluations/<id>/<n>/    one opening of the test part: predictions/test.parquet, scores.json
+    runs/ledger.jsonl             one line an opening
+
+A folder without `done` is unfinished work: it is resumed or ignored, never read as a run. The id is made from the recipe
+and the data, so the same work lands in the same folder; a lock file keeps two processes from doing it twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from tellapart.errors import RunError, SystemLimitError, unknown_name
+from tellapart.types import ImageTable, Predictions, Problem, Score
+
+DONE = "done"
+Scores = dict[str, Score]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One opening of the test part of a run."""
+
+    folder: Path
+    number: int
+
+    @cached_property
+    def predictions(self) -> Predictions:
+        """The probabilities for every test image."""
+        return Predictions.from_parquet(self.folder / "predictions" / "test.parquet")
+
+    @cached_property
+    def _content(self) -> dict[str, Any]:
+        return read_json(self.folder / "scores.json")
+
+    @property
+    def scores(self) -> Scores:
+        """Every metric on the test part."""
+        return {name: Score.from_dict(score) for name, score in self._content["test"].items()}
+
+    @property
+    def images_per_second(self) -> float:
+        """Speed of `predict` on the test part, decoded images in memory."""
+        return float(self._content["cost"]["images_per_second"])
+
+    @property
+    def opened(self) -> str:
+        """When: ISO 8601, UTC."""
+        return str(self._content["opened"])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A read-only view of a finished run folder."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds this run and its neighbours."""
+        return self.folder.parent
+
+    @cached_property
+    def recipe(self) -> dict[str, Any]:
+        """The resolved recipe, as plain values."""
+        return yaml.safe_load((self.folder / "recipe.yaml").read_text(encoding="utf-8"))
+
+    @property
+    def recipe_name(self) -> str:
+        """The name under which the recipe was called."""
+        return str(self.data["recipe_name"])
+
+    @property
+    def family(self) -> str:
+        """The classifier family."""
+        return str(self.recipe["classifier"]["family"])
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, git revision, command line, times."""
+        return read_json(self.folder / "environment.json")
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """`fingerprint`, `root`, `layout`, `classes`, `positive`, `counts` (split → class → n), `problems`, …"""
+        return read_json(self.folder / "data.json")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.data["classes"])
+
+    @property
+    def positive(self) -> str | None:
+        """The positive class, when there are two."""
+        return self.data["positive"]
+
+    @cached_property
+    def _scores(self) -> dict[str, Any]:
+        return read_json(self.folder / "scores.json")
+
+    @property
+    def cost(self) -> dict[str, Any]:
+        """`fit_seconds`, `images_per_second`, `parameters`, `pretrained`, `bytes`, `notes` (list of str)."""
+        return self._scores["cost"]
+
+    def scores(self, split: str) -> Scores:
+        """Every metric on `split`; empty when that split was not scored."""
+        if split == "test":
+            return self.evaluations[-1].scores if self.evaluations else {}
+        return {name: Score.from_dict(score) for name, score in self._scores.get(split, {}).items()}
+
+    def predictions(self, split: str) -> Predictions | None:
+        """Stored probabilities on `split`, or None; `test` reads the latest opening."""
+        if split == "test":
+            return self.evaluations[-1].predictions if self.evaluations else None
+        path = self.folder / "predictions" / f"{split}.parquet"
+        return Predictions.from_parquet(path) if path.exists() else None
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """Openings of the test part, oldest first; only complete ones."""
+        folder = self.runs / "evaluations" / self.id
+        numbers = sorted(int(p.parent.name) for p in folder.glob(f"*/{DONE}") if p.parent.name.isdigit())
+        return [Evaluation(folder / str(n), n) for n in numbers]
+
+    @cached_property
+    def log(self) -> list[dict[str, Any]]:
+        """One dict an epoch: `epoch`, `train_loss`, `train_accuracy`, `valid_loss`, `valid_accuracy`, `seconds`, …"""
+        path = self.folder / "log.jsonl"
+        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+
+    def table(self) -> ImageTable:
+        """The images of this run with their split; the files may have moved since."""
+        frame = pd.read_parquet(self.folder / "split.parquet").astype({"id": object, "path": object})
+        return ImageTable(
+            frame,
+            self.classes,
+            str(self.data["root"]),
+            positive=self.positive,
+            problems=tuple(Problem(**p) for p in self.data["problems"]),
+            layout=str(self.data["layout"]),
+        )
+
+
+def open_run(name: str | Path, runs: Path = Path("runs")) -> Run:
+    """Find a finished run by its path, its id, or the beginning of its id.
+
+    Raises:
+        RunError: No such run, several, or one that is not finished.
+    """
+    for folder in (Path(name), runs / name):
+        if (folder / DONE).exists():
+            return Run(folder.resolve())
+        if (folder / "recipe.yaml").exists():
+            raise RunError(f"{folder} is not finished", hint="give the same train or compare command again: it goes on")
+    known = {run.id: run for run in list_runs(runs)}
+    found = [run for run_id, run in known.items() if run_id.startswith(str(name))]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RunError(f"{name!r} fits several runs: {', '.join(run.id for run in found)}", hint="write more of the id")
+    raise RunError(f"{unknown_name('run', str(name), known)} (looked in {runs})")
+
+
+def list_runs(runs: Path) -> list[Run]:
+    """All finished runs in a folder, oldest first."""
+    done = runs.glob(f"*/{DONE}") if runs.is_dir() else ()
+    return [Run(p.parent.resolve()) for p in sorted(done, key=lambda p: (p.stat().st_mtime_ns, p.parent.name))]
+
+
+def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
+    """The named runs; all finished runs in the folder when none is named.
+
+    Raises:
+        RunError: A name fits none, or the folder has no finished run.
+    """
+    found = [open_run(name, runs) for name in names] or list_runs(runs)
+    if not found:
+        hint = "make some with `tellapart compare DATA`, or name a folder with --runs"
+        raise RunError(f"{runs} holds no finished run", hint=hint)
+    return found
+
+
+@contextlib.contextmanager
+def writing(runs: Path, run_id: str) -> Iterator[Path]:
+    """Hold `runs/<run_id>/` alone: a second process waits here until the first is through.
+
+    Raises:
+        SystemLimitError: The folder cannot be made or written.
+    """
+    folder = runs / run_id
+    with system_limits(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with system_limits(folder, writes_only=False):
+            yield folder
+
+
+def finish(folder: Path) -> Run:
+    """Drop what was only needed to resume and set the `done` marker, last of all."""
+    shutil.rmtree(folder / "resume", ignore_errors=True)
+    (folder / DONE).write_text(now() + "\n", encoding="utf-8")
+    return Run(folder.resolve())
+
+
+def next_evaluation(run: Run) -> Path:
+    """An empty folder for the next opening of the test part of `run`."""
+    parent = run.runs / "evaluations" / run.id
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
+    folder = parent / str(number)
+    try:
+        folder.mkdir()
+    except FileExistsError:  # another process took the number in this moment
+        return next_evaluation(run)
+    (folder / "predictions").mkdir()
+    return folder
+
+
+_FULL = {
+    errno.ENOSPC: ("the disk is full", "free some space, then give the same command again: it goes on"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, then give the same command again: it goes on"),
+}
+_DENIED = {
+    errno.EACCES: ("no permission to write here", "choose another folder with --runs"),
+    errno.EPERM: ("no permission to write here", "choose another folder with --runs"),
+    errno.EROFS: ("this file system is read-only", "choose another folder with --runs"),
+    errno.ENOTDIR: ("a part of this path is a file", "choose another folder with --runs"),
+    errno.EEXIST: ("a part of this path is a file", "choose another folder with --runs"),
+}
+
+
+@contextlib.contextmanager
+def system_limits(where: Path | str, *, writes_only: bool = True) -> Iterator[None]:
+    """Turn "disk full" and, when nothing but writing happens inside, "no permission" into errors that name the place."""
+    reasons = _FULL | _DENIED if writes_only else _FULL
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in reasons:
+            raise
+        reason, hint = reasons[error.errno]
+        raise SystemLimitError(f"{error.filename or where}: {reason}", hint=hint) from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON so that a crash leaves the old file or the new one, never half of it."""
+    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write text beside `path`, then rename."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON; a missing or broken file is a RunError that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read as JSON ({error})") from error
+
+
+def scores_to_dict(scores: Mapping[str, Score]) -> dict[str, Any]:
+    """Plain JSON values of several scores."""
+    return {name: score.to_dict() for name, score in scores.items()}
+
+
+def now() -> str:
+    """The time: ISO 8601, UTC, seconds."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,286 @@
+"""The types that the stages hand to each other. No torch here.
+
+`ImageTable` says which images there are and what is known of them; `Predictions` says what a classifier answered;
+`Score` is one number that is never printed without its n and its interval. Everything to the right of `Predictions`
+(scores, statistics, leaderboard, report) needs neither images nor a model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tellapart.errors import DataError
+
+UNLABELLED = -1
+SPLITS = ("train", "valid", "test")
+#: Class names that mean "not the real thing", lower case. The first class that matches is the positive one.
+FAKE_NAMES = frozenset(
+    "fake edited edit generated synthetic manipulated forged tampered spoof ai editada editado falso falsa sintetica "
+    "podrobiony falszywe edytowane".split()
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with the data: which file or row, and why. The row it names is left out of the table."""
+
+    kind: str  # "missing file", "unlabelled row", "corrupt image", "empty class", …
+    where: str  # "train.csv:17" or "cats/1.jpg"
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """Labelled images, undecoded: one row an image.
+
+    Columns of `frame`:
+        id: str, unique.
+        path: str, a locator relative to `root`: `a/b.png`, `a.tar::x.png`, `images.gz#17`, `p.parquet#17`, `memory#17`.
+        label: int64, an index into `classes`, −1 for unknown.
+        size: int64, bytes of the encoded image (0 where a container does not say).
+        stamp: int64, modification time in ns for loose files; a digest of the content inside containers.
+        group, source, split: str, optional. `split` is one of train, valid, test, or "" (not given).
+
+    Row order is meaning. Tables are never changed in place: `where`, `take` and `with_split` give new ones.
+    """
+
+    frame: pd.DataFrame
+    classes: tuple[str, ...]
+    root: str
+    positive: str | None = None
+    problems: tuple[Problem, ...] = ()
+    layout: str = ""  # what the scanner understood, in words
+    memory: Mapping[int, Any] | Sequence[Any] = field(default=(), repr=False)  # in-memory rows: arrays or bytes
+
+    def __post_init__(self) -> None:
+        missing = {"id", "path", "label", "size", "stamp"} - set(self.frame.columns)
+        if missing:
+            raise DataError(f"an ImageTable needs the columns {sorted(missing)}")
+        if not self.frame["id"].is_unique:
+            twice = self.frame["id"][self.frame["id"].duplicated()].iloc[0]
+            raise DataError(f"ids must be unique: {twice!r} stands more than once")
+        labels = self.frame["label"].to_numpy()
+        if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(self.classes)):
+            raise DataError(f"labels must lie in −1 … {len(self.classes) - 1}")
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{k} {v}" for k, v in self.split_counts().items())
+        return f"ImageTable({len(self)} images, {len(self.classes)} classes, {counts or 'no split'}, root={self.root!r})"
+
+    def _repr_html_(self) -> str:
+        return self.counts().to_html()
+
+    @property
+    def ids(self) -> np.ndarray:
+        """Ids: (N,) object (str)."""
+        return self.frame["id"].to_numpy(dtype=object)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels: (N,) int64 in −1 … C−1."""
+        return self.frame["label"].to_numpy(dtype=np.int64)
+
+    @property
+    def paths(self) -> np.ndarray:
+        """Locators relative to `root`: (N,) object (str)."""
+        return self.frame["path"].to_numpy(dtype=object)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether rows are encoded images (files or bytes) rather than bare arrays (IDX, `from_arrays`)."""
+        if self.memory is not None and len(self.memory):
+            return isinstance(next(iter(self.memory)), bytes)
+        return not len(self) or not self.frame["path"].iloc[0].partition("#")[0].endswith(("-ubyte", "-ubyte.gz"))
+
+    @property
+    def row_keys(self) -> np.ndarray:
+        """One 64-bit key a row from root, path, size and stamp, the identity of its pixels: (N,) uint64."""
+        keys = pd.util.hash_pandas_object(self.frame[["path", "size", "stamp"]], index=False).to_numpy()
+        return keys ^ np.uint64(int.from_bytes(hashlib.blake2b(self.root.encode(), digest_size=8).digest(), "little"))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over ids, labels, classes, sizes and stamps, in row order; not over where the data lies."""
+        digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=8)
+        columns = self.frame[["id", "label", "size", "stamp"]]
+        digest.update(pd.util.hash_pandas_object(columns, index=False).to_numpy().tobytes())
+        return digest.hexdigest()
+
+    def take(self, rows: np.ndarray) -> ImageTable:
+        """The given rows, in the given order. `rows`: (M,) int positions or (N,) bool mask."""
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows
+        return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
+
+    def where(self, *, split: str) -> ImageTable:
+        """The labelled rows of one split."""
+        if "split" not in self.frame:
+            raise DataError("this table has no split yet", hint="call tellapart.split(table) first")
+        return self.take(((self.frame["split"] == split) & (self.frame["label"] >= 0)).to_numpy(dtype=bool))
+
+    def unlabelled(self) -> ImageTable:
+        """The rows without a label."""
+        return self.take((self.frame["label"] < 0).to_numpy(dtype=bool))
+
+    def with_split(self, split: np.ndarray) -> ImageTable:
+        """The same rows with `split`: (N,) str."""
+        return replace(self, frame=self.frame.assign(split=split))
+
+    def without(self, rows: np.ndarray, problems: Sequence[Problem]) -> ImageTable:
+        """The table less `rows` ((M,) int positions), with the reasons added to `problems`."""
+        keep = np.ones(len(self), dtype=bool)
+        keep[rows] = False
+        return replace(self.take(keep), problems=(*self.problems, *problems))
+
+    def split_counts(self) -> dict[str, int]:
+        """Labelled images per split, in the order train, valid, test; only splits that occur."""
+        if "split" not in self.frame:
+            return {}
+        counts = self.frame.loc[self.frame["label"] >= 0, "split"].value_counts()
+        return {name: int(counts[name]) for name in SPLITS if name in counts}
+
+    def counts(self) -> pd.DataFrame:
+        """Images per class (rows) and split (columns: those that occur, then `all`)."""
+        labelled = self.frame[self.frame["label"] >= 0]
+        split = labelled["split"] if "split" in labelled else pd.Series("", index=labelled.index)
+        grid = pd.crosstab(labelled["label"], split).reindex(range(len(self.classes)), fill_value=0)
+        grid.index = pd.Index(self.classes, name="class")
+        names = [s for s in SPLITS if s in grid] + [s for s in grid if s not in SPLITS]
+        grid = grid[names].rename(columns={"": "not split"})
+        grid.columns.name = None
+        return grid.assign(all=grid.sum(axis=1)) if list(grid) != ["not split"] else grid.set_axis(["all"], axis=1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of decoded images.
+
+    Attributes:
+        images: (B, C, H, W) uint8, C = 3 (RGB) or 1 (grey).
+        labels: (B,) int64, −1 for unknown.
+        rows: (B,) int64, positions in the table it came from.
+    """
+
+    images: Any
+    labels: Any
+    rows: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What a classifier answered for N images.
+
+    Attributes:
+        ids: (N,) object (str).
+        proba: (N, C) float32; rows sum to 1 ± 1e-5, finite.
+        labels: (N,) int64, −1 for unknown.
+        classes: C names.
+        run_id: The run that answered.
+        groups: (N,) object (str) or None: images of one group are not independent, so intervals resample groups.
+    """
+
+    ids: np.ndarray
+    proba: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    run_id: str = ""
+    groups: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        n, c = len(self.ids), len(self.classes)
+        if self.proba.shape != (n, c) or self.labels.shape != (n,):
+            raise ValueError(f"expected proba ({n}, {c}) and labels ({n},), got {self.proba.shape}, {self.labels.shape}")
+        if not np.isfinite(self.proba).all() or (n and np.abs(self.proba.sum(axis=1) - 1).max() > 1e-5):
+            raise ValueError("probabilities must be finite and sum to 1 ± 1e-5 in every row")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def answers(self) -> np.ndarray:
+        """The most probable class: (N,) int64; the first of equals."""
+        return self.proba.argmax(axis=1)
+
+    def to_parquet(self, path: Path | str) -> None:
+        """Write columns `id`, `label`, `group` (if any) and `p.<class name>`; `from_parquet` reads them back exactly."""
+        columns: dict[str, Any] = {"id": self.ids.astype(str), "label": self.labels}
+        if self.groups is not None:
+            columns["group"] = self.groups.astype(str)
+        columns |= {f"p.{name}": self.proba[:, c].astype(np.float32) for c, name in enumerate(self.classes)}
+        frame = pd.DataFrame(columns)
+        frame.attrs = {"run_id": self.run_id}
+        frame.to_parquet(path, index=False)
+
+    @classmethod
+    def from_parquet(cls, path: Path | str) -> Predictions:
+        """Read what `to_parquet` wrote."""
+        frame = pd.read_parquet(path)
+        names = [c for c in frame.columns if c.startswith("p.")]
+        return cls(
+            ids=frame["id"].to_numpy(dtype=object),
+            proba=frame[names].to_numpy(dtype=np.float32),
+            labels=frame["label"].to_numpy(dtype=np.int64),
+            classes=tuple(name.removeprefix("p.") for name in names),
+            run_id=str(frame.attrs.get("run_id", "")),
+            groups=frame["group"].to_numpy(dtype=object) if "group" in frame else None,
+        )
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number with what is needed to believe it.
+
+    Attributes:
+        value: The estimate.
+        n: Images it was computed on.
+        low, high: Ends of the 95 % interval; NaN when it is not defined.
+        higher_is_better: Direction.
+        unit: "" for a fraction; else "nats", …
+    """
+
+    value: float
+    n: int
+    low: float
+    high: float
+    higher_is_better: bool = True
+    unit: str = ""
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{self.value:.3f}{unit} [{self.low:.3f}, {self.high:.3f}] n={self.n}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes None."""
+        number = {k: (float(v) if np.isfinite(v) else None) for k, v in
+                  (("value", self.value), ("low", self.low), ("high", self.high))}
+        return {**number, "n": self.n, "higher_is_better": self.higher_is_better, "unit": self.unit}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Score:
+        """Read what `to_dict` wrote."""
+        number = {k: (float("nan") if data[k] is None else float(data[k])) for k in ("value", "low", "high")}
+        return cls(n=int(data["n"]), higher_is_better=bool(data["higher_is_better"]), unit=str(data["unit"]), **number)
+
+
+def guess_positive(classes: Sequence[str]) -> str | None:
+    """The class that means "fake", when there are two classes and one of them has such a name.
+
+    >>> guess_positive(["REAL", "FAKE"])
+    'FAKE'
+    >>> guess_positive(["cat", "dog"]) is None
+    True
+    """
+    found = [c for c in classes if c.lower().lstrip("0123456789_- ") in FAKE_NAMES]
+    return found[0] if len(classes) == 2 and len(found) == 1 else None

@@ -1,0 +1,237 @@
+"""Every metric against scikit-learn; every interval against what it promises."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from tellapart.errors import TellapartError
+from tellapart.evaluate import metrics
+from tellapart.evaluate.intervals import wilson
+from tellapart.evaluate.metrics import RANKINGS, score_all
+from tellapart.types import Predictions, Score
+
+KEYS = ["accuracy", "macro-precision", "macro-recall", "macro-f1", "log-loss"]
+
+
+def make(seed: int, n: int, classes: int, *, absent: int = 0, coarse: bool = False, groups: int = 0) -> Predictions:
+    """Random predictions that are right about half the time; `absent` classes have no label, `coarse` makes ties."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(max(1, classes - absent), size=n)
+    weights = rng.integers(1, 5, size=(n, classes)) if coarse else rng.random((n, classes)) + 0.01
+    weights = weights + (rng.random(n) < 0.5)[:, None] * 3 * np.eye(classes)[labels]
+    proba = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    ids = np.array([f"image{i}" for i in range(n)], dtype=object)
+    names = np.array([f"scene{g}" for g in rng.integers(groups, size=n)], dtype=object) if groups else None
+    return Predictions(ids, proba, labels, tuple(f"class{c}" for c in range(classes)), groups=names)
+
+
+shapes = st.fixed_dictionaries(
+    {
+        "seed": st.integers(0, 10_000),
+        "n": st.integers(1, 120),
+        "classes": st.integers(2, 7),
+        "absent": st.integers(0, 3),
+        "coarse": st.booleans(),
+        "groups": st.sampled_from([0, 1, 4, 40]),
+    }
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes)
+def test_values_equal_scikit_learn(shape):
+    p = make(**shape)
+    found = score_all(p)
+    macro = reference.precision_recall_fscore_support(
+        p.labels, p.answers, labels=range(len(p.classes)), average="macro", zero_division=0
+    )
+    expected = dict(zip(KEYS[1:4], macro[:3], strict=True))
+    expected["accuracy"] = reference.accuracy_score(p.labels, p.answers)
+    expected["log-loss"] = reference.log_loss(p.labels, p.proba, labels=range(len(p.classes)))
+    if len(p.classes) == 2 and len(set(p.labels)) == 2:
+        expected["auroc"] = reference.roc_auc_score(p.labels, p.proba[:, 1])
+    assert list(found) == KEYS + ["auroc"] * ("auroc" in expected)
+    for name, value in expected.items():
+        assert found[name].value == pytest.approx(value, abs=1e-6), name
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes)
+def test_every_interval_holds_its_value(shape):
+    for name, score in score_all(make(**shape)).items():
+        assert score.n == shape["n"]
+        assert score.higher_is_better == (name != "log-loss")
+        assert score.unit == ("nats" if name == "log-loss" else "")
+        if np.isnan(score.low):
+            assert np.isnan(score.high)
+        else:
+            assert score.low <= score.value <= score.high
+            assert score.low >= 0
+            assert score.high <= 1 or name == "log-loss"
+
+
+@settings(max_examples=40, deadline=None)
+@given(shapes)
+def test_plain_functions_agree_with_score_all(shape):
+    p = make(**shape)
+    found, c = score_all(p), len(p.classes)
+    assert metrics.accuracy(p.labels, p.answers) == found["accuracy"].value
+    assert metrics.macro_precision(p.labels, p.answers, c) == pytest.approx(found["macro-precision"].value)
+    assert metrics.macro_recall(p.labels, p.answers, c) == pytest.approx(found["macro-recall"].value)
+    assert metrics.macro_f1(p.labels, p.answers, c) == pytest.approx(found["macro-f1"].value)
+    assert metrics.log_loss(p.labels, p.proba) == pytest.approx(found["log-loss"].value)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shapes)
+def test_per_class_and_confusion_equal_scikit_learn(shape):
+    p = make(**shape)
+    c = len(p.classes)
+    found = metrics.per_class(p.labels, p.answers, c)
+    expected = reference.precision_recall_fscore_support(p.labels, p.answers, labels=range(c), zero_division=0)
+    for mine, theirs in zip((found.precision, found.recall, found.f1, found.support), expected, strict=True):
+        np.testing.assert_allclose(mine, theirs)
+    counts = reference.confusion_matrix(p.labels, p.answers, labels=range(c))
+    np.testing.assert_array_equal(metrics.confusion_matrix(p.labels, p.answers, c), counts)
+    assert list(found.to_frame(p.classes).index) == list(p.classes)
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@settings(max_examples=60, deadline=None)
+@given(shapes)
+def test_balanced_accuracy_equals_scikit_learn(shape):
+    p = make(**shape)
+    expected = reference.recall_score(p.labels, p.answers, labels=np.unique(p.labels), average="macro")
+    assert metrics.balanced_accuracy(p.labels, p.answers) == pytest.approx(expected)
+
+
+def test_log_loss_is_clipped_like_scikit_learn():
+    labels = np.array([0, 1, 1])
+    proba = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.float32)
+    assert metrics.log_loss(labels, proba) == pytest.approx(reference.log_loss(labels, proba), rel=1e-6)
+
+
+def test_the_positive_class_decides_the_side_of_auroc():
+    p = make(1, 200, 2)
+    assert score_all(p, "class0")["auroc"].value == pytest.approx(score_all(p, "class1")["auroc"].value, abs=1e-6)
+    three = make(1, 200, 3)
+    assert "auroc" not in score_all(three)
+    one_sided = Predictions(p.ids, p.proba, np.zeros(200, dtype=np.int64), p.classes)
+    assert "auroc" not in score_all(one_sided)
+
+
+def test_accuracy_of_independent_images_has_wilsons_interval():
+    p = make(2, 300, 4)
+    right = int((p.labels == p.answers).sum())
+    score = score_all(p)["accuracy"]
+    assert (score.low, score.high) == wilson(right, 300)
+    alone = Predictions(p.ids, p.proba, p.labels, p.classes, groups=p.ids)
+    assert score_all(alone) == score_all(p), "groups of one image are no groups"
+
+
+def test_groups_that_agree_widen_every_interval():
+    p = make(3, 50, 2)
+    tenfold = {
+        "ids": np.array([f"{i}.{tile}" for i in range(50) for tile in range(10)], dtype=object),
+        "proba": p.proba.repeat(10, axis=0),
+        "labels": p.labels.repeat(10),
+        "classes": p.classes,
+    }
+    naive = score_all(Predictions(**tenfold))
+    honest = score_all(Predictions(**tenfold, groups=p.ids.repeat(10)))
+    once = score_all(p)
+    for name in (*KEYS, "auroc"):
+        assert _width(honest[name]) > 2 * _width(naive[name]), name
+        assert _width(honest[name]) == pytest.approx(_width(once[name]), rel=0.2), "ten copies teach nothing new"
+
+
+def test_intervals_are_the_same_every_time():
+    assert score_all(make(4, 80, 3, groups=9)) == score_all(make(4, 80, 3, groups=9))
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_no_mistake_does_not_look_certain(groups):
+    labels = np.arange(20) % 2
+    proba = np.eye(2, dtype=np.float32)[labels] * 0.8 + 0.1
+    names = np.array([f"scene{i // 4}" for i in range(20)], dtype=object) if groups else None
+    scores = score_all(Predictions(np.arange(20).astype(str).astype(object), proba, labels, ("a", "b"), groups=names))
+    for name in set(scores) - {"log-loss"}:
+        assert scores[name].value == scores[name].high == 1
+        assert scores[name].low < 0.9, name
+
+
+def test_one_image():
+    p = Predictions(np.array(["a"], dtype=object), np.array([[0.2, 0.8]], np.float32), np.array([1]), ("x", "y"))
+    scores = score_all(p)
+    assert scores["accuracy"].value == 1
+    assert scores["accuracy"].low == pytest.approx(wilson(1, 1)[0])
+    assert np.isnan(scores["macro-f1"].low)
+    assert Score.from_dict(scores["macro-f1"].to_dict()).value == scores["macro-f1"].value
+
+
+def test_what_cannot_be_scored_is_refused():
+    p = make(5, 10, 2)
+    with pytest.raises(TellapartError, match="no image was predicted"):
+        score_all(make(5, 0, 2))
+    labels = p.labels.copy()
+    labels[3:5] = -1
+    with pytest.raises(TellapartError, match=r"2 of 10 predictions have no label.*'image3'"):
+        score_all(Predictions(p.ids, p.proba, labels, p.classes))
+    with pytest.raises(TellapartError, match="positive class 'fake' is not one of class0, class1"):
+        score_all(p, "fake")
+
+
+def test_every_ranking_is_a_score():
+    assert set(RANKINGS.values()) <= set(score_all(make(6, 50, 2)))
+
+
+def test_coverage_of_bootstrap_intervals():
+    """In 200 small samples from one population, 95 % intervals hold the truth about 95 % of the time."""
+    rng, classes = np.random.default_rng(7), 5
+    joint = (np.full((classes, classes), 0.06) + 0.7 * np.eye(classes)) / classes
+    hits, support, answered = joint.diagonal(), joint.sum(axis=1), joint.sum(axis=0)
+    truth = {"macro-f1": np.mean(2 * hits / (support + answered)), "macro-recall": np.mean(hits / support)}
+    held = dict.fromkeys(truth, 0)
+    for _ in range(200):
+        cells = rng.choice(classes**2, p=joint.ravel(), size=100)
+        proba = np.full((100, classes), 0.1, np.float32) + 0.5 * np.eye(classes, dtype=np.float32)[cells % classes]
+        ids = np.arange(100).astype(object)
+        scores = score_all(Predictions(ids, proba, cells // classes, tuple("abcde")))
+        for name in held:
+            held[name] += scores[name].low <= truth[name] <= scores[name].high
+    assert all(0.90 <= count / 200 <= 0.99 for count in held.values()), held
+
+
+def test_coverage_with_few_groups():
+    """Eight scenes that share a difficulty: intervals over images would hold the truth far too rarely."""
+    rng, held, naive = np.random.default_rng(8), 0, 0
+    scene = np.repeat(np.arange(8), 15)
+    for _ in range(200):
+        right = rng.random(120) < rng.uniform(0.5, 1.0, size=8)[scene]
+        labels = rng.integers(2, size=120)
+        proba = np.eye(2, dtype=np.float32)[np.where(right, labels, 1 - labels)] * 0.8 + 0.1
+        arguments = (scene.astype(object), proba, labels, ("a", "b"))
+        by_scene = score_all(Predictions(*arguments, groups=scene.astype(str).astype(object)))["accuracy"]
+        by_image = score_all(Predictions(*arguments))["accuracy"]
+        held += by_scene.low <= 0.75 <= by_scene.high
+        naive += by_image.low <= 0.75 <= by_image.high
+    assert held / 200 >= 0.90
+    assert naive / 200 < 0.85
+
+
+@pytest.mark.parametrize(("n", "classes"), [(10_000, 10), (1_600, 40)])
+def test_scoring_is_fast(n, classes):
+    p = make(9, n, classes)
+    start = time.perf_counter()
+    score_all(p)
+    assert time.perf_counter() - start < 2
+
+
+def _width(score: Score) -> float:
+    return score.high - score.low

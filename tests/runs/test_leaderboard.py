@@ -1,0 +1,267 @@
+"""The leaderboard on run folders written by hand: order, honesty, and what is shown."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from scipy.stats import binomtest
+
+from tellapart.errors import RunError
+from tellapart.runs.leaderboard import NO_NULL, NOT_SHOWN, build, by_data
+from tellapart.runs.leaderboard_view import rich_view
+from tellapart.types import Score
+
+
+def show(board, width: int = 120) -> str:
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(board)
+    return capture.get()
+
+
+@pytest.fixture
+def ladder(write_run):
+    """A null and two runs; the CNN is the best by validation, the SVM the better on test."""
+    null = write_run("null", valid=32, test=52)
+    svm = write_run("svm", valid=45, test=90, cost={"fit_seconds": 2.0, "notes": ["PCA kept 99 components"]})
+    cnn = write_run("cnn-small", valid=50, test=85, family="network", cost={"fit_seconds": 185.0})
+    return null, svm, cnn
+
+
+def test_rows_are_ranked_by_validation_not_test(ladder):
+    board = build(ladder)
+    assert [(row.rank, row.recipe, row.family) for row in board.rows] == [
+        (1, "cnn-small", "network"),
+        (2, "svm", "svm"),
+        (3, "null", "null"),
+    ]
+    assert [run.id for run in board.runs] == [row.run_id for row in board.rows]
+    assert [row.test["accuracy"].value for row in board.rows] == pytest.approx([0.85, 0.90, 0.52])
+    assert board.split_sizes == {"train": 120, "valid": 60, "test": 100}
+    assert [run.id for run in build(reversed(ladder)).runs] == [run.id for run in board.runs]
+
+
+@pytest.mark.parametrize("rank_by", ["accuracy", "macro-f1", "auroc", "log-loss"])
+def test_every_ranking_puts_the_better_first(ladder, rank_by):
+    assert [row.recipe for row in build(ladder, rank_by).rows] == ["cnn-small", "svm", "null"]
+
+
+def test_equal_scores_are_ordered_by_time_then_id(write_run):
+    slow, fast = write_run("slow", cost={"fit_seconds": 9}), write_run("fast", cost={"fit_seconds": 3})
+    twin = write_run("also-fast", cost={"fit_seconds": 3})
+    assert [row.recipe for row in build([slow, fast, twin]).rows] == ["also-fast", "fast", "slow"]
+
+
+def test_every_run_stands_against_the_null_on_the_same_test_images(ladder):
+    cnn, svm, null = build(ladder).rows
+    assert (svm.vs_null.only_a, svm.vs_null.only_b, svm.vs_null.n, svm.vs_null_split) == (38, 0, 100, "test")
+    assert svm.vs_null.p_value == pytest.approx(binomtest(38, 38).pvalue)
+    assert cnn.beats_null
+    assert svm.mark == cnn.mark == ""
+    assert (null.vs_null, null.beats_null, null.mark) == (None, None, "")
+
+
+def test_a_run_that_does_not_beat_the_null_is_marked(write_run):
+    null = write_run("null", valid=40, test=70)
+    close, worse = write_run("close", valid=42, test=73), write_run("worse", valid=30, test=40)
+    rows = {row.recipe: row for row in build([null, close, worse]).rows}
+    assert rows["close"].vs_null.p_value == 0.25
+    assert rows["close"].mark == rows["worse"].mark == NOT_SHOWN == "not shown to look at the pixels"
+    assert rows["worse"].vs_null.significant
+    assert not rows["worse"].beats_null, "significantly worse is not better"
+    assert NOT_SHOWN in show(build([null, close, worse]), width=200).replace("\n", " ")
+
+
+def test_without_both_openings_the_null_is_met_on_validation(write_run):
+    null, svm = write_run("null", valid=30, test=50), write_run("svm", valid=50)
+    row = build([null, svm]).rows[0]
+    assert (row.vs_null_split, row.vs_null.n, row.test) == ("valid", 60, {})
+    assert row.images_per_second == 900.0
+
+
+def test_without_a_null_run_the_table_says_so(ladder):
+    board = build(ladder[1:])
+    assert all(row.vs_null is None and row.beats_null is None and row.mark == "" for row in board.rows)
+    assert board.notes[-1] == NO_NULL
+    assert "no null run" in show(board)
+
+
+def test_the_strongest_null_is_the_one_to_beat(write_run):
+    weak, strong = write_run("null", valid=30, test=50), write_run("null", valid=45, test=80, seed=1)
+    svm = write_run("svm", valid=46, test=82)
+    rows = {row.run_id: row for row in build([weak, strong, svm]).rows}
+    assert rows[svm.id].vs_null.only_a == 2
+    assert rows[weak.id].vs_null is None
+
+
+def test_groups_are_the_units_of_every_test(write_run):
+    null, svm = write_run("null", valid=30, test=50, groups=4), write_run("svm", valid=50, test=90, groups=4)
+    board = build([null, svm])
+    assert board.rows[0].vs_null.groups == 4
+    assert board.rows[0].mark == NOT_SHOWN
+    assert "4 groups are too few to give any" in board.duel
+
+
+def test_the_duel_is_between_the_two_best_by_validation_on_test(ladder):
+    duel = build(ladder).duel
+    assert duel.startswith("The two best by validation, on test: cnn-small is right on 0 images where svm is wrong")
+    assert "and wrong on 5 where svm is right, of 100: no evidence of a difference (exact McNemar p = 0.062" in duel
+
+
+def test_an_unopened_duel_says_so(write_run):
+    board = build([write_run("null", valid=31), write_run("svm", valid=50)])
+    assert board.duel.startswith("The two best, on the validation part that chose them (test is not opened): svm is")
+    assert board.times_opened == 0
+    assert show(board).rstrip().endswith("Test not opened.")
+    assert build([write_run("alone")]).duel == ""
+
+
+def test_openings_are_counted_by_session(ladder, reopen):
+    assert build(ladder).opened == "test opened once"
+    reopen(ladder[1], 91, session="two")
+    reopen(ladder[2], 86, session="two")
+    assert build(ladder).opened == "test opened twice"
+    reopen(ladder[1], 92, session="three")
+    board = build(ladder)
+    assert board.opened == "test opened 3 times"
+    assert board.rows[1].test["accuracy"].value == pytest.approx(0.92), "the latest opening counts"
+    assert "Test opened 3 times." in show(board)
+
+
+def test_notes_name_their_run(ladder):
+    board = build(ladder)
+    assert board.notes == ("svm: PCA kept 99 components",)
+    assert "Note: svm: PCA kept 99 components" in show(board)
+    assert "more" in show(replace(board, notes=("more",)))
+
+
+def test_runs_of_one_recipe_are_told_apart(write_run):
+    runs = [write_run("svm", valid=50), write_run("svm", valid=40, seed=1), write_run("null", valid=30)]
+    board = build([*runs, runs[0]])
+    assert [row.name for row in board.rows] == ["svm (svm-0000)", "svm (svm-0001)", "null"]
+    assert "svm (svm-0000) is right" in board.duel
+
+
+def test_runs_on_different_data_or_splits_never_share_a_table(write_run):
+    one, two = write_run("svm"), write_run("svm", seed=1, data={"fingerprint": "0ther"})
+    three = write_run("svm", seed=2, data={"split_fingerprint": "0ther"})
+    assert by_data([one, two, three, one]) == {"d474/5911": [one, one], "0ther/5911": [two], "d474/0ther": [three]}
+    for mixed in ([one, two], [one, three]):
+        with pytest.raises(RunError, match="do not share data and split"):
+            build(mixed)
+
+
+def test_clear_errors(write_run):
+    run = write_run("svm", classes=("a", "b", "c"))
+    with pytest.raises(RunError, match="there are no runs"):
+        build([])
+    with pytest.raises(RunError, match="unknown ranking 'acuracy': did you mean 'accuracy'"):
+        build([run], "acuracy")
+    with pytest.raises(
+        RunError, match=r"svm-0000 has no validation auroc; it needs two classes(.|\n)*accuracy, macro-f1, log-loss"
+    ):
+        build([run], "auroc")
+
+
+def test_json_holds_every_score_of_every_split(ladder):
+    content = json.loads(build(ladder).to_json())
+    assert content["data"] == {"root": "photos", "fingerprint": "d474", "split_fingerprint": "5911", "positive": "fake"}
+    assert (content["rank_by"], content["classes"], content["test_times_opened"]) == ("accuracy", ["real", "fake"], 1)
+    assert len(content["runs"]) == 3
+    for entry, run in zip(content["runs"], build(ladder).runs, strict=True):
+        assert entry["run_id"] == run.id
+        assert entry["split_sizes"] == {"train": 120, "valid": 60, "test": 100}
+        assert entry["parameters"] == 62_006
+        assert entry["images_per_second"] == 1234.5
+        for split in ("train", "valid", "test"):
+            stored = {name: score.to_dict() for name, score in run.scores(split).items()}
+            assert entry["scores"][split] == stored
+            assert all({"value", "n", "low", "high"} <= set(score) for score in stored.values())
+    assert content["runs"][1]["vs_null"] | {"p_value": None} == {
+        "only_a": 38, "only_b": 0, "n": 100, "p_value": None, "groups": None, "split": "test",
+    }  # fmt: skip
+
+
+def test_frame(ladder):
+    frame = build(ladder).to_frame()
+    assert isinstance(frame, pd.DataFrame)
+    assert list(frame.index) == [1, 2, 3]
+    assert frame.loc[2, "test.accuracy"] == pytest.approx(0.9)
+    assert frame.loc[2, "test.accuracy.low"] < 0.9 < frame.loc[2, "test.accuracy.high"]
+    assert frame.loc[2, "test.accuracy.n"] == 100
+    assert {"valid.log-loss.high", "test.auroc", "train.macro-f1", "fit_seconds", "beats_null"} <= set(frame.columns)
+
+
+@pytest.mark.parametrize(("width", "stacked"), [(120, False), (100, True), (80, True)])
+def test_the_terminal_shows_everything_at_any_width(ladder, width, stacked):
+    text = show(build(ladder), width)
+    assert max(map(len, text.splitlines())) <= width
+    lines = text.splitlines()
+    row = next(i for i, line in enumerate(lines) if "cnn-small" in line and "0.850" in line)
+    block = " ".join(lines[row : row + (3 if stacked else 1)])
+    test = build(ladder).rows[0].test
+    expected = ["0.833", "0.850", "[0.767, 0.907]", f"{test['macro-f1'].value:.3f}", f"{test['auroc'].value:.3f}"]
+    for figure in [*expected, "3.1 min", "1,234", "62.0 k", "no"]:
+        assert figure in block, figure
+    flowing = " ".join(text.split())
+    assert "ranked by validation accuracy" in flowing
+    assert "train n = 120, valid n = 60, test n = 100" in flowing
+    assert "[low, high] are 95 % intervals" in flowing
+    assert "…" not in "".join(lines[: row + 3]), "nothing is cut off"
+
+
+def test_a_wide_terminal_has_one_line_a_run(ladder):
+    lines = show(build(ladder), 120).splitlines()
+    assert any("cnn-small" in line and "0.850 [0.767, 0.907]" in line and "3.1 min" in line for line in lines)
+
+
+def test_many_classes_have_no_auroc_column(write_run):
+    runs = [write_run("svm", classes=tuple("abcde"), valid=50, test=80)]
+    assert "AUROC" not in show(build(runs))
+    assert "AUROC" not in build(runs)._repr_html_()
+
+
+def test_a_split_of_another_size_shows_its_n(ladder):
+    board = build(ladder)
+    odd = replace(board.rows[0], test={**board.rows[0].test, "accuracy": Score(0.8, 97, 0.7, 0.9)})
+    assert "0.800 [0.700, 0.900] n=97" in show(replace(board, rows=(odd,)), 140)
+
+
+def test_names_are_never_markup(write_run):
+    board = build([write_run("[red]<script>")])
+    assert "[red]<script>" in show(board)
+    assert "<script>" not in board._repr_html_()
+
+
+def test_html_is_well_formed_and_complete(ladder):
+    seen: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag != "br":
+                seen.append(tag)
+
+        def handle_endtag(self, tag):
+            assert tag in seen
+
+    page = build(ladder)._repr_html_()
+    Reader().feed(page)
+    assert seen.count("tr") == 4
+    assert "0.850 [0.767, 0.907]" in page
+    assert "test n = 100" in page
+    assert "Test opened once." in page
+
+
+def test_log_loss_ranking_is_visible(ladder):
+    board = build(ladder, "log-loss")
+    text = show(board)
+    assert "valid log-loss" in text
+    assert f"{board.rows[0].valid['log-loss'].value:.3f}" in text
+    assert rich_view(board).renderables
+    assert np.isfinite(board.rows[0].valid["log-loss"].high)

@@ -1,0 +1,206 @@
+"""Run folders: found by name, never half-read, never written twice at once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tellapart.errors import RunError, SystemLimitError
+from tellapart.runs import store
+from tellapart.runs.store import Run, open_run, select_runs, writing
+from tellapart.types import Predictions
+
+
+def test_a_run_is_opened_by_path_id_or_beginning(write_run):
+    run = write_run("svm")
+    for name in (run.folder, str(run.folder), "svm-0000", "svm", "sv"):
+        assert open_run(name, run.runs) == run
+
+
+def test_an_exact_id_wins_over_longer_ones(write_run):
+    run = write_run("svm")
+    run.folder.rename(run.folder.with_name("svm-0000-stopped"))
+    short = write_run("svm")
+    assert open_run("svm-0000", short.runs) == short
+    with pytest.raises(RunError, match="'svm' fits several runs: svm-0000-stopped, svm-0000") as caught:
+        open_run("svm", short.runs)
+    assert caught.value.exit_code == 5
+
+
+def test_an_unknown_run_names_the_closest(write_run, tmp_path):
+    run = write_run("svm")
+    with pytest.raises(RunError, match=r"unknown run 'smv-0000': did you mean 'svm-0000'\? \(looked in .*runs\)"):
+        open_run("smv-0000", run.runs)
+    with pytest.raises(RunError, match="unknown run 'svm': there are none"):
+        open_run("svm", tmp_path / "nowhere")
+
+
+def test_an_unfinished_run_is_never_read(write_run):
+    run = write_run("svm")
+    (run.folder / "done").unlink()
+    for name in (run.folder, "svm-0000"):
+        with pytest.raises(RunError, match="is not finished"):
+            open_run(name, run.runs)
+    assert store.list_runs(run.runs) == []
+    with pytest.raises(RunError, match="holds no finished run"):
+        select_runs([], run.runs)
+
+
+def test_runs_are_listed_oldest_first(write_run):
+    runs = [write_run(name, test=50) for name in ("b", "c", "a")]
+    for age, run in zip((30, 10, 20), runs, strict=True):
+        os.utime(run.folder / "done", (1e9 - age, 1e9 - age))
+    assert [run.recipe_name for run in store.list_runs(runs[0].runs)] == ["b", "a", "c"]
+    assert select_runs(["a", "b"], runs[0].runs) == [runs[2], runs[0]]
+
+
+def test_what_a_run_says(write_run):
+    run = write_run("svm", valid=45, family="svm")
+    assert (run.id, run.recipe_name, run.family, run.positive) == ("svm-0000", "svm", "svm", "fake")
+    assert run.classes == ("real", "fake")
+    assert run.scores("valid")["accuracy"].value == 0.75
+    assert run.cost["parameters"] == 62_006
+    assert run.scores("test") == {}
+    assert run.predictions("test") is None
+    assert run.predictions("elsewhere") is None
+    assert run.log == []
+
+
+def test_only_complete_openings_count(write_run, reopen):
+    run = write_run("svm", test=70)
+    reopen(run, 80, session="two")
+    half = store.next_evaluation(run)
+    assert half.name == "3"
+    assert [e.number for e in run.evaluations] == [1, 2]
+    assert run.scores("test")["accuracy"].value == 0.8
+    assert run.evaluations[0].scores["accuracy"].value == 0.7
+    assert run.evaluations[0].images_per_second == 1234.5
+    assert store.next_evaluation(run).name == "4", "a number is never used twice"
+
+
+def test_openings_are_sorted_as_numbers(write_run, reopen):
+    run = write_run("svm", test=50)
+    for right in range(51, 61):
+        reopen(run, right)
+    assert [e.number for e in run.evaluations] == list(range(1, 12))
+    assert run.scores("test")["accuracy"].value == 0.6
+
+
+@pytest.mark.parametrize("groups", [None, np.array(["x", "x", "y"], dtype=object)])
+def test_predictions_come_back_exactly(tmp_path, groups):
+    raw = np.random.default_rng(0).random((3, 2)).astype(np.float32)
+    proba = raw / raw.sum(axis=1, keepdims=True)
+    ids = np.array(["ä/1.png", "17", "b c"], dtype=object)
+    before = Predictions(ids, proba, np.array([0, 1, -1]), ("p.real", "label"), "svm-0000", groups)
+    before.to_parquet(tmp_path / "test.parquet")
+    after = Predictions.from_parquet(tmp_path / "test.parquet")
+    np.testing.assert_array_equal(after.proba, before.proba)
+    assert after.proba.dtype == np.float32
+    assert list(after.ids) == list(ids)
+    assert list(after.labels) == [0, 1, -1]
+    assert (after.classes, after.run_id) == (before.classes, before.run_id)
+    assert after.groups is None if groups is None else list(after.groups) == list(groups)
+    assert list(pd.read_parquet(tmp_path / "test.parquet").columns)[-2:] == ["p.p.real", "p.label"]
+
+
+def test_json_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "scores.json"
+    store.write_json(path, {"ü": 1})
+    assert store.read_json(path) == {"ü": 1}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.write_json(path, {"bad": float("nan")})
+
+    def crash(self: Path, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        store.write_json(path, {"ü": 2})
+    assert json.loads(path.read_text(encoding="utf-8")) == {"ü": 1}
+
+
+def test_broken_json_is_named(write_run):
+    run = write_run("svm")
+    (run.folder / "scores.json").write_text('{"valid": ', encoding="utf-8")
+    with pytest.raises(RunError, match=r"scores\.json: cannot be read as JSON"):
+        run.scores("valid")
+    (run.folder / "environment.json").unlink()
+    with pytest.raises(RunError, match=r"environment\.json: cannot be read"):
+        _ = run.environment
+
+
+def test_a_second_process_waits_for_the_first(tmp_path):
+    child = (
+        "import sys, pathlib; from tellapart.runs.store import writing\n"
+        "print('waiting', flush=True)\n"
+        "with writing(pathlib.Path(sys.argv[1]), 'svm') as folder:\n"
+        "    print((folder / 'result').read_text(), flush=True)\n"
+    )
+    with writing(tmp_path, "svm") as folder:
+        process = subprocess.Popen([sys.executable, "-c", child, tmp_path], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        time.sleep(0.2)
+        assert process.poll() is None
+        (folder / "result").write_text("the work of the first")
+    assert process.communicate(timeout=60)[0] == "the work of the first\n"
+    assert process.returncode == 0
+
+
+def test_other_runs_do_not_wait(tmp_path):
+    with writing(tmp_path, "one") as one, writing(tmp_path, "two") as two:
+        assert one != two
+
+
+def test_an_error_inside_lets_the_next_one_in(tmp_path):
+    with pytest.raises(ZeroDivisionError), writing(tmp_path, "svm"):
+        _ = 1 / 0
+    with writing(tmp_path, "svm"):
+        pass
+
+
+def test_finish_sets_the_marker_last(tmp_path):
+    with writing(tmp_path, "svm") as folder:
+        (folder / "resume").mkdir()
+        (folder / "resume" / "state").write_text("x")
+        run = store.finish(folder)
+    assert run == Run(folder.resolve())
+    assert not (folder / "resume").exists()
+    assert (folder / "done").read_text().endswith("Z\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "no permission"), (errno.EROFS, "read-only")],
+)
+def test_the_limits_of_the_machine_are_named(number, words):
+    with pytest.raises(SystemLimitError, match=f"runs/svm: .*{words}") as caught, store.system_limits("runs/svm"):
+        raise OSError(number, os.strerror(number))
+    assert caught.value.exit_code == 6
+    assert caught.value.hint
+
+
+def test_other_failures_are_not_dressed_up():
+    with pytest.raises(FileNotFoundError), store.system_limits("runs/svm"):
+        Path("no such file").read_text()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+def test_a_full_disk():
+    with pytest.raises(SystemLimitError, match="the disk is full"), store.system_limits("runs/svm"):
+        Path("/dev/full").write_text("x" * 10_000)
+
+
+def test_runs_below_a_file_are_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemLimitError, match="a part of this path is a file"), writing(tmp_path / "file", "svm"):
+        pass
