@@ -5,7 +5,7 @@ Conditions: the files are hard links of 32 small PNGs in 1,000 folders of a temp
 just before (so directory entries are in the page cache); each repeat is a fresh process, timed from the call of `scan`
 to its return, imports excluded and also given; peak resident memory is that of the whole process.
 
-    python benchmarks/scan.py [--files 1000000] [--once] [--where DIR]
+    python benchmarks/scan.py [--files 1000000] [--ids paths|stems] [--once] [--where DIR]
 
 Prints JSON. Everything made is removed again.
 """
@@ -42,18 +42,19 @@ def main() -> None:
     """Make the files, scan them, print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1_000_000)
+    parser.add_argument("--ids", choices=("paths", "stems"), default="paths", help="stems: names without folder and ending")
     parser.add_argument("--once", action="store_true", help="one repeat instead of three")
     parser.add_argument("--where", type=Path, default=None, help="where to make the temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.where) as folder:
         start = time.perf_counter()
-        make_files(Path(folder), options.files)
+        make_files(Path(folder), options.files, options.ids)
         made = time.perf_counter() - start
         runs = [scan_once(Path(folder)) for _ in range(1 if options.once else 3)]
-    print(json.dumps(summarise(runs, made), indent=2))
+    print(json.dumps({"ids": options.ids} | summarise(runs, made), indent=2))
 
 
-def make_files(folder: Path, count: int) -> None:
+def make_files(folder: Path, count: int, ids: str) -> None:
     """`count` hard links of 32 small images in up to 1,000 folders, and train.csv that names them, shuffled."""
     from PIL import Image
 
@@ -74,7 +75,8 @@ def make_files(folder: Path, count: int) -> None:
     for path in originals:
         os.unlink(path)  # noqa: PTH108
     rng.shuffle(paths)
-    rows = (f"{path},{int(path[-8:-4]) % 10}\n" for path in paths)
+    shown = slice(None) if ids == "paths" else slice(-11, -4)
+    rows = (f"{path[shown]},{int(path[-8:-4]) % 10}\n" for path in paths)
     with (folder / "train.csv").open("w") as file:
         file.write("path,label\n")
         file.writelines(rows)

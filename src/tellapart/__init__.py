@@ -54,7 +54,7 @@ def __dir__() -> list[str]:
 
 
 class _Front(ModuleType):
-    """Importing the packages `train` and `report` would bind them here, over the verbs of the same name: the verbs win."""
+    """Importing the packages `train` and `report` would hide the verbs of the same name: the verbs win."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

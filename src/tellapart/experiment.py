@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import recipe as recipes
 from tellapart import registry
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.prepare import Prepared, decode_all, prepare
@@ -27,7 +26,8 @@ from tellapart.errors import RecipeError, RunError, TellapartError
 from tellapart.evaluate.metrics import RANKINGS, score_all
 from tellapart.families._contract import Classifier, Context
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import LADDER, Recipe, Train
+from tellapart.recipe import LADDER, Recipe, Train, load_all, parse
+from tellapart.recipe import load as load_recipe
 from tellapart.runs import ledger, store
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.leaderboard import Leaderboard, build
@@ -68,7 +68,11 @@ class Interrupted(TellapartError):
 
 
 def train(
-    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, overrides: Sequence[str] = (), settings: Settings = Settings()
+    data: str | Path | ImageTable,
+    recipe: str | Path | Recipe,
+    *,
+    overrides: Sequence[str] = (),
+    settings: Settings = Settings(),
 ) -> Run:
     """Train one recipe and score it on train and validation; the test part stays closed.
 
@@ -82,7 +86,7 @@ def train(
         TellapartError: Anything a user can mend.
     """
     bench = _Bench(settings, data)
-    named = {_name(recipe): _resolve(recipe, overrides)}
+    named = {_name(recipe): recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)}
     (name, resolved), *_ = bench.decode(named).items()
     return bench.train(name, resolved)
 
@@ -96,7 +100,7 @@ def compare(
     Args:
         data: A path that `scan` understands, or a table.
         recipes: Names or paths; the null is always added.
-        overrides: Applied to every recipe that has the section in question.
+        overrides: Each is applied to the recipes that have such a setting.
         rank_by: "accuracy", "macro-f1", "auroc" or "log-loss", on validation.
         minutes: Bound on training: no recipe starts after it, and networks divide 70 % of it between them.
         settings: Where and how.
@@ -108,13 +112,12 @@ def compare(
     if rank_by not in RANKINGS:
         raise RecipeError(f"rank_by {rank_by!r}: expected one of {', '.join(RANKINGS)}")
     start = time.monotonic()
-    wanted = {_name(r): r for r in ["null", *(str(r) for r in recipes)]}
-    named = {name: _resolve(r, overrides, lenient=len(wanted) > 2) for name, r in wanted.items()}
+    named = load_all({_name(r): str(r) for r in ["null", *recipes]}, overrides)
     bench = _Bench(settings, data)
     named = bench.decode(_within(named, minutes))
     runs, notes = [], []
     for number, (name, resolved) in enumerate(named.items(), 1):
-        if minutes and time.monotonic() - start > minutes * 60:
+        if minutes and time.monotonic() - start > minutes * 60 and resolved.classifier.family != "null":
             notes.append(f"{name} was not started: {minutes:g} minutes were up")
             continue
         settings.progress.say(f"[bold]{number}/{len(named)} {name}[/bold]")
@@ -147,7 +150,7 @@ def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = S
 
 def load(run: Run) -> Classifier:
     """The fitted classifier of a run."""
-    resolved = recipes.parse(run.recipe, str(run.folder / "recipe.yaml"))
+    resolved = parse(run.recipe, str(run.folder / "recipe.yaml"))
     return registry.find("families", resolved.classifier.family).load(run.folder, resolved)
 
 
@@ -171,7 +174,9 @@ class _Bench:
         needed = [r.inputs for r in named.values() if r.classifier.family != "null"]
         table = decode_all(table, needed, self.cache, skip_bad=self.settings.skip_bad)
         self.prepared = replace(self.prepared, table=table)
-        self.split_fingerprint = _digest("".join(f"{i}\0{s}\n" for i, s in zip(table.ids, table.frame["split"], strict=True)), 8)
+        self.split_fingerprint = _digest(
+            "".join(f"{i}\0{s}\n" for i, s in zip(table.ids, table.frame["split"], strict=True)), 8
+        )
         return named
 
     def train(self, name: str, recipe: Recipe) -> Run:
@@ -297,16 +302,6 @@ def _name(recipe: str | Path | Recipe) -> str:
     return "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
 
 
-def _resolve(recipe: str | Path | Recipe, overrides: Sequence[str], lenient: bool = False) -> Recipe:
-    """`lenient`: an override of a section that this recipe does not use is not for it."""
-    if isinstance(recipe, Recipe):
-        return recipe
-    if lenient:
-        used = registry.find("families", recipes.load(str(recipe)).classifier.family).sections | {"inputs", "seed"}
-        overrides = [o for o in overrides if o.partition("=")[0].partition(".")[0] in used]
-    return recipes.load(str(recipe), overrides)
-
-
 def _within(named: dict[str, Recipe], minutes: float | None) -> dict[str, Recipe]:
     """Divide a time bound among the recipes that train by epochs. The shares do not depend on how fast others were,
     so that the same command finds the same runs again."""
@@ -320,7 +315,7 @@ def _within(named: dict[str, Recipe], minutes: float | None) -> dict[str, Recipe
 
 
 def _device(name: str) -> str:
-    """"auto" as what it means here."""
+    """ "auto" as what it means here."""
     if name != "auto":
         return name
     import torch

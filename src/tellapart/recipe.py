@@ -40,17 +40,15 @@ class Section(BaseModel):
 class Inputs(Section):
     """How an encoded image becomes (H, W, C) uint8. `auto` values are resolved from the data before training."""
 
-    size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[int, int] = Field(
-        "auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
+    size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[int, int] = Field(default="auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
     )
-    limit: int | None = Field(None, ge=1, description="longest side that `size: auto` may choose, in pixels")
-    mode: Literal["auto", "rgb", "grey"] = Field("auto", description="auto: grey when every probed image is grey")
-    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(
-        "stretch",
+    limit: int | None = Field(default=None, ge=1, description="longest side that `size: auto` may choose, in pixels")
+    mode: Literal["auto", "rgb", "grey"] = Field(default="auto", description="auto: grey when every probed image is grey")
+    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(default="stretch",
         description="stretch: resample both sides; crop: resample the short side, cut the long one; pad: resample the long "
         "side, fill with black; centre: cut or reflect without resampling; none: another size is an error",
     )
-    max_pixels: int = Field(178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb")
+    max_pixels: int = Field(default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb")
 
 
 class Features(Section):
@@ -59,43 +57,42 @@ class Features(Section):
     descriptors: list[dict[str, dict[str, Any]]] = Field(
         default=[{"pixels": {}}], description="one {name: options} each; their vectors are concatenated"
     )
-    standardise: bool = Field(True, description="zero mean and unit variance per component, measured on train")
-    pca: int | None = Field(None, ge=1, description="principal components kept; more than the rows allow are clipped")
+    standardise: bool = Field(default=True, description="zero mean and unit variance per component, measured on train")
+    pca: int | None = Field(default=None, ge=1, description="principal components kept; more than the rows allow are clipped")
 
 
 class Optimizer(Section):
     """The optimiser of a network."""
 
-    name: Literal["sgd", "adam", "adamw", "muon"] = Field("adamw", description="sgd is with Nesterov momentum")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled for adamw and muon")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd and muon")
-    other_lr: float = Field(2e-3, gt=0, description="muon only: AdamW's rate for biases, norms and the last layer")
+    name: Literal["sgd", "adam", "adamw", "muon"] = Field(default="adamw", description="sgd is with Nesterov momentum")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(default=1e-4, ge=0, description="decoupled for adamw and muon")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd and muon")
+    other_lr: float = Field(default=2e-3, gt=0, description="muon only: AdamW's rate for biases, norms and the last layer")
 
 
 class Schedule(Section):
     """Learning rate over the run, as a share of the peak: a linear warm-up, then the named decay."""
 
-    name: Literal["constant", "linear", "cosine"] = Field("cosine", description="shape of the decay")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the run spent rising linearly from 0")
-    floor: float = Field(0.0, ge=0, le=1, description="share of the peak reached at the end")
+    name: Literal["constant", "linear", "cosine"] = Field(default="cosine", description="shape of the decay")
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the run spent rising linearly from 0")
+    floor: float = Field(default=0.0, ge=0, le=1, description="share of the peak reached at the end")
 
 
 class Train(Section):
     """How a network is trained."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training images")
-    images: int | None = Field(
-        None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
+    epochs: int = Field(default=20, ge=1, description="passes over the training images")
+    images: int | None = Field(default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
     )
-    minutes: float | None = Field(None, gt=0, description="wall-clock bound; the schedule then ends with the time")
-    batch: int = Field(128, ge=1, description="images a step")
+    minutes: float | None = Field(default=None, gt=0, description="wall-clock bound; the schedule then ends with the time")
+    batch: int = Field(default=128, ge=1, description="images a step")
     optimizer: Optimizer = Field(default_factory=Optimizer, description="see Optimizer")
     schedule: Schedule = Field(default_factory=Schedule, description="see Schedule")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="probability mass spread over all classes")
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the moving average of weights per step; 0: none")
-    patience: int | None = Field(None, ge=1, description="stop after so many epochs without a better validation loss")
-    best_by: Literal["accuracy", "loss"] = Field("accuracy", description="which validation figure picks the checkpoint")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="probability mass spread over all classes")
+    average: float = Field(default=0.0, ge=0, lt=1, description="decay of the moving average of weights per step; 0: none")
+    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss")
+    best_by: Literal["accuracy", "loss"] = Field(default="accuracy", description="which validation figure picks the checkpoint")
 
 
 class ClassifierSection(BaseModel):
@@ -113,12 +110,12 @@ class ClassifierSection(BaseModel):
 class Recipe(Section):
     """A whole recipe; see the module's docstring. `dump` and `parse` are inverse to each other."""
 
-    inputs: Inputs = Field(default_factory=Inputs)
+    inputs: Inputs = Inputs()
     augment: list[dict[str, dict[str, Any]]] | None = None
     features: Features | None = None
     classifier: ClassifierSection
     train: Train | None = None
-    seed: int = Field(0, ge=0, description="of everything random")
+    seed: int = Field(default=0, ge=0, description="of everything random")
 
     def dump(self) -> str:
         """YAML that `parse` reads back unchanged."""
@@ -206,6 +203,29 @@ def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
             raise RecipeError(f"-s {override}: expected SECTION.OPTION=VALUE, for example train.epochs=3")
         _set(content, key.strip(), _yaml(value, f"-s {override}"))
     return parse(content, name)
+
+
+def load_all(names: Mapping[str, str], overrides: Iterable[str] = ()) -> dict[str, Recipe]:
+    """Read several recipes (key → name or path); each takes the overrides that it has a use for.
+
+    Raises:
+        RecipeError: As for `load`; or an override that none of them has a use for.
+    """
+    overrides = list(overrides)
+    plain = {key: load(name) for key, name in names.items()}
+    fitting = {key: [o for o in overrides if _has_use(recipe, o)] for key, recipe in plain.items()}
+    for override in overrides:
+        if not any(override in taken for taken in fitting.values()):
+            raise RecipeError(f"-s {override}: none of {', '.join(names)} has such a setting")
+    return {key: load(name, fitting[key]) if fitting[key] else plain[key] for key, name in names.items()}
+
+
+def _has_use(recipe: Recipe, override: str) -> bool:
+    section, _, option = override.partition("=")[0].strip().partition(".")
+    family = registry.find("families", recipe.classifier.family)
+    if section == "classifier":
+        return option.partition(".")[0] in family.options_model(recipe.classifier.options).model_fields
+    return section in family.sections | {"inputs", "seed"}
 
 
 def describe(model: type[BaseModel]) -> list[tuple[str, str, str]]:

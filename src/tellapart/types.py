@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas import util
 
 from tellapart.errors import DataError
 
@@ -67,7 +68,7 @@ class ImageTable:
         if missing:
             raise DataError(f"an ImageTable needs the columns {sorted(missing)}")
         if not self.frame["id"].is_unique:
-            twice = self.frame["id"][self.frame["id"].duplicated()].iloc[0]
+            twice = self.ids[self.frame["id"].duplicated().to_numpy()][0]
             raise DataError(f"ids must be unique: {twice!r} stands more than once")
         labels = self.frame["label"].to_numpy()
         if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(self.classes)):
@@ -90,8 +91,8 @@ class ImageTable:
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels: (N,) int64 in −1 … C−1."""
-        return self.frame["label"].to_numpy(dtype=np.int64)
+        """Labels: (N,) int64 in −1 … C−1; a copy, since torch refuses the read-only arrays of pandas."""
+        return self.frame["label"].to_numpy(dtype=np.int64, copy=True)
 
     @property
     def paths(self) -> np.ndarray:
@@ -108,7 +109,7 @@ class ImageTable:
     @property
     def row_keys(self) -> np.ndarray:
         """One 64-bit key a row from root, path, size and stamp, the identity of its pixels: (N,) uint64."""
-        keys = pd.util.hash_pandas_object(self.frame[["path", "size", "stamp"]], index=False).to_numpy()
+        keys = _hash(self.frame[["path", "size", "stamp"]])
         return keys ^ np.uint64(int.from_bytes(hashlib.blake2b(self.root.encode(), digest_size=8).digest(), "little"))
 
     @property
@@ -116,7 +117,7 @@ class ImageTable:
         """16 hex digits over ids, labels, classes, sizes and stamps, in row order; not over where the data lies."""
         digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=8)
         columns = self.frame[["id", "label", "size", "stamp"]]
-        digest.update(pd.util.hash_pandas_object(columns, index=False).to_numpy().tobytes())
+        digest.update(_hash(columns).tobytes())
         return digest.hexdigest()
 
     def take(self, rows: np.ndarray) -> ImageTable:
@@ -155,7 +156,7 @@ class ImageTable:
         """Images per class (rows) and split (columns: those that occur, then `all`)."""
         labelled = self.frame[self.frame["label"] >= 0]
         split = labelled["split"] if "split" in labelled else pd.Series("", index=labelled.index)
-        grid = pd.crosstab(labelled["label"], split).reindex(range(len(self.classes)), fill_value=0)
+        grid: Any = pd.crosstab(labelled["label"], split).reindex(range(len(self.classes)), fill_value=0)
         grid.index = pd.Index(self.classes, name="class")
         names = [s for s in SPLITS if s in grid] + [s for s in grid if s not in SPLITS]
         grid = grid[names].rename(columns={"": "not split"})
@@ -263,8 +264,10 @@ class Score:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; NaN becomes None."""
-        number = {k: (float(v) if np.isfinite(v) else None) for k, v in
-                  (("value", self.value), ("low", self.low), ("high", self.high))}
+        number = {
+            k: (float(v) if np.isfinite(v) else None)
+            for k, v in (("value", self.value), ("low", self.low), ("high", self.high))
+        }
         return {**number, "n": self.n, "higher_is_better": self.higher_is_better, "unit": self.unit}
 
     @classmethod
@@ -272,6 +275,12 @@ class Score:
         """Read what `to_dict` wrote."""
         number = {k: (float("nan") if data[k] is None else float(data[k])) for k in ("value", "low", "high")}
         return cls(n=int(data["n"]), higher_is_better=bool(data["higher_is_better"]), unit=str(data["unit"]), **number)
+
+
+def _hash(frame: pd.DataFrame) -> np.ndarray:
+    """One 64-bit key a row: (N,) uint64."""
+    hash_rows: Any = util.hash_pandas_object
+    return hash_rows(frame, index=False).to_numpy()
 
 
 def guess_positive(classes: Sequence[str]) -> str | None:

@@ -28,7 +28,10 @@ TINY = {
     "null": {"classifier": {"family": "null", "rounds": 5}},
     "neighbors": {"classifier": {"family": "neighbors", "k": 3}},
     "svm": {"features": {"pca": 6}, "classifier": {"family": "svm"}},
-    "linear": {"features": {"descriptors": [{"pixels": {}}, {"spectrum": {"block": 4}}]}, "classifier": {"family": "linear", "C": [0.1]}},
+    "linear": {
+        "features": {"descriptors": [{"pixels": {}}, {"spectrum": {"block": 4}}]},
+        "classifier": {"family": "linear", "C": [0.1]},
+    },
     "network": {
         "augment": [{"flip": {}}, {"turn": {}}, {"crop": {"shift": 1}}],
         "classifier": {"family": "network", "net": "staged", "stages": [{"widths": [8], "dropout": 0.2}]},

@@ -165,13 +165,20 @@ def test_tar_with_dots_links_and_long_names(tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-        link = tarfile.TarInfo("./b/link.png")
-        link.type, link.linkname = tarfile.LNKTYPE, "./a/1.png"
-        archive.addfile(link)
+        for name, kind, target in (
+            ("./b/hard.png", tarfile.LNKTYPE, "./a/1.png"),
+            ("./b/soft.png", tarfile.SYMTYPE, "../a/1.png"),
+            ("./b/dead.png", tarfile.SYMTYPE, "/etc/hostname"),
+            ("./b/pipe.png", tarfile.FIFOTYPE, ""),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
     table = scan(path)
-    assert table.ids.tolist() == ["a/1.png", "b/link.png", long]
+    assert table.ids.tolist() == ["a/1.png", "b/hard.png", long, "b/soft.png"]
     with ImageReader(table) as reader:
-        assert [reader.get(p) for p in table.paths] == [b"one", b"one", b"two"]
+        assert [reader.get(p) for p in table.paths] == [b"one", b"one", b"two", b"one"]
+    assert [(p.kind, p.where) for p in table.problems] == [("missing file", "b/dead.png"), ("missing file", "b/pipe.png")]
 
 
 def test_a_changed_tar_is_indexed_anew(tmp_path):

@@ -19,9 +19,7 @@ def idx(values: np.ndarray) -> bytes:
     return bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes()
 
 
-def write_set(
-    top: Path, stem: str, images: np.ndarray, labels, *, packed: bool = True, name: str = "{}-{}-{}-ubyte"
-) -> None:
+def write_set(top: Path, stem: str, images: np.ndarray, labels, *, packed: bool = True, name: str = "{}-{}-{}-ubyte") -> None:
     """An image file and a label file."""
     top.mkdir(exist_ok=True, parents=True)
     for what, kind, values in (("images", "idx3", images), ("labels", "idx1", np.array(labels, np.uint8))):
@@ -111,6 +109,12 @@ def test_truncated_gzip_of_images_is_noticed(tmp_path, pixels):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="is the download complete"):
         scan(tmp_path)
+
+
+def test_flags_for_tables_are_refused(tmp_path, pixels):
+    write_set(tmp_path, "train", pixels, [0, 1, 0, 1, 0, 1])
+    with pytest.raises(DataError, match="no columns"):
+        scan(tmp_path, group="photo")
 
 
 def test_fashion_mnist_counts(shared_data):

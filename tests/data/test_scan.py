@@ -270,6 +270,12 @@ def test_dead_links_and_names_that_are_no_text(tree):
     assert table.ids.tolist() == ["a/1.png", "b/1.png"] and kinds(table) == ["bad name", "missing file"]
 
 
+def test_a_pipe_is_no_image(tree):
+    top = tree("a/1.png", "b/1.png")
+    os.mkfifo(top / "a" / "2.png")
+    assert [(p.kind, p.where) for p in scan(top).problems] == [("missing file", "a/2.png")]
+
+
 def test_no_permission(tree, monkeypatch):
     top = tree("a/1.png", "b/1.png")
     real = os.scandir

@@ -41,9 +41,7 @@ def test_ids_without_endings_in_the_folder_of_the_table(tree):
     assert "3 of 3 rows used, images in Train/" in table.layout
 
 
-@pytest.mark.parametrize(
-    "name", ["id", "image", "image_id", "name", "filename", "path", "file", "Image ID", "FileName"]
-)
+@pytest.mark.parametrize("name", ["id", "image", "image_id", "name", "filename", "path", "file", "Image ID", "FileName"])
 @pytest.mark.parametrize("label", ["label", "target", "class", "Category"])
 def test_column_names(tree, name, label):
     text = f"extra,{name},{label}\nx,a.png,0\ny,b.png,1\n"

@@ -28,9 +28,7 @@ class World:
     runs: Path
 
 
-def make_world(
-    folder: Path, classes: Sequence[str], *, per_class: int = 20, side: int = 24, pictures: bool = True
-) -> World:
+def make_world(folder: Path, classes: Sequence[str], *, per_class: int = 20, side: int = 24, pictures: bool = True) -> World:
     """`per_class` images a class, 60/20/20, as PNG files of noise around the class's own colour."""
     rng = np.random.default_rng(0)
     names = [f"{c:03d}/{i:03d}.png" for c in range(len(classes)) for i in range(per_class)]
@@ -80,9 +78,7 @@ def make_run(
     counts = {
         s: {
             c: int(n)
-            for c, n in zip(
-                table.classes, np.bincount(table.where(split=s).labels, minlength=len(table.classes)), strict=True
-            )
+            for c, n in zip(table.classes, np.bincount(table.where(split=s).labels, minlength=len(table.classes)), strict=True)
         }
         for s in table.split_counts()
     }
@@ -96,9 +92,9 @@ def make_run(
     }  # fmt: skip
     write_json(folder / "data.json", content)
     environment = {
-        "tellapart": "0.1.0", "python": "3.11.7", "versions": {"torch": "2.15.0", "numpy": "2.3.1"},
-        "device": "cpu", "cpus": 2, "command": f"tellapart compare images -r {name}", "git": "0123abc",
-        "started": "2026-11-03T10:00:00Z", "finished": "2026-11-03T10:01:02Z",
+        "python": "3.11.7", "packages": {"tellapart": "0.1.0", "torch": "2.15.0", "numpy": "2.3.1"},
+        "system": "Linux x86_64", "processor": "a processor", "cores": 2, "device": "cpu", "decoder": "pillow-13.0.0/1",
+        "git": "0123abcd4567", "command": f"tellapart compare images -r {name}",
     }  # fmt: skip
     write_json(folder / "environment.json", environment)
     table.frame.to_parquet(folder / "split.parquet", index=False)
@@ -113,9 +109,7 @@ def make_run(
     }  # fmt: skip
     write_json(folder / "scores.json", {**scores, "cost": cost})
     if epochs:
-        (folder / "log.jsonl").write_text(
-            "".join(json.dumps(line) + "\n" for line in make_log(epochs)), encoding="utf-8"
-        )
+        (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in make_log(epochs)), encoding="utf-8")
     run = finish(folder)
     if test:
         open_test(world, run, skill, seed, session)

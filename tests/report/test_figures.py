@@ -45,9 +45,7 @@ def test_any_class_name_is_drawn_as_it_is(name):
 
 
 def test_curves_mark_the_kept_epoch_and_leave_gaps():
-    log = [
-        {"epoch": e, "train_loss": 1 / e, "valid_loss": None if e == 2 else 1 / e, "best": e == 3} for e in (1, 2, 3, 4)
-    ]
+    log = [{"epoch": e, "train_loss": 1 / e, "valid_loss": None if e == 2 else 1 / e, "best": e == 3} for e in (1, 2, 3, 4)]
     assert figures.best_epoch(log) == 3
     svg.inline(figures.curves(log), "k", "")
     assert figures.best_epoch([{"epoch": 1}]) is None
@@ -61,9 +59,7 @@ def test_leaderboard_takes_undefined_and_missing_scores():
 
 
 def test_svg_is_deterministic_and_names_no_address():
-    drawn = {
-        str(svg.inline(figures.class_counts({"train": [3, 1], "test": [1, 1]}, ["a", "b"]), "k", "")) for _ in range(2)
-    }
+    drawn = {str(svg.inline(figures.class_counts({"train": [3, 1], "test": [1, 1]}, ["a", "b"]), "k", "")) for _ in range(2)}
     (text,) = drawn
     assert "http" not in text and "<metadata" not in text and "DejaVu" not in text
     references = set(re.findall(r"(?:href=\"#|url\(#)([^\")]+)", text))

@@ -54,7 +54,14 @@ def _run(plan: Train, folder: Path | None = None, *, stop_after: int | None = No
         return _jitter(images, generator)
 
     outcome = train(
-        net, (_part(slice(0, 33)), _part(slice(33, 50))), plan, open_fabric("cpu"), augment=press, seed=1, log=log, folder=folder
+        net,
+        (_part(slice(0, 33)), _part(slice(33, 50))),
+        plan,
+        open_fabric("cpu"),
+        augment=press,
+        seed=1,
+        log=log,
+        folder=folder,
     )
     return net, outcome, entries
 
@@ -152,7 +159,13 @@ def test_every_image_is_seen_once_an_epoch() -> None:
 
     nothing = Part(get, labels[:0])
     train(
-        _Net(), (Part(get, labels), nothing), _plan(epochs=1), open_fabric("cpu"), augment=lambda x, g: x, seed=0, log=lambda e: None
+        _Net(),
+        (Part(get, labels), nothing),
+        _plan(epochs=1),
+        open_fabric("cpu"),
+        augment=lambda x, g: x,
+        seed=0,
+        log=lambda e: None,
     )
     assert sorted(seen) == list(range(33))
 

@@ -26,7 +26,7 @@ def test_muons_second_half_is_adamw() -> None:
     """Groups that Muon leaves to AdamW move as torch's own AdamW moves them."""
     ours, theirs = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.ones(3, 2))
     muon = Muon([{"params": [ours], "lr": 0.1, "weight_decay": 0.01, "muon": False}])
-    adamw = torch.optim.AdamW([theirs], lr=0.1, weight_decay=0.01)
+    adamw = torch.optim.AdamW([theirs], lr=0.1, betas=(0.9, 0.99), weight_decay=0.01)
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
         gradient = torch.randn(3, 2, generator=generator)

@@ -18,8 +18,8 @@ class Flip(Augmentation):
     class Options(Section):
         """Options of `flip`."""
 
-        horizontal: float = Field(0.5, ge=0, le=1, description="probability of left-right")
-        vertical: float = Field(0.0, ge=0, le=1, description="probability of upside down")
+        horizontal: float = Field(default=0.5, ge=0, le=1, description="probability of left-right")
+        vertical: float = Field(default=0.0, ge=0, le=1, description="probability of upside down")
 
     options: Any
 

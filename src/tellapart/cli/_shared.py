@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from tellapart.experiment import Settings
     from tellapart.types import ImageTable
 
-Data = Annotated[str, typer.Argument(metavar="DATA", help="A folder, a CSV/TSV, a parquet file, a .zip or .tar, or an IDX folder.")]
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A folder, a CSV/TSV, a parquet file, a .zip or .tar, or an IDX folder.")
+]
 Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
 Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the fastest that is there.")]
 Overrides = Annotated[
@@ -26,7 +28,9 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave bad rows and corrupt images out, counted, instead of stopping.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave bad rows and corrupt images out, counted, instead of stopping.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split.")]
 SplitFrom = Annotated[str | None, typer.Option("--split-from", metavar="RUN", help="Use the split of this run again.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, even if the same run is there already.")]
@@ -34,7 +38,9 @@ RankBy = Annotated[str, typer.Option("--rank-by", help="accuracy, macro-f1, auro
 Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder in which the ids of a CSV are found.")]
 IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of a CSV that names the images.")]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column of a CSV that holds the classes.")]
-Group = Annotated[str | None, typer.Option("--group", metavar="COLUMN", help="Column of a CSV whose equal values stay together.")]
+Group = Annotated[
+    str | None, typer.Option("--group", metavar="COLUMN", help="Column of a CSV whose equal values stay together.")
+]
 Positive = Annotated[str | None, typer.Option("--positive", metavar="CLASS", help="The positive class of two.")]
 
 
@@ -63,7 +69,12 @@ def print_json(content: Any) -> None:
 
 
 def scanned(
-    data: str, images: Path | None, id_column: str | None, label_column: str | None, group: str | None, positive: str | None
+    data: str,
+    images: Path | None,
+    id_column: str | None,
+    label_column: str | None,
+    group: str | None,
+    positive: str | None,
 ) -> ImageTable:
     """Scan DATA with the reading options of the command line."""
     from tellapart.data.scan import scan
@@ -72,7 +83,14 @@ def scanned(
 
 
 def settings(
-    *, runs: Path, device: str, quiet: bool, skip_bad: bool = False, seed: int = 0, split_from: str | None = None, fresh: bool = False
+    *,
+    runs: Path,
+    device: str,
+    quiet: bool,
+    skip_bad: bool = False,
+    seed: int = 0,
+    split_from: str | None = None,
+    fresh: bool = False,
 ) -> Settings:
     """Settings of the verbs from the command line's options."""
     from tellapart.experiment import Settings

@@ -14,12 +14,14 @@ def run(
     as_json: shared.AsJson = False,
 ) -> None:
     """Show where the decoded images lie and how much they take, or remove them."""
-    from tellapart.data import cache
+    from tellapart.data import cache_folder as cache
 
     folder = cache.default_folder()
     if clear:
         freed = cache.clear()
-        shared.print_json({"folder": str(folder), "freed": freed}) if as_json else print(f"freed {freed / cache.GIB:.2f} GiB in {folder}")
+        shared.print_json({"folder": str(folder), "freed": freed}) if as_json else print(
+            f"freed {freed / cache.GIB:.2f} GiB in {folder}"
+        )
         return
     found = cache.entries()
     total = sum(e.bytes for e in found)

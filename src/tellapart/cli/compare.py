@@ -18,7 +18,9 @@ def run(
         typer.Option("-r", "--recipe", help=f"A recipe; repeatable. Default: {', '.join(LADDER)}. The null is always added."),
     ] = None,
     overrides: shared.Overrides = None,
-    minutes: Annotated[float | None, typer.Option("--minutes", min=0.01, help="Bound on training; networks share 70 % of it.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Bound on training; networks share 70 % of it.")
+    ] = None,
     rank_by: shared.RankBy = "accuracy",
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the report is written.")] = Path("report.html"),
     images: shared.Images = None,

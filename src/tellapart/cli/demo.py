@@ -13,7 +13,9 @@ from tellapart.recipe_names import LADDER
 
 
 def run(
-    folder: Annotated[Path, typer.Option("--folder", help="Where the images, the runs and the report are written.")] = Path("demo"),
+    folder: Annotated[Path, typer.Option("--folder", help="Where the images, the runs and the report are written.")] = Path(
+        "demo"
+    ),
     device: shared.Device = "auto",
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,

@@ -11,7 +11,9 @@ from tellapart.cli import _shared as shared
 
 
 def run(
-    run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all.")] = None,
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all.")
+    ] = None,
     rank_by: shared.RankBy = "accuracy",
     runs: shared.Runs = Path("runs"),
     as_json: shared.AsJson = False,

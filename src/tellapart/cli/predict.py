@@ -27,7 +27,7 @@ def run(
 ) -> None:
     """Ask a finished run what IMAGEs are."""
     from tellapart import experiment
-    from tellapart.data.scan import from_paths
+    from tellapart.data.loose import from_paths
     from tellapart.runs.store import open_run
 
     run = open_run(run_id, runs)
@@ -46,7 +46,11 @@ def run(
 
 def _entry(predictions: Predictions, row: int) -> dict:
     proba = dict(zip(predictions.classes, map(float, predictions.proba[row]), strict=True))
-    return {"image": predictions.ids[row], "answer": predictions.classes[predictions.answers[row]], "probabilities": proba}
+    return {
+        "image": predictions.ids[row],
+        "answer": predictions.classes[predictions.answers[row]],
+        "probabilities": proba,
+    }
 
 
 def _print_csv(predictions: Predictions) -> None:

@@ -11,9 +11,13 @@ from tellapart.cli import _shared as shared
 
 
 def run(
-    run_ids: Annotated[list[str] | None, typer.Argument(metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all.")] = None,
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all.")
+    ] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file.")] = Path("report.html"),
-    png: Annotated[Path | None, typer.Option("--png", metavar="DIR", help="Also write each figure as PNG into this folder.")] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="DIR", help="Also write each figure as PNG into this folder.")
+    ] = None,
     rank_by: shared.RankBy = "accuracy",
     runs: shared.Runs = Path("runs"),
     as_json: shared.AsJson = False,

@@ -10,7 +10,6 @@ Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
@@ -21,13 +20,13 @@ from pathlib import Path
 import numpy as np
 
 from tellapart.data.archives import ImageReader
-from tellapart.data.decode import DECODER, decode_to, header, target_size
-from tellapart.errors import DataError, ImageError, SystemLimitError
+from tellapart.data.cache_folder import default_folder, locked, make_room, permitted
+from tellapart.data.decode import DECODER, decode_to, header, quiet, target_size
+from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Inputs
 from tellapart.types import ImageTable, Problem
 
-GIB = 1 << 30
 _CHUNK = 256  # images decoded between two writes: enough to feed the threads, small in memory
 _PROBED = 256  # headers read to resolve `auto`
 
@@ -47,7 +46,8 @@ class CorruptImages(DataError):
         more = f"\n    … and {len(problems) - 10:,} more" if len(problems) > 10 else ""
         count = f"{len(problems):,} image{'s' if len(problems) > 1 else ''}"
         super().__init__(
-            f"{count} cannot be decoded:{shown}{more}", hint="mend or remove them, or leave them out, counted, with --skip-bad"
+            f"{count} cannot be decoded:{shown}{more}",
+            hint="mend or remove them, or leave them out, counted, with --skip-bad",
         )
 
 
@@ -103,28 +103,31 @@ class PixelCache:
             SystemLimitError: No room.
         """
         keys = table.row_keys
-        opened = self._open.setdefault(inputs.model_dump_json(), [])
+        opened = self._open.setdefault(_way(inputs), [])
         for pixels, sorted_keys, order in opened:
-            place = np.searchsorted(sorted_keys, keys).clip(max=len(sorted_keys) - 1)
-            if (sorted_keys[place] == keys).all():
-                return DecodedImages(pixels, order[place])
+            if len(sorted_keys) >= len(keys):
+                place = np.searchsorted(sorted_keys, keys).clip(max=len(sorted_keys) - 1)
+                if (sorted_keys[place] == keys).all():
+                    return DecodedImages(pixels, order[place])
         pixels = self._load(table, inputs, keys)
         order = np.argsort(keys, kind="stable")
         opened.append((pixels, keys[order], order))
         return DecodedImages(pixels, np.arange(len(table)))
 
     def _load(self, table: ImageTable, inputs: Inputs, keys: np.ndarray) -> np.ndarray:
-        if table.memory is not None and len(table.memory):
-            return self._decode_to_memory(table, inputs)
-        digest = hashlib.blake2b(keys.tobytes(), digest_size=12)
-        digest.update(f"{inputs.model_dump_json()} {DECODER}".encode())
-        path = self.folder / f"{digest.hexdigest()}.npy"
-        with _permitted(self.folder), _locked(path):
-            if not path.exists():
-                self._make_room(_bytes(len(table), inputs), path)
-                self._decode_to_file(table, inputs, path)
-            os.utime(path)  # least recently used is judged by this
-        return np.load(path, mmap_mode="r")
+        with quiet():
+            if not len(table) or (table.memory is not None and len(table.memory)):
+                return self._decode_to_memory(table, inputs)
+            digest = hashlib.blake2b(keys.tobytes(), digest_size=12)
+            digest.update(f"{_way(inputs)} {DECODER}".encode())
+            path = self.folder / f"{digest.hexdigest()}.npy"
+            with permitted(self.folder), locked(path):
+                pixels = _mapped(path)
+                if pixels is None:
+                    make_room(self.folder, _bytes(len(table), inputs), path)
+                    self._decode_to_file(table, inputs, path)
+                    pixels = np.load(path, mmap_mode="r")
+                return pixels
 
     def _decode_to_memory(self, table: ImageTable, inputs: Inputs) -> np.ndarray:
         blocks = [block for _, block in self._decoded(table, inputs)]
@@ -172,76 +175,6 @@ class PixelCache:
         if bad:
             raise CorruptImages(bad, problems)
 
-    def _make_room(self, needed: int, path: Path) -> None:
-        bound = limit_bytes()
-        if needed > bound:
-            raise SystemLimitError(
-                f"the decoded images need {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
-                hint="choose a smaller inputs.size or inputs.limit, or raise TELLAPART_CACHE_GIB",
-            )
-        others = sorted((e for e in entries(self.folder) if e.path != path), key=lambda e: e.used)
-        total = sum(e.bytes for e in others)
-        for entry in others:
-            if total + needed <= bound:
-                break
-            entry.path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
-            total -= entry.bytes
-        free = os.statvfs(self.folder)
-        if needed > free.f_bavail * free.f_frsize:
-            raise SystemLimitError(
-                f"{self.folder}: the decoded images need {needed / GIB:.2f} GiB, but the disk has "
-                f"{free.f_bavail * free.f_frsize / GIB:.2f} GiB left",
-                hint="free some space, run `tellapart cache --clear`, or set TELLAPART_CACHE to another disk",
-            )
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file of the cache."""
-
-    path: Path
-    bytes: int
-    used: float  # seconds since the epoch
-
-
-def entries(folder: Path | None = None) -> list[Entry]:
-    """The files of the cache, least recently used first."""
-    found = []
-    for path in (folder or default_folder()).glob("*.npy"):
-        with contextlib.suppress(FileNotFoundError):
-            status = path.stat()
-            found.append(Entry(path, status.st_size, status.st_mtime))
-    return sorted(found, key=lambda e: e.used)
-
-
-def clear(folder: Path | None = None) -> int:
-    """Remove every file of the cache, leftovers of killed processes included; gives the bytes freed."""
-    folder = folder or default_folder()
-    freed = 0
-    for pattern in ("*.npy", "*.tmp", "*.lock"):
-        for path in folder.glob(pattern):
-            with contextlib.suppress(FileNotFoundError):
-                freed += path.stat().st_size
-                path.unlink()
-    return freed
-
-
-def default_folder() -> Path:
-    """Where the cache lies, by the environment."""
-    if own := os.environ.get("TELLAPART_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tellapart"
-
-
-def limit_bytes() -> int:
-    """How large the cache may grow."""
-    text = os.environ.get("TELLAPART_CACHE_GIB", "20")
-    try:
-        return int(float(text) * GIB)
-    except ValueError:
-        raise SystemLimitError(f"TELLAPART_CACHE_GIB={text!r}: expected a number of GiB") from None
-
-
 def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     """Replace `auto` by what the data say, from the headers of up to 256 images spread over the table.
 
@@ -252,7 +185,7 @@ def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
         return inputs
     found = []
     with ImageReader(table) as reader:
-        for path in table.paths[:: max(1, len(table) // _PROBED)]:
+        for path in table.paths[:: -(-len(table) // _PROBED) or 1]:
             with contextlib.suppress(ImageError):  # named when the images are decoded
                 found.append(header(reader.get(path), str(path)))
     if not found:
@@ -274,6 +207,11 @@ def replace_inputs(inputs: Inputs, **changes: object) -> Inputs:
     return inputs.model_copy(update=changes)
 
 
+def _way(inputs: Inputs) -> str:
+    """How pixels are made, as text; `limit` has had its say when the size is known."""
+    return inputs.model_dump_json(exclude={"limit"})
+
+
 def _shape(inputs: Inputs) -> tuple[int, int, int]:
     return (*target_size(inputs), 1 if inputs.mode == "grey" else 3)
 
@@ -282,19 +220,10 @@ def _bytes(count: int, inputs: Inputs) -> int:
     return count * int(np.prod(_shape(inputs)))
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextlib.contextmanager
-def _permitted(folder: Path) -> Iterator[None]:
+def _mapped(path: Path) -> np.ndarray | None:
+    """The finished file, marked as just used; None when there is none, or when it is not whole."""
     try:
-        yield
-    except OSError as error:
-        place = error.filename or folder
-        hint = "set TELLAPART_CACHE to a folder with room that you may write"
-        raise SystemLimitError(f"{place}: the cache cannot be written ({error.strerror})", hint=hint) from error
+        os.utime(path)  # least recently used is judged by this
+        return np.load(path, mmap_mode="r")
+    except (FileNotFoundError, ValueError):  # never made, made room for another, or cut short by a crash of the machine
+        return None

@@ -2,7 +2,7 @@
 
 1. The first frame of an animation, the first page of a TIFF.
 2. EXIF orientation is applied.
-3. More than 8 bits a channel are scaled to 8 (65535 → 255), floats from their own minimum and maximum are refused.
+3. Of 16 bits a channel the upper 8 are kept, in grey as in colour; 32-bit values beyond that and floats are refused.
 4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and other spaces are converted by Pillow.
 5. `rgb` gives three channels (grey repeated); `grey` gives one, ITU-R 601-2 luma.
 6. Geometry as `Inputs.resize` says; resampling is Pillow's bicubic, which antialiases when shrinking.
@@ -12,8 +12,10 @@ Truncated files are errors, never half an image. Nothing here guesses: a file th
 
 from __future__ import annotations
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -27,10 +29,17 @@ from tellapart.recipe import Inputs
 DECODER = f"pillow-{PIL.__version__}/1"
 Image.MAX_IMAGE_PIXELS = None  # our own limit, `Inputs.max_pixels`, is checked before any pixel is decoded
 _GREY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
+#: What the endings that `scan` looks for stand for. Others are not tried, whatever the bytes say: EPS would start
+#: Ghostscript, and icons hold pictures of another size than their header says.
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "MPO", "AVIF")
 
 
 def decode(
-    content: bytes | np.ndarray, *, mode: Literal["rgb", "grey"] = "rgb", path: str = "image", max_pixels: int = 178_956_970
+    content: bytes | np.ndarray,
+    *,
+    mode: Literal["rgb", "grey"] = "rgb",
+    path: str = "image",
+    max_pixels: int = 178_956_970,
 ) -> np.ndarray:
     """Decode one image at its own size.
 
@@ -46,11 +55,23 @@ def decode(
     Raises:
         ImageError: Not an image, truncated, of an unknown pixel type, or too large.
     """
-    return _pixels(_open(content, path, max_pixels), mode)
+    with quiet():
+        return _pixels(_open(content, path, max_pixels), mode)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence what Pillow says of odd metadata: pixels are what counts.
+
+    Warning filters belong to the whole process, so this goes around a pool of threads, never into them.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") -> np.ndarray:
-    """Decode one image to the resolved size and mode of `inputs`: (H, W, C) uint8.
+    """Decode one image to the resolved size and mode of `inputs`: (H, W, C) uint8. Threads may call it, inside `quiet`.
 
     Raises:
         ImageError: As for `decode`; or with `resize: none`, another size.
@@ -60,7 +81,7 @@ def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") 
     if isinstance(content, np.ndarray) and content.shape[:2] == (height, width):
         pixels = content if content.ndim == 3 else content[:, :, None]
         if pixels.shape[2] == (1 if mode == "grey" else 3):
-            return pixels
+            return np.ascontiguousarray(pixels)
     image = _fit(_open(content, path, inputs.max_pixels), (width, height), inputs.resize, path)
     return _pixels(image, mode)
 
@@ -80,9 +101,16 @@ def header(content: bytes | np.ndarray, path: str = "image") -> tuple[int, int, 
     """
     if isinstance(content, np.ndarray):
         return content.shape[0], content.shape[1], content.ndim == 2
-    image = _identify(content, path)
-    width, height = image.size
-    if orientation(image) >= 5:  # 5 to 8 swap the sides
+    try:
+        with quiet():
+            image = _identify(content, path)
+            width, height = image.size
+            swapped = image.format != "TIFF" and orientation(image) >= 5  # the size of a TIFF is upright already
+    except ImageError:
+        raise
+    except Exception as error:  # damaged EXIF raises nearly anything
+        raise ImageError(path, f"its header cannot be read ({_first_line(error)})") from None
+    if swapped:
         width, height = height, width
     return height, width, image.mode in _GREY_MODES
 
@@ -98,9 +126,7 @@ def _identify(content: bytes, path: str) -> Image.Image:
     if not content:
         raise ImageError(path, "the file is empty")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; pixels are what counts
-            return Image.open(io.BytesIO(content))
+        return Image.open(io.BytesIO(content), formats=_FORMATS)
     except Exception as error:  # a damaged header raises nearly anything: OSError, SyntaxError, struct.error, ValueError
         raise ImageError(path, f"not an image that can be read ({_first_line(error)})") from None
 
@@ -116,10 +142,8 @@ def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Imag
         hint = "a decompression bomb? if it is meant, raise inputs.max_pixels"
         raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}", hint=hint)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            image.load()
-            upright: Image.Image = ImageOps.exif_transpose(image) or image
+        image.load()
+        upright: Image.Image = ImageOps.exif_transpose(image) or image
         return _eight_bit(upright, path)
     except ImageError:
         raise
@@ -129,24 +153,28 @@ def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Imag
 
 def _eight_bit(image: Image.Image, path: str) -> Image.Image:
     """Any Pillow mode to L or RGB."""
-    if image.mode in ("L", "RGB"):
-        if "transparency" not in image.info:
-            return image
-        image = image.convert("RGBA")
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        if values.min() < 0 or values.max() > 65535:
-            raise ImageError(path, f"32-bit values from {values.min()} to {values.max()}", hint="save it with 8 or 16 bits")
-        return Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
     if image.mode == "F":
         raise ImageError(path, "floating-point pixels have no agreed white", hint="save it with 8 or 16 bits")
-    if image.mode == "1":
-        return image.convert("L")
+    if image.mode.startswith("I"):
+        return _upper_byte(image, path)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, image).convert("RGB")
-    return image.convert("RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _upper_byte(image: Image.Image, path: str) -> Image.Image:
+    """16-bit grey to L, as Pillow itself does with 16-bit colour; the one value a PNG may call transparent is white."""
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ImageError(path, f"32-bit values from {values.min()} to {values.max()}", hint="save it with 8 or 16 bits")
+    clear = image.info.get("transparency")
+    if clear is not None:
+        values[values == clear] = 65535
+    return Image.fromarray((values >> 8).astype(np.uint8))
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: str, path: str) -> Image.Image:

@@ -8,9 +8,9 @@
         README.txt          what this is and is not, with credits
         demo.json           the settings: a folder made with the same ones is used again
 
-What must not give the answer away: whole scenes lie in one part and donors come from the same part; a tile is real or edited,
-never both, drawn by lot before anything is edited, half and half in every photograph; grey photographs get grey donors, colour
-ones colour donors; PNGs are stored uncompressed, so files of both classes have the same number of bytes.
+What must not give the answer away: whole scenes lie in one part and donors come from the same part; a tile is real or
+edited, never both, drawn by lot before anything is edited, half and half in every photograph; grey photographs get grey
+donors, colour ones colour donors; PNGs are stored uncompressed, so files of both classes have the same number of bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tellapart.errors import DataError, SystemLimitError
 from tellapart.types import SPLITS
 
 VERSION = 1  # counts up when the same settings give other files
-#: Tiles per scene come in this number: a stereo pair halves them, the two classes again, three kinds of edit share the rest.
+#: Tiles per scene come in this number: a stereo pair halves them, two classes again, the kinds of edit share the rest.
 MULTIPLE = 2 * 2 * len(KINDS)
 _MARKER = "demo.json"
 _HELD_OUT = {True: {"test": 3, "valid": 2}, False: {"test": 2, "valid": 1}}  # scenes in colour, grey; the others train
@@ -77,9 +77,7 @@ def make(folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: 
     """
     folder = Path(folder)
     if tiles_per_scene < MULTIPLE or tiles_per_scene % MULTIPLE or size < 32:
-        raise DataError(
-            f"expected tiles_per_scene as a multiple of {MULTIPLE} and size ≥ 32, got {tiles_per_scene} and {size}"
-        )
+        raise DataError(f"expected tiles_per_scene as a multiple of {MULTIPLE} and size ≥ 32, got {tiles_per_scene} and {size}")
     photographs = {photo.name: photo.digest for photo in PHOTOGRAPHS}
     settings = {"version": VERSION, "seed": seed, "tiles_per_scene": tiles_per_scene, "size": size} | photographs
     try:
@@ -94,7 +92,7 @@ def make(folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: 
 
 def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Whether the folder holds this very data set; False when there is nothing yet."""
-    if not folder.is_dir() and not folder.exists():
+    if not folder.exists():
         return False
     hint = f"remove {folder} or choose another folder"
     if not folder.is_dir():
@@ -105,23 +103,24 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         raise DataError(f"{folder}: not empty, and not demo data", hint=hint) from None
-    if marker.get("settings") != settings:
+    if marker != settings:
         raise DataError(f"{folder}: holds demo data made with other settings or photographs", hint=hint)
-    found = len(list((folder / "images").glob("*.png"))) + len(list((folder / "masks").glob("*.png")))
-    if found != marker["pictures"]:
-        raise DataError(f"{folder}: expected {marker['pictures']} pictures, found {found}", hint=hint)
+    expected = len({photo.scene for photo in PHOTOGRAPHS}) * settings["tiles_per_scene"]
+    found = len(list((folder / "images").glob("*.png")))
+    if found != expected:
+        raise DataError(f"{folder / 'images'}: expected {expected} images, found {found}", hint=hint)
     return True
 
 
 def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write into a new folder, then rename, so that a crash leaves no half data set under the name."""
     beside = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
     try:
         for name in ("images", "masks"):
             (beside / name).mkdir(parents=True)
-        pictures = _write(beside, int(settings["seed"]), int(settings["tiles_per_scene"]), int(settings["size"]))
-        marker = {"settings": settings, "pictures": pictures}
-        (beside / _MARKER).write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
+        _write(beside, int(settings["seed"]), int(settings["tiles_per_scene"]), int(settings["size"]))
+        (beside / _MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         try:
             beside.rename(folder)
         except OSError:
@@ -131,8 +130,8 @@ def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write(folder: Path, seed: int, tiles_per_scene: int, size: int) -> int:
-    """Write everything but the marker; the number of pictures and masks."""
+def _write(folder: Path, seed: int, tiles_per_scene: int, size: int) -> None:
+    """Write everything but the marker."""
     pixels = {photo.name: photo.load() for photo in PHOTOGRAPHS}
     tiles = _plan(pixels, seed, tiles_per_scene, size)
     shares = [_write_tile(folder, tile, pixels, seed, size) for tile in tiles]
@@ -150,7 +149,6 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int) -> int:
     table.to_csv(folder / "train.csv", index=False, lineterminator="\n")
     frame.to_csv(folder / "provenance.csv", index=False, lineterminator="\n", float_format="%.4f")
     (folder / "README.txt").write_text(_readme(frame, size), encoding="utf-8")
-    return len(tiles) + int((frame["kind"] != "none").sum())
 
 
 def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, size: int) -> list[_Tile]:
@@ -161,7 +159,7 @@ def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, siz
     for photo in PHOTOGRAPHS:
         count = tiles_per_scene // len(photos[photo.scene])
         corners = _corners(photo, pixels[photo.name], count, size, _generator(seed, photo.name))
-        kinds = [*KINDS] * (count // MULTIPLE * 2) + ["none"] * (count // 2)
+        kinds = [*KINDS] * (count // (2 * len(KINDS))) + ["none"] * (count // 2)
         kinds = _generator(seed, photo.name, "kinds").permutation(kinds).tolist()
         tiles += [
             _Tile(f"{photo.name}-{i:03d}", photo.scene, parts[photo.scene], photo.name, x, y, kind)
@@ -182,9 +180,7 @@ def assign_parts(seed: int) -> dict[str, str]:
     return parts
 
 
-def _corners(
-    photo: Photograph, pixels: np.ndarray, count: int, size: int, rng: np.random.Generator
-) -> list[tuple[int, int]]:
+def _corners(photo: Photograph, pixels: np.ndarray, count: int, size: int, rng: np.random.Generator) -> list[tuple[int, int]]:
     """Draw the upper left corners (y, x) of textured tiles, from the widest grid that has enough of them."""
     luma = pixels.mean(axis=2, dtype=np.float64)
     roughness = np.abs(luma - ndimage.uniform_filter(luma, 5))
@@ -209,9 +205,7 @@ def _with_donor(tile: _Tile, tiles: list[_Tile], rng: np.random.Generator) -> _T
     donors = [
         other
         for other in tiles
-        if other.split == tile.split
-        and other.scene != tile.scene
-        and (colour[other.photograph] or not colour[tile.photograph])
+        if other.split == tile.split and other.scene != tile.scene and (colour[other.photograph] or not colour[tile.photograph])
     ]
     donor = donors[rng.integers(len(donors))]
     where = {"donor": donor.photograph, "donor_x": donor.x, "donor_y": donor.y}
@@ -243,7 +237,8 @@ def _generator(seed: int, *names: str) -> np.random.Generator:
 def _readme(frame: pd.DataFrame, size: int) -> str:
     """What the data are, for somebody who finds the folder."""
     scenes = {part: sorted(set(frame.loc[frame["split"] == part, "scene"])) for part in SPLITS}
-    parts = "\n".join(f"  {part:6}{(frame['split'] == part).sum():5}  {', '.join(scenes[part])}" for part in SPLITS)
+    counts = frame["split"].value_counts().to_dict()
+    parts = "\n".join(f"  {part:6}{counts[part]:5}  {', '.join(scenes[part])}" for part in SPLITS)
     credits = "\n".join(f"  {photo.name} ({photo.library}, {photo.file}): {photo.credit}" for photo in PHOTOGRAPHS)
     return _README.format(n=len(frame), size=size, parts=parts, credits=credits)
 

@@ -1,17 +1,16 @@
 """From the ids in a table to files in a tree.
 
-An id may be a path, a file name or a name without its ending. Tried in this order, for all ids at once: the path as
-written, below the table's folder; the same without its ending; inside the folder of the id's split (`train.csv` →
-`Train/`); any file below the table's folder whose path ends like the id. Where two files fit, the id is ambiguous.
+An id may be a path, a file name or a name without its ending. Tried in this order: the path as written, below the
+table's folder; the same without its ending; any file below the table's folder whose path ends like the id, first inside
+the folder of the id's split (`train.csv` → `Train/`). Where two files fit, the id is ambiguous.
 """
 
 from __future__ import annotations
 
 import posixpath
 import unicodedata
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
 
@@ -19,7 +18,6 @@ from tellapart.data.listing import IMAGE_ENDINGS, Listing, ending_of
 from tellapart.data.spellings import split_of
 
 MISSING, AMBIGUOUS = -1, -2
-_Key = TypeVar("_Key", bound=Hashable)
 
 
 class FileFinder:
@@ -54,7 +52,7 @@ class FileFinder:
         for position in np.flatnonzero(found == MISSING).tolist():
             fits = self._exact.search(keys[position], splits[position])
             if not fits and not keys[position].isascii():
-                # The same letter may be one code point or two (é, ł): compare in one normal form.
+                # The same letter may be one code point or two (é): compare in one normal form.
                 fits = self._composed.search(_compose(keys[position]), splits[position])
             if len(fits) == 1:
                 found[position] = fits[0]
@@ -74,85 +72,104 @@ class FileFinder:
     def _lookup(self, fold: Callable[[str], str]) -> _Lookup:
         cut, base, skip = self._cut, self._base, self._skip
         paths = {
-            fold(path[cut:]): row
-            for row, path in enumerate(self._listing.paths)
-            if row not in skip and path.startswith(base)
+            fold(path[cut:]): row for row, path in enumerate(self._listing.paths) if row not in skip and path.startswith(base)
         }
         return _Lookup(paths)
 
 
 class _Lookup:
-    """The files of one tree by path, by path without ending, by split folder and by name; built when first needed."""
+    """The files of one tree by path, and, built when first needed, by path without ending, by name and by folder.
+
+    A million files fit: values are row numbers, and only keys that several files share get a list.
+    """
 
     def __init__(self, by_path: dict[str, int]) -> None:
         self.by_path = by_path
 
     @cached_property
-    def _images(self) -> list[tuple[str, int]]:
-        return [(path, row) for path, row in self.by_path.items() if ending_of(path) in IMAGE_ENDINGS]
+    def _by_stem(self) -> _Index:
+        """Path without its ending → images."""
+        return _Index((path.rpartition(".")[0], row) for path, row in self.by_path.items() if _is_image(path))
 
     @cached_property
-    def _by_stem(self) -> dict[str, list[int]]:
-        return _gather((_stem(path), row) for path, row in self._images)
+    def _by_name(self) -> _Index:
+        """File name, with and without its ending → images."""
+        names = ((path.rpartition("/")[2], row) for path, row in self.by_path.items() if _is_image(path))
+        return _Index(pair for name, row in names for pair in ((name, row), (name.rpartition(".")[0], row)))
 
     @cached_property
-    def _by_name(self) -> dict[str, list[tuple[str, int]]]:
-        """File name, and stem, → (path with or without ending, row)."""
-        table: dict[str, list[tuple[str, int]]] = {}
-        for path, row in self._images:
-            for key in (path, _stem(path)):
-                table.setdefault(key.rpartition("/")[2], []).append((f"/{key}", row))
-        return table
+    def _folders(self) -> list[str]:
+        return sorted({path.rpartition("/")[0] for path in self.by_path})
 
     @cached_property
-    def _by_split(self) -> dict[tuple[str, str], list[int]]:
-        """(split, path below the split's folder; also the bare name; each with and without ending) → rows."""
-        pairs: list[tuple[tuple[str, str], int]] = []
-        for path, row in self._images:
-            parts = path.split("/")
-            depth = next((i for i, part in enumerate(parts[:-1]) if split_of(part)), None)
-            if depth is not None:
-                split = split_of(parts[depth])
-                keys = {"/".join(parts[depth + 1 :]), parts[-1]}
-                pairs += [((split, key), row) for key in keys | {_stem(key) for key in keys}]
-        return _gather(pairs)
+    def _folder_by_tail(self) -> _Index:
+        """The last one, two, … names of a folder's path → numbers of folders."""
+        split = [(folder.split("/"), number) for number, folder in enumerate(self._folders)]
+        return _Index(("/".join(names[-n:]), number) for names, number in split for n in range(1, len(names) + 1))
+
+    @cached_property
+    def _split_of_row(self) -> dict[int, str]:
+        """Image → the split that its folder names, "" for none."""
+        splits = {folder: next(filter(None, map(split_of, folder.split("/"))), "") for folder in self._folders}
+        return {row: splits[path.rpartition("/")[0]] for path, row in self.by_path.items()}
 
     @cached_property
     def _splits(self) -> frozenset[str]:
-        return frozenset(split for split, _ in self._by_split)
-
-    @cached_property
-    def _folder_names(self) -> frozenset[str]:
-        folders = {path.rpartition("/")[0] for path in self.by_path}
-        return frozenset(name for folder in folders for name in folder.split("/"))
+        return frozenset(self._split_of_row.values())
 
     def search(self, key: str, split: str) -> list[int]:
         """Files that fit one id; empty when none does."""
         if key in self.by_path:
             return [self.by_path[key]]
-        if fits := self._by_stem.get(key):
-            return fits
-        if split and (fits := self._by_split.get((split, key))):
-            return fits
-        return self._by_ending_of_path(key, split)
+        return self._by_stem.get(key) or self._by_end_of_path(key, split)
 
-    def _by_ending_of_path(self, key: str, split: str) -> list[int]:
+    def _by_end_of_path(self, key: str, split: str) -> list[int]:
         """Files whose path ends like the id: as much of it as possible, at least its name and one folder.
 
         The bare name is enough only where the id has no folder, or its folder does not exist here (the table was
-        written elsewhere): otherwise a missing `cats/1.png` would be taken for `dogs/1.png`. For the same reason a test
-        image is not looked for in the training folder when there is a test folder.
+        written elsewhere): otherwise a missing `cats/1.png` would be taken for `dogs/1.png`.
         """
-        parts = key.split("/")
-        candidates = self._by_name.get(parts[-1], [])
-        if split in self._splits:
-            candidates = [(path, row) for path, row in candidates if _split_of_path(path) in ("", split)]
-        shortest = 1 if len(parts) == 1 or parts[-2] not in self._folder_names else 2
-        for length in range(len(parts), shortest - 1, -1):
-            tail = "/" + "/".join(parts[-length:])
-            if fits := sorted({row for path, row in candidates if path.endswith(tail)}):
+        *folders, name = key.split("/")
+        for first in range(len(folders)):
+            tail = "/".join(folders[first:])
+            places = [f"{self._folders[number]}/{name}" for number in self._folder_by_tail.get(tail)]
+            fits = [row for path in places for row in self._with_or_without_ending(path)]
+            if fits := self._of_split(fits, split):
                 return fits
-        return []
+        if folders and self._folder_by_tail.get(folders[-1]):
+            return []
+        return self._of_split(self._by_name.get(name), split)
+
+    def _with_or_without_ending(self, path: str) -> list[int]:
+        return [self.by_path[path]] if path in self.by_path else self._by_stem.get(path)
+
+    def _of_split(self, rows: list[int], split: str) -> list[int]:
+        """Of several files those in the split's own folder; where it has one, none from the folders of other splits.
+
+        So a test image that is missing is not found in the training folder.
+        """
+        if not split or not rows or split not in self._splits:
+            return rows
+        own = [row for row in rows if self._split_of_row[row] == split]
+        return own or [row for row in rows if not self._split_of_row[row]]
+
+
+class _Index:
+    """Row numbers by key; most keys have one."""
+
+    def __init__(self, pairs: Iterable[tuple[str, int]]) -> None:
+        self._first: dict[str, int] = {}
+        self._all: dict[str, list[int]] = {}
+        for key, row in pairs:
+            first = self._first.setdefault(key, row)
+            if first != row:
+                self._all.setdefault(key, [first]).append(row)
+
+    def get(self, key: str) -> list[int]:
+        """Rows of a key; empty when there is none."""
+        if key in self._all:
+            return self._all[key]
+        return [self._first[key]] if key in self._first else []
 
 
 def _clean(name: str) -> str:
@@ -172,20 +189,9 @@ def _clean(name: str) -> str:
     return path
 
 
-def _split_of_path(path: str) -> str:
-    return next(filter(None, map(split_of, path.split("/")[:-1])), "")
-
-
-def _stem(path: str) -> str:
-    return path.rpartition(".")[0]
+def _is_image(path: str) -> bool:
+    return ending_of(path) in IMAGE_ENDINGS
 
 
 def _compose(text: str) -> str:
     return unicodedata.normalize("NFC", text)
-
-
-def _gather(pairs: Iterable[tuple[_Key, int]]) -> dict[_Key, list[int]]:
-    table: dict[_Key, list[int]] = {}
-    for key, row in pairs:
-        table.setdefault(key, []).append(row)
-    return table

@@ -155,9 +155,7 @@ def _class_place(parts: tuple[str, ...], scheme: _Scheme) -> int | None:
     """Which part of a path is the class."""
     if not scheme.real_fake:
         return 0 if parts else None
-    return next(
-        (i for i, name in enumerate(parts) if plain(_bare(name)) in scheme.spelling and genuineness(name)), None
-    )
+    return next((i for i, name in enumerate(parts) if plain(_bare(name)) in scheme.spelling and genuineness(name)), None)
 
 
 def _bare(name: str) -> str:
@@ -169,9 +167,9 @@ def _left_out(listing: Listing, images: np.ndarray, meanings: list[Meaning]) -> 
     bad = np.fromiter((bool(m.problem) for m in meanings), dtype=bool, count=len(meanings))
     outside = images[bad[listing.folder[images]]]
     empty = images[~bad[listing.folder[images]] & (listing.sizes[images] == 0)]
-    return [
-        Problem("no class folder", listing.paths[row], meanings[listing.folder[row]].problem) for row in outside
-    ] + [Problem("empty file", listing.paths[row], "the file has no bytes") for row in empty]
+    return [Problem("no class folder", listing.paths[row], meanings[listing.folder[row]].problem) for row in outside] + [
+        Problem("empty file", listing.paths[row], "the file has no bytes") for row in empty
+    ]
 
 
 def _empty_classes(folders: list[str], meanings: list[Meaning], counts: np.ndarray) -> list[Problem]:
@@ -206,9 +204,7 @@ def _describe(scheme: _Scheme, meanings: list[Meaning], counts: np.ndarray) -> s
     listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     text = f"one folder per class ({len(names)}: {listed})"
     if scheme.split_depth is not None:
-        text += " inside folders for " + ", ".join(
-            s for s in ("train", "valid", "test") if any(m.split == s for m in used)
-        )
+        text += " inside folders for " + ", ".join(s for s in ("train", "valid", "test") if any(m.split == s for m in used))
     if scheme.unlabelled:
         text += f"; {' and '.join(sorted(scheme.unlabelled))} images have no class folder and count as unlabelled"
     if len(sources := {m.source for m in used if m.source}):

@@ -26,8 +26,8 @@ class Found:
     Attributes:
         ids: N unique names.
         locators: N, relative to the root.
-        class_names: (N,) object: str, or None for a row without a label. In a validation or test part that has no labels
-            at all such rows are kept; elsewhere `scan` leaves them out.
+        class_names: (N,) object: str, or None for a row without a label. In a validation or test part that has no
+            labels at all such rows are kept; elsewhere `scan` leaves them out.
         sizes: (N,) int64, bytes; 0 where unknown.
         stamps: (N,) int64.
         where: Row number → the place to name when something is wrong with it.

@@ -21,9 +21,7 @@ from tellapart.data.spellings import split_of
 from tellapart.errors import DataError
 from tellapart.types import UNLABELLED
 
-_NAME = re.compile(
-    r"(?P<stem>.*?)[-_.]?(?P<what>images|labels)[-_.]idx(?P<dims>[13])[-_.]ubyte(?:\.gz)?\Z", re.IGNORECASE
-)
+_NAME = re.compile(r"(?P<stem>.*?)[-_.]?(?P<what>images|labels)[-_.]idx(?P<dims>[13])[-_.]ubyte(?:\.gz)?\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

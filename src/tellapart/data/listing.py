@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from stat import S_ISREG
 
 import numpy as np
 
@@ -153,7 +154,8 @@ def list_archive(path: str) -> Listing:
         if not _is_skipped_path(folder):
             _add_folder(number, folder)
     entries: list[tuple[str, int, int, int]] = []
-    problems: list[Problem] = []
+    said = "is a link to nowhere in the archive, or no plain file"
+    problems = [Problem("missing file", name, said) for name in archive.links() if not _is_skipped_path(name)]
     for member in archive.members():
         if not _is_skipped_path(member.name) and not _is_no_text(member.name, problems):
             folder, _, base = member.name.rpartition("/")
@@ -169,7 +171,7 @@ def _walk(top: str, problems: list[Problem]) -> Iterator[tuple[str, list[tuple[s
         relative = folders.pop() if folders else links.pop()
         here = f"{top}/{relative}" if relative else top
         stat = _stat_folder(here)
-        if (stat.st_dev, stat.st_ino) in seen:
+        if stat.st_ino and (stat.st_dev, stat.st_ino) in seen:  # some network disks number nothing
             continue
         seen.add((stat.st_dev, stat.st_ino))
         files: list[tuple[str, int, int]] = []
@@ -206,11 +208,14 @@ def _stat_folder(folder: str) -> os.stat_result:
 
 
 def _stat_file(entry: os.DirEntry[str], child: str, problems: list[Problem]) -> tuple[str, int, int] | None:
-    """Name, size and time of a file; None with a problem when it is a dead link."""
+    """Name, size and time of a file; None with a problem when it is a dead link, a pipe or a device."""
     try:
         stat = entry.stat()
     except OSError as error:
         problems.append(Problem("missing file", child, f"cannot be read ({error.strerror})"))
+        return None
+    if not S_ISREG(stat.st_mode):
+        problems.append(Problem("missing file", child, "is no plain file"))
         return None
     return entry.name, stat.st_size, stat.st_mtime_ns
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import posixpath
 import tarfile
 import zipfile
 import zlib
@@ -43,6 +44,10 @@ class Archive(ABC):
     @abstractmethod
     def folders(self) -> list[str]:
         """Folders that the archive lists as such, empty ones too."""
+
+    def links(self) -> list[str]:
+        """Members that are links to nowhere in the archive, or of a kind that cannot be read."""
+        return []
 
     @abstractmethod
     def read(self, name: str) -> bytes:
@@ -152,6 +157,10 @@ class TarArchive(Archive):
         """Listed folders."""
         return list(self._index.folders)
 
+    def links(self) -> list[str]:
+        """Links to nowhere in the archive, devices, sparse files."""
+        return list(self._index.links)
+
     def read(self, name: str) -> bytes:
         """The content of one member."""
         offset, size = self._index.files[name]
@@ -173,6 +182,7 @@ class TarArchive(Archive):
 class _TarIndex(NamedTuple):
     files: dict[str, tuple[int, int]]  # name → (offset, size) in bytes
     folders: tuple[str, ...]
+    links: tuple[str, ...]
     stamp: int
 
 
@@ -182,6 +192,7 @@ def _tar_index(path: str, mtime: int, size: int) -> _TarIndex:
     del mtime, size
     files: dict[str, tuple[int, int]] = {}
     folders: list[str] = []
+    links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
     with tarfile.open(path, mode="r:") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
@@ -190,11 +201,14 @@ def _tar_index(path: str, mtime: int, size: int) -> _TarIndex:
                 folders.append(name)
             elif info.isreg() and not info.issparse():
                 files[name] = (info.offset_data, info.size)
-            elif info.islnk() and info.linkname.removeprefix("./") in files:
-                files[name] = files[info.linkname.removeprefix("./")]
+            elif info.islnk():
+                links[name] = posixpath.normpath(info.linkname)
+            else:
+                links[name] = posixpath.normpath(f"{posixpath.dirname(name)}/{info.linkname}") if info.issym() else ""
             # tarfile keeps every header; a million of them would be a gigabyte.
             tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
-    return _TarIndex(files, tuple(folders), file_digest(path))
+    files |= {name: files[target] for name, target in links.items() if target in files}
+    return _TarIndex(files, tuple(folders), tuple(name for name in links if name not in files), file_digest(path))
 
 
 def _check_member(path: str, name: str) -> None:

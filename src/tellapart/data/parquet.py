@@ -93,8 +93,7 @@ def image_column(file: pq.ParquetFile, path: str) -> str:
         if pa.types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields)):
             return f"{name}.bytes"
     raise DataError(
-        f"{path}: no column of images; expected `image` with bytes or a struct {{bytes, path}}; "
-        f"found {', '.join(schema.names)}"
+        f"{path}: no column of images; expected `image` with bytes or a struct {{bytes, path}}; found {', '.join(schema.names)}"
     )
 
 
@@ -123,9 +122,7 @@ class _Part:
     def _label_column(self, chosen: str | None) -> str | None:
         if chosen:
             if chosen not in self.columns:
-                raise DataError(
-                    f"{self.path}: --label-column {chosen}: no such column; there are {', '.join(self.columns)}"
-                )
+                raise DataError(f"{self.path}: --label-column {chosen}: no such column; there are {', '.join(self.columns)}")
             return chosen
         candidates = [c for c in self.columns if c.lower() in _LABEL_COLUMNS]
         candidates = candidates or [c for c in self.columns if c.lower().endswith("_label")]
@@ -136,8 +133,7 @@ class _Part:
             )
         if not candidates and self.split != "test":
             raise DataError(
-                f"{self.path}: no label column; expected one of {', '.join(_LABEL_COLUMNS)}; "
-                f"found {', '.join(self.columns)}",
+                f"{self.path}: no label column; expected one of {', '.join(_LABEL_COLUMNS)}; found {', '.join(self.columns)}",
                 hint="name it: --label-column COLUMN",
             )
         return candidates[0] if candidates else None
@@ -146,9 +142,7 @@ class _Part:
         """Bytes of each image: (N,) int64, 0 where there is none."""
         sizes = [np.zeros(0, dtype=np.int64)]
         for group in range(self._file.num_row_groups):
-            lengths = pc.fill_null(
-                pc.call_function("binary_length", [row_group_images(self._file, self._image, group)]), 0
-            )
+            lengths = pc.fill_null(pc.call_function("binary_length", [row_group_images(self._file, self._image, group)]), 0)
             sizes.append(lengths.to_numpy().astype(np.int64))
         return np.concatenate(sizes)
 
@@ -182,9 +176,7 @@ class _Part:
         if self._id_column is None:
             return [f"{stem}-{row}" for row in rows.tolist()]
         if self._id_column not in self.columns:
-            raise DataError(
-                f"{self.path}: --id-column {self._id_column}: no such column; there are {', '.join(self.columns)}"
-            )
+            raise DataError(f"{self.path}: --id-column {self._id_column}: no such column; there are {', '.join(self.columns)}")
         values = self.column(self._id_column)
         return [str(values[row]) for row in rows.tolist()]
 

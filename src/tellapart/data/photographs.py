@@ -1,7 +1,7 @@
 """The real photographs that scikit-learn and scikit-image carry in their packages: no download, no network.
 
-The files are read where they lie, not through `sklearn.datasets` or `skimage.data`, whose loaders may go to the network for
-a file that is missing and cost seconds to import. Credits say what the libraries say, also where that is little.
+The files are read where they lie, not through `sklearn.datasets` or `skimage.data`, whose loaders may go to the network
+for a file that is missing and cost seconds to import. Credits say what the libraries say, also where that is little.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Photograph:
         file: Its name there.
         credit: Author and licence, as the library states them.
         colour: False for grey photographs.
-        shrink: Each side is divided by this (mean of the pixels) before use, where the file is far larger than its detail.
+        shrink: Each side is divided by this (mean of the pixels) before use: some files are larger than their detail.
     """
 
     name: str
@@ -74,14 +74,11 @@ _SKLEARN, _SKIMAGE = "scikit-learn", "scikit-image"
 _CC_BY = "CC BY 2.0, https://creativecommons.org/licenses/by/2.0/"
 _CHINA = f"danielbuechele, https://www.flickr.com/photos/danielbuechele/6061409035/; {_CC_BY}"
 _FLOWER = (
-    "https://www.flickr.com/photos/vultilion/6056698931/ (the library's note links this page, but names danielbuechele); "
-    + _CC_BY
+    "https://www.flickr.com/photos/vultilion/6056698931/ (linked by the library's note, which names danielbuechele); " + _CC_BY
 )
 _ASTRONAUT = "Eileen Collins, NASA Great Images, https://flic.kr/p/r9qvLn; public domain"
 _ROCKET = "SpaceX, https://www.flickr.com/photos/spacexphotos/16511594820/; public domain"
-_STEREO = (
-    "Middlebury 2014 stereo benchmark (Scharstein et al., GCPR 2014), reduced by the library, which states no licence"
-)
+_STEREO = "Middlebury 2014 stereo benchmark (Scharstein et al., GCPR 2014), reduced by the library, which states no licence"
 _HUBBLE = "NASA, Hubble eXtreme Deep Field; public domain"
 _RETINA = "Mikael Häggström, WikiJournal of Medicine 1 (2), 2014, File:Fundus_photograph_of_normal_left_eye.jpg; CC0"
 _IHC = "Center for Microscopy And Molecular Imaging; no known copyright restrictions"

@@ -19,7 +19,7 @@ from tellapart.data.split import Twins, describe_twins, find_twins, split
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Inputs
-from tellapart.types import ImageTable, Problem
+from tellapart.types import SPLITS, ImageTable, Problem
 
 #: Problems that lose no labelled image: they are shown, and stop nothing.
 HARMLESS = frozenset({"other file"})
@@ -34,7 +34,12 @@ class Prepared:
 
 
 def prepare(
-    table: ImageTable, *, seed: int = 0, skip_bad: bool = False, split_from: Path | None = None, progress: Progress = SILENT
+    table: ImageTable,
+    *,
+    seed: int = 0,
+    skip_bad: bool = False,
+    split_from: Path | None = None,
+    progress: Progress = SILENT,
 ) -> Prepared:
     """Check and split a scanned table.
 
@@ -57,13 +62,12 @@ def prepare(
     return Prepared(table, describe_twins(table, twins.cluster))
 
 
-def decode_all(
-    table: ImageTable, inputs: Sequence[Inputs], cache: PixelCache, *, skip_bad: bool = False
-) -> ImageTable:
+def decode_all(table: ImageTable, inputs: Sequence[Inputs], cache: PixelCache, *, skip_bad: bool = False) -> ImageTable:
     """Decode a table for every distinct `inputs`, so that all classifiers see the same rows; gives the rows that remain.
 
     Raises:
         CorruptImages: Some cannot be decoded and `skip_bad` is not set.
+        DataError: Too little remains.
     """
     for one in dict.fromkeys(inputs):
         try:
@@ -71,7 +75,9 @@ def decode_all(
         except CorruptImages as error:
             if not skip_bad:
                 raise
-            return decode_all(table.without(error.rows, error.problems), inputs, cache, skip_bad=True)
+            table = table.without(error.rows, error.problems)
+            _check_remaining(table, error)
+            return decode_all(table, inputs, cache, skip_bad=True)
     return table
 
 
@@ -81,16 +87,17 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
     Raises:
         DataError: An image was not in that run.
     """
-    old = pd.read_parquet(run / "split.parquet").set_index("id")["split"]
-    parts = pd.Series(table.ids).map(old)
-    unknown = parts.isna().to_numpy() & (table.labels >= 0)
+    old = pd.read_parquet(run / "split.parquet")
+    parts = pd.Series(table.ids).map(dict(zip(old["id"], old["split"], strict=True)))
+    labelled = table.labels >= 0
+    unknown = (parts.isna() | (parts == "")).to_numpy() & labelled
     if unknown.any():
         name = table.ids[np.flatnonzero(unknown)[0]]
         raise DataError(
             f"{int(unknown.sum()):,} images, {name!r} first, are not in the split of {run.name}",
             hint="leave --split-from out to draw a new split",
         )
-    return table.with_split(parts.fillna("").to_numpy(dtype=str))
+    return table.with_split(np.where(labelled, parts.fillna(""), "").astype(str))
 
 
 def problems_in_words(problems: Sequence[Problem], shown: int = 10) -> str:
@@ -100,3 +107,17 @@ def problems_in_words(problems: Sequence[Problem], shown: int = 10) -> str:
     lines = "".join(f"\n    {p}" for p in problems[:shown])
     more = f"\n    … and {len(problems) - shown:,} more" if len(problems) > shown else ""
     return f"the data have problems ({total}):{lines}{more}"
+
+
+def _check_remaining(table: ImageTable, error: CorruptImages) -> None:
+    """Without the corrupt images, a part may have lost all of its images, or training all of a class."""
+    if not len(table):
+        raise DataError(f"nothing is left: {error.message}")
+    if "split" not in table.frame:
+        return
+    counts = table.counts()
+    for part in SPLITS:
+        if part not in counts:
+            raise DataError(f"nothing is left of the {part} part: {error.message}")
+    if len(lost := counts.index[counts["train"] == 0]):
+        raise DataError(f"nothing is left of the class {lost[0]!r} to train on: {error.message}")

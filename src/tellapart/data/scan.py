@@ -105,6 +105,8 @@ def _understand(listing: Listing, single: str | None, pictures: Listing, choices
             raise DataError(f"{listing.where}/{single} is a hidden file", hint="rename it without the dot")
         return read_tables([alone(table)], listing, pictures, "", choices)
     if pairs := find_idx(listing):
+        if any(choices) or pictures is not listing:
+            raise DataError(f"{listing.where}: IDX files have no columns and no images elsewhere", hint="leave the flags out")
         return read_idx(pairs, listing)
     base = _base(listing)
     tables = find_tables(listing, base)
@@ -278,7 +280,5 @@ def _nothing(listing: Listing) -> DataError:
     archives = [path for path in listing.paths if path.lower().endswith(ARCHIVE_ENDINGS)]
     return DataError(
         f"{listing.where}: no images in it ({f'files there: {there}' if there else 'it is empty'})",
-        hint=f"give the archive itself: {posixpath.join(listing.root, archives[0])}"
-        if archives
-        else f"give {_EXPECTED}",
+        hint=f"give the archive itself: {posixpath.join(listing.root, archives[0])}" if archives else f"give {_EXPECTED}",
     )

@@ -7,6 +7,7 @@ separates what belongs together: rows of one `group`, and files that are byte fo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.archives import ImageReader
-from tellapart.errors import SplitError
+from tellapart.errors import ImageError, SplitError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import SPLITS, ImageTable
 
@@ -57,7 +58,9 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
     parts = np.where(labelled, given, "").astype(object)
     present = [name for name in SPLITS if (parts == name).any()]
     if present and "train" not in present and not (labelled & (parts == "")).any():
-        raise SplitError(f"there is a {' and a '.join(present)} part, but nothing to train on", hint="label some images as train")
+        raise SplitError(
+            f"there is a {' and a '.join(present)} part, but nothing to train on", hint="label some images as train"
+        )
     open_rows = np.flatnonzero(labelled & ((parts == "") | (parts == "train")))
     missing = [name for name in ("valid", "test") if name not in present]
     units = _units(table, twins or find_twins(table))
@@ -66,12 +69,14 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
         total = sum(shares[name] for name in ("train", *missing))
         wanted = {name: shares[name] / total for name in missing}
         parts[open_rows] = _cut(units[open_rows], table.labels[open_rows], wanted, seed)
-    _check(table, parts, {"train", *missing})
+    _check_classes(table, parts, units, ["train", *missing])
+    _check_groups(table, parts)
     return table.with_split(parts.astype(str))
 
 
 def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
-    """Find byte-identical images; only images of equal size are read, none is decoded."""
+    """Find byte-identical images; only images of equal size are read, none is decoded. Those that cannot be read have no
+    twin: decoding names them."""
     sizes = table.frame["size"].to_numpy()
     _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(counts[inverse] > 1)
@@ -79,9 +84,10 @@ def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
     with ImageReader(table) as reader, progress.task("looking for byte-identical images", len(suspects), "img") as task:
         paths = table.paths
         for row in suspects:
-            content = reader.get(paths[row])
-            raw = content if isinstance(content, bytes) else content.tobytes()
-            keys[row] = hashlib.blake2b(raw, digest_size=16).digest()
+            with contextlib.suppress(ImageError):
+                content = reader.get(paths[row])
+                raw = content if isinstance(content, bytes) else content.tobytes()
+                keys[row] = hashlib.blake2b(raw, digest_size=16).digest()
             task.advance()
     cluster = pd.factorize(keys)[0].astype(np.int64)
     return describe_twins(table, cluster)
@@ -90,8 +96,8 @@ def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
 def describe_twins(table: ImageTable, cluster: np.ndarray) -> Twins:
     """Count byte-identical images across splits and classes. `cluster`: (N,) int64, equal for equal bytes."""
     order = {name: rank for rank, name in enumerate(SPLITS)}
-    parts = table.frame["split"] if "split" in table.frame else pd.Series("", index=table.frame.index)
-    frame = pd.DataFrame({"cluster": cluster, "label": table.labels, "part": parts.map(order).fillna(-1).astype(int)})
+    parts = table.frame["split"].map(order).fillna(-1).to_numpy(dtype=int) if "split" in table.frame else -1
+    frame = pd.DataFrame({"cluster": cluster, "label": table.labels, "part": parts})
     frame = frame[frame["cluster"].map(frame["cluster"].value_counts()) > 1]
     grouped = frame.groupby("cluster")
     known = frame["part"] >= 0
@@ -108,12 +114,12 @@ def describe_twins(table: ImageTable, cluster: np.ndarray) -> Twins:
 
 def _units(table: ImageTable, twins: Twins) -> np.ndarray:
     """What must stay together, as numbers: connected components over groups and twins. (N,) int64."""
-    if "group" not in table.frame:
+    groups = _groups(table)
+    if groups is None:
         return twins.cluster
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    groups = pd.factorize(table.frame["group"])[0]
     groups = np.where(groups < 0, groups.max() + 1 + np.arange(len(groups)), groups)  # no group: a group of its own
     offset = groups.max() + 1
     size = offset + twins.cluster.max() + 1
@@ -121,14 +127,23 @@ def _units(table: ImageTable, twins: Twins) -> np.ndarray:
     return connected_components(edges, directed=False)[1][groups].astype(np.int64)
 
 
-def _cut(units: np.ndarray, labels: np.ndarray, wanted: dict[str, float], seed: int) -> np.ndarray:
-    """Draw whole units into the wanted parts, class by class; what is not drawn stays in train. (N,) object.
+def _groups(table: ImageTable) -> np.ndarray | None:
+    """Numbers of groups, −1 where the cell is empty: (N,) int64; None without a column."""
+    if "group" not in table.frame:
+        return None
+    names = table.frame["group"].astype(object)
+    return pd.factorize(names.where(names != ""))[0]
 
-    A unit belongs to the class that most of its rows have. Every part gets its share of every class, rounded, and at least
+
+def _cut(units: np.ndarray, labels: np.ndarray, wanted: dict[str, float], seed: int) -> np.ndarray:
+    """Deal whole units out to train and the wanted parts, class by class. (N,) object.
+
+    A unit belongs to the class that most of its rows have, the first of equals. Every part gets its share of every class, rounded, and at least
     one unit where the class has enough of them. Large units go first, so that small ones can even out the sizes.
     """
     frame = pd.DataFrame({"unit": units, "label": labels})
-    label_of = frame.value_counts().reset_index().drop_duplicates("unit").set_index("unit")["label"].sort_index()
+    counts = frame.value_counts().reset_index().sort_values(["count", "label"], ascending=[False, True])
+    label_of = counts.drop_duplicates("unit").set_index("unit")["label"].sort_index()
     size_of = frame.groupby("unit").size()
     generator = np.random.default_rng(seed)
     place = {}
@@ -137,44 +152,63 @@ def _cut(units: np.ndarray, labels: np.ndarray, wanted: dict[str, float], seed: 
         members = generator.permutation(members)
         members = members[np.argsort(-size_of[members].to_numpy(), kind="stable")]
         place |= _deal(members, size_of, wanted)
-    return np.array([place.get(unit, "train") for unit in units], dtype=object)
+    return np.array([place[unit] for unit in units], dtype=object)
 
 
 def _deal(members: np.ndarray, size_of: pd.Series, wanted: dict[str, float]) -> dict[int, str]:
-    """Units of one class, largest first, each to the part that lacks most of its share."""
+    """Units of one class, largest first, each to the part that lacks most of its share among those it fits into, or else
+    to the part that lacks most images. The last units go to parts that have none yet."""
     sizes = size_of[members].to_numpy()
     total = int(sizes.sum())
-    lack = {name: max(round(share * total), 1) for name, share in wanted.items()}
-    lack["train"] = max(total - sum(lack.values()), 1)
+    cut = {name: max(round(share * total), 1) for name, share in wanted.items()}
+    lack = {"train": max(total - sum(cut.values()), 1), **cut}  # the first of equals: with one unit, there is something to learn
     shares = dict(lack)
+    empty = set(lack)
     place = {}
-    for unit, size in zip(members, sizes, strict=True):
-        name = max(lack, key=lambda part: lack[part] / shares[part])
+    for left, unit, size in zip(range(len(members), 0, -1), members, sizes, strict=True):
+        open_parts = lack if left > len(empty) else [part for part in lack if part in empty]
+        fitting = [part for part in open_parts if lack[part] >= size]
+        if fitting:
+            name = max(fitting, key=lambda part: lack[part] / shares[part])
+        else:
+            name = max(open_parts or lack, key=lack.__getitem__)
         lack[name] -= size
-        if name != "train":
-            place[unit] = name
+        empty.discard(name)
+        place[unit] = name
     return place
 
 
-def _check(table: ImageTable, parts: np.ndarray, ours: set[str]) -> None:
-    """Every class stands in the parts that we cut (a given part may lack one), and no group is torn."""
-    for label, name in enumerate(table.classes):
-        mine = parts[table.labels == label]
-        counts = {part: int((mine == part).sum()) for part in SPLITS}
-        if any(not counts[part] for part in ours):
-            raise SplitError(
-                f"the class {name!r} is too small to be split: {len(mine)} images (train {counts['train']}, valid "
-                f"{counts['valid']}, test {counts['test']}), but it needs at least one in each part",
-                hint="add images of it, leave the class out, or give a split of your own (a `split` column)",
-            )
-    if "group" not in table.frame:
+def _check_classes(table: ImageTable, parts: np.ndarray, units: np.ndarray, ours: list[str]) -> None:
+    """Every class stands in train and in the parts that we cut; a given part may lack one."""
+    counts = pd.crosstab(table.labels, parts).reindex(index=range(len(table.classes)), columns=SPLITS, fill_value=0)
+    lacking = np.flatnonzero((counts[ours] == 0).any(axis=1).to_numpy())
+    if not len(lacking):
         return
-    groups = table.frame.assign(part=parts)[parts != ""].dropna(subset=["group"])
-    torn = groups.groupby("group")["part"].nunique()
-    if (torn > 1).any():
-        name = torn.index[torn > 1][0]
-        where = ", ".join(sorted(groups.loc[groups["group"] == name, "part"].unique()))
+    name, mine = table.classes[lacking[0]], table.labels == lacking[0]
+    found = f"{mine.sum():,} image{'s' if mine.sum() != 1 else ''}"
+    if (together := len(np.unique(units[mine]))) < mine.sum():
+        found += f" in {together:,} group{'s' if together > 1 else ''} of what must stay together"
+    there = ", ".join(f"{part} {counts.loc[lacking[0], part]:,}" for part in SPLITS)
+    raise SplitError(
+        f"the class {name!r} is too small to be split: {found} ({there}), but it needs at least one in {', '.join(ours)}",
+        hint="add images of it, leave the class out, or give a split of your own (a `split` column)",
+    )
+
+
+def _check_groups(table: ImageTable, parts: np.ndarray) -> None:
+    """No group stands in two parts: where one does, the given split tore it."""
+    numbers = _groups(table)
+    if numbers is None:
+        return
+    frame = pd.DataFrame({"group": numbers, "part": parts})[(numbers >= 0) & (parts != "")].drop_duplicates()
+    torn = frame["group"].value_counts()
+    torn = torn.index[torn > 1]
+    if len(torn):
+        first = int(torn.min())
+        name = table.frame["group"].iloc[np.flatnonzero(numbers == first)[0]]
+        where = " and ".join(part for part in SPLITS if part in set(frame.loc[frame["group"] == first, "part"]))
+        count = f"{len(torn):,} groups are" if len(torn) > 1 else "1 group is"
         raise SplitError(
-            f"the group {name!r} stands in {where}: {int((torn > 1).sum())} groups are torn by the given split",
+            f"the group {name!r} stands in {where}: {count} torn by the given split",
             hint="mend the split column, or leave the group column out",
         )

@@ -91,9 +91,7 @@ class TablePart:
         """What was understood."""
         rows = file[file >= 0]
         folders = [images.folders[i] for i in np.unique(images.folder[rows]).tolist()]
-        where = (
-            f"{len(folders):,} folders" if len(folders) != 1 else f"{folders[0]}/" if folders[0] else "the top folder"
-        )
+        where = f"{len(folders):,} folders" if len(folders) != 1 else f"{folders[0]}/" if folders[0] else "the top folder"
         unlabelled = "" if self.columns.label else "; no labels"
         return (
             f"{self.text.path} (columns {', '.join(self.columns.used)}{unlabelled}): "

@@ -52,9 +52,7 @@ def choose_tables(listing: Listing, tables: Sequence[TableFile], choices: Choice
         chosen += exact or mine
     if chosen and chosen[0].part == "train":
         return chosen
-    usable = [
-        t for t in tables if has_columns(read_text_table(listing.read(t.row), t.path, header_only=True).names, choices)
-    ]
+    usable = [t for t in tables if has_columns(read_text_table(listing.read(t.row), t.path, header_only=True).names, choices)]
     if len(usable) > 1:
         raise _several(usable)
     return [alone(table) for table in usable]
@@ -120,9 +118,7 @@ def _tell_apart(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[T
     return told, notes
 
 
-def _join(
-    parts: list[TablePart], files: list[np.ndarray], images: Listing, problems: list[Problem], layout: str
-) -> Found:
+def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, problems: list[Problem], layout: str) -> Found:
     """The rows of all tables, one after the other, those to leave out removed."""
     keep = [np.flatnonzero(file >= 0) for file in files]
     chosen = np.concatenate([file[rows] for file, rows in zip(files, keep, strict=True)])
@@ -155,9 +151,7 @@ def _take_optional(columns: Sequence[np.ndarray | None], rows: list[np.ndarray])
     if all(column is None for column in columns):
         return None
     pairs = zip(columns, rows, strict=True)
-    return np.concatenate(
-        [np.full(len(row), "", dtype=object) if column is None else column[row] for column, row in pairs]
-    )
+    return np.concatenate([np.full(len(row), "", dtype=object) if column is None else column[row] for column, row in pairs])
 
 
 def _none_found(parts: list[TablePart], images: Listing, base: str) -> DataError:
@@ -165,10 +159,11 @@ def _none_found(parts: list[TablePart], images: Listing, base: str) -> DataError
     if not ids:
         return DataError(f"{path}: the table has a header but no rows")
     where = posixpath.join(images.where, base).rstrip("/")
+    other = "" if parts[0].file.part else "; if folder names hold the labels, move this table away"
     return DataError(
         f"{path}: none of {len(ids):,} ids fits one image file in {where} "
         f"({int(images.is_image.sum()):,} images there); the first id is {ids[0]!r}",
-        hint="say where the images are: --images DIR (or which column names them: --id-column)",
+        hint=f"say where the images are: --images DIR (or which column names them: --id-column){other}",
     )
 
 

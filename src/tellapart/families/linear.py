@@ -20,8 +20,10 @@ class Linear(FeatureFamily):
     class Options(Section):
         """Options of `family: linear`."""
 
-        C: list[float] = Field([0.001, 0.01, 0.1, 1.0], min_length=1, description="inverse penalties tried; validation picks")
-        iterations: int = Field(300, ge=1, description="most L-BFGS steps a fit")
+        C: list[float] = Field(
+            default=[0.001, 0.01, 0.1, 1.0], min_length=1, description="inverse penalties tried; validation picks"
+        )
+        iterations: int = Field(default=300, ge=1, description="most L-BFGS steps a fit")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         self.seen = np.unique(y)
@@ -31,7 +33,9 @@ class Linear(FeatureFamily):
         best = np.inf
         for C in self.options.C:
             weight, bias = _fit_one(X, y, C, self.options.iterations)
-            loss = _log_loss(softmax(X_valid @ weight.T + bias, axis=1), np.searchsorted(self.seen, y_valid), y_valid, self.seen)
+            loss = _log_loss(
+                softmax(X_valid @ weight.T + bias, axis=1), np.searchsorted(self.seen, y_valid), y_valid, self.seen
+            )
             if loss < best or not self.weight.any():
                 best, self.weight, self.bias = loss, weight, bias
 

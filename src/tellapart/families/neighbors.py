@@ -21,9 +21,9 @@ class Neighbors(FeatureFamily):
     class Options(Section):
         """Options of `family: neighbors`."""
 
-        k: int = Field(5, ge=1, description="neighbours asked; more than there are training images are clipped")
-        metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field("euclidean", description="distance")
-        weights: Literal["uniform", "distance"] = Field("distance", description="distance: a vote weighs 1 / distance")
+        k: int = Field(default=5, ge=1, description="neighbours asked; more than there are training images are clipped")
+        metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field(default="euclidean", description="distance")
+        weights: Literal["uniform", "distance"] = Field(default="distance", description="distance: a vote weighs 1 / distance")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         del X_valid, y_valid

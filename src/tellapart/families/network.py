@@ -31,13 +31,12 @@ class Network(Classifier):
     """A net trained from scratch."""
 
     sections: ClassVar[frozenset[str]] = frozenset({"augment", "train"})
-    Options = NetOptions
 
     @classmethod
     def options_model(cls, raw: dict[str, Any]) -> type[Section]:
         """The options of the net that `raw` names."""
         name = raw.get("net")
-        return registry.find("nets", name).Options if isinstance(name, str) else cls.Options
+        return registry.find("nets", name).Options if isinstance(name, str) else NetOptions
 
     def _fit(self, train_table: ImageTable, valid: ImageTable, context: Context) -> None:
         images = self._images(train_table, context)
@@ -45,14 +44,16 @@ class Network(Classifier):
         tune_allocator()
         torch.manual_seed(self.recipe.seed)
         self.model = self._build()
-        _measure(self.model, images)
+        _measure(self.model[0], images)
         parts = Part(_getter(images), train_table.labels), Part(_getter(self._images(valid, context)), valid.labels)
         outcome = train(
             self.model, parts, plan, open_fabric(context.device), augment=Pipeline(self.recipe.augment or []),
             seed=self.recipe.seed, log=context.log, folder=context.folder, progress=context.progress,
         )  # fmt: skip
         if outcome.stopped:
-            context.notes.append(f"{outcome.stopped} after epoch {outcome.epochs}; the best, epoch {outcome.best_epoch}, is kept")
+            context.notes.append(
+                f"{outcome.stopped} after epoch {outcome.epochs}; the best, epoch {outcome.best_epoch}, is kept"
+            )
         context.stopped_by_hand = outcome.by_hand
         self.model.cpu()
 
@@ -70,7 +71,7 @@ class Network(Classifier):
         self.model.cpu()
         return total.numpy()
 
-    def _build(self) -> nn.Module:
+    def _build(self) -> Any:
         inputs = self.recipe.inputs
         channels = 1 if inputs.mode == "grey" else 3
         net = registry.find("nets", self.options.net)
@@ -105,11 +106,10 @@ def _view(get: Any, axes: tuple[int, ...], rows: np.ndarray) -> Tensor:
     return images.flip(axes) if axes else images
 
 
-def _measure(model: nn.Sequential, images: DecodedImages) -> None:
+def _measure(layer: Normalise, images: DecodedImages) -> None:
     """Set the normalising layer from up to 4,096 training images, spread evenly."""
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(np.int64))
     pixels = images.get(rows).reshape(-1, images.shape[2])
     mean, spread = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
-    layer = model[0]
     layer.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
     layer.scale.copy_(torch.from_numpy(1 / np.maximum(spread, 1.0)).view(1, -1, 1, 1))

@@ -8,6 +8,7 @@ no files to look at (IDX, arrays), it answers with the class shares of the train
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -29,26 +30,27 @@ class Null(Classifier):
     class Options(Section):
         """Options of `family: null`."""
 
-        rounds: int = Field(60, ge=1, description="boosting rounds")
-        leaves: int = Field(15, ge=2, description="leaves a tree")
-        learning_rate: float = Field(0.1, gt=0, description="shrinkage a round")
+        rounds: int = Field(default=60, ge=1, description="boosting rounds")
+        leaves: int = Field(default=15, ge=2, description="leaves a tree")
+        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage a round")
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         del valid
-        self.prior = np.bincount(train.labels, minlength=len(self.classes)) / len(train)
-        self.estimator, self.known = None, np.zeros(0, dtype=bool)
+        self.prior: np.ndarray = np.bincount(train.labels, minlength=len(self.classes)) / len(train)
+        self.estimator: Any = None
+        self.known: np.ndarray = np.zeros(0, dtype=bool)
         if not train.has_files:
             context.notes.append(PRIOR_NOTE)
         elif np.count_nonzero(self.prior) > 1:
             o = self.options
             self.estimator = HistGradientBoostingClassifier(
                 max_iter=o.rounds, max_leaf_nodes=o.leaves, learning_rate=o.learning_rate, min_samples_leaf=_leaf(len(train)),
-                early_stopping=False, random_state=self.recipe.seed,
+                early_stopping=False,  # pyright: ignore[reportArgumentType] (inferred from the default "auto") random_state=self.recipe.seed,
             )  # fmt: skip
             X = _metadata(train, context)
-            self.known = np.isfinite(X).any(axis=0)  # scikit-learn cannot bin a column without any value
+            self.known = np.asarray(np.isfinite(X).any(axis=0))  # scikit-learn cannot bin a column without any value
             self.estimator.fit(X[:, self.known], train.labels)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:

@@ -27,10 +27,10 @@ class SVM(FeatureFamily):
     class Options(Section):
         """Options of `family: svm`."""
 
-        C: float = Field(10.0, gt=0, description="price of a margin violation; larger fits harder")
-        kernel: Literal["rbf", "linear"] = Field("rbf", description="kernel")
-        gamma: float | Literal["scale"] = Field("scale", description="RBF width; scale: 1 / (features × variance)")
-        balanced: bool = Field(False, description="weigh classes by the inverse of their size")
+        C: float = Field(default=10.0, gt=0, description="price of a margin violation; larger fits harder")
+        kernel: Literal["rbf", "linear"] = Field(default="rbf", description="kernel")
+        gamma: float | Literal["scale"] = Field(default="scale", description="RBF width; scale: 1 / (features × variance)")
+        balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.svm import SVC
@@ -133,4 +133,5 @@ def _temperature(decision: np.ndarray, labels: np.ndarray) -> float:
         proba = softmax(rows * np.exp(log_t), axis=1)
         return float(-np.log(np.maximum(proba[np.arange(len(target)), target], 1e-12)).mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded")
+    return float(np.exp(found.x))

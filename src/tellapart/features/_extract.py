@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -37,7 +38,10 @@ class Extractor:
         self.arrays = {"mean": np.zeros(X.shape[1], np.float32), "scale": np.ones(X.shape[1], np.float32)}
         if self.features.standardise:
             spread = X.std(axis=0, dtype=np.float64).astype(np.float32)
-            self.arrays = {"mean": X.mean(axis=0, dtype=np.float64).astype(np.float32), "scale": np.where(spread > 1e-6, spread, 1)}
+            self.arrays = {
+                "mean": X.mean(axis=0, dtype=np.float64).astype(np.float32),
+                "scale": np.where(spread > 1e-6, spread, 1),
+            }
             X -= self.arrays["mean"]
             X /= self.arrays["scale"]
         return self._fit_pca(X) if self.features.pca else X
@@ -98,7 +102,7 @@ class Extractor:
         if count < wanted:
             self.notes.append(f"PCA kept {count} components, not {wanted}: there are {X.shape[0]} rows of {X.shape[1]} values")
         solver = "covariance_eigh" if X.shape[1] <= _EXACT else "randomized" if count < 0.8 * min(X.shape) else "full"
-        pca = PCA(count, svd_solver=solver, random_state=self.seed).fit(X)
+        pca: Any = PCA(count, svd_solver=solver, random_state=self.seed).fit(X)
         self.arrays |= {
             "components": pca.components_.astype(np.float32),
             "centre": pca.mean_.astype(np.float32),

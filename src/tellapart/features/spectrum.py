@@ -24,7 +24,7 @@ class Spectrum(Descriptor):
     class Options(Section):
         """Options of the spectrum."""
 
-        block: int | None = Field(None, ge=2, description="side of the blocks, half overlapping; none: the whole image")
+        block: int | None = Field(default=None, ge=2, description="side of the blocks, half overlapping; none: the whole image")
 
     options: Any
 
@@ -45,4 +45,5 @@ class Spectrum(Descriptor):
 def _log_dct(x: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
     from scipy.fft import dctn
 
-    return np.log(np.abs(dctn(x, axes=axes, norm="ortho", workers=-1)) + _FLOOR).astype(np.float32)
+    spectrum = np.asarray(dctn(x, axes=axes, norm="ortho", workers=-1))
+    return np.log(np.abs(spectrum) + _FLOOR).astype(np.float32)

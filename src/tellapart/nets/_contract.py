@@ -16,8 +16,7 @@ class NetOptions(Section):
     """Options that every net has, under `classifier:` beside `family: network`."""
 
     net: str = Field(description="architecture: a name of `tellapart.registry.names('nets')`")
-    views: list[str] = Field(
-        ["as is"],
+    views: list[str] = Field(default=["as is"],
         min_length=1,
         description="copies of an image whose probabilities are averaged when answering: as is, flip (left-right), "
         "upside down, turned (180°)",

@@ -14,9 +14,9 @@ class MLP(Net):
     class Options(NetOptions):
         """Options of `net: mlp`."""
 
-        widths: list[int] = Field([256, 128], min_length=1, description="units of each hidden layer")
-        batch_norm: bool = Field(True, description="batch norm before each ReLU")
-        dropout: float = Field(0.0, ge=0, lt=1, description="share of units dropped after each ReLU")
+        widths: list[int] = Field(default=[256, 128], min_length=1, description="units of each hidden layer")
+        batch_norm: bool = Field(default=True, description="batch norm before each ReLU")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of units dropped after each ReLU")
 
     @staticmethod
     def build(shape: tuple[int, int, int], classes: int, options: Options) -> nn.Module:

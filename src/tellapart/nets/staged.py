@@ -17,11 +17,11 @@ class Stage(Section):
     """One stage."""
 
     widths: list[int] = Field(min_length=1, description="channels of each convolution, in order")
-    kernel: int = Field(3, ge=1, description="side of the kernels; the size of the map is kept")
-    stride: int = Field(1, ge=1, description="stride of the first convolution")
-    batch_norm: bool = Field(True, description="batch norm between convolution and ReLU")
-    pool: int = Field(2, ge=1, description="side and stride of the max pooling at the end; 1: none")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of values dropped after the pooling")
+    kernel: int = Field(default=3, ge=1, description="side of the kernels; the size of the map is kept")
+    stride: int = Field(default=1, ge=1, description="stride of the first convolution")
+    batch_norm: bool = Field(default=True, description="batch norm between convolution and ReLU")
+    pool: int = Field(default=2, ge=1, description="side and stride of the max pooling at the end; 1: none")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped after the pooling")
 
 
 class Staged(Net):
@@ -33,9 +33,9 @@ class Staged(Net):
         stages: list[Stage] = Field(
             default=[Stage(widths=[32]), Stage(widths=[64]), Stage(widths=[128])], min_length=1, description="in order"
         )
-        ending: Literal["average", "max", "flatten"] = Field("average", description="from maps to one vector")
-        dense: list[int] = Field([], description="units of the dense layers before the logits")
-        dropout: float = Field(0.0, ge=0, lt=1, description="share of values dropped before each dense layer and the logits")
+        ending: Literal["average", "max", "flatten"] = Field(default="average", description="from maps to one vector")
+        dense: list[int] = Field(default=[], description="units of the dense layers before the logits")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped before each dense layer and the logits")
 
     @staticmethod
     def build(shape: tuple[int, int, int], classes: int, options: Options) -> nn.Module:
@@ -73,9 +73,7 @@ def _stage(channels: int, stage: Stage) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for index, width in enumerate(stage.widths):
         stride = stage.stride if index == 0 else 1
-        layers.append(
-            nn.Conv2d(channels, width, stage.kernel, stride, padding=stage.kernel // 2, bias=not stage.batch_norm)
-        )
+        layers.append(nn.Conv2d(channels, width, stage.kernel, stride, padding=stage.kernel // 2, bias=not stage.batch_norm))
         layers += [nn.BatchNorm2d(width)] if stage.batch_norm else []
         layers.append(nn.ReLU(inplace=True))
         channels = width

@@ -35,10 +35,7 @@ def _what(run: Run) -> str:
 def _data(run: Run) -> str:
     counts = {split: sum(run.data["counts"][split].values()) for split in SPLITS if split in run.data["counts"]}
     sizes = ", ".join(f"{wording.count(n)} for {wording.PARTS[split]}" for split, n in counts.items())
-    return (
-        f"## Data\n\n{_plain(run.data['layout'])}. Labelled images: {sizes}. "
-        f"Data fingerprint `{run.data['fingerprint']}`."
-    )
+    return f"## Data\n\n{_plain(run.data['layout'])}. Labelled images: {sizes}. Data fingerprint `{run.data['fingerprint']}`."
 
 
 def _scores(run: Run) -> str:
@@ -74,9 +71,7 @@ def _limits(run: Run) -> str:
         "The probabilities are what the classifier answered; they were not checked for calibration.",
     ]
     if not run.evaluations:
-        points.insert(
-            0, "It was never scored on test images; the validation scores helped to choose it and flatter it."
-        )
+        points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")
     if run.family == NULL_FAMILY:
         points.insert(0, "It never sees a pixel: it is a yardstick for the others, not a detector.")
     points += [_plain(note) for note in run.cost["notes"]]

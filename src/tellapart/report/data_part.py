@@ -24,6 +24,12 @@ from tellapart.types import SPLITS, ImageTable, Problem
 #: Up to this many classes the counts are a table with bars; above it a chart, and the table behind a click.
 TABLE_UP_TO = 20
 FIRST_PROBLEMS = 5
+#: Counts under `duplicates` in data.json, in words.
+DUPLICATES = {
+    "images": "images with a byte-identical twin",
+    "across_splits": "validation or test images whose twin is in an earlier part",
+    "across_classes": "images whose twin has another label",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +39,21 @@ class DataPart:
     key: str
     name: str
     table: ImageTable
+    unlabelled: int
     counts: pd.DataFrame
     chart: Markup | None
     samples: list[Samples]
     missing: list[Picture]
     problems: list[tuple[str, int, list[Problem]]]
-    duplicates: list[tuple[str, str]]
+    duplicates: list[tuple[str, int]]
+    twins: list[tuple[str, str]]  # some pairs of ids whose files are byte-identical
     board: Leaderboard
     plot: Markup
     verdict: list[str]
     tiles: list[tuple[str, str, str]]
     runs: list[RunPart]
     commands: list[str]  # that made the runs
+    devices: list[str]  # that the runs were timed on
     grouped: bool  # intervals resample groups of images, not single images
 
 
@@ -66,25 +75,27 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
     with Album(table) as album:
         shown = samples(album)
         parts = [
-            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png))
-            for run, row in zip(ranked, board.rows, strict=True)
+            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png)) for run, row in zip(ranked, board.rows, strict=True)
         ]
         missing = album.missing()
     return DataPart(
         key=key,
         name=name,
         table=table,
+        unlabelled=len(table.unlabelled()),
         counts=table.counts(),
         chart=_count_chart(table, sheet, key),
         samples=shown,
         missing=missing,
         problems=_by_kind(table.problems),
-        duplicates=wording.flat(ranked[0].data.get("duplicates") or {}),
+        duplicates=_duplicates(ranked[0]),
+        twins=[(str(a), str(b)) for a, b in (ranked[0].data.get("duplicates") or {}).get("examples", [])],
         board=board,
         plot=_plot(board, sheet, key),
         verdict=verdict(board),
         tiles=tiles(board),
         runs=parts,
+        devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
         grouped="group" in table.frame,
     )
@@ -103,6 +114,12 @@ def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem]]
         kinds.setdefault(problem.kind, []).append(problem)
     found = [(kind, len(of), of[:FIRST_PROBLEMS]) for kind, of in kinds.items()]
     return sorted(found, key=lambda item: -item[1])
+
+
+def _duplicates(run: Run) -> list[tuple[str, int]]:
+    """(what, how many images) of the byte-identical files that were found; empty when there are none."""
+    found = run.data.get("duplicates") or {}
+    return [(what, int(found[key])) for key, what in DUPLICATES.items() if found.get(key)]
 
 
 def _count_chart(table: ImageTable, sheet: Sheet, key: str) -> Markup | None:
@@ -126,7 +143,6 @@ def _plot(board: Leaderboard, sheet: Sheet, key: str) -> Markup:
 
 def _command(run: Run) -> str:
     """The command line that made a run, as written down then; for a run made from Python, the nearest command."""
-    said = run.environment.get("command")
-    if isinstance(said, list):
-        return shlex.join(map(str, said))
-    return str(said or shlex.join(["tellapart", "train", str(run.data["root"]), "-r", run.recipe_name]))
+    said = str(run.environment.get("command") or "")
+    nearest = shlex.join(["tellapart", "train", str(run.data["root"]), "-r", run.recipe_name])
+    return said if said.startswith("tellapart ") else nearest

@@ -97,9 +97,7 @@ def leaderboard(rows: Sequence[Dots], references: Mapping[str, float], metric: s
         _interval(axes, row.test, y + 0.13, TEST, filled=True)
     for name, value in references.items():
         axes.axvline(value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
-        axes.annotate(
-            name, (value, -0.62), xytext=(4, 0), textcoords="offset points", fontsize=8, color=MUTED, va="center"
-        )
+        axes.annotate(name, (value, -0.62), xytext=(4, 0), textcoords="offset points", fontsize=8, color=MUTED, va="center")
     axes.set_yticks(range(len(rows)), [shorten(row.name, 34) for row in rows], color=INK)
     axes.set_ylim(len(rows) - 0.45, -0.95)
     axes.set_xlabel(metric)
@@ -272,7 +270,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
         height, colour = np.asarray(values)[order], SPLIT_COLOURS.get(split, MUTED)
         handles.append(axes.bar(range(len(classes)), height, 0.8, floor, color=colour, label=split, linewidth=0))
         floor = floor + height
-    names = [shorten(classes[i], 18) for i in order] if named else []
+    names = [shorten(str(classes[i]), 18) for i in order] if named else []
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
     axes.set_xlim(-0.7, len(classes) - 0.3)
     axes.set_ylabel("images")

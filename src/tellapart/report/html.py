@@ -45,12 +45,8 @@ def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", 
         RunError: No run, an unknown `rank_by`, or a broken run folder.
         SystemLimitError: The file cannot be written.
     """
-    boards = [build(of, rank_by) for of in by_data(runs).values()] or [build(runs, rank_by)]
-    known = {run.id: run for run in runs}
-    parts = [
-        data_part(board, [known[row.run_id] for row in board.rows], f"d{i}", png, only=len(boards) == 1)
-        for i, board in enumerate(boards)
-    ]
+    groups = list(by_data(runs).values()) or [[]]  # an empty one, for the leaderboard to refuse in words
+    parts = [data_part(build(of, rank_by), of, f"d{number}", png, only=len(groups) == 1) for number, of in enumerate(groups)]
     page = render(parts)
     with system_limits(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -79,8 +79,23 @@ class RunPart:
     recipe: str
     environment: list[tuple[str, str]]
 
+    @property
+    def device(self) -> str:
+        """What the run was timed on."""
+        found = [self.run.environment.get(key) for key in ("device", "processor")]
+        return ", ".join(str(name) for name in found if name) or "a machine that was not written down"
+
 
 def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet) -> RunPart:
+    """Everything on one run.
+
+    Args:
+        run: The run.
+        row: Its row of the leaderboard.
+        key: Unique on the page.
+        album: Pictures of the data.
+        sheet: Where its figures go.
+    """
     log = run.log
     curves = None
     if log:

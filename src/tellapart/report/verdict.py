@@ -41,9 +41,7 @@ def _null_sentence(board: Leaderboard, best: Row, null: Row) -> str:
     reach = f"{wording.full(scores['accuracy'])} on the {part} images"
     if best is null:
         better = [row.name for row in board.rows if row.beats_null]
-        rest = (
-            f"Right significantly more often: {', '.join(better)}." if better else "Nothing here is shown to do better."
-        )
+        rest = f"Right significantly more often: {', '.join(better)}." if better else "Nothing here is shown to do better."
         return f"The first is the null, which sees no pixels: it reaches {reach}. {rest}"
     start = f"The null, which sees no pixels, reaches {reach}"
     if best.beats_null and best.vs_null is not None:

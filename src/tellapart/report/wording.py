@@ -109,19 +109,18 @@ def times(number: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
-def flat(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested plain values as rows of a table.
+def flat(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Plain values as rows of a table; a mapping or a list inside is one row.
 
-    >>> flat({"device": "cpu", "versions": {"numpy": "2.3"}, "gpu": None})
-    [('device', 'cpu'), ('versions · numpy', '2.3'), ('gpu', '–')]
+    >>> flat({"device": "cpu", "packages": {"numpy": "2.3", "scipy": "1.14"}, "gpu": None})
+    [('device', 'cpu'), ('packages', 'numpy 2.3, scipy 1.14'), ('gpu', '–')]
     """
-    rows: list[tuple[str, str]] = []
-    for key, value in content.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            rows += flat(value, f"{name} · ")
-        elif isinstance(value, list | tuple):
-            rows.append((name, ", ".join(map(str, value)) or UNKNOWN))
-        else:
-            rows.append((name, UNKNOWN if value is None or value == "" else str(value)))
-    return rows
+    return [(str(key), _in_one_line(value)) for key, value in content.items()]
+
+
+def _in_one_line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = [f"{name} {_in_one_line(inner)}" for name, inner in value.items()]
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_in_one_line, value)) or UNKNOWN
+    return UNKNOWN if value is None or value == "" else str(value)

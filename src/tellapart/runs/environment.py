@@ -48,6 +48,8 @@ def _processor() -> str:
 
 def _git_revision() -> str | None:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        result = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        result = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
         return result.stdout.strip()
     return None

@@ -42,5 +42,11 @@ def tune_allocator() -> bool:
         return False
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
-        return all([libc.mallopt(_M_MMAP_MAX, 0), libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1), libc.mallopt(_M_TOP_PAD, 64 << 20)])
+        return all(
+            [
+                libc.mallopt(_M_MMAP_MAX, 0),
+                libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1),
+                libc.mallopt(_M_TOP_PAD, 64 << 20),
+            ]
+        )
     return False

@@ -154,7 +154,7 @@ def _validate(state: State, part: Part, batch: int) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def forward(model: nn.Module, get: Batches, count: int, batch: int, device: Any, tick: Callable[[int], None] = int) -> Tensor:
+def forward(model: nn.Module, get: Batches, count: int, batch: int, device: Any, tick: Callable[[int], object] = int) -> Tensor:
     """Logits of rows 0 … count−1 in evaluation mode: (count, classes) float32 on the CPU."""
     model.eval()
     out = []

@@ -7,6 +7,7 @@ convolutions and hidden matrices; biases, norms and the last layer are AdamW's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,11 @@ from torch import Tensor, nn
 
 from tellapart.recipe import Optimizer
 
-_QUINTIC = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: fast, not exact, convergence of all singular values to ≈ 1
+_QUINTIC = (
+    3.4445,
+    -4.7750,
+    2.0315,
+)  # Jordan's coefficients: fast, not exact, convergence of all singular values to ≈ 1
 
 
 def make_optimizer(model: nn.Module, o: Optimizer) -> torch.optim.Optimizer:
@@ -38,7 +43,7 @@ def make_optimizer(model: nn.Module, o: Optimizer) -> torch.optim.Optimizer:
     return _muon(matrices, vectors, o)
 
 
-def _muon(matrices: list[Tensor], vectors: list[Tensor], o: Optimizer) -> torch.optim.Optimizer:
+def _muon(matrices: Sequence[Tensor], vectors: Sequence[Tensor], o: Optimizer) -> torch.optim.Optimizer:
     hidden, last = matrices[:-1], matrices[-1:]
     shared = {"lr": o.other_lr, "peak": o.other_lr, "muon": False}
     groups = [
@@ -50,7 +55,7 @@ def _muon(matrices: list[Tensor], vectors: list[Tensor], o: Optimizer) -> torch.
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for groups with `muon: True`, AdamW (β 0.9, 0.999) for the others, in one optimiser."""
+    """Muon for groups with `muon: True`, AdamW (β 0.9, 0.99: runs are short) for the others, in one optimiser."""
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float = 0.9) -> None:
         super().__init__(groups, {"momentum": momentum, "weight_decay": 0.0, "muon": True})
@@ -69,7 +74,7 @@ class Muon(torch.optim.Optimizer):
                 else:
                     self._adam_step(p, group)
 
-    def _orthogonal_step(self, p: Tensor, group: dict[str, Any]) -> None:
+    def _orthogonal_step(self, p: Any, group: dict[str, Any]) -> None:
         state = self.state[p]
         if not state:
             state["momentum"] = torch.zeros_like(p)
@@ -79,15 +84,15 @@ class Muon(torch.optim.Optimizer):
         tall = p.shape[0] / p[0].numel()
         p.add_(update, alpha=-group["lr"] * max(1.0, tall) ** 0.5)
 
-    def _adam_step(self, p: Tensor, group: dict[str, Any]) -> None:
+    def _adam_step(self, p: Any, group: dict[str, Any]) -> None:
         state = self.state[p]
         if not state:
             state["step"], state["first"], state["second"] = torch.zeros(()), torch.zeros_like(p), torch.zeros_like(p)
         state["step"] += 1
         state["first"].lerp_(p.grad, 0.1)
-        state["second"].lerp_(p.grad.square(), 0.001)
+        state["second"].lerp_(p.grad.square(), 0.01)
         t = float(state["step"])
-        first, second = state["first"] / (1 - 0.9**t), state["second"] / (1 - 0.999**t)
+        first, second = state["first"] / (1 - 0.9**t), state["second"] / (1 - 0.99**t)
         p.addcdiv_(first, second.sqrt_().add_(1e-8), value=-group["lr"])
 
 

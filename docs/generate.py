@@ -1,0 +1,276 @@
+"""Rewrite the generated blocks of the documentation: `python docs/generate.py`; `--check` only says what is stale.
+
+A block stands between `<!-- generated: KIND ARGUMENT -->` and `<!-- end -->`. Kinds:
+
+    options tellapart.recipe:Train    every option of a pydantic model
+    recipes                           the recipes that come with the package
+    sections                          which family uses which sections of a recipe
+    entries features                  every descriptor (or: entries augment, every augmentation) with its options
+    command compare                   one command of the command line; `command` alone: the root
+    spellings                         the folder and table names that mean train, valid or test
+    columns                           the column names that need no flag
+
+`tests/test_docs.py` fails while a block differs from what this program writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tellapart import recipe, registry
+
+DOCS = Path(__file__).parent
+BLOCK = re.compile(r"(<!-- generated: (?P<what>[^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> int:
+    """Rewrite, or with `--check` compare; gives the exit code."""
+    parser = argparse.ArgumentParser(description="Rewrite the generated blocks of the documentation.")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a block is out of date")
+    check = parser.parse_args().check
+    stale = [path for path in pages() if regenerate(path.read_text("utf-8")) != path.read_text("utf-8")]
+    for path in stale:
+        print(f"{path.relative_to(DOCS)}: {'out of date' if check else 'rewritten'}")
+        if not check:
+            path.write_text(regenerate(path.read_text("utf-8")), encoding="utf-8")
+    return int(check and bool(stale))
+
+
+def pages() -> list[Path]:
+    """Every page of the documentation."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+def regenerate(text: str) -> str:
+    """A page with its generated blocks made anew."""
+    return BLOCK.sub(lambda block: f"{block[1]}\n{make(block['what'])}\n\n{block[3]}", text)
+
+
+def make(what: str) -> str:
+    """The content of one block."""
+    kind, _, argument = what.partition(" ")
+    makers: dict[str, Callable[[str], str]] = {
+        "options": lambda place: option_table(locate(place)),
+        "recipes": lambda _: recipe_table(),
+        "sections": lambda _: section_table(),
+        "entries": entries,
+        "command": command,
+        "spellings": lambda _: spellings(),
+        "columns": lambda _: columns(),
+    }
+    return makers[kind](argument)
+
+
+# --- options ----------------------------------------------------------------------------------------------------------
+
+
+def locate(place: str) -> Any:
+    """`tellapart.families.svm:SVM.Options` → the class."""
+    module, _, path = place.partition(":")
+    found = importlib.import_module(module)
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
+
+
+def option_table(model: type[BaseModel]) -> str:
+    """Name, values, default and meaning of every option."""
+    rows = [(f"`{n}`", values(i), default(i), i.description or "") for n, i in model.model_fields.items()]
+    return table(("option", "values", "default", "meaning"), rows) if rows else "No options."
+
+
+def values(info: FieldInfo) -> str:
+    """What an option takes, in words: "`rbf`, `linear`", "integer ≥ 1", "number > 0 or none"."""
+    bounds = [bound for found in info.metadata if (bound := _bound(found))]
+    first, *others = _alternatives(info.annotation)
+    return " or ".join([" ".join([_kind(first), *bounds]), *map(_kind, others)])
+
+
+def default(info: FieldInfo) -> str:
+    """The default as YAML writes it."""
+    if info.is_required():
+        return "required"
+    value = info.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    return "none" if value is None else f"`{_yaml(value)}`"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_yaml(v) for v in value)}]"
+    if isinstance(value, BaseModel):
+        return _yaml(value.model_dump(exclude_defaults=True))
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k}: {_yaml(v)}' for k, v in value.items())}}}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _kind(annotation: Any) -> str:
+    names = {int: "integer", float: "number", str: "text", bool: "true, false", type(None): "none"}
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation in names:
+        return names[annotation]
+    if origin is typing.Annotated:
+        return " ".join([_kind(arguments[0]), *(b for part in arguments[1:] for b in _bounds(part))])
+    if origin is typing.Literal:
+        return ", ".join(f"`{value}`" for value in arguments)
+    if len(alternatives := _alternatives(annotation)) > 1:
+        return " or ".join(map(_kind, alternatives))
+    if origin is tuple:
+        return f"[{', '.join(_kind(argument) for argument in arguments)}]"
+    if origin is list:
+        return f"list of {_kind(arguments[0])}"
+    if origin is dict:
+        return "{name: options}"
+    return annotation.__name__
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The members of a union; anything else alone."""
+    is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
+    return typing.get_args(annotation) if is_union else (annotation,)
+
+
+def _bounds(part: Any) -> list[str]:
+    return [bound for found in (part.metadata if isinstance(part, FieldInfo) else [part]) if (bound := _bound(found))]
+
+
+def _bound(found: Any) -> str:
+    """One of annotated_types' bounds."""
+    signs = {"Ge": "≥ {.ge}", "Gt": "> {.gt}", "Le": "≤ {.le}", "Lt": "< {.lt}", "MinLen": "(at least {.min_length})"}
+    return signs.get(type(found).__name__, "").format(found)
+
+
+# --- recipes, descriptors, augmentations ------------------------------------------------------------------------------
+
+
+def recipe_table() -> str:
+    """Every recipe that comes with the package: its family and the first line of its header."""
+    rows = []
+    for name in recipe.names():
+        summary = recipe.text(name).splitlines()[0].lstrip("# ")
+        rows.append((f"`{name}`", f"`{recipe.load(name).classifier.family}`", summary))
+    return table(("recipe", "family", "what it is"), rows)
+
+
+def section_table() -> str:
+    """Families, and the sections that each uses."""
+    sections = ("augment", "features", "train")
+    rows = []
+    for name in registry.names("families"):
+        used = registry.find("families", name).sections
+        rows.append((f"[`{name}`](families/{name}.md)", *("yes" if section in used else "" for section in sections)))
+    return table(("family", *(f"`{section}`" for section in sections)), rows)
+
+
+def entries(kind: str) -> str:
+    """Every descriptor or augmentation: heading, what it does, options."""
+    parts = []
+    for name in registry.names(kind):
+        cls = registry.find(kind, name)
+        module = inspect.getdoc(sys.modules[cls.__module__]) or ""
+        parts.append(
+            f"### {name}\n\n{plain(module)}\n\n{plain(inspect.getdoc(cls) or '')}\n\n{option_table(cls.Options)}"
+        )
+    return "\n\n".join(parts)
+
+
+def plain(docstring: str) -> str:
+    """A docstring as Markdown: its lines joined into paragraphs."""
+    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def commands() -> dict[str, Any]:
+    """Every command by name; "" is the root."""
+    from tellapart.cli.main import app
+
+    root: Any = typer.main.get_command(app)
+    return {"": root, **root.commands}
+
+
+def command(name: str) -> str:
+    """Usage, help and options of one command."""
+    found = commands()[name]
+    arguments = [p for p in found.params if not is_option(p)]
+    usage = " ".join(["tellapart", name or "COMMAND", *(_metavar(p) for p in arguments), "[OPTIONS]"])
+    rows = [(_names(p), _default(p), p.help or "") for p in [*arguments, *(p for p in found.params if is_option(p))]]
+    listed = table(("argument or option", "default", "meaning"), rows)
+    help_text = plain(inspect.cleandoc(found.help or ""))
+    return f"```\n{usage}\n```\n\n{help_text}\n\n{listed}"
+
+
+def is_option(parameter: Any) -> bool:
+    """Whether a parameter is given by a flag."""
+    return parameter.opts[0].startswith("-")
+
+
+def _metavar(parameter: Any) -> str:
+    shown = parameter.metavar or parameter.name.upper()
+    return shown if parameter.required or shown.startswith("[") else f"[{shown}]"
+
+
+def _names(parameter: Any) -> str:
+    if not is_option(parameter):
+        return f"`{_metavar(parameter)}`"
+    value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
+    return ", ".join(f"`{name}{value}`" for name in parameter.opts)
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "required"
+    unset = parameter.default is None or parameter.default is False
+    return "" if unset else f"`{parameter.default}`"
+
+
+# --- what data may be called ------------------------------------------------------------------------------------------
+
+
+def spellings() -> str:
+    """Names that mean train, valid and test."""
+    from tellapart.data.spellings import _SPELLINGS
+
+    return table(("part", "spellings"), [(part, ", ".join(words.split())) for part, words in _SPELLINGS.items()])
+
+
+def columns() -> str:
+    """Column names that are understood without a flag."""
+    from tellapart.data.columns import _ID_COLUMNS, _LABEL_COLUMNS
+
+    rows = [
+        ("the image", _ID_COLUMNS, "`--id-column NAME`"),
+        ("its class", _LABEL_COLUMNS, "`--label-column NAME`"),
+        ("its group: rows that stay on one side of a split", ("group",), "`--group NAME`"),
+        ("where it comes from", ("source",), ""),
+        ("its part: train, valid or test, in any spelling", ("split",), ""),
+    ]
+    listed = [(what, ", ".join(f"`{name}`" for name in names), flag) for what, names, flag in rows]
+    return table(("what the column says", "understood names", "another name"), listed)
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """A Markdown table."""
+    lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", "\\|") for cell in row) for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""The folder of the decoded images: where it is, how large it may grow, and who may write.
+
+Each finished file `<digest>.npy` has a lock `<digest>.lock`, held while it is made; it is made as `<digest>.<process>.tmp`.
+The files that were not used for longest go first.
+
+Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tellapart.errors import SystemLimitError
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the cache."""
+
+    path: Path
+    bytes: int
+    used: float  # seconds since the epoch
+
+
+def entries(folder: Path | None = None) -> list[Entry]:
+    """The files of the cache, least recently used first."""
+    found = []
+    for path in (folder or default_folder()).glob("*.npy"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            found.append(Entry(path, status.st_size, status.st_mtime))
+    return sorted(found, key=lambda e: e.used)
+
+
+def clear(folder: Path | None = None) -> int:
+    """Remove every file of the cache but those that a process is writing now; gives the bytes freed.
+
+    Raises:
+        SystemLimitError: No permission.
+    """
+    folder = folder or default_folder()
+    with permitted(folder):
+        freed = _remove_leftovers(folder) + sum(_remove(entry.path) for entry in entries(folder))
+        for lock in folder.glob("*.lock"):
+            if not _is_held(lock):
+                _remove(lock)
+    return freed
+
+
+def default_folder() -> Path:
+    """Where the cache lies, by the environment."""
+    if own := os.environ.get("TELLAPART_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tellapart"
+
+
+def limit_bytes() -> int:
+    """How large the cache may grow."""
+    text = os.environ.get("TELLAPART_CACHE_GIB", "20")
+    with contextlib.suppress(ValueError, OverflowError):
+        if float(text) > 0:
+            return int(float(text) * GIB)
+    raise SystemLimitError(f"TELLAPART_CACHE_GIB={text!r}: expected a positive number of GiB, such as 20 or 0.5")
+
+
+def make_room(folder: Path, needed: int, path: Path) -> None:
+    """Remove what was not used for longest until `needed` bytes fit. The caller holds the lock of `path`.
+
+    Raises:
+        SystemLimitError: They do not fit into an empty cache, or the disk has not so much left.
+    """
+    bound = limit_bytes()
+    if needed > bound:
+        raise SystemLimitError(
+            f"the decoded images need {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
+            hint="choose a smaller inputs.size or inputs.limit, or raise TELLAPART_CACHE_GIB",
+        )
+    _remove_leftovers(folder, path)
+    others = [entry for entry in entries(folder) if entry.path != path]
+    total = sum(e.bytes for e in others)
+    for entry in others:
+        if total + needed <= bound:
+            break
+        entry.path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
+        total -= entry.bytes
+    free = os.statvfs(folder)
+    if needed > free.f_bavail * free.f_frsize:
+        raise SystemLimitError(
+            f"{folder}: the decoded images need {needed / GIB:.2f} GiB, but the disk has "
+            f"{free.f_bavail * free.f_frsize / GIB:.2f} GiB left",
+            hint="free some space, run `tellapart cache --clear`, or set TELLAPART_CACHE to another disk",
+        )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the right to make `path`; a second process waits here until the first is through."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def permitted(folder: Path) -> Iterator[None]:
+    """Turn what the system refuses (disk full, no permission) into an error that names the place."""
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or folder
+        hint = "set TELLAPART_CACHE to a folder with room that you may write"
+        raise SystemLimitError(f"{place}: the cache cannot be written ({error.strerror or error})", hint=hint) from error
+
+
+def _remove_leftovers(folder: Path, ours: Path | None = None) -> int:
+    """Remove what killed processes left half written; gives the bytes freed. `ours`: a file whose lock we hold."""
+    freed = 0
+    for path in folder.glob("*.tmp"):
+        digest = path.name.partition(".")[0]
+        if (ours is not None and digest == ours.stem) or not _is_held(folder / f"{digest}.lock"):
+            freed += _remove(path)
+    return freed
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether some process is writing the file that belongs to this lock, ours included."""
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _remove(path: Path) -> int:
+    """Remove a file if it is there; gives its bytes."""
+    with contextlib.suppress(FileNotFoundError):
+        size = path.stat().st_size
+        path.unlink()
+        return size
+    return 0
