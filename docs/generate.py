@@ -16,6 +16,7 @@ A block stands between `<!-- generated: KIND ARGUMENT -->` and `<!-- end -->`. K
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import inspect
 import json
@@ -184,9 +185,7 @@ def entries(kind: str) -> str:
     for name in registry.names(kind):
         cls = registry.find(kind, name)
         module = inspect.getdoc(sys.modules[cls.__module__]) or ""
-        parts.append(
-            f"### {name}\n\n{plain(module)}\n\n{plain(inspect.getdoc(cls) or '')}\n\n{option_table(cls.Options)}"
-        )
+        parts.append(f"### {name}\n\n{plain(module)}\n\n{plain(inspect.getdoc(cls) or '')}\n\n{option_table(cls.Options)}")
     return "\n\n".join(parts)
 
 
@@ -198,6 +197,7 @@ def plain(docstring: str) -> str:
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def commands() -> dict[str, Any]:
     """Every command by name; "" is the root."""
     from tellapart.cli.main import app

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1] / "src" / "tellapart"
 #: A module imports from its own package and from the rows above it, never from its neighbours in a row.
 LAYERS = (
     ("errors", "recipe_names", "progress"),
-    ("types",),
+    ("types", "option_errors"),
     ("registry",),
     ("recipe",),
     ("evaluate", "combine"),
@@ -37,9 +37,8 @@ LAYERS = (
     ("cli",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
-FACADE = (
-    "__init__"  # of tellapart itself: names everything, imports nothing until asked; only the command line reads it
-)
+#: tellapart itself: it names everything and imports nothing until asked; only the command line reads it.
+FACADE = "__init__"
 BY_NAME = {"registry.py", "__init__.py"}  # may import modules by a computed name
 FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 50, 12
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "skimage", "matplotlib", "pyarrow", "PIL")

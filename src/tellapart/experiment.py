@@ -29,6 +29,7 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe import LADDER, Recipe, Train, load_all, parse
 from tellapart.recipe import load as load_recipe
 from tellapart.runs import ledger, store
+from tellapart.runs.card import write_card
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.leaderboard import Leaderboard, build
 from tellapart.runs.store import Run
@@ -120,14 +121,14 @@ def compare(
         if minutes and time.monotonic() - start > minutes * 60 and resolved.classifier.family != "null":
             notes.append(f"{name} was not started: {minutes:g} minutes were up")
             continue
-        settings.progress.say(f"[bold]{number}/{len(named)} {name}[/bold]")
+        settings.progress.say(f"{number}/{len(named)} {name}", "bold")
         try:
             runs.append(bench.train(name, resolved))
         except TellapartError as error:
             if isinstance(error, Interrupted) or len(named) <= 2:
                 raise
             notes.append(f"{name} could not be trained: {error.message}")
-            settings.progress.say(f"  [red]{notes[-1]}[/red]")
+            settings.progress.say(f"  {notes[-1]}", "red")
     if not runs:
         raise RunError("no recipe could be trained: " + "; ".join(notes))
     bench.open_test(runs, "compare")
@@ -224,7 +225,8 @@ class _Bench:
         counts = {s: table.where(split=s).counts()["all"].to_dict() for s in table.split_counts()}
         store.write_json(folder / "data.json", {
             "recipe_name": name, "fingerprint": table.fingerprint, "split_fingerprint": self.split_fingerprint,
-            "root": table.root, "layout": table.layout, "classes": list(table.classes), "positive": table.positive,
+            "name": table.name, "root": table.root, "layout": table.layout,
+            "classes": list(table.classes), "positive": table.positive,
             "counts": counts, "unlabelled": len(table.unlabelled()),
             "problems": [p.__dict__ for p in table.problems],
             "duplicates": {
@@ -250,6 +252,7 @@ class _Bench:
             scores[part] = store.scores_to_dict(score_all(predictions, table.positive)) if len(rows) else {}
         cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
         store.write_json(folder / "scores.json", {**scores, "cost": cost})
+        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
         run = store.finish(folder)
         self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
         return run

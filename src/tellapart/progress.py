@@ -31,8 +31,8 @@ class Progress(ABC):
         yield from ()
 
     @abstractmethod
-    def say(self, text: str) -> None:
-        """One line for a person."""
+    def say(self, text: str, style: str = "") -> None:
+        """One line for a person, as it is: brackets in file names are no markup. `style`: of rich, such as "bold"."""
 
 
 class _SilentTask(Task):
@@ -49,9 +49,9 @@ class Silent(Progress):
         del name, total, unit
         yield _SilentTask()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str = "") -> None:
         """Say nothing."""
-        del text
+        del text, style
 
 
 SILENT = Silent()
@@ -63,9 +63,9 @@ class Terminal(Progress):
     def __init__(self, console: Any) -> None:
         self.console = console
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, style: str = "") -> None:
         """Print one line."""
-        self.console.print(text, highlight=False)
+        self.console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def task(self, name: str, total: int, unit: str) -> Iterator[Task]:
@@ -112,4 +112,4 @@ class _Bar(Task):
         if seconds > 1:
             note = f" · {self.note}" if self.note else ""
             line = f"  {self.name}: {self.done:,} {self.unit} in {seconds:.0f} s, {self.rate:,.0f} {self.unit}/s{note}"
-            self.console.print(line, highlight=False, style="dim")
+            self.console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -15,17 +15,19 @@ classes when the recipe is resolved, so that classes of other packages work like
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tellapart import registry
 from tellapart.errors import RecipeError, unknown_name
+from tellapart.option_errors import in_words
 from tellapart.recipe_names import LADDER
 
 FOLDER = Path(__file__).parent / "recipes"
@@ -34,21 +36,28 @@ FOLDER = Path(__file__).parent / "recipes"
 class Section(BaseModel):
     """Base of all option models: unknown keys are errors, values do not change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Side = Annotated[int, Field(ge=1)]
 
 
 class Inputs(Section):
     """How an encoded image becomes (H, W, C) uint8. `auto` values are resolved from the data before training."""
 
-    size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[int, int] = Field(default="auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
+    size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[_Side, _Side] = Field(
+        default="auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
     )
     limit: int | None = Field(default=None, ge=1, description="longest side that `size: auto` may choose, in pixels")
     mode: Literal["auto", "rgb", "grey"] = Field(default="auto", description="auto: grey when every probed image is grey")
-    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(default="stretch",
+    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(
+        default="stretch",
         description="stretch: resample both sides; crop: resample the short side, cut the long one; pad: resample the long "
         "side, fill with black; centre: cut or reflect without resampling; none: another size is an error",
     )
-    max_pixels: int = Field(default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb")
+    max_pixels: int = Field(
+        default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb"
+    )
 
 
 class Features(Section):
@@ -83,7 +92,8 @@ class Train(Section):
     """How a network is trained."""
 
     epochs: int = Field(default=20, ge=1, description="passes over the training images")
-    images: int | None = Field(default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
+    images: int | None = Field(
+        default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
     )
     minutes: float | None = Field(default=None, gt=0, description="wall-clock bound; the schedule then ends with the time")
     batch: int = Field(default=128, ge=1, description="images a step")
@@ -106,20 +116,28 @@ class ClassifierSection(BaseModel):
         """Everything but `family`."""
         return dict(self.model_extra or {})
 
+    @field_validator("family", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, value: Any) -> Any:
+        """YAML reads an unquoted `family: null` as nothing."""
+        return "null" if value is None else value
+
 
 class Recipe(Section):
     """A whole recipe; see the module's docstring. `dump` and `parse` are inverse to each other."""
 
-    inputs: Inputs = Inputs()
-    augment: list[dict[str, dict[str, Any]]] | None = None
-    features: Features | None = None
-    classifier: ClassifierSection
-    train: Train | None = None
+    inputs: Inputs = Field(default=Inputs(), description="how an encoded image becomes pixels")
+    augment: list[dict[str, dict[str, Any]]] | None = Field(
+        default=None, description="one {name: options} each, applied in order to training images"
+    )
+    features: Features | None = Field(default=None, description="vectors of the images, for families that learn from vectors")
+    classifier: ClassifierSection = Field(description="the family, and that family's own options")
+    train: Train | None = Field(default=None, description="how a network is trained")
     seed: int = Field(default=0, ge=0, description="of everything random")
 
     def dump(self) -> str:
         """YAML that `parse` reads back unchanged."""
-        content = self.model_dump(mode="json", exclude_none=True)
+        content = {name: section for name, section in self.model_dump(mode="json").items() if section is not None}
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
     def digest(self) -> str:
@@ -137,10 +155,12 @@ def parse(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        raise RecipeError(_in_words(where, error, Recipe)) from None
-    family = registry.find("families", recipe.classifier.family)
+        raise RecipeError(in_words(where, error, Recipe, "section")) from None
+    family = _find("families", recipe.classifier.family, where)
     _check_sections(recipe, family.sections, where)
-    options = check_options(family.options_model(recipe.classifier.options), recipe.classifier.options, f"{where}: classifier")
+    with _naming(where):
+        model = family.options_model(recipe.classifier.options)
+    options = check_options(model, recipe.classifier.options, f"{where}: classifier")
     changes: dict[str, Any] = {"classifier": {"family": recipe.classifier.family, **options.model_dump(mode="json")}}
     if "features" in family.sections:
         features = recipe.features or Features()
@@ -158,7 +178,7 @@ def check_options(model: type[BaseModel], options: Mapping[str, Any], where: str
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
-        raise RecipeError(_in_words(where, error, model)) from None
+        raise RecipeError(in_words(where, error, model)) from None
 
 
 def names() -> list[str]:
@@ -192,8 +212,9 @@ def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
     content = _read(name)
     base = content.pop("extends", None)
     if base is not None:
-        beside = Path(name).parent / f"{base}.yaml"
-        parent = _read(str(beside) if name.endswith((".yaml", ".yml")) and beside.exists() else str(base))
+        folder = Path(name).parent if name.endswith((".yaml", ".yml")) else FOLDER
+        beside = folder / f"{str(base).removesuffix('.yaml')}.yaml"
+        parent = _read(str(beside) if beside.exists() else str(base))
         if "extends" in parent:
             raise RecipeError(f"{name}: extends {base}, which extends another: only one level is allowed")
         content = _merge(parent, content)
@@ -276,7 +297,9 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 def _set(content: dict[str, Any], key: str, value: Any) -> None:
     *parents, last = key.split(".")
     for parent in parents:
-        content = content.setdefault(parent, {})
+        if content.get(parent) is None:
+            content[parent] = {}
+        content = content[parent]
         if not isinstance(content, dict):
             raise RecipeError(f"-s {key}=…: {parent} is a value, not a section")
     content[last] = value
@@ -295,30 +318,23 @@ def _named(kind: str, entry: Mapping[str, Mapping[str, Any]], where: str) -> dic
     if len(entry) != 1:
         raise RecipeError(f"{where}: {kind}: expected one {{name: options}} an entry, found {dict(entry)}")
     ((name, options),) = entry.items()
-    model = registry.find(kind, name).Options
-    return {name: check_options(model, options or {}, f"{where}: {kind}: {name}").model_dump(mode="json")}
+    model = _find(kind, name, f"{where}: {kind}").Options
+    return {name: check_options(model, options, f"{where}: {kind}: {name}").model_dump(mode="json")}
 
 
 def _plain(value: Any) -> Any:
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
-def _in_words(where: str, error: ValidationError, model: type[BaseModel]) -> str:
-    lines = []
-    for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            parent = _model_at(model, item["loc"][:-1])
-            lines.append(f"{where}: {place}: {unknown_name('option', str(item['loc'][-1]), parent.model_fields)}")
-        else:
-            lines.append(f"{where}: {place}: {item['msg']}, found {item['input']!r}")
-    return "\n".join(dict.fromkeys(lines))
+def _find(kind: str, name: str, where: str) -> Any:
+    with _naming(where):
+        return registry.find(kind, name)
 
 
-def _model_at(model: type[BaseModel], place: tuple[int | str, ...]) -> type[BaseModel]:
-    """The option model that a location of a validation error lies in."""
-    for part in place:
-        info = model.model_fields.get(str(part))
-        kinds = [info.annotation, *getattr(info.annotation, "__args__", ())] if info else []
-        model = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), model)
-    return model
+@contextlib.contextmanager
+def _naming(where: str) -> Iterator[None]:
+    """Say where an unknown name stands."""
+    try:
+        yield
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error.message}", hint=error.hint) from None

@@ -61,6 +61,7 @@ class ImageTable:
     positive: str | None = None
     problems: tuple[Problem, ...] = ()
     layout: str = ""  # what the scanner understood, in words
+    name: str = "images in memory"  # what a person calls the data: the file or folder they pointed at
     memory: Mapping[int, Any] | Sequence[Any] = field(default=(), repr=False)  # in-memory rows: arrays or bytes
 
     def __post_init__(self) -> None:
@@ -277,7 +278,7 @@ class Score:
         return cls(n=int(data["n"]), higher_is_better=bool(data["higher_is_better"]), unit=str(data["unit"]), **number)
 
 
-def _hash(frame: pd.DataFrame) -> np.ndarray:
+def _hash(frame: Any) -> np.ndarray:
     """One 64-bit key a row: (N,) uint64."""
     hash_rows: Any = util.hash_pandas_object
     return hash_rows(frame, index=False).to_numpy()

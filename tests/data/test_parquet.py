@@ -113,6 +113,11 @@ def test_repeated_ids_are_refused(tmp_path):
 def test_unusable_files(tmp_path):
     (tmp_path / "x.parquet").write_bytes(b"PAR1 no")
     assert "not a readable parquet" in refused(tmp_path / "x.parquet")
+    whole = write(tmp_path / "d.parquet", structs(BLOBS), label=[0, 1, 0, 1, 0, 1, 0])
+    content = bytearray(whole.read_bytes())
+    content[4:60] = bytes(56)
+    whole.write_bytes(content)
+    assert "d.parquet: not a readable parquet" in refused(whole)
     assert "no label column" in refused(write(tmp_path / "a.parquet", structs(BLOBS[:2]), what=[0, 1]))
     path = tmp_path / "b.parquet"
     pq.write_table(pa.table({"image": ["a.png"], "label": [0]}), path)

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from tellapart.report.card import write_card
+from tellapart.runs.card import write_card
 
 
 def test_a_card_holds_every_score_with_n_and_interval(world, run):

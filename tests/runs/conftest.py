@@ -55,7 +55,7 @@ def write_run(tmp_path: Path) -> Callable[..., Run]:
         write_json(folder / "environment.json", {"device": "cpu"})
         positive = "fake" if "fake" in classes else None
         share = {split: {c: n // len(classes) for c in classes} for split, n in SIZES.items()}
-        content = {"recipe_name": name, "fingerprint": "d474", "split_fingerprint": "5911", "root": "photos"}
+        content = {"recipe_name": name, "fingerprint": "d474", "split_fingerprint": "5911", "root": "photos", "name": "photos"}
         content |= {"layout": "one folder per class", "classes": list(classes), "positive": positive}
         write_json(folder / "data.json", content | {"counts": share, "problems": []} | (data or {}))
         scores: dict[str, Any] = {}

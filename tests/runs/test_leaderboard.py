@@ -171,7 +171,7 @@ def test_clear_errors(write_run):
 
 def test_json_holds_every_score_of_every_split(ladder):
     content = json.loads(build(ladder).to_json())
-    assert content["data"] == {"root": "photos", "fingerprint": "d474", "split_fingerprint": "5911", "positive": "fake"}
+    assert content["data"] == {"name": "photos", "fingerprint": "d474", "split_fingerprint": "5911", "positive": "fake"}
     assert (content["rank_by"], content["classes"], content["test_times_opened"]) == ("accuracy", ["real", "fake"], 1)
     assert len(content["runs"]) == 3
     for entry, run in zip(content["runs"], build(ladder).runs, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,6 +29,19 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+#: Set by -v, wherever on the command line it stands; read where errors are printed.
+VERBOSE = "TELLAPART_VERBOSE"
+
+
+def _be_verbose(wanted: bool) -> None:
+    if wanted:
+        os.environ[VERBOSE] = "1"
+
+
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Show tracebacks of errors.", callback=_be_verbose, expose_value=False),
+]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave bad rows and corrupt images out, counted, instead of stopping.")
 ]
@@ -66,6 +80,23 @@ def progress(quiet: bool) -> Progress:
 def print_json(content: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def check_output(path: Path) -> None:
+    """Refuse a file that cannot be written before hours of work, not after.
+
+    Raises:
+        SystemLimitError: It is a folder, its folder cannot be made, or there is no permission.
+    """
+    from tellapart.errors import SystemLimitError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reason = "is a folder" if path.is_dir() else "" if os.access(path.parent, os.W_OK) else "no permission to write there"
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror})"
+    if reason:
+        raise SystemLimitError(f"{path}: {reason}", hint="choose another file with -o")
 
 
 def scanned(

@@ -12,6 +12,7 @@ from tellapart.cli import _shared as shared
 def run(
     clear: Annotated[bool, typer.Option("--clear", help="Remove everything.")] = False,
     as_json: shared.AsJson = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Show where the decoded images lie and how much they take, or remove them."""
     from tellapart.data import cache_folder as cache

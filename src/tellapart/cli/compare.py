@@ -36,6 +36,7 @@ def run(
     fresh: shared.Fresh = False,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Train a ladder of very different classifiers on DATA, judge them on images none of them saw, write a report.
 
@@ -43,6 +44,7 @@ def run(
     """
     from tellapart import experiment
 
+    shared.check_output(output)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh
@@ -60,10 +62,10 @@ def show(board: object, output: Path, rank_by: str, as_json: bool) -> None:
 
     if not isinstance(board, Leaderboard):
         raise TypeError("expected a Leaderboard")
+    if not as_json:
+        shared.out().print(board)
     path = write_report(board.runs, output, rank_by=rank_by)
     if as_json:
         shared.print_json(board.to_dict() | {"report": str(path)})
-        return
-    console = shared.out()
-    console.print(board)
-    console.print(f"report: {path}", highlight=False, soft_wrap=True)
+    else:
+        shared.out().print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)

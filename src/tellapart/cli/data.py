@@ -13,6 +13,7 @@ def run(
     group: shared.Group = None,
     positive: shared.Positive = None,
     as_json: shared.AsJson = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Show what is understood of DATA: classes, counts per split, sizes, formats, the first problems."""
     from tellapart.data.summary import summarise

@@ -19,6 +19,7 @@ def run(
     device: shared.Device = "auto",
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Real photographs, cut into tiles, half of them edited: which ones? Trains the ladder and writes the report.
 

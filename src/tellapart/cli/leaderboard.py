@@ -17,6 +17,7 @@ def run(
     rank_by: shared.RankBy = "accuracy",
     runs: shared.Runs = Path("runs"),
     as_json: shared.AsJson = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Rank finished runs by validation, one table for each data set and split."""
     from tellapart.runs.leaderboard import build, by_data

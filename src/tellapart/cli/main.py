@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import Annotated
 
 import typer
 
 import tellapart
+from tellapart.cli import _shared as shared
 from tellapart.cli import cache, compare, data, demo, leaderboard, predict, recipes, report, train
 from tellapart.errors import TellapartError
 
@@ -31,44 +33,47 @@ for module in (data, compare, train, leaderboard, predict, report, recipes, cach
     app.command(name)(module.run)
 
 
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show tracebacks of errors.")] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(f"tellapart {tellapart.__version__}")
         raise typer.Exit
-    if verbose:
-        os.environ["TELLAPART_VERBOSE"] = "1"
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version, expose_value=False),
+]
+
+
+@app.callback()
+def _root(
+    version: Version = False,
+    verbose: shared.Verbose = False,
+) -> None:
+    """Only the options before a command; `help` above is what is shown."""
 
 
 def main() -> None:
-    """Run the command line; a user's error is one message and an exit code, never a traceback."""
+    """Run the command line; a user's error is one message and an exit code, never a traceback.
+
+    Typer itself sees to Ctrl-C (exit code 130) and to output that nobody reads any more (`tellapart … | head`).
+    """
     try:
         app()
     except TellapartError as error:
-        if os.environ.get("TELLAPART_VERBOSE"):
-            raise
+        if os.environ.get(shared.VERBOSE):
+            traceback.print_exc()
         _print_error(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # `tellapart … | head`: nobody reads any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
 
 
 def _print_error(error: TellapartError) -> None:
-    from rich.markup import escape
+    from rich.text import Text
 
-    from tellapart.cli._shared import err
-
-    console = err()
-    console.print(f"[bold red]error:[/bold red] {escape(error.message)}", highlight=False, soft_wrap=True)
+    console = shared.err()
+    console.print(Text.assemble(("error:", "bold red"), f" {error.message}"), highlight=False, soft_wrap=True)
     if error.hint:
-        console.print(f"  → {escape(error.hint)}", highlight=False, soft_wrap=True)
+        console.print(f"  → {error.hint}", markup=False, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ def run(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV: image, answer, one probability a class.")] = False,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Ask a finished run what IMAGEs are."""
     from tellapart import experiment
@@ -38,10 +39,7 @@ def run(
     elif as_csv:
         _print_csv(predictions)
     else:
-        for row in range(len(predictions)):
-            entry = _entry(predictions, row)
-            share = max(entry["probabilities"].values())
-            shared.out().print(f"{entry['image']}: [bold]{entry['answer']}[/bold] {share:.1%}", highlight=False, soft_wrap=True)
+        _print_text(predictions)
 
 
 def _entry(predictions: Predictions, row: int) -> dict:
@@ -51,6 +49,17 @@ def _entry(predictions: Predictions, row: int) -> dict:
         "answer": predictions.classes[predictions.answers[row]],
         "probabilities": proba,
     }
+
+
+def _print_text(predictions: Predictions) -> None:
+    from rich.text import Text
+
+    console = shared.out()
+    for row in range(len(predictions)):
+        entry = _entry(predictions, row)
+        share = max(entry["probabilities"].values())
+        line = Text.assemble(f"{entry['image']}: ", (entry["answer"], "bold"), f" {share:.1%}")
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _print_csv(predictions: Predictions) -> None:

@@ -14,6 +14,7 @@ def run(
     overrides: shared.Overrides = None,
     resolved: Annotated[bool, typer.Option("--resolved", help="With every default filled in.")] = False,
     as_json: shared.AsJson = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """List the recipes, or show one."""
     from tellapart import recipe
@@ -24,7 +25,7 @@ def run(
             shared.print_json([{"recipe": n, "summary": s} for n, s in rows])
             return
         for recipe_name, line in rows:
-            shared.out().print(f"[bold]{recipe_name:<18}[/bold] {line}", highlight=False)
+            print(f"{recipe_name:<18} {line}")
         return
     if as_json:
         shared.print_json(recipe.load(name, overrides or ()).model_dump(mode="json"))

@@ -21,13 +21,15 @@ def run(
     rank_by: shared.RankBy = "accuracy",
     runs: shared.Runs = Path("runs"),
     as_json: shared.AsJson = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Write a self-contained report: the data, the leaderboard, and per run its curves, errors, recipe and environment."""
     from tellapart.report.html import write_report
     from tellapart.runs.store import select_runs
 
+    shared.check_output(output)
     path = write_report(select_runs(run_ids or [], runs), output, rank_by=rank_by, png=png)
     if as_json:
         shared.print_json({"report": str(path)})
     else:
-        shared.out().print(f"report: {path}", highlight=False, soft_wrap=True)
+        shared.out().print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)

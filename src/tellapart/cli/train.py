@@ -27,6 +27,7 @@ def run(
     fresh: shared.Fresh = False,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
+    verbose: shared.Verbose = False,
 ) -> None:
     """Train one recipe on DATA. Scores train and validation; the test part stays closed.
 
@@ -46,7 +47,7 @@ def run(
         return
     console = shared.out()
     for part, found in parts.items():
-        console.print(f"{part:>6}  accuracy {found['accuracy']}  macro F1 {found['macro-f1']}", highlight=False)
+        console.print(f"{part:>6}  accuracy {found['accuracy']}  macro F1 {found['macro-f1']}", markup=False, highlight=False)
     for note in made.cost["notes"]:
-        console.print(f"  note: {note}", highlight=False)
-    console.print(f"run {made.id} in {made.folder}", highlight=False, soft_wrap=True)
+        console.print(f"  note: {note}", markup=False, highlight=False)
+    console.print(f"run {made.id} in {made.folder}", markup=False, highlight=False, soft_wrap=True)

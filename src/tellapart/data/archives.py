@@ -151,6 +151,7 @@ class _ParquetRows:
     def __init__(self, source: Path | bytes, path: str) -> None:
         from tellapart.data.parquet import image_column, open_parquet  # pyarrow.parquet costs 0.2 s
 
+        self._path = path
         self._file = open_parquet(source, path)
         self._column = image_column(self._file, path)
         rows = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
@@ -167,7 +168,7 @@ class _ParquetRows:
             raise IndexError(row)
         with self._lock:
             if group not in self._groups:
-                self._groups[group] = row_group_images(self._file, self._column, group)
+                self._groups[group] = row_group_images(self._file, self._column, group, self._path)
             self._groups.move_to_end(group)
             while len(self._groups) > 1 and sum(g.nbytes for g in self._groups.values()) > _KEPT_BYTES:
                 self._groups.popitem(last=False)

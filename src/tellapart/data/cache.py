@@ -175,6 +175,7 @@ class PixelCache:
         if bad:
             raise CorruptImages(bad, problems)
 
+
 def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     """Replace `auto` by what the data say, from the headers of up to 256 images spread over the table.
 

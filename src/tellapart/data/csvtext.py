@@ -7,8 +7,10 @@ switched off.
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,17 +48,16 @@ def read_text_table(content: bytes, path: str, header_only: bool = False) -> Tex
         DataError: Not UTF-8, no header, a column name twice, a row of the wrong length.
     """
     text = _decode(content, path)
-    header, newline, _ = text.lstrip("\r\n").partition("\n")
+    skipped = len(text) - len(text.lstrip("\n"))  # blank lines before the header
+    text = text[skipped:]
+    header = text.partition("\n")[0]
     if not header.strip():
         raise DataError(f"{path}: the table is empty", hint="its first line must name the columns")
-    skipped = text[: len(text) - len(text.lstrip("\r\n"))].count("\n")
-    delimiter = _delimiter(header, path)
-    frame = _parse(header if header_only else text.lstrip("\r\n"), delimiter, path)
-    del newline
+    frame = _parse(text, _delimiter(header, path), path, skipped, header_only)
     names = [str(cell).strip() for cell in frame.iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise DataError(f"{path}:1: the column {twice[0]!r} stands twice", hint="rename one of the two")
+        raise DataError(f"{path}:{skipped + 1}: the column {twice[0]!r} stands twice", hint="rename one of the two")
     frame = frame.iloc[1:]
     filled = (frame != "").any(axis=1).to_numpy(dtype=bool) if len(frame) else np.zeros(0, dtype=bool)
     return TextTable(path, names, frame[filled], np.flatnonzero(filled) + 2 + skipped)
@@ -82,24 +83,30 @@ def _delimiter(header: str, path: str) -> str:
     return best if header.count(best) else usual
 
 
-def _parse(text: str, delimiter: str, path: str) -> pd.DataFrame:
+def _parse(text: str, delimiter: str, path: str, skipped: int, header_only: bool) -> pd.DataFrame:
     """All lines, header and blank lines included, as strings."""
-    width = len(pd.read_csv(io.StringIO(text), sep=delimiter, header=None, nrows=1, dtype=str, na_filter=False).columns)
+    options: dict[str, Any] = {"sep": delimiter, "header": None, "dtype": str, "na_filter": False, "engine": "c"}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text),
-                sep=delimiter,
-                header=None,
-                names=range(width),
-                index_col=False,
-                dtype=str,
-                na_filter=False,
-                skip_blank_lines=False,
-                engine="c",
-            )
+            first = pd.read_csv(io.StringIO(text), nrows=1, **options)
+            if header_only:
+                return first
+            # Named columns, so that a row that is too long is an error and its first cell no index.
+            options |= {"names": range(first.shape[1]), "index_col": False, "skip_blank_lines": False}
+            return pd.read_csv(io.StringIO(text), **options).fillna("")
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        reason = str(error).removeprefix("Error tokenizing data. C error: ").strip()
-        raise DataError(f"{path}: a row does not fit the header of {width} columns ({reason})") from error
-    return frame.fillna("")
+        raise DataError(_reason(str(error), path, skipped), hint="is a quote or a separator missing?") from error
+
+
+def _reason(said: str, path: str, skipped: int) -> str:
+    """What pandas says of a row, with the line in the file.
+
+    >>> _reason("Error tokenizing data. C error: Expected 2 fields in line 3, saw 4", "t.csv", 0)
+    't.csv:3: expected 2 cells, found 4'
+    """
+    if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+        return f"{path}:{int(match[2]) + skipped}: expected {match[1]} cells, found {match[3]}"
+    if match := re.search(r"EOF inside string starting at row (\d+)", said):
+        return f"{path}:{int(match[1]) + 1 + skipped}: a quote that opens here is never closed"
+    return f"{path}: not a table ({said.strip()})"

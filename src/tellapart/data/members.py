@@ -79,7 +79,9 @@ def open_archive(path: str) -> Archive:
         return ZipArchive(path) if lower.endswith(".zip") else TarArchive(path)
     except PermissionError as error:
         raise DataError(f"{path}: no permission to read it") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is gone") from error
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, NotImplementedError, zlib.error) as error:
         raise DataError(f"{path}: not a readable archive ({error})", hint="is the download complete?") from error
 
 

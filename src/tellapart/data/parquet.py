@@ -6,8 +6,10 @@ The schema may carry the class names (its "huggingface" entry); file names tell 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,14 +69,8 @@ def open_parquet(source: Path | bytes, path: str) -> pq.ParquetFile:
     Raises:
         DataError: Not a parquet file.
     """
-    try:
+    with _reading(path):
         return pq.ParquetFile(source if isinstance(source, Path) else pa.BufferReader(source))
-    except PermissionError as error:
-        raise DataError(f"{path}: no permission to read it") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is gone") from error
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: not a readable parquet file ({error})", hint="is the download complete?") from error
 
 
 def image_column(file: pq.ParquetFile, path: str) -> str:
@@ -97,9 +93,28 @@ def image_column(file: pq.ParquetFile, path: str) -> str:
     )
 
 
-def row_group_images(file: pq.ParquetFile, column: str, group: int) -> pa.ChunkedArray:
-    """The encoded images of one row group, as binary values."""
-    return file.read_row_group(group, columns=[column]).flatten().column(0)
+def row_group_images(file: pq.ParquetFile, column: str, group: int, path: str) -> pa.ChunkedArray:
+    """The encoded images of one row group, as binary values.
+
+    Raises:
+        DataError: The row group is damaged.
+    """
+    with _reading(path):
+        return file.read_row_group(group, columns=[column]).flatten().column(0)
+
+
+@contextlib.contextmanager
+def _reading(path: str) -> Iterator[None]:
+    """Turn what pyarrow says of a file into errors that name it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(f"{path}: no permission to read it") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is gone") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        said = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable parquet file ({said})", hint="is the download complete?") from error
 
 
 class _Part:
@@ -142,7 +157,9 @@ class _Part:
         """Bytes of each image: (N,) int64, 0 where there is none."""
         sizes = [np.zeros(0, dtype=np.int64)]
         for group in range(self._file.num_row_groups):
-            lengths = pc.fill_null(pc.call_function("binary_length", [row_group_images(self._file, self._image, group)]), 0)
+            lengths = pc.fill_null(
+                pc.call_function("binary_length", [row_group_images(self._file, self._image, group, self.path)]), 0
+            )
             sizes.append(lengths.to_numpy().astype(np.int64))
         return np.concatenate(sizes)
 
@@ -169,7 +186,8 @@ class _Part:
 
     def column(self, name: str) -> list[Any]:
         """The values of one small column, N."""
-        return self._file.read(columns=[name]).column(0).to_pylist()
+        with _reading(self.path):
+            return self._file.read(columns=[name]).column(0).to_pylist()
 
     def ids(self, stem: str, rows: np.ndarray) -> list[str]:
         """`<stem>-<row>`, or the column the user named. `path` values repeat across folders, so they are no ids."""

@@ -115,9 +115,11 @@ def _check_remaining(table: ImageTable, error: CorruptImages) -> None:
         raise DataError(f"nothing is left: {error.message}")
     if "split" not in table.frame:
         return
-    counts = table.counts()
+    counts = table.split_counts()
     for part in SPLITS:
         if part not in counts:
             raise DataError(f"nothing is left of the {part} part: {error.message}")
-    if len(lost := counts.index[counts["train"] == 0]):
-        raise DataError(f"nothing is left of the class {lost[0]!r} to train on: {error.message}")
+    learnt = set(table.where(split="train").labels.tolist())
+    for label, name in enumerate(table.classes):
+        if label not in learnt:
+            raise DataError(f"nothing is left of the class {name!r} to train on: {error.message}")

@@ -64,7 +64,7 @@ def scan(
     listing, single = _list(_absolute(path))
     pictures = listing if images is None else _list_images(_absolute(images))
     found = _understand(listing, single, pictures, choices)
-    return _assemble(found, pictures, positive, group)
+    return replace(_assemble(found, pictures, positive, group), name=os.path.basename(_absolute(path)))  # noqa: PTH119
 
 
 def _absolute(path: str | Path) -> str:

@@ -70,8 +70,9 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
         wanted = {name: shares[name] / total for name in missing}
         parts[open_rows] = _cut(units[open_rows], table.labels[open_rows], wanted, seed)
     _check_classes(table, parts, units, ["train", *missing])
-    _check_groups(table, parts)
-    return table.with_split(parts.astype(str))
+    table = table.with_split(parts.astype(str))
+    _check_groups(table)
+    return table
 
 
 def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
@@ -94,22 +95,34 @@ def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
 
 
 def describe_twins(table: ImageTable, cluster: np.ndarray) -> Twins:
-    """Count byte-identical images across splits and classes. `cluster`: (N,) int64, equal for equal bytes."""
-    order = {name: rank for rank, name in enumerate(SPLITS)}
-    parts = table.frame["split"].map(order).fillna(-1).to_numpy(dtype=int) if "split" in table.frame else -1
-    frame = pd.DataFrame({"cluster": cluster, "label": table.labels, "part": parts})
-    frame = frame[frame["cluster"].map(frame["cluster"].value_counts()) > 1]
-    grouped = frame.groupby("cluster")
-    known = frame["part"] >= 0
-    first = frame["part"].where(known).groupby(frame["cluster"]).transform("min")
-    across_splits = frame.index[known & (frame["part"] > first)]
-    across_classes = frame.index[grouped["label"].transform("nunique") > 1]
-    ids = table.ids
+    """Count byte-identical images across splits and classes. `cluster`: (N,) int64 from 0, equal for equal bytes."""
+    ranks, labels, ids = _ranks(table), table.labels, table.ids
+    many = np.bincount(cluster)[cluster] > 1
+    first_part, _ = _extremes(cluster, ranks)
+    lowest, highest = _extremes(cluster, labels)
+    later = np.flatnonzero(many & (ranks > first_part[cluster]))
+    mixed = np.flatnonzero(many & (labels >= 0) & (lowest != highest)[cluster])
     examples = []
-    for row in [*across_splits[:3], *across_classes[:3], *frame.index[:2]]:
-        other = next(r for r in grouped.groups[cluster[row]] if r != row)
+    for row in [*later[:3], *mixed[:3], *np.flatnonzero(many)[:2]]:
+        other = next(r for r in np.flatnonzero(cluster == cluster[row]) if r != row)
         examples.append((str(ids[other]), str(ids[row])))
-    return Twins(cluster, len(frame), len(across_splits), len(across_classes), tuple(dict.fromkeys(examples)))
+    return Twins(cluster, int(many.sum()), len(later), len(mixed), tuple(dict.fromkeys(examples)))
+
+
+def _ranks(table: ImageTable) -> np.ndarray:
+    """Parts as numbers, 0 train, 1 valid, 2 test, −1 none: (N,) int64."""
+    if "split" not in table.frame:
+        return np.full(len(table), -1)
+    return pd.Index(SPLITS, dtype=object).get_indexer(table.frame["split"].astype(object)).astype(np.int64)
+
+
+def _extremes(number: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smallest and largest of the values ≥ 0 that bear each number; number and values: (N,) int64."""
+    size, known = int(number.max(initial=-1)) + 1, (values >= 0) & (number >= 0)
+    low, high = np.full(size, np.iinfo(np.int64).max), np.full(size, -1)
+    np.minimum.at(low, number[known], values[known])
+    np.maximum.at(high, number[known], values[known])
+    return low, high
 
 
 def _units(table: ImageTable, twins: Twins) -> np.ndarray:
@@ -138,77 +151,80 @@ def _groups(table: ImageTable) -> np.ndarray | None:
 def _cut(units: np.ndarray, labels: np.ndarray, wanted: dict[str, float], seed: int) -> np.ndarray:
     """Deal whole units out to train and the wanted parts, class by class. (N,) object.
 
-    A unit belongs to the class that most of its rows have, the first of equals. Every part gets its share of every class, rounded, and at least
-    one unit where the class has enough of them. Large units go first, so that small ones can even out the sizes.
+    A unit belongs to the class that most of its rows have, the first of equals. Every part gets its share of every class,
+    rounded, and at least one unit where the class has enough of them. Large units go first, so that small ones can even out
+    the sizes.
     """
-    frame = pd.DataFrame({"unit": units, "label": labels})
-    counts = frame.value_counts().reset_index().sort_values(["count", "label"], ascending=[False, True])
-    label_of = counts.drop_duplicates("unit").set_index("unit")["label"].sort_index()
-    size_of = frame.groupby("unit").size()
+    names, unit = np.unique(units, return_inverse=True)
+    size = np.bincount(unit)
+    label_of = _majority(unit, labels)
     generator = np.random.default_rng(seed)
-    place = {}
-    for label in sorted(label_of.unique()):
-        members = label_of.index[label_of == label].to_numpy()
-        members = generator.permutation(members)
-        members = members[np.argsort(-size_of[members].to_numpy(), kind="stable")]
-        place |= _deal(members, size_of, wanted)
-    return np.array([place[unit] for unit in units], dtype=object)
+    place = np.empty(len(names), dtype=object)
+    for label in np.unique(label_of):
+        members = generator.permutation(np.flatnonzero(label_of == label))
+        members = members[np.argsort(-size[members], kind="stable")]
+        place[members] = _deal(size[members], wanted)
+    return place[unit]
 
 
-def _deal(members: np.ndarray, size_of: pd.Series, wanted: dict[str, float]) -> dict[int, str]:
-    """Units of one class, largest first, each to the part that lacks most of its share among those it fits into, or else
-    to the part that lacks most images. The last units go to parts that have none yet."""
-    sizes = size_of[members].to_numpy()
+def _majority(unit: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The label that most rows of each unit bear. unit, labels: (N,) int64; gives (units,) int64."""
+    span = int(labels.max()) + 1
+    pairs, count = np.unique(unit * span + labels, return_counts=True)
+    owner, label = np.divmod(pairs, span)
+    order = np.lexsort((label, -count, owner))
+    return label[order[np.unique(owner[order], return_index=True)[1]]]
+
+
+def _deal(sizes: np.ndarray, wanted: dict[str, float]) -> list[str]:
+    """The part of each unit of one class, the largest first: the part that lacks most of its share among those into which
+    the unit fits, or else the one that lacks most images. The last units go to parts that have none yet."""
     total = int(sizes.sum())
     cut = {name: max(round(share * total), 1) for name, share in wanted.items()}
-    lack = {"train": max(total - sum(cut.values()), 1), **cut}  # the first of equals: with one unit, there is something to learn
-    shares = dict(lack)
-    empty = set(lack)
-    place = {}
-    for left, unit, size in zip(range(len(members), 0, -1), members, sizes, strict=True):
-        open_parts = lack if left > len(empty) else [part for part in lack if part in empty]
-        fitting = [part for part in open_parts if lack[part] >= size]
-        if fitting:
-            name = max(fitting, key=lambda part: lack[part] / shares[part])
-        else:
-            name = max(open_parts or lack, key=lack.__getitem__)
-        lack[name] -= size
-        empty.discard(name)
-        place[unit] = name
-    return place
+    lack = {"train": max(total - sum(cut.values()), 1), **cut}  # of equals the first: a lone unit is there to learn from
+    shares, empty, parts = dict(lack), set(lack), []
+    for left, size in zip(range(len(sizes), 0, -1), sizes.tolist(), strict=True):
+        allowed = [name for name in lack if left > len(empty) or name in empty]
+        fitting = [name for name in allowed if lack[name] >= size]
+        part = max(fitting, key=lambda name: lack[name] / shares[name]) if fitting else max(allowed, key=lack.__getitem__)
+        lack[part] -= size
+        empty.discard(part)
+        parts.append(part)
+    return parts
 
 
 def _check_classes(table: ImageTable, parts: np.ndarray, units: np.ndarray, ours: list[str]) -> None:
     """Every class stands in train and in the parts that we cut; a given part may lack one."""
-    counts = pd.crosstab(table.labels, parts).reindex(index=range(len(table.classes)), columns=SPLITS, fill_value=0)
-    lacking = np.flatnonzero((counts[ours] == 0).any(axis=1).to_numpy())
+    labels = table.labels
+    counts = {part: np.bincount(labels[parts == part], minlength=len(table.classes)) for part in SPLITS}
+    lacking = np.flatnonzero(np.min([counts[part] for part in ours], axis=0) == 0)
     if not len(lacking):
         return
-    name, mine = table.classes[lacking[0]], table.labels == lacking[0]
-    found = f"{mine.sum():,} image{'s' if mine.sum() != 1 else ''}"
-    if (together := len(np.unique(units[mine]))) < mine.sum():
-        found += f" in {together:,} group{'s' if together > 1 else ''} of what must stay together"
-    there = ", ".join(f"{part} {counts.loc[lacking[0], part]:,}" for part in SPLITS)
+    first = lacking[0]
+    mine = units[labels == first]
+    found = f"{len(mine):,} image{'s' if len(mine) != 1 else ''}"
+    if (together := len(np.unique(mine))) < len(mine):
+        found += f" in {together:,} group{'s' if together > 1 else ''} that must stay together"
+    there = ", ".join(f"{part} {counts[part][first]:,}" for part in SPLITS)
     raise SplitError(
-        f"the class {name!r} is too small to be split: {found} ({there}), but it needs at least one in {', '.join(ours)}",
+        f"the class {table.classes[first]!r} is too small to be split: {found} ({there}), but it needs at least one in "
+        f"{', '.join(ours)}",
         hint="add images of it, leave the class out, or give a split of your own (a `split` column)",
     )
 
 
-def _check_groups(table: ImageTable, parts: np.ndarray) -> None:
+def _check_groups(table: ImageTable) -> None:
     """No group stands in two parts: where one does, the given split tore it."""
-    numbers = _groups(table)
-    if numbers is None:
+    groups = _groups(table)
+    if groups is None:
         return
-    frame = pd.DataFrame({"group": numbers, "part": parts})[(numbers >= 0) & (parts != "")].drop_duplicates()
-    torn = frame["group"].value_counts()
-    torn = torn.index[torn > 1]
+    first, last = _extremes(groups, _ranks(table))
+    torn = np.flatnonzero(first < last)
     if len(torn):
-        first = int(torn.min())
-        name = table.frame["group"].iloc[np.flatnonzero(numbers == first)[0]]
-        where = " and ".join(part for part in SPLITS if part in set(frame.loc[frame["group"] == first, "part"]))
+        name = table.frame["group"].iloc[np.flatnonzero(groups == torn[0])[0]]
+        sides = f"{SPLITS[first[torn[0]]]} and {SPLITS[last[torn[0]]]}"
         count = f"{len(torn):,} groups are" if len(torn) > 1 else "1 group is"
         raise SplitError(
-            f"the group {name!r} stands in {where}: {count} torn by the given split",
+            f"the group {name!r} stands in {sides}: {count} torn by the given split",
             hint="mend the split column, or leave the group column out",
         )

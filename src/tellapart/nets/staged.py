@@ -35,7 +35,7 @@ class Staged(Net):
         )
         ending: Literal["average", "max", "flatten"] = Field(default="average", description="from maps to one vector")
         dense: list[int] = Field(default=[], description="units of the dense layers before the logits")
-        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped before each dense layer and the logits")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="share dropped before each dense layer and the logits")
 
     @staticmethod
     def build(shape: tuple[int, int, int], classes: int, options: Options) -> nn.Module:

@@ -11,12 +11,12 @@ from pathlib import Path
 import pandas as pd
 from markupsafe import Markup
 
-from tellapart.data.archives import parse_locator
-from tellapart.report import figures, wording
+from tellapart.report import figures
 from tellapart.report.pictures import Album, Picture, Samples, samples
 from tellapart.report.run_part import RunPart, run_part
 from tellapart.report.svg import Sheet
 from tellapart.report.verdict import tiles, verdict
+from tellapart.runs import wording
 from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard
 from tellapart.runs.store import Run
 from tellapart.types import SPLITS, ImageTable, Problem
@@ -70,7 +70,7 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
     known = {run.id: run for run in runs}
     ranked = [known[row.run_id] for row in board.rows]
     table = ranked[0].table()
-    name = data_name(ranked[0], table)
+    name = board.name
     sheet = Sheet(png, "" if only else f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-")
     with Album(table) as album:
         shown = samples(album)
@@ -99,12 +99,6 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
         grouped="group" in table.frame,
     )
-
-
-def data_name(run: Run, table: ImageTable) -> str:
-    """What to call the data: the archive they lie in, else the folder."""
-    archive = parse_locator(str(table.paths[0])).archive if len(table) else ""
-    return Path(archive).stem if archive else Path(str(run.data["root"])).name or "data"
 
 
 def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem]]]:

@@ -16,8 +16,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tellapart.report import wording
 from tellapart.report.data_part import DataPart, data_part
+from tellapart.runs import wording
 from tellapart.runs.leaderboard import build, by_data
 from tellapart.runs.store import Run, system_limits, write_atomically
 

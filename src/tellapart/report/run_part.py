@@ -15,9 +15,10 @@ import yaml
 from markupsafe import Markup
 
 from tellapart.evaluate.metrics import PerClass, confusion_matrix, per_class
-from tellapart.report import figures, wording
+from tellapart.report import figures
 from tellapart.report.pictures import Album, Mistake, mistakes
 from tellapart.report.svg import Sheet
+from tellapart.runs import wording
 from tellapart.runs.leaderboard import Row
 from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS, Predictions

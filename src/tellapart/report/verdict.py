@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tellapart.evaluate.metrics import RANKINGS
-from tellapart.report import wording
+from tellapart.runs import wording
 from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard, Row
 from tellapart.types import SPLITS, Score
 

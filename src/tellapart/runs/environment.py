@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +29,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         "device": device,
         "decoder": DECODER,
         "git": _git_revision(),
-        "command": " ".join(["tellapart", *sys.argv[1:]]) if sys.argv[0].endswith("tellapart") else "Python",
+        "command": shlex.join(["tellapart", *sys.argv[1:]]) if sys.argv[0].endswith("tellapart") else "Python",
     }
 
 

@@ -107,7 +107,7 @@ class Leaderboard:
         rows: One a run.
         rank_by: The validation metric that ranks.
         fingerprint, split_fingerprint: Which data, and which split of it.
-        root: Where the data lay.
+        name: What a person calls the data.
         classes: Class names in label order.
         positive: The positive class, when there are two.
         split_sizes: Labelled images per split.
@@ -121,7 +121,7 @@ class Leaderboard:
     rank_by: str
     fingerprint: str
     split_fingerprint: str
-    root: str
+    name: str
     classes: tuple[str, ...]
     positive: str | None
     split_sizes: dict[str, int]
@@ -138,7 +138,7 @@ class Leaderboard:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values: the data, then everything known of each run."""
         return {
-            "data": {fact: getattr(self, fact) for fact in ("root", "fingerprint", "split_fingerprint", "positive")},
+            "data": {fact: getattr(self, fact) for fact in ("name", "fingerprint", "split_fingerprint", "positive")},
             "classes": list(self.classes),
             "rank_by": self.rank_by,
             "runs": [row.to_dict() | {"split_sizes": self.split_sizes} for row in self.rows],
@@ -191,7 +191,7 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         rank_by=rank_by,
         fingerprint=data["fingerprint"],
         split_fingerprint=data["split_fingerprint"],
-        root=str(data["root"]),
+        name=str(data["name"]),
         classes=ranked[0].classes,
         positive=ranked[0].positive,
         split_sizes={split: sum(counts.values()) for split, counts in data["counts"].items()},
@@ -236,9 +236,7 @@ def _loss(run: Run, rank_by: str) -> float:
 
 def _names(runs: list[Run]) -> dict[Run, str]:
     recipes = [run.recipe_name for run in runs]
-    return {
-        run: name if recipes.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, recipes, strict=True)
-    }
+    return {run: name if recipes.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, recipes, strict=True)}
 
 
 def _row(rank: int, run: Run, name: str, null: Run | None) -> Row:

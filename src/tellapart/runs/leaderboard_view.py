@@ -17,6 +17,7 @@ from rich.text import Text
 
 from tellapart.evaluate.metrics import RANKINGS
 from tellapart.runs.leaderboard import NOT_SHOWN, Leaderboard, Row
+from tellapart.runs.wording import duration, rate
 from tellapart.types import Score
 
 MISSING = "–"
@@ -45,7 +46,7 @@ def html_view(board: Leaderboard) -> str:
 def title(board: Leaderboard) -> str:
     """What is ranked by what, with the n of every split."""
     sizes = ", ".join(f"{split} n = {n:,}" for split, n in board.split_sizes.items())
-    return f"{board.root}: {len(board.classes)} classes; {sizes}; ranked by validation {board.rank_by}"
+    return f"{board.name}: {len(board.classes)} classes; {sizes}; ranked by validation {board.rank_by}"
 
 
 def lines(board: Leaderboard) -> list[str]:
@@ -86,8 +87,8 @@ def _cells(board: Leaderboard, row: Row) -> list[str]:
     plain = [*MACRO, *(["auroc"] if len(board.classes) == 2 else [])]
     figures = [f"{row.test[name].value:.3f}" if name in row.test else MISSING for name in plain]
     name = f"{row.name}\n{row.mark}" if row.mark else row.name
-    speed = MISSING if row.images_per_second is None else _rounded(row.images_per_second)
-    cost = [_duration(row.fit_seconds), speed, _magnitude(row.parameters), row.pretrained]
+    speed = rate(row.images_per_second)
+    cost = [duration(row.fit_seconds), speed, _magnitude(row.parameters), row.pretrained]
     return [str(row.rank), name, valid, test, *figures, *cost]
 
 
@@ -127,21 +128,6 @@ def _with_interval(score: Score | None, n: int | None) -> str:
         return MISSING
     interval = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
     return interval if score.n == n else f"{interval} n={score.n:,}"
-
-
-def _duration(seconds: float) -> str:
-    """0.04 → 0.04 s.
-
-    >>> [_duration(s) for s in (0.04, 9.87, 187, 7_200)]
-    ['0.04 s', '9.9 s', '3.1 min', '2.0 h']
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-def _rounded(number: float) -> str:
-    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"
 
 
 def _magnitude(number: int) -> str:

@@ -113,7 +113,7 @@ class Run:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """`fingerprint`, `root`, `layout`, `classes`, `positive`, `counts` (split → class → n), `problems`, …"""
+        """`name`, `fingerprint`, `root`, `layout`, `classes`, `positive`, `counts` (split → class → n), `problems`, …"""
         return read_json(self.folder / "data.json")
 
     @property
@@ -171,6 +171,7 @@ class Run:
             positive=self.positive,
             problems=tuple(Problem(**p) for p in self.data["problems"]),
             layout=str(self.data["layout"]),
+            name=str(self.data["name"]),
         )
 
 

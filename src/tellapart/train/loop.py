@@ -81,14 +81,11 @@ def train(
                 better = _is_better(figures, outcome.best, plan.best_by)
                 entry = {"epoch": epoch, **figures, "best": better}
                 bar.advance(0, _in_brief(figures))
-            outcome.epochs = epoch
             if better:
-                outcome.best_epoch, outcome.best = epoch, figures
                 state.keep_best()
-            if plan.patience and epoch - outcome.best_epoch >= plan.patience:
-                outcome.stopped = f"no better validation for {plan.patience} epochs"
-            elif plan.minutes and state.seconds >= plan.minutes * 60:
-                outcome.stopped = f"{plan.minutes:g} minutes were up"
+                outcome.best_epoch, outcome.best = epoch, figures
+            outcome.epochs = epoch
+            outcome.stopped = _reason_to_stop(plan, outcome, state)
             log(entry)
             state.save(outcome)
     except KeyboardInterrupt:
@@ -99,9 +96,15 @@ def train(
     return outcome
 
 
+def _reason_to_stop(plan: Train, outcome: Outcome, state: State) -> str | None:
+    if plan.patience and outcome.epochs - outcome.best_epoch >= plan.patience:
+        return f"no better validation for {plan.patience} epochs"
+    return f"{plan.minutes:g} minutes were up" if state.out_of_time() else None
+
+
 def _epoch(state: State, part: Part, total_steps: int, augment: Augment, bar: Any) -> dict[str, float]:
-    """One pass over the training part; the moving sums stay on the device."""
-    start = time.perf_counter()
+    """One pass over the training part, cut short when the time is up; the moving sums stay on the device."""
+    start, seen = time.perf_counter(), 0
     state.model.train()
     loss_sum = torch.zeros((), device=state.device)
     right = torch.zeros((), device=state.device)
@@ -118,18 +121,19 @@ def _epoch(state: State, part: Part, total_steps: int, augment: Augment, bar: An
         state.average()
         loss_sum += loss.detach() * len(rows)
         right += (logits.detach().argmax(1) == labels).sum()
-        bar.advance(len(rows))
-        if state.step % 50 == 0:
-            bar.advance(0, f"loss {loss.item():.3f}")
+        seen += len(rows)
+        bar.advance(len(rows), f"loss {loss.item():.3f}, train {right.item() / seen:.3f}" if state.step % 20 == 0 else "")
+        if state.out_of_time(time.perf_counter() - start):
+            break
     if not torch.isfinite(loss_sum):
         raise TellapartError("the training loss is no longer a finite number", hint="lower train.optimizer.lr")
     seconds = time.perf_counter() - start
     return {
-        "train_loss": loss_sum.item() / len(part),
-        "train_accuracy": right.item() / len(part),
+        "train_loss": loss_sum.item() / seen,
+        "train_accuracy": right.item() / seen,
         "lr": state.optimizer.param_groups[0]["lr"],
         "seconds": seconds,
-        "images_per_second": len(part) / seconds,
+        "images_per_second": seen / seconds,
     }
 
 

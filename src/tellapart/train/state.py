@@ -62,6 +62,10 @@ class State:
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * share(progress, self.plan.schedule)
 
+    def out_of_time(self, seconds_now: float = 0.0) -> bool:
+        """Whether the plan's time bound is reached; `seconds_now`: of the epoch under way."""
+        return bool(self.plan.minutes) and self.seconds + seconds_now >= 60 * (self.plan.minutes or 0)
+
     @torch.no_grad()
     def average(self) -> None:
         """Move the averaged weights one step; young averages move faster, so that they forget the random start."""

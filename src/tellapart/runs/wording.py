@@ -55,7 +55,7 @@ def duration(seconds: float | None) -> str:
     """Two figures that matter.
 
     >>> duration(0.042), duration(7.3), duration(62), duration(754), duration(7500)
-    ('42 ms', '7.3 s', '62 s', '12 min 34 s', '2 h 05 min')
+    ('42 ms', '7.3 s', '62 s', '12.6 min', '2.1 h')
     """
     if seconds is None or not math.isfinite(seconds):
         return UNKNOWN
@@ -65,8 +65,7 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.1f} s"
     if seconds < 99.5:
         return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{seconds / 60:.1f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
 def rate(per_second: float | None) -> str:

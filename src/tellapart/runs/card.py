@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import yaml
 
-from tellapart.report import wording
+from tellapart.runs import wording
 from tellapart.runs.leaderboard import NULL_FAMILY
 from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS

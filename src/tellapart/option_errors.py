@@ -1,0 +1,50 @@
+"""What pydantic finds wrong with options, in words that a person who wrote a recipe can use."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from tellapart.errors import unknown_name
+
+_Place = tuple[int | str, ...]
+
+
+def in_words(where: str, error: ValidationError, model: type[BaseModel], noun: str = "option") -> str:
+    """One line a setting; a setting that may be of several kinds, and is of none of them, is described.
+
+    Args:
+        where: The file, to begin each line with.
+        error: What validating against `model` raised.
+        model: The options.
+        noun: What an option of `model` itself is called; those of models inside it are options.
+    """
+    lines: dict[_Place, tuple[_Place, str]] = {}
+    for item in error.errors():
+        place, found = item["loc"], f"found {item['input']!r}"
+        depth, owner, info = _field_at(model, place)
+        key = place[:depth] or place
+        if item["type"] == "extra_forbidden":
+            kind = noun if len(place) == 1 else "option"
+            lines[place] = place, unknown_name(kind, str(place[-1]), owner.model_fields)
+        elif item["type"] == "missing":
+            lines[place] = place, "is required" + (f": {info.description}" if info else "")
+        elif key in lines and info is not None:
+            lines[key] = key, f"expected {info.description}; {found}"
+        else:
+            lines[key] = place, f"{item['msg']}, {found}"
+    return "\n".join(f"{where}: {'.'.join(map(str, place))}: {line}" for place, line in lines.values())
+
+
+def _field_at(model: type[BaseModel], place: _Place) -> tuple[int, type[BaseModel], FieldInfo | None]:
+    """How much of an error's place names fields, the model in which the rest of it lies, and the last field named."""
+    depth, within, info = 0, model, None
+    for number, part in enumerate(place, 1):
+        if isinstance(part, int):
+            continue
+        if part not in within.model_fields:
+            break
+        depth, info = number, within.model_fields[part]
+        kinds = [info.annotation, *getattr(info.annotation, "__args__", ())]
+        within = next((k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)), within)
+    return depth, within, info

@@ -1,0 +1,116 @@
+"""What tellapart shows to the outside: its public names, its registered classes, and which classes may be extended."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic import BaseModel
+
+import tellapart as ta
+from tellapart import registry
+from tellapart.augment._contract import Augmentation
+from tellapart.families._contract import Classifier
+from tellapart.features._contract import Descriptor
+from tellapart.nets._contract import Net, NetOptions
+
+PUBLIC = [
+    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "compare",
+    "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run", "predict", "report", "scan", "split",
+    "train",
+]  # fmt: skip
+CONTRACTS = {"families": Classifier, "features": Descriptor, "nets": Net, "augment": Augmentation}
+REGISTERED = [(kind, name) for kind in CONTRACTS for name in registry.names(kind)]
+
+
+def test_public_names_are_these() -> None:
+    assert sorted(ta.__all__) == sorted(PUBLIC)
+    assert len(set(ta.__all__)) == len(ta.__all__)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_found_and_says_what_it_is(name: str) -> None:
+    found = getattr(ta, name)
+    assert callable(found)
+    assert inspect.getdoc(found)
+    assert name in dir(ta)
+
+
+def test_the_lazy_table_and_the_names_for_type_checkers_agree() -> None:
+    tree = ast.parse(Path(inspect.getfile(ta)).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    imported = {
+        alias.asname or alias.name: f"{node.module}:{alias.name}"
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    lazy = {}
+    for name, home in ta._HOMES.items():
+        module, _, attribute = home.partition(":")
+        lazy[name] = f"tellapart.{module}:{attribute or name}"
+    assert imported == lazy
+    assert sorted(lazy) == sorted(PUBLIC)
+
+
+def test_packages_do_not_hide_the_verbs() -> None:
+    """`tellapart.train` and `tellapart.report` are packages too; importing them must not change what `ta.train` is."""
+    for module in ("tellapart.report.html", "tellapart.train.loop"):
+        importlib.import_module(module)
+    assert sys.modules["tellapart.train"] is not ta.train  # the package is there, and imported
+    assert not [name for name in ta.__all__ if isinstance(getattr(ta, name), ModuleType)]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        _ = ta.trian  # type: ignore[attr-defined]
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    from importlib.metadata import version
+
+    assert ta.__version__ == version("tellapart")
+
+
+@pytest.mark.parametrize(("kind", "name"), REGISTERED)
+def test_a_registered_class_fulfils_its_contract(kind: str, name: str) -> None:
+    found = registry.find(kind, name)
+    assert issubclass(found, CONTRACTS[kind])
+    assert not inspect.isabstract(found)
+    assert found.__name__.lower() == name.replace("_", "")
+    assert issubclass(found.Options, NetOptions if kind == "nets" else BaseModel)
+
+
+@pytest.mark.parametrize(("kind", "name"), REGISTERED)
+def test_every_option_is_described_and_no_other_is_taken(kind: str, name: str) -> None:
+    options = registry.find(kind, name).Options
+    assert not [option for option, info in options.model_fields.items() if not info.description]
+    assert options.model_config["extra"] == "forbid"
+    assert options.model_config["frozen"]
+
+
+@pytest.mark.parametrize("kind", CONTRACTS)
+def test_classes_are_abstract_or_final(kind: str) -> None:
+    """Nothing extends a class of ours that can be used as it is. Option models are data, and may share fields."""
+    wrong = []
+    for module in _modules(registry.KINDS[kind][0]):
+        for cls in vars(module).values():
+            if inspect.isclass(cls) and cls.__module__ == module.__name__:
+                wrong += [f"{cls.__qualname__} extends {base.__qualname__}" for base in cls.__bases__ if _is_final(base)]
+    assert not wrong, wrong
+
+
+def _is_final(base: type) -> bool:
+    ours = base.__module__.startswith("tellapart.")
+    return ours and not inspect.isabstract(base) and not issubclass(base, BaseModel)
+
+
+def _modules(package: str) -> list:
+    found = importlib.import_module(package)
+    return [importlib.import_module(f"{package}.{module.name}") for module in pkgutil.iter_modules(found.__path__)]
