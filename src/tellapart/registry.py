@@ -45,7 +45,10 @@ def find(kind: str, name: str) -> Any:
         raise RecipeError(unknown_name(noun, name, names(kind)))
     module = importlib.import_module(f"{package}.{name}")
     wanted = name.replace("_", "")
-    return next(v for k, v in vars(module).items() if k.lower() == wanted and isinstance(v, type))
+    found = [value for key, value in vars(module).items() if key.lower() == wanted and isinstance(value, type)]
+    if not found:
+        raise TypeError(f"{module.__name__} has no class with the name of its file")
+    return found[0]
 
 
 @cache

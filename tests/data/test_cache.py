@@ -233,7 +233,6 @@ def test_of_two_processes_one_decodes_and_the_other_waits(folder, tmp_path):
     assert found == [(0, total), (30, total)]
 
 
-
 def test_the_least_recently_used_files_make_room(folder, tmp_path, monkeypatch):
     inputs = Inputs(size=64, mode="rgb")
     tables = [scan(photos(tmp_path / str(i), each=2 + i)) for i in range(3)]
@@ -402,5 +401,7 @@ def test_at_most_256_headers_are_read(monkeypatch):
     monkeypatch.setattr(module, "header", lambda content, path: read.append(path) or (4, 4, False))
     for count in (1, 255, 256, 257, 511, 1000):
         read.clear()
-        resolve_inputs(Inputs(), from_arrays(np.zeros((count, 4, 4), np.uint8), ["a", "b"] * (count // 2) + ["a"] * (count % 2)))
+        resolve_inputs(
+            Inputs(), from_arrays(np.zeros((count, 4, 4), np.uint8), ["a", "b"] * (count // 2) + ["a"] * (count % 2))
+        )
         assert len(read) == min(count, len(read)) and 0.5 * min(count, 256) <= len(read) <= 256

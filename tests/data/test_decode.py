@@ -216,7 +216,10 @@ def test_what_is_no_image_is_named(content, why):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"P6 ", b"RIFF", b"\xff\xd8\xff"]))
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM", b"II*\0", b"P6 ", b"RIFF", b"\xff\xd8\xff"]),
+)
 def test_noise_is_an_image_or_an_image_error(content, start):
     try:
         assert decode(start + content, max_pixels=10_000).dtype == np.uint8

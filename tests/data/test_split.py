@@ -35,7 +35,12 @@ def sides(values, parts) -> dict:
 
 def test_each_class_is_cut_70_10_20():
     table = split(table_of([0] * 100 + [1] * 50 + [2] * 333))
-    assert table.counts().to_dict("list") == {"train": [70, 35, 233], "valid": [10, 5, 33], "test": [20, 10, 67], "all": [100, 50, 333]}
+    assert table.counts().to_dict("list") == {
+        "train": [70, 35, 233],
+        "valid": [10, 5, 33],
+        "test": [20, 10, 67],
+        "all": [100, 50, 333],
+    }
 
 
 def test_same_seed_same_split_and_another_seed_another():
@@ -214,7 +219,8 @@ def reference_twins(labels, contents, parts) -> tuple[int, int, int]:
     earlier = [
         i
         for i in rows
-        if order[parts[i]] is not None and any(order[parts[j]] is not None and order[parts[j]] < order[parts[i]] for j in mates[i])
+        if order[parts[i]] is not None
+        and any(order[parts[j]] is not None and order[parts[j]] < order[parts[i]] for j in mates[i])
     ]
     other = [i for i in rows if labels[i] >= 0 and any(labels[j] >= 0 and labels[j] != labels[i] for j in mates[i])]
     return sum(bool(m) for m in mates.values()), len(earlier), len(other)

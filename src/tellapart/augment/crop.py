@@ -18,7 +18,7 @@ class Crop(Augmentation):
     class Options(Section):
         """Options of `crop`."""
 
-        size: int | None = Field(default=None, ge=1, description="side of the window, pixels; none or too large: the image's own")
+        size: int | None = Field(default=None, ge=1, description="side of the window, pixels; none or too large: the image's")
         shift: int = Field(default=0, ge=0, description="how far the window may reach over each border, in pixels")
 
     options: Any

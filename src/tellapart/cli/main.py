@@ -59,7 +59,7 @@ def main() -> None:
     Typer itself sees to Ctrl-C (exit code 130) and to output that nobody reads any more (`tellapart … | head`).
     """
     try:
-        app()
+        app(prog_name="tellapart")
     except TellapartError as error:
         if os.environ.get(shared.VERBOSE):
             traceback.print_exc()

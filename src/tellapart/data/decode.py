@@ -122,6 +122,19 @@ def orientation(image: Image.Image) -> int:
     return int(image.getexif().get(0x0112, 1))
 
 
+def refuse_bomb(image: Image.Image, path: str, max_pixels: int = Inputs().max_pixels) -> None:
+    """Refuse an image by the size that its header states.
+
+    Raises:
+        ImageError: It has more than `max_pixels` pixels.
+    """
+    width, height = image.size
+    if width * height > max_pixels:
+        size = f"{width}×{height} is {width * height / 1e6:,.0f} megapixels"
+        hint = "if it is meant, raise inputs.max_pixels"
+        raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}: a decompression bomb?", hint=hint)
+
+
 def _identify(content: bytes, path: str) -> Image.Image:
     if not content:
         raise ImageError(path, "the file is empty")
@@ -136,11 +149,7 @@ def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Imag
     if isinstance(content, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(content))
     image = _identify(content, path)
-    width, height = image.size
-    if width * height > max_pixels:
-        size = f"{width}×{height} is {width * height / 1e6:,.0f} megapixels"
-        hint = "a decompression bomb? if it is meant, raise inputs.max_pixels"
-        raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}", hint=hint)
+    refuse_bomb(image, path, max_pixels)
     try:
         image.load()
         upright: Image.Image = ImageOps.exif_transpose(image) or image

@@ -94,7 +94,8 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
     if unknown.any():
         name = table.ids[np.flatnonzero(unknown)[0]]
         raise DataError(
-            f"{int(unknown.sum()):,} images, {name!r} first, are not in the split of {run.name}",
+            f"{unknown.sum():,} image{'s' if unknown.sum() > 1 else ''}, {name!r} first, "
+            f"{'are' if unknown.sum() > 1 else 'is'} not in the split of {run.name}",
             hint="leave --split-from out to draw a new split",
         )
     return table.with_split(np.where(labelled, parts.fillna(""), "").astype(str))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellapart.data.archives import ImageReader, parse_locator
+from tellapart.data.decode import refuse_bomb
 from tellapart.errors import ImageError
 from tellapart.types import ImageTable, Problem
 
@@ -231,7 +232,10 @@ def _header(reader: ImageReader, root: str, locator: str) -> tuple[tuple[int, in
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size and of odd metadata; what Pillow refuses is an error below
             with Image.open(Path(root) / locator if content is None else io.BytesIO(content)) as image:
+                refuse_bomb(image, locator)
                 return image.size, image.format or "?", image.mode
+    except ImageError:
+        raise
     except Exception as error:  # a damaged header raises nearly anything
         said = str(error).splitlines()[0] if str(error) and "cannot identify" not in str(error) else "not an image"
         raise ImageError(locator, said) from error

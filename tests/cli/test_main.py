@@ -1,0 +1,164 @@
+"""Help, version, exit codes, errors, colours."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import typer
+
+import tellapart
+from tellapart.cli import main as module
+from tellapart.errors import DataError, ImageError, RecipeError, RunError, SplitError, SystemLimitError, TellapartError
+from tellapart.experiment import Interrupted
+
+COMMANDS = ("data", "compare", "train", "leaderboard", "predict", "report", "recipes", "cache", "demo")
+HEAVY = ("torch", "pandas", "sklearn", "numpy", "matplotlib", "skimage", "scipy", "PIL", "pyarrow")
+
+
+def test_version(tell):
+    assert tell("--version") == (0, f"tellapart {tellapart.__version__}\n", "")
+
+
+def test_help_lists_every_command_and_the_exit_codes(tell):
+    code, out, _ = tell("--help")
+    assert code == 0
+    assert all(f"│ {name}" in out for name in COMMANDS)
+    assert "130 Ctrl-C" in out and "NO_COLOR" in out
+    assert tell("-h").out == out
+
+
+def test_without_a_command_help_is_shown(tell):
+    code, out, err = tell()
+    assert code == 2 and "Usage: tellapart" in out + err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_and_every_option(tell, command):
+    code, out, _ = tell(command, "--help")
+    assert code == 0 and f"tellapart {command}" in out and "--verbose" in out
+    click_command = typer.main.get_command(module.app).commands[command]  # pyright: ignore[reportAttributeAccessIssue]
+    assert click_command.help
+    for parameter in click_command.params:
+        assert getattr(parameter, "help", None), f"{command} {parameter.name} has no help"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["frobnicate"], ["data"], ["train", "."], ["compare", ".", "--seed", "-1"], ["compare", ".", "--minutes", "x"], ["data", ".", "--frob"]],
+)
+def test_wrong_usage_is_2(tell, arguments):
+    code, out, err = tell(*arguments)
+    assert code == 2 and out == "" and "Error" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (TellapartError("m"), 1), (DataError("m"), 3), (ImageError("p", "m"), 3), (SplitError("m"), 3), (RecipeError("m"), 4),
+        (RunError("m"), 5), (SystemLimitError("m"), 6), (Interrupted("m"), 130), (KeyboardInterrupt(), 130),
+    ],
+)  # fmt: skip
+def test_every_kind_of_error_has_its_code(tell, monkeypatch, error, code):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("tellapart.recipe.names", fail)
+    found, out, err = tell("recipes")
+    assert found == code and out == "" and "Traceback" not in err
+    assert err.startswith("error: ") == isinstance(error, TellapartError)
+
+
+def test_an_error_is_one_message_with_its_hint_whatever_brackets_it_holds(tell, monkeypatch):
+    def fail(*_, **__):
+        raise DataError("a[/red]b[bold]\\[x].png: broken", hint="rename [/it]")
+
+    monkeypatch.setattr("tellapart.recipe.names", fail)
+    assert tell("recipes").err == "error: a[/red]b[bold]\\[x].png: broken\n  → rename [/it]\n"
+
+
+@pytest.mark.parametrize("arguments", [["-v", "recipes", "nulll"], ["recipes", "nulll", "-v"], ["recipes", "--verbose", "nulll"]])
+def test_verbose_shows_the_traceback_wherever_it_stands(tell, arguments):
+    code, out, err = tell(*arguments)
+    assert code == 4 and out == ""
+    assert "Traceback" in err and err.count("\nerror: unknown recipe 'nulll'") == 1
+    assert "Traceback" not in tell("recipes", "null").err
+
+
+def test_a_fault_of_ours_is_not_hidden(tell, monkeypatch):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("tellapart.recipe.names", fail)
+    with pytest.raises(ZeroDivisionError):
+        tell("recipes")
+
+
+def run_alone(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own; `environment` is added to ours without its colours."""
+    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
+    return subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={**plain, **environment}
+    )
+
+
+def test_help_imports_nothing_heavy():
+    script = f"""
+import sys
+from tellapart.cli.main import main
+for arguments in (["--help"], ["compare", "--help"], ["--version"], ["recipes"]):
+    sys.argv = ["tellapart", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+    if arguments != ["recipes"]:
+        assert not [m for m in {HEAVY} if m in sys.modules], sys.modules.keys()
+assert not [m for m in ("torch", "sklearn", "pandas", "matplotlib") if m in sys.modules]
+"""
+    result = run_alone(script)
+    assert result.returncode == 0, result.stderr
+
+
+def test_colours_can_be_forced_and_forbidden():
+    script = "import sys; sys.argv = ['tellapart', 'recipes', 'nulll']; from tellapart.cli.main import main; main()"
+    asked = run_alone(script, FORCE_COLOR="1", TERM="xterm-256color")
+    assert asked.returncode == 4 and "\x1b[" in asked.stderr
+    forbidden = run_alone(script, NO_COLOR="1", TERM="xterm-256color")
+    assert forbidden.returncode == 4 and "\x1b[" not in forbidden.stderr
+
+
+def test_a_reader_that_leaves_is_no_error_to_shout_about():
+    command = f"{sys.executable} -m tellapart.cli.main recipes --json | true"
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and result.stderr == ""
+
+
+def test_recipes_are_listed_and_shown(tell):
+    code, out, _ = tell("recipes")
+    assert code == 0 and [line.split()[0] for line in out.splitlines()][:2] == ["null", "neighbors"]
+    listed = json.loads(tell("recipes", "--json").out)
+    assert [entry["recipe"] for entry in listed] == [line.split()[0] for line in out.splitlines()]
+    assert all(len(entry["summary"]) > 10 for entry in listed)
+    assert tell("recipes", "mlp").out.startswith("# ")
+    assert "epochs: 3" in tell("recipes", "mlp", "-s", "train.epochs=3").out
+    assert json.loads(tell("recipes", "mlp", "-s", "seed=4", "--json").out)["seed"] == 4
+    assert "max_pixels: 178956970" in tell("recipes", "null", "--resolved").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recipes", "mpl"], "unknown recipe 'mpl': did you mean 'mlp'?"),
+        (["recipes", "mlp", "-s", "train.epoch=3"], "unknown option 'epoch': did you mean 'epochs'?"),
+        (["train", "{photos}", "-r", "neighbours"], "unknown recipe 'neighbours': did you mean 'neighbors'?"),
+        (["compare", "{photos}", "-r", "neighbors", "-s", "classifier.kk=1"], "-s classifier.kk=1: none of null, neighbors has such"),
+        (["compare", "{photos}", "--rank-by", "f2"], "rank_by 'f2': expected one of accuracy"),
+    ],
+)
+def test_bad_recipes_are_4(tell, photos, arguments, message):
+    code, out, err = tell(*(a.format(photos=photos) for a in arguments))
+    assert code == 4 and out == "" and message in err and "Traceback" not in err

@@ -1,0 +1,95 @@
+"""What can be named, by file name, without importing it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+import tellapart
+from tellapart import registry
+from tellapart.errors import RecipeError
+from tellapart.families._contract import Classifier
+from tellapart.families.neighbors import Neighbors
+from tellapart.recipe import Section
+
+EVERY = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_names_are_the_files_of_the_folder(kind):
+    folder = Path(tellapart.__file__).parent / kind
+    files = {p.stem for p in folder.glob("*.py") if not p.name.startswith("_")}
+    assert registry.names(kind) == sorted(files) and files
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_every_name_is_a_class_of_its_own_file_with_options(kind, name):
+    found = registry.find(kind, name)
+    assert isinstance(found, type)
+    assert found.__module__ == f"tellapart.{kind}.{name}"
+    assert issubclass(found.Options, Section)
+    assert found is registry.find(kind, name)
+
+
+def test_the_six_first_families_are_there():
+    assert {"null", "neighbors", "svm", "linear", "network"} <= set(registry.names("families"))
+    assert {"mlp", "staged"} <= set(registry.names("nets"))
+    assert registry.find("families", "neighbors") is Neighbors
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("families", "neighbours", "unknown classifier family 'neighbours': did you mean 'neighbors'"),
+        ("nets", "stage", "unknown net 'stage': did you mean 'staged'"),
+        ("features", "zzz", "unknown descriptor 'zzz': there are "),
+        ("augment", "flipp", "unknown augmentation 'flipp': did you mean 'flip'"),
+        ("families", "_contract", "unknown classifier family '_contract'"),
+        ("families", "", "unknown classifier family ''"),
+        ("families", "../nets/mlp", "unknown classifier family"),
+    ],
+)
+def test_unknown_names_come_with_the_closest(kind, name, message):
+    with pytest.raises(RecipeError, match=message) as caught:
+        registry.find(kind, name)
+    assert caught.value.exit_code == 4
+
+
+def test_names_import_nothing_heavy():
+    script = (
+        "import sys; from tellapart import registry; [registry.names(k) for k in registry.KINDS];"
+        "print([m for m in ('torch', 'sklearn', 'pandas') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+class FromOutside(Neighbors):
+    """A family of another package."""
+
+
+@pytest.fixture
+def outside(monkeypatch):
+    """Another package that adds the family `from_outside`."""
+    point = EntryPoint("from_outside", f"{__name__}:FromOutside", "tellapart.families")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: FromOutside)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "tellapart.families" else [])
+    registry._outside.cache_clear()
+    yield
+    monkeypatch.undo()
+    registry._outside.cache_clear()
+    registry.find.cache_clear()
+
+
+def test_another_package_adds_names(outside):
+    from tellapart.recipe import parse
+
+    assert "from_outside" in registry.names("families")
+    assert "from_outside" not in registry.names("nets")
+    assert registry.find("families", "from_outside") is FromOutside
+    recipe = parse({"classifier": {"family": "from_outside", "k": 3}})
+    assert recipe.classifier.options["k"] == 3
+    assert issubclass(registry.find("families", recipe.classifier.family), Classifier)
