@@ -189,6 +189,18 @@ def test_planted_copies_are_found_and_written_down(folder: Path, settings: Setti
     assert ["fake/copy.png", "real/0.png"] in [sorted(pair) for pair in run.data["duplicates"]["examples"]]
 
 
+def test_a_planted_leak_across_given_parts_is_said_out_loud(folder: Path, settings: Settings, tmp_path: Path) -> None:
+    for part, rows in (("train", range(18)), ("valid", range(18, 22)), ("test", range(22, 30))):
+        for name in ("real", "fake"):
+            (tmp_path / "given" / part / name).mkdir(parents=True)
+            for i in rows:
+                (folder / name / f"{i}.png").rename(tmp_path / "given" / part / name / f"{i}.png")
+    leaked = (tmp_path / "given" / "train" / "real" / "0.png").read_bytes()
+    (tmp_path / "given" / "test" / "real" / "leak.png").write_bytes(leaked)
+    board = ta.compare(tmp_path / "given", ["neighbors"], settings=settings)
+    assert any(note.startswith("LEAK: 1 validation or test image") for note in board.notes)
+
+
 def test_minutes_bound_the_networks_and_skip_what_comes_too_late(folder: Path, settings: Settings) -> None:
     board = ta.compare(folder, ["cnn-small"], overrides=CNN, minutes=1e-6, settings=settings)
     assert [row.recipe for row in board.rows] == ["null"]

@@ -252,6 +252,10 @@ BAD = [
         {"classifier": MLP, "augment": [{"flip": {"horizontal": 2}}]},
         "augment: flip: horizontal: Input should be less than or equal to 1, found 2",
     ),
+    (
+        {"classifier": MLP | {"views": ["flp"]}},
+        "classifier: views.0: Input should be 'as is', 'flip', 'upside down' or 'turned'",
+    ),
     ({"classifier": MLP, "augment": "flip"}, "recipe: augment: Input should be a valid list, found 'flip'"),
     (
         {"classifier": MLP, "train": {"optimizer": {"name": "sdg"}}},

@@ -20,7 +20,7 @@ import numpy as np
 
 from tellapart import registry
 from tellapart.data.cache import PixelCache, resolve_inputs
-from tellapart.data.prepare import Prepared, decode_all, prepare
+from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
 from tellapart.data.scan import scan
 from tellapart.errors import RecipeError, RunError, TellapartError
 from tellapart.evaluate.metrics import RANKINGS, score_all
@@ -173,7 +173,8 @@ class _Bench:
         table = self.prepared.table
         named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, table)}) for n, r in named.items()}
         needed = [r.inputs for r in named.values() if r.classifier.family != "null"]
-        table = decode_all(table, needed, self.cache, skip_bad=self.settings.skip_bad)
+        skip_bad = self.settings.skip_bad
+        table = decode_all(table, needed, self.cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
         self.prepared = replace(self.prepared, table=table)
         self.split_fingerprint = _digest(
             "".join(f"{i}\0{s}\n" for i, s in zip(table.ids, table.frame["split"], strict=True)), 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tellapart.errors import DataError
 from tellapart.runs.store import open_run
 
 QUICK = ("-r", "neighbors", "-q")
@@ -51,7 +53,9 @@ def test_nothing_there(tell, tmp_path, verb):
 
 @pytest.mark.parametrize("verb", [["data"], ["train", *QUICK]])
 def test_one_class(tell, photos, verb):
-    fails(tell, 3, *verb, photos / "dark", says="only one class")
+    fails(tell, 3, *verb, photos / "dark", says="20 images but no labels")
+    shutil.rmtree(photos / "dark")
+    fails(tell, 3, *verb, photos, says="only one class, 'light', with 20 images; at least two are needed")
 
 
 def test_an_empty_class_is_named(tell, photos):
@@ -101,8 +105,8 @@ def test_a_bom_and_windows_paths_are_understood(tell, photos):
 
 
 def test_names_with_spaces_brackets_and_other_alphabets(tell, photos):
-    odd = photos.rename(photos.parent / "фото [/x] 写真 ñ")
-    (odd / "dark").rename(odd / "très [bold] foncé")
+    odd = photos.rename(photos.parent / "фото [x] 写真 ñ[")
+    (odd / "dark").rename(odd / "b] très [bold] foncé")
     (odd / "light").rename(odd / "明るい '\"")
     (odd / "明るい '\"" / "00.png").rename(odd / "明るい '\"" / "[red]a b\u0301.png")
     code, out, err = tell("compare", odd, "-r", "neighbors", "-o", "r [/b].html")
@@ -200,8 +204,19 @@ def test_groups_torn_by_a_given_split(tell, photos):
     assert tell("train", path, *QUICK).code == 0
 
 
-def test_one_failing_recipe_does_not_cost_the_others(tell, photos, tmp_path):
-    bad = tmp_path / "wide [/x].yaml"
-    bad.write_text("inputs: {size: 5, resize: none}\nclassifier: {family: neighbors}")
-    code, _, err = tell("compare", photos, "-q", "-r", "neighbors", "-r", bad)
-    assert code == 3 and "40 images cannot be decoded" in err  # what one recipe refuses is known before any training
+def test_what_one_recipe_refuses_is_known_before_any_training(tell, photos, tmp_path):
+    strict = tmp_path / "strict [x].yaml"
+    strict.write_text("inputs: {size: 5, resize: none}\nclassifier: {family: neighbors}")
+    err = fails(tell, 3, "compare", photos, "-q", "-r", "neighbors", "-r", strict, says="40 images cannot be decoded")
+    assert "is 8×8, but resize: none expects 5×5" in err
+
+
+def test_a_recipe_that_fails_is_named_and_costs_the_others_nothing(tell, photos, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise DataError("a[/b].png: something is wrong with [x]")
+
+    monkeypatch.setattr("tellapart.families.svm.SVM._learn", fail)
+    code, out, err = tell("compare", photos, "-r", "neighbors", "-r", "svm-pca-rbf")
+    assert code == 0 and "svm-pca-rbf could not be trained: a[/b].png: something is wrong with [x]" in err
+    assert "svm-pca-rbf could not be trained: a[/b].png" in " ".join(out.split())
+    assert [run.partition("-")[0] for run in sorted(finished())] == ["neighbors", "null"]

@@ -48,7 +48,14 @@ def test_every_command_explains_itself_and_every_option(tell, command):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["frobnicate"], ["data"], ["train", "."], ["compare", ".", "--seed", "-1"], ["compare", ".", "--minutes", "x"], ["data", ".", "--frob"]],
+    [
+        ["frobnicate"],
+        ["data"],
+        ["train", "."],
+        ["compare", ".", "--seed", "-1"],
+        ["compare", ".", "--minutes", "x"],
+        ["data", ".", "--frob"],
+    ],
 )
 def test_wrong_usage_is_2(tell, arguments):
     code, out, err = tell(*arguments)
@@ -80,7 +87,9 @@ def test_an_error_is_one_message_with_its_hint_whatever_brackets_it_holds(tell, 
     assert tell("recipes").err == "error: a[/red]b[bold]\\[x].png: broken\n  → rename [/it]\n"
 
 
-@pytest.mark.parametrize("arguments", [["-v", "recipes", "nulll"], ["recipes", "nulll", "-v"], ["recipes", "--verbose", "nulll"]])
+@pytest.mark.parametrize(
+    "arguments", [["-v", "recipes", "nulll"], ["recipes", "nulll", "-v"], ["recipes", "--verbose", "nulll"]]
+)
 def test_verbose_shows_the_traceback_wherever_it_stands(tell, arguments):
     code, out, err = tell(*arguments)
     assert code == 4 and out == ""
@@ -155,7 +164,10 @@ def test_recipes_are_listed_and_shown(tell):
         (["recipes", "mpl"], "unknown recipe 'mpl': did you mean 'mlp'?"),
         (["recipes", "mlp", "-s", "train.epoch=3"], "unknown option 'epoch': did you mean 'epochs'?"),
         (["train", "{photos}", "-r", "neighbours"], "unknown recipe 'neighbours': did you mean 'neighbors'?"),
-        (["compare", "{photos}", "-r", "neighbors", "-s", "classifier.kk=1"], "-s classifier.kk=1: none of null, neighbors has such"),
+        (
+            ["compare", "{photos}", "-r", "neighbors", "-s", "classifier.kk=1"],
+            "-s classifier.kk=1: none of null, neighbors has such",
+        ),
         (["compare", "{photos}", "--rank-by", "f2"], "rank_by 'f2': expected one of accuracy"),
     ],
 )

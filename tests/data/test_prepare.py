@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tellapart.data.cache import CorruptImages, PixelCache
-from tellapart.data.prepare import HARMLESS, apply_split, decode_all, prepare, problems_in_words
+from tellapart.data.prepare import HARMLESS, apply_split, check_headers, decode_all, prepare, problems_in_words
 from tellapart.data.scan import from_arrays, scan
 from tellapart.data.split import split
 from tellapart.errors import DataError
@@ -114,6 +114,18 @@ def test_what_one_of_several_inputs_refuses_is_left_out_for_all(tmp_path, cache)
     assert len(table) == 18
     assert [(p.kind, p.where) for p in table.problems] == [("corrupt image", "a/2.png"), ("corrupt image", "b/7.png")]
     assert cache.images(table, INPUTS).get().shape == (18, 4, 4, 3)
+
+
+def test_headers_alone_are_checked_for_work_that_decodes_nothing(tmp_path):
+    top = photos(tmp_path / "data")
+    assert check_headers(scan(top)).problems == ()
+    whole = (top / "a" / "1.png").read_bytes()
+    (top / "a" / "1.png").write_bytes(whole[:-20])  # its pixels end early: no matter here
+    (top / "b" / "2.png").write_bytes(b"no image")
+    with pytest.raises(CorruptImages, match="1 image cannot be decoded"):
+        check_headers(scan(top))
+    table = check_headers(scan(top), skip_bad=True)
+    assert len(table) == 19 and [p.where for p in table.problems] == ["b/2.png"]
 
 
 def test_nothing_to_decode_leaves_the_table_alone(cache):

@@ -86,6 +86,7 @@ def make_run(
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False), encoding="utf-8")
     content = {
         "recipe_name": name, "fingerprint": table.fingerprint, "split_fingerprint": "5911745eed000000",
+        "duplicates": {"images": 0, "across_splits": 0, "across_classes": 0, "examples": []},
         "root": table.root, "name": table.name, "layout": table.layout,
         "classes": list(table.classes), "positive": table.positive, "counts": counts,
         "problems": [asdict(p) for p in table.problems], **(data or {}),

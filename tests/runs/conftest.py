@@ -57,7 +57,9 @@ def write_run(tmp_path: Path) -> Callable[..., Run]:
         share = {split: {c: n // len(classes) for c in classes} for split, n in SIZES.items()}
         content = {"recipe_name": name, "fingerprint": "d474", "split_fingerprint": "5911", "root": "photos", "name": "photos"}
         content |= {"layout": "one folder per class", "classes": list(classes), "positive": positive}
-        write_json(folder / "data.json", content | {"counts": share, "problems": []} | (data or {}))
+        write_json(
+            folder / "data.json", content | {"counts": share, "problems": [], "duplicates": dict(NO_TWINS)} | (data or {})
+        )
         scores: dict[str, Any] = {}
         for split, right in (("train", 100), ("valid", valid)):
             predictions = answers(split, right, classes, groups)
@@ -83,6 +85,9 @@ def open_test(run: Run, right: int | np.ndarray, groups: int = 0, session: str =
     write_json(folder / "scores.json", content)
     (folder / "done").write_text("", encoding="utf-8")
     ledger.record(run.runs, run.id, run.data["fingerprint"], len(predictions), "compare", session)
+
+
+NO_TWINS = {"images": 0, "across_splits": 0, "across_classes": 0, "examples": []}
 
 
 @pytest.fixture

@@ -27,8 +27,9 @@ def run(
     found = cache.entries()
     total = sum(e.bytes for e in found)
     if as_json:
-        files = [{"file": e.path.name, "bytes": e.bytes, "used": e.used} for e in found]
-        shared.print_json({"folder": str(folder), "bytes": total, "limit": cache.limit_bytes(), "files": files})
+        listed = [{"file": e.path.name, "bytes": e.bytes, "used": e.used} for e in found]
+        shared.print_json({"folder": str(folder), "bytes": total, "limit": cache.limit_bytes(), "files": listed})
         return
-    print(f"{folder}: {len(found)} files, {total / cache.GIB:.2f} GiB of at most {cache.limit_bytes() / cache.GIB:g} GiB")
+    files = f"{len(found)} file{'' if len(found) == 1 else 's'}"
+    print(f"{folder}: {files}, {total / cache.GIB:.2f} GiB of at most {cache.limit_bytes() / cache.GIB:g} GiB")
     print("`tellapart cache --clear` removes them; they are made again when they are needed")

@@ -31,7 +31,7 @@ Image.MAX_IMAGE_PIXELS = None  # our own limit, `Inputs.max_pixels`, is checked 
 _GREY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
 #: What the endings that `scan` looks for stand for. Others are not tried, whatever the bytes say: EPS would start
 #: Ghostscript, and icons hold pictures of another size than their header says.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "MPO", "AVIF")
+_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF")
 
 
 def decode(
@@ -140,6 +140,8 @@ def _identify(content: bytes, path: str) -> Image.Image:
         raise ImageError(path, "the file is empty")
     try:
         return Image.open(io.BytesIO(content), formats=_FORMATS)
+    except PIL.UnidentifiedImageError:
+        raise ImageError(path, "not an image that can be read") from None
     except Exception as error:  # a damaged header raises nearly anything: OSError, SyntaxError, struct.error, ValueError
         raise ImageError(path, f"not an image that can be read ({_first_line(error)})") from None
 

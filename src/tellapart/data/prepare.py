@@ -14,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tellapart.data.archives import ImageReader
 from tellapart.data.cache import CorruptImages, PixelCache
+from tellapart.data.decode import header
 from tellapart.data.split import Twins, describe_twins, find_twins, split
-from tellapart.errors import DataError
+from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Inputs
 from tellapart.types import SPLITS, ImageTable, Problem
@@ -73,12 +75,26 @@ def decode_all(table: ImageTable, inputs: Sequence[Inputs], cache: PixelCache, *
         try:
             cache.images(table, one)
         except CorruptImages as error:
-            if not skip_bad:
-                raise
-            table = table.without(error.rows, error.problems)
-            _check_remaining(table, error)
-            return decode_all(table, inputs, cache, skip_bad=True)
+            return decode_all(_leave_out(table, error, skip_bad), inputs, cache, skip_bad=True)
     return table
+
+
+def check_headers(table: ImageTable, *, skip_bad: bool = False) -> ImageTable:
+    """As `decode_all`, for work that reads no more of an image than its header.
+
+    Raises:
+        CorruptImages: Some are no images and `skip_bad` is not set.
+        DataError: Too little remains.
+    """
+    rows, problems = [], []
+    with ImageReader(table) as reader:
+        for row, path in enumerate(table.paths):
+            try:
+                header(reader.get(path), str(path))
+            except ImageError as error:
+                rows.append(row)
+                problems.append(Problem("corrupt image", error.path, error.reason))
+    return _leave_out(table, CorruptImages(rows, problems), skip_bad) if rows else table
 
 
 def apply_split(table: ImageTable, run: Path) -> ImageTable:
@@ -108,6 +124,14 @@ def problems_in_words(problems: Sequence[Problem], shown: int = 10) -> str:
     lines = "".join(f"\n    {p}" for p in problems[:shown])
     more = f"\n    … and {len(problems) - shown:,} more" if len(problems) > shown else ""
     return f"the data have problems ({total}):{lines}{more}"
+
+
+def _leave_out(table: ImageTable, error: CorruptImages, skip_bad: bool) -> ImageTable:
+    if not skip_bad:
+        raise error
+    table = table.without(error.rows, error.problems)
+    _check_remaining(table, error)
+    return table
 
 
 def _check_remaining(table: ImageTable, error: CorruptImages) -> None:

@@ -113,7 +113,7 @@ def _ranks(table: ImageTable) -> np.ndarray:
     """Parts as numbers, 0 train, 1 valid, 2 test, −1 none: (N,) int64."""
     if "split" not in table.frame:
         return np.full(len(table), -1)
-    return pd.Index(SPLITS, dtype=object).get_indexer(table.frame["split"].astype(object)).astype(np.int64)
+    return pd.Index(SPLITS, dtype=object).get_indexer(pd.Index(table.frame["split"].to_numpy(dtype=object))).astype(np.int64)
 
 
 def _extremes(number: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

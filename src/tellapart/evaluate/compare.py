@@ -21,7 +21,7 @@ import pandas as pd
 from scipy.special import bdtr
 
 from tellapart.errors import DataError
-from tellapart.evaluate.intervals import Z95, Interval, group_codes, percentile_interval, resample
+from tellapart.evaluate.intervals import Z95, Interval, difference_interval, group_codes, variance_within
 from tellapart.types import UNLABELLED, Predictions, Score
 
 LEVEL = 0.05
@@ -219,20 +219,20 @@ def _signed_sum_chances(sizes: np.ndarray) -> np.ndarray:
     return chances
 
 
-def _bonett_price(only_a: int, only_b: int, n: int) -> Interval:
+def _bonett_price(only_a: float, only_b: float, n: int) -> Interval:
     a, b = (only_a + 1) / (n + 2), (only_b + 1) / (n + 2)
     half = Z95 * math.sqrt((a + b - (a - b) ** 2) / (n + 2))
     return max(-1.0, a - b - half), min(1.0, a - b + half)
 
 
 def _grouped_interval(differences: np.ndarray, sizes: np.ndarray) -> Interval:
-    """The bootstrap over groups; A and B that differ nowhere leave nothing to resample: groups count as images."""
-    units = len(sizes)
-    if not differences.any():
-        return _bonett_price(0, 0, units)
-    drawn = np.concatenate([counts @ np.stack([differences, sizes], axis=1) for counts in resample(units)])
-    low, high = percentile_interval(drawn[:, 0] / drawn[:, 1], float(differences.sum() / sizes.sum()), units)
-    return max(-1.0, low), min(1.0, high)
+    """The t interval over groups. Where every group says the same nothing varies: then groups count as images."""
+    units, n, value = len(sizes), sizes.sum(), float(differences.sum() / sizes.sum())
+    one_stratum = np.zeros(units, dtype=np.int64)
+    variance = variance_within((differences - value * sizes) / n, one_stratum)
+    if math.isclose(variance, 0, abs_tol=1e-18):
+        return _bonett_price(max(value, 0) * units, max(-value, 0) * units, units)
+    return difference_interval(value, variance, one_stratum)
 
 
 def _verdict(test: McNemar, name_b: str) -> str:

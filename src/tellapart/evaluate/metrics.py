@@ -7,8 +7,7 @@ scikit-learn's `precision_recall_fscore_support(y, ŷ, labels=range(C), average=
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -16,19 +15,22 @@ from scipy.sparse import csr_array
 
 from tellapart.errors import DataError
 from tellapart.evaluate.intervals import (
-    Interval,
-    delong,
-    delong_interval,
+    auroc_interval,
+    fraction_interval,
     group_codes,
-    percentile_interval,
-    resample,
-    resampled_auroc,
+    jackknife,
+    placements,
+    positive_interval,
+    strata_of,
     wilson,
 )
 from tellapart.types import UNLABELLED, Predictions, Score
 
 #: What `--rank-by` accepts, and the key of `score_all` that it means.
 RANKINGS = {"accuracy": "accuracy", "macro-f1": "macro-f1", "auroc": "auroc", "log-loss": "log-loss"}
+
+#: The scores that are functions of sums over images.
+SUM_SCORES = ("accuracy", "macro-precision", "macro-recall", "macro-f1", "log-loss")
 
 #: Probabilities are kept this far from 0 and 1 in the log-loss: the resolution of float32, as scikit-learn does.
 CLIP = float(np.finfo(np.float32).eps)
@@ -58,9 +60,10 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     """
     _refuse_unscorable(predictions, positive)
     codes = group_codes(predictions.groups)
-    scores = _sum_scores(predictions, codes)
+    units = np.arange(len(predictions)) if codes is None else codes
+    scores = _sum_scores(predictions, units)
     if len(predictions.classes) == 2 and len(np.unique(predictions.labels)) == 2:
-        scores["auroc"] = _auroc_score(predictions, positive, codes)
+        scores["auroc"] = _auroc_score(predictions, positive, units)
     return scores
 
 
@@ -198,7 +201,7 @@ def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
     >>> auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
     0.875
     """
-    return delong(scores[positive], scores[~positive])[0]
+    return float(placements(positive, scores)[positive].mean())
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------
@@ -218,28 +221,44 @@ def _refuse_unscorable(predictions: Predictions, positive: str | None) -> None:
         raise DataError(f"the positive class {positive!r} is not one of {', '.join(predictions.classes)}")
 
 
-def _sum_scores(predictions: Predictions, codes: np.ndarray | None) -> dict[str, Score]:
-    """The scores that are functions of sums over images, so that resampling is a matrix product."""
-    sums = _sums_by_unit(predictions, codes)
-    n, units = len(predictions), len(predictions) if codes is None else int(codes.max()) + 1
-    values = _from_sums(np.asarray(sums.sum(axis=0))[None])
-    samples = _from_sums(np.concatenate([counts @ sums for counts in resample(units)]))
+def _sum_scores(predictions: Predictions, units: np.ndarray) -> dict[str, Score]:
+    """The scores that are functions of sums over images. `units`: (N,) int64, the unit of each image, 0 … U−1."""
+    n, strata = len(predictions), strata_of(predictions.labels, units)
+    sums = _sums_by_unit(predictions, units)
+    whole = np.asarray(sums.sum(axis=0))[None]
+    kept = _shares(whole)
+    values = _from_sums(whole, kept)[0]
+    bias, variance = jackknife(sums, strata, lambda some: _from_sums(some, kept))
+    top, unseen = _class_means(sums, values)
     scores = {}
-    for name, (value,) in values.items():
-        if name == "accuracy" and codes is None:
+    for i, name in enumerate(SUM_SCORES):
+        value, interval = float(values[i]), None
+        if name == "accuracy" and len(strata) == n:
             interval = wilson(round(value * n), n)
+        elif name == "accuracy":
+            interval = fraction_interval(value, variance[i], strata)
+        elif name == "log-loss":
+            scores[name] = Score(value, n, *positive_interval(value, variance[i], strata), False, "nats")
+            continue
         else:
-            interval = _bootstrap_interval(float(value), samples[name], units, fraction=name != "log-loss")
-        scores[name] = Score(float(value), n, *interval)
-    scores["log-loss"] = replace(scores["log-loss"], higher_is_better=False, unit="nats")
+            interval = fraction_interval(value, variance[i] + unseen[i], strata, bias[i], top)
+        scores[name] = Score(value, n, *interval)
     return scores
 
 
-def _sums_by_unit(predictions: Predictions, codes: np.ndarray | None) -> csr_array:
+def _class_means(sums, values):
+    """(top, unseen)"""
+    classes = sums.shape[1] // 3
+    units = (sums[:, classes : 2 * classes] > 0).sum(axis=0)
+    top = np.mean(units > 0)
+    p = values / top
+    return float(top), np.sum(units == 1) * p * (1 - p) / classes**2
+
+
+def _sums_by_unit(predictions: Predictions, unit: np.ndarray) -> csr_array:
     """Hits, images and answers of each class, and the surprise, summed by image or group: (U, 3C+1) sparse float64."""
     n, classes = len(predictions), len(predictions.classes)
     labels, answers = predictions.labels, predictions.answers
-    unit = np.arange(n) if codes is None else codes
     right = labels == answers
     columns = [labels[right], classes + labels, 2 * classes + answers, np.full(n, 3 * classes)]
     rows = [unit[right], unit, unit, unit]
@@ -248,18 +267,18 @@ def _sums_by_unit(predictions: Predictions, codes: np.ndarray | None) -> csr_arr
     return csr_array((np.concatenate(entries), where), shape=(int(unit.max()) + 1, 3 * classes + 1))
 
 
-def _from_sums(sums: np.ndarray) -> dict[str, np.ndarray]:
-    """Every score that sums determine. `sums`: (B, 3C+1), columns as in `_sums_by_unit` → (B,) float64 each."""
+def _shares(sums: np.ndarray) -> np.ndarray:
+    """Precision, recall and F1 of each class. `sums`: (B, 3C+1), columns as in `_sums_by_unit` → (3, B, C) float64."""
     hits, support, answered = np.split(sums[:, :-1], 3, axis=1)
+    return np.stack(_ratios(hits, support, answered))
+
+
+def _from_sums(sums: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """The scores of `SUM_SCORES`; a class that sums have no image of has its shares in `kept`, (3, 1, C): (B, 5)."""
+    hits, support, _ = np.split(sums[:, :-1], 3, axis=1)
     n = support.sum(axis=1)
-    precision, recall, f1 = _ratios(hits, support, answered)
-    return {
-        "accuracy": hits.sum(axis=1) / n,
-        "macro-precision": precision.mean(axis=1),
-        "macro-recall": recall.mean(axis=1),
-        "macro-f1": f1.mean(axis=1),
-        "log-loss": sums[:, -1] / n,
-    }
+    macro = np.where(support == 0, kept, _shares(sums)).mean(axis=2)
+    return np.stack([hits.sum(axis=1) / n, *macro, sums[:, -1] / n], axis=1)
 
 
 def _ratios(hits: np.ndarray, support: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -277,25 +296,7 @@ def _surprises(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     return -np.log(np.clip(given, CLIP, 1 - CLIP))
 
 
-def _auroc_score(predictions: Predictions, positive: str | None, codes: np.ndarray | None) -> Score:
+def _auroc_score(predictions: Predictions, positive: str | None, units: np.ndarray) -> Score:
     target = 1 if positive is None else predictions.classes.index(positive)
     scores, is_positive = np.asarray(predictions.proba)[:, target], predictions.labels == target
-    value, n = auroc(is_positive, scores), len(predictions)
-    if codes is None:
-        return Score(value, n, *delong_interval(scores[is_positive], scores[~is_positive]))
-    samples = resampled_auroc(is_positive, scores, codes)
-    return Score(value, n, *_bootstrap_interval(value, samples, int(codes.max()) + 1, fraction=True))
-
-
-def _bootstrap_interval(value: float, samples: np.ndarray, units: int, *, fraction: bool) -> Interval:
-    """The percentile interval, stretched to hold the value; all right or all wrong leaves nothing to resample: Wilson.
-
-    A bootstrap of 20 images without a mistake says [1, 1]; Wilson's interval with n = 20 says what was really learnt.
-    """
-    low, high = percentile_interval(samples, value, units)
-    if fraction and value in (0.0, 1.0) and low == high:
-        return wilson(value * units, units)
-    if math.isnan(low):
-        return low, high
-    least, most = (0.0, 1.0) if fraction else (0.0, math.inf)
-    return max(least, min(low, value)), min(most, max(high, value))
+    return Score(auroc(is_positive, scores), len(predictions), *auroc_interval(is_positive, scores, units))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -16,7 +16,8 @@ class NetOptions(Section):
     """Options that every net has, under `classifier:` beside `family: network`."""
 
     net: str = Field(description="architecture: a name of `tellapart.registry.names('nets')`")
-    views: list[str] = Field(default=["as is"],
+    views: list[Literal["as is", "flip", "upside down", "turned"]] = Field(
+        default=["as is"],
         min_length=1,
         description="copies of an image whose probabilities are averaged when answering: as is, flip (left-right), "
         "upside down, turned (180°)",

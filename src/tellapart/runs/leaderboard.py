@@ -284,7 +284,20 @@ def _duel(ranked: list[Run], names: dict[Run, str]) -> str:
 
 def _notes(ranked: list[Run], names: dict[Run, str], null: Run | None) -> tuple[str, ...]:
     said = [f"{names[run]}: {note}" for run in ranked for note in run.cost["notes"]]
-    return tuple(said if null is not None else [*said, NO_NULL])
+    return tuple([*_leaks(ranked[0]), *(said if null is not None else [*said, NO_NULL])])
+
+
+def _leaks(run: Run) -> list[str]:
+    """What is wrong with the data themselves, from the search for byte-identical files."""
+    twins, said = run.data["duplicates"], []
+    if twins["across_splits"]:
+        said.append(
+            f"LEAK: {twins['across_splits']:,} validation or test images are byte for byte images of an earlier part: "
+            "scores flatter whoever remembers them"
+        )
+    if twins["across_classes"]:
+        said.append(f"{twins['across_classes']:,} images stand under more than one label, byte for byte the same")
+    return said
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""Our neighbours and our SVM answers against scikit-learn's, on the same vectors: seconds and largest difference.
+
+    python benchmarks/answering.py [--rounds 3] > answering.json
+
+20,000 training and 4,000 test vectors of 100 (SVM) and 784 (neighbours) values in 10 noisy classes; the two take turns,
+medians over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC
+
+from tellapart import recipe, registry
+from tellapart.runs.environment import describe_environment
+
+TRAIN, TEST, CLASSES = 20_000, 4_000, 10
+
+
+def vectors(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Training vectors, labels, test vectors."""
+    generator = np.random.default_rng(0)
+    labels = generator.integers(CLASSES, size=TRAIN + TEST)
+    X = generator.normal(size=(CLASSES, width))[labels] * 0.35 + generator.normal(size=(TRAIN + TEST, width))
+    return X[:TRAIN].astype(np.float32), labels[:TRAIN], X[TRAIN:].astype(np.float32)
+
+
+def fitted(name: str, X: np.ndarray, y: np.ndarray) -> Any:
+    """Our classifier of a packaged recipe, fitted on vectors."""
+    resolved = recipe.load(name)
+    classifier = registry.find("families", resolved.classifier.family)(resolved)
+    classifier.classes = tuple(str(c) for c in range(CLASSES))
+    classifier._learn(X, y, X[:500], y[:500])
+    return classifier
+
+
+def duel(ours: Callable[[], np.ndarray], theirs: Callable[[], np.ndarray], rounds: int) -> dict[str, Any]:
+    """Seconds of both, alternating, and how far the results are apart."""
+    seconds: dict[str, list[float]] = {"ours": [], "scikit-learn": []}
+    answers = {}
+    for _ in range(rounds):
+        for name, ask in (("ours", ours), ("scikit-learn", theirs)):
+            start = time.perf_counter()
+            answers[name] = ask()
+            seconds[name].append(time.perf_counter() - start)
+    median = {name: round(statistics.median(s), 3) for name, s in seconds.items()}
+    difference = float(np.abs(answers["ours"] - answers["scikit-learn"]).max())
+    agree = float((answers["ours"].argmax(1) == answers["scikit-learn"].argmax(1)).mean())
+    ratio = round(median["scikit-learn"] / median["ours"], 2)
+    return {"median seconds": median, "times as fast": ratio, "largest difference": difference, "same answer": agree}
+
+
+def main(rounds: int) -> None:
+    """Print both duels."""
+    X, y, asked = vectors(784)
+    ours, theirs = fitted("neighbors", X, y), KNeighborsClassifier(5, weights="distance", algorithm="brute").fit(X, y)
+
+    def neighbors() -> np.ndarray:
+        votes = np.concatenate([ours._answer(asked[i : i + 1024]) for i in range(0, TEST, 1024)])
+        return votes / votes.sum(axis=1, keepdims=True)
+
+    found = {"neighbors": duel(neighbors, lambda: theirs.predict_proba(asked), rounds)}
+    X, y, asked = vectors(100)
+    machine = fitted("svm-pca-rbf", X, y)
+    gamma = float(machine.arrays["gamma"][0])
+    reference = SVC(C=10, gamma=gamma, break_ties=True, cache_size=2000).fit(X.astype(np.float64), y)
+    found["svm decisions"] = duel(lambda: machine._decide(asked), lambda: reference.decision_function(asked), rounds)
+    print(json.dumps({"machine": describe_environment("cpu"), "rounds": rounds, **found}, indent=2))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    main(parser.parse_args().rounds)
