@@ -22,7 +22,7 @@ from tellapart import registry
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
 from tellapart.data.scan import scan
-from tellapart.errors import RecipeError, RunError, TellapartError
+from tellapart.errors import DataError, RecipeError, RunError, SystemLimitError, TellapartError
 from tellapart.evaluate.metrics import RANKINGS, score_all
 from tellapart.families._contract import Classifier, Context
 from tellapart.progress import SILENT, Progress
@@ -125,7 +125,8 @@ def compare(
         try:
             runs.append(bench.train(name, resolved))
         except TellapartError as error:
-            if isinstance(error, Interrupted) or len(named) <= 2:
+            # neither the user, the machine nor the data will be kinder to the next recipe
+            if isinstance(error, Interrupted | SystemLimitError | DataError) or len(named) <= 2:
                 raise
             notes.append(f"{name} could not be trained: {error.message}")
             settings.progress.say(f"  {notes[-1]}", "red")

@@ -284,7 +284,7 @@ def _duel(ranked: list[Run], names: dict[Run, str]) -> str:
 
 def _notes(ranked: list[Run], names: dict[Run, str], null: Run | None) -> tuple[str, ...]:
     said = [f"{names[run]}: {note}" for run in ranked for note in run.cost["notes"]]
-    return tuple([*_leaks(ranked[0]), *(said if null is not None else [*said, NO_NULL])])
+    return (*_leaks(ranked[0]), *said, *(() if null is not None else (NO_NULL,)))
 
 
 def _leaks(run: Run) -> list[str]:
