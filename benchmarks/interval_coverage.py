@@ -1,15 +1,15 @@
 """How often do 95 % intervals of scores hold the truth?
 
 Claim: those of accuracy, macro precision, macro recall, macro F1, log loss and AUROC do in 91 to 99 % of test parts, from
-two classes of 50 images to 141 classes of two.
+two classes of 50 images to 141 classes of two. Not so log loss where mistakes are few and dear: two classes of 50 images,
+90 % right, 90 % coverage, and less in groups (see docs/statistics.md).
 Conditions: a population is made first and its scores computed exactly, under the class mix of the test part. In it every
-class has its own accuracy (Beta distributed around that of the setting) and its own favourite wrong answers; the score
-of the right class is a normal variable. `fixed` test parts have equally many images of each class; in `random` ones the
-classes are drawn too, so that some have one image or none, and are counted as the score counts them: among the classes
-that occur. `grouped` ones have groups of five images of one class, `scenes` groups of ten images of mixed classes; all
-images of a group share a difficulty.
+class has its own accuracy (Beta distributed around that of the setting) and its own favourite wrong answers. `fixed`
+test parts have equally many images of each class; in `random` ones the classes are drawn too, so that some have one
+image or none (which counts 0 in the truth, as in the score). `grouped` ones have groups of five images of one class,
+`scenes` groups of ten images of mixed classes; images of a group share a difficulty. 300 simulations: ±2.5 points.
 
-    python benchmarks/interval_coverage.py [--simulations 300] [--designs fixed random grouped scenes]
+    python benchmarks/interval_coverage.py [--simulations 300] [--designs fixed random grouped scenes] [--seed 0]
 
 Prints JSON: one row a setting, and for each score the coverage and the mean width of the interval.
 """
@@ -51,20 +51,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--simulations", type=int, default=300)
     parser.add_argument("--designs", nargs="+", choices=DESIGNS, default=DESIGNS)
+    parser.add_argument("--seed", type=int, default=0, help="another seed makes other populations, too")
     options = parser.parse_args()
     rows = [
-        simulate(classes, images, accuracy, design, options.simulations)
+        simulate(classes, images, accuracy, design, options.simulations, options.seed)
         for design in options.designs
         for classes, images in SETTINGS
         for accuracy in ACCURACIES
         if images >= 2 * GROUP_SIZE.get(design, 1)  # two groups of each class, or there is nothing to compare
     ]
-    print(json.dumps({"simulations": options.simulations, "settings": rows}, indent=1))
+    print(json.dumps({"simulations": options.simulations, "seed": options.seed, "settings": rows}, indent=1))
 
 
-def simulate(classes: int, images: int, accuracy: float, design: str, simulations: int) -> dict:
+def simulate(classes: int, images: int, accuracy: float, design: str, simulations: int, seed: int) -> dict:
     """Coverage and mean width of every interval in one setting."""
-    rng = np.random.default_rng([classes, images, int(100 * accuracy), DESIGNS.index(design)])
+    rng = np.random.default_rng([seed, classes, images, int(100 * accuracy), DESIGNS.index(design)])
     population = make_population(rng, classes, accuracy)
     held, widths = {}, {}
     for _ in range(simulations):

@@ -1,4 +1,4 @@
-"""What the tuned allocator and waiting policy are worth in a training step of the ladder's CNN.
+"""What the tuned allocator and a bounded spin are worth in a training step of the ladder's CNN.
 
     python benchmarks/train_step.py [--rounds 5] [--busy] > train_step.json
 
@@ -17,10 +17,10 @@ import subprocess
 import sys
 
 SETTINGS = {
-    "as is": {"allocator": False, "OMP_WAIT_POLICY": None},
-    "allocator": {"allocator": True, "OMP_WAIT_POLICY": None},
-    "passive": {"allocator": False, "OMP_WAIT_POLICY": "PASSIVE"},
-    "both": {"allocator": True, "OMP_WAIT_POLICY": "PASSIVE"},
+    "as is": {"allocator": False, "GOMP_SPINCOUNT": None},
+    "allocator": {"allocator": True, "GOMP_SPINCOUNT": None},
+    "bounded spin": {"allocator": False, "GOMP_SPINCOUNT": "10000"},
+    "both": {"allocator": True, "GOMP_SPINCOUNT": "10000"},
 }
 SHAPES = {"28×28×1, batch 64": (64, 1, 28, 28), "64×64×3, batch 64": (64, 3, 64, 64), "mlp 3072, batch 128": (128, 3, 32, 32)}
 STEPS, WARM_UP = 20, 5
@@ -63,8 +63,8 @@ def main(rounds: int, busy: bool) -> None:
     try:
         for _ in range(rounds):
             for name, setting in SETTINGS.items():
-                policy = setting["OMP_WAIT_POLICY"]
-                environment = os.environ | ({"OMP_WAIT_POLICY": str(policy)} if policy else {})
+                spin = setting["GOMP_SPINCOUNT"]
+                environment = os.environ | ({"GOMP_SPINCOUNT": str(spin)} if spin else {})
                 command = [sys.executable, __file__, "--child", str(int(bool(setting["allocator"])))]
                 result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
                 for shape, rate in json.loads(result.stdout).items():

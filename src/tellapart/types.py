@@ -190,7 +190,7 @@ class Predictions:
         labels: (N,) int64, −1 for unknown.
         classes: C names.
         run_id: The run that answered.
-        groups: (N,) object (str) or None: images of one group are not independent, so intervals resample groups.
+        groups: (N,) object (str) or None: images of one group are not independent, so intervals are taken over groups.
     """
 
     ids: np.ndarray

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import roc_auc_score
+from scipy.sparse import csr_array
 
 from tellapart.evaluate import intervals
 
@@ -31,85 +31,118 @@ def test_midranks_equal_scipy(values):
     np.testing.assert_array_equal(intervals.midranks(np.array(values)), stats.rankdata(values))
 
 
+def pooled(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the scores are positive, and the scores."""
+    return np.arange(len(positives) + len(negatives)) < len(positives), np.concatenate([positives, negatives])
+
+
 @given(few_values, few_values)
-def test_delong_equals_its_definition(positives, negatives):
+def test_placements_equal_their_definition(positives, negatives):
     wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    m, n = wins.shape
-    area, variance = intervals.delong(positives, negatives)
-    assert area == pytest.approx(wins.mean())
-    assert variance == pytest.approx(wins.mean(axis=1).var(ddof=1) / m + wins.mean(axis=0).var(ddof=1) / n, abs=1e-12)
+    found = intervals.placements(*pooled(positives, negatives))
+    np.testing.assert_allclose(found, [*wins.mean(axis=1), *wins.mean(axis=0)], atol=1e-12)
 
 
 @given(few_values, few_values)
-def test_delong_interval_stays_inside(positives, negatives):
-    low, high = intervals.delong_interval(positives, negatives)
-    area, _ = intervals.delong(positives, negatives)
+def test_auroc_interval_is_delongs(positives, negatives):
+    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+    (m, n), area = wins.shape, wins.mean()
+    variance = wins.mean(axis=1).var(ddof=1) / m + wins.mean(axis=0).var(ddof=1) / n
+    low, high = intervals.auroc_interval(*pooled(positives, negatives), np.arange(m + n))
     assert 0 <= low <= area + 1e-9
     assert area - 1e-9 <= high <= 1
-    all_tied = len(np.unique(np.concatenate([positives, negatives]))) == 1
-    assert low < high or all_tied, "a constant score has 0.5, whatever the images"
+    if 0 < area < 1 and variance > 1e-12:
+        half = stats.t.ppf(0.975, m + n - 2) * math.sqrt(variance) / (area * (1 - area))
+        logit = math.log(area / (1 - area))
+        assert (low, high) == pytest.approx((1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))))
+    elif len(np.unique(np.concatenate([positives, negatives]))) > 1:
+        assert low < high or variance < 1e-12
 
 
-def test_delong_interval_with_one_image_on_a_side():
-    assert all(math.isnan(end) for end in intervals.delong_interval(np.array([0.5]), np.array([0.1, 0.9])))
-    low, high = intervals.delong_interval(np.array([0.9]), np.array([0.1, 0.2]))
-    assert (low, high) == intervals.wilson(1, 1), "perfectly apart, but only one image says so"
+def test_auroc_interval_with_one_image_on_a_side():
+    one = intervals.auroc_interval(*pooled(np.array([0.5]), np.array([0.1, 0.9])), np.arange(3))
+    assert all(math.isnan(end) for end in one)
+    apart = intervals.auroc_interval(*pooled(np.array([0.9]), np.array([0.1, 0.2])), np.arange(3))
+    assert apart == intervals.wilson(1, 1), "perfectly apart, but only one image says so"
 
 
-def test_delong_interval_holds_the_truth():
+@pytest.mark.parametrize("tiles", [1, 5])
+def test_auroc_interval_holds_the_truth(tiles):
+    """Tiles of one image have one score: five times as many numbers, and not one bit more of knowledge."""
     rng = np.random.default_rng(0)
     truth, held = stats.norm.cdf(1.5 / math.sqrt(2)), 0
     for _ in range(400):
-        low, high = intervals.delong_interval(rng.normal(1.5, size=40), rng.normal(size=60))
+        positive, scores = pooled(rng.normal(1.5, size=40), rng.normal(size=60))
+        low, high = intervals.auroc_interval(positive.repeat(tiles), scores.repeat(tiles), np.arange(100).repeat(tiles))
         held += low <= truth <= high
     assert 0.92 <= held / 400 <= 0.98
 
 
-def test_resample_draws_like_the_multinomial():
-    counts = np.concatenate(list(intervals.resample(7, seed=3, resamples=20_000)))
-    assert counts.shape == (20_000, 7)
-    assert (counts.sum(axis=1) == 7).all()
-    assert counts.mean(axis=0) == pytest.approx(np.ones(7), abs=0.03)
-    covariance = np.cov(counts.T)
-    assert covariance == pytest.approx(np.eye(7) - 1 / 7, abs=0.05)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=40))
+def test_strata_are_classes_and_a_pool(images):
+    labels = np.array([label for label, _ in images])
+    _, units = np.unique([unit for _, unit in images], return_inverse=True)
+    strata = intervals.strata_of(labels, units)
+    classes = [set(labels[units == unit]) for unit in range(units.max() + 1)]
+    assert len(strata) == len(classes)
+    if np.sum(strata == intervals.POOL) == 0 and len(strata) > 1:
+        assert np.bincount(strata).max() > 1, "whoever is alone has joined others"
+    for stratum, own in zip(strata, classes, strict=True):
+        alone = len(own) > 1 or classes.count(own) == 1
+        joined = np.sum([len(c) > 1 or classes.count(c) == 1 for c in classes]) == 1
+        assert (stratum == intervals.POOL) == (alone and not (joined and len(strata) > 1))
+        assert alone or own == {stratum}
 
 
-def test_resample_comes_in_chunks_of_bounded_size():
-    chunks = list(intervals.resample(10, width=400_000))
-    assert len(chunks) == 500
-    assert sum(len(chunk) for chunk in chunks) == intervals.RESAMPLES
+@given(st.lists(st.integers(0, 5), min_size=2, max_size=12), st.lists(st.integers(0, 5), min_size=2, max_size=12))
+def test_jackknife_of_means_is_the_textbook(first, second):
+    """Mean of class means: Σ s²/n of each class, no bias. Its square: bias is the variance."""
+    values = np.array([*first, *second], dtype=float)
+    strata = np.repeat([0, 1], [len(first), len(second)])
+    sums = csr_array(np.stack([(strata == 0) * values, (strata == 1) * values], axis=1))
+
+    def score(some: np.ndarray) -> np.ndarray:
+        mean = (some[:, 0] / len(first) + some[:, 1] / len(second)) / 2
+        return np.stack([mean, mean**2], axis=1)
+
+    bias, variance = intervals.jackknife(sums, strata, score)
+    expected = (np.var(first, ddof=1) / len(first) + np.var(second, ddof=1) / len(second)) / 4
+    assert variance[0] == pytest.approx(expected, abs=1e-12)
+    assert bias == pytest.approx([0, expected], abs=1e-9)
+    shares = values / np.repeat([2 * len(first), 2 * len(second)], [len(first), len(second)])
+    assert intervals.variance_within(shares, strata) == pytest.approx(expected, abs=1e-12)
 
 
-def test_percentile_interval_of_a_mean_matches_students_t():
-    sample = np.random.default_rng(1).normal(size=6)
-    means = np.concatenate([counts @ sample / 6 for counts in intervals.resample(6, resamples=20_000)])
-    low, high = intervals.percentile_interval(means, sample.mean(), 6)
-    expected = stats.t.interval(0.95, 5, sample.mean(), stats.sem(sample))
-    plain = np.quantile(means, [0.025, 0.975])
-    assert high - low > plain[1] - plain[0]
-    assert high - low == pytest.approx(expected[1] - expected[0], rel=0.15)
+def test_jackknife_in_chunks_is_the_same(monkeypatch):
+    sums = csr_array(np.random.default_rng(2).random((30, 4)))
+    strata = np.arange(30) % 3 - 1
+    at_once = intervals.jackknife(sums, strata, lambda some: some[:, :2] / some[:, 2:])
+    monkeypatch.setattr(intervals, "_CHUNK", 8)
+    in_pieces = intervals.jackknife(sums, strata, lambda some: some[:, :2] / some[:, 2:])
+    np.testing.assert_allclose(at_once, in_pieces)
 
 
-def test_percentile_interval_without_enough_to_go_by():
-    assert all(math.isnan(end) for end in intervals.percentile_interval(np.ones(10), 1.0, 1))
-    assert all(math.isnan(end) for end in intervals.percentile_interval(np.full(10, np.nan), 1.0, 5))
+def test_intervals_are_students_t_on_their_scales():
+    strata, t = np.array([0, 0, 0, 1, 1, 1]), stats.t.ppf(0.975, 4)
+    assert intervals.difference_interval(0.1, 0.01, strata) == pytest.approx((0.1 - t / 10, 0.1 + t / 10))
+    low, high = intervals.positive_interval(2.0, 0.01, strata)
+    assert (math.log(low), math.log(high)) == pytest.approx((math.log(2) - t / 20, math.log(2) + t / 20))
+    low, high = intervals.fraction_interval(0.4, 0.0016, strata, top=0.8)
+    assert (low + high) / 2 == pytest.approx(0.4)
+    assert math.log(high / (0.8 - high)) == pytest.approx(t * 0.04 / 0.8 / 0.25)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000), st.booleans())
-def test_resampled_auroc_equals_the_auroc_of_the_drawn_images(seed, coarse):
-    rng = np.random.default_rng(seed)
-    codes = rng.integers(6, size=40)
-    codes[:6] = range(6)
-    positive, scores = rng.random(40) < 0.4, rng.integers(5, size=40) / 5 if coarse else rng.random(40)
-    found = intervals.resampled_auroc(positive, scores, codes)
-    for counts, area in zip(np.concatenate(list(intervals.resample(6)))[:20], found[:20], strict=True):
-        times = counts[codes].astype(int)
-        drawn = positive.repeat(times)
-        if drawn.all() or not drawn.any():
-            assert math.isnan(area)
-        else:
-            assert area == pytest.approx(roc_auc_score(drawn, scores.repeat(times)))
+def test_fraction_interval_moves_by_the_bias_but_holds_its_value():
+    strata = np.zeros(100)
+    low, high = intervals.fraction_interval(0.5, 0.0025, strata)
+    assert intervals.fraction_interval(0.5, 0.0025, strata, bias=0.02) == pytest.approx((low - 0.02, high - 0.02))
+    assert intervals.fraction_interval(0.5, 0.0025, strata, bias=0.4)[1] == 0.5
+
+
+def test_one_unit_says_nothing():
+    one = np.array([0])
+    for interval in (intervals.fraction_interval, intervals.positive_interval, intervals.difference_interval):
+        assert all(math.isnan(end) for end in interval(0.5, 0.0, one))
 
 
 def test_group_codes():

@@ -30,6 +30,6 @@ def run(
 
     progress = shared.progress(quiet)
     progress.say("making the images: tiles of real photographs, half of them edited by this program (synthetic edits)")
-    images = make(folder / "images")
+    images = make(folder / "edited-tiles")
     settings = shared.settings(runs=folder / "runs", device=device, quiet=quiet)
     show(experiment.compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)

@@ -184,7 +184,8 @@ def paired_difference(correct_a: np.ndarray, correct_b: np.ndarray, groups: np.n
     """Accuracy of A less accuracy of B, with a 95 % interval.
 
     Independent images: Bonett & Price, d̃ ± z √((p̃₁ + p̃₂ − d̃²) / (n + 2)) with p̃₁ = (b+1)/(n+2), p̃₂ = (c+1)/(n+2) and
-    d̃ = p̃₁ − p̃₂. Groups: the bootstrap over groups, both classifiers resampled together.
+    d̃ = p̃₁ − p̃₂. Groups: d ± t √Σ G/(G−1) (e_g / n)², where e_g is the group's difference less d times its images, and
+    t has G−1 degrees of freedom.
 
     Args:
         correct_a: (N,) bool.

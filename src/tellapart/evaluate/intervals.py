@@ -124,7 +124,8 @@ def jackknife(sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray],
 
     Without unit u the other H−1 units of its stratum count H/(H−1) times. With θ the scores of all units, θᵤ those without
     u and θ̄ their mean over a stratum: bias = Σ_strata (H−1)(θ̄ − θ), variance = Σ_strata (H−1)/H Σᵤ (θᵤ − θ̄)². For a
-    mean of class shares this is the textbook p(1−p)/(n−1) of each class, without bias.
+    mean of class shares this is the textbook p(1−p)/(n−1) of each class, without bias. The pool adds to the variance only:
+    its replicates lose classes, which says nothing about bias.
 
     Args:
         sums: (U, K) sparse float64, what each unit adds to K sums.
@@ -144,7 +145,8 @@ def jackknife(sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray],
         chunks = (own[start : start + step].toarray() for start in range(0, h, step))
         without = np.concatenate([score(whole + (total - h * chunk) / (h - 1)) for chunk in chunks])
         mean = without.mean(axis=0)
-        bias += (h - 1) * (mean - value)
+        if strata[rows[0]] != POOL:
+            bias += (h - 1) * (mean - value)
         variance += (h - 1) / h * np.sum((without - mean) ** 2, axis=0)
     return bias, variance
 
@@ -174,7 +176,7 @@ def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: f
         top: The highest value that the score can have.
 
     >>> [round(end, 3) for end in fraction_interval(0.9, 0.001, np.zeros(50))]
-    [0.815, 0.949]
+    [0.816, 0.948]
     """
     p, units = value / top, len(strata)
     if not freedom(strata):

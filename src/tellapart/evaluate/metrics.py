@@ -15,6 +15,7 @@ from scipy.sparse import csr_array
 
 from tellapart.errors import DataError
 from tellapart.evaluate.intervals import (
+    Interval,
     auroc_interval,
     fraction_interval,
     group_codes,
@@ -40,8 +41,8 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     """Every metric with its n and 95 % interval, in the order in which tables show them.
 
     Keys: accuracy, macro-precision, macro-recall, macro-f1, log-loss; and auroc when there are two classes and both
-    occur among the labels. Intervals, for independent images: Wilson for accuracy, DeLong (logit scale) for AUROC, the
-    bootstrap over images (1,000 resamples, seeded) for the others. With groups: the bootstrap over groups for all.
+    occur among the labels. Intervals: Wilson for the accuracy of independent images, DeLong for AUROC, the stratified
+    jackknife for the others (`tellapart.evaluate.intervals`). With groups, groups are what varies, not images.
 
     Args:
         predictions: Labelled predictions for at least one image.
@@ -226,33 +227,32 @@ def _sum_scores(predictions: Predictions, units: np.ndarray) -> dict[str, Score]
     n, strata = len(predictions), strata_of(predictions.labels, units)
     sums = _sums_by_unit(predictions, units)
     whole = np.asarray(sums.sum(axis=0))[None]
-    kept = _shares(whole)
-    values = _from_sums(whole, kept)[0]
-    bias, variance = jackknife(sums, strata, lambda some: _from_sums(some, kept))
-    top, unseen = _class_means(sums, values)
-    scores = {}
-    for i, name in enumerate(SUM_SCORES):
-        value, interval = float(values[i]), None
-        if name == "accuracy" and len(strata) == n:
-            interval = wilson(round(value * n), n)
-        elif name == "accuracy":
-            interval = fraction_interval(value, variance[i], strata)
-        elif name == "log-loss":
-            scores[name] = Score(value, n, *positive_interval(value, variance[i], strata), False, "nats")
-            continue
-        else:
-            interval = fraction_interval(value, variance[i] + unseen[i], strata, bias[i], top)
-        scores[name] = Score(value, n, *interval)
-    return scores
+    ratios = _ratios_of_sums(whole)
+    right, *macro, surprise = (float(value) for value in _from_sums(whole, ratios)[0, : len(SUM_SCORES)])
+    bias, variance = jackknife(sums, strata, lambda some: _from_sums(some, ratios))
+    scores = {"accuracy": Score(right, n, *_accuracy_interval(right, n, variance[0], strata))}
+    top, unseen = _limits(predictions.labels, units, len(predictions.classes))
+    for i, name in enumerate(SUM_SCORES[1:-1], start=1):
+        value = macro[i - 1]
+        spread = variance[i] + unseen * max(0.0, value / top * (1 - value / top))  # rounding may leave value > top
+        lean = bias[-1] if name == "macro-precision" else bias[i]
+        scores[name] = Score(value, n, *fraction_interval(value, spread, strata, lean, top))
+    interval = positive_interval(surprise, variance[len(SUM_SCORES) - 1], strata)
+    return scores | {"log-loss": Score(surprise, n, *interval, higher_is_better=False, unit="nats")}
 
 
-def _class_means(sums, values):
-    """(top, unseen)"""
-    classes = sums.shape[1] // 3
-    units = (sums[:, classes : 2 * classes] > 0).sum(axis=0)
-    top = np.mean(units > 0)
-    p = values / top
-    return float(top), np.sum(units == 1) * p * (1 - p) / classes**2
+def _accuracy_interval(value: float, n: int, variance: float, strata: np.ndarray) -> Interval:
+    return wilson(round(value * n), n) if len(strata) == n else fraction_interval(value, variance, strata)
+
+
+def _limits(labels: np.ndarray, units: np.ndarray, classes: int) -> tuple[float, float]:
+    """The highest class mean that is possible, as classes without an image count 0; and (1/C²) × classes of one unit.
+
+    One unit cannot show how much its class varies. A share with mean p varies by p(1−p) at most, so that much is taken.
+    """
+    of_class = np.unique(np.stack([labels, units]), axis=1)[0]
+    seen_in = np.bincount(of_class, minlength=classes)
+    return float(np.mean(seen_in > 0)), float(np.sum(seen_in == 1)) / classes**2
 
 
 def _sums_by_unit(predictions: Predictions, unit: np.ndarray) -> csr_array:
@@ -267,18 +267,23 @@ def _sums_by_unit(predictions: Predictions, unit: np.ndarray) -> csr_array:
     return csr_array((np.concatenate(entries), where), shape=(int(unit.max()) + 1, 3 * classes + 1))
 
 
-def _shares(sums: np.ndarray) -> np.ndarray:
+def _ratios_of_sums(sums: np.ndarray) -> np.ndarray:
     """Precision, recall and F1 of each class. `sums`: (B, 3C+1), columns as in `_sums_by_unit` → (3, B, C) float64."""
-    hits, support, answered = np.split(sums[:, :-1], 3, axis=1)
-    return np.stack(_ratios(hits, support, answered))
+    return np.stack(_ratios(*np.split(sums[:, :-1], 3, axis=1)))
 
 
 def _from_sums(sums: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The scores of `SUM_SCORES`; a class that sums have no image of has its shares in `kept`, (3, 1, C): (B, 5)."""
-    hits, support, _ = np.split(sums[:, :-1], 3, axis=1)
+    """`SUM_SCORES` of sums, and macro precision once more: (B, 3C+1) → (B, 6) float64.
+
+    A class of which no image is left keeps its ratios `kept`, (3, 1, C): it has not become worse. In the last column a
+    class that is no answer any more keeps its precision, too. That is for the bias: the jump to 0/0 = 0 is part of how
+    macro precision varies, but the jackknife multiplies a jump into a bias that is not there.
+    """
+    hits, support, answered = np.split(sums[:, :-1], 3, axis=1)
     n = support.sum(axis=1)
-    macro = np.where(support == 0, kept, _shares(sums)).mean(axis=2)
-    return np.stack([hits.sum(axis=1) / n, *macro, sums[:, -1] / n], axis=1)
+    ratios = np.where(support == 0, kept, _ratios_of_sums(sums))
+    smooth = np.where(answered == 0, kept[0], ratios[0]).mean(axis=1)
+    return np.stack([hits.sum(axis=1) / n, *ratios.mean(axis=2), sums[:, -1] / n, smooth], axis=1)
 
 
 def _ratios(hits: np.ndarray, support: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

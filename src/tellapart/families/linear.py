@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -26,16 +27,19 @@ class Linear(FeatureFamily):
         iterations: int = Field(default=300, ge=1, description="most L-BFGS steps a fit")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+        from sklearn.linear_model import LogisticRegression
+
         self.seen = np.unique(y)
         self.weight, self.bias = np.zeros((1, X.shape[1])), np.zeros(1)
         if len(self.seen) == 1:
             return
         best = np.inf
-        for C in self.options.C:
-            weight, bias = _fit_one(X, y, C, self.options.iterations)
-            loss = _log_loss(
-                softmax(X_valid @ weight.T + bias, axis=1), np.searchsorted(self.seen, y_valid), y_valid, self.seen
-            )
+        # from the strongest penalty to the weakest, each starting where the last one ended
+        model = LogisticRegression(max_iter=self.options.iterations, tol=1e-3, warm_start=True)
+        for C in sorted(self.options.C):
+            weight, bias = _refit(model.set_params(C=C), X, y)
+            proba = softmax(X_valid @ weight.T + bias, axis=1)
+            loss = _log_loss(proba, np.searchsorted(self.seen, y_valid), y_valid, self.seen)
             if loss < best or not self.weight.any():
                 best, self.weight, self.bias = loss, weight, bias
 
@@ -57,15 +61,14 @@ class Linear(FeatureFamily):
         self.weight, self.bias, self.seen = arrays["weight"], arrays["bias"], arrays["seen"]
 
 
-def _fit_one(X: np.ndarray, y: np.ndarray, C: float, iterations: int) -> tuple[np.ndarray, np.ndarray]:
+def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights (C, D) and biases (C,), one row a class that `y` has."""
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         # an early end is a regulariser like any other here: validation judges the result
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model = LogisticRegression(C=C, max_iter=iterations, tol=1e-3).fit(X, y)
+        model.fit(X, y)
     weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
     if len(weight) == 1:  # two classes: scikit-learn keeps the second one's logit alone
         weight, bias = np.vstack([np.zeros_like(weight), weight]), np.concatenate([np.zeros(1), bias])

@@ -33,17 +33,34 @@ class Spectrum(Descriptor):
         x = images.astype(np.float32) / 255
         block = self.options.block
         if block is None or block > min(x.shape[1:3]):
-            return _log_dct(x, (1, 2)).reshape(len(x), -1)
-        windows = np.lib.stride_tricks.sliding_window_view(x, (block, block), axis=(1, 2))
-        step = max(1, block // 2)
-        windows = windows[:, ::step, ::step]  # (B, rows, columns, C, block, block)
-        windows = windows.reshape(len(x), -1, *windows.shape[3:])
-        spectrum = _log_dct(windows, (3, 4))
-        return np.concatenate([spectrum.mean(axis=1), spectrum.std(axis=1)], axis=1).reshape(len(x), -1)
+            return _log_dct(x).reshape(len(x), -1)
+        basis = _basis(block)
+        return np.stack([_block_statistics(image, basis) for image in x]) if len(x) else np.empty((0, 1), np.float32)
 
 
-def _log_dct(x: np.ndarray, axes: tuple[int, int]) -> np.ndarray:
+def _log_dct(x: np.ndarray) -> np.ndarray:
+    """(B, H, W, C) → the same shape."""
     from scipy.fft import dctn
 
-    spectrum = np.asarray(dctn(x, axes=axes, norm="ortho", workers=-1))
+    spectrum = np.asarray(dctn(x, axes=(1, 2), norm="ortho", workers=-1))
     return np.log(np.abs(spectrum) + _FLOOR).astype(np.float32)
+
+
+def _basis(block: int) -> np.ndarray:
+    """The orthonormal type-II DCT as a matrix: (block, block) float32."""
+    from scipy.fft import dct
+
+    return np.asarray(dct(np.eye(block), axis=0, norm="ortho")).astype(np.float32)
+
+
+def _block_statistics(x_HWC: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Mean and spread over half overlapping blocks of log |DCT|: (2 · block² · C,) float32.
+
+    Two matrix products, along rows and then along columns, an image at a time so that it stays in the cache: 3 times as fast
+    as a transform of every block (`benchmarks/answering.py`).
+    """
+    block, step = len(basis), max(1, len(basis) // 2)
+    rows = np.lib.stride_tricks.sliding_window_view(x_HWC, block, axis=1)[:, ::step] @ basis.T  # (H, columns, C, block)
+    spectrum = np.lib.stride_tricks.sliding_window_view(rows, block, axis=0)[::step] @ basis.T  # (rows, columns, C, u, v)
+    np.log(np.abs(spectrum, out=spectrum) + _FLOOR, out=spectrum)
+    return np.concatenate([spectrum.mean(axis=(0, 1)).ravel(), spectrum.std(axis=(0, 1)).ravel()])
