@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 import tellapart as ta
 from tellapart.data.cache import CorruptImages
+from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RecipeError, RunError
 from tellapart.experiment import Interrupted, Settings
 from tellapart.runs import ledger
@@ -226,3 +227,85 @@ def test_unknown_ranking_is_an_error(folder: Path, settings: Settings) -> None:
 def test_an_unknown_device_is_an_error(folder: Path, settings: Settings) -> None:
     with pytest.raises(ta.TellapartError, match="device"):
         ta.train(folder, "cnn-small", overrides=CNN, settings=replace(settings, device="toaster"))
+
+
+def test_ctrl_c_twice_at_the_same_epoch_rewrites_nothing(
+    folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tellapart.train import loop
+
+    epoch, calls = loop._epoch, []
+
+    def press(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return epoch(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "_epoch", press)
+    times = []
+    for _ in range(2):
+        with pytest.raises(Interrupted, match="-stopped-1"):
+            ta.train(folder, "cnn-small", overrides=CNN, settings=settings)
+        (kept,) = ta.list_runs(settings.runs)
+        times.append({p.name: p.stat().st_mtime_ns for p in kept.folder.iterdir() if p.is_file() and p.name != ".lock"})
+    assert times[0] == times[1]
+
+
+def test_two_recipes_of_one_name_are_refused(folder: Path, settings: Settings, tmp_path: Path) -> None:
+    paths = [tmp_path / "a" / "mine.yaml", tmp_path / "b" / "mine.yaml"]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_text("classifier: {family: neighbors}\n")
+    with pytest.raises(RecipeError, match="the same name"):
+        ta.compare(folder, paths, settings=settings)
+
+
+def test_another_positive_class_or_grouping_is_another_run(folder: Path, settings: Settings) -> None:
+    table = ta.scan(folder)
+    first = ta.train(table, "neighbors", settings=settings)
+    assert ta.train(replace(table, positive="real"), "neighbors", settings=settings).positive == "real"
+    split = ta.train(table, "neighbors", settings=settings).table().frame["split"].to_numpy(dtype=object)
+    groups = table.frame.assign(split=split, group=split)  # the same split, but images that are not independent
+    grouped = ta.train(replace(table, frame=groups), "neighbors", settings=settings)
+    assert grouped.id != first.id and grouped.data["split_fingerprint"] != first.data["split_fingerprint"]
+
+
+def test_the_size_of_test_images_chooses_no_input_size(folder: Path, settings: Settings) -> None:
+    frame = ta.train(folder, "neighbors", settings=settings).table().frame
+    for path in frame["path"][frame["split"] != "train"]:
+        Image.new("RGB", (100, 100)).save(folder / path)
+    sizes = frame["split"].to_numpy(dtype=object)
+    table = ta.scan(folder)
+    run = ta.train(replace(table, frame=table.frame.assign(split=sizes)), "neighbors", settings=settings)
+    assert run.recipe["inputs"]["size"] == [12, 12]
+
+
+def test_the_null_answers_without_decoding(folder: Path, settings: Settings, tmp_path: Path) -> None:
+    run = ta.train(folder, "null", settings=settings)
+    whole = (folder / "real" / "0.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    assert len(ta.predict(run, from_paths([tmp_path / "cut.png"], run.classes), settings=settings)) == 1
+
+
+@pytest.mark.parametrize(("recipe", "file"), [("null", "model.skops"), ("neighbors", "weights.safetensors")])
+def test_a_damaged_classifier_is_named(folder: Path, settings: Settings, recipe: str, file: str) -> None:
+    run = ta.train(folder, recipe, settings=settings)
+    for damage in (lambda: (run.folder / file).write_text("garbage"), (run.folder / "classifier.json").unlink):
+        damage()
+        with pytest.raises(RunError, match=f"{run.id}.*cannot be loaded"):
+            ta.predict(run, ta.scan(folder), settings=settings)
+
+
+def test_images_without_a_group_are_independent(folder: Path, settings: Settings) -> None:
+    table = ta.scan(folder)
+    run = ta.train(table, "neighbors", settings=settings)
+    cells = np.array(["", None, "a", "a", *[""] * 56], dtype=object)
+    answers = ta.predict(run, replace(table, frame=table.frame.assign(group=cells)), settings=settings)
+    assert answers.groups is not None and len(set(answers.groups)) == 59 and list(answers.groups[2:4]) == ["a", "a"]
+
+
+def test_the_seed_reaches_the_null(folder: Path, settings: Settings) -> None:
+    run = ta.train(folder, "null", overrides=["seed=7"], settings=settings)
+    null: Any = ta.load(run)
+    assert null.estimator.random_state == 7

@@ -8,10 +8,9 @@ there already is used again, and one that was cut off goes on where it stood.
 from __future__ import annotations
 
 import hashlib
-import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from tellapart import registry
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
 from tellapart.data.scan import scan
-from tellapart.errors import DataError, RecipeError, RunError, SystemLimitError, TellapartError
+from tellapart.errors import RecipeError, RunError, SystemLimitError, TellapartError
 from tellapart.evaluate.metrics import RANKINGS, score_all
 from tellapart.families._contract import Classifier, Context
 from tellapart.progress import SILENT, Progress
@@ -31,9 +30,10 @@ from tellapart.recipe import load as load_recipe
 from tellapart.runs import ledger, store
 from tellapart.runs.card import write_card
 from tellapart.runs.environment import describe_environment
+from tellapart.runs.epochs import EpochLog
 from tellapart.runs.leaderboard import Leaderboard, build
 from tellapart.runs.store import Run
-from tellapart.types import ImageTable, Predictions
+from tellapart.types import ImageTable, Predictions, guess_positive
 
 _TRAIN_SCORED = 4_000  # training images scored, at most: enough to show overfitting, cheap for every family
 _NETWORK_SHARE = 0.7  # of `minutes`, divided among the networks
@@ -113,7 +113,7 @@ def compare(
     if rank_by not in RANKINGS:
         raise RecipeError(f"rank_by {rank_by!r}: expected one of {', '.join(RANKINGS)}")
     start = time.monotonic()
-    named = load_all({_name(r): str(r) for r in ["null", *recipes]}, overrides)
+    named = load_all(_by_name(["null", *recipes]), overrides)
     bench = _Bench(settings, data)
     named = bench.decode(_within(named, minutes))
     runs, notes = [], []
@@ -125,8 +125,8 @@ def compare(
         try:
             runs.append(bench.train(name, resolved))
         except TellapartError as error:
-            # neither the user, the machine nor the data will be kinder to the next recipe
-            if isinstance(error, Interrupted | SystemLimitError | DataError) or len(named) <= 2:
+            # neither the user nor the machine will be kinder to the next recipe
+            if isinstance(error, Interrupted | SystemLimitError) or len(named) <= 2:
                 raise
             notes.append(f"{name} could not be trained: {error.message}")
             settings.progress.say(f"  {notes[-1]}", "red")
@@ -146,14 +146,21 @@ def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = S
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     classifier = load(run)
     cache = PixelCache(progress=settings.progress)
-    images = decode_all(images, [classifier.recipe.inputs], cache, skip_bad=settings.skip_bad)
+    images = _readable(images, [classifier.recipe], cache, skip_bad=settings.skip_bad)
     return classifier.predict(images, Context(cache, settings.progress, _device(settings.device)), run.id)
 
 
 def load(run: Run) -> Classifier:
     """The fitted classifier of a run."""
     resolved = parse(run.recipe, str(run.folder / "recipe.yaml"))
-    return registry.find("families", resolved.classifier.family).load(run.folder, resolved)
+    family = registry.find("families", resolved.classifier.family)
+    try:
+        return family.load(run.folder, resolved)
+    except TellapartError:
+        raise
+    except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
+        hint = "copy the run again from where it came, or train it again with --fresh"
+        raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
 
 
 class _Bench:
@@ -171,20 +178,19 @@ class _Bench:
 
     def decode(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
         """Resolve the inputs of every recipe against the data and decode for each; corrupt images come out here."""
-        table = self.prepared.table
-        named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, table)}) for n, r in named.items()}
-        needed = [r.inputs for r in named.values() if r.classifier.family != "null"]
-        skip_bad = self.settings.skip_bad
-        table = decode_all(table, needed, self.cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
+        learnt = self.prepared.table.where(split="train")  # the size, too, is chosen without a look at the test part
+        named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, learnt)}) for n, r in named.items()}
+        table = _readable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
         self.prepared = replace(self.prepared, table=table)
-        self.split_fingerprint = _digest(
-            "".join(f"{i}\0{s}\n" for i, s in zip(table.ids, table.frame["split"], strict=True)), 8
-        )
+        columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]  # groups: of the intervals
+        self.split_fingerprint = _digest("".join("\0".join(row) + "\n" for row in zip(*columns, strict=True)), 8)
         return named
 
     def train(self, name: str, recipe: Recipe) -> Run:
         """One run: found finished, resumed, or made."""
-        key = _digest(f"{recipe.digest()} {self.prepared.table.fingerprint} {self.split_fingerprint}", 4)
+        table = self.prepared.table
+        asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
+        key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}", 4)
         run_id = f"{name}-{key}"
         if self.settings.fresh:
             run_id += f"-{secrets.token_hex(2)}"
@@ -196,7 +202,7 @@ class _Bench:
 
     def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
         started = store.now()
-        log = _Log(folder / "log.jsonl")
+        log = EpochLog(folder / "log.jsonl")
         if (folder / "resume" / "state.safetensors").exists():
             self.settings.progress.say(f"  going on with {folder.name} after epoch {log.last_epoch}")
         context = Context(self.cache, self.settings.progress, self.device, folder / "resume", log.append)
@@ -213,11 +219,12 @@ class _Bench:
         if not context.stopped_by_hand:
             return self._complete(folder, classifier, cost)
         with store.writing(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
-            self._describe(name, beside, started)
-            (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
-            kept = self._complete(beside, classifier, cost)
+            if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
+                self._describe(name, beside, started)
+                (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
+                self._complete(beside, classifier, cost)
         raise Interrupted(
-            f"stopped by hand after epoch {log.last_epoch}; the best so far is kept as the run {kept.id}",
+            f"stopped by hand after epoch {log.last_epoch}; the best so far is kept as the run {beside.name}",
             hint="give the same command again to go on from here",
         )
 
@@ -282,29 +289,23 @@ class _Bench:
         return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
 
 
-class _Log:
-    """`log.jsonl`: one line an epoch. An epoch that is logged again, after a crash, replaces its line and all after it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        self.entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
-
-    @property
-    def seconds(self) -> float:
-        return sum(entry["seconds"] for entry in self.entries)
-
-    @property
-    def last_epoch(self) -> int:
-        return self.entries[-1]["epoch"] if self.entries else 0
-
-    def append(self, entry: dict[str, Any]) -> None:
-        self.entries = [e for e in self.entries if e["epoch"] < entry["epoch"]] + [entry]
-        store.write_atomically(self.path, "".join(json.dumps(e) + "\n" for e in self.entries))
-
-
 def _name(recipe: str | Path | Recipe) -> str:
     return "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+
+
+def _by_name(recipes: Iterable[str | Path]) -> dict[str, str]:
+    """Recipes by name. Two of one name would be one run and one line of the table."""
+    named: dict[str, str] = {}
+    for recipe in map(str, recipes):
+        if named.setdefault(_name(recipe), recipe) != recipe:
+            raise RecipeError(f"{named[_name(recipe)]} and {recipe} have the same name", hint="rename one of the files")
+    return named
+
+
+def _readable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
+    """The images that all recipes can read, decoded where one of them looks at pixels: the null reads headers only."""
+    needed = [r.inputs for r in recipes if r.classifier.family != "null"]
+    return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
 
 
 def _within(named: dict[str, Recipe], minutes: float | None) -> dict[str, Recipe]:

@@ -96,7 +96,7 @@ class Train(Section):
         default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
     )
     minutes: float | None = Field(default=None, gt=0, description="wall-clock bound; the schedule then ends with the time")
-    batch: int = Field(default=128, ge=1, description="images a step")
+    batch: int = Field(default=128, ge=2, description="images a step; batch norm needs two")
     optimizer: Optimizer = Field(default_factory=Optimizer, description="see Optimizer")
     schedule: Schedule = Field(default_factory=Schedule, description="see Schedule")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="probability mass spread over all classes")

@@ -228,3 +228,14 @@ def test_the_index_of_memory_rows_survives_take():
     table = from_bytes([b"0", b"1", b"2"], ["a", "b", "a"]).take(np.array([2, 1]))
     with ImageReader(table) as reader:
         assert [reader.get(p) for p in table.paths] == [b"2", b"1"]
+
+
+def test_a_member_that_unpacks_to_far_more_than_its_size_is_not_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as zipped:
+        zipped.writestr("small.bmp", b"\0" * 2**20)
+        zipped.writestr("bomb.png", b"\0" * (65 << 20))
+    archive = open_archive(str(tmp_path / "bomb.zip"))
+    assert len(archive.read("small.bmp")) == 2**20
+    with pytest.raises(ValueError, match="decompression bomb"):
+        archive.read("bomb.png")
+    archive.close()

@@ -39,3 +39,12 @@ def test_other_data_do_not_count(tmp_path):
 def test_without_a_ledger_nothing_was_opened(tmp_path):
     assert openings(tmp_path, "d474") == []
     assert times_opened(tmp_path / "nowhere", "d474") == 0
+
+
+def test_a_line_that_a_full_disk_cut_short_costs_no_other(tmp_path):
+    record(tmp_path, "svm-1", "d474", 100, "compare", "s1")
+    with (tmp_path / "ledger.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"time": "2026-11')
+    assert times_opened(tmp_path, "d474") == 1
+    record(tmp_path, "svm-1", "d474", 100, "compare", "s2")
+    assert times_opened(tmp_path, "d474") == 2

@@ -200,6 +200,35 @@ def test_a_full_disk():
         Path("/dev/full").write_text("x" * 10_000)
 
 
+def test_a_full_disk_as_safetensors_says_it():
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    with pytest.raises(SystemLimitError, match="runs/svm: the disk is full"), store.system_limits("runs/svm"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    with pytest.raises(SafetensorError), store.system_limits("runs/svm"):  # the words are what this version says
+        save_file({"x": np.zeros(3)}, "no such folder/x.safetensors")
+
+
+def test_safetensors_still_tells_the_number_of_the_error(tmp_path):
+    """In a process of its own, that may write 10 kB a file: `ulimit -f` is the one full disk that a test can have."""
+    code = (
+        "import resource, numpy as np; from safetensors.numpy import save_file; from tellapart.runs import store\n"
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "with store.system_limits('runs/svm'): save_file({'x': np.zeros(10_000)}, 'x.safetensors')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "SystemLimitError: runs/svm: files as large as this are not allowed here" in done.stderr
+
+
+def test_a_write_that_fails_leaves_nothing_beside(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(OSError):
+        store.write_atomically(tmp_path / "report.html", "page")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
 def test_runs_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemLimitError, match="a part of this path is a file"), writing(tmp_path / "file", "svm"):

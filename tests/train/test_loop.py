@@ -140,6 +140,11 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
         _run(_plan(optimizer=Optimizer(name="sgd", lr=1e30), average=0.0))
 
 
+def test_weights_that_the_last_step_broke_are_an_error() -> None:
+    with pytest.raises(TellapartError, match="validation loss is no longer"):
+        _run(_plan(optimizer=Optimizer(name="sgd", lr=1e38), schedule=Schedule(warmup=0), batch=64, epochs=1, average=0.0))
+
+
 def test_the_optimizer_steps_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """A reference script of the field steps twice under mixed precision; ours must not."""
     steps = []

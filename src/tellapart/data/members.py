@@ -107,6 +107,10 @@ def bytes_digest(content: bytes | memoryview) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
 
 
+_LARGE = 64 << 20  # bytes: what is smaller does no harm
+_BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
+
+
 @final
 class ZipArchive(Archive):
     """A zip file; `zipfile` itself guards the shared file position."""
@@ -130,9 +134,12 @@ class ZipArchive(Archive):
         return [name.rstrip("/") for name in self._infos if name.endswith("/")]
 
     def read(self, name: str) -> bytes:
-        """The content of one member."""
+        """The content of one member; zipfile itself gives no more bytes than the directory states."""
+        info = self._infos[name]
+        if info.file_size > max(_LARGE, _BOMB * info.compress_size):
+            raise ValueError(f"{info.compress_size:,} bytes that unpack to {info.file_size:,}: a decompression bomb?")
         try:
-            return self._zip.read(self._infos[name])
+            return self._zip.read(info)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"cannot be unpacked ({error})") from error
 

@@ -85,8 +85,7 @@ class Classifier(ABC):
             raise RunError("this classifier has not been fitted yet", hint="call fit(train, valid, context) first")
         proba = self._proba(table, context).astype(np.float64)
         proba = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
-        groups = table.frame["group"].to_numpy(dtype=object) if "group" in table.frame else None
-        return Predictions(table.ids, proba, table.labels, self.classes, run_id, groups)
+        return Predictions(table.ids, proba, table.labels, self.classes, run_id, _groups(table))
 
     @final
     def save(self, folder: Path) -> None:
@@ -130,3 +129,11 @@ class Classifier(ABC):
 
     def _images(self, table: ImageTable, context: Context) -> DecodedImages:
         return context.cache.images(table, self.recipe.inputs)
+
+
+def _groups(table: ImageTable) -> np.ndarray | None:
+    """(N,) object, or None without a column. An image whose cell is empty is a group of its own, as `split` has it."""
+    if "group" not in table.frame:
+        return None
+    groups = table.frame["group"].astype(object)
+    return groups.where(groups.notna() & (groups != ""), "\0" + table.frame["id"].astype(object)).to_numpy(dtype=object)

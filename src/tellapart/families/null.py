@@ -47,7 +47,8 @@ class Null(Classifier):
             o = self.options
             self.estimator = HistGradientBoostingClassifier(
                 max_iter=o.rounds, max_leaf_nodes=o.leaves, learning_rate=o.learning_rate, min_samples_leaf=_leaf(len(train)),
-                early_stopping=False,  # pyright: ignore[reportArgumentType] (inferred from the default "auto") random_state=self.recipe.seed,
+                random_state=self.recipe.seed,
+                early_stopping=False,  # pyright: ignore[reportArgumentType] (inferred from the default "auto")
             )  # fmt: skip
             X = _metadata(train, context)
             self.known = np.asarray(np.isfinite(X).any(axis=0))  # scikit-learn cannot bin a column without any value

@@ -6,6 +6,7 @@ The count is printed with every table and report: a test set that was looked at 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,16 +28,22 @@ class Opening:
 def record(runs: Path, run_id: str, data: str, n: int, by: str, session: str) -> Opening:
     """Append one opening."""
     opening = Opening(now(), run_id, data, n, by, session)
-    with (runs / "ledger.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(opening)) + "\n")
+    line = json.dumps(asdict(opening)).encode() + b"\n"
+    with (runs / "ledger.jsonl").open("a+b") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+        file.write(line if file.read() in (b"", b"\n") else b"\n" + line)  # after a line cut short, one of its own
     return opening
 
 
 def openings(runs: Path, data: str) -> list[Opening]:
-    """All openings of the test part of one data set, oldest first."""
+    """All openings of the test part of one data set, oldest first.
+
+    A line that a full disk cut short is of an opening that did not happen: the line comes before the scoring.
+    """
     path = runs / "ledger.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return [o for o in (Opening(**json.loads(line)) for line in lines) if o.data == data]
+    whole = [line for line in lines if line.startswith("{") and line.endswith("}")]
+    return [o for o in (Opening(**json.loads(line)) for line in whole) if o.data == data]
 
 
 def times_opened(runs: Path, data: str) -> int:

@@ -25,6 +25,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from safetensors import SafetensorError
 
 from tellapart.errors import RunError, SystemLimitError, unknown_name
 from tellapart.types import ImageTable, Predictions, Problem, Score
@@ -255,12 +257,14 @@ def next_evaluation(run: Run) -> Path:
 _FULL = {
     errno.ENOSPC: ("the disk is full", "free some space, then give the same command again: it goes on"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, then give the same command again: it goes on"),
+    errno.EFBIG: ("files as large as this are not allowed here", "choose another disk with --runs, or raise `ulimit -f`"),
 }
 _DENIED = {
     errno.EACCES: ("no permission to write here", "choose another folder with --runs"),
     errno.EPERM: ("no permission to write here", "choose another folder with --runs"),
     errno.EROFS: ("this file system is read-only", "choose another folder with --runs"),
     errno.ENOTDIR: ("a part of this path is a file", "choose another folder with --runs"),
+    errno.ENAMETOOLONG: ("this path is too long", "choose another folder with --runs"),
     errno.EEXIST: ("a part of this path is a file", "choose another folder with --runs"),
 }
 
@@ -271,11 +275,19 @@ def system_limits(where: Path | str, *, writes_only: bool = True) -> Iterator[No
     reasons = _FULL | _DENIED if writes_only else _FULL
     try:
         yield
-    except OSError as error:
-        if error.errno not in reasons:
+    except (OSError, SafetensorError) as error:
+        number = error.errno if isinstance(error, OSError) else _number_in(error)
+        if number not in reasons:
             raise
-        reason, hint = reasons[error.errno]
-        raise SystemLimitError(f"{error.filename or where}: {reason}", hint=hint) from error
+        reason, hint = reasons[number]
+        place = error.filename if isinstance(error, OSError) else None
+        raise SystemLimitError(f"{place or where}: {reason}", hint=hint) from error
+
+
+def _number_in(error: SafetensorError) -> int | None:
+    """safetensors says what the system said in words only: "I/O error: No space left on device (os error 28)"."""
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return int(found[1]) if found else None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -286,8 +298,11 @@ def write_json(path: Path, content: Any) -> None:
 def write_atomically(path: Path, text: str) -> None:
     """Write text beside `path`, then rename."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

@@ -23,6 +23,8 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     try:
         # a copy each: safetensors refuses tensors that share memory, and keeps no strides (channels_last)
         save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside, {"facts": json.dumps(facts)})
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())  # else a power cut could leave the new name with no content
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)

@@ -82,7 +82,7 @@ def train(
                 entry = {"epoch": epoch, **figures, "best": better}
                 bar.advance(0, _in_brief(figures))
             if better:
-                state.keep_best()
+                state.keep_best(epoch, figures)
                 outcome.best_epoch, outcome.best = epoch, figures
             outcome.epochs = epoch
             outcome.stopped = _reason_to_stop(plan, outcome, state)
@@ -125,8 +125,7 @@ def _epoch(state: State, part: Part, total_steps: int, augment: Augment, bar: An
         bar.advance(len(rows), f"loss {loss.item():.3f}, train {right.item() / seen:.3f}" if state.step % 20 == 0 else "")
         if state.out_of_time(time.perf_counter() - start):
             break
-    if not torch.isfinite(loss_sum):
-        raise TellapartError("the training loss is no longer a finite number", hint="lower train.optimizer.lr")
+    _check_finite("training", loss_sum.item())
     seconds = time.perf_counter() - start
     return {
         "train_loss": loss_sum.item() / seen,
@@ -151,10 +150,17 @@ def _validate(state: State, part: Part, batch: int) -> dict[str, float]:
         return {}
     logits = forward(state.judged, part.get, len(part), batch, state.device)
     labels = torch.from_numpy(part.labels)
+    loss = F.cross_entropy(logits, labels).item()
+    _check_finite("validation", loss)  # the last step of an epoch can break the weights unseen by the training loss
     return {
-        "valid_loss": F.cross_entropy(logits, labels).item(),
+        "valid_loss": loss,
         "valid_accuracy": (logits.argmax(1) == labels).float().mean().item(),
     }
+
+
+def _check_finite(which: str, loss: float) -> None:
+    if not math.isfinite(loss):
+        raise TellapartError(f"the {which} loss is no longer a finite number", hint="lower train.optimizer.lr")
 
 
 @torch.inference_mode()

@@ -78,11 +78,11 @@ class State:
             else:
                 mean.copy_(now)
 
-    def keep_best(self) -> None:
-        """Remember the weights that count now as the best."""
+    def keep_best(self, epoch: int, figures: dict[str, Any]) -> None:
+        """Remember the weights that count now as the best, with the epoch and figures that make them so."""
         self._best = {k: v.detach().cpu().clone() for k, v in self.judged.state_dict().items()}
         if self.folder:
-            save_state(self.folder / "best.safetensors", self._best, {})
+            save_state(self.folder / "best.safetensors", self._best, {"best_epoch": epoch, "best": figures})
 
     def load_best(self) -> None:
         """Put the best weights into the model."""
@@ -112,8 +112,9 @@ class State:
         self.generator.set_state(tensors["random.own"])
         torch.set_rng_state(tensors["random.torch"])
         self.step, self.seconds = facts["step"], facts["seconds"]
-        self._best, _ = load_state(path.with_name("best.safetensors"))
-        return Outcome(**facts["outcome"])
+        # after a kill between the two files the best weights may be an epoch ahead; their own figures go with them
+        self._best, best = load_state(path.with_name("best.safetensors"))
+        return Outcome(**facts["outcome"] | best)
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
