@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tellapart.cli import _shared as shared
 from tellapart.recipe_names import LADDER
+
+if TYPE_CHECKING:
+    from tellapart.runs.leaderboard import Leaderboard
 
 
 def run(
@@ -55,13 +58,10 @@ def run(
     show(board, output, rank_by, as_json)
 
 
-def show(board: object, output: Path, rank_by: str, as_json: bool) -> None:
+def show(board: Leaderboard, output: Path, rank_by: str, as_json: bool) -> None:
     """Print a leaderboard, write its report, say where it is."""
     from tellapart.report.html import write_report
-    from tellapart.runs.leaderboard import Leaderboard
 
-    if not isinstance(board, Leaderboard):
-        raise TypeError("expected a Leaderboard")
     if not as_json:
         shared.out().print(board)
     path = write_report(board.runs, output, rank_by=rank_by)

@@ -30,6 +30,7 @@ def run(
 
     progress = shared.progress(quiet)
     progress.say("making the images: tiles of real photographs, half of them edited by this program (synthetic edits)")
-    images = make(folder / "edited-tiles")
+    images = make(folder / "synthetic-edits")
     settings = shared.settings(runs=folder / "runs", device=device, quiet=quiet)
     show(experiment.compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)
+    progress.say("The edits are synthetic, made by this program: what finds them need not find edits in the wild.")

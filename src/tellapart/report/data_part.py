@@ -54,7 +54,7 @@ class DataPart:
     runs: list[RunPart]
     commands: list[str]  # that made the runs
     devices: list[str]  # that the runs were timed on
-    grouped: bool  # intervals resample groups of images, not single images
+    grouped: bool  # intervals are taken over groups of images, not single images
 
 
 def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | None, *, only: bool) -> DataPart:
