@@ -165,21 +165,6 @@ class ImageTable:
         return grid.assign(all=grid.sum(axis=1)) if list(grid) != ["not split"] else grid.set_axis(["all"], axis=1)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A batch of decoded images.
-
-    Attributes:
-        images: (B, C, H, W) uint8, C = 3 (RGB) or 1 (grey).
-        labels: (B,) int64, −1 for unknown.
-        rows: (B,) int64, positions in the table it came from.
-    """
-
-    images: Any
-    labels: Any
-    rows: Any
-
-
 @dataclass(frozen=True, eq=False)
 class Predictions:
     """What a classifier answered for N images.

@@ -58,9 +58,8 @@ def main() -> None:
 
     Typer itself sees to Ctrl-C (exit code 130) and to output that nobody reads any more (`tellapart … | head`).
     """
-    # GNU OpenMP's threads spin while they wait, which starves whoever shares the cores. Two trainings at once ran at 311 to
-    # 1,268 img/s each, with a bounded spin steadily at 940; with more processes still 106 against 4,785. Alone, the bound
-    # costs 1 to 7 % (benchmarks/train_step.py).
+    # GNU OpenMP's threads spin while they wait, which starves whoever shares the cores. With a bounded spin a training step
+    # beside one busy process is 1.14 to 1.39 × as fast; alone, the bound costs 1 to 7 % (benchmarks/train_step.py --busy).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(prog_name="tellapart")
