@@ -55,17 +55,23 @@ def test_every_option_has_a_table() -> None:
     families = [registry.find("families", name).options_model({}) for name in registry.names("families")]
     nets = [registry.find("nets", name).Options for name in registry.names("nets")]
     sections = [recipe.Inputs, recipe.Features, recipe.Train]
-    wanted = {model for start in (*families, *nets, *sections) for model in _with_nested(start)}
+    augmentations = [registry.find("augment", name).Options for name in registry.names("augment")]
+    wanted = {model for start in (*families, *nets, *sections, *augmentations) for model in _with_nested(start)}
     assert {"Optimizer", "Schedule", "Stage"} <= {model.__name__ for model in wanted}
     assert not {model.__qualname__ for model in wanted - shown}
-    # descriptors and augmentations are listed whole
-    assert "<!-- generated: entries features -->" in text and "<!-- generated: entries augment -->" in text
+    assert "<!-- generated: entries features -->" in text  # descriptors are listed whole
 
 
-def test_every_family_has_a_page_and_every_net_a_section() -> None:
-    assert {path.stem for path in (DOCS / "families").glob("*.md")} == set(registry.names("families"))
-    headings = re.findall(r"^## (\S+)$", (DOCS / "nets.md").read_text("utf-8"), re.MULTILINE)
-    assert set(headings) == set(registry.names("nets"))
+@pytest.mark.parametrize("kind", ["families", "nets", "augment"])
+def test_every_name_has_a_page(kind: str) -> None:
+    assert {path.stem for path in (DOCS / kind).glob("*.md")} - {"index"} == set(registry.names(kind))
+
+
+@pytest.mark.parametrize("kind", ["nets", "augment"])
+def test_every_net_and_augmentation_has_its_picture(kind: str) -> None:
+    for page in (DOCS / kind).glob("*.md"):
+        shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8"))
+        assert shown or page.stem == "index", f"{page.name} shows no picture"
 
 
 def test_every_command_is_documented() -> None:
@@ -204,7 +210,7 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
 
 def test_outside_classes_have_tables_and_checked_options(extras: Path) -> None:
     del extras
-    assert "standard deviation" in generate.option_table(registry.find("augment", "noise").Options)
+    assert "standard deviation" in generate.option_table(registry.find("augment", "grain").Options)
     with pytest.raises(recipe.RecipeError, match="did you mean 'sharpness'"):
         recipe.parse({"classifier": {"family": "centroids", "sharpnes": 1}})
 

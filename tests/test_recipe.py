@@ -223,8 +223,8 @@ BAD = [
     ),
     ({"classifier": NEIGHBORS, "augment": []}, "the family 'neighbors' does not use the section 'augment'"),
     (
-        {"classifier": MLP, "features": {}},
-        "the family 'network' does not use the section 'features'; it takes augment, classifier",
+        {"classifier": {"family": "null"}, "features": {}},
+        "the family 'null' does not use the section 'features'; it takes classifier, inputs, seed",
     ),
     ({"classifier": {"family": "null"}, "features": {}}, "it takes classifier, inputs, seed"),
     ({"classifier": {"family": "network"}}, "recipe: classifier: net: is required"),
@@ -254,7 +254,7 @@ BAD = [
     ),
     (
         {"classifier": MLP | {"views": ["flp"]}},
-        "classifier: views.0: Input should be 'as is', 'flip', 'upside down' or 'turned'",
+        "classifier: views.0: Input should be 'as is', 'flip', 'upside down', 'turned', 'five crops', 'closer' or 'farther'",
     ),
     ({"classifier": MLP, "augment": "flip"}, "recipe: augment: Input should be a valid list, found 'flip'"),
     (
@@ -398,3 +398,9 @@ def test_nonsense_is_a_recipe_error_or_a_recipe_that_survives(content, family):
     except RecipeError:
         return
     assert parse(yaml.safe_load(recipe.dump())) == recipe
+
+
+@pytest.mark.parametrize(("written", "meant"), [("16", "16"), ("32", "32"), ("'16'", "16"), ("bf16", "bf16")])
+def test_precision_is_a_name_however_yaml_reads_it(written, meant):
+    found = load("mlp", [f"train.precision={written}"]).train
+    assert found is not None and found.precision == meant

@@ -1,16 +1,22 @@
 """Progress of long work, shown or not: library code reports, the command line decides what a person sees.
 
-`SILENT` shows nothing; `Terminal` shows bars with rate and time left on a terminal, and one line a finished task elsewhere.
-Everything goes to standard error, so that standard output stays clean for `--json`.
+`SILENT` shows nothing; `Terminal` shows bars with rate and time left on a terminal, the curves so far under them, and one line
+a finished task elsewhere. Everything goes to standard error, so that standard output stays clean for `--json`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+#: "loss" → "train" → one value an epoch; the curves of one row share a scale.
+Curves = Mapping[str, Mapping[str, Sequence[float]]]
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_WIDEST = 24  # characters of one curve
 
 
 class Task(ABC):
@@ -34,6 +40,10 @@ class Progress(ABC):
     def say(self, text: str, style: str = "") -> None:
         """One line for a person, as it is: brackets in file names are no markup. `style`: of rich, such as "bold"."""
 
+    @abstractmethod
+    def curves(self, rows: Curves) -> None:
+        """Curves of the work under way, in place of those shown before; none: that work is over."""
+
 
 class _SilentTask(Task):
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -53,6 +63,10 @@ class Silent(Progress):
         """Say nothing."""
         del text, style
 
+    def curves(self, rows: Curves) -> None:
+        """Draw nothing."""
+        del rows
+
 
 SILENT = Silent()
 
@@ -62,6 +76,7 @@ class Terminal(Progress):
 
     def __init__(self, console: Any) -> None:
         self.console = console
+        self.drawn = ""
 
     def say(self, text: str, style: str = "") -> None:
         """Print one line."""
@@ -70,28 +85,45 @@ class Terminal(Progress):
     @contextmanager
     def task(self, name: str, total: int, unit: str) -> Iterator[Task]:
         """Open a bar; a task that is over at once leaves no trace."""
-        task = _Bar(self.console, name, total, unit)
+        task = _Bar(self, name, total, unit)
         try:
             yield task
         finally:
             task.close()
 
+    def curves(self, rows: Curves) -> None:
+        """On a terminal: under the bars that follow; the last ones are left standing. Elsewhere nothing."""
+        if not self.console.is_terminal:
+            return
+        if not rows and self.drawn:
+            self.say(self.drawn, "dim")
+        self.drawn = draw(rows, self.console.width)
+
 
 class _Bar(Task):
-    def __init__(self, console: Any, name: str, total: int, unit: str) -> None:
-        self.console, self.name, self.total, self.unit = console, name, total, unit
+    def __init__(self, owner: Terminal, name: str, total: int, unit: str) -> None:
+        self.owner, self.console, self.name, self.total, self.unit = owner, owner.console, name, total, unit
         self.done, self.note, self.start, self.bar = 0, "", time.monotonic(), None
-        if console.is_terminal:
+        if self.console.is_terminal:
             self.bar, self.id = self._open()
 
     def _open(self) -> tuple[Any, Any]:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.text import Text
+
+        owner = self.owner
+
+        class Bars(Progress):
+            def get_renderables(self) -> Iterator[Any]:
+                yield from super().get_renderables()
+                if owner.drawn:
+                    yield Text(owner.drawn, style="dim", no_wrap=True, overflow="crop")
 
         columns = (
             TextColumn("  {task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
         )  # fmt: skip
-        bar = Progress(*columns, console=self.console, transient=True, refresh_per_second=4)
+        bar = Bars(*columns, console=self.console, transient=True, refresh_per_second=4)
         bar.start()
         return bar, bar.add_task(self.name, total=self.total, rate="", note="")
 
@@ -113,3 +145,29 @@ class _Bar(Task):
             note = f" · {self.note}" if self.note else ""
             line = f"  {self.name}: {self.done:,} {self.unit} in {seconds:.0f} s, {self.rate:,.0f} {self.unit}/s{note}"
             self.console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def draw(rows: Curves, columns: int = 80) -> str:
+    """Curves as text, one line a row: each at most 24 characters, low to high on the row's scale, then its last value.
+
+    >>> draw({"loss": {"train": [0.9, 0.5, 0.1]}})
+    '  loss      train █▅▁ 0.100'
+    """
+    lines = []
+    for title, of in rows.items():
+        values = [v for curve in of.values() for v in curve if math.isfinite(v)]
+        if values:
+            width = min(_WIDEST, max((columns - 12) // len(of) - 14, 4))
+            parts = [
+                f"{label} {_blocks(curve, width, min(values), max(values))} {curve[-1]:.3f}" for label, curve in of.items()
+            ]
+            lines.append(f"  {title:<9} {'  '.join(parts)}")
+    return "\n".join(lines)
+
+
+def _blocks(curve: Sequence[float], width: int, low: float, high: float) -> str:
+    """At most `width` characters; a longer curve is shown by the values at even distances, the last one included."""
+    if len(curve) > width:
+        curve = [curve[round(i * (len(curve) - 1) / (width - 1))] for i in range(width)]
+    step = (high - low) / (len(_BLOCKS) - 1)
+    return "".join(" " if not math.isfinite(v) else _BLOCKS[round((v - low) / step) if step else 0] for v in curve)

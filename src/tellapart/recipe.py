@@ -2,7 +2,7 @@
 
     extends: cnn-small            # optional, one level; mappings merge, lists replace
     inputs:     {size: auto, limit: 128, mode: auto, resize: stretch}
-    augment:    [{flip: {}}, {shift: {pixels: 2}}]
+    augment:    [{flip: {}}, {one_of: [{jpeg: {}}, {blur: {}}]}]
     features:   {descriptors: [{pixels: {}}], standardise: true, pca: 300}
     classifier: {family: network, net: staged, …}
     train:      {epochs: 20, batch: 128, optimizer: {name: adamw, lr: 1e-3}, …}
@@ -20,114 +20,39 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, Field, ValidationError
 
 from tellapart import registry
 from tellapart.errors import RecipeError, unknown_name
 from tellapart.option_errors import in_words
 from tellapart.recipe_names import LADDER
+from tellapart.recipe_sections import (
+    Average,
+    ClassifierSection,
+    Features,
+    Inputs,
+    Optimizer,
+    Schedule,
+    Section,
+    Train,
+)
+
+__all__ = [
+    "LADDER", "Average", "ClassifierSection", "Features", "Inputs", "Optimizer", "Recipe", "Schedule", "Section", "Train",
+    "check_options", "describe", "load", "load_all", "names", "parse", "text",
+]  # fmt: skip
 
 FOLDER = Path(__file__).parent / "recipes"
-
-
-class Section(BaseModel):
-    """Base of all option models: unknown keys are errors, values do not change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-_Side = Annotated[int, Field(ge=1)]
-
-
-class Inputs(Section):
-    """How an encoded image becomes (H, W, C) uint8. `auto` values are resolved from the data before training."""
-
-    size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[_Side, _Side] = Field(
-        default="auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
-    )
-    limit: int | None = Field(default=None, ge=1, description="longest side that `size: auto` may choose, in pixels")
-    mode: Literal["auto", "rgb", "grey"] = Field(default="auto", description="auto: grey when every probed image is grey")
-    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(
-        default="stretch",
-        description="stretch: resample both sides; crop: resample the short side, cut the long one; pad: resample the long "
-        "side, fill with black; centre: cut or reflect without resampling; none: another size is an error",
-    )
-    max_pixels: int = Field(
-        default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb"
-    )
-
-
-class Features(Section):
-    """Descriptors, concatenated, then optional standardising and PCA."""
-
-    descriptors: list[dict[str, dict[str, Any]]] = Field(
-        default=[{"pixels": {}}], description="one {name: options} each; their vectors are concatenated"
-    )
-    standardise: bool = Field(default=True, description="zero mean and unit variance per component, measured on train")
-    pca: int | None = Field(default=None, ge=1, description="principal components kept; more than the rows allow are clipped")
-
-
-class Optimizer(Section):
-    """The optimiser of a network."""
-
-    name: Literal["sgd", "adam", "adamw", "muon"] = Field(default="adamw", description="sgd is with Nesterov momentum")
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(default=1e-4, ge=0, description="decoupled for adamw and muon")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd and muon")
-    other_lr: float = Field(default=2e-3, gt=0, description="muon only: AdamW's rate for biases, norms and the last layer")
-
-
-class Schedule(Section):
-    """Learning rate over the run, as a share of the peak: a linear warm-up, then the named decay."""
-
-    name: Literal["constant", "linear", "cosine"] = Field(default="cosine", description="shape of the decay")
-    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the run spent rising linearly from 0")
-    floor: float = Field(default=0.0, ge=0, le=1, description="share of the peak reached at the end")
-
-
-class Train(Section):
-    """How a network is trained."""
-
-    epochs: int = Field(default=20, ge=1, description="passes over the training images")
-    images: int | None = Field(
-        default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
-    )
-    minutes: float | None = Field(default=None, gt=0, description="wall-clock bound; the schedule then ends with the time")
-    batch: int = Field(default=128, ge=2, description="images a step; batch norm needs two")
-    optimizer: Optimizer = Field(default_factory=Optimizer, description="see Optimizer")
-    schedule: Schedule = Field(default_factory=Schedule, description="see Schedule")
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="probability mass spread over all classes")
-    average: float = Field(default=0.0, ge=0, lt=1, description="decay of the moving average of weights per step; 0: none")
-    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better validation loss")
-    best_by: Literal["accuracy", "loss"] = Field(default="accuracy", description="which validation figure picks the checkpoint")
-
-
-class ClassifierSection(BaseModel):
-    """`family` and that family's own options."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    family: str = Field(description="a name of `tellapart.registry.names('families')`")
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Everything but `family`."""
-        return dict(self.model_extra or {})
-
-    @field_validator("family", mode="before")
-    @classmethod
-    def _null_is_a_name(cls, value: Any) -> Any:
-        """YAML reads an unquoted `family: null` as nothing."""
-        return "null" if value is None else value
 
 
 class Recipe(Section):
     """A whole recipe; see the module's docstring. `dump` and `parse` are inverse to each other."""
 
     inputs: Inputs = Field(default=Inputs(), description="how an encoded image becomes pixels")
-    augment: list[dict[str, dict[str, Any]]] | None = Field(
+    augment: list[dict[str, dict[str, Any] | list[Any]]] | None = Field(
         default=None, description="one {name: options} each, applied in order to training images"
     )
     features: Features | None = Field(default=None, description="vectors of the images, for families that learn from vectors")
@@ -157,19 +82,19 @@ def parse(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     except ValidationError as error:
         raise RecipeError(in_words(where, error, Recipe, "section")) from None
     family = _find("families", recipe.classifier.family, where)
-    _check_sections(recipe, family.sections, where)
+    _check_sections(recipe, family.sections | family.optional, where)
     with _naming(where):
         model = family.options_model(recipe.classifier.options)
     options = check_options(model, recipe.classifier.options, f"{where}: classifier")
     changes: dict[str, Any] = {"classifier": {"family": recipe.classifier.family, **options.model_dump(mode="json")}}
-    if "features" in family.sections:
+    if "features" in family.sections or recipe.features:
         features = recipe.features or Features()
         changes["features"] = features.model_copy(
             update={"descriptors": [_named("features", d, where) for d in features.descriptors]}
         )
     if "train" in family.sections:
         changes["train"] = recipe.train or Train()
-        changes["augment"] = [_named("augment", a, where) for a in recipe.augment or []]
+        changes["augment"] = [_augmentation(a, where) for a in recipe.augment or []]
     return Recipe.model_validate({**recipe.model_dump(), **{k: _plain(v) for k, v in changes.items()}})
 
 
@@ -246,7 +171,8 @@ def _has_use(recipe: Recipe, override: str) -> bool:
     family = registry.find("families", recipe.classifier.family)
     if section == "classifier":
         return option.partition(".")[0] in family.options_model(recipe.classifier.options).model_fields
-    return section in family.sections | {"inputs", "seed"}
+    present = {section for section in family.optional if getattr(recipe, section) is not None}
+    return section in family.sections | present | {"inputs", "seed"}
 
 
 def describe(model: type[BaseModel]) -> list[tuple[str, str, str]]:
@@ -320,6 +246,20 @@ def _named(kind: str, entry: Mapping[str, Mapping[str, Any]], where: str) -> dic
     ((name, options),) = entry.items()
     model = _find(kind, name, f"{where}: {kind}").Options
     return {name: check_options(model, options, f"{where}: {kind}: {name}").model_dump(mode="json")}
+
+
+def _augmentation(entry: Any, where: str) -> dict[str, dict[str, Any]]:
+    """One entry, checked; a list stands for `of`, the entries that a combinator such as `one_of` chooses from."""
+    if not isinstance(entry, Mapping) or len(entry) != 1:
+        raise RecipeError(f"{where}: augment: expected one {{name: options}} an entry, found {entry!r}")
+    ((name, options),) = entry.items()
+    checked = _named("augment", {name: {"of": options} if isinstance(options, list) else options}, where)
+    of = checked[name].get("of")
+    if of is not None:
+        checked[name]["of"] = [
+            [_augmentation(e, where) for e in one] if isinstance(one, list) else _augmentation(one, where) for one in of
+        ]
+    return checked
 
 
 def _plain(value: Any) -> Any:

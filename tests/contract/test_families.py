@@ -38,6 +38,21 @@ TINY = {
         "train": _SMALL_NET,
     },
     "network (mlp)": {"classifier": {"family": "network", "net": "mlp", "widths": [16]}, "train": _SMALL_NET},
+    "network (vectors)": {
+        "features": {"descriptors": [{"spectrum": {"block": 4}}], "pca": 8},
+        "classifier": {"family": "network", "net": "mlp", "widths": [16]},
+        "train": _SMALL_NET,
+    },
+    "network (every view, averaged)": {
+        "augment": [{"union": [[], [{"rotate": {"degrees": 10}}]]}, {"mixup": {}}],
+        "classifier": {
+            "family": "network",
+            "net": "staged",
+            "stages": [{"widths": [8]}],
+            "views": ["as is", "flip", "upside down", "turned", "five crops", "closer", "farther"],
+        },
+        "train": _SMALL_NET | {"average": {"name": "swa", "start": 0.2}, "loss": "focal", "class_weights": "balanced"},
+    },
 }
 FAMILIES = pytest.mark.parametrize("name", TINY)
 

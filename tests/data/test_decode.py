@@ -318,6 +318,14 @@ def test_pad_keeps_everything_and_fills_with_black():
     assert not found[20:].any()
 
 
+@pytest.mark.parametrize("encoded", [True, False])
+def test_keep_cuts_the_border_off_before_anything_else(encoded: bool):
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 20, 3), dtype=np.uint8)
+    content = encode(Image.fromarray(pixels)) if encoded else pixels
+    found = decode_to(content, Inputs(size=(5, 10), mode="rgb", keep=0.5))
+    assert (found == pixels[2:7, 5:15]).all()
+
+
 def test_centre_cuts_without_resampling():
     pixels = noise(9, 12)
     found = decode_to(encode(Image.fromarray(pixels)), Inputs(size=(5, 4), mode="rgb", resize="centre"))

@@ -1,56 +1,123 @@
-"""Architectures: shapes, sizes as counted by hand, and errors in words."""
+"""The from-scratch architectures together: shapes, images that are too small, gradients, names of weights."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from torch import nn
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Normalise
+from tellapart.nets._contract import Body, Normalise
+
+#: Net → options that make it small, and the least side of a square image.
+SMALL: dict[str, tuple[dict[str, Any], int]] = {
+    "mlp": ({"widths": [12, 8]}, 1),
+    "staged": ({"stages": [{"widths": [4, 4], "pool_norm": True}, {"widths": [8], "stride": 2}]}, 6),
+    "vgg": ({"groups": [[4, 4], [8], [8]], "dense": [16], "flip_maps": True, "rotate_maps": 3}, 8),
+    "bottleneck": ({"depth": 4, "last": 32, "hidden": 16}, 7),
+    "resnet_cifar": ({"depth": 20}, 2),
+    "inception_resnet_v1": ({"blocks": [1, 1, 1], "embedding": 16}, 75),
+}
+#: Net → first and last weight of its small trunk, and how many tensors this has.
+NAMES = {
+    "mlp": ("1.0.weight", "2.1.weight", 12),
+    "staged": ("0.0.weight", "1.1.weight", 28),
+    "vgg": ("0.0.weight", "2.1.weight", 24),
+    "bottleneck": ("0.0.weight", "4.0.2.weight", 161),
+    "resnet_cifar": ("0.0.weight", "3.2.second.1.weight", 114),
+    "inception_resnet_v1": ("0.0.0.weight", "6.3.weight", 224),
+}
+NO_FLIPS = {"staged": "none", "vgg": False}
+NETS = pytest.mark.parametrize("net", SMALL)
 
 
-def _build(net: str, shape: tuple[int, int, int], classes: int, **options: object) -> nn.Module:
+def build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> Body:
     kind = registry.find("nets", net)
     return kind.build(shape, classes, kind.Options.model_validate({"net": net, **options}))
 
 
-def _count(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
+def images(net: str, channels: int = 3, count: int = 2, larger: int = 4) -> torch.Tensor:
+    """A batch that the small version of a net takes, not square."""
+    side = max(28, SMALL[net][1])
+    return torch.rand(count, channels, side, side + larger)
 
 
-@pytest.mark.parametrize("net", registry.names("nets"))
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 33, 47)])
-def test_logits_have_one_column_a_class(net: str, shape: tuple[int, int, int]) -> None:
-    assert _build(net, shape, 7).eval()(torch.rand(2, *shape)).shape == (2, 7)
+def test_every_net_here_is_registered() -> None:
+    assert set(SMALL) <= set(registry.names("nets"))
 
 
-def test_the_mlp_of_row_c2_has_its_number_of_parameters() -> None:
-    """SYSTEMS row C2: 784-150-150-75-10 with batch norm has 153,235 parameters, counted there with biases everywhere.
-
-    Ours drops the three biases that batch norm makes idle: 150 + 150 + 75 fewer.
-    """
-    assert _count(_build("mlp", (1, 28, 28), 10, widths=[150, 150, 75])) == 153_235 - 375
-
-
-def test_staged_is_what_its_options_say() -> None:
-    stages = [{"widths": [8, 8], "dropout": 0.1}, {"widths": [16], "kernel": 5, "stride": 2, "pool": 1, "batch_norm": False}]
-    net = _build("staged", (3, 32, 32), 4, stages=stages, dense=[20], ending="flatten")
-    convolutions = 3 * 8 * 9 + 8 * 8 * 9 + (8 * 16 * 25 + 16)
-    norms, dense, logits = 2 * 8 * 2, 16 * 8 * 8 * 20 + 20, 20 * 4 + 4
-    assert _count(net) == convolutions + norms + dense + logits
+@NETS
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("classes", [2, 7])
+def test_logits_have_one_column_a_class(net: str, channels: int, classes: int) -> None:
+    x = images(net, channels)
+    assert build(net, tuple(x.shape[1:]), classes, **SMALL[net][0]).eval()(x).shape == (2, classes)
 
 
-@pytest.mark.parametrize("ending", ["average", "max"])
-def test_global_pooling_takes_any_size(ending: str) -> None:
-    net = _build("staged", (3, 64, 64), 4, ending=ending).eval()
-    assert net(torch.rand(2, 3, 100, 72)).shape == (2, 4)
+@pytest.mark.parametrize("net", ["mlp", "staged", "bottleneck", "resnet_cifar"])
+def test_the_defaults_take_small_grey_pictures(net: str) -> None:
+    assert build(net, (1, 28, 28), 10).eval()(torch.rand(1, 1, 28, 28)).shape == (1, 10)
 
 
-def test_an_image_too_small_for_the_poolings_is_an_error_in_words() -> None:
-    with pytest.raises(RecipeError, match="6×6 images are too small"):
-        _build("staged", (3, 6, 6), 4, stages=[{"widths": [4]}] * 4)
+@NETS
+def test_an_answer_is_always_the_same(net: str) -> None:
+    x = images(net)
+    body = build(net, tuple(x.shape[1:]), 3, **SMALL[net][0]).eval()
+    with torch.no_grad():
+        assert torch.equal(body(x), body(x))
+        planes = body(x)
+        body.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        torch.testing.assert_close(body(x.contiguous(memory_format=torch.channels_last)), planes, atol=1e-4, rtol=1e-4)
+
+
+@NETS
+def test_every_parameter_learns(net: str) -> None:
+    """Nothing is cut off, and no layer that works in place breaks the backward pass."""
+    torch.manual_seed(0)
+    x = images(net, count=4)
+    body = build(net, tuple(x.shape[1:]), 3, **SMALL[net][0])
+    body(x).square().sum().backward()
+    idle = [name for name, p in body.named_parameters() if p.grad is None or not p.grad.any() or not p.grad.isfinite().all()]
+    assert not idle
+
+
+@NETS
+def test_every_parameter_is_in_one_group_of_depths(net: str) -> None:
+    body = build(net, tuple(images(net).shape[1:]), 3, **SMALL[net][0])
+    grouped = [id(p) for group in body.groups() for p in group]
+    assert len(grouped) == len(set(grouped)) and set(grouped) == {id(p) for p in body.parameters()}
+    assert len(body.groups()) >= 3
+
+
+@pytest.mark.parametrize("net", [net for net, (_, least) in SMALL.items() if least > 1])
+def test_images_too_small_are_an_error_that_names_both_sizes(net: str) -> None:
+    options, least = SMALL[net]
+    build(net, (3, least, least), 3, **options)
+    small = least - 1
+    with pytest.raises(RecipeError, match=rf"{small}×{small} images are too small .* at least {least}×{least}") as caught:
+        build(net, (3, small, small), 3, **options)
+    assert caught.value.hint is not None and "inputs.size" in caught.value.hint
+
+
+@pytest.mark.parametrize("net", [net for net in SMALL if net != "mlp"])
+def test_feature_vectors_are_for_the_mlp(net: str) -> None:
+    with pytest.raises(RecipeError, match=f"net: {net} takes images, not feature vectors"):
+        build(net, (64,), 3)
+
+
+@NETS
+def test_the_names_of_a_trunks_weights_do_not_change(net: str) -> None:
+    """Runs on disk, and runs that start from their trunks, rest on these names; dropout and random layers keep them."""
+    known = set(registry.find("nets", net).Options.model_fields)
+    random = {k: v for k, v in {"dropout": 0.3, "rotate_maps": 5}.items() if k in known}
+    certain = {k: v for k, v in {"dropout": 0, "rotate_maps": 0, "flip_maps": NO_FLIPS.get(net)}.items() if k in known}
+    shape = tuple(images(net).shape[1:])
+    for changed in (random, certain):
+        names = list(build(net, shape, 3, **{**SMALL[net][0], **changed}).trunk.state_dict())
+        weights = [name for name in names if name.endswith("weight")]
+        assert (weights[0], weights[-1], len(names)) == NAMES[net]
 
 
 def test_normalise_gives_zero_mean_and_unit_variance() -> None:

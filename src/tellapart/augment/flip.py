@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augment._contract import Augmentation
+from tellapart.augment._contract import Geometry, Size
 from tellapart.recipe import Section
 
 
-class Flip(Augmentation):
+class Flip(Geometry):
     """Left-right, and upside down where asked."""
 
     class Options(Section):
@@ -21,12 +21,13 @@ class Flip(Augmentation):
         horizontal: float = Field(default=0.5, ge=0, le=1, description="probability of left-right")
         vertical: float = Field(default=0.0, ge=0, le=1, description="probability of upside down")
 
+    exact: ClassVar[bool] = True
     options: Any
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (B, C, H, W) uint8 → the same shape."""
-        for probability, axis in ((self.options.horizontal, 3), (self.options.vertical, 2)):
-            if probability:
-                toss = torch.rand(len(images), generator=generator) < probability
-                images = torch.where(toss.view(-1, 1, 1, 1), images.flip(axis), images)
-        return images
+    def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
+        """Matrices (count, 2, 3); the size stays."""
+        matrices = torch.zeros(count, 2, 3)
+        for axis, probability in enumerate((self.options.horizontal, self.options.vertical)):
+            tossed = torch.rand(count, generator=generator) < probability
+            matrices[:, axis, axis] = 1 - 2 * tossed.float()
+        return matrices, size

@@ -48,6 +48,10 @@ SkipBad = Annotated[
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split.")]
 SplitFrom = Annotated[str | None, typer.Option("--split-from", metavar="RUN", help="Use the split of this run again.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, even if the same run is there already.")]
+Sinks = Annotated[
+    list[str] | None,
+    typer.Option("--sink", metavar="NAME", help="Also tell tensorboard or mlflow of every epoch and score. Repeatable."),
+]
 RankBy = Annotated[str, typer.Option("--rank-by", help="accuracy, macro-f1, auroc or log-loss, on validation.")]
 Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder in which the ids of a CSV are found.")]
 IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of a CSV that names the images.")]
@@ -122,8 +126,9 @@ def settings(
     seed: int = 0,
     split_from: str | None = None,
     fresh: bool = False,
+    sinks: list[str] | None = None,
 ) -> Settings:
     """Settings of the verbs from the command line's options."""
     from tellapart.experiment import Settings
 
-    return Settings(runs, device, seed, skip_bad, split_from, fresh, progress(quiet))
+    return Settings(runs, device, seed, skip_bad, split_from, fresh, progress(quiet), tuple(sinks or ()))

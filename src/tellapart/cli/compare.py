@@ -37,6 +37,7 @@ def run(
     split_from: shared.SplitFrom = None,
     skip_bad: shared.SkipBad = False,
     fresh: shared.Fresh = False,
+    sink: shared.Sinks = None,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
@@ -50,7 +51,7 @@ def run(
     shared.check_output(output)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
     )
     board = experiment.compare(
         table, recipe or LADDER, overrides=overrides or (), rank_by=rank_by, minutes=minutes, settings=settings

@@ -14,6 +14,10 @@ def run(
     data: shared.Data,
     recipe: Annotated[str, typer.Option("-r", "--recipe", help="A name of `tellapart recipes`, or a path to a .yaml file.")],
     overrides: shared.Overrides = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training images, in all.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", min=0.01, help="Bound on training; the schedule ends with the time.")
+    ] = None,
     images: shared.Images = None,
     id_column: shared.IdColumn = None,
     label_column: shared.LabelColumn = None,
@@ -25,6 +29,7 @@ def run(
     split_from: shared.SplitFrom = None,
     skip_bad: shared.SkipBad = False,
     fresh: shared.Fresh = False,
+    sink: shared.Sinks = None,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
@@ -34,12 +39,14 @@ def run(
     The same command goes on where it was cut off, and finds the run again when it is finished. Ctrl-C keeps the best so far.
     """
     from tellapart import experiment
+    from tellapart.train import budget
 
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
     )
-    made = experiment.train(table, recipe, overrides=overrides or (), settings=settings)
+    changes = [*budget.overrides(epochs, minutes), *(overrides or [])]
+    made = experiment.train(table, recipe, overrides=changes, settings=settings)
     parts = {part: made.scores(part) for part in ("train", "valid")}
     if as_json:
         scores = {part: {k: s.to_dict() for k, s in found.items()} for part, found in parts.items()}

@@ -179,8 +179,8 @@ class PixelCache:
 def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     """Replace `auto` by what the data say, from the headers of up to 256 images spread over the table.
 
-    `size`: the median height and width, shrunk so that the longer side is at most `limit`; with `resize: centre` each side
-    is cut to `limit`. `mode`: grey if every probed image is grey.
+    `size`: the median height and width of what `keep` leaves, shrunk so that the longer side is at most `limit`; with
+    `resize: centre` each side is cut to `limit`. `mode`: grey if every probed image is grey.
     """
     if inputs.size != "auto" and inputs.mode != "auto":
         return inputs
@@ -194,7 +194,7 @@ def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     mode = inputs.mode if inputs.mode != "auto" else ("grey" if all(grey for *_, grey in found) else "rgb")
     if inputs.size != "auto":
         return replace_inputs(inputs, mode=mode)
-    height, width = (int(np.median([f[axis] for f in found])) for axis in (0, 1))
+    height, width = (max(1, int(np.median([f[axis] for f in found]) * inputs.keep)) for axis in (0, 1))
     limit = inputs.limit or max(height, width)
     if inputs.resize == "centre":
         return replace_inputs(inputs, mode=mode, size=(min(height, limit), min(width, limit)))

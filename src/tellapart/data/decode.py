@@ -5,7 +5,8 @@
 3. Of 16 bits a channel the upper 8 are kept, in grey as in colour; 32-bit values beyond that and floats are refused.
 4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and other spaces are converted by Pillow.
 5. `rgb` gives three channels (grey repeated); `grey` gives one, ITU-R 601-2 luma.
-6. Geometry as `Inputs.resize` says; resampling is Pillow's bicubic, which antialiases when shrinking.
+6. With `Inputs.keep` < 1 the border is cut off. Geometry as `Inputs.resize` says; resampling is Pillow's bicubic, which
+   antialiases when shrinking.
 
 Truncated files are errors, never half an image. Nothing here guesses: a file that breaks a step is named.
 """
@@ -78,12 +79,12 @@ def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") 
     """
     height, width = target_size(inputs)
     mode = "grey" if inputs.mode == "grey" else "rgb"
-    if isinstance(content, np.ndarray) and content.shape[:2] == (height, width):
+    if isinstance(content, np.ndarray) and content.shape[:2] == (height, width) and inputs.keep == 1:
         pixels = content if content.ndim == 3 else content[:, :, None]
         if pixels.shape[2] == (1 if mode == "grey" else 3):
             return np.ascontiguousarray(pixels)
-    image = _fit(_open(content, path, inputs.max_pixels), (width, height), inputs.resize, path)
-    return _pixels(image, mode)
+    image = _keep_centre(_open(content, path, inputs.max_pixels), inputs.keep)
+    return _pixels(_fit(image, (width, height), inputs.resize, path), mode)
 
 
 def target_size(inputs: Inputs) -> tuple[int, int]:
@@ -186,6 +187,15 @@ def _upper_byte(image: Image.Image, path: str) -> Image.Image:
     if clear is not None:
         values[values == clear] = 65535
     return Image.fromarray((values >> 8).astype(np.uint8))
+
+
+def _keep_centre(image: Image.Image, share: float) -> Image.Image:
+    """The middle of an image, `share` of each side."""
+    if share == 1:
+        return image
+    width, height = (max(round(side * share), 1) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: str, path: str) -> Image.Image:

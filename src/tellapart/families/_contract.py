@@ -35,6 +35,8 @@ class Context:
         log: Called with one dict an epoch.
         notes: Sentences that belong beside the result ("stopped by hand after epoch 7").
         stopped_by_hand: Set by a fit that Ctrl-C ended early, with the best so far kept.
+        parents: From the name of a finished run to its folder; raises RunError.
+        checkpoints: Where the weights of the best epochs are kept for good; None: nowhere.
     """
 
     cache: PixelCache = field(default_factory=PixelCache)
@@ -44,6 +46,8 @@ class Context:
     log: Callable[[dict[str, Any]], None] = lambda _: None
     notes: list[str] = field(default_factory=list)
     stopped_by_hand: bool = False
+    parents: Callable[[str], Path] = Path
+    checkpoints: Path | None = None
 
 
 class Classifier(ABC):
@@ -51,6 +55,8 @@ class Classifier(ABC):
 
     #: Sections of a recipe that this family uses, beside inputs, classifier and seed.
     sections: ClassVar[frozenset[str]] = frozenset()
+    #: Sections that it uses only where a recipe has them.
+    optional: ClassVar[frozenset[str]] = frozenset()
 
     class Options(Section):
         """Options under `classifier:`, beside `family`."""
@@ -64,6 +70,11 @@ class Classifier(ABC):
         """The model that checks `raw`; families whose options depend on one of them override it."""
         del raw
         return cls.Options
+
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        """Raise RecipeError for what is wrong with a resolved recipe whatever the data, before any image is decoded."""
+        del recipe
 
     @property
     def options(self) -> Any:

@@ -1,11 +1,17 @@
-"""Multilayer perceptron on flattened pixels: linear, batch norm, ReLU, dropout, as often as there are widths."""
+"""Multilayer perceptron on flattened pixels or feature vectors: linear, batch norm, ReLU, dropout, once a width.
+
+Linear layers keep PyTorch's initialisation.
+"""
 
 from __future__ import annotations
+
+import math
 
 from pydantic import Field
 from torch import nn
 
-from tellapart.nets._contract import Net, NetOptions
+from tellapart.errors import RecipeError
+from tellapart.nets._contract import Body, Net, NetOptions, StagedBody, Width
 
 
 class MLP(Net):
@@ -14,19 +20,33 @@ class MLP(Net):
     class Options(NetOptions):
         """Options of `net: mlp`."""
 
-        widths: list[int] = Field(default=[256, 128], min_length=1, description="units of each hidden layer")
-        batch_norm: bool = Field(default=True, description="batch norm before each ReLU")
+        widths: list[Width] = Field(default=[256, 128], min_length=1, description="units of each hidden layer")
+        batch_norm: bool | list[bool] = Field(
+            default=True, description="batch norm between each linear layer and its ReLU; a list: one answer a layer"
+        )
         dropout: float = Field(default=0.0, ge=0, lt=1, description="share of units dropped after each ReLU")
+        bias: bool = Field(default=False, description="keep the linear layers' biases even where batch norm follows")
 
     @staticmethod
-    def build(shape: tuple[int, int, int], classes: int, options: Options) -> nn.Module:
-        """Flatten, hidden layers, logits."""
-        layers: list[nn.Module] = [nn.Flatten()]
-        width = shape[0] * shape[1] * shape[2]
-        for wide in options.widths:
-            layers.append(nn.Linear(width, wide, bias=not options.batch_norm))
-            layers += [nn.BatchNorm1d(wide)] if options.batch_norm else []
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
+        """Flatten, hidden layers, logits.
+
+        Raises:
+            RecipeError: As many answers to `batch_norm` as there are widths were expected.
+        """
+        norms = options.batch_norm if isinstance(options.batch_norm, list) else [options.batch_norm] * len(options.widths)
+        if len(norms) != len(options.widths):
+            raise RecipeError(
+                f"batch_norm: {len(norms)} answers for {len(options.widths)} widths",
+                hint="give true, false, or a list with one of them per width",
+            )
+        trunk = nn.Sequential(nn.Flatten())
+        width = math.prod(shape)
+        for wide, norm in zip(options.widths, norms, strict=True):
+            layers: list[nn.Module] = [nn.Linear(width, wide, bias=options.bias or not norm)]
+            layers += [nn.BatchNorm1d(wide)] if norm else []
             layers += [nn.ReLU(inplace=True)]
             layers += [nn.Dropout(options.dropout)] if options.dropout else []
+            trunk.append(nn.Sequential(*layers))
             width = wide
-        return nn.Sequential(*layers, nn.Linear(width, classes))
+        return StagedBody(trunk, nn.Linear(width, classes))

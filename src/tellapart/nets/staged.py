@@ -1,26 +1,33 @@
-"""A convolutional net as a list of stages, each: convolutions, pooling, dropout; then a dense head."""
+"""A convolutional net as a list of stages, each: convolutions, pooling, dropout; then a dense head.
+
+Convolutions keep PyTorch's initialisation. The random layers stand in the first stage, behind its pooling: what they mirror or
+turn are its maps, at training only.
+"""
 
 from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Net, NetOptions
+from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
+from tellapart.nets._layers import Flips, RandomFlip, RandomRotation, measured_width
 from tellapart.recipe import Section
+
+_LEAK = 0.01
 
 
 class Stage(Section):
     """One stage."""
 
-    widths: list[int] = Field(min_length=1, description="channels of each convolution, in order")
-    kernel: int = Field(default=3, ge=1, description="side of the kernels; the size of the map is kept")
+    widths: list[Width] = Field(min_length=1, description="channels of each convolution, in order")
+    kernel: int = Field(default=3, ge=1, description="side of the kernels; an odd one keeps the size of the map")
     stride: int = Field(default=1, ge=1, description="stride of the first convolution")
     batch_norm: bool = Field(default=True, description="batch norm between convolution and ReLU")
     pool: int = Field(default=2, ge=1, description="side and stride of the max pooling at the end; 1: none")
+    pool_norm: bool = Field(default=False, description="batch norm right before and right after the max pooling")
     dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped after the pooling")
 
 
@@ -33,65 +40,65 @@ class Staged(Net):
         stages: list[Stage] = Field(
             default=[Stage(widths=[32]), Stage(widths=[64]), Stage(widths=[128])], min_length=1, description="in order"
         )
+        activation: Literal["relu", "leaky_relu"] = Field(
+            default="relu", description="after each convolution; leaky_relu: slope 0.01 below 0. Dense layers have ReLU"
+        )
+        flip_maps: Flips = Field(default="none", description="mirror the maps of the first stage at random, in training only")
+        rotate_maps: float = Field(
+            default=0.0, ge=0, le=180, description="degrees: turn these maps by up to so much either way, in training only"
+        )
         ending: Literal["average", "max", "flatten"] = Field(default="average", description="from maps to one vector")
-        dense: list[int] = Field(default=[], description="units of the dense layers before the logits")
-        dropout: float = Field(default=0.0, ge=0, lt=1, description="share dropped before each dense layer and the logits")
+        dense: list[Width] = Field(default=[], description="units of the dense layers before the logits")
+        dropout: float = Field(
+            default=0.0, ge=0, lt=1, description="share dropped after each dense layer; without any, before the logits"
+        )
 
     @staticmethod
-    def build(shape: tuple[int, int, int], classes: int, options: Options) -> nn.Module:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
         """See the class.
 
         Raises:
-            RecipeError: The input is too small for the poolings.
+            RecipeError: The input is too small for the poolings, or `pool_norm` stands where nothing is pooled.
         """
+        shape = image_shape(shape, "staged")
         channels = shape[0]
-        layers: list[nn.Module] = []
+        trunk = nn.Sequential()
         for stage in options.stages:
-            layers += _stage(channels, stage)
+            trunk.append(_stage(channels, stage, options.activation))
             channels = stage.widths[-1]
-        layers += {"average": [_GlobalAverage()], "max": [_GlobalMax()], "flatten": [nn.Flatten()]}[options.ending]
-        features = _width(nn.Sequential(*layers), shape)
-        for wide in options.dense:
-            layers += [nn.Dropout(options.dropout)] if options.dropout else []
-            layers += [nn.Linear(features, wide), nn.ReLU(inplace=True)]
-            features = wide
-        layers += [nn.Dropout(options.dropout)] if options.dropout else []
-        return nn.Sequential(*layers, nn.Linear(features, classes))
+        _add_random_layers(trunk[0], options)
+        trunk.append(nn.Flatten() if options.ending == "flatten" else GlobalPool(options.ending))
+        return StagedBody(trunk, dense_head(measured_width(trunk, shape, "staged"), classes, options.dense, options.dropout))
 
 
-class _GlobalAverage(nn.Module):
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return x_BCHW.mean((2, 3))
-
-
-class _GlobalMax(nn.Module):
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return x_BCHW.amax((2, 3))
-
-
-def _stage(channels: int, stage: Stage) -> list[nn.Module]:
+def _stage(channels: int, stage: Stage, activation: str) -> nn.Sequential:
     layers: list[nn.Module] = []
     for index, width in enumerate(stage.widths):
         stride = stage.stride if index == 0 else 1
-        layers.append(nn.Conv2d(channels, width, stage.kernel, stride, padding=stage.kernel // 2, bias=not stage.batch_norm))
+        padding = (stage.kernel - 1) // 2
+        layers.append(nn.Conv2d(channels, width, stage.kernel, stride, padding, bias=not stage.batch_norm))
         layers += [nn.BatchNorm2d(width)] if stage.batch_norm else []
-        layers.append(nn.ReLU(inplace=True))
+        layers.append(nn.ReLU(inplace=True) if activation == "relu" else nn.LeakyReLU(_LEAK, inplace=True))
         channels = width
-    layers += [nn.MaxPool2d(stage.pool)] if stage.pool > 1 else []
+    layers += _pooling(channels, stage)
     layers += [nn.Dropout(stage.dropout)] if stage.dropout else []
-    return layers
+    return nn.Sequential(*layers)
 
 
-@torch.no_grad()
-def _width(layers: nn.Sequential, shape: tuple[int, int, int]) -> int:
-    """Length of the vector that the stages give."""
-    try:
-        return layers.eval()(torch.zeros(1, *shape)).shape[1]
-    except RuntimeError:
-        _, height, width = shape
-        raise RecipeError(
-            f"{height}×{width} images are too small for this net's poolings and strides",
-            hint="give fewer stages, pool: 1, or a larger inputs.size",
-        ) from None
-    finally:
-        layers.train()
+def _pooling(channels: int, stage: Stage) -> list[nn.Module]:
+    if stage.pool == 1:
+        if stage.pool_norm:
+            raise RecipeError(f"pool_norm: the stage of {stage.widths} has no pooling (pool: 1)", hint="remove pool_norm there")
+        return []
+    norms = [nn.BatchNorm2d(channels), nn.BatchNorm2d(channels)] if stage.pool_norm else []
+    return [*norms[:1], nn.MaxPool2d(stage.pool), *norms[1:]]
+
+
+def _add_random_layers(stage: nn.Module, options: Staged.Options) -> None:
+    """Behind the layers that are there, so that these keep their names among the weights."""
+    if not isinstance(stage, nn.Sequential):
+        raise TypeError(stage)
+    if options.flip_maps != "none":
+        stage.append(RandomFlip(options.flip_maps))
+    if options.rotate_maps:
+        stage.append(RandomRotation(options.rotate_maps))

@@ -14,7 +14,8 @@ from typing import Any
 from tellapart.data.decode import DECODER
 
 _PACKAGES = (
-    "tellapart", "torch", "lightning-fabric", "scikit-learn", "scikit-image", "numpy", "scipy", "pandas", "pillow", "skops",
+    "tellapart", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "scikit-image", "numpy", "scipy",
+    "pandas", "pillow", "skops",
 )  # fmt: skip
 
 

@@ -20,13 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tellapart.augment._contract import Pipeline
 from tellapart.errors import TellapartError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Train
-from tellapart.train.state import Outcome, State
+from tellapart.train.launch import naming_memory
+from tellapart.train.loss import Loss, balanced
+from tellapart.train.state import Length, Outcome, State
 
 Batches = Callable[[np.ndarray], Tensor]
-Augment = Callable[[Tensor, torch.Generator], Tensor]
+_NORM_BATCHES = 50  # batches that an averaged net's batch norms are measured on
 
 
 @dataclass(frozen=True)
@@ -36,19 +39,25 @@ class Part:
     Attributes:
         get: Positions (B,) int64 → (B, C, H, W) uint8 or (B, D) float32.
         labels: (N,) int64.
+        classes: How many there are; `labels` may lack some.
     """
 
     get: Batches
     labels: np.ndarray
+    classes: int
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
+class NotFinite(TellapartError):
+    """The loss is no longer a finite number."""
+
+
 def train(
     model: nn.Module, parts: tuple[Part, Part], plan: Train, fabric: Any, *,
-    augment: Augment, seed: int, log: Callable[[dict[str, Any]], None], folder: Path | None = None,
-    progress: Progress = SILENT,
+    augment: Pipeline, seed: int, log: Callable[[dict[str, Any]], None], folder: Path | None = None,
+    checkpoints: Path | None = None, progress: Progress = SILENT,
 ) -> Outcome:  # fmt: skip
     """Train `model` in place; it ends with its best weights.
 
@@ -61,37 +70,38 @@ def train(
         seed: Of shuffling, augmentation and dropout.
         log: Called with one dict an epoch.
         folder: Where the state is kept for resuming.
+        checkpoints: Where the `keep_best` best weights stay.
         progress: Where a bar is shown.
 
     Raises:
-        TellapartError: The loss is no longer finite.
+        NotFinite: The loss was no longer finite before one epoch was through; after that, the run ends with its best weights.
+        SystemLimitError: Out of memory; says which batch size to try.
     """
-    train_part, valid_part = parts
-    state = State(model, plan, fabric, seed, folder)
-    epochs = plan.epochs if plan.images is None else min(plan.epochs, max(1, round(plan.images / len(train_part))))
-    steps = math.ceil(len(train_part) / plan.batch)
+    length = Length.of(plan, len(parts[0]) * augment.versions)
+    state = State(model, plan, fabric, seed, length, folder=folder, checkpoints=checkpoints)
     outcome = state.resume()
     try:
-        while outcome.epochs < epochs and outcome.stopped is None:
+        while outcome.epochs < length.epochs and outcome.stopped is None:
             epoch = outcome.epochs + 1
-            with progress.task(f"epoch {epoch}/{epochs}", len(train_part), "img") as bar:
-                figures = _epoch(state, train_part, epochs * steps, augment, bar)
-                state.seconds += figures["seconds"]
-                figures |= _validate(state, valid_part, plan.batch)
-                better = _is_better(figures, outcome.best, plan.best_by)
-                entry = {"epoch": epoch, **figures, "best": better}
-                bar.advance(0, _in_brief(figures))
-            if better:
-                state.keep_best(epoch, figures)
+            figures = _train_and_validate(state, parts, augment, epoch, progress)
+            better = state.best.offer(epoch, figures, outcome.best, state.average.judged.state_dict())
+            if better or epoch == outcome.best_epoch:  # after a kill the best may be this very epoch, done again
+                better = True
                 outcome.best_epoch, outcome.best = epoch, figures
+            state.plateau.after_epoch(better)
             outcome.epochs = epoch
             outcome.stopped = _reason_to_stop(plan, outcome, state)
-            log(entry)
+            log({"epoch": epoch, **figures, "best": better})
             state.save(outcome)
+            state.best.drop_others()
     except KeyboardInterrupt:
         if not outcome.epochs:
             raise
         outcome.stopped, outcome.by_hand = "stopped by hand", True
+    except NotFinite as error:
+        if not outcome.epochs:
+            raise
+        outcome.stopped = error.message
     state.load_best()
     return outcome
 
@@ -102,65 +112,123 @@ def _reason_to_stop(plan: Train, outcome: Outcome, state: State) -> str | None:
     return f"{plan.minutes:g} minutes were up" if state.out_of_time() else None
 
 
-def _epoch(state: State, part: Part, total_steps: int, augment: Augment, bar: Any) -> dict[str, float]:
+def _train_and_validate(
+    state: State, parts: tuple[Part, Part], augment: Pipeline, epoch: int, progress: Progress
+) -> dict[str, float]:
+    """One epoch with its bar: figures of training and validation."""
+    train_part, valid_part = parts
+    length = state.length
+    state.freezer.start_epoch(epoch)
+    with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, naming_memory(state.plan.batch):
+        figures = _epoch(state, train_part, augment, bar)
+        state.seconds += figures["seconds"]
+        state.average.after_epoch(state.progress(), _for_norms(state, train_part, augment, epoch))
+        figures |= _validate(state, valid_part)
+        bar.advance(0, _in_brief(figures))
+    return figures
+
+
+def _epoch(state: State, part: Part, augment: Pipeline, bar: Any) -> dict[str, float]:
     """One pass over the training part, cut short when the time is up; the moving sums stay on the device."""
     start, seen = time.perf_counter(), 0
-    state.model.train()
-    loss_sum = torch.zeros((), device=state.device)
-    right = torch.zeros((), device=state.device)
-    for rows in _shuffled(len(part), state.plan.batch, state.generator):
-        images = augment(part.get(rows), state.generator).to(state.device)
-        labels = torch.from_numpy(part.labels[rows]).to(state.device)
-        state.set_rate(total_steps, time.perf_counter() - start)
-        logits = state.wrapped(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=state.plan.label_smoothing)
-        state.optimizer.zero_grad(set_to_none=True)
-        state.fabric.backward(loss)
-        state.optimizer.step()
-        state.step += 1
-        state.average()
+    loss_sum, right = torch.zeros(2, device=state.device)
+    loss_of = Loss(state.plan, part.labels, part.classes, state.device)
+    every = 1 if state.device.type == "cpu" else 20  # looking at a loss makes a GPU wait
+    for rows in shuffled(state, part):
+        state.set_rate(time.perf_counter() - start)
+        labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
+        loss, logits = batch_loss(state, part, augment, rows, labels, loss_of)
+        descend(state, loss)
         loss_sum += loss.detach() * len(rows)
-        right += (logits.detach().argmax(1) == labels).sum()
+        right += (logits.argmax(1) == labels).sum()
         seen += len(rows)
+        if state.step % every == 0:
+            _check_finite("training", loss.item(), state)
         bar.advance(len(rows), f"loss {loss.item():.3f}, train {right.item() / seen:.3f}" if state.step % 20 == 0 else "")
         if state.out_of_time(time.perf_counter() - start):
             break
-    _check_finite("training", loss_sum.item())
+    _check_finite("training", loss_sum.item(), state)
     seconds = time.perf_counter() - start
     return {
         "train_loss": loss_sum.item() / seen,
         "train_accuracy": right.item() / seen,
-        "lr": state.optimizer.param_groups[0]["lr"],
+        "lr": state.lr,
         "seconds": seconds,
         "images_per_second": seen / seconds,
     }
 
 
-def _shuffled(count: int, batch: int, generator: torch.Generator) -> Iterator[np.ndarray]:
-    """Every row once, in a new order. A last batch of one image is left to the batch before: batch norm needs two."""
-    order = torch.randperm(count, generator=generator).numpy()
+def batch_loss(
+    state: State, part: Part, augment: Pipeline, rows: np.ndarray, labels: Tensor, loss_of: Loss
+) -> tuple[Tensor, Tensor]:
+    """The loss of a batch of virtual rows, to be descended, and its detached logits (B, classes)."""
+    images = _augmented(state, part, augment, rows, state.generator)
+    mix = augment.mix(images, state.generator)
+    if mix is None:
+        logits = state.wrapped(images)
+        return loss_of(logits, labels), logits.detach()
+    logits = state.wrapped(mix.images)
+    return loss_of(logits, labels, labels[mix.partner], mix.share), logits.detach()
+
+
+def descend(state: State, loss: Tensor) -> None:
+    """One step of the optimiser."""
+    state.optimizer.zero_grad(set_to_none=True)
+    state.fabric.backward(loss)
+    if state.plan.clip:
+        state.fabric.clip_gradients(state.wrapped, state.optimizer, max_norm=state.plan.clip)
+    state.optimizer.step()
+    state.step += 1
+    state.average.after_step(state.step)
+
+
+def _augmented(state: State, part: Part, augment: Pipeline, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+    """The images of virtual rows: row r is version r // N of image r % N."""
+    images = part.get(rows % len(part)).to(state.device)
+    versions = torch.from_numpy(rows // len(part)) if augment.versions > 1 else None
+    return augment(images, generator, versions)
+
+
+def shuffled(state: State, part: Part) -> Iterator[np.ndarray]:
+    """Virtual rows in batches. A last batch of one image is left to the batch before: batch norm needs two."""
+    count, batch = state.length.rows, state.plan.batch
+    if state.plan.sampling == "balanced":
+        chance = torch.from_numpy(balanced(part.labels, part.classes)[part.labels]).repeat(count // len(part))
+        order = torch.multinomial(chance, count, replacement=True, generator=state.generator).numpy()
+    else:
+        order = torch.randperm(count, generator=state.generator).numpy()
     ends = list(range(batch, count, batch))
     if ends and count - ends[-1] == 1:
         ends.pop()
     return iter(np.split(order, ends))
 
 
-def _validate(state: State, part: Part, batch: int) -> dict[str, float]:
+def _for_norms(state: State, part: Part, augment: Pipeline, epoch: int) -> Iterator[Tensor]:
+    """Augmented training images that an averaged net's batch norms are measured on; their draws disturb no others."""
+    generator = torch.Generator().manual_seed(epoch)
+    order = torch.randperm(state.length.rows, generator=generator).numpy()
+    for rows in np.array_split(order, math.ceil(len(order) / state.plan.batch))[:_NORM_BATCHES]:
+        yield _augmented(state, part, augment, rows, generator)
+
+
+def _validate(state: State, part: Part) -> dict[str, float]:
     if not len(part):
         return {}
-    logits = forward(state.judged, part.get, len(part), batch, state.device)
+    logits = forward(state.average.judged, part.get, len(part), state.plan.batch, state.device)
     labels = torch.from_numpy(part.labels)
     loss = F.cross_entropy(logits, labels).item()
-    _check_finite("validation", loss)  # the last step of an epoch can break the weights unseen by the training loss
+    _check_finite("validation", loss, state)  # the last step of an epoch can break the weights unseen by the training loss
     return {
         "valid_loss": loss,
         "valid_accuracy": (logits.argmax(1) == labels).float().mean().item(),
     }
 
 
-def _check_finite(which: str, loss: float) -> None:
+def _check_finite(which: str, loss: float, state: State) -> None:
     if not math.isfinite(loss):
-        raise TellapartError(f"the {which} loss is no longer a finite number", hint="lower train.optimizer.lr")
+        where = f"at step {state.step:,}, learning rate {state.lr:.3g}"
+        hint = "lower train.optimizer.lr, give a longer train.schedule.warmup, or bound the gradient with train.clip"
+        raise NotFinite(f"the {which} loss was no longer a finite number {where}", hint=hint)
 
 
 @torch.inference_mode()
@@ -173,15 +241,6 @@ def forward(model: nn.Module, get: Batches, count: int, batch: int, device: Any,
         out.append(model(get(rows).to(device)).float().cpu())
         tick(len(rows))
     return torch.cat(out)
-
-
-def _is_better(figures: dict[str, float], best: dict[str, float], by: str) -> bool:
-    """By accuracy (ties by loss) or by loss; without validation every epoch is better than the one before."""
-    if not best or "valid_loss" not in figures:
-        return True
-    if by == "accuracy" and figures["valid_accuracy"] != best["valid_accuracy"]:
-        return figures["valid_accuracy"] > best["valid_accuracy"]
-    return figures["valid_loss"] < best["valid_loss"]
 
 
 def _in_brief(figures: dict[str, float]) -> str:

@@ -7,12 +7,13 @@ convolutions and hidden matrices; biases, norms and the last layer are AdamW's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from tellapart.nets._contract import Model
 from tellapart.recipe import Optimizer
 
 _QUINTIC = (
@@ -22,36 +23,54 @@ _QUINTIC = (
 )  # Jordan's coefficients: fast, not exact, convergence of all singular values to ≈ 1
 
 
-def make_optimizer(model: nn.Module, o: Optimizer) -> torch.optim.Optimizer:
-    """The optimiser of a recipe. Every group has `peak`, its learning rate at the top of the schedule.
+def make_optimizer(model: nn.Module, o: Optimizer, layer_decay: float = 1.0, *, fused: bool = False) -> torch.optim.Optimizer:
+    """The optimiser of a recipe.
 
-    Weight decay is not applied to biases and norms (vectors), as is usual since He et al. 2019, "Bag of Tricks".
+    Every group has `peak`, its learning rate at the top of the schedule: the recipe's for the head, × `layer_decay` for every
+    stage further down. Weight decay is not applied to biases and norms (vectors), as is usual since He et al. 2019, "Bag of
+    Tricks". `fused`: one kernel a tensor, for a CPU.
     """
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "lr": o.lr, "peak": o.lr, "weight_decay": o.weight_decay},
-        {"params": vectors, "lr": o.lr, "peak": o.lr, "weight_decay": 0.0},
-    ]
-    groups = [g for g in groups if g["params"]]
-    if o.name == "sgd":
-        return torch.optim.SGD(groups, lr=o.lr, momentum=o.momentum, nesterov=o.momentum > 0)
-    if o.name == "adam":
-        return torch.optim.Adam(groups, lr=o.lr, betas=(0.9, 0.999))
-    if o.name == "adamw":
-        return torch.optim.AdamW(groups, lr=o.lr, betas=(0.9, 0.999))
-    return _muon(matrices, vectors, o)
+    depths = depth_groups(model)
+    last = [p for p in depths[-1] if _is_matrix(p)][-1:]
+    groups = []
+    for below, parameters in enumerate(reversed(depths)):
+        scale = layer_decay**below
+        matrices = [p for p in parameters if _is_matrix(p) and not any(p is q for q in last)]
+        vectors = [p for p in parameters if not _is_matrix(p)]
+        groups += [_group(matrices, o, scale, decays=True, muon=o.name == "muon"), _group(vectors, o, scale, decays=False)]
+    groups = [g for g in [*groups, _group(last, o, 1.0, decays=True)] if g["params"]]
+    return _OPTIMIZERS[o.name](groups, o, fused)
 
 
-def _muon(matrices: Sequence[Tensor], vectors: Sequence[Tensor], o: Optimizer) -> torch.optim.Optimizer:
-    hidden, last = matrices[:-1], matrices[-1:]
-    shared = {"lr": o.other_lr, "peak": o.other_lr, "muon": False}
-    groups = [
-        {"params": hidden, "lr": o.lr, "peak": o.lr, "weight_decay": o.weight_decay, "muon": True},
-        {"params": last, "weight_decay": o.weight_decay, **shared},
-        {"params": vectors, "weight_decay": 0.0, **shared},
-    ]
-    return Muon([g for g in groups if g["params"]], momentum=o.momentum)
+def _is_matrix(parameter: Tensor) -> bool:
+    """Weights of layers; not biases, norms, or the position embeddings and class tokens of a transformer, (1, …)."""
+    return parameter.ndim > 1 and min(parameter.shape[0], parameter[0].numel()) > 1
+
+
+def depth_groups(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Parameters by depth, from the input on; one group for a module that does not know its stages."""
+    return model.body.groups() if isinstance(model, Model) else [list(model.parameters())]
+
+
+def _group(parameters: Sequence[Tensor], o: Optimizer, scale: float, *, decays: bool, muon: bool = False) -> dict[str, Any]:
+    lr = scale * (o.other_lr if o.name == "muon" and not muon else o.lr)
+    decay = o.weight_decay if decays else 0.0
+    return {"params": list(parameters), "lr": lr, "peak": lr, "weight_decay": decay} | (
+        {"muon": muon} if o.name == "muon" else {}
+    )
+
+
+# fused: one pass over each tensor, on a CPU 1.5 to 2 × as fast as torch's default (resnet18, AdamW: 35 instead of 74 ms);
+# on a GPU the default is fast, and Fabric does not clip the gradients of a fused one under 16 bits
+_OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer, bool], torch.optim.Optimizer]] = {
+    "sgd": lambda groups, o, fused: torch.optim.SGD(
+        groups, lr=o.lr, momentum=o.momentum, nesterov=o.nesterov and o.momentum > 0, fused=fused
+    ),
+    "adam": lambda groups, o, fused: torch.optim.Adam(groups, lr=o.lr, fused=fused),
+    "adamw": lambda groups, o, fused: torch.optim.AdamW(groups, lr=o.lr, fused=fused),
+    "radam": lambda groups, o, fused: torch.optim.RAdam(groups, lr=o.lr, decoupled_weight_decay=True),  # Liu et al. 2020
+    "muon": lambda groups, o, fused: Muon(groups, momentum=o.momentum),
+}
 
 
 class Muon(torch.optim.Optimizer):
@@ -97,12 +116,22 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U Vᵀ of the singular value decomposition of `matrix` (R, C), roughly: singular values come to lie in 0.7 … 1.2."""
+    """U Vᵀ of the singular value decomposition of `matrix` (R, C), roughly: singular values come to lie in 0.7 … 1.2.
+
+    Every Newton–Schulz step multiplies by a polynomial of the Gram matrix, and these commute. So the steps are made on the
+    small Gram matrix alone, and the wide matrix is multiplied once: 1.4 instead of 3.5 ms for 128 × 1152 on one Xeon thread.
+    """
     a, b, c = _QUINTIC
     x = matrix / (matrix.norm() + 1e-7)
     wide = x.shape[0] <= x.shape[1]
     x = x if wide else x.T
-    for _ in range(steps):
-        square = x @ x.T
-        x = a * x + (b * square + c * square @ square) @ x
+    gram = x @ x.T
+    product = torch.eye(len(gram), dtype=x.dtype, device=x.device)
+    for step in range(steps):
+        factor = b * gram + c * (gram @ gram)
+        factor.diagonal().add_(a)
+        product = factor @ product
+        if step < steps - 1:
+            gram = factor @ gram @ factor
+    x = product @ x
     return x if wide else x.T

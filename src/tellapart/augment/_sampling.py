@@ -1,0 +1,147 @@
+"""The kernels under the augmentations: pick pixels, sample between pixels, mix channels. One pass each, a batch at a time.
+
+A geometric matrix (B, 2, 3) leads from a pixel of the output back to a place in the input, both as (x, y) in pixels from the
+middle of the picture; what lies outside the input is the input reflected, without its edge doubled (numpy's "reflect").
+A colour matrix (B, 3, 4) leads from the old (r, g, b, 1), 0 … 255, to the new (r, g, b).
+
+Measured on one Xeon core, 64 images of 100×100×3: sampling float planes out of a channels-last float copy 2.7 ms, and 4.0 ms
+where torch reflects; reflecting the grid here costs 0.9 ms, and nothing where no place is outside. Interleaving planes by
+`stack` takes 0.7 ms, `contiguous(channels_last)` 2.1 ms; picking whole pixels by `index_select` takes 2.1 ms, indexing
+`x[batch, rows, columns]` 8.3 ms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+#: (images, generator) → images of the same shape.
+Change = Callable[[Tensor, torch.Generator], Tensor]
+#: Of red, green and blue: ITU-R BT.601, as Pillow and torchvision weigh them.
+LUMA = (0.299, 0.587, 0.114)
+
+
+def identity(count: int, axes: int) -> Tensor:
+    """(count, axes, axes + 1) float32: changes nothing."""
+    return torch.eye(axes, axes + 1).expand(count, -1, -1)
+
+
+def chain(outer: Tensor, inner: Tensor) -> Tensor:
+    """The matrix that does `inner`, then `outer`; both (B, n, n + 1)."""
+    linear = outer[:, :, :-1] @ inner
+    linear[:, :, -1] += outer[:, :, -1]
+    return linear
+
+
+def pick(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Whole pixels, none resampled: for matrices that mirror, turn by quarters and move by whole pixels.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        matrices: (B, 2, 3) float32 on the CPU, their linear part a signed permutation.
+        size: Height and width of the output.
+
+    Returns:
+        (B, C, *size) uint8 in channels_last.
+    """
+    count, channels, height, width = images.shape
+    swapped = matrices[:, :1, 0] == 0
+    ys, xs = _from_middle(size[0]), _from_middle(size[1])
+    along_y = torch.where(swapped, _places(matrices, 0, 1, ys, width), _places(matrices, 1, 1, ys, height) * width)
+    along_x = torch.where(swapped, _places(matrices, 1, 0, xs, height) * width, _places(matrices, 0, 0, xs, width))
+    along_y += torch.arange(count)[:, None] * (height * width)
+    places = along_y.to(images.device)[:, :, None] + along_x.to(images.device)[:, None, :]
+    pixels = images.permute(0, 2, 3, 1).reshape(-1, channels).index_select(0, places.view(-1))
+    return pixels.view(count, *size, channels).permute(0, 3, 1, 2)
+
+
+def sample(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear samples, before rounding: (B, C, *size) float32 in planes.
+
+    Args:
+        images: (B, C, H, W) uint8.
+        matrices: (B, 2, 3) float32 on the CPU.
+        size: Height and width of the output.
+    """
+    height, width = images.shape[2:]
+    # places in -1 … 1 between the middles of the outermost pixels
+    scale = torch.tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
+    matrices = matrices * scale[:, None]
+    reach = matrices[:, :, 0].abs() * (size[1] - 1) / 2 + matrices[:, :, 1].abs() * (size[0] - 1) / 2 + matrices[:, :, 2].abs()
+    folds = max(0, math.ceil((reach.max().item() - 1) / 2 - 1e-6))
+    on_device = matrices.to(images.device)
+    ys, xs = _from_middle(size[0]).to(images.device), _from_middle(size[1]).to(images.device)
+    planes = torch.empty(len(images), 2, *size, device=images.device)
+    for axis in (0, 1):
+        m = on_device[:, axis, :, None]
+        torch.add((m[:, 0] * xs)[:, None, :], (m[:, 1] * ys + m[:, 2])[:, :, None], out=planes[:, axis])
+    for _ in range(folds):
+        planes = planes.clamp(-1, 1).mul_(2).sub_(planes)
+    grid = planes.permute(0, 2, 3, 1)
+    return F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def recolour(values: Tensor, matrices: Tensor) -> Tensor:
+    """Mix channels: (B, C, H, W) float32 or uint8 → the same shape in float32 planes, neither rounded nor bounded."""
+    count, channels, *size = values.shape
+    matrices = matrices.to(values.device)
+    linear, constant = matrices[:, :, :3], matrices[:, :, 3:]
+    if channels == 1:  # grey as red = green = blue
+        linear, constant = linear[:, :1].sum(2, keepdim=True), constant[:, :1]
+    if values.dtype == torch.uint8:
+        pixels = values.permute(0, 2, 3, 1).reshape(count, -1, channels).float().transpose(1, 2)
+    else:
+        pixels = values.reshape(count, channels, -1)
+    return torch.baddbmm(constant, linear, pixels).view(count, channels, *size)
+
+
+def mean_colour(values: Tensor) -> Tensor:
+    """(B, C, H, W) → (B, 3) float32, 0 … 255; a grey image has three equal means."""
+    return values.mean((2, 3), dtype=torch.float32).expand(-1, 3)
+
+
+def to_bytes(values: Tensor) -> Tensor:
+    """Round and bound (B, C, H, W) float32 planes, which are used up: uint8 in channels_last."""
+    rounded = values.add_(0.5).clamp_(0, 255).to(torch.uint8)
+    return torch.stack(rounded.unbind(1), -1).permute(0, 3, 1, 2)
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased: (B, C, H, W) uint8 → (B, C, *size) uint8 in channels_last."""
+    if tuple(images.shape[2:]) == tuple(size):
+        return images
+    if images.device.type != "cpu":  # the kernel for bytes is the CPU's
+        return to_bytes(F.interpolate(images.float(), size, mode="bilinear", antialias=True))
+    resized = F.interpolate(images, size, mode="bilinear", antialias=True)
+    return resized.contiguous(memory_format=torch.channels_last)
+
+
+def take(images: Tensor, rows: Tensor) -> Tensor:
+    """Some images of a batch, in channels_last: rows (K,) int64."""
+    return images.permute(0, 2, 3, 1).index_select(0, rows.to(images.device)).permute(0, 3, 1, 2)
+
+
+def by_group(images: Tensor, group: Tensor, changes: Sequence[Change], generator: torch.Generator) -> Tensor:
+    """Each image by the change of its group: images (B, C, H, W) uint8, group (B,) int64 on the CPU → the same shape."""
+    out = torch.empty_like(images, memory_format=torch.channels_last)
+    for number, change in enumerate(changes):
+        rows = (group == number).nonzero()[:, 0]
+        if len(rows):
+            out.index_copy_(0, rows.to(images.device), change(take(images, rows), generator))
+    return out
+
+
+def _from_middle(side: int) -> Tensor:
+    return torch.arange(side) - (side - 1) / 2
+
+
+def _places(matrices: Tensor, to: int, of: int, places: Tensor, side: int) -> Tensor:
+    """Where output `places` along axis `of` lie along the input's axis `to`, of `side` pixels: (B, len(places)) int64."""
+    found = matrices[:, to, of, None] * places + matrices[:, to, 2, None] + (side - 1) / 2
+    period = max(2 * (side - 1), 1)
+    inside = found.round().long().remainder(period)
+    return torch.minimum(inside, period - inside)

@@ -1,0 +1,235 @@
+"""One data set, prepared once, on which recipes become runs; the verbs of `experiment.py` stand on it.
+
+A run's id is made from its recipe and the data, so a run that is there already is used again, and one that was cut off goes on
+where it stood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart import registry
+from tellapart.data.cache import PixelCache, resolve_inputs
+from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
+from tellapart.data.scan import scan
+from tellapart.errors import RecipeError, RunError, TellapartError
+from tellapart.evaluate.metrics import score_all
+from tellapart.families._contract import Classifier, Context
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe import Recipe, parse
+from tellapart.runs import ledger, store
+from tellapart.runs.card import write_card
+from tellapart.runs.data_facts import describe_data
+from tellapart.runs.environment import describe_environment
+from tellapart.runs.epochs import EpochLog
+from tellapart.runs.sinks._feed import Feed
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions, guess_positive
+
+_TRAIN_SCORED = 4_000  # training images scored, at most: enough to show overfitting, cheap for every family
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how the verbs work.
+
+    Attributes:
+        runs: Folder of the runs.
+        device: "auto", "cpu", "cuda", "mps", …
+        seed: Of the split.
+        skip_bad: Leave bad rows out, counted, instead of stopping.
+        split_from: A run whose split is used again.
+        fresh: Train anew even if the run is there.
+        progress: Where long work is reported.
+        sinks: "tensorboard", "mlflow": told of every run beside the plain files.
+    """
+
+    runs: Path = Path("runs")
+    device: str = "auto"
+    seed: int = 0
+    skip_bad: bool = False
+    split_from: str | None = None
+    fresh: bool = False
+    progress: Progress = SILENT
+    sinks: tuple[str, ...] = ()
+
+
+USUAL = Settings()
+
+
+class Interrupted(TellapartError):
+    """Ctrl-C ended the work; what was finished is kept."""
+
+    exit_code = 130
+
+
+class Bench:
+    """One data set, prepared once, on which recipes become runs."""
+
+    def __init__(self, settings: Settings, data: str | Path | ImageTable) -> None:
+        self.settings = settings
+        self.feed = Feed(settings.sinks, settings.runs, settings.progress)
+        table = data if isinstance(data, ImageTable) else scan(data)
+        split_from = store.open_run(settings.split_from, settings.runs).folder if settings.split_from else None
+        self.prepared: Prepared = prepare(
+            table, seed=settings.seed, skip_bad=settings.skip_bad, split_from=split_from, progress=settings.progress
+        )
+        self.cache = PixelCache(progress=settings.progress)
+        self.device = device_named(settings.device)
+
+    def decode(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
+        """Resolve the inputs of every recipe against the data and decode for each; corrupt images come out here."""
+        for name, recipe in named.items():
+            _check(name, recipe)
+        learnt = self.prepared.table.where(split="train")  # the size, too, is chosen without a look at the test part
+        named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, learnt)}) for n, r in named.items()}
+        table = readable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
+        self.prepared = replace(self.prepared, table=table)
+        columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]  # groups: of the intervals
+        self.split_fingerprint = _digest("".join("\0".join(row) + "\n" for row in zip(*columns, strict=True)), 8)
+        return named
+
+    def train(self, name: str, recipe: Recipe) -> Run:
+        """One run: found finished, resumed, or made."""
+        table = self.prepared.table
+        asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
+        key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}", 4)
+        run_id = f"{name}-{key}"
+        if self.settings.fresh:
+            run_id += f"-{secrets.token_hex(2)}"
+        with store.writing(self.settings.runs, run_id) as folder, self.feed:
+            if (folder / store.DONE).exists():
+                self.settings.progress.say(f"  {run_id} is there already, and used again")
+                return self.feed.whole(Run(folder.resolve()))
+            return self._make(name, recipe, folder)
+
+    def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
+        started = store.now()
+        log = EpochLog(folder / "log.jsonl")
+        if (folder / "resume" / "state.safetensors").exists():
+            self.settings.progress.say(f"  going on with {folder.name} after epoch {log.last_epoch}")
+        context = Context(
+            self.cache, self.settings.progress, self.device, folder / "resume", self.feed.following(folder.name, recipe, log),
+            parents=self.parent, checkpoints=folder / "checkpoints",
+        )  # fmt: skip
+        classifier: Classifier = registry.find("families", recipe.classifier.family)(recipe)
+        table, earlier, start = self.prepared.table, log.seconds, time.perf_counter()
+        self._describe(name, folder, started)
+        (folder / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
+        try:
+            classifier.fit(table.where(split="train"), table.where(split="valid"), context)
+        except KeyboardInterrupt:
+            raise Interrupted(f"{folder.name} was stopped before anything was learnt") from None
+        cost = {"fit_seconds": earlier + time.perf_counter() - start, "parameters": classifier.parameters}
+        cost |= {"pretrained": classifier.pretrained, "notes": context.notes}
+        if not context.stopped_by_hand:
+            return self.feed.finish(self._complete(folder, classifier, cost))
+        with store.writing(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
+            if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
+                self._describe(name, beside, started)
+                (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
+                self._complete(beside, classifier, cost)
+        raise Interrupted(
+            f"stopped by hand after epoch {log.last_epoch}; the best so far is kept as the run {beside.name}",
+            hint="give the same command again to go on from here",
+        )
+
+    def _describe(self, name: str, folder: Path, started: str) -> None:
+        """Everything about a run that is known before training."""
+        store.write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
+        environment = describe_environment(self.device)
+        store.write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
+        self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
+
+    def _complete(self, folder: Path, classifier: Classifier, cost: dict[str, Any]) -> Run:
+        """Save the classifier, score train and validation, set the marker."""
+        classifier.save(folder)
+        (folder / "predictions").mkdir(exist_ok=True)
+        table, scores = self.prepared.table, {}
+        for part in ("train", "valid"):
+            rows = table.where(split=part)
+            if len(rows) > _TRAIN_SCORED and part == "train":
+                rows = rows.take(np.sort(np.random.default_rng(0).choice(len(rows), _TRAIN_SCORED, replace=False)))
+            predictions, cost["images_per_second"] = self._timed(classifier, rows, folder.name)
+            predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
+            scores[part] = store.scores_to_dict(score_all(predictions, table.positive)) if len(rows) else {}
+        cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
+        store.write_json(folder / "scores.json", {**scores, "cost": cost})
+        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        run = store.finish(folder)
+        self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
+        return run
+
+    def parent(self, run: str) -> Path:
+        """The folder of a finished run that a recipe starts from."""
+        return store.open_run(run, self.settings.runs).folder
+
+    def open_test(self, runs: Sequence[Run], by: str) -> None:
+        """Score the test part with every run that has not been scored on it, and write each opening down."""
+        rows, session = self.prepared.table.where(split="test"), secrets.token_hex(4)
+        for run in runs:
+            if run.evaluations:
+                continue
+            with store.system_limits(run.runs, writes_only=False):
+                folder = store.next_evaluation(run)
+                ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
+                predictions, speed = self._timed(load(run), rows, run.id)
+                predictions.to_parquet(folder / "predictions" / "test.parquet")
+                scores = store.scores_to_dict(score_all(predictions, self.prepared.table.positive))
+                content = {"test": scores, "cost": {"images_per_second": speed}, "opened": store.now(), "by": by}
+                store.write_json(folder / "scores.json", content)
+                (folder / store.DONE).write_text("", encoding="utf-8")
+
+    def _timed(self, classifier: Classifier, rows: ImageTable, run_id: str) -> tuple[Predictions, float]:
+        """Predictions, and how many images a second they took."""
+        start = time.perf_counter()
+        predictions = classifier.predict(rows, Context(self.cache, self.settings.progress, self.device), run_id)
+        return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
+
+
+def load(run: Run) -> Classifier:
+    """The fitted classifier of a run."""
+    resolved = parse(run.recipe, str(run.folder / "recipe.yaml"))
+    family = registry.find("families", resolved.classifier.family)
+    try:
+        return family.load(run.folder, resolved)
+    except TellapartError:
+        raise
+    except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
+        hint = "copy the run again from where it came, or train it again with --fresh"
+        raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
+
+
+def readable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
+    """The images that all recipes can read, decoded where one of them looks at pixels: the null reads headers only."""
+    needed = [r.inputs for r in recipes if r.classifier.family != "null"]
+    return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
+
+
+def device_named(name: str) -> str:
+    """ "auto" as what it means here."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _digest(text: str, size: int) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def _check(name: str, recipe: Recipe) -> None:
+    """What is wrong with a recipe whatever the data, before any image is decoded."""
+    try:
+        registry.find("families", recipe.classifier.family).check(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{name}: {error.message}" if name else error.message, hint=error.hint) from None

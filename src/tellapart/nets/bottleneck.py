@@ -1,0 +1,79 @@
+"""A narrow residual net whose stages widen the maps fourfold and work on them through 1×1, 3×3, 1×1 bottlenecks.
+
+The blocks are those of He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385, figure 5, with the
+norm behind the ReLU instead of before it, nothing after the sum, and identity shortcuts throughout, because a 1×1 convolution
+before the blocks of a stage changes the width. `share_blocks` repeats one block instead of stacking several: the second pass
+has the weights, and the norm, of the first. Everything keeps PyTorch's initialisation.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
+from tellapart.nets._layers import measured_width
+
+
+class Bottleneck(Net):
+    """Stem, stages, one more 1×1 convolution, average pooling, linear, dropout, logits."""
+
+    class Options(NetOptions):
+        """Options of `net: bottleneck`."""
+
+        depth: int = Field(default=16, ge=1, description="channels of the stem, a 7×7 convolution with stride 2")
+        expansion: int = Field(
+            default=4, ge=1, description="each stage multiplies the channels by this; inside its blocks they are as before it"
+        )
+        stages: int = Field(default=3, ge=1, description="how many stages")
+        blocks: int = Field(default=2, ge=1, description="residual blocks in each stage")
+        share_blocks: bool = Field(default=False, description="the blocks of a stage are one, applied again and again")
+        pool: int = Field(default=2, ge=1, description="side and stride of the max pooling between stages; 1: none")
+        last: int = Field(default=4096, ge=1, description="channels of the 1×1 convolution behind the stages")
+        hidden: int = Field(default=1024, ge=1, description="units of the linear layer before the logits")
+        dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped between that layer and the logits")
+
+    @staticmethod
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
+        """See the class.
+
+        Raises:
+            RecipeError: The input is too small for the strides.
+        """
+        shape = image_shape(shape, "bottleneck")
+        channels = options.depth
+        trunk = nn.Sequential(_conv(shape[0], channels, 7, stride=2))
+        for index in range(options.stages):
+            trunk.append(_stage(channels, options, pool=options.pool if index else 1))
+            channels *= options.expansion
+        trunk.append(nn.Sequential(_conv(channels, options.last), GlobalPool()))
+        width = measured_width(trunk, shape, "bottleneck")
+        head = nn.Sequential(nn.Linear(width, options.hidden), nn.Dropout(options.dropout), nn.Linear(options.hidden, classes))
+        return StagedBody(trunk, head)
+
+
+class _Block(nn.Module):
+    """x + (1×1 to `narrow` channels, 3×3, 1×1 back), `passes` times with the same weights."""
+
+    def __init__(self, wide: int, narrow: int, passes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(_conv(wide, narrow), _conv(narrow, narrow, 3), _conv(narrow, wide))
+        self.passes = passes
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        for _ in range(self.passes):
+            x_BCHW = x_BCHW + self.layers(x_BCHW)
+        return x_BCHW
+
+
+def _stage(channels: int, options: Bottleneck.Options, pool: int) -> nn.Sequential:
+    wide = channels * options.expansion
+    count, passes = (1, options.blocks) if options.share_blocks else (options.blocks, 1)
+    stage = nn.Sequential(_conv(channels, wide), *(_Block(wide, channels, passes) for _ in range(count)))
+    return stage if pool == 1 else nn.Sequential(nn.MaxPool2d(pool), *stage)
+
+
+def _conv(channels: int, width: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
+    """Convolution with biases, ReLU, batch norm: the biases matter, since ReLU stands between them and the norm."""
+    convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2)
+    return nn.Sequential(convolution, nn.ReLU(inplace=True), nn.BatchNorm2d(width))

@@ -1,0 +1,139 @@
+"""Any image model of timm (Wightman 2019, "PyTorch Image Models") by its name, with a head of ours.
+
+timm is imported when a net is built, not before: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from tellapart.errors import RecipeError
+from tellapart.nets._contract import Net, Parents, image_shape
+from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_hub, fetch_url, start, too_small
+
+
+class Timm(Net):
+    """A timm model, pretrained or not.
+
+    Convolutional models take any size that survives their strides. Models made for one size (ViT, DINO, Swin, …) are built for
+    the size of the input, rounded up to whole patches: images are padded on the right and below. Pretrained position
+    embeddings are resampled to that grid, as timm does. A first convolution trained on RGB is summed over its input channels
+    for grey images, which is exact for images whose three channels are equal.
+    """
+
+    class Options(PretrainedOptions):
+        """Options of `net: timm`."""
+
+        model: str = Field(description="a name of `timm.list_models()`, with or without `.TAG`, which says whose weights")
+        drop_path: float = Field(default=0.0, ge=0, lt=1, description="share of residual branches dropped; 0: the model's own")
+
+    @staticmethod
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedBody:
+        """See the class.
+
+        Raises:
+            RecipeError: timm has no such model, or it does not take the images or an option.
+        """
+        shape = image_shape(shape, "timm")
+        _check_model(options.model)
+        net, padded = _create(shape, options)
+        return _TimmBody(net, shape, padded, classes, options)
+
+    @staticmethod
+    def normalisation(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation that the published weights were trained with; None without weights."""
+        if options.weights == "none":
+            return None
+        config = _config(options.model)
+        return config.mean, config.std
+
+    @staticmethod
+    def start(body: Any, options: Options, parents: Parents) -> str:
+        """See `_pretrained.start`."""
+        del parents
+        heads = _config(options.model).classifier or ()
+        return start(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
+
+
+class _TimmBody(PretrainedBody):
+    def depths(self) -> list[list[nn.Parameter]]:
+        """By timm's own stages, the stem first."""
+        from timm.models import group_parameters
+
+        named = dict(self.net.named_parameters())
+        stages = group_parameters(self.net, self.net.group_matcher(coarse=True))
+        return [[named[name] for name in stages[depth]] for depth in sorted(stages)]
+
+    def convert(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Original checkpoints renamed and position embeddings resampled by the model's own filter, where timm has one."""
+        filters = vars(sys.modules[type(self.net).__module__])
+        convert = filters.get("checkpoint_filter_fn") or filters.get("_filter_fn")
+        if convert is None:
+            return tensors
+        try:
+            return convert(dict(tensors), self.net)
+        except (LookupError, AttributeError, TypeError, ValueError, RuntimeError):
+            return tensors  # weights of another net: loading them as they are says which tensors differ
+
+
+def _check_model(name: str) -> None:
+    import timm
+
+    architecture, _, tag = name.partition(".")
+    check_name("timm", architecture, timm.list_models())
+    if tag:
+        known = [n.partition(".")[2] for n in timm.list_pretrained(f"{architecture}.*")]
+        if tag not in known:
+            raise RecipeError(f"timm has no weights {tag!r} of {architecture}: there are {', '.join(known) or 'none'}")
+
+
+def _create(shape: tuple[int, int, int], options: Timm.Options) -> tuple[nn.Module, tuple[int, int]]:
+    """The model without its classifier, and the size that its input is padded to."""
+    from timm.layers.patch_embed import PatchEmbed
+
+    channels, height, width = shape
+    net = _model(options, channels, (height, width))
+    patches: list[Any] = [m.patch_size for m in net.modules() if isinstance(m, PatchEmbed)]
+    if not patches or not _config(options.model).fixed_input_size:
+        return net, (height, width)
+    padded = tuple(-(-side // patch) * patch for side, patch in zip((height, width), patches[0], strict=True))
+    return net if padded == (height, width) else _model(options, channels, padded), padded
+
+
+def _model(options: Timm.Options, channels: int, size: tuple[int, int]) -> Any:
+    import timm
+
+    sized: dict[str, Any] = {"img_size": size} if _config(options.model).fixed_input_size else {}
+    dropped: dict[str, Any] = {"drop_path_rate": options.drop_path} if options.drop_path else {}
+    try:
+        return timm.create_model(options.model, pretrained=False, num_classes=0, in_chans=channels, **sized, **dropped)
+    except TypeError as error:
+        if not dropped:
+            raise
+        raise RecipeError(f"{options.model} has no drop_path ({error})", hint="remove `drop_path`") from None
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise too_small(options.model, (channels, *size), str(error)) from None
+
+
+def _config(model: str) -> Any:
+    """What timm knows of a model's published weights."""
+    import timm
+    from timm.models import PretrainedCfg
+
+    _check_model(model)
+    return timm.get_pretrained_cfg(model, allow_unregistered=True) or PretrainedCfg()
+
+
+def _published(model: str) -> tuple[str, Path]:
+    """Whose weights, and the file."""
+    config = _config(model)
+    if config.hf_hub_id:
+        return f"hub: {config.hf_hub_id}", fetch_hub(config.hf_hub_id, config.hf_hub_filename, model)
+    if config.url and not config.url.endswith(".npz"):
+        return f"hub: timm/{config.architecture}.{config.tag}", fetch_url(config.url, model)
+    raise RecipeError(f"timm publishes no weights of {model}", hint="`weights: none`, or the path of a file of yours")

@@ -1,0 +1,160 @@
+"""Any classification model of torchvision by its name, with a head of ours.
+
+torchvision is imported when a net is built, not before: it takes seconds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from tellapart.nets._contract import Net, Parents, image_shape
+from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_url, start, too_small
+
+#: Their published weights saw images scaled by .5 and .5: torchvision rescales inside the net, which we turn off.
+_HALF = ("googlenet", "inception_v3")
+#: Children that only hold a row of stages.
+_ROWS = ("features", "layers", "blocks", "trunk_output", "encoder")
+#: The least size that torchvision states for these is the one that they were trained at.
+_ANY_SIZE = ("vit", "swin", "maxvit")
+_PATCHES = {"vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16, "vit_l_32": 32, "vit_h_14": 14}
+
+
+class TorchVision(Net):
+    """A torchvision model, pretrained or not.
+
+    Its last linear layer (of SqueezeNet the last convolution) makes room for our head; the layers before it stay, dropout and
+    all. GoogLeNet and Inception-v3 have no auxiliary classifiers. A ViT is built for the size of the input, rounded up to a
+    square of whole patches: images are padded on the right and below, pretrained position embeddings resampled. For grey
+    images the first convolution is summed over its input channels, random or pretrained: the net answers as for the same
+    image in three equal channels.
+    """
+
+    class Options(PretrainedOptions):
+        """Options of `net: torchvision`."""
+
+        model: str = Field(description="a name of `torchvision.models.list_models(module=torchvision.models)`")
+
+    @staticmethod
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedBody:
+        """See the class.
+
+        Raises:
+            RecipeError: torchvision has no such model, or it does not take the images.
+        """
+        shape = image_shape(shape, "torchvision")
+        least = _published(options.model).meta.get("min_size", (1, 1))
+        if not options.model.startswith(_ANY_SIZE) and (shape[1] < least[0] or shape[2] < least[1]):
+            raise too_small(options.model, shape, f"it takes {least[0]}×{least[1]} and more")
+        net, padded = _create(options.model, shape)
+        if shape[0] == 1:
+            _make_grey(net)
+        net.set_submodule(_last(net), nn.Identity())
+        return _TorchVisionBody(net, shape, padded, classes, options)
+
+    @staticmethod
+    def normalisation(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and standard deviation that the published weights were trained with; None without weights."""
+        if options.weights == "none":
+            return None
+        if options.model in _HALF:
+            return (0.5,) * 3, (0.5,) * 3
+        transforms = _published(options.model).transforms()
+        return tuple(transforms.mean), tuple(transforms.std)
+
+    @staticmethod
+    def start(body: Any, options: Options, parents: Parents) -> str:
+        """See `_pretrained.start`."""
+        del parents
+        weights = _published(options.model)
+        net, _ = _create(options.model, (3, 224, 224))
+        heads = [_last(net), "aux1", "aux2", "AuxLogits"]
+        whose = f"hub: torchvision/{options.model}.{weights.name}"
+        return start(body, options, lambda: (whose, fetch_url(weights.url, options.model)), heads)
+
+
+class _TorchVisionBody(PretrainedBody):
+    def depths(self) -> list[list[nn.Parameter]]:
+        """By the children of the model, in order; a norm belongs to the layer before it, loose parameters to the first."""
+        groups: list[list[nn.Parameter]] = []
+        for stage in _stages(self.net):
+            own = list(stage.parameters())
+            if groups and isinstance(stage, _BatchNorm | nn.LayerNorm):
+                groups[-1] += own
+            elif own:
+                groups.append(own)
+        grouped = {id(p) for group in groups for p in group}
+        groups[0] += [p for p in self.net.parameters() if id(p) not in grouped]
+        return groups
+
+    def convert(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The names of early DenseNet and ViT files brought up to date; position embeddings resampled."""
+        from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
+        tensors = {_renamed(name): tensor for name, tensor in tensors.items()}
+        if isinstance(self.net, VisionTransformer) and "encoder.pos_embedding" in tensors:
+            return dict(interpolate_embeddings(self.net.image_size, self.net.patch_size, tensors))  # type: ignore[arg-type]
+        return tensors
+
+
+def _published(model: str) -> Any:
+    """torchvision's entry of the weights that it recommends: address, scaling, least size."""
+    from torchvision import models
+
+    check_name("torchvision", model, models.list_models(module=models))
+    return models.get_model_weights(model).DEFAULT  # type: ignore[attr-defined]
+
+
+def _create(model: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int]]:
+    """The whole model for RGB with random weights, and the size that its input is padded to."""
+    from torchvision import models
+
+    _, height, width = shape
+    if model in _HALF:
+        return models.get_model(model, aux_logits=False, transform_input=False, init_weights=True), (height, width)
+    if model in _PATCHES:
+        side = -(-max(height, width) // _PATCHES[model]) * _PATCHES[model]
+        return models.get_model(model, image_size=side), (side, side)
+    try:
+        sized = {"input_size": (height, width)} if model == "maxvit_t" else {}
+        return models.get_model(model, **sized), (height, width)
+    except ValueError as error:
+        raise too_small(model, shape, str(error)) from None
+
+
+def _last(net: nn.Module) -> str:
+    """The name of the layer that gives the logits: the last linear one, or the last convolution."""
+    named = list(net.named_modules())
+    linear = [name for name, module in named if isinstance(module, nn.Linear)]
+    return (linear or [name for name, module in named if isinstance(module, nn.Conv2d)])[-1]
+
+
+def _make_grey(net: nn.Module) -> None:
+    """Sum the first convolution over its three input channels."""
+    name, old = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
+    new = nn.Conv2d(1, old.out_channels, old.kernel_size, old.stride, old.padding, old.dilation, bias=old.bias is not None)  # type: ignore[arg-type]
+    with torch.no_grad():
+        new.weight.copy_(old.weight.sum(1, keepdim=True))
+        if new.bias is not None and old.bias is not None:
+            new.bias.copy_(old.bias)
+    net.set_submodule(name, new)
+
+
+def _stages(net: nn.Module) -> Iterator[nn.Module]:
+    for name, child in net.named_children():
+        if name in _ROWS or isinstance(child, nn.ModuleList):
+            yield from _stages(child)
+        else:
+            yield child
+
+
+def _renamed(name: str) -> str:
+    """`denselayer1.norm.1.weight` → `denselayer1.norm1.weight`; `mlp.linear_2.bias` → `mlp.3.bias`."""
+    name = re.sub(r"(denselayer\d+\.(?:norm|conv))\.(\d)", r"\1\2", name)
+    return re.sub(r"\.mlp\.linear_([12])", lambda found: f".mlp.{3 * (int(found[1]) - 1)}", name)

@@ -1,0 +1,80 @@
+"""VGG: groups of 3×3 convolutions, each group ended by a 2×2 max pooling; then dense layers.
+
+Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", arXiv 1409.1556; the default
+groups are configuration D of their table 1 (VGG-16), 13 convolutions. Batch norm and dropout in the groups are later habits.
+Convolutions start as He et al. 2015 draw them, so that no net needs a shallower one to start from.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
+from tellapart.nets._layers import RandomFlip, RandomRotation, he_normal, measured_width
+
+
+class VGG(Net):
+    """Groups of convolutions, flattening or global pooling, dense layers, logits."""
+
+    class Options(NetOptions):
+        """Options of `net: vgg`."""
+
+        groups: list[Annotated[list[Width], Field(min_length=1)]] = Field(
+            default=[[64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3],
+            min_length=1,
+            description="channels of the 3×3 convolutions of each group; a group ends with 2×2 max pooling",
+        )
+        batch_norm: bool = Field(default=True, description="batch norm between each convolution and its ReLU")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped after each group's pooling")
+        flip_maps: bool = Field(
+            default=False,
+            description="mirror the maps of the first group at random, left-right and upside down, in training only",
+        )
+        rotate_maps: float = Field(
+            default=0.0, ge=0, le=180, description="degrees: turn the last maps by up to so much either way, in training only"
+        )
+        ending: Literal["average", "max", "flatten"] = Field(default="flatten", description="from maps to one vector")
+        dense: list[Width] = Field(default=[4096, 4096], description="units of the dense layers before the logits")
+        dense_norm: bool = Field(default=True, description="batch norm between each dense layer and its ReLU")
+        dense_dropout: float = Field(
+            default=0.5, ge=0, lt=1, description="share dropped after each dense layer; without any, before the logits"
+        )
+
+    @staticmethod
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
+        """See the class.
+
+        Raises:
+            RecipeError: The input is too small for the poolings.
+        """
+        shape = image_shape(shape, "vgg")
+        channels = shape[0]
+        trunk = nn.Sequential()
+        for index, widths in enumerate(options.groups):
+            group = _group(channels, widths, options.batch_norm, options.dropout)
+            if index == 0 and options.flip_maps:
+                group.append(RandomFlip("both"))
+            trunk.append(group)
+            channels = widths[-1]
+        ending = nn.Flatten() if options.ending == "flatten" else GlobalPool(options.ending)
+        trunk.append(nn.Sequential(RandomRotation(options.rotate_maps), ending) if options.rotate_maps else ending)
+        he_normal(trunk)
+        width = measured_width(trunk, shape, "vgg")
+        return StagedBody(
+            trunk, dense_head(width, classes, options.dense, options.dense_dropout, batch_norm=options.dense_norm)
+        )
+
+
+def _group(channels: int, widths: list[int], batch_norm: bool, dropout: float) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers.append(nn.Conv2d(channels, width, 3, padding=1, bias=not batch_norm))
+        layers += [nn.BatchNorm2d(width)] if batch_norm else []
+        layers.append(nn.ReLU(inplace=True))
+        channels = width
+    layers.append(nn.MaxPool2d(2))
+    layers += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers)

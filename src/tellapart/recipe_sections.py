@@ -1,0 +1,162 @@
+"""The sections of a recipe as option models: what may be set, within which bounds, with which default.
+
+`recipe.py` reads and resolves whole recipes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class Section(BaseModel):
+    """Base of all option models: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_Side = Annotated[int, Field(ge=1)]
+
+
+class Inputs(Section):
+    """How an encoded image becomes (H, W, C) uint8. `auto` values are resolved from the data before training."""
+
+    size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[_Side, _Side] = Field(
+        default="auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
+    )
+    limit: int | None = Field(default=None, ge=1, description="longest side that `size: auto` may choose, in pixels")
+    mode: Literal["auto", "rgb", "grey"] = Field(default="auto", description="auto: grey when every probed image is grey")
+    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(
+        default="stretch",
+        description="stretch: resample both sides; crop: resample the short side, cut the long one; pad: resample the long "
+        "side, fill with black; centre: cut or reflect without resampling; none: another size is an error",
+    )
+    keep: float = Field(
+        default=1.0, gt=0, le=1, description="share of each side that is kept, around the centre, before anything else"
+    )
+    max_pixels: int = Field(
+        default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb"
+    )
+
+
+class Features(Section):
+    """Descriptors, concatenated, then optional standardising and PCA."""
+
+    descriptors: list[dict[str, dict[str, Any]]] = Field(
+        default=[{"pixels": {}}], description="one {name: options} each; their vectors are concatenated"
+    )
+    standardise: bool = Field(default=True, description="zero mean and unit variance per component, measured on train")
+    pca: int | None = Field(default=None, ge=1, description="principal components kept; more than the rows allow are clipped")
+
+
+class Optimizer(Section):
+    """The optimiser of a network. Weight decay never touches biases and norms."""
+
+    name: Literal["sgd", "adam", "adamw", "radam", "muon"] = Field(default="adamw", description="which rule")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(
+        default=1e-4, ge=0, description="decoupled for adamw, radam and muon; added to the gradient else"
+    )
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd and muon")
+    nesterov: bool = Field(default=True, description="sgd: look ahead along the momentum")
+    other_lr: float = Field(default=2e-3, gt=0, description="muon only: AdamW's rate for biases, norms and the last layer")
+
+
+class Schedule(Section):
+    """Learning rate over the run, as a share of the peak: a linear warm-up, then the named course."""
+
+    name: Literal["constant", "linear", "cosine", "one_cycle", "step", "exponential", "restarts", "plateau"] = Field(
+        default="cosine",
+        description="linear, cosine: down to the floor; one_cycle: cosine up from peak/25, cosine down; step, exponential: × "
+        "factor per `every` epochs, at once or gradually; restarts: cosine again and again; plateau: × factor when stuck",
+    )
+    warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the run spent rising linearly from 0")
+    floor: float = Field(default=0.0, ge=0, le=1, description="share of the peak that the rate never falls below")
+    factor: float = Field(default=0.1, gt=0, lt=1, description="of step, exponential and plateau")
+    every: float = Field(
+        default=10.0, gt=0, description="epochs: of step and exponential per factor, of restarts the first cycle"
+    )
+    growth: float = Field(default=2.0, ge=1, description="restarts: each cycle is so many times as long as the one before")
+    patience: int = Field(
+        default=3,
+        ge=1,
+        description="plateau: so many epochs without a better `best_by` are let pass; after the next the rate falls",
+    )
+
+
+class Average(Section):
+    """Weights that are an average over training; they are validated and kept instead of the last ones."""
+
+    name: Literal["none", "ema", "swa"] = Field(
+        default="none",
+        description="ema: exponential, per step; swa: plain, of the epochs' ends (Izmailov et al. 2018), norms measured anew",
+    )
+    decay: float = Field(default=0.999, gt=0, lt=1, description="ema: share kept per step")
+    start: float = Field(default=0.75, ge=0, lt=1, description="swa: share of the run before the first epoch that counts")
+
+
+class Train(Section):
+    """How a network is trained."""
+
+    epochs: int = Field(default=20, ge=1, description="passes over the training images")
+    images: int | None = Field(
+        default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
+    )
+    minutes: float | None = Field(
+        default=None, gt=0, description="bound on training time, validation not counted; the schedule then ends with it"
+    )
+    batch: int = Field(default=128, ge=2, description="images a step; batch norm needs two")
+    optimizer: Optimizer = Field(default_factory=Optimizer, description="see Optimizer")
+    schedule: Schedule = Field(default_factory=Schedule, description="see Schedule")
+    loss: Literal["cross_entropy", "focal"] = Field(default="cross_entropy", description="focal: Lin et al. 2017")
+    focal_gamma: float = Field(default=2.0, ge=0, description="focal: how little easy images count")
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="probability mass spread over all classes")
+    class_weights: Literal["none", "balanced"] = Field(
+        default="none", description="weight of an image in the loss; balanced: inverse to its class's share"
+    )
+    sampling: Literal["shuffle", "balanced"] = Field(
+        default="shuffle", description="shuffle: every image once an epoch; balanced: classes equally often, images drawn anew"
+    )
+    clip: float | None = Field(default=None, gt=0, description="bound on the norm of the gradient")
+    average: Average = Field(default_factory=Average, description="see Average")
+    precision: Literal["auto", "32", "bf16", "16"] = Field(
+        default="auto", description="auto: 32 on a CPU; on a GPU bf16 where a measured step is faster"
+    )
+    freeze: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of the trunk's stages, from the input on, that do not learn; 1: only the head learns",
+    )
+    unfreeze_every: int | None = Field(
+        default=None, ge=1, description="after so many epochs the topmost frozen stage starts to learn, then the next"
+    )
+    layer_decay: float = Field(default=1.0, gt=0, le=1, description="learning rate of a stage / that of the stage above it")
+    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better `best_by`")
+    best_by: Literal["accuracy", "loss"] = Field(default="accuracy", description="which validation figure picks the checkpoint")
+    keep_best: int = Field(default=1, ge=1, description="how many of the best epochs' weights the run keeps")
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_is_a_name(cls, value: Any) -> Any:
+        """YAML reads 16 and 32 as numbers."""
+        return f"{value:g}" if isinstance(value, int | float) else value
+
+
+class ClassifierSection(BaseModel):
+    """`family` and that family's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    family: str = Field(description="a name of `tellapart.registry.names('families')`")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but `family`."""
+        return dict(self.model_extra or {})
+
+    @field_validator("family", mode="before")
+    @classmethod
+    def _null_is_a_name(cls, value: Any) -> Any:
+        """YAML reads an unquoted `family: null` as nothing."""
+        return "null" if value is None else value

@@ -1,0 +1,128 @@
+"""Every recipe that comes with the package: it is said what it is, and its net learns on its own kind of input."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tellapart import recipe, registry
+from tellapart.augment._contract import Pipeline
+from tellapart.data.decode import target_size
+from tellapart.nets._contract import Body
+from tellapart.recipe import Recipe
+from tellapart.train.optim import make_optimizer
+
+#: Network rows of ../shared/SYSTEMS.md; A8 is the vote over the checkpoints that A7's recipe keeps.
+ROWS = {*(f"A{i}" for i in range(1, 10)), "B2", "B3", "B4", "B5", *(f"C{i}" for i in range(2, 6)),
+        *(f"D{i}" for i in range(1, 6)), *(f"E{i}" for i in range(1, 7))}  # fmt: skip
+NETWORKS = [n for n in recipe.names() if recipe.load(n).classifier.family == "network"]
+#: Parameters for 10 classes at the recipe's size (28 × 28 grey for `auto`). Those worked out below are checked against the sum.
+CLASSES = 10
+
+
+def _header(name: str) -> list[str]:
+    lines = recipe.text(name).splitlines()
+    return [line.removeprefix("# ") for line in lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]]
+
+
+def _small(name: str) -> Recipe:
+    """The recipe with weights that need no hub, at a size that an untrained net takes on two cores in seconds."""
+    content = recipe.load(name)
+    options = content.classifier.options
+    if "weights" in options:
+        options["weights"] = "none"
+    if "backbones" in options:
+        options["backbones"] = [{**b, "weights": "none"} for b in options["backbones"]]
+    size = 28 if content.inputs.size == "auto" else content.inputs.size
+    inputs = content.inputs.model_copy(update={"size": min(size, 128) if name.startswith("efficientnet") else size})
+    classifier = {"family": "network", **options}
+    return recipe.parse(content.model_copy(update={"inputs": inputs}).model_dump() | {"classifier": classifier})
+
+
+def _body(content: Recipe) -> tuple[Body, tuple[int, int, int]]:
+    net = registry.find("nets", content.classifier.options["net"])
+    shape = (1 if content.inputs.mode == "grey" else 3, *target_size(content.inputs))
+    torch.manual_seed(0)
+    return net.build(shape, CLASSES, net.Options.model_validate(content.classifier.options)), shape
+
+
+def test_every_network_row_has_a_recipe() -> None:
+    found = {
+        row for n in recipe.names() for line in _header(n) if (m := re.match(r"Rows?: (.*)", line)) for row in m[1].split(", ")
+    }
+    assert found >= ROWS
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_header_says_what_it_is(name: str) -> None:
+    first, *others = _header(name)
+    assert first.endswith(".")
+    if any(re.match("Rows?: ", line) for line in others):
+        assert others[0].startswith("Row") and any(line.startswith("Reported: ") for line in others)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_recipe_survives_a_round_trip(name: str) -> None:
+    import yaml
+
+    content = recipe.load(name)
+    assert recipe.parse(yaml.safe_load(content.dump())) == content
+
+
+def test_parameters_of_the_mlp_of_row_c2() -> None:
+    """784-150-150-75-C with batch norm and biases everywhere: 153,235 for 10 classes, as reported."""
+    body, _ = _body(_small("mlp-150-150-75"))
+    linear = 784 * 150 + 150 + 150 * 150 + 150 + 150 * 75 + 75 + 75 * 10 + 10
+    norms = 2 * (150 + 150 + 75)
+    assert sum(p.numel() for p in body.parameters()) == linear + norms == 153_235
+
+
+def test_parameters_of_the_plain_net_of_row_a1() -> None:
+    """Three convolutions with biases, halved three times from 100 to 12, flattened."""
+    body, _ = _body(_small("cnn-plain"))
+    convolutions = (3 * 9 + 1) * 64 + (64 * 9 + 1) * 128 + (128 * 9 + 1) * 256
+    assert sum(p.numel() for p in body.parameters()) == convolutions + (12 * 12 * 256 + 1) * CLASSES
+
+
+def test_parameters_of_the_doubled_stages_of_row_a5() -> None:
+    """Convolutions without biases, each followed by a batch norm of two vectors; halved four times from 100 to 6."""
+    body, _ = _body(_small("cnn-doubled"))
+    widths = [3, 64, 64, 128, 128, 256, 256, 384, 384]
+    convolutions = sum(9 * a * b for a, b in itertools.pairwise(widths))
+    assert sum(p.numel() for p in body.parameters()) == convolutions + 2 * sum(widths[1:]) + (6 * 6 * 384 + 1) * CLASSES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_recipes_learn_in_two_steps(name: str) -> None:
+    """Shapes, and that two steps of the recipe's own optimiser lower the loss of the batch that they were made on."""
+    content = _small(name)
+    assert content.train is not None
+    body, shape = _body(content)
+    generator = torch.Generator().manual_seed(0)
+    count = 16 if shape[1] <= 64 else 4
+    images = torch.randint(0, 256, (count, *shape), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(count) % CLASSES
+    seen = Pipeline(content.augment or [])(images, generator)
+    assert seen.dtype == torch.uint8 and seen.shape[:2] == images.shape[:2]
+    x = seen.float() / 64 - 2
+    # the rates are for normal batches: a tenth of them for one that is repeated
+    calm = content.train.optimizer.model_copy(update={"lr": content.train.optimizer.lr / 10})
+    optimizer = make_optimizer(body, calm)
+
+    def loss() -> torch.Tensor:
+        torch.manual_seed(1)  # the same units dropped each time
+        return F.cross_entropy(body.train()(x), labels)
+
+    before = loss()
+    for _ in range(2):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in body.parameters() if p.requires_grad)
+    assert loss().item() < before.item()
+    assert body.eval()(x[:2]).shape == (2, CLASSES)
