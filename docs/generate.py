@@ -4,6 +4,7 @@ A block stands between `<!-- generated: KIND ARGUMENT -->` and `<!-- end -->`. K
 
     options tellapart.recipe:Train    every option of a pydantic model
     recipes                           the recipes that come with the package
+    rows                              the recipes that answer a row of SYSTEMS: what was reported, what was measured here
     sections                          which family uses which sections of a recipe
     entries features                  every descriptor (or: entries augment, every augmentation) with its options
     command compare                   one command of the command line; `command` alone: the root
@@ -35,6 +36,7 @@ from pydantic.fields import FieldInfo
 from tellapart import recipe, registry
 
 DOCS = Path(__file__).parent
+ROWS = DOCS.parent / "benchmarks" / "results" / "rows.json"
 BLOCK = re.compile(r"(<!-- generated: (?P<what>[^\n]+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -67,6 +69,7 @@ def make(what: str) -> str:
     makers: dict[str, Callable[[str], str]] = {
         "options": lambda place: option_table(locate(place)),
         "recipes": lambda _: recipe_table(),
+        "rows": lambda _: row_table(),
         "sections": lambda _: section_table(),
         "entries": entries,
         "command": command,
@@ -167,6 +170,31 @@ def recipe_table() -> str:
         summary = recipe.text(name).splitlines()[0].lstrip("# ")
         rows.append((f"`{name}`", f"`{recipe.load(name).classifier.family}`", summary))
     return table(("recipe", "family", "what it is"), rows)
+
+
+def row_table() -> str:
+    """Recipes by the row of SYSTEMS that they answer, with the figures of `benchmarks/rows.py`."""
+    from tellapart.cli.recipes import header
+
+    measured = json.loads(ROWS.read_text("utf-8"))["rows"] if ROWS.exists() else []
+    found = {name: header(recipe.text(name)) for name in recipe.names()}
+    listed = sorted((name for name in found if found[name]["rows"]), key=lambda name: (found[name]["rows"], name))
+    rows = []
+    for name in listed:
+        ours = "<br>".join(_measured(m) for m in measured if m["recipe"] == name) or "not measured yet"
+        rows.append((", ".join(found[name]["rows"]), f"`{name}`", found[name]["reported"], ours))
+    return table(("row", "recipe", "reported", "here, on test"), rows)
+
+
+def _measured(one: dict[str, Any]) -> str:
+    """`deepfake5: .761 [.730, .789], n = 800, 300 s; inputs.size=64`."""
+    name = one["data"].partition(".")[0]
+    if "error" in one:
+        return f"{name}: {one['error']}"
+    test = one["test"]
+    cut = [c for c in one["changes"] if not c.startswith(("train.minutes", "classifier.backbones"))]
+    figures = f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}], n = {test['n']:,}"
+    return f"{name}: {figures}, {one['epochs']} epochs in {one['seconds']:.0f} s{''.join(f'; {c}' for c in cut)}"
 
 
 def section_table() -> str:
