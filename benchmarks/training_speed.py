@@ -132,7 +132,8 @@ class Ours:
         watch = Stopwatch()
         for _ in range(self.case.block):
             optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(self.model(images), labels)
+            with self.fabric.autocast():
+                loss = torch.nn.functional.cross_entropy(self.model(images), labels)
             loss.backward()
             optimizer.step()
             watch.advance()

@@ -121,7 +121,7 @@ class Train(Section):
     clip: float | None = Field(default=None, gt=0, description="bound on the norm of the gradient")
     average: Average = Field(default_factory=Average, description="see Average")
     precision: Literal["auto", "32", "bf16", "16"] = Field(
-        default="auto", description="auto: 32 on a CPU; on a GPU bf16 where a measured step is faster"
+        default="auto", description="auto: bf16 where the device multiplies it and a measured step is faster, else 32"
     )
     freeze: float = Field(
         default=0.0,

@@ -131,14 +131,15 @@ class Network(Classifier):
 
     def _precision(self, part: Part, plan: Train, device: torch.device, context: Context) -> str:
         """The plan's, or what is faster here; a run that goes on keeps what it began with."""
-        if plan.precision != "auto" or device.type == "cpu":
-            return plan.precision if plan.precision != "auto" else "32"
+        if plan.precision != "auto":
+            return plan.precision
         chosen = context.folder / "precision" if context.folder else None
         if chosen and chosen.exists():
             return chosen.read_text(encoding="utf-8")
         batch = part.get(np.arange(min(plan.batch, len(part)))).to(device)
         found = faster_precision(self.model.to(device), batch, len(self.classes))
-        context.notes.append(f"precision {found}, the faster of two that were measured")
+        if found != "32":
+            context.notes.append(f"trained in {found}: its step was measured to be faster here")
         if chosen:
             chosen.parent.mkdir(parents=True, exist_ok=True)
             chosen.write_text(found, encoding="utf-8")
