@@ -21,6 +21,7 @@ from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.families._contract import Classifier, Context
 from tellapart.families._views import views
+from tellapart.features._contract import Surroundings
 from tellapart.features._extract import Extractor
 from tellapart.nets._contract import Model, NetOptions, Normalise
 from tellapart.nets._weights import name_run, read_weights, transfer
@@ -98,8 +99,8 @@ class Network(Classifier):
         if self.recipe.features is None:
             return [(_resident(self._getter(t, context), self._images(t, context), device), t) for t in (train_table, valid)]
         self.extractor = Extractor(self.recipe.features, self.recipe.seed)
-        vectors = self.extractor.fit_transform(self._images(train_table, context), context.progress)
-        context.notes.extend(self.extractor.notes)
+        around = Surroundings(self.recipe.seed, context.progress, context.parents, context.notes)
+        vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, around)
         return [(_rows(vectors), train_table), (self._getter(valid, context), valid)]
 
     def _getter(self, table: ImageTable, context: Context) -> Any:
@@ -162,8 +163,7 @@ class Network(Classifier):
     def _build(self) -> Model:
         inputs = self.recipe.inputs
         if self.extractor:
-            width = len(self.extractor.arrays.get("components", self.extractor.arrays["mean"]))
-            return Model(nn.Identity(), self._net.build((width,), len(self.classes), self.net_options))
+            return Model(nn.Identity(), self._net.build((self.extractor.width,), len(self.classes), self.net_options))
         channels = 1 if inputs.mode == "grey" else 3
         body = self._net.build((channels, *target_size(inputs)), len(self.classes), self.net_options)
         return Model(Normalise(torch.zeros(channels), torch.ones(channels)), body)

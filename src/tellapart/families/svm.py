@@ -1,14 +1,15 @@
 """Support vector machine, RBF or linear kernel; decisions become probabilities by one temperature.
 
-libsvm fits; answering is our own: the kernel of a block against all support vectors is one matrix product, where libsvm
-goes image by image. One-vs-one decisions are merged into one value a class as scikit-learn does
-(`sklearn.utils.multiclass._ovr_decision_function`: votes plus squashed confidences), and softmax(t · decision) gives
-probabilities. t is fitted on the validation part by log loss (Guo et al. 2017, "On Calibration of Modern Neural Networks"),
-so the order of classes, and with it every answer, is that of the decisions.
+libsvm fits, from a kernel computed once by one matrix product; answering is our own: the kernel of a block against all support
+vectors is one product too, where libsvm goes image by image. One-vs-one decisions are merged into one value a class as
+scikit-learn does (`sklearn.utils.multiclass._ovr_decision_function`: votes plus squashed confidences), and
+softmax(t · decision) gives probabilities. t is fitted on the validation part by log loss (Guo et al. 2017, "On Calibration of
+Modern Neural Networks"), so the order of classes, and with it every answer, is that of the decisions.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,8 +18,10 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
-from tellapart.families._features import FeatureFamily
+from tellapart.families._features import FeatureFamily, Vectors, side_by_side
 from tellapart.recipe import Section
+
+_HELD = 12_500  # training vectors up to which their kernel is held: 1.25 GB in double precision; beyond, libsvm's cache
 
 
 class SVM(FeatureFamily):
@@ -33,46 +36,80 @@ class SVM(FeatureFamily):
         balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+        for _, _, _ in self._study([self], Vectors(X, y, X_valid, y_valid)):
+            pass
+
+    @classmethod
+    def _study(cls, members: Sequence[SVM], vectors: Vectors) -> Iterator[tuple[int, float, Any]]:
+        """See `FeatureFamily`. Members of one kernel share its matrix: a fit at another C then costs a fifth."""
+        v, widths = vectors, [_width(m.options, vectors.X) for m in members]
+        for key in dict.fromkeys((m.options.kernel, w) for m, w in zip(members, widths, strict=True)):
+            places = [i for i, m in enumerate(members) if (m.options.kernel, widths[i]) == key]
+            kernel = _kernel(v.X, v.X, *key) if len(v.X) <= _HELD else None
+            asked = _kernel(v.X_valid, v.X, *key)
+
+            def work(member: SVM, kernel: Any = kernel, asked: np.ndarray = asked, width: float = key[1]) -> Any:
+                return member._learn_by(kernel, asked, width, v)
+
+            for place, seconds, proba in side_by_side(work, [members[i] for i in places]):
+                yield places[place], seconds, proba
+
+    def _learn_by(
+        self, kernel: np.ndarray | None, asked: np.ndarray, width: float, v: Vectors
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Fit by the kernel of the training vectors (N, N), where it is held, and answer both parts; `asked`: (M, N)."""
         from sklearn.svm import SVC
 
         o = self.options
-        width = o.gamma if o.gamma != "scale" else 1 / max(X.shape[1] * float(X.var(dtype=np.float64)), 1e-12)
-        weight = "balanced" if o.balanced else None
-        seen, counts = np.unique(y, return_counts=True)
+        seen, counts = np.unique(v.y, return_counts=True)
         self.arrays = {"gamma": np.array([width]), "temperature": np.ones(1), "seen": seen, "counts": counts}
+        columns = np.arange(0)
         if len(seen) > 1:
-            machine = SVC(C=o.C, kernel=o.kernel, gamma=width, class_weight=weight, cache_size=2000)
-            machine.fit(X.astype(np.float64), y)
-            self.arrays |= _arrays_of(machine)
-            self.arrays["temperature"] = np.array([_temperature(self._decide(X_valid), y_valid)])
+            name = o.kernel if kernel is None else "precomputed"
+            machine: Any = SVC(
+                C=o.C, kernel=name, gamma=width, class_weight="balanced" if o.balanced else None, cache_size=2000
+            )
+            machine.fit(v.X.astype(np.float64) if kernel is None else kernel, v.y)
+            columns = machine.support_
+            self.arrays |= {
+                "vectors": v.X[columns].astype(np.float64),
+                "dual": machine.dual_coef_,
+                "intercept": machine.intercept_,
+                "support": machine.n_support_.astype(np.int64),
+            }
+        valid = self._decide(asked[:, columns])
+        self.arrays["temperature"] = np.array([_temperature(valid, v.y_valid)])
+        train = np.empty((0, len(self.classes))) if kernel is None else self._decide(kernel[:, columns])
+        return self._soften(train) if kernel is not None else self._answer(v.X), self._soften(valid)
 
     def _answer(self, X: np.ndarray) -> np.ndarray:
-        return softmax(self._decide(X) * self.arrays["temperature"][0], axis=1)
+        return self._soften(self._decide(self._kernel_with_support(X)))
 
-    def _decide(self, X: np.ndarray) -> np.ndarray:
-        """One decision a class: (N, C) float64, −inf for classes that training lacked."""
+    def _kernel_with_support(self, X: np.ndarray) -> np.ndarray:
+        """(N, D) → (N, S) float64."""
+        a = self.arrays
+        return _kernel(X, a["vectors"], self.options.kernel, a["gamma"][0]) if "vectors" in a else np.empty((len(X), 0))
+
+    def _soften(self, decision: np.ndarray) -> np.ndarray:
+        return softmax(decision * self.arrays["temperature"][0], axis=1)
+
+    def _decide(self, kernel: np.ndarray) -> np.ndarray:
+        """One decision a class from the kernel with the support vectors (N, S): (N, C) float64, −inf for classes not seen."""
         seen = self.arrays["seen"]
-        decision = np.full((len(X), len(self.classes)), -np.inf)
+        decision = np.full((len(kernel), len(self.classes)), -np.inf)
         if len(seen) == 1:
             decision[:, seen] = 0.0
-        elif len(X):
-            pairs = self._pair_decisions(X.astype(np.float64))
+        elif len(kernel):
+            pairs = self._pair_decisions(kernel)
             decision[:, seen] = np.hstack([-pairs, pairs]) if len(seen) == 2 else _merge_pairs(pairs, len(seen))
         return decision
 
-    def _pair_decisions(self, X: np.ndarray) -> np.ndarray:
+    def _pair_decisions(self, kernel: np.ndarray) -> np.ndarray:
         """One-vs-one decisions in libsvm's order (0-1, 0-2, …, 1-2, …), positive for the first: (N, C(C−1)/2).
 
         For two classes positive means the second, as in scikit-learn's `decision_function`.
         """
         a = self.arrays
-        kernel = X @ a["vectors"].T
-        if self.options.kernel == "rbf":
-            kernel *= 2
-            kernel -= np.einsum("ij,ij->i", X, X)[:, None]
-            kernel -= np.einsum("ij,ij->i", a["vectors"], a["vectors"])
-            kernel *= a["gamma"][0]
-            np.exp(kernel, out=kernel)
         ends = np.cumsum(a["support"])
         parts = [slice(end - size, end) for end, size in zip(ends, a["support"], strict=True)]
         classes = len(parts)
@@ -95,13 +132,21 @@ class SVM(FeatureFamily):
         self.arrays = load_file(folder / "weights.safetensors")
 
 
-def _arrays_of(machine: Any) -> dict[str, np.ndarray]:
-    return {
-        "vectors": machine.support_vectors_,
-        "dual": machine.dual_coef_,
-        "intercept": machine.intercept_,
-        "support": machine.n_support_.astype(np.int64),
-    }
+def _width(options: Any, X: np.ndarray) -> float:
+    return options.gamma if options.gamma != "scale" else 1 / max(X.shape[1] * float(X.var(dtype=np.float64)), 1e-12)
+
+
+def _kernel(X: np.ndarray, vectors: np.ndarray, name: str, width: float) -> np.ndarray:
+    """(N, D) and (S, D) → (N, S) float64."""
+    X, vectors = X.astype(np.float64), vectors.astype(np.float64)
+    kernel = X @ vectors.T
+    if name == "rbf":
+        kernel *= 2
+        kernel -= np.einsum("ij,ij->i", X, X)[:, None]
+        kernel -= np.einsum("ij,ij->i", vectors, vectors)
+        kernel *= width
+        np.exp(kernel, out=kernel)
+    return kernel
 
 
 def _merge_pairs(pairs: np.ndarray, classes: int) -> np.ndarray:

@@ -1,20 +1,27 @@
-"""From images to the matrix a classical classifier learns from: descriptors, standardising, PCA."""
+"""From images to the matrix a classical classifier learns from: descriptors, standardising, PCA.
+
+Memory: the matrix itself, and beside it what one block of images needs, however many images there are.
+"""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tellapart import registry
 from tellapart.data.cache import DecodedImages
-from tellapart.features._contract import Descriptor
-from tellapart.progress import SILENT, Progress
+from tellapart.errors import DataError
+from tellapart.features._contract import Descriptor, Surroundings
+from tellapart.features._pca import decompose
+from tellapart.progress import Progress
 from tellapart.recipe import Features
 
-_EXACT = 2_000  # widest matrix whose covariance is decomposed exactly; beyond, randomised (Halko et al. 2011)
+_ALIKE = 1e-6  # standard deviation below which a value is taken for constant
+_ROWS = 1_024  # of the matrix, standardised at a time
 
 
 class Extractor:
@@ -22,52 +29,73 @@ class Extractor:
 
     Attributes:
         arrays: `mean`, `scale` (D,) and, with PCA, `components` (K, D), `centre` (D,), `explained` (K,), all float32.
-        notes: What was done otherwise than asked.
+        descriptors: In the recipe's order.
+        notes: What was done otherwise than asked, or is worth knowing.
     """
 
     def __init__(self, features: Features, seed: int) -> None:
         self.features = features
         self.seed = seed
         self.arrays: dict[str, np.ndarray] = {}
+        self.descriptors = _build(features)
         self.notes: list[str] = []
 
-    def fit_transform(self, images: DecodedImages, progress: Progress = SILENT) -> np.ndarray:
-        """Fit on `images` and give their vectors: (N, D or K) float32."""
-        self.notes = []
-        X = self._describe(images, progress)
-        self.arrays = {"mean": np.zeros(X.shape[1], np.float32), "scale": np.ones(X.shape[1], np.float32)}
-        if self.features.standardise:
-            spread = X.std(axis=0, dtype=np.float64).astype(np.float32)
-            self.arrays = {
-                "mean": X.mean(axis=0, dtype=np.float64).astype(np.float32),
-                "scale": np.where(spread > 1e-6, spread, 1),
-            }
-            X -= self.arrays["mean"]
-            X /= self.arrays["scale"]
-        return self._fit_pca(X) if self.features.pca else X
+    def fit_transform(self, images: DecodedImages, labels: np.ndarray, around: Surroundings | None = None) -> np.ndarray:
+        """Fit on `images` and give their vectors: (N, D or K) float32.
+
+        Raises:
+            DataError: A descriptor gives values that are not finite.
+        """
+        around = around or Surroundings(self.seed)
+        self.descriptors, self.notes = _build(self.features), around.notes
+        for descriptor in self.descriptors:
+            descriptor.fit(images, labels, around)
+        X = self._describe(images, around.progress)
+        self._standardise(X)
+        if self.features.pca:
+            self.arrays |= decompose(X, self._components(X.shape), self.seed)
+            X = self._project(X)
+        return X
 
     def transform(self, images: DecodedImages) -> np.ndarray:
         """Vectors of other images: (N, D or K) float32."""
         blocks = [self.transform_block(block) for block in images.blocks()]
-        width = len(self.arrays.get("components", self.arrays["mean"]))
-        return np.concatenate(blocks) if blocks else np.empty((0, width), np.float32)
+        return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32)
 
     def transform_block(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D or K) float32."""
-        X = (self._vectors(images) - self.arrays["mean"]) / self.arrays["scale"]
-        if "components" in self.arrays:
-            X = (X - self.arrays["centre"]) @ self.arrays["components"].T
-        return X
+        X = self._vectors(images)
+        X -= self.arrays["mean"]
+        X /= self.arrays["scale"]
+        return self._project(X) if "components" in self.arrays else X
+
+    @property
+    def width(self) -> int:
+        """Values of a vector."""
+        return len(self.arrays.get("components", self.arrays["mean"]))
+
+    def first(self, count: int) -> Self:
+        """The same with the `count` first components, as a fit with `pca: count` would give."""
+        fewer = copy.copy(self)
+        fewer.features = self.features.model_copy(update={"pca": count})
+        fewer.arrays = self.arrays | {name: self.arrays[name][:count] for name in ("components", "explained")}
+        return fewer
 
     def save(self, path: Path) -> None:
-        """Write the fitted arrays."""
-        save_file({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, path)
+        """Write everything that was learnt."""
+        learnt = {f"{i}.{name}": array for i, d in enumerate(self.descriptors) for name, array in d.arrays.items()}
+        save_file({k: np.ascontiguousarray(v) for k, v in (self.arrays | learnt).items()}, path)
 
     @classmethod
-    def load(cls, path: Path, features: Features, seed: int) -> Extractor:
+    def load(cls, path: Path, features: Features, seed: int) -> Self:
         """Read what `save` wrote."""
         extractor = cls(features, seed)
-        extractor.arrays = load_file(path)
+        for key, array in load_file(path).items():
+            place, dot, name = key.partition(".")
+            if dot:
+                extractor.descriptors[int(place)].arrays[name] = array
+            else:
+                extractor.arrays[key] = array
         return extractor
 
     def _describe(self, images: DecodedImages, progress: Progress) -> np.ndarray:
@@ -84,28 +112,48 @@ class Extractor:
         return X if X is not None else np.empty((0, 1), np.float32)
 
     def _vectors(self, images: np.ndarray) -> np.ndarray:
-        return np.concatenate([describe(images) for describe in self._descriptors()], axis=1)
+        """(B, D) float32, the caller's own."""
+        parts = [descriptor(images) for descriptor in self.descriptors]
+        for part, entry in zip(parts, self.features.descriptors, strict=True):
+            if not np.isfinite(part).all():
+                rows = int((~np.isfinite(part)).any(axis=1).sum())
+                raise DataError(
+                    f"features: {next(iter(entry))} gives values that are not finite for {rows:,} of {len(images):,} images",
+                    hint="a descriptor must answer every image with numbers; leave it out, or mend it",
+                )
+        return np.concatenate(parts, axis=1)
 
-    def _descriptors(self) -> list[Descriptor]:
-        found = []
-        for entry in self.features.descriptors:
-            ((name, options),) = entry.items()
-            kind = registry.find("features", name)
-            found.append(kind(kind.Options.model_validate(options)))
-        return found
+    def _standardise(self, X: np.ndarray) -> None:
+        """In place, and kept for others; without standardising, mean 0 and scale 1."""
+        self.arrays = {"mean": np.zeros(X.shape[1], np.float32), "scale": np.ones(X.shape[1], np.float32)}
+        if not self.features.standardise or not len(X):
+            return
+        mean = X.mean(axis=0, dtype=np.float64)
+        spread = np.sqrt(sum(((X[i : i + _ROWS] - mean) ** 2).sum(axis=0) for i in range(0, len(X), _ROWS)) / len(X))
+        constant = spread <= _ALIKE
+        if constant.any():
+            self.notes.append(
+                f"{constant.sum():,} of {X.shape[1]:,} values are the same in every training image, and tell nothing"
+            )
+        self.arrays = {"mean": mean.astype(np.float32), "scale": np.where(constant, 1, spread).astype(np.float32)}
+        X -= self.arrays["mean"]
+        X /= self.arrays["scale"]
 
-    def _fit_pca(self, X: np.ndarray) -> np.ndarray:
-        from sklearn.decomposition import PCA
-
+    def _components(self, shape: tuple[int, ...]) -> int:
         wanted = self.features.pca or 0
-        count = min(wanted, *X.shape)
-        if count < wanted:
-            self.notes.append(f"PCA kept {count} components, not {wanted}: there are {X.shape[0]} rows of {X.shape[1]} values")
-        solver = "covariance_eigh" if X.shape[1] <= _EXACT else "randomized" if count < 0.8 * min(X.shape) else "full"
-        pca: Any = PCA(count, svd_solver=solver, random_state=self.seed).fit(X)
-        self.arrays |= {
-            "components": pca.components_.astype(np.float32),
-            "centre": pca.mean_.astype(np.float32),
-            "explained": pca.explained_variance_ratio_.astype(np.float32),
-        }
-        return (X - self.arrays["centre"]) @ self.arrays["components"].T
+        if (count := min(wanted, *shape)) < wanted:
+            self.notes.append(f"PCA kept {count} components, not {wanted}: there are {shape[0]} rows of {shape[1]} values")
+        return count
+
+    def _project(self, X: np.ndarray) -> np.ndarray:
+        """(B, D) → (B, K); the centre is taken off the products, not off a copy of X."""
+        return X @ self.arrays["components"].T - self.arrays["components"] @ self.arrays["centre"]
+
+
+def _build(features: Features) -> list[Descriptor]:
+    found = []
+    for entry in features.descriptors:
+        ((name, options),) = entry.items()
+        kind = registry.find("features", name)
+        found.append(kind(kind.Options.model_validate(options)))
+    return found
