@@ -6,6 +6,8 @@ recipes at once: each descriptor runs once, one decomposition serves all numbers
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +23,9 @@ from tellapart.features._contract import Surroundings
 from tellapart.features._extract import Extractor
 from tellapart.recipe import Features, Recipe
 from tellapart.types import ImageTable
+
+
+CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,6 @@ class FeatureFamily(Classifier):
 
 def side_by_side(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float, Any]]:
     """(place, seconds, work(member)) of each, on all cores; libraries release the interpreter where the time goes."""
-    from joblib import cpu_count
     from threadpoolctl import threadpool_limits
 
     def timed(member: Any) -> tuple[float, Any]:
@@ -155,7 +159,7 @@ def side_by_side(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float
         found = work(member)
         return time.perf_counter() - start, found
 
-    workers = min(len(members), cpu_count())
+    workers = min(len(members), CORES)
     # one thread each: two fits side by side do more than one fit on two threads
     with threadpool_limits(1 if workers > 1 else None), ThreadPoolExecutor(workers) as pool:
         for place, (seconds, found) in enumerate(pool.map(timed, members)):

@@ -54,9 +54,7 @@ class SVM(FeatureFamily):
             for place, seconds, proba in side_by_side(work, [members[i] for i in places]):
                 yield places[place], seconds, proba
 
-    def _learn_by(
-        self, kernel: np.ndarray | None, asked: np.ndarray, width: float, v: Vectors
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _learn_by(self, kernel: np.ndarray | None, asked: np.ndarray, width: Any, v: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Fit by the kernel of the training vectors (N, N), where it is held, and answer both parts; `asked`: (M, N)."""
         from sklearn.svm import SVC
 
