@@ -24,7 +24,6 @@ from tellapart.features._extract import Extractor
 from tellapart.recipe import Features, Recipe
 from tellapart.types import ImageTable
 
-
 CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
