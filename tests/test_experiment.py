@@ -16,6 +16,7 @@ from tellapart.data.cache import CorruptImages
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RecipeError, RunError
 from tellapart.experiment import Interrupted, Settings
+from tellapart.recipe_names import GROUPS
 from tellapart.runs import ledger
 from tellapart.types import Predictions
 
@@ -206,6 +207,12 @@ def test_minutes_bound_the_networks_and_skip_what_comes_too_late(folder: Path, s
     board = ta.compare(folder, ["cnn-small"], overrides=CNN, minutes=1e-6, settings=settings)
     assert [row.recipe for row in board.rows] == ["null"]
     assert any("cnn-small was not started" in note for note in board.notes)
+
+
+def test_a_group_stands_for_its_recipes(folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(GROUPS, "pair", ("neighbors", "spectrum-linear"))
+    board = ta.compare(folder, ["pair", "neighbors"], settings=settings)
+    assert {row.recipe for row in board.rows} == {"null", "neighbors", "spectrum-linear"}
 
 
 def test_fresh_trains_anew(folder: Path, settings: Settings) -> None:

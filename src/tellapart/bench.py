@@ -6,6 +6,7 @@ where it stood.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 import time
@@ -105,9 +106,11 @@ class Bench:
         run_id = f"{name}-{key}"
         if self.settings.fresh:
             run_id += f"-{secrets.token_hex(2)}"
-        with store.writing(self.settings.runs, run_id) as folder, self.feed:
+        say = self.settings.progress.say
+        waiting = functools.partial(say, f"  waiting: another process is making {run_id}")
+        with store.writing(self.settings.runs, run_id, waiting) as folder, self.feed:
             if (folder / store.DONE).exists():
-                self.settings.progress.say(f"  {run_id} is there already, and used again")
+                say(f"  {run_id} is there already, and used again")
                 return self.feed.whole(Run(folder.resolve()))
             return self._make(name, recipe, folder)
 

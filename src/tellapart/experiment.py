@@ -20,6 +20,7 @@ from tellapart.evaluate.metrics import RANKINGS
 from tellapart.families._contract import Context
 from tellapart.recipe import LADDER, Recipe, load_all
 from tellapart.recipe import load as load_recipe
+from tellapart.recipe_names import GROUPS
 from tellapart.runs import store
 from tellapart.runs.leaderboard import Leaderboard, build
 from tellapart.runs.store import Run
@@ -63,7 +64,7 @@ def compare(
 
     Args:
         data: A path that `scan` understands, or a table.
-        recipes: Names or paths; the null is always added.
+        recipes: Names of recipes or of groups ("ladder", "classical"), or paths; the null is always added.
         overrides: Each is applied to the recipes that have such a setting.
         rank_by: "accuracy", "macro-f1", "auroc" or "log-loss", on validation.
         minutes: Bound on training: no recipe starts after it, and networks divide 70 % of it between them.
@@ -140,9 +141,9 @@ def _name(recipe: str | Path | Recipe) -> str:
 
 
 def _by_name(recipes: Iterable[str | Path]) -> dict[str, str]:
-    """Recipes by name. Two of one name would be one run and one line of the table."""
+    """Recipes by name, groups as their members. Two of one name would be one run and one line of the table."""
     named: dict[str, str] = {}
-    for recipe in map(str, recipes):
+    for recipe in (member for name in map(str, recipes) for member in GROUPS.get(name, (name,))):
         if named.setdefault(_name(recipe), recipe) != recipe:
             raise RecipeError(f"{named[_name(recipe)]} and {recipe} have the same name", hint="rename one of the files")
     return named

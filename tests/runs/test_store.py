@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import subprocess
@@ -141,8 +142,7 @@ def test_broken_json_is_named(write_run):
 def test_a_second_process_waits_for_the_first(tmp_path):
     child = (
         "import sys, pathlib; from tellapart.runs.store import writing\n"
-        "print('waiting', flush=True)\n"
-        "with writing(pathlib.Path(sys.argv[1]), 'svm') as folder:\n"
+        "with writing(pathlib.Path(sys.argv[1]), 'svm', lambda: print('waiting', flush=True)) as folder:\n"
         "    print((folder / 'result').read_text(), flush=True)\n"
     )
     with writing(tmp_path, "svm") as folder:
@@ -157,7 +157,8 @@ def test_a_second_process_waits_for_the_first(tmp_path):
 
 
 def test_other_runs_do_not_wait(tmp_path):
-    with writing(tmp_path, "one") as one, writing(tmp_path, "two") as two:
+    never = functools.partial(pytest.fail, "waited")
+    with writing(tmp_path, "one", never) as one, writing(tmp_path, "two", never) as two:
         assert one != two
 
 

@@ -18,7 +18,11 @@ def run(
     data: shared.Data,
     recipe: Annotated[
         list[str] | None,
-        typer.Option("-r", "--recipe", help=f"A recipe; repeatable. Default: {', '.join(LADDER)}. The null is always added."),
+        typer.Option(
+            "-r",
+            "--recipe",
+            help="A recipe, or a group: ladder (the default), classical; repeatable. The null is always added.",
+        ),
     ] = None,
     overrides: shared.Overrides = None,
     minutes: Annotated[

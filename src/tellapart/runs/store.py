@@ -27,7 +27,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -217,8 +217,13 @@ def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
 
 
 @contextlib.contextmanager
-def writing(runs: Path, run_id: str) -> Iterator[Path]:
+def writing(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> Iterator[Path]:
     """Hold `runs/<run_id>/` alone: a second process waits here until the first is through.
+
+    Args:
+        runs: The folder of all runs.
+        run_id: The run's name.
+        waiting: Called once if another process holds it.
 
     Raises:
         SystemLimitError: The folder cannot be made or written.
@@ -228,7 +233,11 @@ def writing(runs: Path, run_id: str) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         with system_limits(folder, writes_only=False):
             yield folder
 
