@@ -80,7 +80,11 @@ def main(rounds: int) -> None:
     machine = fitted("svm-pca-rbf", X, y)
     gamma = float(machine.arrays["gamma"][0])
     reference = SVC(C=10, gamma=gamma, break_ties=True, cache_size=2000).fit(X.astype(np.float64), y)
-    found["svm decisions"] = duel(lambda: machine._decide(asked), lambda: reference.decision_function(asked), rounds)
+
+    def decisions() -> np.ndarray:
+        return machine._decide(machine._kernel_with_support(asked))
+
+    found["svm decisions"] = duel(decisions, lambda: reference.decision_function(asked), rounds)
     images = np.random.default_rng(0).integers(256, size=(256, 100, 100, 3), dtype=np.uint8)
     describe = registry.find("features", "spectrum")
     describe = describe(describe.Options(block=16))
