@@ -127,10 +127,9 @@ def measure(data: Path, rounds: int, rows: int = 4_000) -> dict[str, Any]:
     seconds = {side: [round(s, 1) for s, _ in found] for side, found in sides.items()}
     mine, theirs = sides["tellapart"][0][1], apart(exact, data, rows)[1]
     counts = [len(part) for part in parts(data, rows)]
-    off = {
-        part: max(round(abs(mine[k][i] - theirs[k][i]) * counts[i]) for k in theirs)
-        for i, part in enumerate(("train", "valid"))
-    }
+    off = {}
+    for i, part in enumerate(("train", "valid")):
+        off[part] = max(round(abs(mine[k][i] - theirs[k][i]) * counts[i]) for k in theirs)
     return {
         "images": rows, "fits": len(theirs), "seconds": seconds,
         "times as fast": round(statistics.median(seconds["GridSearchCV"]) / statistics.median(seconds["tellapart"]), 2),
