@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tellapart.data.scan import from_arrays, from_bytes
-from tellapart.data.split import SHARES, describe_twins, find_twins, split
+from tellapart.data.split import SHARES, cut_valid, describe_twins, find_twins, folds, split
 from tellapart.errors import SplitError
 from tellapart.types import SPLITS, ImageTable
 
@@ -278,3 +278,39 @@ def test_whatever_the_data_nothing_is_torn_or_lost(rows, seed):
         else:
             kept = labelled & (np.array(given_parts) == "test")
             assert (found[kept] == "test").all()
+
+
+def test_folds_are_equal_stratified_and_leave_test_alone():
+    table = split(table_of([0] * 60 + [1] * 40))
+    found, parts = folds(table, 5), parts_of(table)
+    assert ((found == -1) == (parts == "test")).all()
+    counts = np.array([np.bincount(table.labels[found == fold], minlength=2) for fold in range(5)])
+    assert (np.abs(counts - counts.mean(axis=0)) < 1.5).all()
+    assert (folds(table, 5) == found).all() and (folds(table, 5, seed=1) != found).any()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 12)), min_size=20, max_size=60), st.integers(2, 5))
+@settings(max_examples=40, deadline=None)
+def test_folds_tear_no_group(rows, count):
+    labels, groups = zip(*rows, strict=True)
+    table = table_of(list(labels), groups=[f"g{g}" for g in groups], parts=["train"] * len(rows))
+    try:
+        found = folds(table, count)
+    except SplitError:
+        return
+    assert set(found) <= set(range(count))
+    for group in set(groups):
+        assert len({fold for fold, g in zip(found, groups, strict=True) if g == group}) == 1
+
+
+def test_a_class_in_one_fold_only_is_an_error():
+    table = table_of([0] * 12 + [1] * 4, groups=[str(i) for i in range(12)] + ["all"] * 4, parts=["train"] * 16)
+    with pytest.raises(SplitError, match="the class 'c1' stands in 1 of 3 folds"):
+        folds(table, 3)
+
+
+def test_a_validation_part_is_cut_from_any_rows():
+    table = cut_valid(table_of([0] * 40 + [1] * 40, parts=["train", "valid"] * 40), share=1 / 8)
+    parts = parts_of(table)
+    assert set(parts) == {"train", "valid"}
+    assert [int(((parts == "valid") & (table.labels == c)).sum()) for c in (0, 1)] == [5, 5]

@@ -75,6 +75,42 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
     return table
 
 
+def folds(table: ImageTable, count: int, *, seed: int = 0, twins: Twins | None = None) -> np.ndarray:
+    """Deal the rows of train and valid out to folds of equal size, stratified by class, groups and identical files together.
+
+    Args:
+        table: Split; rows of test and unlabelled rows belong to no fold.
+        count: How many folds, at least two.
+        seed: Same seed, same folds.
+        twins: `find_twins(table)`, if it is known already.
+
+    Returns:
+        (N,) int64: the fold of each row, −1 for none.
+
+    Raises:
+        SplitError: A class is too small to stand in two folds.
+    """
+    parts = table.frame["split"].to_numpy(dtype=object)
+    rows = np.flatnonzero((parts == "train") | (parts == "valid"))
+    units = _units(table, twins or find_twins(table))[rows]
+    found = np.full(len(table), -1, dtype=np.int64)
+    found[rows] = _deal_folds(units, table.labels[rows], count, seed)
+    for label, name in enumerate(table.classes):
+        in_folds = len(np.unique(found[rows][table.labels[rows] == label]))
+        if in_folds < 2:
+            raise SplitError(
+                f"the class {name!r} stands in {in_folds} of {count} folds: a fold must not hold all there is of a class",
+                hint="add images of it, or leave the class out",
+            )
+    return found
+
+
+def cut_valid(table: ImageTable, *, share: float, seed: int = 0, twins: Twins | None = None) -> ImageTable:
+    """All rows in train but a validation part of about `share`, as `split` cuts one."""
+    parts = _cut(_units(table, twins or find_twins(table)), table.labels, {"valid": share}, seed)
+    return table.with_split(parts.astype(str))
+
+
 def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
     """Find byte-identical images; only images of equal size are read, none is decoded. Those that cannot be read have no
     twin: decoding names them."""
@@ -164,6 +200,23 @@ def _cut(units: np.ndarray, labels: np.ndarray, wanted: dict[str, float], seed: 
         members = generator.permutation(np.flatnonzero(label_of == label))
         members = members[np.argsort(-size[members], kind="stable")]
         place[members] = _deal(size[members], wanted)
+    return place[unit]
+
+
+def _deal_folds(units: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """The fold of each row: whole units, class by class, the largest first, to the fold that has fewest of the class."""
+    names, unit = np.unique(units, return_inverse=True)
+    size, label_of = np.bincount(unit), _majority(unit, labels)
+    generator = np.random.default_rng(seed)
+    place, total = np.empty(len(names), dtype=np.int64), np.zeros(count, dtype=np.int64)
+    for label in np.unique(label_of):
+        members = generator.permutation(np.flatnonzero(label_of == label))
+        here = np.zeros(count, dtype=np.int64)
+        for one in members[np.argsort(-size[members], kind="stable")]:
+            fold = np.lexsort((total, here))[0]
+            place[one] = fold
+            here[fold] += size[one]
+            total[fold] += size[one]
     return place[unit]
 
 
