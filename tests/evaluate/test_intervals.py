@@ -13,8 +13,6 @@ from scipy.sparse import csr_array
 
 from tellapart.evaluate import intervals
 
-few_values = st.lists(st.integers(0, 6), min_size=2, max_size=25).map(lambda v: np.array(v) / 6)
-
 
 @given(st.integers(0, 400), st.integers(0, 400))
 def test_wilson_equals_scipy(k, misses):
@@ -24,58 +22,6 @@ def test_wilson_equals_scipy(k, misses):
         return
     expected = stats.binomtest(k, n).proportion_ci(method="wilson")
     assert intervals.wilson(k, n) == pytest.approx((expected.low, expected.high), abs=1e-9)
-
-
-@given(st.lists(st.integers(0, 8), min_size=1, max_size=40))
-def test_midranks_equal_scipy(values):
-    np.testing.assert_array_equal(intervals.midranks(np.array(values)), stats.rankdata(values))
-
-
-def pooled(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the scores are positive, and the scores."""
-    return np.arange(len(positives) + len(negatives)) < len(positives), np.concatenate([positives, negatives])
-
-
-@given(few_values, few_values)
-def test_placements_equal_their_definition(positives, negatives):
-    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    found = intervals.placements(*pooled(positives, negatives))
-    np.testing.assert_allclose(found, [*wins.mean(axis=1), *wins.mean(axis=0)], atol=1e-12)
-
-
-@given(few_values, few_values)
-def test_auroc_interval_is_delongs(positives, negatives):
-    wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    (m, n), area = wins.shape, wins.mean()
-    variance = wins.mean(axis=1).var(ddof=1) / m + wins.mean(axis=0).var(ddof=1) / n
-    low, high = intervals.auroc_interval(*pooled(positives, negatives), np.arange(m + n))
-    assert 0 <= low <= area + 1e-9
-    assert area - 1e-9 <= high <= 1
-    if 0 < area < 1 and variance > 1e-12:
-        half = stats.t.ppf(0.975, m + n - 2) * math.sqrt(variance) / (area * (1 - area))
-        logit = math.log(area / (1 - area))
-        assert (low, high) == pytest.approx((1 / (1 + math.exp(half - logit)), 1 / (1 + math.exp(-half - logit))))
-    elif len(np.unique(np.concatenate([positives, negatives]))) > 1:
-        assert low < high or variance < 1e-12
-
-
-def test_auroc_interval_with_one_image_on_a_side():
-    one = intervals.auroc_interval(*pooled(np.array([0.5]), np.array([0.1, 0.9])), np.arange(3))
-    assert all(math.isnan(end) for end in one)
-    apart = intervals.auroc_interval(*pooled(np.array([0.9]), np.array([0.1, 0.2])), np.arange(3))
-    assert apart == intervals.wilson(1, 1), "perfectly apart, but only one image says so"
-
-
-@pytest.mark.parametrize("tiles", [1, 5])
-def test_auroc_interval_holds_the_truth(tiles):
-    """Tiles of one image have one score: five times as many numbers, and not one bit more of knowledge."""
-    rng = np.random.default_rng(0)
-    truth, held = stats.norm.cdf(1.5 / math.sqrt(2)), 0
-    for _ in range(400):
-        positive, scores = pooled(rng.normal(1.5, size=40), rng.normal(size=60))
-        low, high = intervals.auroc_interval(positive.repeat(tiles), scores.repeat(tiles), np.arange(100).repeat(tiles))
-        held += low <= truth <= high
-    assert 0.92 <= held / 400 <= 0.98
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=40))

@@ -1,4 +1,6 @@
-"""95 % intervals: Wilson for a share, DeLong for AUROC, the stratified jackknife for everything else.
+"""95 % intervals: Wilson for a share, the stratified jackknife for nearly everything else.
+
+The scores of a ranking (AUROC and its kin) have theirs in `tellapart.evaluate.detection_intervals`.
 
 What varies is called a unit: an image, or a group of images (a photograph cut into tiles, a scene, a person) when images
 of one group are not independent. The number of images of each class is taken as given: units are compared with units of
@@ -8,9 +10,6 @@ predictions always give the same interval.
 Sources:
     Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     Jones (1974), "Jackknife estimation of functions of stratum means" (bias and variance).
-    DeLong, DeLong & Clarke-Pearson (1988), "Comparing the areas under two or more correlated ROC curves".
-    Obuchowski (1997), "Nonparametric analysis of clustered ROC curve data" (DeLong's variance with groups).
-    Sun & Xu (2014), "Fast implementation of DeLong's algorithm" (midranks: O(N log N) instead of O(N²)).
 """
 
 from __future__ import annotations
@@ -98,6 +97,16 @@ def strata_of(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
     return strata
 
 
+def units_of_classes(labels: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
+    """In how many units each class occurs: (C,) int64. `labels`, `units`: (N,) int64.
+
+    >>> units_of_classes(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
+    array([1, 1, 0])
+    """
+    pairs = np.unique(labels * (int(units.max()) + 1) + units)
+    return np.bincount(pairs // (int(units.max()) + 1), minlength=classes)
+
+
 def freedom(strata: np.ndarray) -> int:
     """Degrees of freedom of a variance within strata: units less strata. `strata`: (U,) int64."""
     return len(strata) - len(np.unique(strata))
@@ -119,7 +128,9 @@ def variance_within(shares: np.ndarray, strata: np.ndarray) -> float:
     )
 
 
-def jackknife(sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def jackknife(
+    sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray], np.ndarray], times: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Bias and variance of scores of sums over units: leave out each unit in turn, and let its stratum stand in for it.
 
     Without unit u the other H−1 units of its stratum count H/(H−1) times. With θ the scores of all units, θᵤ those without
@@ -131,31 +142,33 @@ def jackknife(sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray],
         sums: (U, K) sparse float64, what each unit adds to K sums.
         strata: (U,) int64.
         score: From (B, K) sums to (B, S) scores.
+        times: (U,) int64, how many units are like each row, itself included; None for one each.
 
     Returns:
         (S,) float64 biases and (S,) float64 variances; zero for a stratum of one unit.
     """
-    whole = np.asarray(sums.sum(axis=0))[None]
+    times = np.ones(len(strata), dtype=np.int64) if times is None else times
+    whole = (sums.T @ times)[None]
     value = score(whole)[0]
     bias, variance = np.zeros_like(value), np.zeros_like(value)
     step = max(1, _CHUNK // whole.shape[1])
-    for rows in _members(strata):
-        own, h = sums[rows], len(rows)
-        total = np.asarray(own.sum(axis=0))
-        chunks = (own[start : start + step].toarray() for start in range(0, h, step))
+    for rows in _members(strata, times):
+        own, often = sums[rows], times[rows]
+        h, total = int(often.sum()), own.T @ often
+        chunks = (own[start : start + step].toarray() for start in range(0, len(rows), step))
         without = np.concatenate([score(whole + (total - h * chunk) / (h - 1)) for chunk in chunks])
-        mean = without.mean(axis=0)
+        mean = often @ without / h
         if strata[rows[0]] != POOL:
             bias += (h - 1) * (mean - value)
-        variance += (h - 1) / h * np.sum((without - mean) ** 2, axis=0)
+        variance += (h - 1) / h * (often @ (without - mean) ** 2)
     return bias, variance
 
 
-def _members(strata: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of each stratum that has at least two."""
+def _members(strata: np.ndarray, times: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The rows of each stratum that has at least two units. `strata`, `times`: (U,) int64."""
     order = np.argsort(strata, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
-        if len(rows) > 1:
+        if len(rows) > 1 or (times is not None and times[rows].sum() > 1):
             yield rows
 
 
@@ -213,63 +226,3 @@ def difference_interval(value: float, variance: float, strata: np.ndarray) -> In
 
 def _t95(strata: np.ndarray) -> float:
     return float(stdtrit(freedom(strata), 0.975))
-
-
-# --- AUROC ------------------------------------------------------------------------------------------------------------
-
-
-def midranks(values: np.ndarray) -> np.ndarray:
-    """Ranks from 1; equal values share the mean of their ranks. `values`: (N,) → (N,) float64.
-
-    >>> midranks(np.array([0.3, 0.1, 0.3]))
-    array([2.5, 1. , 2.5])
-    """
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(count) - (count - 1) / 2)[place]
-
-
-def placements(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Of each positive image the share of negatives below it, of each negative that of positives above it; ties count ½.
-
-    The mean over the positive images is AUROC, and so is the mean over the negative ones. From midranks, not from pairs.
-
-    Args:
-        positive: (N,) bool; both values must occur.
-        scores: (N,) float.
-
-    Returns:
-        (N,) float64 in [0, 1].
-
-    >>> placements(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
-    array([1.  , 0.75, 0.75, 1.  ])
-    """
-    m, n = int(positive.sum()), int((~positive).sum())
-    ranks, found = midranks(scores), np.empty(len(scores))
-    found[positive] = (ranks[positive] - midranks(scores[positive])) / n
-    found[~positive] = 1 - (ranks[~positive] - midranks(scores[~positive])) / m
-    return found
-
-
-def auroc_interval(positive: np.ndarray, scores: np.ndarray, units: np.ndarray) -> Interval:
-    """DeLong's variance, summed by unit as Obuchowski does, turned into an interval on the logit scale.
-
-    When the classes are perfectly apart the variance is zero and says nothing; then the interval is Wilson's with the
-    units of the smaller class as n. A class of a single unit leaves it undefined. A constant score has 0.5, whatever the
-    images.
-
-    Args:
-        positive: (N,) bool; both values must occur.
-        scores: (N,) float.
-        units: (N,) int64, the unit of each image, 0 … U−1.
-    """
-    shares = placements(positive, scores)
-    area = float(shares[positive].mean())
-    smaller = min(len(np.unique(units[positive])), len(np.unique(units[~positive])))
-    if area in (0.0, 1.0):
-        return wilson(area * smaller, smaller)
-    if smaller < 2:
-        return UNDEFINED
-    parts = (shares - area) / np.where(positive, positive.sum(), np.sum(~positive))
-    strata = strata_of(positive.astype(np.int64), units)
-    variance = variance_within(np.bincount(units, weights=parts), strata)
-    return (area, area) if variance < _NOTHING else fraction_interval(area, variance, strata)

@@ -1,52 +1,54 @@
-"""Scores of predictions against labels: pure functions on arrays, and `score_all`, which adds n and 95 % intervals.
+"""All scores of predictions against labels, each with n and 95 % interval.
 
-Notation: y labels, ŷ answers (the most probable class, the first of equals), p probabilities, C classes, N images.
-Class averages ("macro") run over all C classes of the table, and a class whose ratio is 0/0 counts 0: the numbers equal
-scikit-learn's `precision_recall_fscore_support(y, ŷ, labels=range(C), average="macro", zero_division=0)`.
+The formulas stand with the functions: `answers` (accuracy, precision, Matthews, …), `probability` (log-loss, Brier, top k),
+`reliability` (calibration error) and `detection` (AUROC and other scores of a ranking). A score that is not defined for these
+labels is left out, never 0; `undefined` says which, and why.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import pandas as pd
-from scipy.sparse import csr_array
 
 from tellapart.errors import DataError
-from tellapart.evaluate.intervals import (
-    Interval,
-    auroc_interval,
-    fraction_interval,
-    group_codes,
-    jackknife,
-    placements,
-    positive_interval,
-    strata_of,
-    wilson,
-)
+from tellapart.evaluate import detection, detection_intervals
+from tellapart.evaluate.answers import PerClass, confusion_matrix, per_class
+from tellapart.evaluate.detection_intervals import macro_interval
+from tellapart.evaluate.intervals import fraction_interval, group_codes, variance_within, wilson
+from tellapart.evaluate.probability import places, squared_distances, surprises
+from tellapart.evaluate.ranking import rank, rank_few
+from tellapart.evaluate.reliability import calibration_interval, expected_calibration_error
+from tellapart.evaluate.sums import Mean, sum_scores
 from tellapart.types import UNLABELLED, Predictions, Score
+
+__all__ = ["RANKINGS", "PerClass", "confusion_matrix", "per_class", "score_all", "score_classes", "undefined"]
 
 #: What `--rank-by` accepts, and the key of `score_all` that it means.
 RANKINGS = {"accuracy": "accuracy", "macro-f1": "macro-f1", "auroc": "auroc", "log-loss": "log-loss"}
 
-#: The scores that are functions of sums over images.
-SUM_SCORES = ("accuracy", "macro-precision", "macro-recall", "macro-f1", "log-loss")
+#: The scores of old, in the order in which tables show them; the others follow.
+FIRST = ("accuracy", "macro-precision", "macro-recall", "macro-f1", "log-loss", "auroc")
 
-#: Probabilities are kept this far from 0 and 1 in the log-loss: the resolution of float32, as scikit-learn does.
-CLIP = float(np.finfo(np.float32).eps)
+#: Scores of one class against the other, when there are two: values and intervals.
+_OF_TWO = ("auroc", "average-precision", "eer", "partial-auroc", "tpr-at-1-fpr", "tpr-at-5-fpr")
+_OF_MANY = ("macro-auroc", "macro-average-precision")
+_TOP_K = (3, 5)
 
 
 def score_all(predictions: Predictions, positive: str | None = None) -> dict[str, Score]:
     """Every metric with its n and 95 % interval, in the order in which tables show them.
 
-    Keys: accuracy, macro-precision, macro-recall, macro-f1, log-loss; and auroc when there are two classes and both
-    occur among the labels. Intervals: Wilson for the accuracy of independent images, DeLong for AUROC, the stratified
-    jackknife for the others (`tellapart.evaluate.intervals`). With groups, groups are what varies, not images.
+    Keys: accuracy, macro-precision, macro-recall, macro-f1, log-loss, auroc (two classes), balanced-accuracy, micro- and
+    weighted-precision, -recall and -f1, matthews, kappa, top-3 and top-5 (more classes than that), brier, ece; with two
+    classes average-precision, eer, partial-auroc (FPR ≤ 0.1, standardised), tpr-at-1-fpr and tpr-at-5-fpr (% of false
+    positives); with more classes macro-auroc and macro-average-precision, one class against the rest, the mean over those
+    that occur. What is undefined is left out: `undefined` says why. Of single classes: `score_classes`.
+
+    Intervals: Wilson for shares of independent images, DeLong and other influences for rankings, the stratified jackknife for
+    the others. With groups, groups are what varies, not images.
 
     Args:
         predictions: Labelled predictions for at least one image.
-        positive: The class whose probability AUROC ranks by; the second class when None.
+        positive: The class whose probability AUROC and its kin rank by; the second class when None.
 
     Raises:
         DataError: No image, an unlabelled image, or a `positive` that is not a class.
@@ -56,156 +58,74 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     >>> scores = score_all(Predictions(ids, p, np.array([0, 0, 1, 1]), ("real", "fake")), "fake")
     >>> print(scores["accuracy"])
     0.750 [0.301, 0.954] n=4
-    >>> list(scores)
+    >>> list(scores)[:6]
     ['accuracy', 'macro-precision', 'macro-recall', 'macro-f1', 'log-loss', 'auroc']
     """
     _refuse_unscorable(predictions, positive)
-    codes = group_codes(predictions.groups)
-    units = np.arange(len(predictions)) if codes is None else codes
-    scores = _sum_scores(predictions, units)
-    if len(predictions.classes) == 2 and len(np.unique(predictions.labels)) == 2:
-        scores["auroc"] = _auroc_score(predictions, positive, units)
-    return scores
+    units = _units(predictions)
+    labels, classes = predictions.labels, len(predictions.classes)
+    scores = sum_scores(labels, predictions.answers, classes, units, _means(predictions))
+    scores |= {f"micro-{of}": scores["accuracy"] for of in ("precision", "recall", "f1")}
+    scores["ece"] = _calibration_score(predictions, units)
+    if len(np.unique(labels)) > 1:
+        scores |= _of_two(predictions, positive, units) if classes == 2 else _of_many(predictions, units)
+    rest = sorted(set(scores) - set(FIRST), key=_order().index)
+    return {name: scores[name] for name in (*FIRST, *rest) if name in scores}
 
 
-# --- the metrics ------------------------------------------------------------------------------------------------------
-
-
-def confusion_matrix(labels: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
-    """Counts: entry (i, j) is how many images of class i were answered j.
-
-    Args:
-        labels: (N,) int64 in 0 … C−1.
-        answers: (N,) int64 in 0 … C−1.
-        classes: C.
-
-    Returns:
-        (C, C) int64.
-
-    >>> confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2)
-    array([[1, 1],
-           [0, 1]])
-    """
-    return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
-
-
-def accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
-    """The share of right answers: (1/N) Σ [y = ŷ]. `labels`, `answers`: (N,) int64.
-
-    >>> accuracy(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]))
-    0.75
-    """
-    return float(np.mean(labels == answers))
-
-
-def balanced_accuracy(labels: np.ndarray, answers: np.ndarray) -> float:
-    """The mean recall of the classes that occur among the labels. `labels`, `answers`: (N,) int64.
-
-    Unlike `macro_recall` it leaves out classes without an image.
-
-    >>> balanced_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))
-    0.5
-    """
-    support = np.bincount(labels)
-    hits = np.bincount(labels[labels == answers], minlength=len(support))
-    return float(np.mean(hits[support > 0] / support[support > 0]))
-
-
-@dataclass(frozen=True, eq=False)
-class PerClass:
-    """Scores of each class, in label order.
-
-    Attributes:
-        precision: (C,) float64 in [0, 1], hits / answers.
-        recall: (C,) float64 in [0, 1], hits / images.
-        f1: (C,) float64 in [0, 1], 2 hits / (images + answers).
-        support: (C,) int64, images of the class.
-    """
-
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    support: np.ndarray
-
-    def to_frame(self, classes: tuple[str, ...]) -> pd.DataFrame:
-        """One row a class: precision, recall, f1, support."""
-        columns = {"precision": self.precision, "recall": self.recall, "f1": self.f1, "support": self.support}
-        return pd.DataFrame(columns, index=pd.Index(classes, name="class"))
-
-
-def per_class(labels: np.ndarray, answers: np.ndarray, classes: int) -> PerClass:
-    """Precision, recall, F1 and support of each class; 0/0 is 0.
+def undefined(predictions: Predictions) -> dict[str, str]:
+    """The scores that `score_all` leaves out, each with the reason.
 
     Args:
-        labels: (N,) int64 in 0 … C−1.
-        answers: (N,) int64 in 0 … C−1.
-        classes: C.
+        predictions: Labelled predictions for at least one image.
 
-    >>> found = per_class(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 3)
-    >>> found.precision.round(3).tolist(), found.recall.tolist(), found.f1.round(3).tolist(), found.support.tolist()
-    ([1.0, 0.667, 0.0], [0.5, 1.0, 0.0], [0.667, 0.8, 0.0], [2, 2, 0])
+    >>> p = np.array([[.9, .1], [.8, .2]], dtype=np.float32)
+    >>> why = undefined(Predictions(np.array(["a", "b"], dtype=object), p, np.array([0, 0]), ("real", "fake")))
+    >>> why["auroc"], why["kappa"]
+    ('all images are of one class (real)', 'all images and all answers are of one class (real)')
     """
-    counts = confusion_matrix(labels, answers, classes)
-    hits, support, answered = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
-    return PerClass(*_ratios(hits, support, answered), support)
+    labels, answers, names = predictions.labels, predictions.answers, predictions.classes
+    occur, given = np.unique(labels), np.unique(answers)
+    one = f"all images are of one class ({names[occur[0]]})" if len(occur) == 1 else ""
+    of_two, of_many = "it is for two classes", "with two classes it is `auroc` or `average-precision`"
+    found = {name: one or (of_two if len(names) != 2 else "") for name in _OF_TWO}
+    found |= {name: of_many if len(names) == 2 else one for name in _OF_MANY}
+    found["matthews"] = one or (f"all answers are one class ({names[given[0]]})" if len(given) == 1 else "")
+    same = len(occur) == len(given) == 1 and occur[0] == given[0]
+    found["kappa"] = f"all images and all answers are of one class ({names[occur[0]]})" if same else ""
+    found |= {f"top-{k}": f"there are no more than {k} classes" if len(names) <= k else "" for k in _TOP_K}
+    return {name: found[name] for name in _order() if found.get(name)}
 
 
-def macro_precision(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
-    """(1/C) Σ precision of class c. `labels`, `answers`: (N,) int64.
+def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
+    """Precision, recall and F1 of each class: class → score, each with its own n; a ratio 0/0 is left out.
 
-    >>> round(macro_precision(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2), 4)
-    0.8333
-    """
-    return float(per_class(labels, answers, classes).precision.mean())
-
-
-def macro_recall(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
-    """(1/C) Σ recall of class c. `labels`, `answers`: (N,) int64.
-
-    >>> macro_recall(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2)
-    0.75
-    """
-    return float(per_class(labels, answers, classes).recall.mean())
-
-
-def macro_f1(labels: np.ndarray, answers: np.ndarray, classes: int) -> float:
-    """(1/C) Σ F1 of class c. `labels`, `answers`: (N,) int64.
-
-    >>> round(macro_f1(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2), 4)
-    0.7333
-    """
-    return float(per_class(labels, answers, classes).f1.mean())
-
-
-def log_loss(labels: np.ndarray, proba: np.ndarray) -> float:
-    """The mean surprise in nats: −(1/N) Σ ln p(y), p clipped to [ε, 1−ε] with ε = 2⁻²³.
+    n is what the share is taken of: the answers (precision), the images (recall), the images and answers together less the
+    hits (F1: with J = hits / n it is 2J / (1 + J), and so are the ends of its interval). Wilson's intervals; with groups
+    the variance of a ratio over groups.
 
     Args:
-        labels: (N,) int64 in 0 … C−1.
-        proba: (N, C) float in [0, 1].
+        predictions: Labelled predictions for at least one image.
 
-    >>> round(log_loss(np.array([0, 1]), np.array([[.5, .5], [.2, .8]])), 4)
-    0.4581
+    >>> p = np.array([[.9, .1], [.4, .6], [.3, .7], [.2, .8]], dtype=np.float32)
+    >>> ids = np.array(list("abcd"), dtype=object)
+    >>> found = score_classes(Predictions(ids, p, np.array([0, 0, 1, 1]), ("real", "fake")))
+    >>> {name: str(score) for name, score in found["fake"].items()}["precision"]
+    '0.667 [0.208, 0.939] n=3'
     """
-    return float(_surprises(labels, proba).mean())
+    _refuse_unscorable(predictions, None)
+    units, right = _units(predictions), predictions.labels == predictions.answers
+    found = {}
+    for c, name in enumerate(predictions.classes):
+        is_class, is_answer = predictions.labels == c, predictions.answers == c
+        wholes = {"precision": is_answer, "recall": is_class, "f1": is_class | is_answer}
+        found[name] = {of: _ratio_score(right & whole, whole, units) for of, whole in wholes.items() if whole.any()}
+        if "f1" in found[name]:
+            found[name]["f1"] = _from_jaccard(found[name]["f1"])
+    return found
 
 
-def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
-    """The chance that a positive image scores above a negative one, ties counting ½: the area under the ROC curve.
-
-    AUROC = (R₊ − m(m+1)/2) / (m·n), with R₊ the sum of the midranks of the m positive among all scores.
-
-    Args:
-        positive: (N,) bool; both values must occur.
-        scores: (N,) float, for example the probability of the positive class.
-
-    >>> auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
-    0.875
-    """
-    return float(placements(positive, scores)[positive].mean())
-
-
-# --- intervals --------------------------------------------------------------------------------------------------------
+# --- parts of score_all -----------------------------------------------------------------------------------------------
 
 
 def _refuse_unscorable(predictions: Predictions, positive: str | None) -> None:
@@ -222,86 +142,85 @@ def _refuse_unscorable(predictions: Predictions, positive: str | None) -> None:
         raise DataError(f"the positive class {positive!r} is not one of {', '.join(predictions.classes)}")
 
 
-def _sum_scores(predictions: Predictions, units: np.ndarray) -> dict[str, Score]:
-    """The scores that are functions of sums over images. `units`: (N,) int64, the unit of each image, 0 … U−1."""
-    n, strata = len(predictions), strata_of(predictions.labels, units)
-    sums = _sums_by_unit(predictions, units)
-    whole = np.asarray(sums.sum(axis=0))[None]
-    ratios = _ratios_of_sums(whole)
-    right, *macro, surprise = (float(value) for value in _from_sums(whole, ratios)[0, : len(SUM_SCORES)])
-    bias, variance = jackknife(sums, strata, lambda some: _from_sums(some, ratios))
-    scores = {"accuracy": Score(right, n, *_accuracy_interval(right, n, variance[0], strata))}
-    top, unseen = _limits(predictions.labels, units, len(predictions.classes))
-    for i, name in enumerate(SUM_SCORES[1:-1], start=1):
-        value = macro[i - 1]
-        spread = variance[i] + unseen * max(0.0, value / top * (1 - value / top))  # rounding may leave value > top
-        lean = bias[-1] if name == "macro-precision" else bias[i]
-        scores[name] = Score(value, n, *fraction_interval(value, spread, strata, lean, top))
-    interval = positive_interval(surprise, variance[len(SUM_SCORES) - 1], strata)
-    return scores | {"log-loss": Score(surprise, n, *interval, higher_is_better=False, unit="nats")}
+def _units(predictions: Predictions) -> np.ndarray:
+    """What varies: groups where there are any, else images. (N,) int64."""
+    codes = group_codes(predictions.groups)
+    return np.arange(len(predictions)) if codes is None else codes
 
 
-def _accuracy_interval(value: float, n: int, variance: float, strata: np.ndarray) -> Interval:
-    return wilson(round(value * n), n) if len(strata) == n else fraction_interval(value, variance, strata)
+def _order() -> list[str]:
+    averages = [f"{average}-{of}" for average in ("micro", "weighted") for of in ("precision", "recall", "f1")]
+    of_answers = ["balanced-accuracy", *averages, "matthews", "kappa"]
+    return [*FIRST, *of_answers, *(f"top-{k}" for k in _TOP_K), "brier", "ece", *_OF_TWO[1:], *_OF_MANY]
 
 
-def _limits(labels: np.ndarray, units: np.ndarray, classes: int) -> tuple[float, float]:
-    """The highest class mean that is possible, as classes without an image count 0; and (1/C²) × classes of one unit.
-
-    One unit cannot show how much its class varies. A share with mean p varies by p(1−p) at most, so that much is taken.
-    """
-    of_class = np.unique(np.stack([labels, units]), axis=1)[0]
-    seen_in = np.bincount(of_class, minlength=classes)
-    return float(np.mean(seen_in > 0)), float(np.sum(seen_in == 1)) / classes**2
-
-
-def _sums_by_unit(predictions: Predictions, unit: np.ndarray) -> csr_array:
-    """Hits, images and answers of each class, and the surprise, summed by image or group: (U, 3C+1) sparse float64."""
-    n, classes = len(predictions), len(predictions.classes)
-    labels, answers = predictions.labels, predictions.answers
-    right = labels == answers
-    columns = [labels[right], classes + labels, 2 * classes + answers, np.full(n, 3 * classes)]
-    rows = [unit[right], unit, unit, unit]
-    entries = [np.ones(int(right.sum()) + 2 * n), _surprises(labels, predictions.proba)]
-    where = (np.concatenate(rows), np.concatenate(columns))
-    return csr_array((np.concatenate(entries), where), shape=(int(unit.max()) + 1, 3 * classes + 1))
+def _means(predictions: Predictions) -> dict[str, Mean]:
+    """The scores that are plain means over images."""
+    labels, proba = predictions.labels, np.asarray(predictions.proba)
+    classes = proba.shape[1]
+    found = {"log-loss": Mean(surprises(labels, proba), top=None, higher_is_better=False, unit="nats")}
+    stands = places(labels, proba)
+    found |= {f"top-{k}": Mean(stands < k) for k in _TOP_K if classes > k}
+    most = 1.0 if classes == 2 else 2.0
+    return found | {"brier": Mean(squared_distances(labels, proba), top=most, higher_is_better=False)}
 
 
-def _ratios_of_sums(sums: np.ndarray) -> np.ndarray:
-    """Precision, recall and F1 of each class. `sums`: (B, 3C+1), columns as in `_sums_by_unit` → (3, B, C) float64."""
-    return np.stack(_ratios(*np.split(sums[:, :-1], 3, axis=1)))
+def _calibration_score(predictions: Predictions, units: np.ndarray) -> Score:
+    labels, proba = predictions.labels, np.asarray(predictions.proba)
+    interval = calibration_interval(labels, proba, units)
+    return Score(expected_calibration_error(labels, proba), len(labels), *interval, higher_is_better=False)
 
 
-def _from_sums(sums: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """`SUM_SCORES` of sums, and macro precision once more: (B, 3C+1) → (B, 6) float64.
-
-    A class of which no image is left keeps its ratios `kept`, (3, 1, C): it has not become worse. In the last column a
-    class that is no answer any more keeps its precision, too. That is for the bias: the jump to 0/0 = 0 is part of how
-    macro precision varies, but the jackknife multiplies a jump into a bias that is not there.
-    """
-    hits, support, answered = np.split(sums[:, :-1], 3, axis=1)
-    n = support.sum(axis=1)
-    ratios = np.where(support == 0, kept, _ratios_of_sums(sums))
-    smooth = np.where(answered == 0, kept[0], ratios[0]).mean(axis=1)
-    return np.stack([hits.sum(axis=1) / n, *ratios.mean(axis=2), sums[:, -1] / n, smooth], axis=1)
-
-
-def _ratios(hits: np.ndarray, support: np.ndarray, answered: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1, 0/0 = 0. All arguments: (…, C) counts → (…, C) float64."""
-    return _ratio(hits, answered), _ratio(hits, support), _ratio(2 * hits, support + answered)
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return part / np.where(whole == 0, 1, whole)
-
-
-def _surprises(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """−ln of the probability of the right class, clipped: (N,) float64, nats."""
-    given = proba[np.arange(len(labels)), labels].astype(np.float64)
-    return -np.log(np.clip(given, CLIP, 1 - CLIP))
-
-
-def _auroc_score(predictions: Predictions, positive: str | None, units: np.ndarray) -> Score:
+def _of_two(predictions: Predictions, positive: str | None, units: np.ndarray) -> dict[str, Score]:
+    """The scores of how the two classes rank, from one sweep of the threshold."""
     target = 1 if positive is None else predictions.classes.index(positive)
-    scores, is_positive = np.asarray(predictions.proba)[:, target], predictions.labels == target
-    return Score(auroc(is_positive, scores), len(predictions), *auroc_interval(is_positive, scores, units))
+    sweep, n = rank(predictions.labels == target, np.asarray(predictions.proba)[:, target]), len(predictions)
+    partial = detection.standardised(detection.partial_area(sweep, detection.PARTIAL), detection.PARTIAL)
+    found = {
+        "auroc": Score(detection.area(sweep), n, *detection_intervals.auroc_interval(sweep, units)),
+        "average-precision": Score(
+            detection.precision_area(sweep), n, *detection_intervals.average_precision_interval(sweep, units)
+        ),
+        "eer": Score(
+            detection.crossing(sweep)[0], n, *detection_intervals.equal_error_interval(sweep, units), higher_is_better=False
+        ),
+        "partial-auroc": Score(partial, n, *detection_intervals.partial_auroc_interval(sweep, units)),
+    }
+    for percent in (1, 5):
+        value = float(sweep.tpr[detection.last_within(sweep, percent / 100)])
+        found[f"tpr-at-{percent}-fpr"] = Score(value, n, *detection_intervals.tpr_interval(sweep, units, percent / 100))
+    return found
+
+
+def _of_many(predictions: Predictions, units: np.ndarray) -> dict[str, Score]:
+    """Each class that occurs against the rest, and the mean over them."""
+    labels, proba = predictions.labels, np.asarray(predictions.proba)
+    sweeps = {int(c): rank_few(labels == c, proba[:, c]) for c in np.unique(labels)}
+    found = {}
+    for name, of, influences in (
+        ("macro-auroc", detection.area, detection_intervals.auroc_influences),
+        ("macro-average-precision", detection.precision_area, detection_intervals.precision_influences),
+    ):
+        value = float(np.mean([of(sweep) for sweep in sweeps.values()]))
+        found[name] = Score(value, len(labels), *macro_interval(sweeps, influences, value, labels, units))
+    return found
+
+
+# --- parts of score_classes -------------------------------------------------------------------------------------------
+
+
+def _ratio_score(part: np.ndarray, whole: np.ndarray, units: np.ndarray) -> Score:
+    """Σ part / Σ whole. `part`, `whole`: (N,) bool; `units`: (N,) int64."""
+    hits, n = int(part.sum()), int(whole.sum())
+    value = hits / n
+    if len(units) == int(units.max()) + 1:
+        return Score(value, n, *wilson(hits, n))
+    _, own = np.unique(units[whole], return_inverse=True)
+    residuals = np.bincount(own, weights=(part[whole] - value) / n)
+    one = np.zeros(len(residuals), dtype=np.int64)
+    return Score(value, n, *fraction_interval(value, variance_within(residuals, one), one))
+
+
+def _from_jaccard(score: Score) -> Score:
+    value, low, high = (2 * share / (1 + share) for share in (score.value, score.low, score.high))
+    return Score(value, score.n, low, high)
