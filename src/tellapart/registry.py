@@ -21,6 +21,7 @@ KINDS = {
     "nets": ("tellapart.nets", "net"),
     "features": ("tellapart.features", "descriptor"),
     "augment": ("tellapart.augment", "augmentation"),
+    "combine": ("tellapart.combine", "combiner"),
 }
 
 
