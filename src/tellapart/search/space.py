@@ -1,0 +1,191 @@
+"""A space of settings: lists of values, ranges, and which way goes through it.
+
+features.pca=200,300,400                  a list: YAML values between commas; [64, 128] and 'a,b' are one value each
+classifier.C=1e-3..1e3:log                a range; `log`: evenly in the logarithm, `int`: whole numbers, both with commas
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import yaml
+
+from tellapart.errors import RecipeError
+
+#: Setting → its value as YAML text: what `recipe.load` takes as overrides.
+Cell = dict[str, str]
+Strategy = Literal["grid", "random", "optuna"]
+_RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>.+?)(?::(?P<kinds>[^:]*))?")
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers between `low` and `high`, both included.
+
+    Attributes:
+        log: Drawn evenly in the logarithm.
+        integer: Whole numbers only.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+
+    def text(self, value: float) -> str:
+        """A number of this range as it is tried: whole, or with six digits."""
+        return str(round(value)) if self.integer else f"{value:.6g}"
+
+
+@dataclass(frozen=True)
+class Space:
+    """What is varied, and how it is gone through.
+
+    Attributes:
+        choices: Setting → values as YAML text, distinct.
+        ranges: Setting → range.
+        strategy: "grid": every combination; "random": draws; "optuna": draws that learn from those before.
+        count: Draws; of a grid, its cells.
+    """
+
+    choices: Mapping[str, tuple[str, ...]]
+    ranges: Mapping[str, Range] = field(default_factory=dict)
+    strategy: Strategy = "grid"
+    count: int = 0
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What is varied."""
+        return (*self.choices, *self.ranges)
+
+    def corners(self) -> list[Cell]:
+        """Two cells: the first values and the low ends, the last values and the high ends."""
+        first = {k: v[0] for k, v in self.choices.items()} | {k: r.text(r.low) for k, r in self.ranges.items()}
+        last = {k: v[-1] for k, v in self.choices.items()} | {k: r.text(r.high) for k, r in self.ranges.items()}
+        return [first, last]
+
+    def identity(self) -> str:
+        """JSON of all but the number of draws: more draws go on with the same sweep."""
+        ranges = {name: asdict(found) for name, found in self.ranges.items()}
+        return json.dumps([self.strategy, {k: list(v) for k, v in self.choices.items()}, ranges])
+
+
+def space(
+    grid: Mapping[str, Sequence[Any]], ranges: Mapping[str, Range | str], random: int | None, optuna: int | None
+) -> Space:
+    """Check what was asked for.
+
+    Args:
+        grid: Setting → values.
+        ranges: Setting → range, or its text.
+        random: Draws; None: not asked for.
+        optuna: The same.
+
+    Raises:
+        RecipeError: Nothing varies, two ways at once, a range without draws, or a setting that is given twice.
+    """
+    if not grid and not ranges:
+        raise RecipeError("nothing to vary", hint="give --grid KEY=VALUE,VALUE or --range KEY=LOW..HIGH; see docs/sweep.md")
+    if random is not None and optuna is not None:
+        raise RecipeError("--random and --optuna are two ways through one space: give one of them")
+    if twice := sorted(set(grid) & set(ranges)):
+        raise RecipeError(f"{twice[0]} has both values and a range: give one of them")
+    count = random if optuna is None else optuna
+    if ranges and count is None:
+        raise RecipeError(f"{next(iter(ranges))} is a range, which has no grid", hint="add --random 20 or --optuna 20")
+    if count is not None and count < 1:
+        raise RecipeError(f"{count} draws: expected at least one")
+    choices = {name: _distinct(name, values) for name, values in grid.items()}
+    spans = {name: r if isinstance(r, Range) else parse_range(name, r) for name, r in ranges.items()}
+    if count is None:
+        return Space(choices, spans, "grid", math.prod(len(values) for values in choices.values()))
+    return Space(choices, spans, "random" if optuna is None else "optuna", count)
+
+
+def parse_grid(entries: Iterable[str]) -> dict[str, list[Any]]:
+    """Values by setting; a setting that is named again gets the further values.
+
+    >>> parse_grid(["features.pca=200,300", "classifier.stages=[{widths: [64, 128]}],[]"])
+    {'features.pca': [200, 300], 'classifier.stages': [[{'widths': [64, 128]}], []]}
+
+    Raises:
+        RecipeError: No KEY=VALUE, or values that are not YAML.
+    """
+    found: dict[str, list[Any]] = {}
+    for entry in entries:
+        name, text = _sides("--grid", entry, "KEY=VALUE,VALUE,… such as features.pca=100,200")
+        found.setdefault(name, []).extend(_values(entry, text))
+    return found
+
+
+def parse_ranges(entries: Iterable[str]) -> dict[str, Range]:
+    """Ranges by setting.
+
+    >>> parse_ranges(["train.batch=16..128:int,log"])
+    {'train.batch': Range(low=16.0, high=128.0, log=True, integer=True)}
+
+    Raises:
+        RecipeError: Not a range, or a setting that is named twice.
+    """
+    found: dict[str, Range] = {}
+    for entry in entries:
+        name, text = _sides("--range", entry, "KEY=LOW..HIGH such as classifier.C=1e-3..1e3:log")
+        if name in found:
+            raise RecipeError(f"--range {entry}: {name} has a range already")
+        found[name] = parse_range(name, text)
+    return found
+
+
+def parse_range(name: str, text: str) -> Range:
+    """One range: LOW..HIGH, then maybe :log, :int or :log,int.
+
+    Raises:
+        RecipeError: It cannot be read, is empty, or has no logarithm.
+    """
+    parts = _RANGE.fullmatch(text.strip())
+    kinds = set((parts["kinds"] or "").split(",")) - {""} if parts else set()
+    low, high = (_number(parts["low"]), _number(parts["high"])) if parts else (math.nan, math.nan)
+    if not (math.isfinite(low) and math.isfinite(high)) or kinds - {"log", "int"}:
+        raise RecipeError(f"{name}={text}: expected LOW..HIGH, then maybe :log, :int or :log,int; such as 1e-3..1e3:log")
+    if low >= high:
+        raise RecipeError(f"{name}={text}: expected a range that rises, found {low:g} to {high:g}")
+    if "log" in kinds and low <= 0:
+        raise RecipeError(f"{name}={text}: a logarithmic range begins above 0, found {low:g}")
+    if "int" in kinds and not (low.is_integer() and high.is_integer()):
+        raise RecipeError(f"{name}={text}: expected whole numbers, found {low:g} and {high:g}")
+    return Range(low, high, "log" in kinds, "int" in kinds)
+
+
+def _sides(flag: str, entry: str, expected: str) -> tuple[str, str]:
+    name, equals, text = entry.partition("=")
+    if not (equals and name.strip() and text.strip()):
+        raise RecipeError(f"{flag} {entry}: expected {expected}")
+    return name.strip(), text
+
+
+def _values(entry: str, text: str) -> list[Any]:
+    """Values between commas are a YAML list without its brackets."""
+    try:
+        return yaml.safe_load(f"[{text}]")
+    except yaml.YAMLError as error:
+        reason = getattr(error, "problem", None) or str(error)
+        raise RecipeError(f"--grid {entry}: not YAML values between commas: {reason}") from None
+
+
+def _distinct(name: str, values: Sequence[Any]) -> tuple[str, ...]:
+    """As YAML text: JSON is YAML, and keeps strings and numbers apart."""
+    if isinstance(values, str) or not len(values):
+        raise RecipeError(f"{name}: expected a list of values, found {values!r}")
+    return tuple(dict.fromkeys(json.dumps(value, ensure_ascii=False, default=str) for value in values))
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

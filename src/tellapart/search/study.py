@@ -1,0 +1,104 @@
+"""What a sweep found, as a table: one row a trial, best first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tellapart.evaluate.compare import LEVEL, paired_test
+from tellapart.runs.store import Run
+from tellapart.search.trials import Judged
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """What a sweep found.
+
+    Attributes:
+        recipe: Its name.
+        data: What a person calls the data.
+        settings: What was varied.
+        table: One row a trial, best first: each setting, `explained_variance` where there are components, `train`, `valid`,
+            `valid_low`, `valid_high` and `gap` (train less valid) as fractions, `train_n`, `valid_n`, `log_loss` (valid, nats),
+            `p` (exact paired test against the best, on validation), `seconds` of the fit, `run` where the trial is one.
+        best: The best row's settings.
+        run: The best one, as a run.
+        folder: Where the table is kept.
+        notes: What is worth knowing.
+    """
+
+    recipe: str
+    data: str
+    settings: tuple[str, ...]
+    table: pd.DataFrame
+    best: dict[str, Any]
+    run: Run
+    folder: Path
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Recipe and data."""
+        return f"{self.recipe} on {self.data}"
+
+    @property
+    def within(self) -> int:
+        """How many others lie within the interval of the best."""
+        return int((self.table["valid"].iloc[1:] >= self.table["valid_low"].iloc[0]).sum())
+
+    @property
+    def alike(self) -> int:
+        """How many others the paired test cannot tell from the best."""
+        return int((self.table["p"].iloc[1:] >= LEVEL).sum())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes None."""
+        return {
+            "recipe": self.recipe, "data": self.data, "settings": list(self.settings), "best": self.best, "run": self.run.id,
+            "within_interval": self.within, "not_distinguishable": self.alike, "folder": str(self.folder),
+            "notes": list(self.notes), "trials": _records(self.table),
+        }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
+    return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
+
+
+def ranked(trials: Iterable[Judged]) -> list[Judged]:
+    """By validation accuracy; of equals, the lower log-loss first, then the earlier one."""
+    return sorted(trials, key=lambda t: (-t.valid.value, t.log_loss if math.isfinite(t.log_loss) else math.inf))
+
+
+def tabulate(trials: list[Judged], groups: np.ndarray | None) -> pd.DataFrame:
+    """The table of a study.
+
+    Args:
+        trials: Ranked; at least one.
+        groups: (N,) object, of the validation images; None: all are independent.
+    """
+    rows = [_row(trial, trials[0], groups) for trial in trials]
+    table = pd.DataFrame(rows)
+    if "explained_variance" not in table:
+        return table
+    place = len(trials[0].values)  # after the settings, also where only later rows have it
+    table.insert(place, "explained_variance", table.pop("explained_variance"))
+    return table
+
+
+def _row(trial: Judged, best: Judged, groups: np.ndarray | None) -> dict[str, Any]:
+    return {
+        **trial.values, **trial.facts, "train": trial.train.value, "valid": trial.valid.value,
+        "valid_low": trial.valid.low, "valid_high": trial.valid.high, "gap": trial.gap, "train_n": trial.train.n,
+        "valid_n": trial.valid.n, "log_loss": trial.log_loss, "p": paired_test(best.right, trial.right, groups).p_value,
+        "seconds": trial.seconds, "run": trial.run,
+    }  # fmt: skip
