@@ -161,7 +161,7 @@ class Bench:
             rows = table.where(split=part)
             if len(rows) > _TRAIN_SCORED and part == "train":
                 rows = rows.take(np.sort(np.random.default_rng(0).choice(len(rows), _TRAIN_SCORED, replace=False)))
-            predictions, cost["images_per_second"] = self._timed(classifier, rows, folder.name)
+            predictions, cost["images_per_second"] = timed(classifier, rows, folder.name, self._context())
             predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
             scores[part] = store.scores_to_dict(score_all(predictions, table.positive)) if len(rows) else {}
         cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
@@ -177,25 +177,46 @@ class Bench:
 
     def open_test(self, runs: Sequence[Run], by: str) -> None:
         """Score the test part with every run that has not been scored on it, and write each opening down."""
-        rows, session = self.prepared.table.where(split="test"), secrets.token_hex(4)
-        for run in runs:
-            if run.evaluations:
-                continue
-            with store.system_limits(run.runs, writes_only=False):
-                folder = store.next_evaluation(run)
-                ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
-                predictions, speed = self._timed(load(run), rows, run.id)
-                predictions.to_parquet(folder / "predictions" / "test.parquet")
-                scores = store.scores_to_dict(score_all(predictions, self.prepared.table.positive))
-                content = {"test": scores, "cost": {"images_per_second": speed}, "opened": store.now(), "by": by}
-                store.write_json(folder / "scores.json", content)
-                (folder / store.DONE).write_text("", encoding="utf-8")
+        open_test(runs, self.prepared.table, self._context(), by)
 
-    def _timed(self, classifier: Classifier, rows: ImageTable, run_id: str) -> tuple[Predictions, float]:
-        """Predictions, and how many images a second they took."""
-        start = time.perf_counter()
-        predictions = classifier.predict(rows, Context(self.cache, self.settings.progress, self.device), run_id)
-        return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
+    def _context(self) -> Context:
+        return Context(self.cache, self.settings.progress, self.device, parents=self.parent)
+
+
+def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str) -> None:
+    """Score the test part of `table` with every run that has not been scored on it, and write each opening down.
+
+    Args:
+        runs: Finished, on this table's split.
+        table: Split.
+        context: For answering.
+        by: The verb, for the ledger.
+    """
+    rows, session = table.where(split="test"), secrets.token_hex(4)
+    for run in runs:
+        if run.evaluations:
+            continue
+        with store.system_limits(run.runs, writes_only=False):
+            folder = store.next_evaluation(run)
+            ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
+            predictions, speed = timed(load(run), rows, run.id, context)
+            write_evaluation(folder, "test", predictions, speed, table.positive, by)
+
+
+def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: float, positive: str | None, by: str) -> None:
+    """Predictions and scores of a run outside its folder; the marker last. `speed`: images a second."""
+    predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
+    scores = store.scores_to_dict(score_all(predictions, positive))
+    content = {part: scores, "cost": {"images_per_second": speed}, "opened": store.now(), "by": by}
+    store.write_json(folder / "scores.json", content)
+    (folder / store.DONE).write_text("", encoding="utf-8")
+
+
+def timed(classifier: Classifier, rows: ImageTable, run_id: str, context: Context) -> tuple[Predictions, float]:
+    """Predictions, and how many images a second they took."""
+    start = time.perf_counter()
+    predictions = classifier.predict(rows, context, run_id)
+    return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
 
 
 def load(run: Run) -> Classifier:

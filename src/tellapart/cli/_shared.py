@@ -110,11 +110,14 @@ def scanned(
     label_column: str | None,
     group: str | None,
     positive: str | None,
+    least: int = 2,
 ) -> ImageTable:
-    """Scan DATA with the reading options of the command line."""
+    """Scan DATA with the reading options of the command line; `least`: classes that there must be."""
     from tellapart.data.scan import scan
 
-    return scan(data, images=images, id_column=id_column, label_column=label_column, group=group, positive=positive)
+    return scan(
+        data, images=images, id_column=id_column, label_column=label_column, group=group, positive=positive, least=least
+    )
 
 
 def settings(

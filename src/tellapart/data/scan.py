@@ -43,6 +43,7 @@ def scan(
     label_column: str | None = None,
     group: str | None = None,
     positive: str | None = None,
+    least: int = 2,
 ) -> ImageTable:
     """Understand a set of labelled images.
 
@@ -53,6 +54,7 @@ def scan(
         label_column: The column that names its class.
         group: The column whose rows must stay on one side of a split ("source" works for folders too).
         positive: The class that counts as positive when there are two; left out: "fake", "edited", … by name.
+        least: How many classes there must be; to be judged on, one is enough.
 
     Returns:
         The table. Without a labelled validation or test part it has no `split` column.
@@ -64,7 +66,7 @@ def scan(
     listing, single = _list(_absolute(path))
     pictures = listing if images is None else _list_images(_absolute(images))
     found = _understand(listing, single, pictures, choices)
-    return replace(_assemble(found, pictures, positive, group), name=os.path.basename(_absolute(path)))  # noqa: PTH119
+    return replace(_assemble(found, pictures, positive, group, least), name=os.path.basename(_absolute(path)))  # noqa: PTH119
 
 
 def _absolute(path: str | Path) -> str:
@@ -170,14 +172,14 @@ def _base(listing: Listing) -> str:
     return posixpath.commonpath(folders) if folders else ""
 
 
-def _assemble(found: Found, pictures: Listing, positive: str | None, group: str | None) -> ImageTable:
+def _assemble(found: Found, pictures: Listing, positive: str | None, group: str | None, least: int) -> ImageTable:
     """Number the classes, leave out rows whose label is missing or unknown, build the table."""
     _check_ids(found)
     names = found.class_names.tolist()
     labelled = np.fromiter((name is not None for name in names), dtype=bool, count=len(names))
     trained = labelled & (found.split == "train")
     classes = order_classes(set(found.class_names[trained if trained.any() else labelled].tolist()))
-    if len(classes) < 2:
+    if len(classes) < least:
         raise _too_few(classes, found, pictures)
     number: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
     number[None] = UNLABELLED
