@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sklearn.datasets import make_blobs
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
 from tellapart import recipe as recipes
@@ -46,23 +45,6 @@ def test_svm_gamma_scale_is_scikit_learns() -> None:
     X, y, _ = _vectors(3)
     ours = _learnt({"family": "svm"}, 3)
     assert ours.arrays["gamma"][0] == pytest.approx(SVC(gamma="scale").fit(X.astype(float), y)._gamma, rel=1e-5)
-
-
-@pytest.mark.parametrize("metric", ["euclidean", "cosine", "manhattan", "chebyshev"])
-@pytest.mark.parametrize("weights", ["uniform", "distance"])
-def test_neighbors(metric: str, weights: str) -> None:
-    X, y, asked = _vectors(4)
-    ours = _learnt({"family": "neighbors", "k": 7, "metric": metric, "weights": weights}, 4)
-    theirs = KNeighborsClassifier(7, metric=metric, weights=weights, algorithm="brute").fit(X.astype(float), y)
-    votes = ours._answer(asked)
-    proba = votes / votes.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(proba, theirs.predict_proba(asked.astype(float)), atol=1e-4)
-
-
-def test_an_identical_image_outvotes_all_others() -> None:
-    ours = _learnt({"family": "neighbors", "k": 5}, 4)
-    X, y, _ = _vectors(4)
-    assert (ours._answer(X[:50]).argmax(1) == y[:50]).all()
 
 
 @pytest.mark.parametrize("classes", [2, 4])

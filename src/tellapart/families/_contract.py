@@ -96,7 +96,7 @@ class Classifier(ABC):
             raise RunError("this classifier has not been fitted yet", hint="call fit(train, valid, context) first")
         proba = self._proba(table, context).astype(np.float64)
         proba = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
-        return Predictions(table.ids, proba, table.labels, self.classes, run_id, _groups(table))
+        return Predictions(table.ids, proba, table.labels, self.classes, run_id, groups_of(table))
 
     @final
     def save(self, folder: Path) -> None:
@@ -142,7 +142,7 @@ class Classifier(ABC):
         return context.cache.images(table, self.recipe.inputs)
 
 
-def _groups(table: ImageTable) -> np.ndarray | None:
+def groups_of(table: ImageTable) -> np.ndarray | None:
     """(N,) object, or None without a column. An image whose cell is empty is a group of its own, as `split` has it."""
     if "group" not in table.frame:
         return None

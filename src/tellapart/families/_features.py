@@ -11,7 +11,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -161,8 +161,9 @@ def side_by_side(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float
     workers = min(len(members), CORES)
     # one thread each: two fits side by side do more than one fit on two threads
     with threadpool_limits(1 if workers > 1 else None), ThreadPoolExecutor(workers) as pool:
-        for place, (seconds, found) in enumerate(pool.map(timed, members)):
-            yield place, seconds, found
+        places = {pool.submit(timed, member): place for place, member in enumerate(members)}
+        for done in as_completed(places):
+            yield places[done], *done.result()
 
 
 def _described_by(recipe: Recipe) -> str:

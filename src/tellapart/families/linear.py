@@ -1,67 +1,54 @@
-"""Multinomial logistic regression (scikit-learn, L-BFGS), the strength of its L2 penalty chosen on validation."""
+"""Linear classifiers, the strength of their L2 penalty chosen on validation: logistic regression, or ridge.
+
+Logistic: multinomial, scikit-learn's L-BFGS. Ridge: least squares on one-hot targets in closed form (Hoerl & Kennard 1970,
+"Ridge Regression"), every penalty from one product; its values become probabilities by one temperature, fitted on
+validation.
+"""
 
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
-from scipy.special import softmax
 
-from tellapart.families._features import FeatureFamily
+from tellapart.families._gram import crossed, penalised
+from tellapart.families._softmax import Plane, SoftmaxFamily
 from tellapart.recipe import Section
 
 
-class Linear(FeatureFamily):
+class Linear(SoftmaxFamily):
     """softmax(W x + b)."""
 
     class Options(Section):
         """Options of `family: linear`."""
 
-        C: list[float] = Field(
-            default=[0.001, 0.01, 0.1, 1.0], min_length=1, description="inverse penalties tried; validation picks"
+        loss: Literal["logistic", "ridge"] = Field(default="logistic", description="log loss, or squared error in closed form")
+        C: list[Annotated[float, Field(gt=0)]] = Field(
+            default=[0.001, 0.01, 0.1, 1.0],
+            min_length=1,
+            description="inverse penalties tried; validation picks; of ridge: 1 / λ",
         )
-        iterations: int = Field(default=300, ge=1, description="most L-BFGS steps a fit")
+        iterations: int = Field(default=300, ge=1, description="of logistic: most L-BFGS steps a fit")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+        if self._begin(X, y):
+            ridge = self.options.loss == "ridge"
+            candidates = _ridges(X, y, self.options.C) if ridge else self._logistic(X, y)
+            self._take_best(candidates, X_valid, y_valid, soften=ridge)
+
+    def _logistic(self, X: np.ndarray, y: np.ndarray) -> Iterator[Plane]:
         from sklearn.linear_model import LogisticRegression
 
-        self.seen = np.unique(y)
-        self.weight, self.bias = np.zeros((1, X.shape[1])), np.zeros(1)
-        if len(self.seen) == 1:
-            return
-        best = np.inf
         # from the strongest penalty to the weakest, each starting where the last one ended
         model = LogisticRegression(max_iter=self.options.iterations, tol=1e-3, warm_start=True)
         for C in sorted(self.options.C):
-            weight, bias = _refit(model.set_params(C=C), X, y)
-            proba = softmax(X_valid @ weight.T + bias, axis=1)
-            loss = _log_loss(proba, np.searchsorted(self.seen, y_valid), y_valid, self.seen)
-            if loss < best or not self.weight.any():
-                best, self.weight, self.bias = loss, weight, bias
-
-    def _answer(self, X: np.ndarray) -> np.ndarray:
-        proba = np.zeros((len(X), len(self.classes)))
-        proba[:, self.seen] = softmax(X @ self.weight.T + self.bias, axis=1)
-        return proba
-
-    @property
-    def parameters(self) -> int:
-        """Weights and biases."""
-        return int(self.weight.size + self.bias.size)
-
-    def _save_model(self, folder: Path) -> None:
-        save_file({"weight": self.weight, "bias": self.bias, "seen": self.seen}, folder / "weights.safetensors")
-
-    def _load_model(self, folder: Path) -> None:
-        arrays = load_file(folder / "weights.safetensors")
-        self.weight, self.bias, self.seen = arrays["weight"], arrays["bias"], arrays["seen"]
+            yield _refit(model.set_params(C=C), X, y)
 
 
-def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> Plane:
     """Weights (C, D) and biases (C,), one row a class that `y` has."""
     from sklearn.exceptions import ConvergenceWarning
 
@@ -75,9 +62,14 @@ def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.ascontiguousarray(weight), bias
 
 
-def _log_loss(proba: np.ndarray, column: np.ndarray, labels: np.ndarray, seen: np.ndarray) -> float:
-    usable = np.isin(labels, seen)
-    if not usable.any():
-        return np.inf
-    picked = proba[usable, column[usable]]
-    return float(-np.log(np.maximum(picked, 1e-12)).mean())
+def _ridges(X: np.ndarray, y: np.ndarray, inverse: list[float]) -> Iterator[Plane]:
+    """Least squares with each penalty, the strongest first, on one-hot targets; the bias is not penalised."""
+    centre = X.mean(axis=0, dtype=np.float64)
+    target = (y[:, None] == np.unique(y)).astype(np.float64)
+    share = target.mean(axis=0)
+    X = X - centre.astype(np.float32)
+    solve = penalised(X, "linear with loss: ridge")
+    right = crossed(X, target - share)
+    for C in sorted(inverse):
+        weight = solve(1 / C, right).T
+        yield weight, share - weight @ centre

@@ -1,7 +1,15 @@
-"""k nearest neighbours: exact, by blocked matrix products (Euclidean, cosine) or scikit-learn (Manhattan, Chebyshev)."""
+"""k nearest neighbours: exact, by the distances of `_distances`.
+
+Fix & Hodges 1951, "Discriminatory Analysis: Nonparametric Discrimination"; Cover & Hart 1967, "Nearest Neighbor Pattern
+Classification". Of training images at equal distance the earlier row is nearer; of classes with equal votes the first in order
+is the answer. Members of a study that share a distance are answered from one search, for the largest k: the others take the
+head of each list.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,10 +17,9 @@ import numpy as np
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
-from tellapart.families._features import FeatureFamily
+from tellapart.families._distances import Nearest, Search, compact, search_by
+from tellapart.families._features import FeatureFamily, Vectors
 from tellapart.recipe import Section
-
-_BLOCK = 1024  # queries at a time: 1,024 × 60,000 distances are 245 MB
 
 
 class Neighbors(FeatureFamily):
@@ -27,32 +34,53 @@ class Neighbors(FeatureFamily):
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         del X_valid, y_valid
+        self._keep(compact(X), y)
+        if (k := self.options.k) > len(X):
+            self.notes.append(f"{len(X):,} neighbours were asked, not {k:,}: there are no more training images")
+
+    def _keep(self, X: np.ndarray, y: np.ndarray) -> None:
+        """X: (N, D) uint8 where `compact` could, float32 otherwise."""
         self.X, self.y = X, y
+        self.searches: dict[np.dtype, Search] = {}
+
+    @classmethod
+    def _study(
+        cls, members: Sequence[Neighbors], vectors: Vectors
+    ) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
+        """See `FeatureFamily`. One search a distance; a training image is its own neighbour, as where it is asked."""
+        v, X = vectors, compact(vectors.X)
+        for member in members:
+            member._learn(X, v.y, v.X_valid, v.y_valid)
+        for metric in dict.fromkeys(m.options.metric for m in members):
+            places = [i for i, m in enumerate(members) if m.options.metric == metric]
+            widest = max((members[i] for i in places), key=lambda m: m.options.k)
+            found = widest._nearest(X), widest._nearest(v.X_valid)
+            widest.searches = {}  # as large as the training vectors
+            for place in places:
+                start = time.perf_counter()
+                train, valid = (members[place]._vote(part) for part in found)
+                yield place, time.perf_counter() - start, (train, valid)
 
     def _answer(self, X: np.ndarray) -> np.ndarray:
-        distance, index = self._nearest(X)
-        if self.options.weights == "uniform":
-            weight = np.ones_like(distance)
-        else:
-            same = distance <= 1e-6 * max(float(distance.max()), 1e-12)  # an identical image outvotes all others
-            weight = np.where(same.any(axis=1, keepdims=True), same, 1 / np.maximum(distance, 1e-12))
-        proba = np.zeros((len(X), len(self.classes)))
-        np.add.at(proba, (np.arange(len(X))[:, None], self.y[index]), weight)
-        return proba
+        return self._vote(self._nearest(X))
 
-    def _nearest(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _vote(self, nearest: Nearest) -> np.ndarray:
+        """(N, C) float64 from lists of at least k neighbours."""
+        distance, index = (part[:, : self.options.k] for part in nearest)
+        weight = np.ones_like(distance)
+        if self.options.weights == "distance":
+            same = distance == 0  # identical images outvote all others
+            weight = np.where(same.any(axis=1, keepdims=True), same, 1 / np.where(same, 1, distance))
+        cells = np.arange(len(index))[:, None] * len(self.classes) + self.y[index]
+        votes = np.bincount(cells.ravel(), weight.ravel(), len(index) * len(self.classes)).reshape(-1, len(self.classes))
+        return votes / votes.sum(axis=1, keepdims=True)
+
+    def _nearest(self, X: np.ndarray) -> Nearest:
         """Distances and rows of the k nearest training vectors: (N, k) float64, (N, k) int64."""
-        k = min(self.options.k, len(self.X))
-        if self.options.metric in ("manhattan", "chebyshev"):
-            from sklearn.neighbors import NearestNeighbors
-
-            return NearestNeighbors(n_neighbors=k, algorithm="brute", metric=self.options.metric).fit(self.X).kneighbors(X)
-        cosine = self.options.metric == "cosine"
-        base = _unit(self.X) if cosine else self.X
-        squares = np.einsum("ij,ij->i", base, base)
-        found = [_block_nearest(_unit(q) if cosine else q, base, squares, k) for q in _blocks(X)]
-        distance, index = (np.concatenate(part) for part in zip(*found, strict=True))
-        return (distance**2 / 2 if cosine else distance), index
+        queries = compact(X) if self.X.dtype == np.uint8 else X
+        if queries.dtype not in self.searches:
+            self.searches = {queries.dtype: search_by(self.options.metric, self.X.astype(queries.dtype, copy=False))}
+        return self.searches[queries.dtype].nearest(queries, min(self.options.k, len(self.X)))
 
     @property
     def parameters(self) -> int:
@@ -64,23 +92,4 @@ class Neighbors(FeatureFamily):
 
     def _load_model(self, folder: Path) -> None:
         arrays = load_file(folder / "weights.safetensors")
-        self.X, self.y = arrays["X"], arrays["y"]
-
-
-def _block_nearest(queries: np.ndarray, base: np.ndarray, squares: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest of `base`, ordered by distance, then by row. Candidates by float32 products, distances exactly anew."""
-    rough = squares - 2 * (queries @ base.T)
-    spare = min(k + 8, len(base))  # the products round: some candidates more, then exact distances decide
-    candidates = np.sort(np.argpartition(rough, spare - 1, axis=1)[:, :spare], axis=1)
-    gap = queries[:, None, :].astype(np.float64) - base[candidates]
-    exact = np.sqrt(np.einsum("ijk,ijk->ij", gap, gap))
-    order = np.argsort(exact, axis=1, kind="stable")[:, :k]
-    return np.take_along_axis(exact, order, axis=1), np.take_along_axis(candidates, order, axis=1)
-
-
-def _blocks(X: np.ndarray) -> list[np.ndarray]:
-    return [X[start : start + _BLOCK] for start in range(0, len(X), _BLOCK)]
-
-
-def _unit(X: np.ndarray) -> np.ndarray:
-    return X / np.maximum(np.linalg.norm(X, axis=1, keepdims=True), 1e-12)
+        self._keep(arrays["X"], arrays["y"])

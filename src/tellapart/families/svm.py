@@ -18,6 +18,7 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
+from tellapart.families._calibrate import temperature
 from tellapart.families._features import FeatureFamily, Vectors, side_by_side
 from tellapart.recipe import Section
 
@@ -76,7 +77,7 @@ class SVM(FeatureFamily):
                 "support": machine.n_support_.astype(np.int64),
             }
         valid = self._decide(asked[:, columns])
-        self.arrays["temperature"] = np.array([_temperature(valid, v.y_valid)])
+        self.arrays["temperature"] = np.array([temperature(valid, v.y_valid)])
         train = np.empty((0, len(self.classes))) if kernel is None else self._decide(kernel[:, columns])
         return self._soften(train) if kernel is not None else self._answer(v.X), self._soften(valid)
 
@@ -161,20 +162,3 @@ def _merge_pairs(pairs: np.ndarray, classes: int) -> np.ndarray:
             votes[:, j] += pair <= 0
             index += 1
     return votes + confidence / (3 * (np.abs(confidence) + 1))
-
-
-def _temperature(decision: np.ndarray, labels: np.ndarray) -> float:
-    """The factor t in [0.01, 100] that minimises the log loss of softmax(t · decision); 1 without usable labels."""
-    from scipy.optimize import minimize_scalar
-
-    usable = (labels >= 0) & np.isfinite(decision[np.arange(len(labels)), labels.clip(min=0)])
-    if not usable.any():
-        return 1.0
-    rows, target = decision[usable], labels[usable]
-
-    def loss(log_t: float) -> float:
-        proba = softmax(rows * np.exp(log_t), axis=1)
-        return float(-np.log(np.maximum(proba[np.arange(len(target)), target], 1e-12)).mean())
-
-    found: Any = minimize_scalar(loss, bounds=(np.log(0.01), np.log(100)), method="bounded")
-    return float(np.exp(found.x))

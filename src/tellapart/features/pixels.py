@@ -1,15 +1,27 @@
-"""The pixels themselves, flattened and scaled to [0, 1]."""
+"""The pixels themselves, flattened."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from pydantic import Field
 
 from tellapart.features._contract import Descriptor
+from tellapart.recipe import Section
 
 
 class Pixels(Descriptor):
     """D = H · W · C."""
 
+    class Options(Section):
+        """Options of `pixels`."""
+
+        unit: bool = Field(default=True, description="to [0, 1]; false: 0 … 255 as they are")
+
+    options: Any
+
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """images: (B, H, W, C) uint8 → (B, D) float32 in [0, 1]."""
-        return images.reshape(len(images), -1).astype(np.float32) / 255
+        """images: (B, H, W, C) uint8 → (B, D) float32 in [0, 1], or whole numbers in [0, 255]."""
+        pixels = images.reshape(len(images), -1).astype(np.float32)
+        return pixels / 255 if self.options.unit else pixels

@@ -1,41 +1,92 @@
-"""Log-scaled DCT spectrum, where upsampling layers and resampling leave their traces.
+"""Frequencies, where upsampling layers and resampling leave their traces.
 
-Frank et al. 2020, "Leveraging Frequency Analysis for Deep Fake Image Recognition" (arXiv:2003.08685), section 3: the type-II
-DCT of the image, log |coefficient|. Of the whole image, or as mean and spread over blocks, which is independent of where in
-the picture a trace lies and keeps the vector short for large images.
+`of: dct`: the type-II DCT, log |coefficient|, as in section 3 of Frank et al. 2020, "Leveraging Frequency Analysis for Deep
+Fake Image Recognition" (arXiv:2003.08685). Of the whole image, or as mean and spread over blocks, which is independent of
+where in the picture a trace lies and keeps the vector short for large images.
+
+`of: radial`: the power spectrum averaged over all directions, log, one value a ring of frequencies: Durall et al. 2020, "Watch
+your Up-Convolution: CNN Based Generative Deep Neural Networks are Failing to Reproduce Spectral Distributions"
+(arXiv:2003.01826); Dzanic et al. 2020, "Fourier Spectrum Discrepancies in Deep Network Generated Images" (arXiv:1911.06465).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from tellapart.features._contract import Descriptor
+from tellapart.features._portions import in_portions
 from tellapart.recipe import Section
 
 _FLOOR = 1e-3  # of a coefficient's magnitude before the log, for pixels in [0, 1]: below the rounding of 8-bit pixels
 
 
 class Spectrum(Descriptor):
-    """Whole image: D = H · W · C. Blocks: D = 2 · block² · C."""
+    """Whole image: D = H · W · C. Blocks: D = 2 · block² · C. Radial: D = rings · C; rings without a frequency are left out."""
 
     class Options(Section):
         """Options of the spectrum."""
 
-        block: int | None = Field(default=None, ge=2, description="side of the blocks, half overlapping; none: the whole image")
+        of: Literal["dct", "radial"] = Field(default="dct", description="every coefficient, or the mean power of each ring")
+        block: int | None = Field(
+            default=None, ge=2, description="of dct: side of the blocks, half overlapping; none: the whole image"
+        )
+        rings: int | None = Field(
+            default=None, ge=2, description="of radial: rings between frequency 0 and the highest; none: the shorter side"
+        )
+
+        @field_validator("block", "rings")
+        @classmethod
+        def _has_effect(cls, value: int | None, info: ValidationInfo) -> int | None:
+            wanted = {"block": "dct", "rings": "radial"}[info.field_name or ""]
+            if value is not None and info.data.get("of", wanted) != wanted:
+                raise ValueError(f"has an effect with `of: {wanted}` only; remove it")
+            return value
 
     options: Any
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32."""
+        return in_portions(images, self._describe)
+
+    def _describe(self, images: np.ndarray) -> np.ndarray:
         x = images.astype(np.float32) / 255
         block = self.options.block
+        if self.options.of == "radial":
+            return _radial(x, self.options.rings or min(x.shape[1:3]))
         if block is None or block > min(x.shape[1:3]):
             return _log_dct(x).reshape(len(x), -1)
         basis = _basis(block)
-        return np.stack([_block_statistics(image, basis) for image in x]) if len(x) else np.empty((0, 1), np.float32)
+        return np.stack([_block_statistics(image, basis) for image in x])
+
+
+def _radial(x: np.ndarray, rings: int) -> np.ndarray:
+    """(B, H, W, C) → (B, rings that have a frequency · C) float32."""
+    from scipy.fft import rfft2
+
+    transformed: Any = np.asarray(rfft2(x, axes=(1, 2), norm="ortho"))
+    power = (transformed.real**2 + transformed.imag**2).transpose(0, 3, 1, 2).reshape(len(x), x.shape[3], -1)
+    averaged = power @ _ring_weights(*x.shape[1:3], rings)
+    return np.log(averaged + _FLOOR**2).reshape(len(x), -1)
+
+
+@cache
+def _ring_weights(height: int, width: int, rings: int) -> np.ndarray:
+    """From the powers of a half spectrum to their means over rings of equal width: (H · (W // 2 + 1), rings) float32.
+
+    The half that `rfft2` leaves out mirrors the rest, so its columns but the first, and the last of an even width, count twice.
+    """
+    columns = np.arange(width // 2 + 1)
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], columns / width)  # cycles a pixel
+    counted = np.where((columns == 0) | (2 * columns == width), 1, 2) * np.ones((height, 1))
+    place = np.minimum((radius / radius.max() * rings).astype(np.int64), rings - 1).ravel()
+    weights = np.zeros((place.size, rings), np.float32)
+    weights[np.arange(place.size), place] = counted.ravel()
+    total = weights.sum(axis=0)
+    return np.ascontiguousarray(weights[:, total > 0] / total[total > 0])
 
 
 def _log_dct(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,57 @@
+"""(XᵀX + penalty · I) W = R for one penalty after another, by the shorter side of X.
+
+The product is made once; each penalty costs one Cholesky decomposition. Six of them take a fraction of the time of the one
+eigendecomposition that would serve them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tellapart.errors import RecipeError
+
+_LONGEST = 10_000  # shorter side that is decomposed: 0.8 GB in double precision
+_BLOCK = 2_048  # rows or columns in double precision at a time
+_SINGULAR = 1e-10  # of the trace: a smaller penalty would leave directions in which nothing varies to rounding
+
+
+def penalised(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.ndarray]:
+    """A function of penalty > 0 and R (D, S) that gives W (D, S), float64.
+
+    Args:
+        X: (N, D) float32.
+        family: Named in the error.
+
+    Raises:
+        RecipeError: Both sides are longer than 10,000.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    if min(X.shape) > _LONGEST:
+        raise RecipeError(
+            f"{family}: {X.shape[0]:,} images of {X.shape[1]:,} values are too many for an exact solution",
+            hint="set features.pca, for example to 500",
+        )
+    wide = X.shape[1] > X.shape[0]
+    product = crossed(X.T, X.T) if wide else crossed(X, X)
+    least = max(_SINGULAR * np.trace(product), 1e-12)
+
+    def solve(penalty: float, right: np.ndarray) -> np.ndarray:
+        penalty = max(penalty, least)
+        factor = cho_factor(product + penalty * np.eye(len(product)), lower=True, overwrite_a=True)
+        if not wide:
+            return cho_solve(factor, right)
+        return (right - crossed(X, cho_solve(factor, crossed(X.T, right)))) / penalty
+
+    return solve
+
+
+def crossed(X: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Xᵀ R of (N, D) and (N, S): (D, S) float64, in double precision a block of rows at a time."""
+    total = np.zeros((X.shape[1], right.shape[1]))
+    for start in range(0, len(X), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        total += X[rows].astype(np.float64).T @ right[rows].astype(np.float64, copy=False)
+    return total

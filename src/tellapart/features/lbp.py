@@ -1,0 +1,103 @@
+"""Local binary patterns: which neighbours on a circle are at least as bright as the pixel, counted over the picture.
+
+Ojala, Pietikäinen & Mäenpää 2002, "Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local Binary
+Patterns". Neighbours between pixels are interpolated; pixels whose circle leaves the picture are not counted. A pattern is
+uniform if it changes between 0 and 1 at most twice around the circle; all others share one bin. Several radii: several entries.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.errors import RecipeError
+from tellapart.features._contract import Descriptor
+from tellapart.features._grey import grey
+from tellapart.features._portions import histograms, in_portions, planes
+from tellapart.recipe import Section
+
+
+class LBP(Descriptor):
+    """D = cells² · channels · patterns; patterns = points · (points − 1) + 3, or points + 2 with `invariant`."""
+
+    class Options(Section):
+        """Options of the local binary patterns."""
+
+        points: int = Field(default=8, ge=4, le=16, description="neighbours on the circle")
+        radius: float = Field(default=1.0, gt=0, description="of the circle, pixels")
+        invariant: bool = Field(
+            default=False, description="count a uniform pattern by its number of ones, however it is turned"
+        )
+        of: Literal["grey", "channels"] = Field(default="channels", description="the brightness, or each channel by itself")
+        cells: int = Field(default=1, ge=1, description="cells along each side that have a histogram of their own")
+
+    options: Any
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """images: (B, H, W, C) uint8 → (B, D) float32, shares of the pixels of a cell.
+
+        Raises:
+            RecipeError: The images are smaller than the circle.
+        """
+        return in_portions(images, self._describe)
+
+    def _describe(self, images: np.ndarray) -> np.ndarray:
+        o = self.options
+        x = grey(images) if o.of == "grey" else planes(images).astype(np.float32)
+        names = _bins(o.points, o.invariant)
+        return histograms(names[patterns(x, o.points, o.radius)], int(names.max()) + 1, o.cells)
+
+
+def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
+    """The pattern of each inner pixel as a number: bit p is set where neighbour p, counted from the right, is as bright.
+
+    Args:
+        x_BCHW: (B, C, H, W) float32.
+        points: Neighbours, at most 16.
+        radius: Pixels.
+
+    Returns:
+        (B, C, H − 2⌈radius⌉, W − 2⌈radius⌉) int64.
+    """
+    edge = int(np.ceil(radius))
+    height, width = x_BCHW.shape[2:]
+    if min(height, width) <= 2 * edge:
+        raise RecipeError(
+            f"features: lbp of radius {radius:g} needs images of at least {2 * edge + 1} pixels a side, found {height}×{width}",
+            hint="give a smaller radius, or a larger inputs.size",
+        )
+    inner = x_BCHW[:, :, edge : height - edge, edge : width - edge]
+    found = np.zeros(inner.shape, np.int64)
+    for bit in range(points):
+        angle = 2 * np.pi * bit / points
+        found |= (_shifted(x_BCHW, edge, -radius * np.sin(angle), radius * np.cos(angle)) >= inner).astype(np.int64) << bit
+    return found
+
+
+def _shifted(x_BCHW: np.ndarray, edge: int, down: float, right: float) -> np.ndarray:
+    """The inner picture seen from `down`, `right` off: bilinear, and exact where neighbours are equal."""
+    down, right = round(down, 5), round(right, 5)  # cosines that should be 0 are
+    top, left = int(np.floor(down)), int(np.floor(right))
+    rows, columns = np.float32(down - top), np.float32(right - left)
+
+    def at(y: int, x: int) -> np.ndarray:
+        height, width = x_BCHW.shape[2:]
+        return x_BCHW[:, :, edge + y : height - edge + y, edge + x : width - edge + x]
+
+    def along(y: int) -> np.ndarray:
+        return at(y, left) + columns * (at(y, left + 1) - at(y, left)) if columns else at(y, left)
+
+    return along(top) + rows * (along(top + 1) - along(top)) if rows else along(top)
+
+
+@cache
+def _bins(points: int, invariant: bool) -> np.ndarray:
+    """From a pattern to its bin: (2^points,) int64; the last bin is that of all patterns that are not uniform."""
+    codes = np.arange(1 << points)
+    bits = codes[:, None] >> np.arange(points) & 1
+    uniform = (bits != np.roll(bits, 1, axis=1)).sum(axis=1) <= 2
+    own = bits.sum(axis=1) if invariant else np.cumsum(uniform) - 1
+    return np.where(uniform, own, own[uniform].max() + 1)

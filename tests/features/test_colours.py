@@ -1,0 +1,86 @@
+"""Colour spaces against scikit-image and matplotlib, histograms and moments against numpy and scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.colors import rgb_to_hsv
+from scipy.stats import moment
+from skimage.color import rgb2lab
+
+from tellapart import recipe as recipes
+from tellapart.errors import RecipeError
+from tellapart.features.colours import Colours, in_space
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (4, 9, 11, 3), dtype=np.uint8)
+
+
+def _interleaved(planar: np.ndarray) -> np.ndarray:
+    return planar.transpose(0, 2, 3, 1)
+
+
+def test_hsv_is_matplotlibs() -> None:
+    np.testing.assert_allclose(_interleaved(in_space(IMAGES, "hsv")), rgb_to_hsv(IMAGES / 255), atol=1e-4)
+
+
+def test_lab_is_scikit_images() -> None:
+    low, high = np.array([0, -110, -110]), np.array([100, 110, 110])
+    found = _interleaved(in_space(IMAGES, "lab")) * (high - low) + low
+    np.testing.assert_allclose(found, rgb2lab(IMAGES), atol=0.6)  # OpenCV interpolates the cube root in a table
+
+
+def test_no_colour_leaves_the_range_of_its_space() -> None:
+    corners = np.stack(np.meshgrid([0, 255], [0, 255], [0, 255]), axis=-1).reshape(1, 4, 2, 3).astype(np.uint8)
+    lab = rgb2lab(corners)
+    assert np.abs(lab[..., 1:]).max() < 110
+
+
+@pytest.mark.parametrize("space", ["rgb", "hsv", "lab"])
+def test_histograms_of_channels(space: str) -> None:
+    found = Colours(Colours.Options(space=space, bins=8, root=False, moments=False))(IMAGES)
+    x = in_space(IMAGES, space)
+    for image, row in zip(x, found, strict=True):
+        expected = [np.histogram(channel, 8, (0, 1))[0] / 99 for channel in image]
+        np.testing.assert_allclose(row.reshape(3, 8), expected, atol=1e-6)
+
+
+def test_the_joint_histogram_is_numpys() -> None:
+    found = Colours(Colours.Options(bins=4, joint=True, moments=False))(IMAGES)
+    x = in_space(IMAGES, "hsv").reshape(4, 3, -1)
+    expected = np.stack([np.histogramdd(image.T, 4, [(0, 1)] * 3)[0].ravel() / 99 for image in x])
+    np.testing.assert_allclose(found, np.sqrt(expected), atol=1e-6)
+
+
+def test_moments_are_scipys() -> None:
+    found = Colours(Colours.Options(space="rgb", bins=2))(IMAGES)[:, 6:]
+    x = (IMAGES / 255).reshape(4, -1, 3)
+    expected = np.hstack([x.mean(axis=1), x.std(axis=1), np.cbrt(moment(x, 3, axis=1))])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_cells_are_described_by_themselves() -> None:
+    found = Colours(Colours.Options(space="rgb", bins=4, cells=2))(IMAGES)
+    shares, moments = found[:, : 4 * 12].reshape(4, 4, 12), found[:, 4 * 12 :].reshape(4, 4, 9)
+    # cells end at ⌈side / 2⌉
+    for cell, (rows, columns) in enumerate([(a, b) for a in (slice(5), slice(5, 9)) for b in (slice(6), slice(6, 11))]):
+        alone = Colours(Colours.Options(space="rgb", bins=4))(IMAGES[:, rows, columns])
+        np.testing.assert_allclose(shares[:, cell], alone[:, :12], atol=1e-6)
+        np.testing.assert_allclose(moments[:, cell], alone[:, 12:], atol=1e-5)
+
+
+def test_more_cells_than_pixels_are_zeros() -> None:
+    found = Colours(Colours.Options(cells=4))(IMAGES[:, :2, :2])
+    assert np.isfinite(found).all() and found.shape == (4, 16 * (3 * 16 + 9))
+
+
+def test_grey_images_have_one_channel() -> None:
+    grey = IMAGES[..., :1]
+    found = Colours(Colours.Options(space="lab", bins=16, root=False))(grey)
+    assert found.shape == (4, 16 + 3)
+    np.testing.assert_allclose(found[0, :16], np.histogram(grey[0] / 255, 16, (0, 1))[0] / 99, atol=1e-6)
+
+
+def test_a_joint_histogram_is_bounded() -> None:
+    content = {"features": {"descriptors": [{"colours": {"bins": 32, "joint": True}}]}, "classifier": {"family": "lda"}}
+    with pytest.raises(RecipeError, match="at most 16 bins"):
+        recipes.parse(content)
