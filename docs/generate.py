@@ -6,7 +6,6 @@ A block stands between `<!-- generated: KIND ARGUMENT -->` and `<!-- end -->`. K
     recipes                           the recipes that come with the package
     rows                              the recipes that answer a row of SYSTEMS: what was reported, what was measured here
     sections                          which family uses which sections of a recipe
-    entries features                  every descriptor (or: entries augment, every augmentation) with its options
     command compare                   one command of the command line; `command` alone: the root
     spellings                         the folder and table names that mean train, valid or test
     columns                           the column names that need no flag
@@ -71,7 +70,6 @@ def make(what: str) -> str:
         "recipes": lambda _: recipe_table(),
         "rows": lambda _: row_table(),
         "sections": lambda _: section_table(),
-        "entries": entries,
         "command": command,
         "spellings": lambda _: spellings(),
         "columns": lambda _: columns(),
@@ -205,16 +203,6 @@ def section_table() -> str:
         used = registry.find("families", name).sections
         rows.append((f"[`{name}`](families/{name}.md)", *("yes" if section in used else "" for section in sections)))
     return table(("family", *(f"`{section}`" for section in sections)), rows)
-
-
-def entries(kind: str) -> str:
-    """Every descriptor or augmentation: heading, what it does, options."""
-    parts = []
-    for name in registry.names(kind):
-        cls = registry.find(kind, name)
-        module = inspect.getdoc(sys.modules[cls.__module__]) or ""
-        parts.append(f"### {name}\n\n{plain(module)}\n\n{plain(inspect.getdoc(cls) or '')}\n\n{option_table(cls.Options)}")
-    return "\n\n".join(parts)
 
 
 def plain(docstring: str) -> str:

@@ -21,9 +21,9 @@ from tellapart.features._contract import Descriptor
 from tellapart.nets._contract import Net, NetOptions
 
 PUBLIC = [
-    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "compare",
-    "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run", "predict", "report", "scan", "split",
-    "train",
+    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
+    "combine", "compare", "evaluate", "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run",
+    "predict", "report", "scan", "split", "sweep", "train",
 ]  # fmt: skip
 CONTRACTS = {"families": Classifier, "features": Descriptor, "nets": Net, "augment": Augmentation}
 REGISTERED = [(kind, name) for kind in CONTRACTS for name in registry.names(kind)]

@@ -32,7 +32,7 @@ LAYERS = (
     ("runs",),
     ("search",),
     ("bench",),
-    ("experiment",),
+    ("experiment", "estimator", "evaluation", "sweep", "ensembling"),
     ("check", "stress", "explain", "export"),
     ("report",),
     ("serve",),

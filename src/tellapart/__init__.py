@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tellapart.data.scan import from_arrays, from_bytes, scan
     from tellapart.data.split import split
+    from tellapart.ensembling import combine
     from tellapart.errors import TellapartError
+    from tellapart.estimator import as_estimator
+    from tellapart.evaluation import evaluate
     from tellapart.experiment import Settings, compare, load, predict, train
     from tellapart.recipe import Recipe
     from tellapart.report.html import write_report as report
     from tellapart.runs.leaderboard import Leaderboard
     from tellapart.runs.leaderboard import build as leaderboard
     from tellapart.runs.store import Run, list_runs, open_run
+    from tellapart.sweep import sweep
     from tellapart.types import ImageTable, Predictions, Score
 
 __version__ = "0.1.0"
@@ -31,14 +35,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "scan": "data.scan", "from_arrays": "data.scan", "from_bytes": "data.scan", "split": "data.split",
     "train": "experiment", "compare": "experiment", "predict": "experiment", "load": "experiment", "Settings": "experiment",
+    "as_estimator": "estimator", "sweep": "sweep",
+    "evaluate": "evaluation", "combine": "ensembling",
     "leaderboard": "runs.leaderboard:build", "Leaderboard": "runs.leaderboard", "report": "report.html:write_report",
     "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store",
     "Recipe": "recipe", "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
 }  # fmt: skip
 
 __all__ = [
-    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "compare",
-    "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run", "predict", "report", "scan", "split", "train",
+    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
+    "combine", "compare", "evaluate", "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run", "predict",
+    "report", "scan", "split", "sweep", "train",
 ]  # fmt: skip
 
 

@@ -2,7 +2,10 @@
 
 #: What `compare` trains by default, from what sees no pixel to the network.
 LADDER = ("null", "neighbors", "spectrum-linear", "svm-pca-rbf", "mlp", "cnn-small")
-#: A chosen dozen that needs no network: every descriptor and every estimator once.
-CLASSICAL = ("neighbors", "spectrum-linear", "svm-pca-rbf")
+#: A chosen dozen without a network: all descriptors and estimators between them.
+CLASSICAL = (
+    "neighbors", "pixels-bayes", "eigenfaces-linear", "svm-pca-rbf", "hog-svm", "words", "colours-forest", "colours-boosting",
+    "spectrum-linear", "residual-svm", "cooccurrence-lda", "forensic-lda",
+)  # fmt: skip
 #: Names that stand for several recipes wherever a list of recipes is asked for.
 GROUPS = {"ladder": LADDER, "classical": CLASSICAL}

@@ -32,10 +32,23 @@ TINY = {
         "features": {"descriptors": [{"pixels": {}}, {"spectrum": {"block": 4}}]},
         "classifier": {"family": "linear", "C": [0.1]},
     },
+    "linear (ridge)": {"features": {"pca": 6}, "classifier": {"family": "linear", "loss": "ridge"}},
+    "lda": {"classifier": {"family": "lda"}},
+    "bayes": {"classifier": {"family": "bayes"}},
+    "forest": {"classifier": {"family": "forest", "trees": 20}},
+    "boosting": {"classifier": {"family": "boosting", "rounds": 8}},
     "network": {
         "augment": [{"flip": {}}, {"turn": {}}, {"crop": {"shift": 1}}],
         "classifier": {"family": "network", "net": "staged", "stages": [{"widths": [8], "dropout": 0.2}]},
         "train": _SMALL_NET,
+    },
+    "ensemble (of copies)": {
+        "classifier": {
+            "family": "ensemble",
+            "how": "greedy",
+            "of": {"features": {"pca": 6}, "classifier": {"family": "linear", "C": [0.1]}},
+            "copies": 3,
+        },
     },
     "network (mlp)": {"classifier": {"family": "network", "net": "mlp", "widths": [16]}, "train": _SMALL_NET},
     "network (vectors)": {

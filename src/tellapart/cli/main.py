@@ -15,7 +15,22 @@ import typer
 
 import tellapart
 from tellapart.cli import _shared as shared
-from tellapart.cli import augment, cache, compare, data, demo, leaderboard, lr_range, predict, recipes, report, train
+from tellapart.cli import (
+    augment,
+    cache,
+    combine,
+    compare,
+    data,
+    demo,
+    evaluate,
+    leaderboard,
+    lr_range,
+    predict,
+    recipes,
+    report,
+    sweep,
+    train,
+)
 from tellapart.errors import TellapartError
 
 app = typer.Typer(
@@ -28,7 +43,11 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 130 Ctrl-C. "
     "Colours follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
 )
-for module in (data, compare, train, lr_range, leaderboard, predict, report, recipes, augment, cache, demo):
+COMMANDS = (
+    *(data, compare, train, sweep, lr_range, leaderboard, evaluate, combine),
+    *(predict, report, recipes, augment, cache, demo),
+)
+for module in COMMANDS:
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     app.command(name)(module.run)
 
