@@ -16,6 +16,7 @@ import json
 import multiprocessing
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,8 @@ def name(count: int, price: float) -> str:
 
 def apart(work: Any, *arguments: Any) -> tuple[float, Cells]:
     """The result of `work` in a fresh process."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(work, arguments)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:  # one that may have children: two jobs
+        return pool.submit(work, *arguments).result()
 
 
 def measure(data: Path, rounds: int, rows: int = 4_000) -> dict[str, Any]:

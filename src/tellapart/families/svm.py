@@ -23,6 +23,7 @@ from tellapart.families._features import FeatureFamily, Vectors, side_by_side
 from tellapart.recipe import Section
 
 _HELD = 12_500  # training vectors up to which their kernel is held: 1.25 GB in double precision; beyond, libsvm's cache
+_ROWS = 2_048  # answered at a time
 
 
 class SVM(FeatureFamily):
@@ -37,8 +38,9 @@ class SVM(FeatureFamily):
         balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
     def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
-        for _, _, _ in self._study([self], Vectors(X, y, X_valid, y_valid)):
-            pass
+        width = _width(self.options, X)
+        self._fit_machine(X, y, width, _held(X, self.options.kernel, width))
+        self._fit_temperature(self._decisions(X_valid), y_valid)
 
     @classmethod
     def _study(cls, members: Sequence[SVM], vectors: Vectors) -> Iterator[tuple[int, float, Any]]:
@@ -46,43 +48,51 @@ class SVM(FeatureFamily):
         v, widths = vectors, [_width(m.options, vectors.X) for m in members]
         for key in dict.fromkeys((m.options.kernel, w) for m, w in zip(members, widths, strict=True)):
             places = [i for i, m in enumerate(members) if (m.options.kernel, widths[i]) == key]
-            kernel = _kernel(v.X, v.X, *key) if len(v.X) <= _HELD else None
-            asked = _kernel(v.X_valid, v.X, *key)
+            held = _held(v.X, *key)
+            asked = None if held is None else _kernel(v.X_valid, v.X, *key)
 
-            def work(member: SVM, kernel: Any = kernel, asked: np.ndarray = asked, width: float = key[1]) -> Any:
-                return member._learn_by(kernel, asked, width, v)
+            def work(member: SVM, held: Any = held, asked: Any = asked, width: float = key[1]) -> Any:
+                columns = member._fit_machine(v.X, v.y, width, held)
+                if held is None:
+                    train, valid = member._decisions(v.X), member._decisions(v.X_valid)
+                else:
+                    train, valid = member._decide(held[:, columns]), member._decide(asked[:, columns])
+                member._fit_temperature(valid, v.y_valid)
+                return member._soften(train), member._soften(valid)
 
             for place, seconds, proba in side_by_side(work, [members[i] for i in places]):
                 yield places[place], seconds, proba
 
-    def _learn_by(self, kernel: np.ndarray | None, asked: np.ndarray, width: Any, v: Vectors) -> tuple[np.ndarray, np.ndarray]:
-        """Fit by the kernel of the training vectors (N, N), where it is held, and answer both parts; `asked`: (M, N)."""
+    def _fit_machine(self, X: np.ndarray, y: np.ndarray, width: Any, kernel: np.ndarray | None) -> np.ndarray:
+        """Fit by the kernel of the training vectors (N, N), where it is held; gives the rows of the support vectors."""
         from sklearn.svm import SVC
 
         o = self.options
-        seen, counts = np.unique(v.y, return_counts=True)
+        seen, counts = np.unique(y, return_counts=True)
         self.arrays = {"gamma": np.array([width]), "temperature": np.ones(1), "seen": seen, "counts": counts}
-        columns = np.arange(0)
-        if len(seen) > 1:
-            name = o.kernel if kernel is None else "precomputed"
-            machine: Any = SVC(
-                C=o.C, kernel=name, gamma=width, class_weight="balanced" if o.balanced else None, cache_size=2000
-            )
-            machine.fit(v.X.astype(np.float64) if kernel is None else kernel, v.y)
-            columns = machine.support_
-            self.arrays |= {
-                "vectors": v.X[columns].astype(np.float64),
-                "dual": machine.dual_coef_,
-                "intercept": machine.intercept_,
-                "support": machine.n_support_.astype(np.int64),
-            }
-        valid = self._decide(asked[:, columns])
-        self.arrays["temperature"] = np.array([temperature(valid, v.y_valid)])
-        train = np.empty((0, len(self.classes))) if kernel is None else self._decide(kernel[:, columns])
-        return self._soften(train) if kernel is not None else self._answer(v.X), self._soften(valid)
+        if len(seen) == 1:
+            return np.arange(0)
+        name, weight = o.kernel if kernel is None else "precomputed", "balanced" if o.balanced else None
+        machine: Any = SVC(C=o.C, kernel=name, gamma=width, class_weight=weight, cache_size=2000)
+        machine.fit(X.astype(np.float64) if kernel is None else kernel, y)
+        self.arrays |= {
+            "vectors": X[machine.support_].astype(np.float64),
+            "dual": machine.dual_coef_,
+            "intercept": machine.intercept_,
+            "support": machine.n_support_.astype(np.int64),
+        }
+        return machine.support_
+
+    def _fit_temperature(self, decision: np.ndarray, labels: np.ndarray) -> None:
+        self.arrays["temperature"] = np.array([temperature(decision, labels)])
 
     def _answer(self, X: np.ndarray) -> np.ndarray:
-        return self._soften(self._decide(self._kernel_with_support(X)))
+        return self._soften(self._decisions(X))
+
+    def _decisions(self, X: np.ndarray) -> np.ndarray:
+        """(N, D) → (N, C) float64, a block at a time: the kernel of many rows with many support vectors is large."""
+        starts = range(0, max(1, len(X)), _ROWS)
+        return np.concatenate([self._decide(self._kernel_with_support(X[start : start + _ROWS])) for start in starts])
 
     def _kernel_with_support(self, X: np.ndarray) -> np.ndarray:
         """(N, D) → (N, S) float64."""
@@ -133,6 +143,11 @@ class SVM(FeatureFamily):
 
 def _width(options: Any, X: np.ndarray) -> float:
     return options.gamma if options.gamma != "scale" else 1 / max(X.shape[1] * float(X.var(dtype=np.float64)), 1e-12)
+
+
+def _held(X: np.ndarray, name: str, width: float) -> np.ndarray | None:
+    """The kernel of the training vectors, where it is not too large to be held."""
+    return _kernel(X, X, name, width) if len(X) <= _HELD else None
 
 
 def _kernel(X: np.ndarray, vectors: np.ndarray, name: str, width: float) -> np.ndarray:
