@@ -16,6 +16,7 @@ from PIL import Image
 from pydantic import BaseModel
 
 from tellapart import recipe, registry
+from tellapart.recipe_names import GROUPS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -307,7 +308,8 @@ def _fault(line: str) -> str:
         return f"there is no command {name!r}"
     unknown = [w for w in words[1:] if re.match(r"-{1,2}[a-z]", w) and w.partition("=")[0] not in _flags(name)]
     recipes = [value for flag, value in itertools.pairwise(words) if flag in ("-r", "--recipe")]
-    missing = [r for r in recipes if not r.endswith(".yaml") and r not in (*recipe.names(), "RECIPE", "NAME")]
+    known = (*recipe.names(), *GROUPS, "RECIPE", "NAME")
+    missing = [r for r in recipes if not r.endswith(".yaml") and r not in known]
     return f"unknown {unknown}" if unknown else f"no recipe {missing}" if missing else ""
 
 
