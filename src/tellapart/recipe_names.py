@@ -2,7 +2,7 @@
 
 #: What `compare` trains by default, from what sees no pixel to the network.
 LADDER = ("null", "neighbors", "spectrum-linear", "svm-pca-rbf", "mlp", "cnn-small")
-#: A chosen dozen without a network: all descriptors and estimators between them.
+#: A chosen dozen: all descriptors but `embedding`, which needs a run, and all estimators between them.
 CLASSICAL = (
     "neighbors", "pixels-bayes", "eigenfaces-linear", "svm-pca-rbf", "hog-svm", "words", "colours-forest", "colours-boosting",
     "spectrum-linear", "residual-svm", "cooccurrence-lda", "forensic-lda",

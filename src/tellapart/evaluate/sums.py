@@ -100,6 +100,7 @@ class _Spans:
     limits: tuple[float, float]
 
     def of(self, name: str, value: float, variance: float, bias: float) -> Interval:
+        """The interval of the score `name`."""
         if name in ("accuracy", "weighted-recall"):
             return _share_interval(value, variance, self.strata, self.n)
         if name in AGREEMENT:  # (1 + x) / 2 is in [0, 1], and the logit of that is twice Fisher's z

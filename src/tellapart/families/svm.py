@@ -44,7 +44,7 @@ class SVM(FeatureFamily):
 
     @classmethod
     def _study(cls, members: Sequence[SVM], vectors: Vectors) -> Iterator[tuple[int, float, Any]]:
-        """See `FeatureFamily`. Members of one kernel share its matrix: a fit at another C then costs a fifth."""
+        """See `FeatureFamily`. Members of one kernel share its matrix, and are fitted side by side."""
         v, widths = vectors, [_width(m.options, vectors.X) for m in members]
         for key in dict.fromkeys((m.options.kernel, w) for m, w in zip(members, widths, strict=True)):
             places = [i for i, m in enumerate(members) if (m.options.kernel, widths[i]) == key]

@@ -68,7 +68,7 @@ def _limits(run: Run) -> str:
     points = [
         "The scores hold for images like those above. Other cameras, generators, sizes or re-saving were not tried.",
         "The intervals describe the choice of test images, not what another random seed would give.",
-        "The probabilities are what the classifier answered; they were not checked for calibration.",
+        "The probabilities are what the classifier answered; they were not calibrated afterwards.",
     ]
     if not run.evaluations:
         points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")

@@ -46,8 +46,8 @@ def faster_precision(model: Any, images: Any, classes: int) -> str:
     """ "bf16" where the device multiplies it and a measured training step gains by it; "32" on anything else.
 
     Not by what a device claims to support: a CPU without the instructions takes 17 to 120 times as long with bf16. One that
-    has them (AVX512_BF16, AMX) was 1.5 to 2 times as fast on nets of 50 ms a step. Short steps stay at 32, where a
-    stopwatch could choose either.
+    has AVX512_BF16 was 1.5 to 2.1 times as fast (single trials of three nets, 47 ms to 1.9 s a step; AMX untried). Short
+    steps stay at 32, where a stopwatch could choose either.
 
     Args:
         model: On the device; a copy is trained.
