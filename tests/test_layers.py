@@ -32,7 +32,7 @@ LAYERS = (
     ("runs",),
     ("search",),
     ("bench",),
-    ("experiment", "estimator", "evaluation", "sweep", "ensembling"),
+    ("experiment", "estimator", "evaluation", "sweep", "ensembling", "kfold", "calibration", "sources"),
     ("check", "stress", "explain", "export"),
     ("report",),
     ("serve",),
