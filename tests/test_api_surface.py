@@ -16,16 +16,22 @@ from pydantic import BaseModel
 import tellapart as ta
 from tellapart import registry
 from tellapart.augment._contract import Augmentation
+from tellapart.combine._contract import Combiner
+from tellapart.explain._contract import Explainer
 from tellapart.families._contract import Classifier
 from tellapart.features._contract import Descriptor
 from tellapart.nets._contract import Net, NetOptions
 
 PUBLIC = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
-    "combine", "compare", "evaluate", "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run",
-    "predict", "report", "scan", "split", "sweep", "train",
+    "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
+    "learning_curve", "list_runs", "load", "lr_range", "open_run", "predict", "report", "robustness", "scan", "sources",
+    "split", "submit", "sweep", "train",
 ]  # fmt: skip
-CONTRACTS = {"families": Classifier, "features": Descriptor, "nets": Net, "augment": Augmentation}
+CONTRACTS = {
+    **{"families": Classifier, "features": Descriptor, "nets": Net},
+    **{"augment": Augmentation, "combine": Combiner, "explain": Explainer},
+}
 REGISTERED = [(kind, name) for kind in CONTRACTS for name in registry.names(kind)]
 
 

@@ -316,3 +316,8 @@ def _fault(line: str) -> str:
 def _flags(name: str) -> set[str]:
     parameters = generate.commands()[name].params
     return {flag for p in parameters if generate.is_option(p) for flag in p.opts} | {"--help", "-h"}
+
+
+def test_the_picture_of_the_schedules_is_current(tmp_path: Path) -> None:
+    _load(DOCS / "schedule_picture.py").draw(tmp_path / "schedules.svg")
+    assert (tmp_path / "schedules.svg").read_bytes() == (DOCS / "schedules.svg").read_bytes()

@@ -16,13 +16,17 @@ from scipy.stats import binomtest
 import tellapart as ta
 from tellapart.bench import Settings
 from tellapart.combine.greedy import Greedy
+from tellapart.combine.stack import Stack
 from tellapart.data.loose import from_paths
 from tellapart.data.memory import from_arrays
-from tellapart.ensembling import _folds, gain
+from tellapart.ensembling import gain
 from tellapart.errors import RecipeError, RunError, TellapartError
+from tellapart.evaluate.crossfit import deal_folds
+from tellapart.families._contract import groups_of
+from tellapart.kfold import kfold
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
-from tellapart.types import Predictions
+from tellapart.types import ImageTable, Predictions
 
 CNN = ("classifier.stages=[{widths: [4]}]", "train.epochs=4", "train.images=null", "train.keep_best=3", "inputs.size=12")
 
@@ -49,6 +53,10 @@ def settings(made: tuple[Path, Path], tmp_path: Path) -> Settings:
     """A copy of the runs, so that tests do not see each other's."""
     shutil.copytree(made[1], tmp_path / "runs")
     return Settings(runs=tmp_path / "runs", device="cpu")
+
+
+def _folds(table: ImageTable, seed: int) -> np.ndarray:
+    return deal_folds(table.labels, groups_of(table), seed)
 
 
 def of(settings: Settings, name: str) -> Run:
@@ -136,6 +144,89 @@ def test_what_learns_is_judged_on_what_it_did_not_learn_from(settings):
         wanted = Greedy(options).fit(voters[:, learnt], labels[learnt])(voters[:, asked])
         np.testing.assert_allclose(stored[asked], wanted, atol=1e-6)
     assert any("each answering the fifth that it did not learn from" in note for note in run.cost["notes"])
+
+
+# --- out of fold ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folded(made: tuple[Path, Path]) -> list[str]:
+    """Ids of two k-fold runs, in the same folder as the others."""
+    settings = Settings(runs=made[1].parent / "folded", device="cpu")
+    shutil.copytree(made[1], settings.runs)
+    return [kfold(made[0], recipe, folds=3, settings=settings).id for recipe in ("neighbors", "spectrum-linear")]
+
+
+@pytest.fixture
+def aside(made: tuple[Path, Path], folded: list[str], tmp_path: Path) -> Settings:
+    """A copy of the runs, the k-fold runs among them."""
+    shutil.copytree(made[1].parent / "folded", tmp_path / "aside")
+    return Settings(runs=tmp_path / "aside", device="cpu")
+
+
+@pytest.mark.parametrize("options", [{}, {"learner": "boosting", "rounds": 5}], ids=["logistic", "boosting"])
+def test_a_stack_of_k_fold_runs_learns_from_their_out_of_fold_answers(made, folded, aside, options):
+    run = ta.combine(folded, how={"stack": options}, settings=aside)
+    voters = np.stack([of(aside, name).predictions("oof").proba for name in folded])
+    first = of(aside, folded[0]).predictions("oof")
+    labels, table = first.labels, of(aside, folded[0]).table()
+    rows = table.take(table.frame["split"].isin(["train", "valid"]).to_numpy())
+    assert len(labels) == 96 and list(rows.ids) == list(first.ids)
+    fold, wanted = _folds(rows, 0), np.empty(voters.shape[1:], dtype=np.float32)
+    for one in range(5):
+        learnt, asked = fold != one, fold == one
+        wanted[asked] = Stack(Stack.Options(**options)).fit(voters[:, learnt], labels[learnt])(voters[:, asked])
+    np.testing.assert_allclose(run.predictions("oof").proba, wanted, atol=1e-6)
+    for part in ("train", "valid"):
+        mask = (rows.frame["split"] == part).to_numpy()
+        np.testing.assert_allclose(run.predictions(part).proba, wanted[mask], atol=1e-6)
+        assert list(run.predictions(part).ids) == list(rows.ids[mask])
+        assert run.scores(part)["accuracy"].value == (wanted[mask].argmax(1) == labels[mask]).mean()
+    assert any("stack learnt from out-of-fold answers to 96 training and validation images" in n for n in run.cost["notes"])
+    best, found = voters[folded.index(gain(run)["best"])], gain(run)["out_of_fold"]["test"]
+    ours, theirs = wanted.argmax(1) == labels, best.argmax(1) == labels
+    only = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    assert found["p_value"] == pytest.approx(binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0, abs=1e-9)
+    files = from_paths([str(p) for p in sorted((made[0] / "real").glob("*.png"))[:3]])
+    final = Stack(Stack.Options(**options)).fit(voters, labels)
+    given = np.stack([ta.predict(name, files, settings=aside).proba for name in folded])
+    np.testing.assert_allclose(ta.predict(run, files, settings=aside).proba, final(given), atol=1e-5)
+
+
+@pytest.mark.parametrize("how", ["weighted", "greedy"])
+def test_weights_and_selections_learn_out_of_fold_too(folded, aside, how):
+    run = ta.combine(folded, how=how, settings=aside)
+    assert any(f"{how} learnt from out-of-fold answers" in note for note in run.cost["notes"])
+    found = [of(aside, name).predictions("oof") for name in folded]
+    if how == "greedy":
+        wanted = Greedy(Greedy.Options()).fit(np.stack([p.proba for p in found]), found[0].labels).weights
+        assert [m["weight"] for m in gain(run)["members"]] == pytest.approx(wanted.tolist())
+    stored = run.predictions("oof")
+    assert list(stored.ids) == list(found[0].ids) and set(run.predictions("valid").ids) < set(stored.ids)
+
+
+def test_a_mean_of_k_fold_runs_has_out_of_fold_answers_and_may_be_stacked(folded, aside):
+    mean = ta.combine(folded, settings=aside)
+    found = [of(aside, name).predictions("oof").proba for name in folded]
+    np.testing.assert_allclose(mean.predictions("oof").proba, np.mean(found, axis=0), atol=1e-6)
+    stack = ta.combine([mean, folded[0]], how="stack", settings=aside)
+    assert any("learnt from out-of-fold answers" in note for note in stack.cost["notes"])
+
+
+def test_one_member_without_out_of_fold_answers_and_validation_is_what_teaches(folded, aside):
+    plain = of(aside, "cnn")
+    run = ta.combine([*folded, plain], how="stack", settings=aside)
+    assert any(f"learnt from validation answers, since {plain.id} has none out of fold" in n for n in run.cost["notes"])
+    assert run.predictions("oof") is None and len(run.predictions("valid")) == 12
+
+
+def test_turned_labels_of_the_test_part_change_no_stack_of_k_fold_runs(folded, aside):
+    first = ta.combine(folded, how="stack", settings=aside)
+    for name in folded:
+        path = of(aside, name).folder / "split.parquet"
+        _blank_test(pd.read_parquet(path)).to_parquet(path, index=False)
+    second = ta.combine(folded, how="stack", settings=replace(aside, fresh=True))
+    np.testing.assert_array_equal(first.predictions("oof").proba, second.predictions("oof").proba)
 
 
 def test_folds_are_stratified_and_keep_groups_whole():

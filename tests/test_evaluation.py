@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, confusion_matrix
 from typer.testing import CliRunner
 
 import tellapart as ta
 from tellapart.cli.main import app
 from tellapart.errors import DataError, RunError
 from tellapart.experiment import Settings
-from tellapart.runs import ledger
+from tellapart.runs import ledger, store
 
 
 def pictures(folder: Path, classes: dict[str, int], count: int, seed: int) -> Path:
@@ -105,3 +105,49 @@ def test_the_command(run: ta.Run, other: Path, settings: Settings) -> None:
     result = CliRunner().invoke(app, [*options, "--map", "original=real", "--json"])
     assert json.loads(result.stdout)["scores"]["accuracy"]["n"] == 20
     assert CliRunner().invoke(app, [*options, "--map", "original"]).exit_code == 2
+
+
+def test_what_is_not_defined_is_said(run: ta.Run, tmp_path: Path, settings: Settings) -> None:
+    found = ta.evaluate(run, pictures(tmp_path / "one", {"fake": 150}, 5, 2), settings=settings)
+    assert found.undefined["auroc"] == "all images are of one class (fake)"
+    assert not set(found.undefined) & set(found.scores)
+    result = CliRunner().invoke(app, ["evaluate", run.id, str(tmp_path / "one"), "--runs", str(settings.runs), "-q"])
+    assert "not defined here: auroc, " in result.stdout and "(all images are of one class (fake))" in result.stdout
+
+
+def test_confusions_are_those_of_scikit_learn(run: ta.Run, settings: Settings, tmp_path: Path) -> None:
+    hard = pictures(tmp_path / "hard", {"real": 125, "fake": 118}, 12, 5)
+    found = ta.evaluate(run, hard, settings=settings)
+    labels, answers = found.predictions.labels, found.predictions.answers
+    np.testing.assert_array_equal(found.counts, confusion_matrix(labels, answers, labels=[0, 1]))
+    content = json.loads(json.dumps(found.to_dict(), allow_nan=False))["confusion"]
+    assert content["classes"] == list(run.classes) and content["counts"] == found.counts.tolist()
+    for by, normalize in (("by_row", "true"), ("by_column", "pred")):
+        theirs = confusion_matrix(labels, answers, labels=[0, 1], normalize=normalize)
+        ours = np.array([[np.nan if share is None else share for share in row] for row in content[by]])
+        np.testing.assert_allclose(np.nan_to_num(ours), theirs)
+    pairs = found.confusions()
+    assert sum(pair.count for pair in pairs) == (labels != answers).sum() > 0
+    assert [pair.count for pair in pairs] == sorted((pair.count for pair in pairs), reverse=True)
+    assert all(pair.of == 12 and pair.true != pair.answered for pair in pairs)
+
+
+def test_a_share_of_nothing_is_none(run: ta.Run, tmp_path: Path, settings: Settings) -> None:
+    found = ta.evaluate(run, pictures(tmp_path / "one", {"fake": 150}, 5, 2), settings=settings)
+    assert found.to_dict()["confusion"]["by_row"][run.classes.index("real")] == [None, None]
+
+
+def test_a_run_made_after_an_opening_says_so(run: ta.Run, other: Path, settings: Settings) -> None:
+    def started(when: str) -> None:
+        environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
+        store.write_json(run.folder / "environment.json", environment | {"started": when})
+
+    assert ta.evaluate(run, open_test=True, settings=settings).notes == (), "its own opening came after it was made"
+    for session in ("one", "one", "two"):
+        ledger.record(run.runs, "another", run.data["fingerprint"], 12, "compare", session)
+    started("2999-01-01T00:00:00Z")
+    late = ta.open_run(run.id, settings.runs)
+    for found in (ta.evaluate(late, settings=settings), ta.evaluate(late, other, mapping=MAP, settings=settings)):
+        assert "this run was made after the test was opened 3 times" in found.notes
+    started("1999-01-01T00:00:00Z")
+    assert ta.evaluate(ta.open_run(run.id, settings.runs), settings=settings).notes == ()

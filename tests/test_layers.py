@@ -37,6 +37,7 @@ LAYERS = (
     ("report",),
     ("serve",),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 #: tellapart itself: it names everything and imports nothing until asked; only the command line reads it.

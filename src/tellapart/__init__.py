@@ -15,18 +15,24 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tellapart.calibration import calibrate
     from tellapart.data.scan import from_arrays, from_bytes, scan
     from tellapart.data.split import split
     from tellapart.ensembling import combine
     from tellapart.errors import TellapartError
     from tellapart.estimator import as_estimator
     from tellapart.evaluation import evaluate
-    from tellapart.experiment import Settings, compare, load, predict, train
+    from tellapart.experiment import Settings, compare, load, lr_range, predict, train
+    from tellapart.explain._verb import explain
+    from tellapart.kfold import kfold
     from tellapart.recipe import Recipe
     from tellapart.report.html import write_report as report
+    from tellapart.report.submission import submit
     from tellapart.runs.leaderboard import Leaderboard
     from tellapart.runs.leaderboard import build as leaderboard
     from tellapart.runs.store import Run, list_runs, open_run
+    from tellapart.sources import learning_curve, sources
+    from tellapart.stress.robustness import robustness
     from tellapart.sweep import sweep
     from tellapart.types import ImageTable, Predictions, Score
 
@@ -35,8 +41,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "scan": "data.scan", "from_arrays": "data.scan", "from_bytes": "data.scan", "split": "data.split",
     "train": "experiment", "compare": "experiment", "predict": "experiment", "load": "experiment", "Settings": "experiment",
-    "as_estimator": "estimator", "sweep": "sweep",
-    "evaluate": "evaluation", "combine": "ensembling",
+    "lr_range": "experiment", "as_estimator": "estimator", "sweep": "sweep",
+    "evaluate": "evaluation", "combine": "ensembling", "kfold": "kfold", "calibrate": "calibration",
+    "robustness": "stress.robustness", "sources": "sources", "learning_curve": "sources",
+    "explain": "explain._verb", "submit": "report.submission",
     "leaderboard": "runs.leaderboard:build", "Leaderboard": "runs.leaderboard", "report": "report.html:write_report",
     "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store",
     "Recipe": "recipe", "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
@@ -44,8 +52,9 @@ _HOMES = {
 
 __all__ = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
-    "combine", "compare", "evaluate", "from_arrays", "from_bytes", "leaderboard", "list_runs", "load", "open_run", "predict",
-    "report", "scan", "split", "sweep", "train",
+    "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
+    "learning_curve", "list_runs", "load", "lr_range", "open_run", "predict", "report", "robustness", "scan", "sources",
+    "split", "submit", "sweep", "train",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ where it stood.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 import secrets
@@ -19,6 +20,7 @@ import numpy as np
 
 from tellapart import registry
 from tellapart.data.cache import PixelCache, resolve_inputs
+from tellapart.data.folding import HELD
 from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
 from tellapart.data.scan import scan
 from tellapart.errors import RecipeError, RunError, TellapartError
@@ -85,6 +87,20 @@ class Bench:
         )
         self.cache = PixelCache(progress=settings.progress)
         self.device = device_named(settings.device)
+        self.home, self.keeps_stopped = settings.runs, True
+
+    def divided(self, prepared: Prepared, runs: Path) -> Bench:
+        """The same images, decoded already, dealt into parts anew, for runs that are parts of another run.
+
+        Args:
+            prepared: Some rows of this bench, each in train, valid or `HELD`.
+            runs: Where these runs lie. Runs that a recipe starts from lie where they did, and must not have learnt from
+                what is held out. Of a run that is stopped by hand only what is needed to go on is kept.
+        """
+        other = copy.copy(self)
+        other.prepared, other.settings, other.keeps_stopped = prepared, replace(self.settings, runs=runs, fresh=False), False
+        other.split_fingerprint = _fingerprint(prepared.table)
+        return other
 
     def decode(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
         """Resolve the inputs of every recipe against the data and decode for each; corrupt images come out here."""
@@ -94,18 +110,12 @@ class Bench:
         named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, learnt)}) for n, r in named.items()}
         table = readable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
         self.prepared = replace(self.prepared, table=table)
-        columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]  # groups: of the intervals
-        self.split_fingerprint = _digest("".join("\0".join(row) + "\n" for row in zip(*columns, strict=True)), 8)
+        self.split_fingerprint = _fingerprint(table)
         return named
 
     def train(self, name: str, recipe: Recipe) -> Run:
         """One run: found finished, resumed, or made."""
-        table = self.prepared.table
-        asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
-        key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}", 4)
-        run_id = f"{name}-{key}"
-        if self.settings.fresh:
-            run_id += f"-{secrets.token_hex(2)}"
+        run_id = self.name_run(name, recipe)
         say = self.settings.progress.say
         waiting = functools.partial(say, f"  waiting: another process is making {run_id}")
         with store.writing(self.settings.runs, run_id, waiting) as folder, self.feed:
@@ -113,6 +123,13 @@ class Bench:
                 say(f"  {run_id} is there already, and used again")
                 return self.feed.whole(Run(folder.resolve()))
             return self._make(name, recipe, folder)
+
+    def name_run(self, name: str, recipe: Recipe, more: str = "") -> str:
+        """The id of a run: the same work has the same. `more`: what else it is made from, beside recipe, data and split."""
+        table = self.prepared.table
+        asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
+        key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}{more}", 4)
+        return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.fresh else "")
 
     def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
         started = store.now()
@@ -125,7 +142,7 @@ class Bench:
         )  # fmt: skip
         classifier: Classifier = registry.find("families", recipe.classifier.family)(recipe)
         table, earlier, start = self.prepared.table, log.seconds, time.perf_counter()
-        self._describe(name, folder, started)
+        self.describe(name, folder, started)
         (folder / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
         try:
             classifier.fit(table.where(split="train"), table.where(split="valid"), context)
@@ -135,9 +152,11 @@ class Bench:
         cost |= {"pretrained": classifier.pretrained, "notes": context.notes}
         if not context.stopped_by_hand:
             return self.feed.finish(self._complete(folder, classifier, cost))
+        if not self.keeps_stopped:
+            raise Interrupted(f"{folder.name} was stopped by hand after epoch {log.last_epoch}")
         with store.writing(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
             if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
-                self._describe(name, beside, started)
+                self.describe(name, beside, started)
                 (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
                 self._complete(beside, classifier, cost)
         raise Interrupted(
@@ -145,7 +164,7 @@ class Bench:
             hint="give the same command again to go on from here",
         )
 
-    def _describe(self, name: str, folder: Path, started: str) -> None:
+    def describe(self, name: str, folder: Path, started: str) -> None:
         """Everything about a run that is known before training."""
         store.write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
         environment = describe_environment(self.device)
@@ -156,14 +175,14 @@ class Bench:
         """Save the classifier, score train and validation, set the marker."""
         classifier.save(folder)
         (folder / "predictions").mkdir(exist_ok=True)
-        table, scores = self.prepared.table, {}
-        for part in ("train", "valid"):
-            rows = table.where(split=part)
-            if len(rows) > _TRAIN_SCORED and part == "train":
-                rows = rows.take(np.sort(np.random.default_rng(0).choice(len(rows), _TRAIN_SCORED, replace=False)))
-            predictions, cost["images_per_second"] = timed(classifier, rows, folder.name, self._context())
+        positive, scores = self.prepared.table.positive, {}
+        for part in ("train", "valid", HELD):
+            rows = self.scored(part)
+            if part == HELD and not len(rows):
+                continue
+            predictions, cost["images_per_second"] = timed(classifier, rows, folder.name, self.context())
             predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
-            scores[part] = store.scores_to_dict(score_all(predictions, table.positive)) if len(rows) else {}
+            scores[part] = store.scores_to_dict(score_all(predictions, positive)) if len(rows) else {}
         cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
         store.write_json(folder / "scores.json", {**scores, "cost": cost})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
@@ -171,15 +190,30 @@ class Bench:
         self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
         return run
 
+    def scored(self, part: str) -> ImageTable:
+        """The images of a part that runs are scored on: all, but of many training images 4,000, always the same."""
+        rows = self.prepared.table.where(split=part)
+        if part != "train" or len(rows) <= _TRAIN_SCORED:
+            return rows
+        return rows.take(np.sort(np.random.default_rng(0).choice(len(rows), _TRAIN_SCORED, replace=False)))
+
     def parent(self, run: str) -> Path:
-        """The folder of a finished run that a recipe starts from."""
-        return store.open_run(run, self.settings.runs).folder
+        """The folder of a finished run that a recipe starts from.
+
+        Raises:
+            RunError: No such run, or it learnt from images that are held out here.
+        """
+        found = store.open_run(run, self.home)
+        if len(held := self.prepared.table.where(split=HELD)):
+            _refuse_learnt(found, held)
+        return found.folder
 
     def open_test(self, runs: Sequence[Run], by: str) -> None:
         """Score the test part with every run that has not been scored on it, and write each opening down."""
-        open_test(runs, self.prepared.table, self._context(), by)
+        open_test(runs, self.prepared.table, self.context(), by)
 
-    def _context(self) -> Context:
+    def context(self) -> Context:
+        """For answering."""
         return Context(self.cache, self.settings.progress, self.device, parents=self.parent)
 
 
@@ -245,6 +279,23 @@ def device_named(name: str) -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _refuse_learnt(run: Run, held: ImageTable) -> None:
+    """A run must not be started from where it saw images that are to judge: the same id and size in its train or valid."""
+    theirs = run.table()
+    seen = np.isin(theirs.frame["split"].to_numpy(dtype=object), ("train", "valid"))
+    known = set(theirs.frame.loc[seen, ["id", "size"]].itertuples(index=False, name=None))
+    both = [one for one in held.frame[["id", "size"]].itertuples(index=False, name=None) if one in known]
+    if both:
+        hint = "start from a run on other images, or from published weights"
+        raise RunError(f"{run.id} cannot be started from: it learnt from {both[0][0]!r}, which is held out here", hint=hint)
+
+
+def _fingerprint(table: ImageTable) -> str:
+    """Of ids, parts, and groups, which the intervals respect: 16 hex digits."""
+    columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]
+    return _digest("".join("\0".join(row) + "\n" for row in zip(*columns, strict=True)), 8)
 
 
 def _digest(text: str, size: int) -> str:

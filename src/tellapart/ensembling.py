@@ -1,9 +1,10 @@
 """The verb `combine`: finished runs in, one run out that answers for all of them, and what that gained.
 
-Only stored validation answers are looked at; the test part stays closed. A combiner that learns from labels (weights, a
-selection, a stack) is judged by cross-fitting: the validation part is dealt into five folds, and each is answered by a
-combiner that learnt from the other four. So its validation scores are as honest as those of its members, and it may stand
-beside them.
+Only stored answers are looked at; the test part stays closed. A combiner that learns from labels (weights, a selection, a
+stack) learns from validation answers; where all members are k-fold runs, from their out-of-fold answers to training and
+validation images, which are more. It is judged by cross-fitting: these images are dealt into five folds, and each is answered
+by a combiner that learnt from the other four. So its validation scores are as honest as those of its members, and it may
+stand beside them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from tellapart.bench import USUAL, Settings, device_named
 from tellapart.data.cache import PixelCache
 from tellapart.errors import RecipeError, RunError
 from tellapart.evaluate.compare import Comparison, compare, in_words
-from tellapart.evaluate.intervals import group_codes
+from tellapart.evaluate.crossfit import FOLDS, deal_folds
 from tellapart.evaluate.metrics import score_all
 from tellapart.families._contract import Classifier, Context, groups_of
-from tellapart.families._members import Member, answers_of, epochs
+from tellapart.families._members import OUT_OF_FOLD, Member, answers_of, epochs
 from tellapart.families.ensemble import Ensemble
 from tellapart.recipe import parse
 from tellapart.runs import ledger, store
@@ -34,11 +35,10 @@ from tellapart.runs.card import write_card
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.leaderboard import by_data
 from tellapart.runs.store import Run, Scores
-from tellapart.runs.wording import times
+from tellapart.runs.wording import after_opening
 from tellapart.types import ImageTable, Predictions
 
 SOUP = "soup"
-_FOLDS = 5
 GAIN = "gain.json"
 
 
@@ -112,11 +112,12 @@ class _Work:
         """An ensemble as a run."""
         recipe = parse({"inputs": self._inputs(), "seed": self.settings.seed, "classifier": self._classifier(how)}, "combine")
         made = Ensemble(recipe)
-        made.learn(self.voters, self.valid.labels, self.table.classes, self.context)
+        rows, voters = self._learnable()
+        made.learn(voters, rows.labels, self.table.classes, self.context)
         ((name, _),) = made.options.how.items()
-        answers = {"valid": self._predictions(self.valid, self._judged(made, name))}
+        answers = self._by_part(rows, self._judged(made, name, rows, voters))
         sample = self._train_sample()
-        if len(sample):
+        if "train" not in answers and len(sample):
             voters = answers_of(self.members, "train", sample, self.context.parents, self.context)
             answers["train"] = self._predictions(sample, made.combiner(voters))
         return self._write(f"{name}-{len(self.members)}", made, answers, made.combiner.weights)
@@ -149,25 +150,51 @@ class _Work:
         named = {Path(member.run).name for member in self.members}
         return [run for run in self.parents if run.id in named]
 
-    def _judged(self, made: Ensemble, name: str) -> np.ndarray:
-        """Validation answers that may be scored: (N, C)."""
-        if not made.combiner.learns:
-            return made.combiner(self.voters)
-        self.context.notes.append(
-            f"{name} learnt from validation answers, since there are none out of fold; the validation scores are of "
-            f"{_FOLDS} combiners, each answering the fifth that it did not learn from"
-        )
-        return self._cross_fitted(made)
+    def _learnable(self) -> tuple[ImageTable, np.ndarray]:
+        """The images that a combiner learns from, and the members' answers, (K, N, C): out of fold if all have such."""
+        if self._lacking():
+            return self.valid, self.voters
+        parts = self.table.frame["split"].to_numpy(dtype=object)
+        rows = self.table.take(np.isin(parts, ("train", "valid")) & (self.table.labels >= 0))
+        return rows, answers_of(self.members, OUT_OF_FOLD, rows, self.context.parents, self.context)
 
-    def _cross_fitted(self, made: Ensemble) -> np.ndarray:
+    def _lacking(self) -> list[Member]:
+        """The members without out-of-fold answers."""
+        return [member for member in self.members if not member.out_of_fold(self.context.parents)]
+
+    def _by_part(self, rows: ImageTable, proba: np.ndarray) -> dict[str, Predictions]:
+        """Answers as a run stores them. `rows`: the validation part, or train and valid; `proba`: (N, C)."""
+        if rows is self.valid:
+            return {"valid": self._predictions(rows, proba)}
+        parts = {"valid": self.valid.ids, "train": self._train_sample().ids}
+        at = {part: np.isin(rows.ids, ids) for part, ids in parts.items()}
+        found = {part: self._predictions(rows.take(mask), proba[mask]) for part, mask in at.items() if mask.any()}
+        return {**found, OUT_OF_FOLD: self._predictions(rows, proba)}
+
+    def _judged(self, made: Ensemble, name: str, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
+        """Answers that may be scored: (N, C). `voters`: (K, N, C)."""
+        if not made.combiner.learns:
+            return made.combiner(voters)
+        if rows is self.valid:
+            lacking = self._lacking()
+            who = "there are none" if len(lacking) == len(self.members) else f"{lacking[0]} has none"
+            source, judged = f"validation answers, since {who} out of fold", "the validation scores are"
+        else:
+            source, judged = f"out-of-fold answers to {len(rows):,} training and validation images", "the scores are"
+        self.context.notes.append(
+            f"{name} learnt from {source}; {judged} of {FOLDS} combiners, each answering the fifth that it did not learn from"
+        )
+        return self._cross_fitted(made, rows, voters)
+
+    def _cross_fitted(self, made: Ensemble, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
         """(N, C): each fold answered by a combiner that learnt from the others."""
-        fold = _folds(self.valid, self.settings.seed)
-        proba = np.empty(self.voters.shape[1:], dtype=np.float32)
-        for one in range(_FOLDS):
+        fold = deal_folds(rows.labels, groups_of(rows), self.settings.seed)
+        proba = np.empty(voters.shape[1:], dtype=np.float32)
+        for one in range(FOLDS):
             learnt, asked = fold != one, fold == one
             if asked.any():
-                combiner = made.new_combiner().fit(self.voters[:, learnt], self.valid.labels[learnt])
-                proba[asked] = combiner(self.voters[:, asked])
+                combiner = made.new_combiner().fit(voters[:, learnt], rows.labels[learnt])
+                proba[asked] = combiner(voters[:, asked])
         return proba
 
     def _train_sample(self) -> ImageTable:
@@ -204,7 +231,7 @@ class _Work:
             for part, found in answers.items():
                 found.to_parquet(folder / "predictions" / f"{part}.parquet")
             scores = {part: store.scores_to_dict(score_all(found, first.positive)) for part, found in answers.items()}
-            store.write_json(folder / GAIN, self._gain(answers["valid"], weights))
+            store.write_json(folder / GAIN, self._gain(answers, weights))
             store.write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
             (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
             return store.finish(folder)
@@ -220,7 +247,7 @@ class _Work:
     def _cost(self, made: Classifier, folder: Path, weights: np.ndarray | None) -> dict[str, Any]:
         """What all parents cost, and this on top."""
         opened = ledger.times_opened(self.parents[0].runs, self.parents[0].data["fingerprint"])
-        late = [f"made after the test part of these data had been opened ({times(opened)})"] if opened else []
+        late = [after_opening(opened)] if opened else []
         return {
             "fit_seconds": sum(run.cost["fit_seconds"] for run in self._used()) + time.perf_counter() - self.start,
             "images_per_second": self._speed(made, weights),
@@ -236,11 +263,10 @@ class _Work:
         pairs = zip(known, self.voters, strict=True)
         return [have or score_all(self._predictions(self.valid, proba), positive) for have, proba in pairs]
 
-    def _gain(self, ours: Predictions, weights: np.ndarray | None) -> dict[str, Any]:
-        """The paired test against the best member, and a line for each member."""
+    def _gain(self, answers: dict[str, Predictions], weights: np.ndarray | None) -> dict[str, Any]:
+        """The paired test against the best member, and a line for each member; out of fold the same test on more images."""
         scores = self._member_scores()
         best = max(range(len(scores)), key=lambda k: (scores[k]["accuracy"].value, -scores[k]["log-loss"].value))
-        found = compare(ours, self._predictions(self.valid, self.voters[best]))
         rows = [
             {
                 "member": str(member), "valid": store.scores_to_dict(score),
@@ -248,11 +274,18 @@ class _Work:
             }
             for k, (member, score) in enumerate(zip(self.members, scores, strict=True))
         ]  # fmt: skip
-        words = in_words(ours.run_id, str(self.members[best]), found)
-        return {
-            "members": rows, "best": str(self.members[best]), "part": "valid", "verdict": verdict(found), "words": words,
-            "test": found.test.to_dict(), "difference": found.difference.to_dict(),
-        }  # fmt: skip
+        told = self._against(self.members[best], answers["valid"], self._predictions(self.valid, self.voters[best]))
+        if OUT_OF_FOLD in answers:
+            images, voters = self._learnable()
+            other = self._predictions(images, voters[best])
+            told["out_of_fold"] = self._against(self.members[best], answers[OUT_OF_FOLD], other)
+        return {"members": rows, "best": str(self.members[best]), "part": "valid", **told}
+
+    def _against(self, best: Member, ours: Predictions, theirs: Predictions) -> dict[str, Any]:
+        """What the paired test says, in words and numbers."""
+        found = compare(ours, theirs)
+        content = {"verdict": verdict(found), "words": in_words(ours.run_id, str(best), found)}
+        return {**content, "test": found.test.to_dict(), "difference": found.difference.to_dict()}
 
 
 def verdict(found: Comparison) -> str:
@@ -306,15 +339,3 @@ def _members(run: Run, home: Path, checkpoints: bool) -> list[Member]:
 
 def _finder(settings: Settings) -> Any:
     return lambda name: store.open_run(name, settings.runs).folder
-
-
-def _folds(rows: ImageTable, seed: int) -> np.ndarray:
-    """Folds of equal size, stratified by class, groups whole: (N,) int64."""
-    codes = group_codes(groups_of(rows))
-    units = np.arange(len(rows)) if codes is None else codes
-    order = np.random.default_rng(seed).permutation(units.max() + 1)
-    label = np.zeros(len(order), dtype=np.int64)
-    label[units] = rows.labels  # of a group of several classes: one of them
-    dealt = np.empty(len(order), dtype=np.int64)
-    dealt[order[np.argsort(label[order], kind="stable")]] = np.arange(len(order)) % _FOLDS
-    return dealt[units]

@@ -66,7 +66,7 @@ def compare(
         data: A path that `scan` understands, or a table.
         recipes: Names of recipes or of groups ("ladder", "classical"), or paths; the null is always added.
         overrides: Each is applied to the recipes that have such a setting.
-        rank_by: "accuracy", "macro-f1", "auroc" or "log-loss", on validation.
+        rank_by: A key of `tellapart.evaluate.metrics.RANKINGS`, such as "macro-f1" or "log-loss", on validation.
         minutes: Bound on training: no recipe starts after it, and networks divide 70 % of it between them.
         settings: Where and how.
 

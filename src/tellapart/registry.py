@@ -22,6 +22,7 @@ KINDS = {
     "features": ("tellapart.features", "descriptor"),
     "augment": ("tellapart.augment", "augmentation"),
     "combine": ("tellapart.combine", "combiner"),
+    "explain": ("tellapart.explain", "explainer"),
 }
 
 

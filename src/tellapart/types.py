@@ -51,6 +51,7 @@ class ImageTable:
         size: int64, bytes of the encoded image (0 where a container does not say).
         stamp: int64, modification time in ns for loose files; a digest of the content inside containers.
         group, source, split: str, optional. `split` is one of train, valid, test, or "" (not given).
+        Further columns are those of the table that was read, str, "" where not given; they are for slicing scores.
 
     Row order is meaning. Tables are never changed in place: `where`, `take` and `with_split` give new ones.
     """

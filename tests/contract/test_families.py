@@ -27,6 +27,14 @@ _SMALL_NET = {"epochs": 2, "batch": 16, "optimizer": {"name": "adamw", "lr": 0.0
 TINY = {
     "null": {"classifier": {"family": "null", "rounds": 5}},
     "neighbors": {"classifier": {"family": "neighbors", "k": 3}},
+    "calibrated (of a recipe)": {
+        "classifier": {
+            "family": "calibrated",
+            "how": "platt",
+            "unsure": 0.8,
+            "of": {"features": {"pca": 6}, "classifier": {"family": "linear", "C": [0.1]}},
+        }
+    },
     "svm": {"features": {"pca": 6}, "classifier": {"family": "svm"}},
     "linear": {
         "features": {"descriptors": [{"pixels": {}}, {"spectrum": {"block": 4}}]},

@@ -13,7 +13,9 @@ from scipy import stats
 
 from tellapart.errors import DataError
 from tellapart.evaluate.compare import compare
+from tellapart.evaluate.contrast import contrasts, detectable, gather
 from tellapart.evaluate.multiple import all_pairs, holm, minimum_detectable_difference
+from tellapart.evaluate.paired import delong_test
 from tellapart.types import Predictions
 
 
@@ -101,3 +103,95 @@ def test_nothing_is_detectable_by_too_few():
     assert math.isnan(minimum_detectable_difference(0, 0.1))
     assert math.isnan(minimum_detectable_difference(100, 0.0))
     assert math.isnan(minimum_detectable_difference(30, 0.1))
+
+
+def shuffled(of, seed=1):
+    order = np.random.default_rng(seed).permutation(len(of))
+    groups = None if of.groups is None else of.groups[order]
+    return Predictions(of.ids[order], of.proba[order], of.labels[order], of.classes, of.run_id, groups)
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_contrasts_with_the_first_are_those_of_compare_with_holm(beside, grouped):
+    groups = np.array([f"g{i // 6}" for i in range(300)], dtype=object) if grouped else None
+    given_ = runs(5, groups=groups)
+    answered = gather([given_[0], *(shuffled(of) for of in given_[1:])])
+    found = contrasts(answered, [(i, 0) for i in range(1, 5)])
+    alone = [compare(of, given_[0]) for of in given_[1:]]
+    for one, pair in zip(found, alone, strict=True):
+        assert one.counts == pair.test and one.difference == pair.difference
+        assert one.test == ("exact sign-flip test over groups" if grouped else "exact McNemar")
+        assert one.to_dict()["only_a"] == pair.test.only_a
+    beside("Holm over four contrasts", [one.p_value for one in found], holm([pair.test.p_value for pair in alone]))
+
+
+def test_every_pair_is_that_of_all_pairs(beside):
+    given_ = runs(4)
+    every = list(itertools.combinations(range(4), 2))
+    ours, theirs = contrasts(gather(given_), every), all_pairs(given_)
+    beside("six pairs, one by one and by a matrix product", [c.p_value for c in ours], [p.p_value for p in theirs])
+
+
+def rankers(n=240, grouped=False, seed=0):
+    rng = np.random.default_rng(seed)
+    labels, ids = np.arange(n) % 2, np.arange(n).astype(str).astype(object)
+    shared = rng.normal(size=n)
+    groups = np.array([f"g{i // 4}" for i in range(n)], dtype=object) if grouped else None
+    found = []
+    for skill in (1.5, 1.3, 0.4):
+        fake = 1 / (1 + np.exp(-(skill * labels + shared + rng.normal(size=n)).round(1)))
+        found.append(
+            Predictions(ids, np.stack([1 - fake, fake], axis=1).astype(np.float32), labels, ("real", "fake"), "", groups)
+        )
+    return found
+
+
+def delong_by_definition(a, b, labels):
+    """z of DeLong (1988) from all pairs of images: the structural components, and their covariances."""
+
+    def components(scores):
+        more = scores[labels == 1][:, None] - scores[labels == 0][None, :]
+        won = (more > 0) + 0.5 * (more == 0)
+        return won.mean(), won.mean(axis=1), won.mean(axis=0)
+
+    (area_a, v10_a, v01_a), (area_b, v10_b, v01_b) = components(a), components(b)
+    variance = np.var(v10_a - v10_b, ddof=1) / len(v10_a) + np.var(v01_a - v01_b, ddof=1) / len(v01_a)
+    return area_a - area_b, 2 * stats.norm.sf(abs(area_a - area_b) / math.sqrt(variance))
+
+
+def test_areas_beside_delongs_definition(beside):
+    given_ = rankers()
+    answered = gather([given_[0], shuffled(given_[1]), given_[2]], "fake")
+    found = contrasts(answered, [(1, 0), (2, 0)], "auroc")
+    theirs = [delong_by_definition(of.proba[:, 1], given_[0].proba[:, 1], of.labels) for of in given_[1:]]
+    beside("differences of AUROC, all pairs of images", [c.difference.value for c in found], [d for d, _ in theirs])
+    beside("DeLong p", [c.p_alone for c in found], [p for _, p in theirs])
+    beside("Holm over two", [c.p_value for c in found], holm([p for _, p in theirs]))
+    assert all(c.test == "DeLong" and c.counts is None for c in found)
+
+
+def test_areas_over_groups_are_those_of_the_test_of_two():
+    given_ = rankers(grouped=True)
+    (found,) = contrasts(gather(given_, "real"), [(2, 0)], "auroc")
+    pair = delong_test(given_[2], given_[0], "real")
+    assert (found.difference, found.p_alone, found.test) == (pair.score, pair.p_value, "DeLong over groups")
+
+
+def test_areas_need_two_classes():
+    for given_ in (runs(2), [Predictions(r.ids[::2], r.proba[::2], r.labels[::2], r.classes) for r in rankers()]):
+        with pytest.raises(DataError, match="two classes that both occur"):
+            contrasts(gather(given_), [(0, 1)], "auroc")
+    with pytest.raises(DataError, match="no predictions"):
+        gather([])
+
+
+@pytest.mark.parametrize("of", ["accuracy", "auroc"])
+def test_what_can_be_detected_has_a_power_of_80_per_cent(of):
+    """By the standard error of the difference that was found: a normal test of so large a true difference."""
+    given_ = rankers(600, seed=4)
+    found = detectable(gather(given_, "fake"), 0, 1, of)
+    (one,) = contrasts(gather(given_, "fake"), [(0, 1)], of)
+    error = (one.difference.high - one.difference.low) / 2 / stats.norm.ppf(0.975)
+    power = stats.norm.sf(stats.norm.ppf(0.975) - found / error)
+    assert power == pytest.approx(0.8, abs=0.03)
+    assert math.isnan(detectable(gather([given_[0], given_[0]], "fake"), 0, 1, of))

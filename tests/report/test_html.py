@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss, precision_recall_fscore_support, roc_auc_score
 
 from tellapart.errors import RunError
@@ -123,7 +124,12 @@ def test_numbers_equal_scikit_learn_on_the_stored_predictions(ladder, page):
         expected = precision_recall_fscore_support(truth, answers, labels=range(3), zero_division=0)
         (table,) = page.find("table", within=key, class_="classes")
         for c, row in enumerate(page.rows(table)):
-            assert row == [run.classes[c], *(f"{expected[k][c]:.3f}" for k in range(3)), str(expected[3][c])]
+            assert [row[0], *(cell[:5] for cell in row[1:4])] == [run.classes[c], *(f"{expected[k][c]:.3f}" for k in range(3))]
+            hits = int(counts[c, c])
+            for cell, n in zip(row[1:3], (int(counts[:, c].sum()), int(counts[c].sum())), strict=True):
+                theirs = binomtest(hits, n).proportion_ci(method="wilson")
+                assert cell[5:] == f"{theirs.low:.3f}–{theirs.high:.3f}"
+            assert row[4:] == [str(expected[3][c]), str(counts[:, c].sum())]
         macro = precision_recall_fscore_support(truth, answers, labels=range(3), average="macro", zero_division=0)
         wanted = {
             "accuracy": accuracy_score(truth, answers), "macro-precision": macro[0], "macro-recall": macro[1],
@@ -137,6 +143,71 @@ def test_numbers_equal_scikit_learn_on_the_stored_predictions(ladder, page):
         assert board[3].startswith(f"{wanted['accuracy']:.3f}")
         wrong = re.search(r"([\d,]+) of ([\d,]+) wrong", next(e["text"] for e in page.find("details", id=key)))
         assert wrong and int(wrong[1]) == counts.sum() - counts.trace() and int(wrong[2]) == len(truth)
+
+
+def test_three_views_of_the_confusion_matrix_equal_scikit_learn_and_need_no_script(ladder, page, text):
+    predictions = ladder[0].predictions("test")
+    (block,) = page.find("fieldset", within="d0-r1", class_="views")
+    inside = [e for e in page.elements if block in e["parents"]]
+    radios = [e["attrs"] for e in inside if e["tag"] == "input"]
+    assert ["checked" in attrs for attrs in radios] == [True, False, False]
+    assert {e["attrs"]["for"] for e in inside if e["tag"] == "label"} == {attrs["id"] for attrs in radios}
+    assert re.search(r"\.views input:nth-of-type\(3\):checked ~ \.view:nth-of-type\(3\)", text)
+    for by, normalise in (("row", "true"), ("column", "pred")):
+        theirs = confusion_matrix(predictions.labels, predictions.answers, labels=range(3), normalize=normalise)
+        (view,) = [e for e in inside if e["attrs"].get("data-view") == by]
+        for i, j in itertools.product(range(3), repeat=2):
+            (cell,) = [e for e in page.find("g", id=f"d0-r1-confusion-{by}-s-{i}-{j}") if view in e["parents"]]
+            assert cell["text"].strip() == f"{100 * theirs[i, j]:.1f}"
+
+
+def test_every_part_of_a_run_is_in_its_list_of_parts(page):
+    (nav,) = page.find("nav", within="d0-r1")
+    links = [e for e in page.find("a") if nav in e["parents"]]
+    assert [e["text"] for e in links] == [
+        "scores",
+        "how it learnt",
+        "where it errs",
+        "how true its probabilities are",
+        "recipe",
+    ]
+    targets = {e["attrs"].get("id") for e in page.elements if "d0-r1" in e["around"]}
+    assert {e["attrs"]["href"][1:] for e in links} <= targets
+
+
+def test_a_class_without_an_answer_has_no_precision(world, run, tmp_path):
+    place = world(["cat", "dog", "hare"], per_class=10)
+    one = run(place, "svm", skill=9.0)
+    path = one.evaluations[-1].folder / "predictions" / "test.parquet"
+    frame = pd.read_parquet(path)
+    frame[["p.cat", "p.dog", "p.hare"]] = [1.0, 0.0, 0.0]
+    frame.astype({c: "float32" for c in frame if c.startswith("p.")}).to_parquet(path, index=False)
+    page = page_of([one], tmp_path / "report.html")
+    rows = page.rows(page.find("table", class_="classes")[0])
+    assert [row[1] for row in rows[1:]] == ["–", "–"]
+    assert [row[2][:5] for row in rows] == ["1.000", "0.000", "0.000"]
+
+
+def test_runs_stand_against_the_first_and_a_late_one_is_marked(ladder, page, world, run, tmp_path):
+    rows = page.rows(page.find("table", class_="board")[0])
+    answers = {of.recipe_name: of.predictions("test") for of in ladder}
+    first = answers["cnn-small"]
+    for row in rows[1:]:
+        other = next(of for name, of in answers.items() if row[1].startswith(name))
+        points = 100 * (np.mean(other.answers == other.labels) - np.mean(first.answers == first.labels))
+        assert f"{points:+.1f}".replace("-", "−") in row[8]
+    assert rows[1][8].startswith("≈") and not rows[3][8].startswith("≈")
+    said = " ".join(e["text"] for e in page.find("li"))
+    assert "exact McNemar, Holm's correction for 3 comparisons" in said and "cannot be shown (80" in said
+    place = world(["cat", "dog"])
+    early, late = run(place, "svm"), run(place, "mlp", seed=2, test=False)
+    for of, started in ((early, "2026-01-01T00:00:00Z"), (late, "2999-01-01T00:00:00Z")):
+        path = of.folder / "environment.json"
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"started": started}), encoding="utf-8")
+    page = page_of([Run(early.folder), Run(late.folder)], tmp_path / "report.html")
+    badges = {e["text"] for e in page.find("span", class_="badge")}
+    assert badges == {"made after the test was opened once"}
+    assert "1 of 2 runs (mlp)" in " ".join(e["text"] for e in page.find("li"))
 
 
 def test_two_classes_show_auroc_as_scikit_learn_has_it(world, run, tmp_path):
@@ -274,7 +345,9 @@ def test_several_data_sets_get_a_part_each(world, run, tmp_path):
 
 def test_png_files(ladder, report):
     found = {p.name for p in (report.parent / "png").iterdir()}
-    assert found == {"leaderboard.png", f"{ladder[0].id}-curves.png", *(f"{run.id}-confusion.png" for run in ladder)}
+    matrices = {f"{run.id}-confusion{view}.png" for run in ladder for view in ("", "-row", "-column")}
+    calibration = {f"{run.id}-{figure}.png" for run in ladder for figure in ("reliability", "risk-coverage")}
+    assert found == {"leaderboard.png", f"{ladder[0].id}-curves.png", *matrices, *calibration}
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in (report.parent / "png").iterdir())
 
 
@@ -298,14 +371,15 @@ def test_the_verdict_names_winner_duel_null_and_openings(ladder, page):
     assert said[0].startswith("cnn-small is first of 4 by validation accuracy")
     assert f"{accuracy.value:.3f}" in said[0] and f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{accuracy.n}" in said[0]
     assert "cnn-small is right on" in said[1] and said[2].startswith("The null, which sees no pixels")
-    assert said[3] == "The test part of these data has been opened once."
+    assert said[3].startswith("Not told apart from cnn-small on the 36 test images") and said[3].endswith(": svm.")
+    assert said[4] == "The test part of these data has been opened once."
     assert "not shown to look at the pixels" in " ".join(e["text"] for e in page.find("span", class_="badge"))
 
 
 def test_the_same_runs_give_the_same_figures(ladder, text, tmp_path):
     again = write_report(ladder, tmp_path / "again.html").read_text(encoding="utf-8")
     drawn = [re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL) for page in (text, again)]
-    assert drawn[0] == drawn[1] and len(drawn[0]) == 6
+    assert drawn[0] == drawn[1] and len(drawn[0]) == 2 + (3 + 2) * 4
 
 
 def test_no_runs_is_a_clear_error(tmp_path):

@@ -9,12 +9,19 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 from rich.console import Console
 from scipy.stats import binomtest
+from typer.testing import CliRunner
 
+from tellapart.cli import leaderboard as cli
 from tellapart.errors import RunError
-from tellapart.runs.leaderboard import NO_NULL, NOT_SHOWN, build, by_data
-from tellapart.runs.leaderboard_view import rich_view
+from tellapart.evaluate.multiple import holm, minimum_detectable_difference
+from tellapart.evaluate.paired import delong_test
+from tellapart.runs.leaderboard import NO_NULL, build, by_data
+from tellapart.runs.leaderboard_view import pairs_view, rich_view
+from tellapart.runs.row import NOT_SHOWN
+from tellapart.runs.store import Run, write_json
 from tellapart.types import Score
 
 
@@ -265,3 +272,188 @@ def test_log_loss_ranking_is_visible(ladder):
     assert f"{board.rows[0].valid['log-loss'].value:.3f}" in text
     assert rich_view(board).renderables
     assert np.isfinite(board.rows[0].valid["log-loss"].high)
+
+
+def started(run, when):
+    """The run, as if it had been made then."""
+    write_json(run.folder / "environment.json", {"device": "cpu", "started": when})
+    return Run(run.folder)
+
+
+def test_every_run_stands_against_the_first_with_holms_correction(ladder):
+    cnn, svm, null = build(ladder).rows
+    assert cnn.vs_first is None
+    alone = [binomtest(5, 5).pvalue, binomtest(33, 33).pvalue]
+    assert [row.vs_first.p_alone for row in (svm, null)] == pytest.approx(alone)
+    assert svm.vs_first.p_value == pytest.approx(max(alone[0], 2 * alone[1]))
+    assert null.vs_first.p_value == pytest.approx(2 * alone[1])
+    assert svm.vs_first.difference.value == pytest.approx(0.05) and svm.tied
+    assert null.vs_first.difference.value == pytest.approx(-0.33) and not null.tied
+
+
+def test_the_table_says_who_is_tied_by_which_test_and_what_n_can_show(ladder):
+    board = build(ladder)
+    text = " ".join(show(board, 150).split())
+    assert "≈ +5.0 p = 0.062" in text and "−33.0 p < 0.001" in text
+    assert (
+        "vs first: points of accuracy on test; exact McNemar, Holm's correction for 2 comparisons; ≈ is not told apart" in text
+    )
+    assert "n = 100: what difference they could show is not known, as they are too few" in text
+    for width in (120, 80):
+        assert "≈ +5.0" in show(board, width), "the mark stays where the p-value has no room"
+
+
+def test_what_n_can_show_is_said(write_run):
+    runs = [write_run("svm", valid=45, test=80), write_run("mlp", valid=40, test=np.arange(100) >= 30)]
+    needed = minimum_detectable_difference(100, 0.5)
+    text = " ".join(show(build(runs)).split())
+    assert f"n = 100: differences under {100 * needed:.1f} points of accuracy cannot be shown (80 % power" in text
+    assert "svm and mlp differ in being right on 50.0 % of them" in text
+    assert build(runs).to_dict()["against_first"]["detectable_difference"] == pytest.approx(needed)
+
+
+def test_validation_decides_until_all_are_opened_and_that_is_said(write_run):
+    board = build([write_run("null", valid=30, test=50), write_run("svm", valid=50, test=80), write_run("mlp", valid=45)])
+    assert (board.standing.split, board.standing.n) == ("valid", 60)
+    assert board.rows[1].vs_first.difference.value == pytest.approx(-5 / 60)
+    assert "on validation, which chose the first (test is not opened for all)" in " ".join(show(board).split())
+
+
+def test_runs_that_answer_alike_can_show_nothing(write_run):
+    board = build([write_run("a", test=50), write_run("b", test=50)])
+    assert board.rows[1].vs_first.p_value == 1
+    assert "all are right on the same images" in " ".join(show(board).split())
+    assert board.to_dict()["against_first"]["detectable_difference"] is None
+
+
+def test_groups_are_the_units_against_the_first(write_run):
+    runs = [write_run("null", valid=30, test=50, groups=20), write_run("svm", valid=50, test=90, groups=20)]
+    board = build(runs)
+    contrast = board.rows[1].vs_first
+    assert contrast.test == "exact sign-flip test over groups" and contrast.counts.groups == 20
+    assert "n = 100 in 20 groups: differences under" in " ".join(show(board).split())
+
+
+def test_ranked_by_auroc_the_test_is_delongs_and_that_is_said(ladder):
+    board = build(ladder, "auroc")
+    areas = [row.test["auroc"].value for row in board.rows]
+    for row in board.rows[1:]:
+        assert row.vs_first.difference.value == pytest.approx(row.test["auroc"].value - areas[0])
+        test = delong_test(board.runs[row.rank - 1].predictions("test"), board.runs[0].predictions("test"), "fake")
+        assert row.vs_first.p_alone == pytest.approx(test.p_value)
+    text = " ".join(show(board).split())
+    assert "hundredths of AUROC on test; DeLong" in text and "ranks with an AUROC of" in text
+
+
+@pytest.mark.parametrize("rank_by", ["balanced-accuracy", "matthews", "brier", "ece"])
+def test_newer_rankings(ladder, rank_by):
+    board = build(ladder, rank_by)
+    values = [row.valid[rank_by].value for row in board.rows]
+    assert values == sorted(values, reverse=board.rows[0].valid[rank_by].higher_is_better)
+    assert board.standing.of == "accuracy"
+
+
+def test_many_classes_rank_by_macro_auroc(write_run):
+    runs = [write_run("svm", classes=tuple("abc"), valid=40), write_run("mlp", classes=tuple("abc"), valid=50)]
+    assert [row.name for row in build(runs, "macro-auroc").rows] == ["mlp", "svm"]
+
+
+def test_a_run_without_the_score_comes_last_and_that_is_said(write_run):
+    """Matthews is not defined where all answers are one class."""
+    one_class = np.arange(60) % 2 == 0  # right on every image of the first class: all answers are that class
+    runs = [write_run("null", valid=one_class), write_run("svm", valid=20)]
+    board = build(runs, "matthews")
+    assert [row.name for row in board.rows] == ["svm", "null"]
+    assert "null: matthews is not defined for its answers, so it comes last" in board.notes
+    assert "–" in show(board)
+
+
+def test_runs_made_after_an_opening_are_marked_and_counted(write_run, reopen):
+    first = started(write_run("svm", valid=45, test=80), "2020-01-01T00:00:00Z")
+    late = started(write_run("mlp", valid=50, test=85, session="two"), "2999-01-01T00:00:00Z")
+    rows = {row.name: row for row in build([first, late]).rows}
+    assert (rows["svm"].late, rows["mlp"].late) == (0, 2)
+    assert rows["mlp"].marks == ("made after the test was opened twice",)
+    text = " ".join(show(build([first, late])).split())
+    assert "mlp †" in text and "† made after the test was opened twice: 1 of 2 runs (mlp); a test score may have led" in text
+    assert build([first, late]).to_dict()["runs"][0]["made_after_openings"] == 2
+    assert "†" not in show(build([first]))
+
+
+def test_a_note_of_a_late_ensemble_is_not_said_twice(write_run):
+    run = write_run("mean", cost={"notes": ["made after the test was opened once", "else"]})
+    assert build([run]).notes[0] == "mean: else"
+
+
+def test_pairs_are_all_tested_and_shown(ladder):
+    board = build(ladder)
+    pairs = board.pairs()
+    assert list(pairs) == [(0, 1), (0, 2), (1, 2)]
+    theirs = holm([binomtest(n, n).pvalue for n in (5, 33, 38)])
+    assert [pair.p_value for pair in pairs.values()] == pytest.approx(theirs)
+    console = Console(width=80, color_system=None)
+    with console.capture() as capture:
+        console.print(pairs_view(board))
+    text = " ".join(capture.get().split())
+    assert "All pairs, accuracy on test, n = 100" in text and "2 of 3 pairs are told apart" in text
+    content = board.to_dict()
+    assert (content["pairs"][0]["a"], content["pairs"][0]["b"]) == (board.runs[0].id, board.runs[1].id)
+    assert content["pairs"][0]["only_b"] == 5 and content["against_first"]["comparisons"] == 2
+    json.dumps(content, allow_nan=False)
+
+
+def test_the_command_prints_pairs_on_request_and_all_of_it_as_json(ladder):
+    app, runs = typer.Typer(), str(ladder[0].runs)
+    app.command()(cli.run)
+    plain, pairs, as_json = (CliRunner().invoke(app, ["--runs", runs, *more]) for more in ([], ["--pairs"], ["--json"]))
+    assert plain.exit_code == pairs.exit_code == as_json.exit_code == 0
+    assert "All pairs" not in plain.stdout and "All pairs, accuracy on test, n = 100" in pairs.stdout
+    (content,) = json.loads(as_json.stdout)
+    assert [len(content["pairs"]), content["runs"][1]["vs_first"]["significant"]] == [3, False]
+
+
+def test_one_run_has_no_pairs(write_run):
+    board = build([write_run("svm", test=80)])
+    assert board.pairs() == {} and board.rows[0].vs_first is None
+    assert board.to_dict()["pairs"] == [] and "vs first:" not in show(board)
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(pairs_view(board))
+    assert "there is one run" in capture.get()
+
+
+def test_an_ensemble_stands_with_its_parents_cost_and_gain(write_run):
+    one, two = write_run("svm", valid=45), write_run("mlp", valid=40)
+    both = write_run("mean-2", valid=47, family="ensemble", data={"parents": [one.id, two.id]}, cost={"fit_seconds": 31.0})
+    test = {"only_a": 3, "only_b": 1, "n": 60, "p_value": 0.625, "groups": None}
+    difference = {"value": 2 / 60, "n": 60, "low": -0.04, "high": 0.1, "higher_is_better": True, "unit": ""}
+    members = [{"member": run.id, "valid": {}, "weight": None} for run in (one, two)]
+    content = {"members": members, "best": one.id, "part": "valid", "verdict": "no evidence of a gain", "words": "-"}
+    write_json(both.folder / "gain.json", content | {"test": test, "difference": difference})
+    board = build([one, two, both])
+    assert board.rows[0].parents == (one.id, two.id)
+    assert board.lineage == (
+        "mean-2 of svm, mlp: no evidence of a gain over svm, the best of them, on validation (right on 3 images where that is "
+        "wrong, wrong on 1 where it is right, of 60: exact McNemar p = 0.62; +3.3 points, 95 % CI −4.0 … +10.0); 31 s to fit, "
+        "members included.",
+    )
+    assert "mean-2 of svm, mlp: no evidence of a gain" in " ".join(show(board).split())
+    pooled = {"value": 0.8, "n": 180, "low": 0.7, "high": 0.9, "higher_is_better": True, "unit": ""}
+    folds = {
+        "folds": 3,
+        "each": [{}] * 6,
+        "over_folds": {"accuracy": {"mean": 0.81, "sd": 0.02}},
+        "pooled": {"accuracy": pooled},
+    }
+    write_json(two.folder / "kfold.json", folds)
+    effect = {"part": "valid", "verdict": "no evidence that calibration helped", "p_value": 0.4, "words": "log loss +0.001"}
+    write_json(write_run("temperature-svm", data={"parents": [one.id]}).folder / "effect.json", effect)
+    assert set(build([*(one, two), Run(both.folder.parent / "temperature-svm-0000")]).lineage) == {
+        "mlp: 6 models of 3 folds, accuracy 0.810 ± 0.020 (sd) over folds, out of fold 0.800 (95 % interval 0.700–0.900, "
+        "n = 180); 12 s to fit, all models together.",
+        "temperature-svm is svm with other probabilities: no evidence that calibration helped on validation (log loss +0.001 "
+        "p = 0.40).",
+    }
+    (two.folder / "kfold.json").unlink()
+    (both.folder / "gain.json").unlink()
+    assert build([one, two, both]).lineage == ("mean-2 is made of svm, mlp; 31 s to fit, members included.",)

@@ -52,7 +52,13 @@ Sinks = Annotated[
     list[str] | None,
     typer.Option("--sink", metavar="NAME", help="Also tell tensorboard or mlflow of every epoch and score. Repeatable."),
 ]
-RankBy = Annotated[str, typer.Option("--rank-by", help="accuracy, macro-f1, auroc or log-loss, on validation.")]
+RankBy = Annotated[
+    str,
+    typer.Option(
+        "--rank-by",
+        help="On validation: accuracy, balanced-accuracy, macro-f1, matthews, auroc, macro-auroc, log-loss, brier, ece.",
+    ),
+]
 Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder in which the ids of a CSV are found.")]
 IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of a CSV that names the images.")]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column of a CSV that holds the classes.")]
@@ -84,6 +90,39 @@ def progress(quiet: bool) -> Progress:
 def print_json(content: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def pairs(given: list[str], flag: str, expected: str) -> dict[str, str]:
+    """`a=1,b=2` and repeated flags → {"a": "1", "b": "2"}.
+
+    Args:
+        given: What stood after the flag, each time.
+        flag: For messages.
+        expected: An example, for messages.
+    """
+    found = {}
+    for one in (part for text in given for part in text.split(",")):
+        key, equals, value = one.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"{flag} {one}: expected {expected}")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def options(given: list[str]) -> dict[str, Any]:
+    """`-s bags=10` → {"bags": 10}; values are YAML."""
+    import yaml
+
+    found = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(f"-s {one}: expected KEY=VALUE, for example bags=10")
+        try:
+            found[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise typer.BadParameter(f"-s {one}: {value!r} is not a YAML value") from None
+    return found
 
 
 def check_output(path: Path) -> None:

@@ -46,7 +46,8 @@ def run(
 ) -> None:
     """Combine finished runs of the same data into a run that answers for all of them; the test part stays closed.
 
-    Whatever is learnt, weights or a selection, is learnt on validation. The gain over the best member is tested there.
+    Whatever is learnt, weights or a selection, is learnt on validation; of k-fold runs, on their out-of-fold answers. The gain
+    over the best member is tested on validation.
     """
     from tellapart.ensembling import combine
 
@@ -79,7 +80,7 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.ensembling import gain
     from tellapart.runs.store import scores_to_dict
 
-    scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
+    scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid", "oof") if made.scores(part)}
     return {"run": made.id, "scores": scores, "gain": gain(made), "cost": made.cost}
 
 
@@ -105,6 +106,8 @@ def _print(made: Run) -> None:
     console.print(table)
     against = "against" if found["verdict"] == "a loss" else "over"
     said = [f"{found['verdict']} {against} {found['best']}, the best member on validation: {found['words']}"]
+    if more := found.get("out_of_fold"):
+        said.append(f"out of fold, on training and validation images: {more['verdict']}: {more['words']}")
     cost = made.cost
     said += [f"cost: {duration(cost['fit_seconds'])} to fit, members included; {rate(cost['images_per_second'])} images/s"]
     for line in [*said, *(f"note: {note}" for note in cost["notes"]), f"run: {made.folder}"]:

@@ -1,4 +1,4 @@
-"""`tellapart evaluate`: score a run on its test part, or on other images."""
+"""`tellapart evaluate`: score a run on its test part, on other images, or on damaged ones."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli import _robustness as robust
 from tellapart.cli import _shared as shared
+from tellapart.cli import _slices as slicing
+from tellapart.cli._verdict import verdict_content, verdict_lines
 
 if TYPE_CHECKING:
+    from tellapart.evaluate.slices import SliceReport
     from tellapart.evaluation import Evaluated
+    from tellapart.stress.judged import Robustness
+
+_PAIRS = 5  # confusions shown
 
 
 def run(
@@ -24,6 +31,12 @@ def run(
     mapping: Annotated[
         list[str] | None, typer.Option("--map", metavar="THEIRS=OURS", help="A class of DATA and the run's class. Repeatable.")
     ] = None,
+    robustness: robust.Wanted = False,
+    damage: robust.Damages = None,
+    sample: robust.Sample = None,
+    figure: robust.FigurePath = None,
+    sliced: slicing.Wanted = False,
+    columns: slicing.Columns = None,
     images: shared.Images = None,
     id_column: shared.IdColumn = None,
     label_column: shared.LabelColumn = None,
@@ -36,41 +49,68 @@ def run(
 ) -> None:
     """Score a finished run: on validation, on its test part with --open-test, or on other images."""
     from tellapart.evaluation import evaluate
+    from tellapart.runs.store import open_run
 
+    pairs = shared.pairs(mapping or [], "--map", "THEIRS=OURS, for example --map editada=fake")
+    damages = robust.check(robustness, damage, sample, figure)
     table = shared.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
-    found = evaluate(run_id, table, open_test=open_test, mapping=_pairs(mapping or []), settings=settings)
+    # first: what it opens, the scores below only read, so that one command is one opening
+    swept = robust.sweep(run_id, table, open_test, pairs, damages, sample, settings) if robustness else None
+    found = evaluate(run_id, table, open_test=open_test, mapping=pairs, settings=settings)
+    asked = open_run(run_id, runs)
+    slices = slicing.slices_of(asked, found.predictions, columns, table) if sliced or columns else None
     if as_json:
-        scores = {name: score.to_dict() for name, score in found.scores.items()}
-        content = {"run": found.run, "data": found.data, "part": found.part, "scores": scores}
-        shared.print_json(content | {"test_opened": found.opened, "notes": list(found.notes)})
+        more = {"slices": slices, "robustness": swept}
+        plain = {name: of.to_dict() for name, of in more.items() if of is not None}
+        verdicts = verdict_content(asked, found.predictions)
+        shared.print_json(found.to_dict() | ({"verdicts": verdicts} if verdicts else {}) | plain)
     else:
-        _print(found)
+        _print(found, verdict_lines(asked, found.predictions, found.part), slices, swept)
+    for line in robust.draw(swept, figure) if swept else []:
+        (shared.err() if as_json else shared.out()).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _pairs(mapping: list[str]) -> dict[str, str]:
-    pairs = {}
-    for one in mapping:
-        theirs, equals, ours = one.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"--map {one}: expected THEIRS=OURS, for example --map editada=fake")
-        pairs[theirs.strip()] = ours.strip()
-    return pairs
-
-
-def _print(found: Evaluated) -> None:
+def _print(found: Evaluated, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None) -> None:
     from rich.table import Table
 
     from tellapart.runs.wording import full, times
 
-    console = shared.out()
     where = "" if found.part == "other" else f", {found.part} part"
+    console = shared.out()
     table = Table(title=f"{found.run} on {found.data}{where}", title_justify="left", box=None, pad_edge=False)
     table.add_column("score")
     table.add_column("value [95 % interval]")
     for name, score in found.scores.items():
         table.add_row(name, full(score))
     console.print(table)
-    for note in found.notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"test opened {times(found.opened)}", highlight=False)
+    missing = "; ".join(f"{', '.join(names)} ({why})" for why, names in _reasons(found).items())
+    lines = [*([f"not defined here: {missing}"] if missing else []), *_confusions(found), *verdicts]
+    lines += [f"note: {note}" for note in found.notes]
+    for line in [*lines, f"test opened {times(found.opened)}"]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if slices:
+        console.print()
+        slicing.print_slices(console, slices)
+    if swept:
+        console.print()
+        robust.show(swept, console)
+
+
+def _reasons(found: Evaluated) -> dict[str, list[str]]:
+    """Why → the scores that are not defined for that reason."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in found.undefined.items():
+        reasons.setdefault(why, []).append(name)
+    return reasons
+
+
+def _confusions(found: Evaluated) -> list[str]:
+    """The most frequent wrong answers, each with its share of the true class."""
+    pairs = found.confusions()
+    if not pairs:
+        return ["no image is answered wrongly"]
+    wrong = sum(pair.count for pair in pairs)
+    shown = [f"{p.true} → {p.answered}: {p.count:,} of {p.of:,} ({p.count / p.of:.1%})" for p in pairs[:_PAIRS]]
+    more = f"; {len(pairs) - _PAIRS:,} other pairs" if len(pairs) > _PAIRS else ""
+    return [f"wrong: {wrong:,} of {len(found.predictions):,}; true → answered: {'; '.join(shown)}{more}"]

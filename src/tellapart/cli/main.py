@@ -18,16 +18,22 @@ from tellapart.cli import _shared as shared
 from tellapart.cli import (
     augment,
     cache,
+    calibrate,
     combine,
     compare,
     data,
     demo,
     evaluate,
+    explain,
+    kfold,
     leaderboard,
+    learning_curve,
     lr_range,
     predict,
     recipes,
     report,
+    sources,
+    submit,
     sweep,
     train,
 )
@@ -44,8 +50,9 @@ app = typer.Typer(
     "Colours follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
 )
 COMMANDS = (
-    *(data, compare, train, sweep, lr_range, leaderboard, evaluate, combine),
-    *(predict, report, recipes, augment, cache, demo),
+    *(data, compare, train, sweep, kfold, lr_range, learning_curve, sources),
+    *(leaderboard, evaluate, explain, calibrate, combine, predict, submit, report),
+    *(recipes, augment, cache, demo),
 )
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2].replace("_", "-")

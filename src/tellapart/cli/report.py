@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tellapart.cli import _shared as shared
+
+if TYPE_CHECKING:
+    from tellapart.runs.store import Run
 
 
 def run(
@@ -18,6 +21,9 @@ def run(
     png: Annotated[
         Path | None, typer.Option("--png", metavar="DIR", help="Also write each figure as PNG into this folder.")
     ] = None,
+    nearest: Annotated[
+        bool, typer.Option("--nearest", help="Beside the surest mistakes the training images that are most like them.")
+    ] = False,
     rank_by: shared.RankBy = "accuracy",
     runs: shared.Runs = Path("runs"),
     as_json: shared.AsJson = False,
@@ -28,8 +34,22 @@ def run(
     from tellapart.runs.store import select_runs
 
     shared.check_output(output)
-    path = write_report(select_runs(run_ids or [], runs), output, rank_by=rank_by, png=png)
+    chosen = select_runs(run_ids or [], runs)
+    if nearest:
+        _search(chosen, runs)
+    path = write_report(chosen, output, rank_by=rank_by, png=png)
     if as_json:
         shared.print_json({"report": str(path)})
     else:
         shared.out().print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _search(chosen: list[Run], runs: Path) -> None:
+    """The neighbours of each run's surest mistakes, on its test part when that was opened; the null sees no pixels."""
+    from tellapart.report.nearest import nearest_training
+    from tellapart.runs.leaderboard import NULL_FAMILY
+
+    settings = shared.settings(runs=runs, device="auto", quiet=False)
+    for run in (run for run in chosen if run.family != NULL_FAMILY):
+        settings.progress.say(f"neighbours of the mistakes of {run.id}")
+        nearest_training(run, "test" if run.evaluations else "valid", settings=settings)

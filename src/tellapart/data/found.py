@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ class Found:
         problems: What was left out.
         group, source: (N,) object (str) or None.
         split: (N,) object, "train", "valid", "test" or "".
+        more: Further columns of a table by name, (N,) object (str, "" where not given): to slice scores by.
     """
 
     ids: list[str]
@@ -48,3 +49,4 @@ class Found:
     split: np.ndarray
     group: np.ndarray | None = None
     source: np.ndarray | None = None
+    more: Mapping[str, np.ndarray] = field(default_factory=dict)

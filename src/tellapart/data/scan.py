@@ -194,6 +194,7 @@ def _assemble(found: Found, pictures: Listing, positive: str | None, group: str 
         "source": found.source,
         "split": _split(found.split, labelled),
     }
+    columns |= {f"{name} of the table" if name in (*columns, *_OF_HEADERS) else name: of for name, of in found.more.items()}
     unknown, lacking = labels == _UNKNOWN, _lacking(found.split, labelled)
     keep = ~(unknown | lacking)
     frame = pd.DataFrame({k: pd.Series(v[keep], dtype=v.dtype) for k, v in columns.items() if v is not None})
@@ -207,6 +208,7 @@ def _assemble(found: Found, pictures: Listing, positive: str | None, group: str 
     )
 
 
+_OF_HEADERS = ("format", "mode", "width", "height", "pixels")  # what slices read off the images
 _UNKNOWN = -2  # the number of a class that does not occur in training, until its rows are left out
 
 

@@ -19,6 +19,9 @@ from tellapart.types import Problem
 NOT_GIVEN = frozenset({"", "nan", "NaN", "NA", "N/A", "<NA>", "null", "NULL"})
 
 
+MOST_MORE = 50  # further columns that are kept, the first in the table
+
+
 @dataclass(frozen=True)
 class TableFile:
     """One table in a listing and the part it plays."""
@@ -41,6 +44,7 @@ class TablePart:
     group: np.ndarray | None
     source: np.ndarray | None
     split: np.ndarray
+    more: dict[str, np.ndarray]
 
     def place(self, row: int) -> str:
         """Where a row stands."""
@@ -117,6 +121,7 @@ def read_part(table: TableFile, listing: Listing, choices: Choices) -> TablePart
         group=_given(text, columns.group, "") if columns.group else None,
         source=_given(text, columns.source, "") if columns.source else None,
         split=_splits(text, columns.split, table) if columns.split else np.full(count, table.split, dtype=object),
+        more={name: _given(text, name, "") for name in [n for n in text.names if n and n not in columns.used][:MOST_MORE]},
     )
 
 

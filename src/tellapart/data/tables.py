@@ -125,6 +125,7 @@ def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, prob
     part_of = np.repeat(np.arange(len(parts)), [len(rows) for rows in keep])
     row_of = np.concatenate(keep)
     labels = _take([part.labels for part in parts], keep).tolist()
+    names = dict.fromkeys(name for part in parts for name in part.more)
     texts: dict[str | None, str | None] = {None: None}
     texts |= class_texts(label for label in labels if label is not None)
     return Found(
@@ -139,6 +140,7 @@ def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, prob
         split=_take([part.split for part in parts], keep),
         group=_take_optional([part.group for part in parts], keep),
         source=_take_optional([part.source for part in parts], keep),
+        more={name: of for name in names if (of := _take_optional([part.more.get(name) for part in parts], keep)) is not None},
     )
 
 

@@ -23,7 +23,10 @@ from tellapart.types import UNLABELLED, Predictions, Score
 __all__ = ["RANKINGS", "PerClass", "confusion_matrix", "per_class", "score_all", "score_classes", "undefined"]
 
 #: What `--rank-by` accepts, and the key of `score_all` that it means.
-RANKINGS = {"accuracy": "accuracy", "macro-f1": "macro-f1", "auroc": "auroc", "log-loss": "log-loss"}
+RANKINGS = {
+    name: name
+    for name in ("accuracy", "macro-f1", "auroc", "log-loss", "balanced-accuracy", "matthews", "macro-auroc", "brier", "ece")
+}
 
 #: The scores of old, in the order in which tables show them; the others follow.
 FIRST = ("accuracy", "macro-precision", "macro-recall", "macro-f1", "log-loss", "auroc")

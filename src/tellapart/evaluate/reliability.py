@@ -8,6 +8,8 @@ Sources:
     DeGroot & Fienberg (1983), "The comparison and evaluation of forecasters" (reliability diagrams).
     Guo, Pleiss, Sun & Weinberger (2017), "On calibration of modern neural networks" (ECE).
     Leone, Nelson & Nottingham (1961), "The folded normal distribution" (what the absolute value of a noisy gap is).
+    Nguyen & O'Connor (2015), "Posterior calibration and exploratory analysis for natural language processing models"
+    (bins of equal mass).
     Agresti & Coull (1998), "Approximate is better than exact" (two right and two wrong images more, where few are seen).
 """
 
@@ -69,9 +71,29 @@ def reliability(labels: np.ndarray, proba: np.ndarray, bins: int = BINS) -> Reli
     confidence, right, where = _binned(labels, proba, bins)
     n = np.bincount(where, minlength=bins)
     used = np.flatnonzero(n)
-    sums = [np.bincount(where, weights=of, minlength=bins)[used] for of in (confidence, right)]
-    ends = np.array([wilson(k, count) for k, count in zip(sums[1], n[used], strict=True)]).reshape(-1, 2)
-    return Reliability(used / bins, (used + 1) / bins, n[used], *(of / n[used] for of in sums), *ends.T)
+    return Reliability(used / bins, (used + 1) / bins, *_points(confidence, right, where, bins))
+
+
+def reliability_by_mass(labels: np.ndarray, proba: np.ndarray, bins: int = 10) -> Reliability:
+    """The same with bins of about equally many answers: where most answers are sure, equal widths leave most bins empty.
+
+    Answers of equal confidence share a bin, so a bin may hold more than its part, and there may be fewer of them.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        proba: (N, C) float in [0, 1].
+        bins: At most as many.
+
+    >>> found = reliability_by_mass(np.array([0, 0, 1, 1]), np.array([[.9, .1], [.8, .2], [.4, .6], [.3, .7]]), bins=2)
+    >>> found.n.tolist(), found.low.tolist(), found.high.round(2).tolist(), found.confidence.round(2).tolist()
+    ([2, 2], [0.0, 0.7], [0.7, 0.9], [0.65, 0.85])
+    """
+    confidence, right = proba.max(axis=1).astype(np.float64), proba.argmax(axis=1) == labels
+    values, place, count = np.unique(confidence, return_inverse=True, return_counts=True)
+    middle = (np.cumsum(count) - count / 2) / len(labels)
+    kept, of_value = np.unique(np.minimum((middle * bins).astype(np.int64), bins - 1), return_inverse=True)
+    high = np.array([values[of_value == k].max() for k in range(len(kept))])
+    return Reliability(np.append(0.0, high[:-1]), high, *_points(confidence, right, of_value[place], len(kept)))
 
 
 def expected_calibration_error(labels: np.ndarray, proba: np.ndarray, bins: int = BINS) -> float:
@@ -123,6 +145,15 @@ def _binned(labels: np.ndarray, proba: np.ndarray, bins: int) -> tuple[np.ndarra
     confidence = proba.max(axis=1).astype(np.float64)
     where = np.clip(np.ceil(confidence * bins - _EDGE).astype(np.int64) - 1, 0, bins - 1)
     return confidence, proba.argmax(axis=1) == labels, where
+
+
+def _points(confidence: np.ndarray, right: np.ndarray, where: np.ndarray, bins: int) -> list[np.ndarray]:
+    """n, mean confidence, accuracy and its Wilson interval of each bin that holds an answer."""
+    n = np.bincount(where, minlength=bins)
+    used = np.flatnonzero(n)
+    sums = [np.bincount(where, weights=of, minlength=bins)[used] for of in (confidence, right)]
+    ends = np.array([wilson(k, count) for k, count in zip(sums[1], n[used], strict=True)]).reshape(-1, 2)
+    return [n[used], *(of / n[used] for of in sums), *ends.T]
 
 
 def _bin_variances(each: np.ndarray, where: np.ndarray, units: np.ndarray, strata: np.ndarray, bins: int) -> np.ndarray:

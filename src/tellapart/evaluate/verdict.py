@@ -53,6 +53,12 @@ class Threshold:
         threshold = self.threshold if math.isfinite(self.threshold) else None
         return {"threshold": threshold, "tpr": self.tpr.to_dict(), "fpr": self.fpr.to_dict(), "reason": self.reason}
 
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Threshold:
+        """Read what `to_dict` wrote."""
+        at = math.inf if data["threshold"] is None else float(data["threshold"])
+        return cls(at, Score.from_dict(data["tpr"]), Score.from_dict(data["fpr"]), str(data["reason"]))
+
 
 def threshold_for_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> Threshold:
     """The lowest threshold that at most `fpr` of the negative images reach.

@@ -21,6 +21,8 @@ from tellapart.recipe import load
 from tellapart.types import ImageTable, Predictions
 
 Find = Callable[[str], Path]
+#: The name under which a k-fold run stores its answers to all rows of train and valid.
+OUT_OF_FOLD = "oof"
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,10 @@ class Member:
             _take_weights(found, self.weights(find), self.run)
         return found
 
+    def out_of_fold(self, find: Find) -> bool:
+        """Whether it stored answers to training images that it did not learn from, as k-fold makes them."""
+        return self.epoch is None and (self.folder(find) / "predictions" / f"{OUT_OF_FOLD}.parquet").exists()
+
     def stored(self, part: str, rows: ImageTable, find: Find) -> np.ndarray:
         """Its answers to `rows` of its own data as they were stored: (N, C) float32.
 
@@ -111,7 +117,7 @@ def epochs(folder: Path) -> list[int]:
 
 
 def answers_of(members: Sequence[Member], part: str, rows: ImageTable, find: Find, context: Context) -> np.ndarray:
-    """What each member says of `rows`, images of its own train or valid part: (K, N, C) float32; stored where it is."""
+    """What each member says of `rows`, images of a part that it stored answers to: (K, N, C) float32; stored where it is."""
     return np.stack([
         member.stored(part, rows, find) if member.epoch is None else member.classifier(find).predict(rows, context).proba
         for member in members

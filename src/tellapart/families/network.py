@@ -5,6 +5,7 @@ With a section `features` the net gets the vectors of the descriptors, (N, D) fl
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from tellapart.augment._contract import Pipeline
 from tellapart.data.cache import DecodedImages
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
+from tellapart.families._abilities import Differentiable
 from tellapart.families._contract import Classifier, Context
 from tellapart.families._views import views
 from tellapart.features._contract import Surroundings
@@ -35,7 +37,7 @@ _ANSWERED = 256  # images a forward pass, at most
 _RESIDENT = 0.5  # of a GPU's free memory that the images of one split may take
 
 
-class Network(Classifier):
+class Network(Classifier, Differentiable):
     """A net, trained from scratch or from the weights that its options name."""
 
     sections: ClassVar[frozenset[str]] = frozenset({"augment", "train"})
@@ -189,6 +191,21 @@ class Network(Classifier):
             source = folder / "weights.safetensors"
         context.notes.extend(transfer(self.model.body, read_weights(source), same_classes, name_run(source.parent)))
         self._whose = f"run: {source.parent.name}"
+
+    def module(self) -> Model:
+        """See `Differentiable`."""
+        if self.extractor:
+            hint = "occlusion and rise do without gradients"
+            raise RunError("this net learnt from descriptors: no gradient reaches the pixels", hint=hint)
+        return self.model.eval()
+
+    def untrained(self, seed: int) -> Network:
+        """See `Differentiable`."""
+        other = copy.copy(self)
+        torch.manual_seed(seed)
+        other.model = self._build()
+        other.model.normalise.load_state_dict(self.model.normalise.state_dict())
+        return other
 
     @property
     def parameters(self) -> int:

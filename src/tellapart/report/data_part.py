@@ -18,6 +18,7 @@ from tellapart.report.svg import Sheet
 from tellapart.report.verdict import tiles, verdict
 from tellapart.runs import wording
 from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard
+from tellapart.runs.leaderboard_view import opening_lines, standing_lines
 from tellapart.runs.store import Run
 from tellapart.types import SPLITS, ImageTable, Problem
 
@@ -54,6 +55,8 @@ class DataPart:
     runs: list[RunPart]
     commands: list[str]  # that made the runs
     devices: list[str]  # that the runs were timed on
+    standing: list[str]  # how runs were compared with the first, and what so few images can show
+    openings: list[str]
     grouped: bool  # intervals are taken over groups of images, not single images
 
 
@@ -75,7 +78,8 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
     with Album(table) as album:
         shown = samples(album)
         parts = [
-            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png)) for run, row in zip(ranked, board.rows, strict=True)
+            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png), 4 if only else 5)
+            for run, row in zip(ranked, board.rows, strict=True)
         ]
         missing = album.missing()
     return DataPart(
@@ -97,6 +101,8 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
         runs=parts,
         devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
+        standing=[line.replace("vs first: ", "Against the first: ") for line in standing_lines(board) if line != board.duel],
+        openings=[line.replace("† m", "M") for line in opening_lines(board)[:-1]],
         grouped="group" in table.frame,
     )
 

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from tellapart.evaluate.answers import confusion_shares
 from tellapart.types import Score
 
 INK, MUTED, LINE, PAPER = "#1c2126", "#59626b", "#d9dee2", "#fefefe"
@@ -175,41 +176,44 @@ def best_epoch(log: Sequence[Mapping[str, Any]]) -> float | None:
 
 
 @styled
-def confusion(counts: np.ndarray, classes: Sequence[str]) -> Figure:
-    """A heat map of a confusion matrix: colour is the share of the true class, blue where right, vermilion where wrong.
+def confusion(counts: np.ndarray, classes: Sequence[str], by: str = "counts") -> Figure:
+    """A heat map of a confusion matrix: colour is a share, blue where right, vermilion where wrong.
 
-    The share enters as its square root, so that rare confusions are seen; with up to 15 classes the counts are written.
+    The share enters as its square root, so that rare confusions are seen; with up to 15 classes the cells hold numbers.
 
     Args:
         counts: (C, C) int, rows are true classes, columns are predicted ones.
         classes: C names.
+        by: "counts": cells hold counts, colours are shares of the row; "row", "column": cells hold these shares in per cent.
     """
     number = len(classes)
     side = min(6.6, max(2.2, 0.52 * number + 0.6)) if number <= NUMBERS_UP_TO else 6.6
     margin = min(1.7, 0.09 * max(len(shorten(c)) for c in classes) + 0.3)
     figure = Figure(figsize=(side + margin + 0.9, side + margin), layout="constrained")
     axes = figure.add_subplot()
-    shade = np.sqrt(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1))
+    shares = confusion_shares(counts, "column" if by == "column" else "row")
+    shade = np.sqrt(np.nan_to_num(shares))
     if number <= NUMBERS_UP_TO:
-        _cells(axes, counts, shade)
+        _cells(axes, counts, shade, None if by == "counts" else shares)
     else:
         axes.imshow(_rgba(shade), interpolation="none", aspect="equal", extent=(-0.5, number - 0.5, number - 0.5, -0.5))
     _class_axes(axes, classes)
-    _shade_key(axes, side)
+    _shade_key(axes, side, "answered\nclass" if by == "column" else "true class")
     return figure
 
 
-def _cells(axes: Axes, counts: np.ndarray, shade: np.ndarray) -> None:
-    """Squares with their counts; each text is named `n-<true>-<predicted>` in the SVG."""
-    size = 9.5 if len(counts) <= 10 else 7.5
+def _cells(axes: Axes, counts: np.ndarray, shade: np.ndarray, shares: np.ndarray | None) -> None:
+    """Squares with their numbers; each text is named `n-<true>-<predicted>` in the SVG, of shares `s-…`."""
+    size = (9.5 if len(counts) <= 10 else 7.5) - (shares is not None)
     for i, j in np.ndindex(*counts.shape):
         colour = RIGHT if i == j else WRONG
         if counts[i, j]:
             alpha = 0.06 + 0.9 * shade[i, j]
             axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
         ink = "white" if shade[i, j] > 0.9 else INK if counts[i, j] else MUTED
-        text = axes.text(j, i, str(counts[i, j]), ha="center", va="center_baseline", fontsize=size, color=ink)
-        text.set_gid(f"n-{i}-{j}")
+        said = str(counts[i, j]) if shares is None else "–" if np.isnan(shares[i, j]) else f"{100 * shares[i, j]:.1f}"
+        text = axes.text(j, i, said, ha="center", va="center_baseline", fontsize=size, color=ink)
+        text.set_gid(f"{'n' if shares is None else 's'}-{i}-{j}")
 
 
 def _rgba(shade: np.ndarray) -> np.ndarray:
@@ -236,8 +240,8 @@ def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
     axes.spines[:].set_visible(number > NUMBERS_UP_TO)
 
 
-def _shade_key(axes: Axes, side: float) -> None:
-    """A narrow double colour bar beside the matrix: what the shades mean. `side`: inches."""
+def _shade_key(axes: Axes, side: float, of: str) -> None:
+    """A narrow double colour bar beside the matrix: what the shades mean, shares `of` what. `side`: inches."""
     key = axes.inset_axes((1 + 0.18 / side, 0.0, 0.24 / side, min(1.0, 2.4 / side)))
     picture = np.empty((64, 2, 4), dtype=np.uint8)
     picture[:, 0, :3], picture[:, 1, :3] = RIGHT_RGB, WRONG_RGB
@@ -247,7 +251,7 @@ def _shade_key(axes: Axes, side: float) -> None:
     key.set_xticks([])
     key.set_yticks([math.sqrt(s) for s in shares], [f"{s:.0%}" for s in shares], fontsize=7)
     key.yaxis.tick_right()
-    key.set_title("share of\ntrue class", fontsize=7, loc="left", color=MUTED)
+    key.set_title(f"share of\n{of}", fontsize=7, loc="left", color=MUTED)
     key.spines[:].set_visible(False)
 
 

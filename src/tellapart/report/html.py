@@ -13,20 +13,24 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tellapart.report.data_part import DataPart, data_part
-from tellapart.runs import wording
+from tellapart.report.templating import TEMPLATES, environment
 from tellapart.runs.leaderboard import build, by_data
 from tellapart.runs.store import Run, system_limits, write_atomically
 
-TEMPLATES = Path(__file__).parent / "templates"
 #: What the page calls a metric.
 METRICS = {
     "accuracy": "accuracy", "macro-precision": "macro precision", "macro-recall": "macro recall",
-    "macro-f1": "macro F1", "auroc": "AUROC", "log-loss": "log-loss",
+    "macro-f1": "macro F1", "auroc": "AUROC", "log-loss": "log-loss", "balanced-accuracy": "balanced accuracy",
+    "weighted-precision": "weighted precision", "weighted-f1": "weighted F1", "matthews": "Matthews", "kappa": "Cohen’s kappa",
+    "top-3": "top 3", "top-5": "top 5", "brier": "Brier", "ece": "ECE", "average-precision": "average precision",
+    "eer": "equal error rate", "partial-auroc": "partial AUROC (FPR ≤ 10 %)", "tpr-at-1-fpr": "TPR at 1 % FPR",
+    "tpr-at-5-fpr": "TPR at 5 % FPR", "macro-auroc": "macro AUROC", "macro-average-precision": "macro average precision",
 }  # fmt: skip
+#: Of these, lower is better.
+LOWER = ("log-loss", "brier", "ece", "eer")
 
 
 def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", png: Path | None = None) -> Path:
@@ -59,7 +63,7 @@ def render(parts: Sequence[DataPart]) -> str:
     script = Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     return (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             parts=parts,
@@ -70,21 +74,6 @@ def render(parts: Sequence[DataPart]) -> str:
             version=metadata.version("tellapart"),
             now=datetime.now(UTC),
             metrics=METRICS,
+            lower=LOWER,
         )
     )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "fraction": wording.fraction, "interval": wording.interval, "full": wording.full, "number": wording.count,
-        "duration": wording.duration, "rate": wording.rate, "times": wording.times, "part": wording.PARTS.__getitem__,
-        "p_value": wording.p_value, "tie": wording.tie,
-    }  # fmt: skip
-    return environment

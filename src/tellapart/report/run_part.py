@@ -6,7 +6,7 @@ page equals scikit-learn on `predictions/test.parquet`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,16 +14,20 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from tellapart.evaluate.metrics import PerClass, confusion_matrix, per_class
-from tellapart.report import figures
+from tellapart.evaluate.metrics import confusion_matrix, score_classes
+from tellapart.report import calibration_page, ensemble_page, figures, robustness_page, slices_page
 from tellapart.report.pictures import Album, Mistake, mistakes
 from tellapart.report.svg import Sheet
 from tellapart.runs import wording
-from tellapart.runs.leaderboard import Row
+from tellapart.runs.row import Row
 from tellapart.runs.store import Run, Scores
-from tellapart.types import SPLITS, Predictions
+from tellapart.types import SPLITS, Predictions, Score
 
 MOST_CONFUSIONS = 10
+#: Of a run, its row, a key, pictures, where figures go, and the level of headings.
+PageMaker = Callable[[Run, Row, str, Album, Sheet, int], Markup | None]
+#: The confusion matrix, three times: what is written in its cells, and what the colours are shares of.
+VIEWS = {"counts": "counts", "row": "by row", "column": "by column"}
 
 
 @dataclass(frozen=True)
@@ -43,17 +47,18 @@ class Answers:
     Attributes:
         split: "test" when it was opened, else "valid".
         counts: (C, C) int64, rows are true classes.
-        each: Scores of every class.
+        each: Precision, recall and F1 of every class, each with its n; what is undefined is left out.
+        views: The confusion matrix: (key, name, figure).
         wrong: Wrong answers in all.
     """
 
     split: str
     predictions: Predictions
     counts: np.ndarray
-    each: PerClass
+    each: dict[str, dict[str, Score]]
     confused: list[Confused]
     mistakes: list[Mistake]
-    matrix: Markup
+    views: list[tuple[str, str, Markup]]
 
     @property
     def part(self) -> str:
@@ -64,6 +69,15 @@ class Answers:
     def wrong(self) -> int:
         """Wrong answers in all."""
         return int(self.counts.sum() - self.counts.trace())
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of the run's page that not every run has."""
+
+    name: str
+    title: str
+    content: Markup
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +91,21 @@ class RunPart:
     answers: Answers | None
     curves: Markup | None
     kept: dict[str, Any] | None  # the line of the log whose weights were kept
+    pages: list[Page]
     recipe: str
     environment: list[tuple[str, str]]
+
+    @property
+    def metrics(self) -> set[str]:
+        """The metrics that some part has."""
+        return {metric for scores in self.scores.values() for metric in scores}
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """(anchor, name) of what the page of this run holds, in its order."""
+        learnt = [("learnt", "how it learnt")] if self.curves else []
+        errs = [("errs", "where it errs")] if self.answers else []
+        return [("scores", "scores"), *learnt, *errs, *((of.name, of.title) for of in self.pages), ("recipe", "recipe")]
 
     @property
     def device(self) -> str:
@@ -87,7 +114,7 @@ class RunPart:
         return ", ".join(str(name) for name in found if name) or "a machine that was not written down"
 
 
-def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet) -> RunPart:
+def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet, level: int = 4) -> RunPart:
     """Everything on one run.
 
     Args:
@@ -96,6 +123,7 @@ def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet) -> RunPar
         key: Unique on the page.
         album: Pictures of the data.
         sheet: Where its figures go.
+        level: Of the headings inside.
     """
     log = run.log
     curves = None
@@ -111,6 +139,11 @@ def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet) -> RunPar
         answers=_answers(run, row, key, album, sheet),
         curves=curves,
         kept=next((line for line in reversed(log) if best is not None and line["epoch"] == best), None),
+        pages=[
+            Page(name, title, content)
+            for name, title, page in PAGES
+            if (content := page(run, row, key, album, sheet, level)) is not None
+        ],
         recipe=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None),
         environment=wording.flat(run.environment),
     )
@@ -126,17 +159,26 @@ def _answers(run: Run, row: Row, key: str, album: Album, sheet: Sheet) -> Answer
         counts = confusion_matrix(labels, answers, len(classes))
         images = f"{len(labels):,} {wording.PARTS[split]} images, {counts.trace():,} of them right"
         about = f"Confusion matrix of {row.name} on {images}."
-        figure = figures.confusion(counts, classes)
+        shown = [view for view in VIEWS if len(classes) <= figures.NUMBERS_UP_TO or view != "counts"]
         return Answers(
             split=split,
             predictions=predictions,
             counts=counts,
-            each=per_class(labels, answers, len(classes)),
+            each=score_classes(predictions),
             confused=most_confused(counts, classes),
             mistakes=mistakes(predictions, album),
-            matrix=sheet.place(figure, f"{run.id}-confusion", f"{key}-confusion", about),
+            views=[
+                (view, VIEWS[view], sheet.place(figures.confusion(counts, classes, view), *_placed(run, key, view), about))
+                for view in shown
+            ],
         )
     return None
+
+
+def _placed(run: Run, key: str, view: str) -> tuple[str, str]:
+    """The name of its file, and its key on the page."""
+    ending = "confusion" if view == "counts" else f"confusion-{view}"
+    return f"{run.id}-{ending}", f"{key}-{ending}"
 
 
 def most_confused(counts: np.ndarray, classes: Sequence[str]) -> list[Confused]:
@@ -157,3 +199,17 @@ def most_confused(counts: np.ndarray, classes: Sequence[str]) -> list[Confused]:
         for i, j in pairs
         if wrong[i, j]
     ]
+
+
+def _without_pictures(page: Callable[[Run, Row, str, Sheet, int], Markup | None]) -> PageMaker:
+    """A page that shows no picture, as one that could."""
+    return lambda run, row, key, album, sheet, level: page(run, row, key, sheet, level)
+
+
+#: Parts of a run's page that only some runs have: anchor, name in the run's list of parts, and what makes it, or None.
+PAGES: tuple[tuple[str, str, PageMaker], ...] = (
+    ("ensemble", "its members", _without_pictures(ensemble_page.page)),
+    ("calibration", "how true its probabilities are", _without_pictures(calibration_page.page)),
+    ("slices", "by slice", slices_page.page),
+    ("robustness", "under damage", _without_pictures(robustness_page.page)),
+)

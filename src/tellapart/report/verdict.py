@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tellapart.evaluate.metrics import RANKINGS
 from tellapart.runs import wording
-from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard, Row
+from tellapart.runs.leaderboard import NULL_FAMILY, Leaderboard
+from tellapart.runs.row import Row
 from tellapart.types import SPLITS, Score
 
 
 def verdict(board: Leaderboard) -> list[str]:
-    """The winner, the duel, the null, the openings: one sentence each."""
+    """The winner, the duel, the null, who is not told apart from the winner, the openings: one sentence each."""
     best = board.rows[0]
     null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
     said = [_winner(board, best)]
@@ -17,12 +18,16 @@ def verdict(board: Leaderboard) -> list[str]:
         said.append(board.duel)
     if null is not None:
         said.append(_null_sentence(board, best, null))
+    if tied := [row.name for row in board.rows if row.tied]:
+        said.append(_tied_sentence(board, best, tied))
     times = board.times_opened
     said.append(
         f"The test part of these data has been opened {wording.times(times)}."
         if times
         else "The test part of these data has not been opened: every number here is from images that chose something."
     )
+    if best.late:
+        said.append(f"{best.name} was {wording.after_opening(best.late)}: a test score may have led to it.")
     return said
 
 
@@ -34,6 +39,13 @@ def _winner(board: Leaderboard, best: Row) -> str:
         reach = wording.full(best.test["accuracy"])
         return f"{start}. On the test images, which took no part in fitting or ranking, its accuracy is {reach}."
     return f"{start}, with a validation {board.rank_by} of {wording.full(best.valid[metric])}."
+
+
+def _tied_sentence(board: Leaderboard, best: Row, tied: list[str]) -> str:
+    """Which runs are not told apart from the first."""
+    few = ", ".join(tied[:4]) + (f" and {len(tied) - 4} more" if len(tied) > 4 else "")
+    part = wording.PARTS[board.standing.split]
+    return f"Not told apart from {best.name} on the {board.standing.n:,} {part} images, corrected for all comparisons: {few}."
 
 
 def _null_sentence(board: Leaderboard, best: Row, null: Row) -> str:
@@ -61,8 +73,9 @@ def tiles(board: Leaderboard) -> list[tuple[str, str, str]]:
     sizes = board.split_sizes
     parts = ", ".join(f"{wording.count(sizes[s])} {wording.PARTS[s]}" for s in SPLITS if s in sizes)
     found.append(("labelled images", wording.count(sum(sizes.values())), parts))
-    openings = wording.times(board.times_opened)
-    found.append(("test part opened", openings, "counted in the ledger of the runs folder"))
+    openings, late = wording.times(board.times_opened), sum(row.late > 0 for row in board.rows)
+    small = f"{late} of {len(board.rows)} runs made after that" if late else "counted in the ledger of the runs folder"
+    found.append(("test part opened", openings, small))
     return found
 
 

@@ -68,8 +68,9 @@ def _limits(run: Run) -> str:
     points = [
         "The scores hold for images like those above. Other cameras, generators, sizes or re-saving were not tried.",
         "The intervals describe the choice of test images, not what another random seed would give.",
-        "The probabilities are what the classifier answered; they were not calibrated afterwards.",
     ]
+    if run.family != "calibrated":
+        points.append("The probabilities are what the classifier answered; they were not calibrated afterwards.")
     if not run.evaluations:
         points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")
     if run.family == NULL_FAMILY:

@@ -1,8 +1,8 @@
 """The leaderboard: finished runs on the same data and split, ranked by validation, judged on test.
 
 Built from run folders alone: it needs neither images nor a model. Every run stands against the null run, which sees
-only file metadata, on the same images; one that is not right significantly more often is marked. The two best by
-validation are compared in words. How it is shown is in `leaderboard_view`.
+only file metadata, on the same images, and against the first; how is in `standing`. How it is shown is in
+`leaderboard_view`.
 """
 
 from __future__ import annotations
@@ -16,86 +16,28 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tellapart.errors import RunError, unknown_name
-from tellapart.evaluate.compare import Comparison, McNemar, compare, in_words
+from tellapart.evaluate.compare import McNemar
+from tellapart.evaluate.contrast import Contrast
 from tellapart.evaluate.metrics import RANKINGS
+from tellapart.runs import lineage, wording
 from tellapart.runs.ledger import times_opened
-from tellapart.runs.store import Run, Scores, scores_to_dict
-from tellapart.types import SPLITS
+from tellapart.runs.row import Row, flat
+from tellapart.runs.standing import NULL_FAMILY, Answers, Standing, against_null, duel, stand
+from tellapart.runs.store import Run
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-NULL_FAMILY = "null"
-FACTS = (
-    *("rank", "name", "run_id", "recipe", "family"),
-    *("fit_seconds", "images_per_second", "parameters", "pretrained", "device"),
-)
-NOT_SHOWN = "not shown to look at the pixels"
+#: What a ranking needs to be defined.
+NEEDS = {
+    "auroc": "two classes, both in the validation part",
+    "macro-auroc": "more than two classes",
+    "matthews": "images and answers of more than one class",
+}
 NO_NULL = (
     "there is no null run on this data: nothing here shows that the others look at the pixels; "
     "`tellapart train DATA -r null` adds one"
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run in the table.
-
-    Attributes:
-        rank: From 1, by the validation score.
-        run_id: The run.
-        name: The recipe; with the run's id when two runs share a recipe.
-        recipe: The recipe's name.
-        family: The classifier family.
-        train, valid, test: Scores by metric; `test` is empty when the test part was not opened for this run.
-        fit_seconds: How long it trained.
-        images_per_second: Speed of `predict`; on the test part when it was opened. None when not measured.
-        parameters: Fitted numbers.
-        pretrained: "no", or what it started from.
-        device: What it was trained on.
-        vs_null: This run (A) against the null run (B) on the same images; None for the null run, or without one.
-        vs_null_split: The images of that test: "test" when both were opened, else "valid"; "" without one.
-    """
-
-    rank: int
-    run_id: str
-    name: str
-    recipe: str
-    family: str
-    train: Scores
-    valid: Scores
-    test: Scores
-    fit_seconds: float
-    images_per_second: float | None
-    parameters: int
-    pretrained: str
-    device: str
-    vs_null: McNemar | None
-    vs_null_split: str
-
-    @property
-    def beats_null(self) -> bool | None:
-        """Whether it is right significantly more often than the null run; None where there is nothing to compare."""
-        return None if self.vs_null is None else self.vs_null.a_is_better
-
-    @property
-    def mark(self) -> str:
-        """What must be said beside the name; "" when there is nothing."""
-        return NOT_SHOWN if self.beats_null is False else ""
-
-    def scores(self, split: str) -> Scores:
-        """The scores of one split."""
-        return {"train": self.train, "valid": self.valid, "test": self.test}[split]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {
-            **{fact: getattr(self, fact) for fact in FACTS},
-            "scores": {split: scores_to_dict(self.scores(split)) for split in SPLITS if self.scores(split)},
-            "vs_null": None if self.vs_null is None else self.vs_null.to_dict() | {"split": self.vs_null_split},
-            "beats_null": self.beats_null,
-            "mark": self.mark,
-        }
 
 
 @dataclass(frozen=True)
@@ -114,6 +56,8 @@ class Leaderboard:
         notes: What the runs have to say, and what is missing here.
         duel: The two best by validation, compared in words; "" with fewer than two runs.
         times_opened: How many times the test part of this data was scored.
+        standing: Every run against the first, and all pairs.
+        lineage: A line for each run that was made of others: of whom, at what cost, what it gained.
     """
 
     runs: tuple[Run, ...]
@@ -128,6 +72,8 @@ class Leaderboard:
     notes: tuple[str, ...]
     duel: str
     times_opened: int
+    standing: Standing
+    lineage: tuple[str, ...] = ()
 
     @property
     def opened(self) -> str:
@@ -144,8 +90,23 @@ class Leaderboard:
             "runs": [row.to_dict() | {"split_sizes": self.split_sizes} for row in self.rows],
             "notes": list(self.notes),
             "duel": self.duel,
+            "lineage": list(self.lineage),
             "test_times_opened": self.times_opened,
+            "against_first": self._standing_to_dict(),
+            "pairs": [{"a": self.runs[a].id, "b": self.runs[b].id, **pair.to_dict()} for (a, b), pair in self.pairs().items()],
         }
+
+    def pairs(self) -> dict[tuple[int, int], Contrast]:
+        """Every pair of rows, by their places from 0: A − B, p corrected for all pairs (Holm)."""
+        places = {place: row for row, place in enumerate(self.standing.places)}
+        return {(places[pair.a], places[pair.b]): pair for pair in self.standing.pairs}
+
+    def _standing_to_dict(self) -> dict[str, Any]:
+        stands = self.standing
+        figures = {"detectable_difference": stands.detectable, "disagreement": stands.disagreement}
+        found: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures.items()}
+        found["rival"] = None if stands.rival is None else self.runs[stands.rival].id
+        return {"part": stands.split, "of": stands.of, "n": stands.n, "comparisons": len(stands.first), "power": 0.8, **found}
 
     def to_json(self) -> str:
         """`to_dict` as text."""
@@ -153,7 +114,7 @@ class Leaderboard:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a run; columns `test.accuracy`, `test.accuracy.low`, `test.accuracy.high`, `test.accuracy.n`, …"""
-        return pd.DataFrame([_flat(row) for row in self.rows]).set_index("rank")
+        return pd.DataFrame([flat(row) for row in self.rows]).set_index("rank")
 
     def __rich__(self) -> RenderableType:
         from tellapart.runs.leaderboard_view import rich_view
@@ -180,10 +141,13 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
     if rank_by not in RANKINGS:
         raise RunError(unknown_name("ranking", rank_by, RANKINGS))
     _refuse_mixture(runs)
+    _refuse_unranked(runs, rank_by)
     ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
     names = _names(ranked)
-    null = next((run for run in ranked if run.family == NULL_FAMILY), None)
-    rows = tuple(_row(rank, run, names[run], null) for rank, run in enumerate(ranked, start=1))
+    answers = Answers(ranked)
+    standing, nulls = stand(ranked, answers, rank_by), against_null(ranked, answers)
+    against = dict(zip(ranked[1:], standing.first, strict=True))
+    rows = tuple(_row(rank, run, names[run], nulls.get(run), against.get(run)) for rank, run in enumerate(ranked, start=1))
     data = ranked[0].data
     return Leaderboard(
         runs=tuple(ranked),
@@ -195,9 +159,11 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         classes=ranked[0].classes,
         positive=ranked[0].positive,
         split_sizes={split: sum(counts.values()) for split, counts in data["counts"].items()},
-        notes=_notes(ranked, names, null),
-        duel=_duel(ranked, names),
+        notes=_notes(ranked, names, rank_by),
+        duel=duel(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
         times_opened=sum(times_opened(folder, data["fingerprint"]) for folder in {run.runs for run in ranked}),
+        standing=standing,
+        lineage=tuple(said for run in ranked if (said := lineage.line(run, {of.id: names[of] for of in ranked}))),
     )
 
 
@@ -223,15 +189,21 @@ def _refuse_mixture(runs: list[Run]) -> None:
 
 def _loss(run: Run, rank_by: str) -> float:
     """The validation score that ranks, turned so that smaller is better; undefined comes last."""
-    scores = run.scores("valid")
-    if RANKINGS[rank_by] not in scores:
-        needs = "; it needs two classes, both in the validation part" if rank_by == "auroc" else ""
+    score = run.scores("valid").get(RANKINGS[rank_by])
+    if score is None or math.isnan(score.value):
+        return math.inf
+    return -score.value if score.higher_is_better else score.value
+
+
+def _refuse_unranked(runs: list[Run], rank_by: str) -> None:
+    """One run without the score comes last; a table without it has no order."""
+    scores = runs[0].scores("valid")
+    if not any(RANKINGS[rank_by] in run.scores("valid") for run in runs):
+        needs = f"; it needs {NEEDS[rank_by]}" if rank_by in NEEDS else ""
         raise RunError(
-            f"{run.id} has no validation {rank_by}{needs}",
+            f"{runs[0].id} has no validation {rank_by}{needs}",
             hint=f"rank by one of {', '.join(name for name, key in RANKINGS.items() if key in scores) or 'none'}",
         )
-    score = scores[RANKINGS[rank_by]]
-    return math.inf if math.isnan(score.value) else -score.value if score.higher_is_better else score.value
 
 
 def _names(runs: list[Run]) -> dict[Run, str]:
@@ -239,10 +211,10 @@ def _names(runs: list[Run]) -> dict[Run, str]:
     return {run: name if recipes.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, recipes, strict=True)}
 
 
-def _row(rank: int, run: Run, name: str, null: Run | None) -> Row:
+def _row(rank: int, run: Run, name: str, null: tuple[str, McNemar] | None, first: Contrast | None) -> Row:
     cost, evaluations = run.cost, run.evaluations
-    against = None if null is None or run.family == NULL_FAMILY else _compare(run, null)
     speed = evaluations[-1].images_per_second if evaluations else cost["images_per_second"]
+    made = run.environment.get("started")
     return Row(
         rank=rank,
         run_id=run.id,
@@ -257,34 +229,25 @@ def _row(rank: int, run: Run, name: str, null: Run | None) -> Row:
         parameters=int(cost["parameters"]),
         pretrained=str(cost["pretrained"]),
         device=str(run.environment["device"]),
-        vs_null=None if against is None else against[1].test,
-        vs_null_split="" if against is None else against[0],
+        vs_null=None if null is None else null[1],
+        vs_null_split="" if null is None else null[0],
+        vs_first=first,
+        late=times_opened(run.runs, run.data["fingerprint"], before=str(made)) if made else 0,
+        parents=lineage.parents(run),
     )
 
 
-def _compare(a: Run, b: Run) -> tuple[str, Comparison]:
-    """The two on the same images: the test part when both were opened, else the validation part."""
-    for split in ("test", "valid"):
-        answers_a, answers_b = a.predictions(split), b.predictions(split)
-        if answers_a is not None and answers_b is not None:
-            return split, compare(answers_a, answers_b)
-    raise RunError(f"{a.id} and {b.id} cannot be compared: one of them has no stored validation predictions")
-
-
-def _duel(ranked: list[Run], names: dict[Run, str]) -> str:
-    if len(ranked) < 2:
-        return ""
-    first, second = ranked[:2]
-    split, comparison = _compare(first, second)
-    sentence = in_words(names[first], names[second], comparison)
-    if split == "test":
-        return f"The two best by validation, on test: {sentence}"
-    return f"The two best, on the validation part that chose them (test is not opened): {sentence}"
-
-
-def _notes(ranked: list[Run], names: dict[Run, str], null: Run | None) -> tuple[str, ...]:
-    said = [f"{names[run]}: {note}" for run in ranked for note in run.cost["notes"]]
-    return (*_leaks(ranked[0]), *said, *(() if null is not None else (NO_NULL,)))
+def _notes(ranked: list[Run], names: dict[Run, str], rank_by: str) -> tuple[str, ...]:
+    """What the runs have to say; that one was made after an opening is its mark."""
+    notes = [(run, note) for run in ranked for note in run.cost["notes"] if not note.startswith(wording.LATE)]
+    said = [f"{names[run]}: {note}" for run, note in notes]
+    said += [
+        f"{names[run]}: {rank_by} is not defined for its answers, so it comes last"
+        for run in ranked
+        if RANKINGS[rank_by] not in run.scores("valid")
+    ]
+    has_null = any(run.family == NULL_FAMILY for run in ranked)
+    return (*_leaks(ranked[0]), *said, *(() if has_null else (NO_NULL,)))
 
 
 def _leaks(run: Run) -> list[str]:
@@ -298,13 +261,3 @@ def _leaks(run: Run) -> list[str]:
     if twins["across_classes"]:
         said.append(f"{twins['across_classes']:,} images stand under more than one label, byte for byte the same")
     return said
-
-
-def _flat(row: Row) -> dict[str, Any]:
-    flat: dict[str, Any] = {fact: getattr(row, fact) for fact in FACTS}
-    for split in SPLITS:
-        for metric, score in row.scores(split).items():
-            key = f"{split}.{metric}"
-            flat |= {key: score.value, f"{key}.low": score.low, f"{key}.high": score.high, f"{key}.n": score.n}
-    null = row.vs_null
-    return flat | {"vs_null.p_value": None if null is None else null.p_value, "beats_null": row.beats_null}

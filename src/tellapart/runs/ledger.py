@@ -46,6 +46,15 @@ def openings(runs: Path, data: str) -> list[Opening]:
     return [o for o in (Opening(**json.loads(line)) for line in whole) if o.data == data]
 
 
-def times_opened(runs: Path, data: str) -> int:
-    """How many invocations have scored the test part of this data set."""
-    return len({o.session for o in openings(runs, data)})
+def times_opened(runs: Path, data: str, before: str | None = None) -> int:
+    """How many invocations have scored the test part of this data set.
+
+    Args:
+        runs: The folder of runs, with its ledger.
+        data: Fingerprint of the table.
+        before: Only those that began before this time (ISO 8601, UTC); when a run was made, for example.
+    """
+    began: dict[str, str] = {}
+    for opening in openings(runs, data):
+        began.setdefault(opening.session, opening.time)
+    return sum(before is None or time < before for time in began.values())

@@ -108,6 +108,28 @@ def times(number: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
+#: How every note begins that says a run was made after an opening.
+LATE = "made after the test "
+
+
+def after_opening(number: int) -> str:
+    """What must be said of a run that was made when the test part of its data had been opened before.
+
+    >>> after_opening(1), after_opening(3)
+    ('made after the test was opened once', 'made after the test was opened 3 times')
+    """
+    return f"{LATE}was opened {times(number)}"
+
+
+def points(fraction: float) -> str:
+    """A signed number of percentage points, with a true minus sign.
+
+    >>> points(0.0391), points(-0.002), points(float("nan"))
+    ('+3.9', '−0.2', '–')
+    """
+    return f"{100 * fraction:+.1f}".replace("-", "−") if math.isfinite(fraction) else UNKNOWN
+
+
 def flat(content: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Plain values as rows of a table; a mapping or a list inside is one row.
 

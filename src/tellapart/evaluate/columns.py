@@ -1,0 +1,157 @@
+"""Columns of a table turned into slices: values as they are, numbers in quartiles, the empty cells as "not given"."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: What is looked at first, in this order; `format` is the ending of `path`, the others are columns of that name.
+COLUMNS = ("source", "format", "mode", "size", "width", "height", "pixels", "group")
+NOT_GIVEN = "not given"
+MOST_VALUES = 12  # values of a column; the rarer ones are taken together
+_BINS = 4  # of a number: quartiles
+_FEW = 6  # distinct numbers up to which each is a value of its own
+_INNER = frozenset({"id", "path", "label", "stamp", "split"})  # say nothing that could be asked about by itself
+_SPELLINGS = {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff"}
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A column with its slices: (name, (N,) bool mask) of each; the masks divide the rows."""
+
+    column: str
+    values: tuple[tuple[str, np.ndarray], ...]
+
+
+def describe_columns(frame: pd.DataFrame, wanted: Sequence[str] | None) -> tuple[list[Part], list[str]]:
+    """The slices of every column, and notes on those that give none.
+
+    Args:
+        frame: N rows.
+        wanted: Columns; None: `COLUMNS`, then all others. Of those that were not asked for only some notes are given.
+
+    >>> parts, notes = describe_columns(pd.DataFrame({"source": ["web", "", "web"], "camera": ["a", "a", "a"]}), None)
+    >>> [(name, mask.tolist()) for name, mask in parts[0].values], notes
+    ([('web', [True, False, True]), ('not given', [False, True, False])], ['camera: all images have a'])
+    """
+    names = wanted or [*COLUMNS, *(c for c in map(str, frame) if c not in {*COLUMNS, *_INNER})]
+    parts, notes = [], []
+    for name in dict.fromkeys(names):
+        cells = _cells(frame, name)
+        if cells is None:
+            continue
+        values = list(_slices_of(name, cells))
+        if name == "group" and len(values) > MOST_VALUES:
+            values = list(_of_text(_prefixes(cells)))
+        if len(values) == 1 and values[0][0] == NOT_GIVEN:
+            notes += [f"{name}: it is given for no image"] if wanted else []
+        elif len(values) == 1:
+            notes.append(f"{name}: all images have {values[0][0]}")
+        elif not values or (len(values) > MOST_VALUES and not wanted and _mostly_unique(cells)):
+            notes.append(f"{name}: nearly every image has a value of its own")
+        else:
+            parts.append(Part(name, tuple(_rare_together(values))))
+    return parts, notes
+
+
+def _cells(frame: pd.DataFrame, name: str) -> Any:
+    """The cells of a column, missing ones None; None without such a column."""
+    if name == "format" and "format" not in frame:
+        return _formats(frame["path"]) if "path" in frame else None
+    if name not in frame:
+        return None
+    cells: Any = frame[name]
+    if name == "size":  # 0 where a container does not say
+        cells = cells.where(cells > 0)
+    if pd.api.types.is_bool_dtype(cells):
+        return cells.astype(str)
+    if pd.api.types.is_numeric_dtype(cells):
+        return cells.astype(float)
+    text: Any = cells.astype(object).where(cells.notna(), "").astype(str).str.strip()
+    text = text.where(text != "", None)
+    numbers: Any = pd.to_numeric(text, errors="coerce")
+    return numbers.astype(float) if text.notna().any() and (numbers.notna() | text.isna()).all() else text
+
+
+def _formats(paths: Any) -> Any:
+    """The ending of each path, lower case: of the image, not of the archive it lies in."""
+    endings = [re.search(r"\.([A-Za-z0-9]{1,5})\Z", str(path)) for path in paths]
+    found = [None if end is None else end[1].lower() for end in endings]
+    return pd.Series([None if end is None else _SPELLINGS.get(end, end) for end in found], dtype=object)
+
+
+def _slices_of(name: str, cells: Any) -> Iterator[tuple[str, np.ndarray]]:
+    if not pd.api.types.is_numeric_dtype(cells) or name == "group":
+        yield from _of_text(cells)
+        return
+    values = cells.to_numpy(dtype=np.float64)
+    given = np.isfinite(values)
+    distinct = np.unique(values[given])
+    if len(distinct) <= _FEW:
+        yield from ((_number(name, v), values == v) for v in distinct)
+    else:
+        edges = np.unique(np.quantile(values[given], np.linspace(0, 1, _BINS + 1), method="higher"))
+        for low, high in itertools.pairwise(edges):
+            inside = given & (values <= high) & ((values >= low) if low == edges[0] else (values > low))
+            yield _span(name, low, high), inside
+    if not given.all():
+        yield NOT_GIVEN, ~given
+
+
+def _of_text(cells: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """The most frequent value first, of equals by name; empty cells last."""
+    counts = cells.dropna().value_counts()
+    order = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
+    yield from ((f"{v:g}" if isinstance(v, float) else str(v), (cells == v).to_numpy(dtype=bool)) for v in order)
+    if cells.isna().any():
+        yield NOT_GIVEN, cells.isna().to_numpy(dtype=bool)
+
+
+def _rare_together(values: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+    """At most `MOST_VALUES`: the rarest as one."""
+    if len(values) <= MOST_VALUES:
+        return values
+    blank = [pair for pair in values if pair[0] == NOT_GIVEN]
+    named = [pair for pair in values if pair[0] != NOT_GIVEN]
+    keep = MOST_VALUES - 1 - len(blank)
+    rest = np.logical_or.reduce([mask for _, mask in named[keep:]])
+    return [*named[:keep], (f"{len(named) - keep} others", rest), *blank]
+
+
+def _prefixes(cells: Any) -> Any:
+    """What stands before the first digit or separator of a group's name: "cam2-0017" and "cam2-0018" are of "cam"."""
+    return cells.map(lambda name: None if name is None or name != name else re.split(r"[\d\W_]", str(name))[0] or str(name))
+
+
+def _mostly_unique(cells: Any) -> bool:
+    return cells.nunique() > max(MOST_VALUES, len(cells) // 10)
+
+
+def _span(name: str, low: float, high: float) -> str:
+    """A range in the unit of its upper end; `high` belongs to it, `low` to the range before.
+
+    >>> _span("size", 9780.0, 17_900.0), _span("size", 965.0, 1110.0), _span("age", 2.0, 7.5)
+    ('9.78 to 17.9 kB', '0.965 to 1.11 kB', '2 to 7.5')
+    """
+    return f"{_number(name, low, high).partition(' ')[0]} to {_number(name, high)}"
+
+
+def _number(name: str, value: float, like: float = 0.0) -> str:
+    """With its unit, where the column has one: that of `like` where that is larger.
+
+    >>> _number("size", 20_480.0), _number("width", 100.0), _number("pixels", 921600.0), _number("age", 3.25)
+    ('20.5 kB', '100 px', '0.922 Mpx', '3.25')
+    """
+    largest = max(value, like)
+    if name == "size":
+        unit, of = ("MB", 1e6) if largest >= 1e6 else ("kB", 1e3) if largest >= 1000 else ("B", 1)
+        return f"{value / of:.3g} {unit}"
+    if name == "pixels":
+        return f"{value / 1e6:.3g} Mpx" if largest >= 1e5 else f"{value:g} px"
+    return f"{value:g} px" if name in ("width", "height") else f"{value:.4g}"

@@ -1,0 +1,98 @@
+"""A score over the folds of a cross-validation: mean, spread, and an interval that knows that folds share training images.
+
+k folds are not k independent experiments: any two fold models learnt from mostly the same images, so the spread of their
+scores understates how far another training set would move the mean. No unbiased estimate of that variance exists (Bengio &
+Grandvalet 2004); the usual repair is to make the variance larger:
+
+    mean ± t · √((1/J + n_held/n_learnt) · s²),  J scores, s² their variance (divisor J − 1), t of J − 1 degrees of freedom
+
+Sources:
+    Nadeau & Bengio (2003), "Inference for the generalization error", Machine Learning 52: the corrected variance.
+    Bouckaert & Frank (2004), "Evaluating the replicability of significance tests for comparing learning algorithms": the same
+    for repeated k-fold, J = folds × repeats.
+    Bengio & Grandvalet (2004), "No unbiased estimator of the variance of k-fold cross-validation", JMLR 5.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+
+@dataclass(frozen=True)
+class OverFolds:
+    """One score over folds.
+
+    Attributes:
+        mean: Over folds.
+        sd: Of the folds' scores, divisor J − 1.
+        folds: J, folds × repeats.
+        low, high: Ends of the corrected 95 % t interval of the mean; NaN where all folds score the same, since that says
+            nothing about spread.
+    """
+
+    mean: float
+    sd: float
+    folds: int
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.sd:.3f} over {self.folds} folds"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; NaN becomes None."""
+        ends = {name: end if math.isfinite(end) else None for name, end in (("low", self.low), ("high", self.high))}
+        return {"mean": self.mean, "sd": self.sd, "folds": self.folds, **ends}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> OverFolds:
+        """Read what `to_dict` wrote."""
+        ends = {name: math.nan if content[name] is None else float(content[name]) for name in ("low", "high")}
+        return cls(float(content["mean"]), float(content["sd"]), int(content["folds"]), **ends)
+
+
+def over_folds(values: np.ndarray, share: float, least: float = -math.inf, most: float = math.inf) -> OverFolds:
+    """Mean, standard deviation and the corrected interval.
+
+    Args:
+        values: (J,) float64, J ≥ 2, one score a fold.
+        share: Images held out for each image learnt from, n_held / n_learnt; 0 would be the interval of independent folds.
+        least: The lowest value that the score can have; the interval is cut to it.
+        most: The highest.
+
+    >>> found = over_folds(np.array([0.80, 0.84, 0.78, 0.82, 0.81]), 0.25)
+    >>> print(found), [round(end, 4) for end in (found.low, found.high)]
+    0.810 ± 0.022 over 5 folds
+    (None, [0.7684, 0.8516])
+    """
+    count, mean, sd = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
+    if sd < 1e-12:
+        return OverFolds(mean, 0.0, count, math.nan, math.nan)
+    half = float(stdtrit(count - 1, 0.975)) * math.sqrt((1 / count + share) * sd**2)
+    return OverFolds(mean, sd, count, max(least, mean - half), min(most, mean + half))
+
+
+def over_repetitions(values: np.ndarray) -> dict[str, Any]:
+    """How far a mean over folds moves when all of it is done again with other seeds.
+
+    Args:
+        values: (J, S) float64, J folds, S repetitions of each.
+
+    Returns:
+        `means`: (S) the mean over folds of each; `sd` of these; `within_folds`: of one fold, the variances averaged over
+        folds, then the root. `sd` and `within_folds` have the divisor S − 1; None where S is 1.
+
+    >>> found = over_repetitions(np.array([[0.80, 0.82], [0.70, 0.74]]))
+    >>> [round(mean, 2) for mean in found["means"]], round(found["sd"], 4), round(found["within_folds"], 4)
+    ([0.75, 0.78], 0.0212, 0.0224)
+    """
+    means = values.mean(axis=0)
+    if len(means) < 2:
+        return {"means": means.tolist(), "sd": None, "within_folds": None}
+    within = math.sqrt(float(values.var(axis=1, ddof=1).mean()))
+    return {"means": means.tolist(), "sd": float(means.std(ddof=1)), "within_folds": within}

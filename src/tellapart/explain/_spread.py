@@ -1,0 +1,17 @@
+"""A coarse map of a net's last stage, laid over the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch import Tensor
+
+from tellapart.data.decode import target_size
+from tellapart.explain._place import onto_picture, resample
+from tellapart.explain._subject import Subject
+
+
+def spread(coarse: Tensor, subject: Subject, image: np.ndarray) -> np.ndarray:
+    """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
+    inputs = subject.classifier.recipe.inputs
+    shown = resample(coarse.detach().numpy(), *target_size(inputs))
+    return onto_picture(shown, inputs, *image.shape[:2])

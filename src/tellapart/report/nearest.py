@@ -1,0 +1,189 @@
+"""The nearest training image to each mistake: what the classifier may have taken it for.
+
+Distances are Euclidean, between the run's own vectors where it has some: the descriptors of a family on vectors, or what a
+network's trunk gives before its head. Other runs (the null, ensembles) are looked at by plain pixels at 32×32. A nearest
+image of the wrong class that looks the same speaks for a wrong label or a twin; one that looks like nothing of the kind, for
+vectors that see something else.
+
+    runs/evaluations/<run>/nearest-<part>/nearest.json      what was found, used again; a run folder is never rewritten
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.bench import USUAL, Settings, device_named, load
+from tellapart.data.cache import PixelCache
+from tellapart.errors import DataError
+from tellapart.families._contract import Context
+from tellapart.families._distances import search_by
+from tellapart.families._features import FeatureFamily
+from tellapart.features._contract import Surroundings
+from tellapart.features.embedding import Embedding
+from tellapart.recipe import Inputs
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions
+
+MOST = 12
+_PIXELS = Inputs(size=32, mode="rgb")
+_BY = {"features": "the run's own descriptors", "embedding": "the network's features before its head"}
+_BY_PIXELS = "pixels at 32×32"
+
+
+@dataclass(frozen=True)
+class Near:
+    """A mistake and the training image nearest to it.
+
+    Attributes:
+        id, true, said: The mistake: its id, its class, and what it was taken for.
+        proba: Of what it was taken for.
+        nearest: The training image.
+        nearest_class: Its class.
+        distance: Between the two, ≥ 0, in the units of the vectors.
+        closer: Share of the training part that is nearer to the mistake than the nearest image of its true class.
+    """
+
+    id: str
+    true: str
+    said: str
+    proba: float
+    nearest: str
+    nearest_class: str
+    distance: float
+    closer: float
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """What was found for one part.
+
+    Attributes:
+        part: "valid" or "test".
+        by: The distance, in words.
+        training: Images that were searched, all of the training part.
+        found: The surest mistakes first.
+    """
+
+    part: str
+    by: str
+    training: int
+    found: tuple[Near, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+
+def nearest_training(
+    run: Run, part: str = "valid", *, most: int = MOST, by: str | None = None, settings: Settings = USUAL
+) -> Nearest:
+    """Search the whole training part for the neighbours of the surest mistakes, and keep what was found.
+
+    Args:
+        run: With stored predictions on the part.
+        part: "valid", or "test" once it was opened: nothing is answered here.
+        most: Mistakes at most.
+        by: "pixels" in place of the run's own vectors.
+        settings: Device and progress.
+
+    Raises:
+        DataError: No predictions on the part, or an unknown `by`.
+        CorruptImages: Images that cannot be read, because they moved or are damaged.
+    """
+    if by not in (None, "pixels"):
+        raise DataError(f"by {by!r}: expected pixels, or None for the run's own vectors")
+    predictions = run.predictions(part)
+    if predictions is None or not len(predictions):
+        raise DataError(f"{run.id} has no predictions on its {part} part")
+    table, rows = run.table(), _mistakes(predictions, most)
+    train = table.where(split="train")
+    asked = table.take(_places(table, predictions.ids[rows]))
+    near = Nearest(part, _BY_PIXELS, len(train), ())
+    if len(rows):
+        vectors = _Vectors(run, settings, by)
+        X, Q = vectors.of(train), vectors.of(asked)
+        near = Nearest(part, vectors.by, len(train), tuple(_near(predictions, rows, train, X, Q)))
+    folder = run.runs / "evaluations" / run.id / f"nearest-{part}"
+    with store.system_limits(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        store.write_json(folder / "nearest.json", near.to_dict())
+    return near
+
+
+def stored(run: Run, part: str) -> Nearest | None:
+    """What `nearest_training` kept; None when it was not asked."""
+    path = run.runs / "evaluations" / run.id / f"nearest-{part}" / "nearest.json"
+    if not path.exists():
+        return None
+    content = store.read_json(path)
+    return Nearest(**content | {"found": tuple(Near(**one) for one in content["found"])})
+
+
+class _Vectors:
+    """Images of one run as vectors."""
+
+    def __init__(self, run: Run, settings: Settings, by: str | None) -> None:
+        self.context = Context(
+            PixelCache(progress=settings.progress), settings.progress, device_named(settings.device),
+            parents=lambda name: store.open_run(name, run.runs).folder,
+        )  # fmt: skip
+        classifier: Any = load(run) if by is None else None
+        self.inputs, self.by, self.transform = _PIXELS, _BY_PIXELS, None
+        if isinstance(classifier, FeatureFamily):
+            self.inputs, self.by, self.transform = (
+                classifier.recipe.inputs,
+                _BY["features"],
+                classifier.extractor.transform_block,
+            )
+        elif classifier is not None and run.family == "network" and classifier.recipe.features is None:
+            trunk = Embedding(Embedding.Options(run=str(run.folder)))
+            self.inputs, self.by, self.transform = classifier.recipe.inputs, _BY["embedding"], trunk
+
+    def of(self, table: ImageTable) -> np.ndarray:
+        """(N, D) float32."""
+        images = self.context.cache.images(table, self.inputs)
+        if isinstance(self.transform, Embedding) and not self.transform.arrays:
+            self.transform.fit(images, table.labels, Surroundings(progress=self.context.progress))
+        found = []
+        with self.context.progress.task("vectors", len(table), "img") as task:
+            for block in images.blocks():
+                vectors = block.reshape(len(block), -1) / 255 if self.transform is None else self.transform(block)
+                found.append(np.asarray(vectors, dtype=np.float32))
+                task.advance(len(block))
+        return np.concatenate(found)
+
+
+def _near(predictions: Predictions, rows: np.ndarray, train: ImageTable, X: np.ndarray, Q: np.ndarray) -> Sequence[Near]:
+    """One a mistake. `X`: (N, D), `Q`: (len(rows), D) float32."""
+    distance, index = (found[:, 0] for found in search_by("euclidean", X).nearest(Q, 1))
+    names, labels, found = predictions.classes, train.labels, []
+    for place, row in enumerate(rows):
+        true, said = int(predictions.labels[row]), int(predictions.answers[row])
+        apart = np.linalg.norm(X - Q[place], axis=1)
+        own = apart[labels == true]
+        closer = float(np.mean(apart < own.min())) if len(own) else 1.0
+        near = int(index[place])
+        found.append(
+            Near(
+                str(predictions.ids[row]), names[true], names[said], float(predictions.proba[row, said]),
+                str(train.ids[near]), names[labels[near]], float(distance[place]), closer,
+            )
+        )  # fmt: skip
+    return found
+
+
+def _mistakes(predictions: Predictions, most: int) -> np.ndarray:
+    """Rows of wrong answers, the surest first: as `pictures.mistakes`."""
+    sure = predictions.proba.max(axis=1)
+    wrong = np.flatnonzero((predictions.answers != predictions.labels) & (predictions.labels >= 0))
+    return wrong[np.argsort(-sure[wrong], kind="stable")][:most]
+
+
+def _places(table: ImageTable, ids: np.ndarray) -> np.ndarray:
+    place = {image_id: row for row, image_id in enumerate(table.ids)}
+    return np.array([place[image_id] for image_id in ids], dtype=np.int64)

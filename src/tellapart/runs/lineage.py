@@ -1,0 +1,101 @@
+"""What a run that was made of others has to say beside them: of whom, at what cost, and whether anything was gained.
+
+Read from what the verbs wrote into the run's folder: `gain.json` (`combine`), `effect.json` (`calibrate`), `kfold.json`
+(`kfold`), and from the parents that `data.json` names; nothing is computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from tellapart.runs import wording
+from tellapart.runs.store import Run, read_json
+from tellapart.types import Score
+
+GAIN, EFFECT, KFOLD = "gain.json", "effect.json", "kfold.json"
+#: So many members are named; of more, their number.
+NAMED = 6
+
+
+def parents(run: Run) -> tuple[str, ...]:
+    """Ids of the runs that a run was made of; empty for a run of its own."""
+    return tuple(str(parent) for parent in run.data.get("parents", ()))
+
+
+def gain(run: Run) -> dict[str, Any] | None:
+    """What a combination gained over its best member, as it was written down; None for any other run."""
+    return _content(run, GAIN)
+
+
+def line(run: Run, names: Mapping[str, str]) -> str:
+    """One line for below the table; "" for a run of its own.
+
+    Args:
+        run: Any run.
+        names: What the table calls a run, by id.
+    """
+    name, cost = names.get(run.id, run.id), f"{wording.duration(run.cost['fit_seconds'])} to fit"
+    if (gained := gain(run)) is not None:
+        members = [_named(str(member["member"]), names) for member in gained["members"]]
+        return f"{name} of {_listed(members)}: {in_words(gained, names)}; {cost}, members included."
+    if (folds := _content(run, KFOLD)) is not None:
+        return f"{name}: {_folds_in_words(folds)}; {cost}, all models together."
+    of = _listed([names.get(parent, parent) for parent in parents(run)])
+    if of and (effect := _content(run, EFFECT)) is not None:
+        return f"{name} is {of} with other probabilities: {_effect_in_words(effect)}."
+    return f"{name} is made of {of}; {cost}, members included." if of else ""
+
+
+def in_words(gained: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """The verdict on a combination, with the paired test behind it.
+
+    Args:
+        gained: The content of `gain.json`.
+        names: What the table calls a run, by id.
+    """
+    test, difference = gained["test"], gained["difference"]
+    ends = " … ".join(wording.points(math.nan if (end := difference[of]) is None else end) for of in ("low", "high"))
+    over = {"a gain": "over", "a loss": "against"}.get(gained["verdict"], "over")
+    which = "exact McNemar" if test["groups"] is None else f"exact sign-flip test over {test['groups']:,} groups"
+    value = wording.points(math.nan if difference["value"] is None else difference["value"])
+    best, part = _named(str(gained["best"]), names), wording.PARTS[gained["part"]]
+    return (
+        f"{gained['verdict']} {over} {best}, the best of them, on {part} "
+        f"(right on {test['only_a']:,} images where that is wrong, wrong on {test['only_b']:,} where it is right, of "
+        f"{test['n']:,}: {which} {wording.p_value(test['p_value'])}; {value} points, 95 % CI {ends})"
+    )
+
+
+def _content(run: Run, name: str) -> dict[str, Any] | None:
+    return read_json(run.folder / name) if (run.folder / name).exists() else None
+
+
+def _folds_in_words(folds: Mapping[str, Any]) -> str:
+    """How much the folds differ, and the pooled score."""
+    models = f"{len(folds['each'])} models of {folds['folds']} folds"
+    over, pooled = folds["over_folds"].get("accuracy"), folds["pooled"].get("accuracy")
+    if over is None or pooled is None:
+        return models
+    spread = f"accuracy {wording.fraction(over['mean'])} ± {wording.fraction(over['sd'])} (sd) over folds"
+    return f"{models}, {spread}, out of fold {wording.full(Score.from_dict(pooled))}"
+
+
+def _effect_in_words(effect: Mapping[str, Any]) -> str:
+    """Whether calibration helped."""
+    if effect["verdict"] is None:
+        return "no map was fitted"
+    p = "" if effect["p_value"] is None else f" {wording.p_value(effect['p_value'])}"
+    return f"{effect['verdict']} on {wording.PARTS[effect['part']]} ({effect['words']}{p})"
+
+
+def _named(member: str, names: Mapping[str, str]) -> str:
+    """A member as the table calls it: by id, by path, or an epoch of a run, `id@12`."""
+    path, _, epoch = member.partition("@")
+    run = path.rstrip("/").rpartition("/")[2]
+    return names.get(run, run) + (f" at epoch {epoch}" if epoch else "")
+
+
+def _listed(members: list[str]) -> str:
+    return ", ".join(members) if len(members) <= NAMED else f"{', '.join(members[:NAMED])} and {len(members) - NAMED} more"

@@ -1,0 +1,1 @@
+"""What happens to the verdicts of a finished run when its images are harmed: needs images and a classifier."""

@@ -1,0 +1,161 @@
+"""`tellapart calibrate`, and what `predict` says of a run that it made."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tellapart.calibration import decision, judge
+from tellapart.cli import calibrate as command
+from tellapart.cli._verdict import report_lines, verdict_content, verdict_lines
+from tellapart.cli.main import app
+from tellapart.evaluate.decision import Decision
+from tellapart.evaluate.decision import judge as judge_by
+from tellapart.runs.store import open_run
+from tellapart.types import Predictions
+
+
+@pytest.fixture(autouse=True)
+def _wired(monkeypatch) -> None:
+    """The command is there, whether or not `main` has it yet."""
+    if not any(one.callback is command.run for one in app.registered_commands):
+        monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
+        app.command("calibrate")(command.run)
+
+
+@pytest.fixture
+def trained(tell, photos) -> Path:
+    """Two classes, of which the second is positive by name; neighbours on them."""
+    (photos / "light").rename(photos / "fake")
+    (photos / "dark").rename(photos / "real")
+    tell("train", photos, "-r", "neighbors", "-q")
+    return photos
+
+
+def test_what_it_prints(tell, trained):
+    code, out, err = tell("calibrate", "neighbors", "--how", "platt", "--prior", "fake=0.02", "--fpr", "0.3", "-q")
+    assert code == 0 and err == ""
+    assert re.search(r"before +1\.000 \[", out) and re.search(r"after +1\.000 \[", out)
+    assert "n=4, 95 % intervals" in out and "cross-fitted" in out
+    assert "no evidence that calibration helped: log loss" in out or "calibration helped: log loss" in out
+    assert "platt, slope" in out and "(4 validation images)" in out
+    assert "corrected for another mix: fake 0.02 (from 0.5), real 0.98 (from 0.5)" in out
+    assert "fake from " in out and "on validation TPR 1.000" in out
+    assert "verdicts on the validation part, where it was chosen: answered 1.000" in out
+    assert "not which TPR goes with which FPR" in out
+    (run,) = Path("runs").glob("platt-neighbors-*")
+    assert f"run: {run.resolve()}" in out
+
+
+def test_json(tell, trained):
+    code, out, err = tell("calibrate", "neighbors", "--unsure", "0.5", "--method", "aps", "--how", "none", "-q", "--json")
+    found = json.loads(out)
+    assert (code, err) == (0, "") and found["run"].startswith("verdict-neighbors-")
+    assert found["verdict"]["sets"]["method"] == "aps" and found["effect"]["after"] is None
+    assert found["verdict"] == decision(open_run(found["run"])).to_dict() and found["words"] and found["notes"]
+
+
+def test_predict_has_a_verdict_beside_the_answer(tell, trained):
+    tell("calibrate", "neighbors", "--band", "0.2", "1", "--how", "none", "-q")
+    run = next(Path("runs").glob("verdict-*")).name
+    shots = [trained / "fake" / "03.png", trained / "real" / "03.png"]
+    code, out, err = tell("predict", run, *shots, "-q")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"{shots[0]}: fake (fake 100.0%; from 1 up)"
+    assert out.splitlines()[1] == f"{shots[1]}: real (real 100.0%; below 0.2)"
+    assert out.splitlines()[2] == "0 of 2 images: unsure"
+    rows = list(csv.reader(io.StringIO(tell("predict", run, *shots, "-q", "--csv").out)))
+    assert rows[0] == ["image", "answer", "verdict", "fake", "real"] and [row[2] for row in rows[1:]] == ["fake", "real"]
+    entries = json.loads(tell("predict", run, *shots, "-q", "--json").out)
+    assert [(e["verdict"], e["because"]) for e in entries] == [("fake", "from 1 up"), ("real", "below 0.2")]
+
+
+def test_unsure_is_counted(tell, trained):
+    """A coverage that four validation images cannot promise: every set holds both classes."""
+    tell("calibrate", "neighbors", "--unsure", "0.95", "--how", "none", "-q")
+    run = next(Path("runs").glob("verdict-*")).name
+    out = tell("predict", run, trained / "real", "-q").out
+    assert out.count(": unsure (real ") == 20 and "possible: fake, real" in out
+    assert out.splitlines()[-1] == "20 of 20 images: unsure"
+
+
+def test_a_run_without_a_verdict_is_as_it_was(tell, trained):
+    shot = trained / "real" / "03.png"
+    assert tell("predict", "neighbors", shot, "-q").out == f"{shot}: real 100.0%\n"
+    tell("calibrate", "neighbors", "-q")  # a map alone: nothing beyond the most probable class
+    run = next(Path("runs").glob("temperature-*")).name
+    assert tell("predict", run, shot, "-q", "--csv").out.splitlines()[0] == "image,answer,fake,real"
+    assert "because" not in tell("predict", run, shot, "-q", "--json").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--prior", "fake"), 2, "expected NAME=NUMBER"),
+        (("--prior", "fake=much"), 2, "expected NAME=NUMBER"),
+        (("--prior", "fak=0.1"), 3, "the prior names 'fak', which is not one of fake, real"),
+        (("--prior", "fake=1.5"), 3, "sum to 1 at most"),
+        (("--cost", "HIT=5"), 2, "expected MISS=… or ALARM=…"),
+        (("--cost", "miss=5", "--fpr", "0.1"), 4, "give `cost` or `fpr`, not both"),
+        (("--how", "plat"), 4, "'platt'"),
+        (("--band", "0.9", "0.1"), 4, "goes up from low to high"),
+    ],
+)
+def test_what_is_asked_wrongly(tell, trained, arguments, code, message):
+    found = tell("calibrate", "neighbors", *arguments, "-q")
+    assert found.code == code and message in re.sub(r"[\s│]+", " ", found.err) and "Traceback" not in found.err
+
+
+def test_a_threshold_needs_two_classes(tell, trained):
+    (trained / "other").mkdir()
+    for shot in sorted((trained / "real").glob("*.png")):
+        (trained / "other" / shot.name).write_bytes((trained / "fake" / shot.name).read_bytes() + b" ")
+    tell("train", trained, "-r", "neighbors", "-q", "--fresh", "--runs", "three")
+    code, _, err = tell("calibrate", "neighbors", "--fpr", "0.1", "--runs", "three", "-q")
+    assert code == 3 and "a threshold lies between two classes; there are 3: fake, other, real" in err and "--unsure 0.9" in err
+    assert tell("calibrate", "neighbors", "--unsure", "0.5", "--runs", "three", "-q").code == 0
+
+
+def test_costs_may_be_given_in_any_case(tell, trained):
+    found = json.loads(tell("calibrate", "neighbors", "--cost", "Miss=5", "-q", "--json").out)
+    assert "a false alarm 1, a miss 5" in found["verdict"]["threshold"]["reason"]
+
+
+def test_lines_for_evaluate(tell, trained):
+    tell("calibrate", "neighbors", "--fpr", "0.3", "--unsure", "0.6", "-q")
+    run = open_run(next(Path("runs").glob("temperature-*")).name)
+    answers = run.predictions("valid")
+    assert isinstance(answers, Predictions)
+    lines = verdict_lines(run, answers, "test")
+    report = judge(run, answers)
+    assert lines == report_lines(report, "test") and len(lines) == 3
+    assert lines[0].startswith("threshold for fake ") and f"TPR {report.tpr}, FPR {report.fpr}" in lines[0]
+    assert lines[1].startswith("verdicts on the test part: answered ") and "where it was chosen" not in lines[1]
+    assert "sets of 0.6 promised coverage: the true class is in 1.000" in lines[2]
+    assert verdict_content(run, answers) == report.to_dict()
+    parent = open_run(run.data["parents"][0])
+    assert verdict_lines(parent, answers, "valid") == [] and verdict_content(parent, answers) is None
+
+
+def test_lines_say_what_is_not_defined(tell, trained):
+    tell("calibrate", "neighbors", "--fpr", "0.3", "-q")
+    run = open_run(next(Path("runs").glob("temperature-*")).name)
+    answers = run.predictions("valid")
+    assert answers is not None
+    one = Predictions(answers.ids[:1], answers.proba[:1], answers.labels[:1], answers.classes)
+    (first, second) = verdict_lines(run, one, "other")
+    assert first.count("not defined") == 1 and "n=1" in second and "on these images" in second
+    nothing = Decision(answers.classes, 4, sets=decision_of_all(answers))
+    assert "every image is unsure, n=1" in report_lines(judge_by(nothing, one), "other")[0]
+
+
+def decision_of_all(answers: Predictions):
+    """Sets that always hold every class."""
+    from tellapart.evaluate.conformal import Conformal
+
+    return Conformal.fit(answers.proba, answers.labels, 0.99)
