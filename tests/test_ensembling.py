@@ -269,7 +269,7 @@ def _drop_test(frame: pd.DataFrame) -> pd.DataFrame:
 def test_made_after_an_opening_says_so(made, settings):
     ta.compare(made[0], ["neighbors"], settings=settings)
     run = ta.combine(["neighbors", "spectrum"], settings=settings)
-    assert any("after the test part of these data had been opened (once)" in note for note in run.cost["notes"])
+    assert any("made after the test was opened once" in note for note in run.cost["notes"])
 
 
 def test_an_ensemble_can_be_scored_on_the_test_part_later(settings):

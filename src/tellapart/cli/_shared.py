@@ -52,13 +52,8 @@ Sinks = Annotated[
     list[str] | None,
     typer.Option("--sink", metavar="NAME", help="Also tell tensorboard or mlflow of every epoch and score. Repeatable."),
 ]
-RankBy = Annotated[
-    str,
-    typer.Option(
-        "--rank-by",
-        help="On validation: accuracy, balanced-accuracy, macro-f1, matthews, auroc, macro-auroc, log-loss, brier, ece.",
-    ),
-]
+_RANKINGS = "accuracy, balanced-accuracy, macro-f1, matthews, auroc, macro-auroc, log-loss, brier or ece"
+RankBy = Annotated[str, typer.Option("--rank-by", help=f"{_RANKINGS}, on validation.")]
 Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder in which the ids of a CSV are found.")]
 IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of a CSV that names the images.")]
 LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column of a CSV that holds the classes.")]

@@ -20,7 +20,7 @@ _NAME = 20  # characters of a source's name in the matrix
 
 By = Annotated[str, typer.Option("--by", metavar="source|class", help="The column `source`, or every class but the real one.")]
 Real = Annotated[str | None, typer.Option("--real", metavar="CLASS", help="With --by class: the class of real images.")]
-Matrix = Annotated[bool, typer.Option("--matrix/--no-matrix", help="Also learn from each source alone and ask about all.")]
+NoMatrix = Annotated[bool, typer.Option("--no-matrix", help="Do not also learn from each source alone and ask about all.")]
 Picture = Annotated[Path | None, typer.Option("--figure", metavar="FILE", help="Draw the matrix as a heat map: .svg or .png.")]
 
 
@@ -29,7 +29,7 @@ def run(
     recipe: Annotated[str, typer.Option("-r", "--recipe", help="A name of `tellapart recipes`, or a path to a .yaml file.")],
     by: By = "source",
     real: Real = None,
-    matrix: Matrix = True,
+    no_matrix: NoMatrix = False,
     figure: Picture = None,
     overrides: shared.Overrides = None,
     images: shared.Images = None,
@@ -56,14 +56,14 @@ def run(
     from tellapart.sources import sources
 
     if figure is not None:
-        if figure.suffix.lower() not in (".svg", ".png") or not matrix:
+        if figure.suffix.lower() not in (".svg", ".png") or no_matrix:
             raise RecipeError(f"--figure {figure}: expected a .svg or .png file, and a matrix to draw")
         shared.check_output(figure)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh
     )
-    found = sources(table, recipe, by=by, real=real, matrix=matrix, overrides=overrides or (), settings=settings)
+    found = sources(table, recipe, by=by, real=real, matrix=not no_matrix, overrides=overrides or (), settings=settings)
     if figure is not None:
         from tellapart.report.sources_figures import heatmap, write_figure
 

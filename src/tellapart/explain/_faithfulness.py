@@ -74,9 +74,9 @@ def judge(subject: Subject, image: np.ndarray, values: np.ndarray, label: int, s
     ]
     roads = list(_roads(image, order, rng))
     p = subject.ask([*curves, *roads])[:, label].astype(np.float64)
-    areas = [float(np.trapezoid(part, dx=1 / (_STEPS - 1))) for part in (p[:_STEPS], p[_STEPS : 2 * _STEPS])]
+    deletion, insertion = (float(np.trapezoid(p[at : at + _STEPS], dx=1 / (_STEPS - 1))) for at in (0, _STEPS))
     most, least = p[2 * _STEPS :: 2], p[2 * _STEPS + 1 :: 2]
-    return Faithfulness(*areas, float(np.mean(least - most)))
+    return Faithfulness(deletion, insertion, float(np.mean(least - most)))
 
 
 def noise_map(height: int, width: int, seed: int, cells: int = 7) -> np.ndarray:

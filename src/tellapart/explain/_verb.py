@@ -146,7 +146,7 @@ class _Work:
         )  # fmt: skip
 
     def _controls(self) -> dict[str, np.ndarray]:
-        found = {NOISE: noise_map(*self.pixels.shape[:2], self.seed)}
+        found = {NOISE: noise_map(self.pixels.shape[0], self.pixels.shape[1], self.seed)}
         if self.control is not None:
             found[UNTRAINED] = self.explainer(self.control, self.pixels, self.label).values
         return found
