@@ -1,4 +1,4 @@
-"""What the tests of scores share: our number beside the reference's, printed (`pytest -s`) and compared."""
+"""What the tests of scores share: our number beside the reference's, compared, and printed by `pytest tests/evaluate`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import numpy as np
 import pytest
 
 from tellapart.types import Predictions
+
+_LINES = pytest.StashKey[list[str]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Every comparison that was made, unless these tests are but a part of what was asked for."""
+    lines = config.stash.get(_LINES, [])
+    if lines and all("evaluate" in argument for argument in config.args):
+        terminalreporter.section("our numbers beside references")
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture
@@ -19,7 +29,8 @@ def beside(request: pytest.FixtureRequest) -> Callable[..., None]:
         assert left.shape == right.shape, name
         gap = float(np.abs(left - right).max(initial=0.0))
         shown = (np.array2string(of, precision=9, threshold=6, edgeitems=2) for of in (left, right))
-        print("\n  {:<58} ours {}   reference {}   apart {:.1e}".format(name, *shown, gap), end="")
+        line = "{:<58} ours {}   reference {}   apart {:.1e}".format(name, *shown, gap)
+        request.config.stash.setdefault(_LINES, []).append(line)
         assert gap <= within, f"{name}: {left} is not {right}"
 
     return compare
