@@ -120,7 +120,7 @@ class _Work:
         if "train" not in answers and len(sample):
             voters = answers_of(self.members, "train", sample, self.context.parents, self.context)
             answers["train"] = self._predictions(sample, made.combiner(voters))
-        return self._write(f"{name}-{len(self.members)}", made, answers, made.combiner.weights)
+        return self._write(f"{name.replace('_', '-')}-{len(self.members)}", made, answers, made.combiner.weights)
 
     def soup(self) -> Run:
         """A network of mean weights as a run."""

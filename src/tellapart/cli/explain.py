@@ -80,15 +80,18 @@ def _print(found: list[Explained], written: list[Path]) -> None:
 
     console = shared.out()
     table = Table(box=None, pad_edge=False, title_justify="left")
-    for heading in ("image", "answer", "method", "for", "picture"):
+    for heading in ("picture", "answer", "method", "for"):
         table.add_column(heading, overflow="fold")
     for one, path in zip(found, written, strict=True):
         answer = f"{one.answer} {one.proba[one.answer]:.1%}"
         nothing = "" if one.heatmap.values.any() else " (no evidence)"
-        table.add_row(one.image, answer, one.heatmap.method, one.heatmap.class_name + nothing, str(path))
+        table.add_row(path.name, answer, one.heatmap.method, one.heatmap.class_name + nothing)
     console.print(table)
     for method in dict.fromkeys(one.heatmap.method for one in found):
         _print_scores([one for one in found if one.heatmap.method == method])
+    pictures = len(set(written))
+    said = f"{pictures:,} picture{'s' if pictures > 1 else ''} in {written[0].parent}"
+    console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_scores(found: list[Explained]) -> None:
