@@ -51,7 +51,7 @@ def header(name: str) -> dict[str, str]:
 def overrides(name: str, minutes: float) -> list[str]:
     """What is cut to fit."""
     content = recipe.load(name)
-    changes = [f"train.minutes={minutes}"]
+    changes = [f"train.minutes={minutes:g}"] if content.classifier.family == "network" else []
     if "weights" in content.classifier.options:
         changes.append("classifier.weights=none")
     if "backbones" in content.classifier.options:
