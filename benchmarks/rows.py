@@ -51,7 +51,9 @@ def header(name: str) -> dict[str, str]:
 def overrides(name: str, minutes: float) -> list[str]:
     """What is cut to fit."""
     content = recipe.load(name)
-    changes = [f"train.minutes={minutes:g}"] if content.classifier.family == "network" else []
+    if content.classifier.family != "network":
+        return []
+    changes = [f"train.minutes={minutes:g}"]
     if "weights" in content.classifier.options:
         changes.append("classifier.weights=none")
     if "backbones" in content.classifier.options:
@@ -67,11 +69,11 @@ def measure(name: str, data: Path, minutes: float, settings: ta.Settings) -> dic
     changes = overrides(name, minutes)
     board = ta.compare(data, [name], overrides=changes, settings=settings)
     run = next(r for r in board.runs if not r.id.startswith("null"))
-    log = [json.loads(line) for line in (run.folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
     return {
-        "recipe": name, "data": data.name, "changes": changes, "epochs": len(log),
+        "recipe": name, "data": data.name, "changes": changes, "epochs": len(run.log),
         "test": run.scores("test")["accuracy"].to_dict(), "macro_f1": run.scores("test")["macro-f1"].to_dict(),
-        "seconds": round(sum(e["seconds"] for e in log), 1), "parameters": run.cost["parameters"],
+        "seconds": round(sum(e["seconds"] for e in run.log) or run.cost["fit_seconds"], 1),
+        "parameters": run.cost["parameters"],
     }  # fmt: skip
 
 

@@ -192,7 +192,8 @@ def _measured(one: dict[str, Any]) -> str:
     test = one["test"]
     cut = [c for c in one["changes"] if not c.startswith(("train.minutes", "classifier.backbones"))]
     figures = f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}], n = {test['n']:,}"
-    return f"{name}: {figures}, {one['epochs']} epochs in {one['seconds']:.0f} s{''.join(f'; {c}' for c in cut)}"
+    course = f"{one['epochs']} epochs in " if one["epochs"] else ""
+    return f"{name}: {figures}, {course}{one['seconds']:.0f} s{''.join(f'; {c}' for c in cut)}"
 
 
 def section_table() -> str:

@@ -52,28 +52,12 @@ def run(
     from tellapart.ensembling import combine
 
     settings = shared.settings(runs=runs, device=device, quiet=quiet, seed=seed, fresh=fresh)
-    named = {how: _options(options or [])} if options else how
+    named = {how: shared.options(options or [])} if options else how
     made = combine(run_ids or (), how=named, between=between, top=top, checkpoints=checkpoints, settings=settings)
     if as_json:
         shared.print_json(_content(made))
     else:
         _print(made)
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    """`bags=10` → {"bags": 10}; values are YAML."""
-    import yaml
-
-    found = {}
-    for one in given:
-        key, equals, value = one.partition("=")
-        if not equals or not key.strip():
-            raise typer.BadParameter(f"-s {one}: expected KEY=VALUE, for example bags=10")
-        try:
-            found[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise typer.BadParameter(f"-s {one}: {value!r} is not a YAML value") from None
-    return found
 
 
 def _content(made: Run) -> dict[str, Any]:
