@@ -137,7 +137,9 @@ def calibration_interval(labels: np.ndarray, proba: np.ndarray, units: np.ndarra
     least = _agresti(np.bincount(where, weights=right, minlength=bins)[used], n[used]) / len(labels) ** 2
     signs = np.sign(np.bincount(where, weights=each, minlength=bins))
     together = variance_within(np.bincount(units, weights=each * signs[where]), strata)
-    return _along_a_ray(gaps, np.maximum(variances, least), together)
+    low, high = _along_a_ray(gaps, np.maximum(variances, least), together)
+    value = expected_calibration_error(labels, proba, bins)  # the same sum in another order: it may differ in the last bit
+    return min(low, value), max(high, value)
 
 
 def _binned(labels: np.ndarray, proba: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
