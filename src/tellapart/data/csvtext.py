@@ -53,7 +53,7 @@ def read_text_table(content: bytes, path: str, header_only: bool = False) -> Tex
     header = text.partition("\n")[0]
     if not header.strip():
         raise DataError(f"{path}: the table is empty", hint="its first line must name the columns")
-    frame = _parse(text, _delimiter(header, path), path, skipped, header_only)
+    frame = _parse(text, delimiter_of(header, path), path, skipped, header_only)
     names = [str(cell).strip() for cell in frame.iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
@@ -76,7 +76,7 @@ def _decode(content: bytes, path: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
-def _delimiter(header: str, path: str) -> str:
+def delimiter_of(header: str, path: str) -> str:
     """The separator used most in the header; a comma (a tab in .tsv) when there is only one column."""
     usual = "\t" if path.lower().endswith(".tsv") else ","
     best = max((usual, *_DELIMITERS), key=header.count)

@@ -73,6 +73,8 @@ def _watched(module: nn.Module, wanted: set[str]) -> Iterator[dict[str, tuple[Te
     handles = []
 
     def watch(name: str) -> Any:
+        """A hook that keeps the output of the module of this name, and later its gradient."""
+
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             grid = as_grid(output)
             if grid is None or not output.requires_grad:

@@ -133,6 +133,7 @@ class _Work:
     seed: int
 
     def done(self, image: str, proba: np.ndarray, mask: np.ndarray | None, judged: bool) -> Explained:
+        """The map, its scores and those of the controls. `proba`: (C,); `mask`: (H, W) bool or None."""
         heatmap = self.explainer(self.subject, self.pixels, self.label)
         maps = {heatmap.method: heatmap.values} | (self._controls() if judged or mask is not None else {})
         scores = {n: judge(self.subject, self.pixels, v, self.label, self.seed) for n, v in maps.items()} if judged else {}

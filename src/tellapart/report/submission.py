@@ -20,7 +20,7 @@ import numpy as np
 from tellapart.bench import USUAL, Settings
 from tellapart.calibration import decision, has_verdict
 from tellapart.data.asked import find_asked
-from tellapart.data.csvtext import TextTable, read_text_table
+from tellapart.data.csvtext import TextTable, delimiter_of, read_text_table
 from tellapart.errors import DataError, unknown_name
 from tellapart.experiment import predict
 from tellapart.runs import store
@@ -112,6 +112,7 @@ class _Form:
 
     @classmethod
     def of(cls, path: Path, id_column: str | None) -> _Form:
+        """Read a sample; its ids must be there, each once."""
         if not path.is_file():
             raise DataError(f"--sample {path}: not found", hint="give the sample submission of the competition")
         content = path.read_bytes()
@@ -125,7 +126,7 @@ class _Form:
         raw = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
         plain = raw.lstrip("\ufeff\r\n")
         header = plain.splitlines()[0]
-        delimiter = max((",", ";", "\t", "|"), key=header.count)
+        delimiter = delimiter_of(header, str(path))
         line_end = "\r\n" if plain[len(header) :].startswith("\r\n") else "\n"
         mark = "\ufeff" if raw.startswith("\ufeff") else ""
         form = cls(path, text, id_column or text.names[0], mark, header, delimiter, line_end)

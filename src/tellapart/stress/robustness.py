@@ -101,6 +101,7 @@ class _Images:
         return f"robustness-{part}" + (f"-{len(self.rows)}" if len(self.rows) < self.of else "")
 
     def sampled(self, sample: int | None) -> _Images:
+        """So many of the rows, drawn by a fixed seed; all of them where that is as many or more."""
         if sample is None:
             return self
         if sample < 1:
