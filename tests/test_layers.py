@@ -34,6 +34,7 @@ LAYERS = (
     ("bench",),
     ("experiment", "estimator", "evaluation", "sweep", "ensembling", "kfold", "calibration", "sources"),
     ("check", "stress", "explain", "export"),
+    ("answering",),
     ("report",),
     ("serve",),
     ("cli",),

@@ -23,6 +23,7 @@ KINDS = {
     "augment": ("tellapart.augment", "augmentation"),
     "combine": ("tellapart.combine", "combiner"),
     "explain": ("tellapart.explain", "explainer"),
+    "check": ("tellapart.check", "health check"),
 }
 
 

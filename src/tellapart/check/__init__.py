@@ -1,0 +1,1 @@
+"""Health checks of labelled images: what would make a classifier look better, or worse, than it is. One file a check."""
