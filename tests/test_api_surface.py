@@ -16,6 +16,7 @@ from pydantic import BaseModel
 import tellapart as ta
 from tellapart import registry
 from tellapart.augment._contract import Augmentation
+from tellapart.check._contract import HealthCheck
 from tellapart.combine._contract import Combiner
 from tellapart.explain._contract import Explainer
 from tellapart.families._contract import Classifier
@@ -24,13 +25,14 @@ from tellapart.nets._contract import Net, NetOptions
 
 PUBLIC = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
-    "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
+    "attribute", "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
     "learning_curve", "list_runs", "load", "lr_range", "open_run", "predict", "report", "robustness", "scan", "sources",
-    "split", "submit", "sweep", "train",
+    "split", "submit", "sweep", "synth", "train",
 ]  # fmt: skip
 CONTRACTS = {
     **{"families": Classifier, "features": Descriptor, "nets": Net},
     **{"augment": Augmentation, "combine": Combiner, "explain": Explainer},
+    **{"check": HealthCheck},
 }
 REGISTERED = [(kind, name) for kind in CONTRACTS for name in registry.names(kind)]
 

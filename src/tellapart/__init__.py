@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tellapart.attribution import attribute
     from tellapart.calibration import calibrate
     from tellapart.data.scan import from_arrays, from_bytes, scan
     from tellapart.data.split import split
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from tellapart.sources import learning_curve, sources
     from tellapart.stress.robustness import robustness
     from tellapart.sweep import sweep
+    from tellapart.synth._verb import synth
     from tellapart.types import ImageTable, Predictions, Score
 
 __version__ = "0.1.0"
@@ -44,6 +46,7 @@ _HOMES = {
     "lr_range": "experiment", "as_estimator": "estimator", "sweep": "sweep",
     "evaluate": "evaluation", "combine": "ensembling", "kfold": "kfold", "calibrate": "calibration",
     "robustness": "stress.robustness", "sources": "sources", "learning_curve": "sources",
+    "attribute": "attribution", "synth": "synth._verb",
     "explain": "explain._verb", "submit": "report.submission",
     "leaderboard": "runs.leaderboard:build", "Leaderboard": "runs.leaderboard", "report": "report.html:write_report",
     "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store",
@@ -52,9 +55,9 @@ _HOMES = {
 
 __all__ = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
-    "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
+    "attribute", "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
     "learning_curve", "list_runs", "load", "lr_range", "open_run", "predict", "report", "robustness", "scan", "sources",
-    "split", "submit", "sweep", "train",
+    "split", "submit", "sweep", "synth", "train",
 ]  # fmt: skip
 
 

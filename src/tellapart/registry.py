@@ -24,6 +24,7 @@ KINDS = {
     "combine": ("tellapart.combine", "combiner"),
     "explain": ("tellapart.explain", "explainer"),
     "check": ("tellapart.check", "health check"),
+    "synth": ("tellapart.synth", "forgery"),
 }
 
 

@@ -16,7 +16,8 @@ from tellapart.errors import DataError, ImageError, RecipeError, RunError, Split
 from tellapart.experiment import Interrupted
 
 COMMANDS = (
-    *("data", "compare", "train", "sweep", "kfold", "lr-range", "learning-curve", "sources"),
+    *("data", "synth"),
+    *("compare", "train", "sweep", "kfold", "lr-range", "learning-curve", "sources", "attribute"),
     *("leaderboard", "evaluate", "explain", "calibrate", "combine", "predict", "submit", "report"),
     *("recipes", "augment", "cache", "demo"),
 )

@@ -16,6 +16,7 @@ import typer
 import tellapart
 from tellapart.cli import _shared as shared
 from tellapart.cli import (
+    attribute,
     augment,
     cache,
     calibrate,
@@ -35,6 +36,7 @@ from tellapart.cli import (
     sources,
     submit,
     sweep,
+    synth,
     train,
 )
 from tellapart.errors import TellapartError
@@ -50,7 +52,8 @@ app = typer.Typer(
     "Colours follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
 )
 COMMANDS = (
-    *(data, compare, train, sweep, kfold, lr_range, learning_curve, sources),
+    *(data, synth),
+    *(compare, train, sweep, kfold, lr_range, learning_curve, sources, attribute),
     *(leaderboard, evaluate, explain, calibrate, combine, predict, submit, report),
     *(recipes, augment, cache, demo),
 )

@@ -1,0 +1,35 @@
+"""Draws docs/synth.png: every forgery on a photograph that scikit-image carries. Run: python docs/synth_picture.py"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage import data
+
+from tellapart.bench import Settings
+from tellapart.report.synth_sheet import sheet
+from tellapart.synth._verb import synth
+
+SIDE = 176
+
+
+def main() -> None:
+    """Tiles of five photographs, forged by every kind."""
+    rng = np.random.default_rng(3)
+    with tempfile.TemporaryDirectory() as folder:
+        reals = Path(folder) / "reals"
+        reals.mkdir()
+        for name in ("astronaut", "coffee", "chelsea", "rocket", "cat"):
+            photograph = getattr(data, name)()
+            for number in range(6):
+                y, x = (int(rng.integers(0, side - SIDE + 1)) for side in photograph.shape[:2])
+                Image.fromarray(photograph[y : y + SIDE, x : x + SIDE]).save(reals / f"{name}-{number}.png")
+        made = synth(reals, Path(folder) / "forged", settings=Settings(seed=1))
+        sheet(made.folder).savefig(Path(__file__).parent / "synth.png", dpi=90)
+
+
+if __name__ == "__main__":
+    main()
