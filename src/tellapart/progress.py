@@ -32,8 +32,8 @@ class Progress(ABC):
 
     @abstractmethod
     @contextmanager
-    def task(self, name: str, total: int, unit: str) -> Iterator[Task]:
-        """Open a task of `total` steps counted in `unit` ("img")."""
+    def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
+        """Open a task of `total` steps counted in `unit` ("img"); None where nobody knows how many there will be."""
         yield from ()
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Silent(Progress):
     """Shows nothing."""
 
     @contextmanager
-    def task(self, name: str, total: int, unit: str) -> Iterator[Task]:
+    def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
         """Open a task that nobody sees."""
         del name, total, unit
         yield _SilentTask()
@@ -83,7 +83,7 @@ class Terminal(Progress):
         self.console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def task(self, name: str, total: int, unit: str) -> Iterator[Task]:
+    def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
         """Open a bar; a task that is over at once leaves no trace."""
         task = _Bar(self, name, total, unit)
         try:
@@ -101,7 +101,7 @@ class Terminal(Progress):
 
 
 class _Bar(Task):
-    def __init__(self, owner: Terminal, name: str, total: int, unit: str) -> None:
+    def __init__(self, owner: Terminal, name: str, total: int | None, unit: str) -> None:
         self.owner, self.console, self.name, self.total, self.unit = owner, owner.console, name, total, unit
         self.done, self.note, self.start, self.bar = 0, "", time.monotonic(), None
         if self.console.is_terminal:

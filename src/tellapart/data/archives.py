@@ -74,7 +74,7 @@ class ImageReader:
         self._lock = threading.RLock()  # opening a parquet file in an archive opens the archive
         self._archives: dict[str, Archive] = {}
         self._arrays: dict[str, np.ndarray] = {}
-        self._tables: dict[str, _ParquetRows] = {}
+        self._tables: dict[str, ParquetRows] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -131,9 +131,9 @@ class ImageReader:
         path = str(self._root / archive)
         return self._kept(self._archives, archive, lambda: open_archive(path)).read(file)
 
-    def _parquet(self, where: Locator) -> _ParquetRows:
+    def _parquet(self, where: Locator) -> ParquetRows:
         inside = self._content(where.archive, where.file) if where.archive else self._root / where.file
-        return _ParquetRows(inside, where.file)
+        return ParquetRows(inside, where.file)
 
     def _kept(self, store: dict[str, _T], key: str, make: Callable[[], _T]) -> _T:
         """An open thing, opened once however many threads ask for it."""
@@ -145,7 +145,7 @@ class ImageReader:
 
 
 @final
-class _ParquetRows:
+class ParquetRows:
     """Images of one parquet file by row; the row groups used last are kept, up to a number of bytes."""
 
     def __init__(self, source: Path | bytes, path: str) -> None:
@@ -158,6 +158,9 @@ class _ParquetRows:
         self._ends = np.cumsum(rows)
         self._groups: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return int(self._ends[-1]) if len(self._ends) else 0
 
     def get(self, row: int) -> bytes:
         """Encoded bytes of one row."""

@@ -178,7 +178,7 @@ def _walk(top: str, problems: list[Problem]) -> Iterator[tuple[str, list[tuple[s
         below: list[str] = []
         for entry in _entries(here):
             child = f"{relative}/{entry.name}" if relative else entry.name
-            if _is_skipped(entry.name) or _is_no_text(child, problems):
+            if is_skipped(entry.name) or _is_no_text(child, problems):
                 continue
             if entry.is_dir():
                 (links if entry.is_symlink() else below).append(child)
@@ -230,12 +230,13 @@ def _is_no_text(path: str, problems: list[Problem]) -> bool:
     return shown != path
 
 
-def _is_skipped(name: str) -> bool:
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's: hidden, or left by a system."""
     return name[0] == "." or name in _SKIPPED
 
 
 def _is_skipped_path(path: str) -> bool:
-    return any(_is_skipped(part) for part in path.split("/") if part)
+    return any(is_skipped(part) for part in path.split("/") if part)
 
 
 def _add_folder(number: dict[str, int], folder: str) -> int:
