@@ -20,7 +20,10 @@ Wanted = Annotated[
 Damages = Annotated[
     str | None, typer.Option("--damage", metavar="NAME,…", help="Only these damages, for example jpeg,scale. Default: all.")
 ]
-Sample = Annotated[int | None, typer.Option("--sample", min=1, help="Damage only so many images, drawn by a fixed seed.")]
+Sample = Annotated[
+    int | None,
+    typer.Option("--sample", min=1, help="With --robustness or --bias: ask about so many images only, drawn by a fixed seed."),
+]
 FigurePath = Annotated[Path | None, typer.Option("--figure", metavar="PATH", help="Draw the curves into a .png or .svg file.")]
 _LEGEND = (
     "change: accuracy less undamaged; p: exact paired test, Holm's correction;",
@@ -36,7 +39,8 @@ def check(wanted: bool, damages: str | None, sample: int | None, figure: Path | 
     given = {"--damage": damages, "--sample": sample, "--figure": figure}
     lonely = [name for name, value in given.items() if value is not None]
     if lonely and not wanted:
-        raise typer.BadParameter(f"{' and '.join(lonely)}: only together with --robustness")
+        more = " or --bias" if lonely == ["--sample"] else ""
+        raise typer.BadParameter(f"{' and '.join(lonely)}: only together with --robustness{more}")
     if figure is not None:
         if figure.suffix.lower() not in (".png", ".svg"):
             raise typer.BadParameter(f"--figure {figure}: expected a name that ends in .png or .svg")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tellapart.cli import _bias as biased
 from tellapart.cli import _robustness as robust
 from tellapart.cli import _shared as shared
 from tellapart.cli import _slices as slicing
@@ -15,26 +16,29 @@ from tellapart.cli._verdict import verdict_content, verdict_lines
 if TYPE_CHECKING:
     from tellapart.evaluate.slices import SliceReport
     from tellapart.evaluation import Evaluated
+    from tellapart.stress.bias import Bias
     from tellapart.stress.judged import Robustness
 
 _PAIRS = 5  # confusions shown
 
+Other = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other labelled images. Left out: the run's own.")]
+Opened = Annotated[bool, typer.Option("--open-test", help="Answer the run's test part; the opening is counted in the ledger.")]
+Mapped = Annotated[
+    list[str] | None, typer.Option("--map", metavar="THEIRS=OURS", help="A class of DATA and the run's class. Repeatable.")
+]
+
 
 def run(
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or a path.")],
-    data: Annotated[
-        str | None, typer.Argument(metavar="[DATA]", help="Other labelled images. Left out: the run's own.")
-    ] = None,
-    open_test: Annotated[
-        bool, typer.Option("--open-test", help="Answer the run's test part; the opening is counted in the ledger.")
-    ] = False,
-    mapping: Annotated[
-        list[str] | None, typer.Option("--map", metavar="THEIRS=OURS", help="A class of DATA and the run's class. Repeatable.")
-    ] = None,
+    data: Other = None,
+    open_test: Opened = False,
+    mapping: Mapped = None,
     robustness: robust.Wanted = False,
     damage: robust.Damages = None,
     sample: robust.Sample = None,
     figure: robust.FigurePath = None,
+    bias: biased.Wanted = False,
+    quality: biased.Quality = None,
     sliced: slicing.Wanted = False,
     columns: slicing.Columns = None,
     images: shared.Images = None,
@@ -52,26 +56,30 @@ def run(
     from tellapart.runs.store import open_run
 
     pairs = shared.pairs(mapping or [], "--map", "THEIRS=OURS, for example --map editada=fake")
-    damages = robust.check(robustness, damage, sample, figure)
+    damages = robust.check(robustness, damage, None if bias else sample, figure)
+    biased.check(bias, quality, robustness)
     table = shared.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
     # first: what it opens, the scores below only read, so that one command is one opening
     swept = robust.sweep(run_id, table, open_test, pairs, damages, sample, settings) if robustness else None
+    leaning = biased.ask(run_id, table, open_test, pairs, quality, sample, settings) if bias else None
     found = evaluate(run_id, table, open_test=open_test, mapping=pairs, settings=settings)
     asked = open_run(run_id, runs)
     slices = slicing.slices_of(asked, found.predictions, columns, table) if sliced or columns else None
     if as_json:
-        more = {"slices": slices, "robustness": swept}
+        more = {"slices": slices, "robustness": swept, "bias": leaning}
         plain = {name: of.to_dict() for name, of in more.items() if of is not None}
         verdicts = verdict_content(asked, found.predictions)
         shared.print_json(found.to_dict() | ({"verdicts": verdicts} if verdicts else {}) | plain)
     else:
-        _print(found, verdict_lines(asked, found.predictions, found.part), slices, swept)
+        _print(found, verdict_lines(asked, found.predictions, found.part), slices, swept, leaning)
     for line in robust.draw(swept, figure) if swept else []:
         (shared.err() if as_json else shared.out()).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(found: Evaluated, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None) -> None:
+def _print(
+    found: Evaluated, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None, leaning: Bias | None
+) -> None:
     from rich.table import Table
 
     from tellapart.runs.wording import full, times
@@ -95,6 +103,9 @@ def _print(found: Evaluated, verdicts: list[str], slices: SliceReport | None, sw
     if swept:
         console.print()
         robust.show(swept, console)
+    if leaning:
+        console.print()
+        biased.show(leaning, console)
 
 
 def _reasons(found: Evaluated) -> dict[str, list[str]]:

@@ -12,6 +12,7 @@ from tellapart.bench import Settings, load
 from tellapart.data.archives import ImageReader
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import decode, decode_to, header, quiet
+from tellapart.data.regions import carry_boxes
 from tellapart.data.scan import from_bytes
 from tellapart.errors import DataError, ImageError, RunError
 from tellapart.evaluation import answering
@@ -52,19 +53,20 @@ class Asking:
             note: For the task.
 
         Returns:
-            Answers in the order of the table; or why the run cannot read such images ("is 90×90, but … expects 100×100").
+            Answers in the order of the table; or why the run cannot read such images ("is 90×90, but … expects 100×100",
+            "its box was given for 100×100 pixels, and now it has 90×90").
         """
         if as_they_are:
             found = self.classifier.predict(self.table, self.around, self.run.id)
             task.advance(len(found), note)
             return found
         parts = []
-        for start, files in self._portions(way or (lambda pixels, _: as_png(pixels))):
-            try:
+        try:
+            for start, files in self._portions(way or (lambda pixels, _: as_png(pixels))):
                 parts.append(self._proba(start, files))
-            except CorruptImages as error:
-                return error.problems[0].message
-            task.advance(len(files), note)
+                task.advance(len(files), note)
+        except CorruptImages as error:
+            return error.problems[0].message
         labels, classes = self.table.labels, self.table.classes
         return Predictions(self.table.ids, np.concatenate(parts), labels, classes, self.run.id, groups_of(self.table))
 
@@ -72,6 +74,8 @@ class Asking:
         """(len(files), C) float32. No label is handed on; the pixels are forgotten with the portion's own cache."""
         ids = self.table.ids[start : start + len(files)].tolist()
         portion = from_bytes(files, [UNLABELLED] * len(files), classes=self.table.classes, ids=ids)
+        originals = self.table.take(np.arange(start, start + len(files)))
+        portion = carry_boxes(portion, originals, self.classifier.recipe.inputs)
         context = Context(PixelCache(), SILENT, self.around.device, parents=self.around.parents)
         return self.classifier.predict(portion, context).proba
 
@@ -82,7 +86,11 @@ class Asking:
         with ImageReader(self.table) as reader, _threads() as pool:
 
             def one(row: int) -> bytes:
-                return way(_pixels(reader.get(paths[row]), str(paths[row]), limit), str(ids[row]))
+                pixels = _pixels(reader.get(paths[row]), str(paths[row]), limit)
+                file = way(pixels, str(ids[row]))
+                if limit.region and limit.region.box:
+                    _refuse_moved(pixels, file, row, str(paths[row]))
+                return file
 
             start, files = 0, []
             for first in range(0, len(self.table), _AT_ONCE):
@@ -104,7 +112,8 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
         RunError: None can, and they are the run's own: they moved away.
     """
     bad, problems, paths, inputs = [], [], table.paths, Inputs.model_validate(run.recipe["inputs"])
-    fixed = inputs.resize == "none" and run.family != "null"  # the run reads images of one size only
+    # the run reads images of one size only; where it reads boxes, a wrong one comes out with the answers to the files
+    fixed = inputs.resize == "none" and not (inputs.region and inputs.region.box) and run.family != "null"
     with (
         ImageReader(table) as reader, _threads() as pool, quiet(),
         settings.progress.task("reading images", len(table), "img") as task,
@@ -134,6 +143,15 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
     if not settings.skip_bad:
         raise found
     return table.without(np.asarray(bad), problems)
+
+
+def _refuse_moved(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:
+    """A box is given in pixels of the original: a change of size makes it the box of something else."""
+    before, after = pixels.shape[:2], header(file, path)[:2]
+    if before != after:
+        sizes = [f"{width}×{height}" for height, width in (before, after)]
+        why = f"its box was given for {sizes[0]} pixels, and now it has {sizes[1]}"
+        raise CorruptImages([row], [Problem("moved box", path, why)])
 
 
 def _pixels(content: bytes | np.ndarray, path: str, inputs: Inputs) -> np.ndarray:

@@ -17,10 +17,8 @@ is answered only when it is opened, once in the ledger for a whole sweep.
 
 from __future__ import annotations
 
-import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +26,12 @@ import numpy as np
 
 from tellapart.bench import USUAL, Interrupted, Settings
 from tellapart.data.decode import DECODER
-from tellapart.data.prepare import apply_split
-from tellapart.data.scan import scan
-from tellapart.errors import DataError, RunError
-from tellapart.evaluation import late_notes, open_own, other_images, times_opened
-from tellapart.kfold import learnt_from_valid
-from tellapart.runs import ledger, store
+from tellapart.errors import RunError
+from tellapart.evaluation import late_notes, times_opened
+from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.stress.asking import Asking, Way, readable_rows
+from tellapart.stress.chosen import Chosen, choose, open_once, own_answers
 from tellapart.stress.damages import VERSION, Damage, named
 from tellapart.stress.judged import Answers, Robustness, flip_share, judge, kept_scores
 from tellapart.types import ImageTable, Predictions
@@ -68,9 +64,8 @@ def robustness(
     """
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     chosen = named(damages)
-    images = _images(run, data, open_test, mapping or {}, settings)
-    images = images.sampled(sample)
-    place = f"evaluations/{run.id}/{images.folder_name}"
+    images = choose(run, data, open_test, mapping or {}, settings).sampled(sample)
+    place = f"evaluations/{run.id}/robustness-{images.folder_name}"
     with store.writing(run.runs, place, lambda: settings.progress.say("  waiting: another process makes this sweep")) as folder:
         return _Sweep(run, images, chosen, folder, settings).result()
 
@@ -82,63 +77,13 @@ def stored(run: Run) -> list[Robustness]:
     return [Robustness.from_dict(store.read_json(path.parent / _RESULT), path.parent, opened) for path in found]
 
 
-# --- which images -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Images:
-    """The images of a sweep: the rows asked about, of how many, and the part that they are."""
-
-    rows: ImageTable
-    of: int
-    part: str
-    asked: int | None = None  # the size of the sample that was asked for
-
-    @property
-    def folder_name(self) -> str:
-        name = Path(self.rows.name).name.partition(".")[0]
-        part = self.part if self.part != "other" else f"{name}-{self.rows.fingerprint[:8]}"
-        return f"robustness-{part}" + (f"-{len(self.rows)}" if len(self.rows) < self.of else "")
-
-    def sampled(self, sample: int | None) -> _Images:
-        """So many of the rows, drawn by a fixed seed; all of them where that is as many or more."""
-        if sample is None:
-            return self
-        if sample < 1:
-            raise DataError(f"a sample of {sample} images was asked for", hint="give --sample a number of 1 or more")
-        if sample >= self.of:
-            return _Images(self.rows, self.of, self.part, sample)
-        rows = np.sort(np.random.default_rng(0).choice(self.of, sample, replace=False))
-        return _Images(self.rows.take(rows), self.of, self.part, sample)
-
-
-def _images(
-    run: Run, data: str | Path | ImageTable | None, open_test: bool, mapping: Mapping[str, str], settings: Settings
-) -> _Images:
-    table = scan(data, least=1) if isinstance(data, str | Path) else data
-    part = "test" if open_test else "valid"
-    if table is None or table.fingerprint == run.data["fingerprint"]:
-        found = run.table() if table is None else apply_split(table, run.folder)
-        rows = found.where(split=part)
-        if not len(rows):
-            raise RunError(f"{run.id}: its data have no {part} part", hint="give other labelled images as DATA")
-        if part == "valid" and learnt_from_valid(run):
-            said = f"{run.id} learnt from its validation images, fold by fold: they would flatter it, damaged or not"
-            raise RunError(said, hint="sweep a single run, open the test part with --open-test, or give other images as DATA")
-        return _Images(rows, len(rows), part)
-    if open_test:
-        raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to damage DATA")
-    rows = other_images(run, table, mapping, settings)
-    return _Images(rows, len(rows), "other")
-
-
 # --- the sweep --------------------------------------------------------------------------------------------------------
 
 
 class _Sweep:
     """One sweep: what is there already, what is missing, and the result of both."""
 
-    def __init__(self, run: Run, images: _Images, damages: Sequence[Damage], folder: Path, settings: Settings) -> None:
+    def __init__(self, run: Run, images: Chosen, damages: Sequence[Damage], folder: Path, settings: Settings) -> None:
         self.run, self.images, self.folder, self.settings = run, images, folder, settings
         self.ways = {(damage.name, strength): damage for damage in damages for strength in damage.strengths}
         self._forget_others()
@@ -179,8 +124,10 @@ class _Sweep:
         """Ask the run for every missing cell; each is kept as soon as it is whole."""
         rows = readable_rows(self.images.rows, self.run, self.settings)
         if self.images.part == "test":
-            self._open(fresh)
-        if FILES in missing and (known := self._own_answers(rows)) is not None:
+            session = open_once(self.run, len(self.images.rows), self._session(fresh), "evaluate --robustness", self.settings)
+            self.kept = {**self.kept, "session": session}
+            store.write_json(self.folder / _SETTINGS, self.kept)
+        if FILES in missing and (known := own_answers(self.run, self.images.part, rows)) is not None:
             self._keep(FILES, known)
             missing = missing[1:]
         asking = Asking(self.run, rows, self.settings)
@@ -195,31 +142,9 @@ class _Sweep:
                 hint = "give the same command again to go on from here"
                 raise Interrupted(f"stopped; {kept:,} of {len(self.ways):,} cells are kept", hint=hint) from None
 
-    def _own_answers(self, rows: ImageTable) -> Predictions | None:
-        """The answers that the run stored, where these are its own images."""
-        found = self.run.predictions(self.images.part) if self.images.part != "other" else None
-        if found is None:
-            return None
-        place = {name: row for row, name in enumerate(found.ids)}
-        if any(name not in place for name in rows.ids):
-            return None
-        order = np.array([place[name] for name in rows.ids], dtype=np.int64)
-        groups = None if found.groups is None else found.groups[order]
-        return Predictions(found.ids[order], found.proba[order], found.labels[order], found.classes, self.run.id, groups)
-
-    def _open(self, fresh: bool) -> None:
-        """Write the opening down before any test image is looked at: once a sweep, however often it is cut off."""
-        known = {opening.session for opening in ledger.openings(self.run.runs, self.run.data["fingerprint"])}
-        session = None if fresh else self.kept.get("session")
-        if not self.run.evaluations:
-            open_own(self.run, self.settings)
-            session = ledger.openings(self.run.runs, self.run.data["fingerprint"])[-1].session
-        elif session not in known:
-            session = secrets.token_hex(4)
-            fingerprint = self.run.data["fingerprint"]
-            ledger.record(self.run.runs, self.run.id, fingerprint, len(self.images.rows), "evaluate --robustness", session)
-        self.kept = {**self.kept, "session": session}
-        store.write_json(self.folder / _SETTINGS, self.kept)
+    def _session(self, fresh: bool) -> str | None:
+        """The opening that this sweep made before it was cut off; a finished one that is widened opens anew."""
+        return None if fresh else self.kept.get("session")
 
     def _judged(self) -> Robustness:
         files, undamaged = self._read(FILES), self._read(UNDAMAGED)

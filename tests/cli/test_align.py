@@ -1,0 +1,98 @@
+"""`tellapart align`: what is printed, what is refused, and back to the source."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import tellapart as ta
+from tellapart.cli import align
+from tellapart.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def known() -> None:
+    """The command is there even where the list of commands does not have it yet."""
+    if not any(command.callback is align.run for command in app.registered_commands):
+        app.command("align")(align.run)
+
+
+@pytest.fixture
+def leaking(photos: Path) -> Path:
+    """The dark ones are JPEGs, the light ones PNGs."""
+    for path in sorted((photos / "dark").iterdir()):
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            image.save(path.with_suffix(".jpg"))
+        path.unlink()
+    return photos
+
+
+def test_aligned_compared_and_traced_back(tell, leaking: Path, tmp_path: Path) -> None:
+    answer = tell("align", leaking, tmp_path / "out", "-q")
+    assert answer.code == 0 and answer.err == ""
+    assert "photos: 40 of 40 images, 8×8 pixels, PNG without compression" in answer.out
+    assert "AUROC out of fold: before 1.000 (95 % interval" in answer.out and "after 0.500 (95 % interval" in answer.out
+    assert f"next: tellapart compare {tmp_path / 'out'}" in answer.out
+    assert tell("train", tmp_path / "out", "-r", "null", "-q").code == 0
+    answer = tell("align", tmp_path / "out", "--verify", "-q")
+    assert answer.code == 0 and answer.out == "40 of 40 images hold the pixels of their sources, bit for bit\n"
+    (leaking / "light" / "07.png").write_bytes(b"")
+    answer = tell("align", tmp_path / "out", "--verify", "-q")
+    assert answer.code == 1 and "39 of 40" in answer.out and "from light/07.png: the source has changed" in answer.out
+    found = json.loads(tell("align", tmp_path / "out", "--verify", "-q", "--json").out)
+    assert found["faults"] == 1 and len(found["origins"]) == 40
+
+
+def test_the_same_as_json(tell, leaking: Path, tmp_path: Path) -> None:
+    answer = tell("align", leaking, tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "-q", "--seed", 3)
+    content = json.loads(answer.out)
+    assert content["choices"] == {
+        "encoder": "jpeg", "quality": [80, 95], "size": None, "keep": 0.95, "grid": "keep", "seed": 3,
+    }  # fmt: skip
+    assert content["written"] == 40 and content["null_after"]["n"] == 40 and content["folder"] == str(tmp_path / "out")
+    assert len(ta.scan(tmp_path / "out")) == 40
+    again = tell("align", leaking, tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "--seed", 3)
+    assert json.loads(again.out) == content and "is there already" in again.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "OUT is missing"),
+        (("out", "--quality", "90"), "--quality: only together with --format jpeg"),
+        (("out", "--format", "jpeg", "--quality", "high"), "--quality high: expected a number"),
+        (("out", "--size", "10x"), "--size 10x: expected a number"),
+        (("out", "--size", "8", "--keep", "0.5"), "--keep: it chooses the size"),
+        (("out", "--verify"), "--verify: give the copy alone"),
+    ],
+)
+def test_wrong_usage(tell, photos: Path, arguments: tuple[str, ...], says: str) -> None:
+    answer = tell("align", photos, *arguments)
+    assert answer.code == 2 and says in " ".join(answer.err.replace("│", " ").split()) and not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments", "says"),
+    [
+        (3, ("{photos}/aligned",), "lies inside the data"),
+        (3, ("out", "--size", "9"), "no image of the class 'dark' is large enough for 9×9 pixels"),
+        (3, ("out", "--size", "4x8"), "8×8 is the least"),
+        (3, ("out", "--format", "jpeg", "--quality", "95-75"), "the quality 95-75 is not in 1 to 100"),
+        (6, ("{photos}.txt/out",), "the copy cannot be written"),
+    ],
+)
+def test_what_cannot_be_done(tell, photos: Path, code: int, arguments: tuple[str, ...], says: str) -> None:
+    photos.with_suffix(".txt").write_text("a file")
+    given = [text.replace("{photos}", str(photos)) for text in arguments]
+    answer = tell("align", photos, *given, "-q")
+    assert answer.code == code and says in answer.err and answer.out == "" and "Traceback" not in answer.err
+
+
+def test_nothing_to_align(tell, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    answer = tell("align", tmp_path / "empty", "out", "-q")
+    assert answer.code == 3 and "no images in it" in answer.err and not Path("out").exists()
