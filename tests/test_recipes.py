@@ -18,7 +18,7 @@ from tellapart.train.optim import make_optimizer
 
 #: Rows of ../shared/SYSTEMS.md that are systems; A8 is the vote over the checkpoints that A7's recipe keeps, C6 a table.
 ROWS = {*(f"A{i}" for i in range(1, 11)), *(f"B{i}" for i in range(1, 6)), *(f"C{i}" for i in range(1, 6)),
-        *(f"D{i}" for i in range(1, 6)), *(f"E{i}" for i in range(1, 7))}  # fmt: skip
+        *(f"D{i}" for i in range(1, 6)), *(f"E{i}" for i in range(1, 8))}  # fmt: skip
 NETWORKS = [n for n in recipe.names() if recipe.load(n).classifier.family == "network"]
 #: Parameters for 10 classes at the recipe's size (28 × 28 grey for `auto`). Those worked out below are checked against the sum.
 CLASSES = 10

@@ -22,6 +22,7 @@ from tellapart import registry
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.folding import HELD
 from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
+from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
 from tellapart.errors import RecipeError, RunError, TellapartError
 from tellapart.evaluate.metrics import score_all
@@ -143,6 +144,7 @@ class Bench:
         classifier: Classifier = registry.find("families", recipe.classifier.family)(recipe)
         table, earlier, start = self.prepared.table, log.seconds, time.perf_counter()
         self.describe(name, folder, started)
+        context.notes += self._regions(recipe, folder)
         (folder / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
         try:
             classifier.fit(table.where(split="train"), table.where(split="valid"), context)
@@ -170,6 +172,18 @@ class Bench:
         environment = describe_environment(self.device)
         store.write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
         self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
+
+    def _regions(self, recipe: Recipe, folder: Path) -> list[str]:
+        """Write down where the region of each image lies, if the recipe reads one; one sentence that says of how many it was
+        found."""
+        table = self.prepared.table
+        found = self.cache.found(table, recipe.inputs) if recipe.classifier.family != "null" else None
+        if found is None:
+            return []
+        region_table(table, found).to_parquet(folder / "regions.parquet", index=False)
+        said = in_words(table, recipe.inputs, found)
+        self.settings.progress.say(f"  {said}")
+        return [said]
 
     def _complete(self, folder: Path, classifier: Classifier, cost: dict[str, Any]) -> Run:
         """Save the classifier, score train and validation, set the marker."""

@@ -31,17 +31,21 @@ from tellapart.option_errors import in_words
 from tellapart.recipe_names import LADDER
 from tellapart.recipe_sections import (
     Average,
+    BoxRegion,
     ClassifierSection,
+    FaceRegion,
     Features,
     Inputs,
     Optimizer,
+    Region,
     Schedule,
     Section,
     Train,
 )
 
 __all__ = [
-    "LADDER", "Average", "ClassifierSection", "Features", "Inputs", "Optimizer", "Recipe", "Schedule", "Section", "Train",
+    "LADDER", "Average", "BoxRegion", "ClassifierSection", "FaceRegion", "Features", "Inputs", "Optimizer", "Recipe", "Region",
+    "Schedule", "Section", "Train",
     "check_options", "describe", "load", "load_all", "names", "parse", "text",
 ]  # fmt: skip
 

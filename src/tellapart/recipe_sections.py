@@ -7,7 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from tellapart.errors import unknown_name
 
 
 class Section(BaseModel):
@@ -17,6 +28,83 @@ class Section(BaseModel):
 
 
 _Side = Annotated[int, Field(ge=1)]
+
+
+class BoxRegion(Section):
+    """The part of a picture that four columns of the table name, in pixels of the upright picture."""
+
+    columns: tuple[str, str, str, str] = Field(
+        default=("x", "y", "width", "height"),
+        description="the columns of left, top, width and height; or, with `corners`, of left, top, right and bottom",
+    )
+    corners: bool = Field(default=False, description="the last two columns hold right and bottom, not width and height")
+    margin: float = Field(
+        default=0.0, ge=0, le=4, description="share of the longer side of the box that is added on each of its sides"
+    )
+    missing: Literal["error", "whole", "centre"] = Field(
+        default="error",
+        description="of a row whose cells are empty: an error; the whole picture; or its centre, as much as `keep` says",
+    )
+
+    @field_validator("columns")
+    @classmethod
+    def _four(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(columns)) < 4:
+            raise ValueError("expected four different columns")
+        return columns
+
+
+class FaceRegion(Section):
+    """The largest face of a picture."""
+
+    detector: Literal["haar", "yunet"] = Field(
+        default="haar", description="haar: the cascade that comes with OpenCV; yunet: a small network, from the file `model`"
+    )
+    model: str | None = Field(
+        default=None, validate_default=True, description="of yunet: its .onnx file on this machine; nothing is downloaded"
+    )
+    smallest: float = Field(
+        default=0.1, gt=0, le=1, description="smaller faces do not count: share of the picture's shorter side"
+    )
+    margin: float = Field(
+        default=0.3, ge=0, le=4, description="share of the longer side of the face that is added on each of its sides"
+    )
+    missing: Literal["error", "whole", "centre"] = Field(
+        default="whole",
+        description="where no face is found: an error; the whole picture; or its centre, as much as `keep` says",
+    )
+
+    @field_validator("model")
+    @classmethod
+    def _of_yunet(cls, model: str | None, known: ValidationInfo) -> str | None:
+        detector = known.data.get("detector")
+        if detector == "yunet" and not model:
+            raise ValueError("detector: yunet needs `model`, its .onnx file on this machine")
+        if detector == "haar" and model is not None:
+            raise ValueError("detector: haar comes with OpenCV and takes no `model`")
+        return model
+
+
+class Region(Section):
+    """The part of a picture that is read: one of the two."""
+
+    box: BoxRegion | None = Field(default=None, description="a box that columns of the table give")
+    face: FaceRegion | None = Field(default=None, description="the largest face, found by a detector")
+
+    @model_validator(mode="after")
+    def _one(self) -> Region:
+        if (self.box is None) == (self.face is None):
+            raise ValueError("expected one of `box` and `face`")
+        return self
+
+    @property
+    def rule(self) -> BoxRegion | FaceRegion:
+        """The one that is given."""
+        if self.box is not None:
+            return self.box
+        if self.face is not None:
+            return self.face
+        raise ValueError("a region without box and face was not validated")
 
 
 class Inputs(Section):
@@ -32,12 +120,46 @@ class Inputs(Section):
         description="stretch: resample both sides; crop: resample the short side, cut the long one; pad: resample the long "
         "side, fill with black; centre: cut or reflect without resampling; none: another size is an error",
     )
+    region: Region | None = Field(
+        default=None, description="the part that is read: {box: …} or {face: …}, before anything else; none: the whole picture"
+    )
     keep: float = Field(
-        default=1.0, gt=0, le=1, description="share of each side that is kept, around the centre, before anything else"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of each side that is kept, around the centre, before anything else; with a region: only where "
+        "that is `missing: centre`",
     )
     max_pixels: int = Field(
         default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb"
     )
+
+    @field_validator("region", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        """`whole`, `box` and `face` alone stand for their defaults."""
+        if given == "centre":
+            raise ValueError("for the centre leave `region` out and set `keep`, the share of each side: keep: 0.7")
+        if isinstance(given, str) and given not in ("whole", "box", "face"):
+            raise ValueError(unknown_name("region", given, ("whole", "box", "face")))
+        return None if given == "whole" else {given: {}} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> Inputs:
+        wanted = self.region is not None and self.region.rule.missing == "centre"
+        if wanted and self.keep == 1:
+            raise ValueError("missing: centre needs `keep`, the share of each side that is its centre: keep: 0.7")
+        if self.region is not None and self.keep < 1 and not wanted:
+            raise ValueError("`keep` cuts the centre out, and `region` another part: give one, or missing: centre")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, inner: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a region nothing is written of it: such runs and cached pixels keep the names they had before."""
+        content = inner(self)
+        if content.get("region") is None:
+            content.pop("region", None)
+        return content
 
 
 class Features(Section):

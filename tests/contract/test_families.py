@@ -35,6 +35,14 @@ TINY = {
             "of": {"features": {"pca": 6}, "classifier": {"family": "linear", "C": [0.1]}},
         }
     },
+    "crops": {
+        "inputs": {"size": 8, "mode": "rgb", "resize": "centre"},
+        "classifier": {
+            "family": "crops",
+            "count": 4,
+            "of": {"features": {"pca": 6}, "classifier": {"family": "linear", "C": [0.1]}},
+        },
+    },
     "svm": {"features": {"pca": 6}, "classifier": {"family": "svm"}},
     "linear": {
         "features": {"descriptors": [{"pixels": {}}, {"spectrum": {"block": 4}}]},

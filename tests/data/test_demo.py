@@ -175,6 +175,18 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
+def test_small_edits_are_small_and_as_many_pixels(tmp_path: Path) -> None:
+    made = demo.make(tmp_path / "small", tiles_per_scene=12, size=128, area=(0.05, 0.10))
+    shares = pd.read_csv(made / "provenance.csv", keep_default_na=False)
+    edited = shares[shares["kind"] != "none"]["share_edited"].astype(float)
+    assert 0.025 <= edited.min() and edited.max() <= 0.10 and 0.06 < edited.mean() < 0.09
+    masks = [pixels(path) > 0 for path in (made / "masks").iterdir()]
+    assert np.mean([mask.mean() for mask in masks]) == pytest.approx(edited.mean(), abs=1e-4)
+    assert demo.make(made, tiles_per_scene=12, size=128, area=(0.05, 0.10)) == made
+    with pytest.raises(DataError, match="other settings"):
+        demo.make(made, tiles_per_scene=12, size=128)
+
+
 def test_other_settings_are_refused(folder: Path) -> None:
     for settings in ({"seed": 1}, {"tiles_per_scene": 12}, {"size": 32}):
         with pytest.raises(DataError, match=r"other settings(.|\n)*remove"):
@@ -203,6 +215,12 @@ def test_a_folder_that_lost_images_is_noticed(tmp_path: Path) -> None:
 def test_impossible_settings_are_refused(tmp_path: Path, tiles_per_scene: int, size: int) -> None:
     with pytest.raises(DataError, match="multiple of 12"):
         demo.make(tmp_path / "demo", tiles_per_scene=tiles_per_scene, size=size)
+
+
+@pytest.mark.parametrize("area", [(0.0, 0.1), (0.1, 0.1), (0.2, 0.5)])
+def test_impossible_areas_are_refused(tmp_path: Path, area: tuple[float, float]) -> None:
+    with pytest.raises(DataError, match="expected area as two shares"):
+        demo.make(tmp_path / "demo", area=area)
 
 
 def test_photographs_too_small_for_so_many_tiles(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from tellapart.data.finding import AMBIGUOUS, FileFinder
 from tellapart.data.found import Choices
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.data.members import ARCHIVE_ENDINGS
+from tellapart.data.tablepart import further_columns
 from tellapart.data.tables import TABLE_ENDINGS
 from tellapart.errors import DataError
 from tellapart.types import UNLABELLED, ImageTable
@@ -43,9 +44,10 @@ def find_asked(
     """
     if not test.exists():
         raise DataError(f"--test {test}: not found", hint="give test.csv, or the folder or archive of the test images")
+    more: dict[str, pd.Series] = {}
     if test.name.lower().endswith(TABLE_ENDINGS):
         text = read_text_table(test.read_bytes(), str(test))
-        keys, unasked = _through_table(ids, place, text)
+        keys, unasked, more = _through_table(ids, place, text)
         listing = _listed(images or Path(os.path.abspath(test)).parent)  # noqa: PTH100
     else:
         listing, keys, unasked = _listed(images or test), list(ids), -1
@@ -57,6 +59,7 @@ def find_asked(
             "label": UNLABELLED,
             "size": listing.sizes[files],
             "stamp": listing.stamps[files],
+            **more,
         }
     )
     unasked = int(listing.is_image.sum()) - len(files) if unasked < 0 else unasked
@@ -74,8 +77,9 @@ def _listed(where: Path) -> Listing:
     raise DataError(f"{where}: expected a table, a folder, a .zip or a .tar of test images")
 
 
-def _through_table(ids: Sequence[str], place: Place, text: TextTable) -> tuple[list[str], int]:
-    """What a table of test images calls the files of some ids, and how many of its rows nobody asked for."""
+def _through_table(ids: Sequence[str], place: Place, text: TextTable) -> tuple[list[str], int, dict[str, pd.Series]]:
+    """What a table of test images calls the files of some ids; how many of its rows nobody asked for; its further columns,
+    which may hold boxes."""
     columns = choose_columns(text, Choices(), needs_label=False)
     theirs = text.column(columns.id)
     row_of: dict[str, int | None] = {}
@@ -91,7 +95,11 @@ def _through_table(ids: Sequence[str], place: Place, text: TextTable) -> tuple[l
             f"{place(lost[0])}: {ids[lost[0]]!r} is not one row of {text.path} ({_counted(len(lost), len(ids))})",
             hint=f"its column {columns.id!r} begins with {theirs[0]!r}" if theirs else "the table has no rows",
         )
-    return [theirs[row] for row in rows if row is not None], len(theirs) - len(set(rows))
+    chosen = [row for row in rows if row is not None]
+    more = {
+        f"{name} of the table": pd.Series(cells[chosen], dtype=object) for name, cells in further_columns(text, columns).items()
+    }
+    return [theirs[row] for row in chosen], len(theirs) - len(set(rows)), more
 
 
 def _files(keys: Sequence[str], ids: Sequence[str], place: Place, listing: Listing) -> np.ndarray:

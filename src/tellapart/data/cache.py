@@ -1,8 +1,10 @@
 """Decode once: uint8 pixels in one memory-mapped file, shared by every classifier, run and process.
 
 The file's name is a digest of which images (path, size, stamp), how (the resolved `Inputs`) and by which decoder, so a
-changed file or option decodes anew and nothing else does. A lock lets one process decode while a second one waits; a file
-that was not finished is never read. The folder is bounded: the files that were not used for longest go first.
+changed file or option decodes anew and nothing else does. Where a part of each picture is read (`Inputs.region`), the digest
+holds where it lies, too; faces are looked for once, and kept in a file of their own. A lock lets one process decode while a
+second one waits; a file that was not finished is never read. The folder is bounded: the files that were not used for longest
+go first.
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -12,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,9 @@ import numpy as np
 
 from tellapart.data.archives import ImageReader
 from tellapart.data.cache_folder import default_folder, locked, make_room, permitted
-from tellapart.data.decode import DECODER, decode_to, header, quiet, target_size
+from tellapart.data.decode import DECODER, decode_to, find_region, header, quiet, target_size, unpack
+from tellapart.data.faces import identity
+from tellapart.data.regions import cut_of, read_boxes, with_regions
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe import Inputs
@@ -99,48 +103,82 @@ class PixelCache:
         """The pixels of `table`; those of a larger table that was asked for before are used again.
 
         Raises:
-            CorruptImages: Some cannot be decoded; all of them are named.
+            CorruptImages: Some cannot be decoded, or have no region where one is needed; all of them are named.
+            DataError: The columns of boxes, or the detector of faces, are not there.
             SystemLimitError: No room.
         """
-        keys = table.row_keys
-        opened = self._open.setdefault(_way(inputs), [])
-        for pixels, sorted_keys, order in opened:
+        found = self.found(table, inputs)
+        if found is None:
+            keys, each = table.row_keys, lambda content, path, row: decode_to(content, inputs, path)
+        else:
+            keys = with_regions(table.row_keys, found)
+            each = lambda content, path, row: decode_to(content, inputs, path, found[row])  # noqa: E731
+        work = _Work(f"{_way(inputs)} {DECODER}", _shape(inputs), "|u1", "decoding", each, inputs.max_pixels)
+        return DecodedImages(*self._get(table, keys, work))
+
+    def found(self, table: ImageTable, inputs: Inputs) -> np.ndarray | None:
+        """Where the region of each image lies, before any margin; see `data.regions`.
+
+        Returns:
+            (N, 4) float32, left, top, right and bottom in pixels, NaN where there is nothing; None without a region.
+
+        Raises:
+            CorruptImages: Some cannot be decoded, or their cells are no box; all of them are named.
+            DataError: The columns of boxes, or the detector of faces, are not there.
+            SystemLimitError: No room.
+        """
+        box, face = (inputs.region.box, inputs.region.face) if inputs.region else (None, None)
+        if box is not None:
+            found, bad, problems = read_boxes(table, box)
+            if bad:
+                raise CorruptImages(bad, problems)
+            return found
+        if face is None:
+            return None
+        way = f"face {identity(face)} {inputs.max_pixels} {DECODER}"
+        each = lambda content, path, row: find_region(content, inputs, path)  # noqa: E731
+        values, positions = self._get(
+            table, table.row_keys, _Work(way, (4,), "<f4", "looking for faces", each, inputs.max_pixels)
+        )
+        return np.asarray(values[positions])
+
+    def _get(self, table: ImageTable, keys: np.ndarray, work: _Work) -> tuple[np.ndarray, np.ndarray]:
+        """What was made of each image, or of those of a larger table, and where the rows of this one lie in it."""
+        opened = self._open.setdefault(work.way, [])
+        for values, sorted_keys, order in opened:
             if len(sorted_keys) >= len(keys):
                 place = np.searchsorted(sorted_keys, keys).clip(max=len(sorted_keys) - 1)
                 if (sorted_keys[place] == keys).all():
-                    return DecodedImages(pixels, order[place])
-        pixels = self._load(table, inputs, keys)
+                    return values, order[place]
+        values = self._load(table, keys, work)
         order = np.argsort(keys, kind="stable")
-        opened.append((pixels, keys[order], order))
-        return DecodedImages(pixels, np.arange(len(table)))
+        opened.append((values, keys[order], order))
+        return values, np.arange(len(table))
 
-    def _load(self, table: ImageTable, inputs: Inputs, keys: np.ndarray) -> np.ndarray:
+    def _load(self, table: ImageTable, keys: np.ndarray, work: _Work) -> np.ndarray:
         with quiet():
             if not len(table) or (table.memory is not None and len(table.memory)):
-                return self._decode_to_memory(table, inputs)
+                blocks = list(self._made(table, work))
+                return np.concatenate(blocks) if blocks else np.empty((0, *work.shape), work.type)
             digest = hashlib.blake2b(keys.tobytes(), digest_size=12)
-            digest.update(f"{_way(inputs)} {DECODER}".encode())
+            digest.update(work.way.encode())
             path = self.folder / f"{digest.hexdigest()}.npy"
             with permitted(self.folder), locked(path):
-                pixels = _mapped(path)
-                if pixels is None:
-                    make_room(self.folder, _bytes(len(table), inputs), path)
-                    self._decode_to_file(table, inputs, path)
-                    pixels = np.load(path, mmap_mode="r")
-                return pixels
+                values = _mapped(path)
+                if values is None:
+                    make_room(self.folder, len(table) * int(np.prod(work.shape)) * np.dtype(work.type).itemsize, path)
+                    self._write(table, work, path)
+                    values = np.load(path, mmap_mode="r")
+                return values
 
-    def _decode_to_memory(self, table: ImageTable, inputs: Inputs) -> np.ndarray:
-        blocks = [block for _, block in self._decoded(table, inputs)]
-        return np.concatenate(blocks) if blocks else np.empty((0, *_shape(inputs)), np.uint8)
-
-    def _decode_to_file(self, table: ImageTable, inputs: Inputs, path: Path) -> None:
+    def _write(self, table: ImageTable, work: _Work, path: Path) -> None:
         """Written in full beside, then renamed. Plain writes, not a map: a full disk is then an error and not a crash."""
         beside = path.with_suffix(f".{os.getpid()}.tmp")
         try:
             with beside.open("wb") as file:
-                shape = (len(table), *_shape(inputs))
-                np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-                for _, block in self._decoded(table, inputs):
+                shape = (len(table), *work.shape)
+                np.lib.format.write_array_header_1_0(file, {"descr": work.type, "fortran_order": False, "shape": shape})
+                for block in self._made(table, work):
                     file.write(block.data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -148,59 +186,117 @@ class PixelCache:
         finally:
             beside.unlink(missing_ok=True)
 
-    def _decoded(self, table: ImageTable, inputs: Inputs) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, (B, H, W, C) uint8) in row order; raises at the end if any image is corrupt, naming every one."""
+    def _made(self, table: ImageTable, work: _Work) -> Iterator[np.ndarray]:
+        """(B, …) in row order; raises at the end if any image is corrupt, naming every one."""
         paths, bad, problems = table.paths, [], []
         with (
             ImageReader(table) as reader,
             ThreadPoolExecutor(os.cpu_count() or 1) as pool,
-            self.progress.task("decoding", len(table), "img") as task,
+            self.progress.task(work.name, len(table), "img") as task,
         ):
 
-            def one(row: int) -> np.ndarray | ImageError:
+            def several(rows: range) -> list[np.ndarray | ImageError]:
+                """Of one file: windows of a picture follow each other, and it is opened once for all of them."""
+                path = str(paths[rows[0]])
                 try:
-                    return decode_to(reader.get(paths[row]), inputs, str(paths[row]))
+                    content = reader.get(path)
+                    content = unpack(content, path, work.max_pixels) if len(rows) > 1 else content
                 except ImageError as error:
-                    return error
+                    return [error] * len(rows)
+                return [_tried(work, content, path, row) for row in rows]
 
             for start in range(0, len(table), _CHUNK):
-                found = list(pool.map(one, range(start, min(start + _CHUNK, len(table)))))
-                for row, pixels in enumerate(found, start):
-                    if isinstance(pixels, ImageError):
+                runs = _runs(paths[start : start + _CHUNK], start)
+                found = [made for run in pool.map(several, runs) for made in run]
+                for row, made in enumerate(found, start):
+                    if isinstance(made, ImageError):
                         bad.append(row)
-                        problems.append(Problem("corrupt image", pixels.path, pixels.reason))
+                        problems.append(Problem("corrupt image", made.path, made.reason))
                 if not bad:
-                    yield start, np.stack([p for p in found if isinstance(p, np.ndarray)])
+                    yield np.stack([made for made in found if isinstance(made, np.ndarray)])
                 task.advance(len(found))
         if bad:
             raise CorruptImages(bad, problems)
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What is made of each image, once.
+
+    Attributes:
+        way: How, as text: part of the digest.
+        shape: Of one image's result.
+        type: Of its values, as NumPy's files write it.
+        name: For the progress.
+        each: (content, path, row) → the result.
+        max_pixels: As of `Inputs`.
+    """
+
+    way: str
+    shape: tuple[int, ...]
+    type: str
+    name: str
+    each: Callable[[bytes | np.ndarray, str, int], np.ndarray]
+    max_pixels: int
+
+
+def _tried(work: _Work, content: bytes | np.ndarray, path: str, row: int) -> np.ndarray | ImageError:
+    try:
+        return work.each(content, path, row)
+    except ImageError as error:
+        return error
+
+
+def _runs(paths: np.ndarray, first: int) -> list[range]:
+    """Rows of one file that follow each other. `paths`: (N,) object; the first is that of row `first`."""
+    ends = [*(np.flatnonzero(paths[1:] != paths[:-1]) + 1).tolist(), len(paths)]
+    return [range(first + start, first + end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
 def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     """Replace `auto` by what the data say, from the headers of up to 256 images spread over the table.
 
-    `size`: the median height and width of what `keep` leaves, shrunk so that the longer side is at most `limit`; with
-    `resize: centre` each side is cut to `limit`. `mode`: grey if every probed image is grey.
+    `size`: the median height and width of what `region` or `keep` leave, shrunk so that the longer side is at most `limit`;
+    with `resize: centre` each side is cut to `limit`. `mode`: grey if every probed image is grey.
+
+    Raises:
+        DataError: No probed image can be read; the columns of boxes, or the detector of faces, are not there.
     """
     if inputs.size != "auto" and inputs.mode != "auto":
         return inputs
-    found = []
-    with ImageReader(table) as reader:
-        for path in table.paths[:: -(-len(table) // _PROBED) or 1]:
-            with contextlib.suppress(ImageError):  # named when the images are decoded
-                found.append(header(reader.get(path), str(path)))
+    found = _probed(inputs, table)
     if not found:
         raise DataError("none of the probed images can be read", hint="`tellapart data` shows what is wrong with them")
     mode = inputs.mode if inputs.mode != "auto" else ("grey" if all(grey for *_, grey in found) else "rgb")
     if inputs.size != "auto":
         return replace_inputs(inputs, mode=mode)
-    height, width = (max(1, int(np.median([f[axis] for f in found]) * inputs.keep)) for axis in (0, 1))
+    share = inputs.keep if inputs.region is None else 1.0
+    height, width = (max(1, int(np.median([f[axis] for f in found]) * share)) for axis in (0, 1))
     limit = inputs.limit or max(height, width)
     if inputs.resize == "centre":
         return replace_inputs(inputs, mode=mode, size=(min(height, limit), min(width, limit)))
     shrink = min(1.0, limit / max(height, width))
     size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     return replace_inputs(inputs, mode=mode, size=size)
+
+
+def _probed(inputs: Inputs, table: ImageTable) -> list[tuple[int, int, bool]]:
+    """(height, width, is grey) of pictures, or of their regions, as far as they can be read."""
+    rows, found = np.arange(len(table))[:: -(-len(table) // _PROBED) or 1], []
+    box = inputs.region.box if inputs.region else None
+    boxes = read_boxes(table, box)[0] if box else None
+    with ImageReader(table) as reader, quiet():
+        for row in rows:
+            with contextlib.suppress(ImageError):  # named when the images are decoded
+                path = str(table.paths[row])
+                content = reader.get(path)
+                height, width, grey = header(content, path)
+                if inputs.region is not None and inputs.size == "auto":
+                    there = find_region(content, inputs, path) if boxes is None else boxes[row]
+                    left, top, right, bottom = cut_of((width, height), inputs, there, path)
+                    height, width = bottom - top, right - left
+                found.append((height, width, grey))
+    return found
 
 
 def replace_inputs(inputs: Inputs, **changes: object) -> Inputs:
@@ -215,10 +311,6 @@ def _way(inputs: Inputs) -> str:
 
 def _shape(inputs: Inputs) -> tuple[int, int, int]:
     return (*target_size(inputs), 1 if inputs.mode == "grey" else 3)
-
-
-def _bytes(count: int, inputs: Inputs) -> int:
-    return count * int(np.prod(_shape(inputs)))
 
 
 def _mapped(path: Path) -> np.ndarray | None:

@@ -5,8 +5,8 @@
 3. Of 16 bits a channel the upper 8 are kept, in grey as in colour; 32-bit values beyond that and floats are refused.
 4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and other spaces are converted by Pillow.
 5. `rgb` gives three channels (grey repeated); `grey` gives one, ITU-R 601-2 luma.
-6. With `Inputs.keep` < 1 the border is cut off. Geometry as `Inputs.resize` says; resampling is Pillow's bicubic, which
-   antialiases when shrinking.
+6. With `Inputs.region` a box or the largest face is cut out, with `Inputs.keep` < 1 the border is cut off. Geometry as
+   `Inputs.resize` says; resampling is Pillow's bicubic, which antialiases when shrinking.
 
 Truncated files are errors, never half an image. Nothing here guesses: a file that breaks a step is named.
 """
@@ -23,6 +23,8 @@ import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
+from tellapart.data.faces import find_face
+from tellapart.data.regions import NOTHING, cut_of
 from tellapart.errors import ImageError
 from tellapart.recipe import Inputs
 
@@ -71,20 +73,54 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") -> np.ndarray:
+def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image", found: np.ndarray | None = None) -> np.ndarray:
     """Decode one image to the resolved size and mode of `inputs`: (H, W, C) uint8. Threads may call it, inside `quiet`.
 
+    Args:
+        content: As of `decode`.
+        inputs: Resolved.
+        path: Name for errors.
+        found: (4,) float32, where the region lies, see `data.regions`; None: a face is looked for, a box is not given.
+
     Raises:
-        ImageError: As for `decode`; or with `resize: none`, another size.
+        ImageError: As for `decode`; with `resize: none`, another size; nothing in the region, and `missing: error`.
     """
     height, width = target_size(inputs)
     mode = "grey" if inputs.mode == "grey" else "rgb"
-    if isinstance(content, np.ndarray) and content.shape[:2] == (height, width) and inputs.keep == 1:
+    whole = inputs.keep == 1 and inputs.region is None
+    if isinstance(content, np.ndarray) and content.shape[:2] == (height, width) and whole:
         pixels = content if content.ndim == 3 else content[:, :, None]
         if pixels.shape[2] == (1 if mode == "grey" else 3):
             return np.ascontiguousarray(pixels)
-    image = _keep_centre(_open(content, path, inputs.max_pixels), inputs.keep)
+    image = _open(content, path, inputs.max_pixels)
+    if not whole:
+        image = image.crop(cut_of(image.size, inputs, _find(image, inputs) if found is None else found, path))
     return _pixels(_fit(image, (width, height), inputs.resize, path), mode)
+
+
+def unpack(content: bytes | np.ndarray, path: str, max_pixels: int) -> np.ndarray:
+    """One image as its file holds it, (H, W) or (H, W, 3) uint8, upright: to be handed to `decode_to` several times.
+
+    Raises:
+        ImageError: As for `decode`.
+    """
+    return content if isinstance(content, np.ndarray) else np.asarray(_open(content, path, max_pixels))
+
+
+def find_region(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") -> np.ndarray:
+    """Look for the region of one image: (4,) float32, see `data.regions`. Threads may call it, inside `quiet`.
+
+    Raises:
+        ImageError: As for `decode`.
+        DataError: The detector is not there.
+    """
+    return _find(_open(content, path, inputs.max_pixels), inputs)
+
+
+def _find(image: Image.Image, inputs: Inputs) -> np.ndarray:
+    """A face; a box stands in the table, and is not seen in an image."""
+    face = inputs.region.face if inputs.region else None
+    return find_face(np.asarray(image.convert("RGB")), face) if face else NOTHING
 
 
 def target_size(inputs: Inputs) -> tuple[int, int]:
@@ -187,15 +223,6 @@ def _upper_byte(image: Image.Image, path: str) -> Image.Image:
     if clear is not None:
         values[values == clear] = 65535
     return Image.fromarray((values >> 8).astype(np.uint8))
-
-
-def _keep_centre(image: Image.Image, share: float) -> Image.Image:
-    """The middle of an image, `share` of each side."""
-    if share == 1:
-        return image
-    width, height = (max(round(side * share), 1) for side in image.size)
-    left, top = (image.width - width) // 2, (image.height - height) // 2
-    return image.crop((left, top, left + width, top + height))
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: str, path: str) -> Image.Image:

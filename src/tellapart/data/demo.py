@@ -29,7 +29,7 @@ import pandas as pd
 from PIL import Image
 from scipy import ndimage
 
-from tellapart.data.edits import KINDS, edit
+from tellapart.data.edits import AREA, KINDS, edit
 from tellapart.data.photographs import PHOTOGRAPHS, Photograph
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.types import SPLITS
@@ -40,6 +40,7 @@ MULTIPLE = 2 * 2 * len(KINDS)
 _MARKER = "demo.json"
 #: Scenes in colour (True) and in grey; the others train. 7 test scenes: a sign-flip test over 5 cannot fall below p = 0.06.
 _HELD_OUT = {True: {"test": 4, "valid": 2}, False: {"test": 3, "valid": 1}}
+_SMALLEST_AREA = 0.01  # of a tile: at 32 pixels an edit of ten pixels is left
 _TEXTURE = 1.0  # grey levels: in flatter tiles (sky, black space) an edit would change nothing that anyone could see
 _STEP = 8  # pixels between the positions of tiles; multiples of 8 keep the JPEG grid of a photograph where it was
 
@@ -60,7 +61,9 @@ class _Tile:
     donor_y: int = -1
 
 
-def make(folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: int = 64) -> Path:
+def make(
+    folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: int = 64, area: tuple[float, float] = AREA
+) -> Path:
     """Write the data set, or find it written.
 
     Args:
@@ -68,6 +71,8 @@ def make(folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: 
         seed: Draws the parts, the tiles, the classes and the edits. The same seed gives the same bytes.
         tiles_per_scene: A multiple of 12.
         size: Side of a tile in pixels, at least 32.
+        area: Least and most of a tile that an edit covers, as shares. Where maps are judged by the masks, small edits tell
+            more: `size=128, area=(0.05, 0.10)` has regions of as many pixels as the usual tiles.
 
     Returns:
         The folder, for `scan`.
@@ -79,8 +84,13 @@ def make(folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: 
     folder = Path(folder)
     if tiles_per_scene < MULTIPLE or tiles_per_scene % MULTIPLE or size < 32:
         raise DataError(f"expected tiles_per_scene as a multiple of {MULTIPLE} and size ≥ 32, got {tiles_per_scene} and {size}")
+    if not _SMALLEST_AREA <= area[0] < area[1] <= AREA[1]:
+        raise DataError(f"expected area as two shares from {_SMALLEST_AREA} up to {AREA[1]}, got {area[0]} and {area[1]}")
     photographs = {photo.name: photo.digest for photo in PHOTOGRAPHS}
-    settings = {"version": VERSION, "seed": seed, "tiles_per_scene": tiles_per_scene, "size": size} | photographs
+    settings: dict[str, Any] = {"version": VERSION, "seed": seed, "tiles_per_scene": tiles_per_scene, "size": size}
+    settings |= photographs
+    if area != AREA:  # the folders that are there know no area
+        settings["area"] = list(area)
     try:
         if not _is_made(folder, settings):
             _make_beside(folder, settings)
@@ -115,12 +125,13 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
 
 def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write into a new folder, then rename, so that a crash leaves no half data set under the name."""
+    area = tuple(settings.get("area", AREA))
     beside = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
     try:
         for name in ("images", "masks"):
             (beside / name).mkdir(parents=True)
-        _write(beside, int(settings["seed"]), int(settings["tiles_per_scene"]), int(settings["size"]))
+        _write(beside, int(settings["seed"]), int(settings["tiles_per_scene"]), int(settings["size"]), area)
         (beside / _MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
         try:
             beside.rename(folder)
@@ -131,11 +142,11 @@ def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _write(folder: Path, seed: int, tiles_per_scene: int, size: int) -> None:
+def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple[float, float]) -> None:
     """Write everything but the marker."""
     pixels = {photo.name: photo.load() for photo in PHOTOGRAPHS}
     tiles = _plan(pixels, seed, tiles_per_scene, size)
-    shares = [_write_tile(folder, tile, pixels, seed, size) for tile in tiles]
+    shares = [_write_tile(folder, tile, pixels, seed, size, area) for tile in tiles]
     frame = pd.DataFrame([asdict(tile) for tile in tiles]).assign(share_edited=shares)
     table = pd.DataFrame(
         {
@@ -213,7 +224,9 @@ def _with_donor(tile: _Tile, tiles: list[_Tile], rng: np.random.Generator) -> _T
     return _Tile(**(asdict(tile) | where))
 
 
-def _write_tile(folder: Path, tile: _Tile, pixels: Mapping[str, np.ndarray], seed: int, size: int) -> float:
+def _write_tile(
+    folder: Path, tile: _Tile, pixels: Mapping[str, np.ndarray], seed: int, size: int, area: tuple[float, float]
+) -> float:
     """Cut, edit if so decided, and write one tile and its mask; the share of its pixels in the mask."""
     image = pixels[tile.photograph][tile.y : tile.y + size, tile.x : tile.x + size]
     mask = np.zeros((size, size), dtype=bool)
@@ -223,7 +236,7 @@ def _write_tile(folder: Path, tile: _Tile, pixels: Mapping[str, np.ndarray], see
             donor = pixels[tile.donor][tile.donor_y : tile.donor_y + size, tile.donor_x : tile.donor_x + size]
             if image.shape[2] < donor.shape[2]:
                 donor = np.asarray(Image.fromarray(donor).convert("L"))[..., None]
-        image, mask = edit(tile.kind, image, donor, _generator(seed, tile.name, "edit"))
+        image, mask = edit(tile.kind, image, donor, _generator(seed, tile.name, "edit"), area)
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{tile.name}.png")
     rgb = np.ascontiguousarray(np.broadcast_to(image, (size, size, 3)))
     Image.fromarray(rgb).save(folder / "images" / f"{tile.name}.png", compress_level=0)

@@ -24,7 +24,7 @@ from scipy.sparse.linalg import splu
 KINDS = ("splice", "inpaint", "resample")
 #: What a region may cover, as a share of the picture. Below a fifth the cheap classifiers of the ladder fall to chance.
 AREA = (0.20, 0.40)
-_SMALLEST = 0.10  # of the picture, when the outline came out lean
+_LEANEST = 0.5  # of the smallest share, when the outline came out lean
 _MARGIN = 2  # pixels at the rim that no edit touches: the harmonic fill needs neighbours
 _FEATHER = 2  # pixels over which a resampled region fades in
 _TURN = (5.0, 25.0)  # degrees, either way
@@ -32,7 +32,9 @@ _ENLARGE = (1.10, 1.25)
 _GRAIN = 0.15  # most of the picture's own grain that an in-painted region gets back
 
 
-def edit(kind: str, tile: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def edit(
+    kind: str, tile: np.ndarray, donor: np.ndarray, rng: np.random.Generator, area: tuple[float, float] = AREA
+) -> tuple[np.ndarray, np.ndarray]:
     """Edit a picture.
 
     Args:
@@ -40,11 +42,12 @@ def edit(kind: str, tile: np.ndarray, donor: np.ndarray, rng: np.random.Generato
         tile: (S, S, C) uint8, the picture.
         donor: (S, S, C) uint8, where `splice` takes the region from; the others do not look at it.
         rng: Draws the region and the strength.
+        area: What the region may cover, least and most, as shares of the picture; see `draw_region`.
 
     Returns:
         The edited picture, (S, S, C) uint8, and its mask, (S, S) bool: outside the mask not one bit has changed.
     """
-    region = draw_region(len(tile), rng)
+    region = draw_region(len(tile), rng, area)
     edits: dict[str, Callable[[], np.ndarray]] = {
         "splice": lambda: _splice(tile, region, donor, rng),
         "inpaint": lambda: _inpaint(tile, region, rng),
@@ -54,19 +57,23 @@ def edit(kind: str, tile: np.ndarray, donor: np.ndarray, rng: np.random.Generato
     return np.where(region[..., None], edited, tile), region
 
 
-def draw_region(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A blob: a circle whose radius swings with the angle. (size, size) bool, 10 to 40 % of the square, off its rim."""
+def draw_region(size: int, rng: np.random.Generator, area: tuple[float, float] = AREA) -> np.ndarray:
+    """A blob: a circle whose radius swings with the angle. (size, size) bool, off the rim of the square.
+
+    It covers what `area` says, of the square; half of the smaller share where the outline came out lean, never more than
+    the larger one.
+    """
     y, x = np.mgrid[:size, :size]
     waves = np.arange(2, 6)[:, None, None]
     while True:
-        radius = size * np.sqrt(rng.uniform(*AREA) / np.pi)
+        radius = size * np.sqrt(rng.uniform(*area) / np.pi)
         reach = min(size / 2 - _MARGIN, 1.15 * radius)
         cy, cx = rng.uniform(reach, size - reach, 2)
         swing, phase = rng.normal(0, 0.12, waves.shape), rng.uniform(0, 2 * np.pi, waves.shape)
         outline = radius * (1 + (swing * np.cos(waves * np.arctan2(y - cy, x - cx) + phase)).sum(axis=0))
         region = np.hypot(y - cy, x - cx) < outline
         region &= np.minimum.reduce([y, x, size - 1 - y, size - 1 - x]) >= _MARGIN
-        if _SMALLEST <= region.mean() <= AREA[1]:
+        if _LEANEST * area[0] <= region.mean() <= area[1]:
             return region
 
 

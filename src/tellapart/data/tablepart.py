@@ -121,8 +121,13 @@ def read_part(table: TableFile, listing: Listing, choices: Choices) -> TablePart
         group=_given(text, columns.group, "") if columns.group else None,
         source=_given(text, columns.source, "") if columns.source else None,
         split=_splits(text, columns.split, table) if columns.split else np.full(count, table.split, dtype=object),
-        more={name: _given(text, name, "") for name in [n for n in text.names if n and n not in columns.used][:MOST_MORE]},
+        more=further_columns(text, columns),
     )
+
+
+def further_columns(text: TextTable, columns: Columns) -> dict[str, np.ndarray]:
+    """The columns that have no meaning of their own, the first fifty: (N,) object (str), "" where not given."""
+    return {name: _given(text, name, "") for name in [n for n in text.names if n and n not in columns.used][:MOST_MORE]}
 
 
 def repeated(part: TablePart, row: int, other: TablePart, line: int) -> DataError:
