@@ -58,6 +58,49 @@ def test_explain_refuses_in_words(tell, trained, tmp_path):
         assert found.code == code and message in found.err and "Traceback" not in found.err, (arguments, found)
 
 
+def test_explain_views_stand_beside_maps_or_alone(tell, trained, tmp_path, monkeypatch):
+    image = min((trained / "dark").iterdir())
+    found = tell("explain", "neighbors", image, "-m", "occlusion", "--view", "nearest", "--view", "frequency", "-q", "--json")
+    assert found.code == 0, found.err
+    content = json.loads(found.out)
+    assert [one.get("method") or one["view"] for one in content] == ["occlusion", "nearest", "frequency"]
+    assert len({one["picture"] for one in content}) == 1 and len(content[1]["nearest"]) == 5
+    with Image.open(tmp_path / "here" / content[0]["picture"]) as picture:
+        both = picture.height
+    shown = tell("explain", "neighbors", image, "--view", "nearest", "-q", "-o", "alone")
+    assert "nearest by the run's own descriptors: " in shown.out and "(dark)" in shown.out and "occlusion" not in shown.out
+    with Image.open(tmp_path / "here" / "alone" / f"{image.stem}.png") as picture:
+        assert picture.height < both / 2
+    wrong = tell("explain", "neighbors", image, "--view", "nearst", "-q")
+    assert wrong.code == 3 and "did you mean 'nearest'" in wrong.err and "Traceback" not in wrong.err
+    for path in (trained / "light").iterdir():
+        path.unlink()
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "empty"))  # else the decoded pixels are still there
+    gone = tell("explain", "neighbors", image, "--view", "frequency", "-q")
+    assert gone.code == 3 and "cannot be decoded" in gone.err and "Traceback" not in gone.err
+
+
+def test_explain_means_of_a_set(tell, trained, tmp_path):
+    arguments = ("explain", "neighbors", trained, "--mean", "-s", "window=0.5", "-q")
+    found = tell(*arguments)
+    assert found.code == 0, found.err
+    assert "taken for" in found.out and "the picture: explained/means.png" in found.out
+    content = json.loads(tell(*arguments, "--json").out)
+    assert [one["class"] for one in content] == ["dark", "light"] and [one["n"] for one in content] == [20, 20]
+    assert len(content[0]["grid"]) == 8 and content[0]["size"] == [8, 8]
+    wrong = tell(*arguments, "--judge")
+    assert wrong.code == 2 and "--mean and --judge" in wrong.err
+
+
+def test_explain_says_where_it_cannot_write(tell, trained, tmp_path):
+    image = min((trained / "dark").iterdir())
+    (tmp_path / "here" / "file").write_text("")
+    found = tell("explain", "neighbors", image, "--view", "nearest", "-o", "file/maps", "-q")
+    assert found.code == 6 and "Traceback" not in found.err and "file" in found.err
+    missing = tell("explain", "neighbors", image, "--masks", "nowhere", "-q")
+    assert missing.code == 3 and "nowhere: no such folder of masks" in missing.err
+
+
 def test_submit_copies_the_sample(tell, trained, tmp_path):
     names = sorted(p.stem for p in (trained / "light").iterdir())[:3]
     sample = tmp_path / "sample.csv"

@@ -191,17 +191,51 @@ def test_outputs_of_many_shapes_as_maps() -> None:
     assert as_grid(tokens)[0, 0].tolist() == torch.arange(1.0, 17.0).reshape(4, 4).tolist()  # pyright: ignore[reportOptionalSubscript]
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_atto", "resnet10t"])
-def test_nets_of_timm_have_a_map(name: str) -> None:
-    content = {
-        "inputs": {"size": 64, "mode": "rgb"},
-        "classifier": {"family": "network", "net": "timm", "model": name, "weights": "none"},
-    }
+def built(classifier: dict[str, Any], size: int) -> Subject:
+    """A network with random weights, as a recipe names it."""
+    content = {"inputs": {"size": size, "mode": "rgb"}, "classifier": {"family": "network", **classifier}}
     torch.manual_seed(0)
     made = Network(parse(content, "test"))
     made.classes, made.net_options = ("a", "b"), made.options
     made.model = made._build()
+    return Subject(made, Context(), str(classifier))
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_atto", "resnet10t"])
+def test_nets_of_timm_have_a_map(name: str) -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
-    found = activations(Subject(made, Context(), name), image, 1)
+    found = activations(built({"net": "timm", "model": name, "weights": "none"}, 64), image, 1)
     assert found.values.shape == found.gradient.shape and min(found.values.shape[1:]) >= 2
     assert bool(found.gradient.any()), found.layer
+
+
+_STAGED = {"net": "staged", "stages": [{"widths": [4]}, {"widths": [6]}]}
+
+
+@pytest.mark.parametrize(
+    ("classifier", "layer", "side"),
+    [
+        (_STAGED, "body.trunk.1", 16),
+        ({"net": "quick", "width": 2}, "body.trunk.3", 8),
+        ({"net": "vgg", "groups": [[4], [6]], "dense": [8]}, "body.trunk.1", 16),
+        ({"net": "bottleneck", "depth": 2, "expansion": 2, "stages": 2, "last": 8, "hidden": 4}, "body.trunk.3", 16),
+        ({"net": "resnet_cifar"}, "body.trunk", 16),
+        ({"net": "inception_resnet_v1", "blocks": [1, 1, 1]}, "body.trunk", 3),
+        ({"net": "torchvision", "model": "shufflenet_v2_x0_5", "weights": "none"}, "body.trunk", 2),
+        ({"net": "fusion", "backbones": [_STAGED, {"net": "quick", "width": 2}]}, "body.trunk", 8),
+    ],
+    ids=lambda value: value["net"] if isinstance(value, dict) else "",
+)
+def test_every_net_on_images_has_its_last_map(classifier: dict[str, Any], layer: str, side: int) -> None:
+    size = 160 if classifier["net"] == "inception_resnet_v1" else 64
+    subject = built(classifier, size)
+    image = np.random.default_rng(0).integers(0, 255, (size, size, 3)).astype(np.uint8)
+    found = activations(subject, image, 1)
+    assert found.layer.startswith(layer) and found.values.shape[1:] == (side, side), (found.layer, found.values.shape)
+    assert bool(found.gradient.any())
+    assert explain("grad_cam", subject, image, 1).shape == (size, size)
+
+
+def test_every_net_of_the_package_is_tried() -> None:
+    tried = {"staged", "quick", "vgg", "bottleneck", "resnet_cifar", "inception_resnet_v1", "torchvision", "fusion", "timm"}
+    assert tried | {"mlp"} == set(registry.names("nets"))  # a new one belongs above

@@ -3,7 +3,7 @@
 Which layer that is differs from net to net. It is found by watching: of all modules whose output is a grid of at least two
 by two cells, or the tokens of one, the last to run on which the class's score depends. So it is the last stage of a
 convolutional net whatever its head, and in a transformer that reads a class token the last block whose patches still reach
-it.
+it. Another one can be asked for: an earlier one is finer, and says less about the class.
 """
 
 from __future__ import annotations
@@ -15,12 +15,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from tellapart.errors import RunError
+from tellapart.errors import RunError, unknown_name
 from tellapart.explain._subject import Subject
+from tellapart.recipe_sections import Section
 
 _PREFIXES = (0, 1, 2, 5)  # tokens before the patches: none, a class token, a distillation token, registers
+
+
+class LayerOptions(Section):
+    """What all methods that look at a layer ask for."""
+
+    layer: str | None = Field(
+        default=None,
+        description="a layer by its name in the net, such as body.trunk.2; none: the last whose output is a map",
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,32 +49,48 @@ class Activations:
     layer: str
 
 
-def activations(subject: Subject, image: Any, label: int) -> Activations:
+def activations(subject: Subject, image: Any, label: int, layer: str | None = None) -> Activations:
     """The values of the chosen layer and the gradient there.
 
     Args:
         subject: A network.
         image: (H, W, 3) uint8.
         label: The class.
+        layer: A module's name; None: the last whose output is a map.
 
     Raises:
-        RunError: No layer of the net is a map.
+        RunError: No layer of the net is a map, or the one that was named is none.
     """
     module, x = subject.module(), subject.seen(image)
-    wanted = {subject.layer} if subject.layer else {name for name, _ in module.named_modules() if name}
+    chosen = subject.layers.get(layer or "", layer)
+    wanted = {chosen} if chosen else {name for name, _ in module.named_modules() if name}
     with _watched(module, wanted) as seen, torch.enable_grad():
         score = module(x.requires_grad_(True))[0, label]
         score.backward()
     module.zero_grad(set_to_none=True)
     for name, (values, gradient) in reversed(seen.items()):
         if gradient and bool(gradient[-1].any()):
-            subject.layer = name
+            subject.layers[layer or ""] = name
             return Activations(values, gradient[-1], name)
-    if subject.layer:  # this once the class depends on nothing there
-        values = seen[subject.layer][0]
-        return Activations(values, torch.zeros_like(values), subject.layer)
+    if chosen and chosen in seen:  # this once the class depends on nothing there
+        values = seen[chosen][0]
+        return Activations(values, torch.zeros_like(values), chosen)
+    if layer:
+        raise _no_map(subject, x, layer)
     hint = "occlusion and rise explain any classifier"
     raise RunError(f"{subject.name or 'this net'} has no layer that is a map of the picture", hint=hint)
+
+
+def _no_map(subject: Subject, x: Tensor, layer: str) -> RunError:
+    """What is wrong with a layer that was named, and which could be."""
+    module = subject.module()
+    names = [name for name, _ in module.named_modules() if name]
+    if layer not in names:
+        return RunError(unknown_name(f"layer of {subject.name or 'this net'}", layer, names))
+    with _watched(module, set(names)) as seen, torch.enable_grad():
+        module(x.requires_grad_(True))
+    hint = f"maps are: {', '.join(seen)}" if seen else "occlusion and rise explain any classifier"
+    return RunError(f"the layer {layer} of {subject.name or 'this net'} is no map of the picture", hint=hint)
 
 
 @contextmanager

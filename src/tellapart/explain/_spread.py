@@ -12,6 +12,5 @@ from tellapart.explain._subject import Subject
 
 def spread(coarse: Tensor, subject: Subject, image: np.ndarray) -> np.ndarray:
     """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
-    inputs = subject.classifier.recipe.inputs
-    shown = resample(coarse.detach().numpy(), *target_size(inputs))
-    return onto_picture(shown, inputs, *image.shape[:2])
+    shown = resample(coarse.detach().numpy(), *target_size(subject.inputs))
+    return onto_picture(shown, subject.inputs, *image.shape[:2])

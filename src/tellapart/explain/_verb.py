@@ -14,11 +14,12 @@ from tellapart.bench import USUAL, Settings, device_named, load
 from tellapart.data.archives import ImageReader
 from tellapart.data.decode import decode
 from tellapart.data.loose import from_paths
+from tellapart.data.regions import Cut
 from tellapart.errors import DataError, unknown_name
 from tellapart.explain._contract import Explainer, Heatmap
 from tellapart.explain._faithfulness import Faithfulness, judge, noise_map, overlap, points_into
+from tellapart.explain._picture import explainable, part_read, shrunk_mask
 from tellapart.explain._subject import Subject
-from tellapart.families._abilities import Differentiable
 from tellapart.families._contract import Context
 from tellapart.recipe import check_options
 from tellapart.runs import store
@@ -33,7 +34,7 @@ class Explained:
 
     Attributes:
         image: What the picture was called.
-        pixels: (H, W, 3) uint8.
+        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
         answer: The most probable class.
         proba: Class name → probability.
         heatmap: The map, of the class that it names.
@@ -41,6 +42,8 @@ class Explained:
         pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
         iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
         mask_share: The share of the picture that the mask covers; None without one.
+        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
+        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
     """
 
     image: str
@@ -52,6 +55,8 @@ class Explained:
     pointing: dict[str, bool] = field(default_factory=dict)
     iou: dict[str, float] = field(default_factory=dict)
     mask_share: float | None = None
+    shrunk_from: tuple[int, int] | None = None
+    part: Cut | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without pixels and map."""
@@ -59,6 +64,8 @@ class Explained:
             "image": self.image, "answer": self.answer, "probabilities": self.proba, "class": self.heatmap.class_name,
             "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
             "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
+            "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
+            "part": list(self.part) if self.part else None,
         }  # fmt: skip
 
 
@@ -93,22 +100,69 @@ def explain(
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     if class_name is not None and class_name not in run.classes:
         raise DataError(unknown_name(f"class of {run.id}", class_name, run.classes))
-    subject = Subject(load(run), Context(device=device_named(settings.device), parents=_Finder(settings)), run.id)
-    names = [name.replace("-", "_") for name in methods] or [_usual(subject)]
-    explainers = [_made(name, options or {}, seed) for name in names]
+    subject, explainers = prepare(run, methods, options or {}, seed, settings)
     control = subject.untrained(seed) if judged or masks else None
+    truths = _masks_in(masks) if masks else {}
     table, found = from_paths(images, run.classes), []
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for row, path in enumerate(table.paths):
-            pixels = decode(reader.get(path), mode="rgb", path=str(table.ids[row]))
-            proba = subject.ask([pixels])[0]
-            label = int(proba.argmax()) if class_name is None else run.classes.index(class_name)
-            mask = _mask(masks, Path(str(table.ids[row])), pixels) if masks else None
+            asked = Asked.read(subject, reader.get(path), str(table.ids[row]))
+            label = int(asked.proba.argmax()) if class_name is None else run.classes.index(class_name)
+            mask = _mask(truths.get(Path(asked.name).stem), asked)
+            known: dict[str, Faithfulness] = {}  # the map of noise is the same for all methods
             for explainer in explainers:
-                work = _Work(subject, control, explainer, pixels, label, seed + row)
-                found.append(work.done(str(table.ids[row]), proba, mask, judged))
+                found.append(_Work(subject, control, explainer, asked, label, seed + row).done(mask, judged, known))
+                known = {name: score for name, score in found[-1].scores.items() if name == NOISE}
                 task.advance()
     return found
+
+
+def prepare(
+    run: Run, methods: Sequence[str], options: Mapping[str, Any], seed: int, settings: Settings
+) -> tuple[Subject, list[Explainer]]:
+    """A run as explainers see it, and the explainers, as `explain` takes them.
+
+    Raises:
+        RecipeError: Unknown method or option.
+    """
+    subject = Subject(load(run), Context(device=device_named(settings.device), parents=_Finder(settings)), run.id)
+    names = [name.replace("-", "_") for name in methods] or [_usual(subject)]
+    return subject, [_made(name, options, seed) for name in names]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A picture and what a run says of it.
+
+    Attributes:
+        name: What the picture was called.
+        pixels: (H, W, 3) uint8, shrunk where it must be.
+        whole: (height, width) of the picture.
+        size: (height, width) of the part of it that is read, before it was shrunk.
+        proba: (C,) float32, of the picture as it is.
+        part: What of the picture `pixels` are; None: all of it.
+    """
+
+    name: str
+    pixels: np.ndarray
+    whole: tuple[int, int]
+    size: tuple[int, int]
+    proba: np.ndarray
+    part: Cut | None
+
+    @classmethod
+    def read(cls, subject: Subject, content: bytes | np.ndarray, name: str) -> Asked:
+        """Decode a picture and ask about it.
+
+        Raises:
+            ImageError: It cannot be decoded, or is too large.
+        """
+        inputs = subject.original.recipe.inputs
+        whole = decode(content, mode="rgb", path=name, max_pixels=inputs.max_pixels)
+        part = part_read(content, whole.shape[:2], inputs, name)
+        read = whole[part[1] : part[3], part[0] : part[2]] if part else whole
+        pixels = explainable(np.ascontiguousarray(read), subject.inputs, name)
+        return cls(name, pixels, whole.shape[:2], read.shape[:2], subject.answer(content), part)
 
 
 class _Finder:
@@ -128,34 +182,41 @@ class _Work:
     subject: Subject
     control: Subject | None
     explainer: Explainer
-    pixels: np.ndarray
+    asked: Asked
     label: int
     seed: int
 
-    def done(self, image: str, proba: np.ndarray, mask: np.ndarray | None, judged: bool) -> Explained:
-        """The map, its scores and those of the controls. `proba`: (C,); `mask`: (H, W) bool or None."""
-        heatmap = self.explainer(self.subject, self.pixels, self.label)
+    def done(self, mask: np.ndarray | None, judged: bool, known: Mapping[str, Faithfulness]) -> Explained:
+        """The map, its scores and those of the controls. `mask`: (H, W) bool or None; `known`: scores of controls."""
+        pixels, proba = self.asked.pixels, self.asked.proba
+        heatmap = self.explainer(self.subject, pixels, self.label)
         maps = {heatmap.method: heatmap.values} | (self._controls() if judged or mask is not None else {})
-        scores = {n: judge(self.subject, self.pixels, v, self.label, self.seed) for n, v in maps.items()} if judged else {}
+        scores = {n: known.get(n) or self._judged(v) for n, v in maps.items()} if judged else {}
         classes = self.subject.classes
         shares = dict(zip(classes, map(float, proba), strict=True))
         return Explained(
-            image, self.pixels, classes[int(proba.argmax())], shares, heatmap, scores,
+            self.asked.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
             {name: points_into(v, mask) for name, v in maps.items()} if mask is not None else {},
             {name: overlap(v, mask) for name, v in maps.items()} if mask is not None else {},
             None if mask is None else float(mask.mean()),
+            self.asked.size if self.asked.size != pixels.shape[:2] else None,
+            self.asked.part,
         )  # fmt: skip
 
+    def _judged(self, values: np.ndarray) -> Faithfulness:
+        return judge(self.subject, self.asked.pixels, values, self.label, self.seed)
+
     def _controls(self) -> dict[str, np.ndarray]:
-        found = {NOISE: noise_map(self.pixels.shape[0], self.pixels.shape[1], self.seed)}
+        pixels = self.asked.pixels
+        found = {NOISE: noise_map(pixels.shape[0], pixels.shape[1], self.seed)}
         if self.control is not None:
-            found[UNTRAINED] = self.explainer(self.control, self.pixels, self.label).values
+            found[UNTRAINED] = self.explainer(self.control, pixels, self.label).values
         return found
 
 
 def _usual(subject: Subject) -> str:
-    sees_images = subject.classifier.recipe.features is None
-    return "grad_cam" if isinstance(subject.classifier, Differentiable) and sees_images else "occlusion"
+    sees_images = subject.network is not None and subject.network.recipe.features is None
+    return "grad_cam" if sees_images else "occlusion"
 
 
 def _made(name: str, options: Mapping[str, Any], seed: int) -> Explainer:
@@ -163,13 +224,22 @@ def _made(name: str, options: Mapping[str, Any], seed: int) -> Explainer:
     return explainer(check_options(explainer.Options, options, f"method {name}"), seed)
 
 
-def _mask(folder: Path, image: Path, pixels: np.ndarray) -> np.ndarray | None:
-    """The mask of a picture, (H, W) bool: what is brighter than half grey in the file of the same name, of any ending."""
-    files = sorted(folder.glob(f"{image.stem}.*"))
-    if not files:
+def _masks_in(folder: Path) -> dict[str, Path]:
+    """Name without ending → file."""
+    if not folder.is_dir():
+        hint = "masks are files named as the pictures, white where the truth is known to lie"
+        raise DataError(f"{folder}: no such folder of masks", hint=hint)
+    return {path.stem: path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
+
+
+def _mask(file: Path | None, asked: Asked) -> np.ndarray | None:
+    """The mask of a picture, (H, W) bool: what is brighter than half grey."""
+    if file is None:
         return None
-    mask = decode(files[0].read_bytes(), mode="grey", path=str(files[0]))[..., 0] > 127
-    if mask.shape != pixels.shape[:2]:
-        height, width = mask.shape
-        raise DataError(f"{files[0]}: is {height}×{width}, but {image.name} is {pixels.shape[0]}×{pixels.shape[1]}")
-    return mask
+    mask = decode(file.read_bytes(), mode="grey", path=str(file))[..., 0] > 127
+    if mask.shape != asked.whole:
+        (height, width), size = mask.shape, asked.whole
+        raise DataError(f"{file}: is {height}×{width}, but {Path(asked.name).name} is {size[0]}×{size[1]}")
+    if asked.part:
+        mask = mask[asked.part[1] : asked.part[3], asked.part[0] : asked.part[2]]
+    return shrunk_mask(mask, *asked.pixels.shape[:2])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from tellapart.explain._activations import activations
+from tellapart.explain._activations import LayerOptions, activations
 from tellapart.explain._contract import Explainer
 from tellapart.explain._spread import spread
 from tellapart.explain._subject import Subject
@@ -19,8 +19,11 @@ from tellapart.explain._subject import Subject
 class EigenCam(Explainer):
     """Of networks; does not depend on the class. As coarse as the last stage."""
 
+    class Options(LayerOptions):
+        """Options of Eigen-CAM."""
+
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
-        values = activations(subject, image, label).values
+        values = activations(subject, image, label, self.options.layer).values
         channels, height, width = values.shape
         _, _, right = torch.linalg.svd(values.reshape(channels, -1).T, full_matrices=False)
         found = (values.reshape(channels, -1).T @ right[0]).reshape(height, width)

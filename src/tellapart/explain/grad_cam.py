@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tellapart.explain._activations import activations
+from tellapart.explain._activations import LayerOptions, activations
 from tellapart.explain._contract import Explainer
 from tellapart.explain._spread import spread
 from tellapart.explain._subject import Subject
@@ -17,7 +17,10 @@ from tellapart.explain._subject import Subject
 class GradCam(Explainer):
     """Of networks; one pass forward, one back. As coarse as the last stage."""
 
+    class Options(LayerOptions):
+        """Options of Grad-CAM."""
+
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
-        found = activations(subject, image, label)
+        found = activations(subject, image, label, self.options.layer)
         weights = found.gradient.mean(dim=(1, 2), keepdim=True)
         return spread((weights * found.values).sum(0).relu(), subject, image)

@@ -35,7 +35,7 @@ class IntegratedGradients(Explainer):
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
         parts = np.abs(self.contributions(subject, image, label))
         # a handful of pixels would leave the rest dark
-        return onto_picture(np.minimum(parts, np.quantile(parts, 0.995)), subject.classifier.recipe.inputs, *image.shape[:2])
+        return onto_picture(np.minimum(parts, np.quantile(parts, 0.995)), subject.inputs, *image.shape[:2])
 
     def contributions(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
         """(h, w) float32 over what the net is shown; their sum is the logit's rise."""

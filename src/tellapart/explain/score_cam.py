@@ -12,11 +12,10 @@ import torch
 from pydantic import Field
 from torch.nn.functional import interpolate
 
-from tellapart.explain._activations import activations
+from tellapart.explain._activations import LayerOptions, activations
 from tellapart.explain._contract import Explainer
 from tellapart.explain._spread import spread
 from tellapart.explain._subject import Subject
-from tellapart.recipe_sections import Section
 
 _PORTION = 32  # masked pictures in one pass
 
@@ -24,13 +23,13 @@ _PORTION = 32  # masked pictures in one pass
 class ScoreCam(Explainer):
     """Of networks, without gradients but for the choice of the layer. As coarse as the last stage."""
 
-    class Options(Section):
+    class Options(LayerOptions):
         """Options of Score-CAM."""
 
         channels: int | None = Field(default=None, ge=1, description="only the most active ones; none: all")
 
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
-        values = activations(subject, image, label).values
+        values = activations(subject, image, label, self.options.layer).values
         if self.options.channels is not None:
             values = values[values.sum(dim=(1, 2)).argsort(descending=True)[: self.options.channels]]
         module, x = subject.module(), subject.seen(image)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
@@ -29,16 +29,20 @@ from tellapart.evaluate.crossfit import cross_fit, deal_folds
 from tellapart.evaluate.decision import Decision, as_answered
 from tellapart.evaluate.verdict import Threshold, UnsureBand, full_prior, threshold_for_cost, threshold_for_fpr
 from tellapart.families._contract import Classifier, Context, groups_of
+from tellapart.families._exportable import Exportable, answering_of
 from tellapart.families._members import Member
 from tellapart.recipe import Recipe, Section, parse
 from tellapart.types import ImageTable
+
+if TYPE_CHECKING:
+    from tellapart.families._answering import DecidedAnswering
 
 VERDICT = "verdict.json"
 #: Maps that have no offset: the mix of classes that probabilities are for stays that of the training part.
 _KEEP_THE_MIX = ("none", "temperature")
 
 
-class Calibrated(Classifier):
+class Calibrated(Classifier, Exportable):
     """A classifier, and a decision on its probabilities.
 
     Attributes:
@@ -113,7 +117,7 @@ class Calibrated(Classifier):
             recipe = parse({**self.options.of, **changes}, "of")
             self.inner = registry.find("families", recipe.classifier.family)(recipe).fit(train, valid, context)
         known = valid.take(valid.labels >= 0)
-        beneath = self._beneath(context)
+        beneath = self.beneath(context)
         self.facts = {"parameters": beneath.parameters, "pretrained": beneath.pretrained}
         if self.options.how != "none" and len(np.unique(known.labels)) < 2:
             context.notes.append("not calibrated: the validation part has no images of two classes to learn from")
@@ -201,9 +205,9 @@ class Calibrated(Classifier):
         return threshold_for_cost(positive, scores, false_positive=cost[1], false_negative=cost[0], prior=prior)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
-        return self.decision(self._beneath(context).predict(table, context).proba)
+        return self.decision(self.beneath(context).predict(table, context).proba)
 
-    def _beneath(self, context: Context) -> Classifier:
+    def beneath(self, context: Context) -> Classifier:
         """The classifier whose probabilities these are made of."""
         if self.inner is not None:
             return self.inner
@@ -211,6 +215,13 @@ class Calibrated(Classifier):
         if found.classes != self.classes:
             raise RunError(f"{self.options.run} knows other classes than its calibration: it was changed since")
         return found
+
+    def answering(self, context: Context) -> DecidedAnswering:
+        """See `Exportable`."""
+        from tellapart.families._answering import DecidedAnswering
+
+        inner = answering_of(self.beneath(context), context, f"{self.options.run or 'its classifier'} beneath it: ")
+        return DecidedAnswering(inner, self.decision).eval()
 
     def _folder(self, context: Context) -> Path:
         """Of the run beneath: beside this one, or where the context knows it."""

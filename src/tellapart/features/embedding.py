@@ -68,17 +68,30 @@ class Embedding(Descriptor):
         Raises:
             RecipeError: They are not of the shape that the net was built for.
         """
-        import torch
-
         if self._built is None:
             self._built = _build(self.arrays)
-        model, found = self._built, []
-        # the last portion may be empty: no images still have a width
-        with torch.inference_mode():
-            for start in range(0, max(1, len(images)), _ANSWERED):
-                x_BCHW = torch.from_numpy(np.ascontiguousarray(images[start : start + _ANSWERED])).permute(0, 3, 1, 2)
-                found.append(model(x_BCHW).flatten(1).float().numpy())
-        return np.concatenate(found)
+        return embed(self._built, images)
+
+
+def embed(model: nn.Module, images: np.ndarray) -> np.ndarray:
+    """What a net gives before its head.
+
+    Args:
+        model: Scaling and trunk, in evaluation mode: (B, C, H, W) uint8 → (B, D).
+        images: (B, H, W, C) uint8.
+
+    Returns:
+        (B, D) float32.
+    """
+    import torch
+
+    found = []
+    # the last portion may be empty: no images still have a width
+    with torch.inference_mode():
+        for start in range(0, max(1, len(images)), _ANSWERED):
+            x_BCHW = torch.from_numpy(np.ascontiguousarray(images[start : start + _ANSWERED])).permute(0, 3, 1, 2)
+            found.append(model(x_BCHW).flatten(1).float().numpy())
+    return np.concatenate(found)
 
 
 def _network_on_images(folder: Path) -> Recipe:

@@ -1,9 +1,7 @@
 """The nearest training image to each mistake: what the classifier may have taken it for.
 
-Distances are Euclidean, between the run's own vectors where it has some: the descriptors of a family on vectors, or what a
-network's trunk gives before its head. Other runs (the null, ensembles) are looked at by plain pixels at 32×32. A nearest
-image of the wrong class that looks the same speaks for a wrong label or a twin; one that looks like nothing of the kind, for
-vectors that see something else.
+Distances are Euclidean, between the vectors of `explain._vectors`. A nearest image of the wrong class that looks the same
+speaks for a wrong label or a twin; one that looks like nothing of the kind, for vectors that see something else.
 
     runs/evaluations/<run>/nearest-<part>/nearest.json      what was found, used again; a run folder is never rewritten
 """
@@ -16,23 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.bench import USUAL, Settings, device_named, load
-from tellapart.data.cache import PixelCache
+from tellapart.bench import USUAL, Settings
 from tellapart.errors import DataError
-from tellapart.families._contract import Context
+from tellapart.explain._vectors import PLAIN, Vectors
 from tellapart.families._distances import search_by
-from tellapart.families._features import FeatureFamily
-from tellapart.features._contract import Surroundings
-from tellapart.features.embedding import Embedding
-from tellapart.recipe import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 
 MOST = 12
-_PIXELS = Inputs(size=32, mode="rgb")
-_BY = {"features": "the run's own descriptors", "embedding": "the network's features before its head"}
-_BY_PIXELS = "pixels at 32×32"
 
 
 @dataclass(frozen=True)
@@ -103,9 +93,9 @@ def nearest_training(
     table, rows = run.table(), _mistakes(predictions, most)
     train = table.where(split="train")
     asked = table.take(_places(table, predictions.ids[rows]))
-    near = Nearest(part, _BY_PIXELS, len(train), ())
+    near = Nearest(part, PLAIN, len(train), ())
     if len(rows):
-        vectors = _Vectors(run, settings, by)
+        vectors = Vectors(run, settings, by)
         X, Q = vectors.of(train), vectors.of(asked)
         near = Nearest(part, vectors.by, len(train), tuple(_near(predictions, rows, train, X, Q)))
     folder = run.runs / "evaluations" / run.id / f"nearest-{part}"
@@ -122,40 +112,6 @@ def stored(run: Run, part: str) -> Nearest | None:
         return None
     content = store.read_json(path)
     return Nearest(**content | {"found": tuple(Near(**one) for one in content["found"])})
-
-
-class _Vectors:
-    """Images of one run as vectors."""
-
-    def __init__(self, run: Run, settings: Settings, by: str | None) -> None:
-        self.context = Context(
-            PixelCache(progress=settings.progress), settings.progress, device_named(settings.device),
-            parents=lambda name: store.open_run(name, run.runs).folder,
-        )  # fmt: skip
-        classifier: Any = load(run) if by is None else None
-        self.inputs, self.by, self.transform = _PIXELS, _BY_PIXELS, None
-        if isinstance(classifier, FeatureFamily):
-            self.inputs, self.by, self.transform = (
-                classifier.recipe.inputs,
-                _BY["features"],
-                classifier.extractor.transform_block,
-            )
-        elif classifier is not None and run.family == "network" and classifier.recipe.features is None:
-            trunk = Embedding(Embedding.Options(run=str(run.folder)))
-            self.inputs, self.by, self.transform = classifier.recipe.inputs, _BY["embedding"], trunk
-
-    def of(self, table: ImageTable) -> np.ndarray:
-        """(N, D) float32."""
-        images = self.context.cache.images(table, self.inputs)
-        if isinstance(self.transform, Embedding) and not self.transform.arrays:
-            self.transform.fit(images, table.labels, Surroundings(progress=self.context.progress))
-        found = []
-        with self.context.progress.task("vectors", len(table), "img") as task:
-            for block in images.blocks():
-                vectors = block.reshape(len(block), -1) / 255 if self.transform is None else self.transform(block)
-                found.append(np.asarray(vectors, dtype=np.float32))
-                task.advance(len(block))
-        return np.concatenate(found)
 
 
 def _near(predictions: Predictions, rows: np.ndarray, train: ImageTable, X: np.ndarray, Q: np.ndarray) -> Sequence[Near]:
