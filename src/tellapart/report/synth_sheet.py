@@ -29,7 +29,10 @@ def sheet(folder: Path) -> Figure:
         axes[0][column].set_title("real" if kind == "none" else kind, color=INK, fontsize=9)
         axes[1][column].imshow(_opened(mask) if mask.exists() else np.zeros_like(pixels))
     for place in axes.flat:
-        place.set_axis_off()
+        place.set_xticks([])
+        place.set_yticks([])
+        for side in place.spines.values():  # a mask that is white everywhere must be seen on white paper
+            side.set_visible(True)
     return figure
 
 

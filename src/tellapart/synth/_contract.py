@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from tellapart.progress import SILENT, Progress
+from tellapart.recipe_sections import Section
 
 #: Sides below this are refused: no region of such a picture could be told from its surroundings.
 SMALLEST = 24
@@ -22,6 +23,12 @@ class Forgery(ABC):
     needs_donor: ClassVar[bool] = False
     #: It looks at some pictures before the first is forged.
     learns: ClassVar[bool] = False
+
+    class Options(Section):
+        """Options of the forgery."""
+
+    def __init__(self, options: Section | None = None) -> None:
+        self.options: Any = options or self.Options()
 
     @final
     def __call__(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

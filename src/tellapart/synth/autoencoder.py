@@ -32,8 +32,7 @@ class Autoencoder(Forgery):
 
     learns: ClassVar[bool] = True
 
-    def __init__(self) -> None:
-        self.net: nn.Module | None = None
+    net: nn.Module | None = None
 
     def learn(self, pictures: Sequence[np.ndarray], seed: int, folder: Path, progress: Progress = SILENT) -> None:
         """Train on crops; see `Forgery`."""
