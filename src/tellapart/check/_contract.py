@@ -37,6 +37,7 @@ class Found:
         reasons: Of rows at fault, what is wrong with each, by position: it goes into the list of rows.
         pairs: (P, 2) int64 positions, where the finding is about pairs: duplicates.
         details: Plain JSON values: figures, names of features, per class, per split.
+        drops: Positions of rows at fault that can be left out without loss; the other rows at fault must be looked at.
     """
 
     severity: Severity
@@ -47,6 +48,7 @@ class Found:
     reasons: dict[int, str] = field(default_factory=dict)
     pairs: np.ndarray | None = None
     details: dict[str, Any] = field(default_factory=dict)
+    drops: frozenset[int] = frozenset()
 
 
 def fine(count: int, summary: str, severity: Severity = "fine", **details: Any) -> Found:

@@ -9,15 +9,15 @@ from functools import cached_property
 
 import numpy as np
 
+from tellapart.check._pictures import Pictures
 from tellapart.data.archives import ImageReader
-from tellapart.data.decode import decode_to, quiet
+from tellapart.data.decode import decode, quiet
+from tellapart.data.split import Twins, find_twins
 from tellapart.errors import ImageError
 from tellapart.features._metadata import NAMES, read_metadata
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import Inputs
 from tellapart.types import ImageTable, Problem
 
-THUMB = 32
 _CHUNK = 512
 
 
@@ -28,10 +28,11 @@ class Evidence:
         table: Scanned. Labels may be missing (−1); `split` may be there or not, and may be "" in places.
         seed: Of whatever is drawn.
         progress: Where long work is reported.
+        traces: Whether `pictures.traces` is measured; without it reading takes half the time.
     """
 
-    def __init__(self, table: ImageTable, seed: int = 0, progress: Progress = SILENT) -> None:
-        self.table, self.seed, self.progress = table, seed, progress
+    def __init__(self, table: ImageTable, seed: int = 0, progress: Progress = SILENT, traces: bool = True) -> None:
+        self.table, self.seed, self.progress, self.traces = table, seed, progress, traces
         self.unreadable: dict[int, Problem] = {}
 
     @property
@@ -45,27 +46,39 @@ class Evidence:
         """(N, len(NAMES)) float64: headers of the files, no pixel decoded; a row of NaN where there is none."""
         found = np.full((len(self.table), len(NAMES)), np.nan)
         if self.table.has_files:
-            self._read("reading headers", self._header, found)
+            self._read("reading headers", lambda row, path, content: _header(found, row, path, content))
         return found
 
-    @cached_property
+    @property
     def thumbnails(self) -> np.ndarray:
         """(N, 32, 32, 3) uint8: every image, whole, shrunk with an antialiasing filter; zeros where it cannot be decoded.
 
         Fills `unreadable`.
         """
-        found = np.zeros((len(self.table), THUMB, THUMB, 3), np.uint8)
-        self._read("decoding", self._thumbnail, found)
+        return self.pictures.thumbnails
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """Every image decoded once, at its own size, and what is kept of it. Fills `unreadable`."""
+        found = Pictures.blank(len(self.table))
+        self._read("decoding", lambda row, path, content: found.look(row, decode(content, path=path), self.traces))
         return found
 
-    def _header(self, row: int, content: bytes | np.ndarray) -> np.ndarray:
-        return read_metadata(bytes(content), str(self.table.paths[row]))
+    @cached_property
+    def twins(self) -> Twins:
+        """Which files are equal byte for byte; only those of equal size are read."""
+        return find_twins(self.table, self.progress)
 
-    def _thumbnail(self, row: int, content: bytes | np.ndarray) -> np.ndarray:
-        return decode_to(content, Inputs(size=THUMB, mode="rgb"), str(self.table.paths[row]))
+    @property
+    def readable(self) -> np.ndarray:
+        """(N,) bool: the images that can be decoded."""
+        found = np.ones(len(self.table), bool)
+        if self.pictures:
+            found[list(self.unreadable)] = False
+        return found
 
-    def _read(self, title: str, look: Callable[[int, bytes | np.ndarray], np.ndarray], found: np.ndarray) -> None:
-        """Fill `found` row by row with what `look` makes of each file; rows that fail stay as they are and are noted."""
+    def _read(self, title: str, look: Callable[[int, str, bytes | np.ndarray], None]) -> None:
+        """Let `look` see (row, locator, content) of each file; rows in which it fails are noted."""
         paths, count = self.table.paths, len(self.table)
         with (
             quiet(),
@@ -76,7 +89,7 @@ class Evidence:
 
             def one(row: int) -> Problem | None:
                 try:
-                    found[row] = look(row, reader.get(paths[row]))
+                    look(row, str(paths[row]), reader.get(paths[row]))
                 except ImageError as error:
                     return Problem("corrupt image", error.path, error.reason)
                 return None
@@ -85,3 +98,7 @@ class Evidence:
                 rows = range(start, min(start + _CHUNK, count))
                 self.unreadable |= {row: p for row, p in zip(rows, pool.map(one, rows), strict=True) if p}
                 task.advance(len(rows))
+
+
+def _header(found: np.ndarray, row: int, path: str, content: bytes | np.ndarray) -> None:
+    found[row] = read_metadata(bytes(content), path)

@@ -1,0 +1,111 @@
+"""Which of many pictures may show the same? Candidates, found exhaustively by a coarse look; `_alignment` then judges each.
+
+A picture of 64 × 64 grey pixels is described by its lowest frequencies: the DCT coefficients within 7 half waves, without the
+mean, each multiplied by its frequency, so that large forms do not drown the rest (natural pictures have about 1/f). The vectors
+have length 1; two pictures are candidates where their cosine reaches 0.7. A picture that is saved again reaches 0.99, one that
+lost 5 % of its sides 0.7 in 98 of 100 cases or more (200 pictures each of cifake and deepfake5, 120 scenes); of 10,000 pairs of
+different pictures in cifake two do. In the mirror, coefficients of odd horizontal frequency change sign: one more product.
+
+All pairs are compared, block by block, as matrix products. Of one picture the best `most` later ones are kept.
+
+Sources: the DCT hash of Zauner (2010), "Implementation and benchmarking of perceptual image hash functions"; PDQ (Facebook,
+2019) has mirrored forms by sign changes, too. Here nothing is cut to bits: a product of real vectors is fast and loses nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tellapart.progress import Task
+
+#: Half waves over the picture's side, and the cosine that makes a candidate.
+REACH, LEAST = 7, 0.7
+_ROWS, _COLUMNS = 512, 4096
+
+
+def describe(grey: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+    """Vectors of length 1, (N, D) float32; zeros for a picture without any form.
+
+    Args:
+        grey: (M, 64, 64) uint8.
+        rows: (N,) int64: which of them; None: all. Nothing is copied as a whole.
+    """
+    rows = np.arange(len(grey)) if rows is None else rows
+    size = grey.shape[1]
+    x = (np.arange(size) + 0.5) / size
+    basis = np.cos(np.pi * np.arange(REACH + 1)[:, None] * x).astype(np.float32)
+    basis[0] /= np.sqrt(2)
+    v, u = _frequencies()
+    weight = np.sqrt(u**2 + v**2).astype(np.float32)
+    found = np.zeros((len(rows), len(u)), np.float32)
+    for start in range(0, len(rows), _COLUMNS):
+        part = basis @ grey[rows[start : start + _COLUMNS]].astype(np.float32) @ basis.T
+        found[start : start + _COLUMNS] = part[:, v, u] * weight
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.where(length > 1, found / np.maximum(length, 1), 0)
+
+
+def mirrored(vectors: np.ndarray) -> np.ndarray:
+    """The vectors of the same pictures in a mirror: (N, 47) float32."""
+    return vectors * np.where(_frequencies()[1] % 2, -1, 1).astype(np.float32)
+
+
+def candidates(vectors: np.ndarray, others: np.ndarray, most: int, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (i, j), i < j, whose cosine reaches `LEAST`: the best `most` of each i.
+
+    Args:
+        vectors: (N, D) float32.
+        others: (N, D) float32: of the same pictures, as they are or mirrored.
+        most: Of each picture at most so many; more means that most pictures here look alike, and only the best are tried.
+        task: Advanced by the pictures done.
+
+    Returns:
+        (P, 2) int64, and (N,) bool: the pictures that had more candidates than `most`.
+    """
+    found, crowded = [np.zeros((0, 2), np.int64)], np.zeros(len(vectors), bool)
+    for start in range(0, len(vectors), _ROWS):
+        rows = vectors[start : start + _ROWS]
+        found.append(_of_rows(rows, others, start, most, crowded[start : start + _ROWS]))
+        task.advance(len(rows))
+    return np.concatenate(found), crowded
+
+
+def _of_rows(rows: np.ndarray, others: np.ndarray, first: int, most: int, crowded: np.ndarray) -> np.ndarray:
+    """The candidates of a block of rows, the first of which is number `first`; `crowded` is filled."""
+    least = np.full(len(rows), LEAST, np.float32)
+    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    waiting = 0
+    for start in range(first, len(others), _COLUMNS):
+        cosine = rows @ others[start : start + _COLUMNS].T
+        mine, other = np.divmod(np.flatnonzero(cosine >= least[:, None]), cosine.shape[1])
+        value = cosine[mine, other]
+        later = other + start > mine + first
+        kept.append((mine[later], other[later] + start, value[later]))
+        waiting += int(later.sum())
+        if waiting > 4 * most * len(rows):  # keep memory bounded, and raise the bar for what is still to come
+            kept = [_best(kept, most, least, crowded)]
+            waiting = len(kept[0][0])
+    mine, other, _ = _best(kept, most, least, crowded)
+    return np.stack([mine + first, other], axis=1)
+
+
+def _best(
+    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]], most: int, least: np.ndarray, crowded: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The `most` highest values of each row; of full rows `least` rises to the lowest that stays, and `crowded` is set."""
+    mine, other, value = (np.concatenate(part) for part in zip(*kept, strict=True))
+    order = np.lexsort((other, -value, mine))
+    mine, other, value = mine[order], other[order], value[order]
+    rank = np.arange(len(mine)) - np.searchsorted(mine, mine)
+    crowded[mine[rank >= most]] = True
+    full = rank == most - 1
+    least[mine[full]] = np.maximum(least[mine[full]], value[full])
+    stays = rank < most
+    return mine[stays], other[stays], value[stays]
+
+
+def _frequencies() -> tuple[np.ndarray, np.ndarray]:
+    """Vertical and horizontal half waves of each component: (D,) int64 each."""
+    v, u = np.mgrid[: REACH + 1, : REACH + 1]
+    inside = (u**2 + v**2 <= REACH**2 + 1) & (u + v > 0)
+    return v[inside], u[inside]

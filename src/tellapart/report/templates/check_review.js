@@ -1,0 +1,25 @@
+// Decisions become a CSV: one line a row at fault, its action last. Nothing leaves this page but that file.
+(() => {
+  const form = document.getElementById("review");
+  const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  const lines = () => [...form.querySelectorAll(".decide")].map((row) => {
+    const action = row.querySelector("input:checked")?.value ?? "review";
+    return [...JSON.parse(row.dataset.values), action].map((value) => cell(String(value))).join(",");
+  });
+  const say = () => {
+    const actions = [...form.querySelectorAll("input:checked")].map((input) => input.value);
+    const count = (name) => actions.filter((action) => action === name).length;
+    document.getElementById("count").textContent = `${count("drop")} to drop, ${count("keep")} kept, ${count("review")} undecided`;
+  };
+  form.addEventListener("change", say);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = `${form.dataset.columns}\n${lines().map((line) => `${line}\n`).join("")}${form.dataset.rest}`;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    link.download = "reviewed.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  say();
+})();
