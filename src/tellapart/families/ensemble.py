@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
@@ -21,12 +21,16 @@ from tellapart import registry
 from tellapart.errors import RecipeError, RunError
 from tellapart.families._contract import Classifier, Context
 from tellapart.families._estimator import load_estimator, save_estimator
+from tellapart.families._exportable import Exportable, answering_of
 from tellapart.families._members import Member, answers_of
 from tellapart.recipe import Recipe, Section, check_options, parse
 from tellapart.types import ImageTable
 
+if TYPE_CHECKING:
+    from tellapart.families._answering import EnsembleAnswering
 
-class Ensemble(Classifier):
+
+class Ensemble(Classifier, Exportable):
     """Voters and a combiner.
 
     Attributes:
@@ -134,6 +138,15 @@ class Ensemble(Classifier):
             if weights is None or weights[number]:  # one after the other: a hundred networks need not fit in memory
                 voters[number] = self._voter(number, context).predict(table, context).proba
         return self.combiner(voters)
+
+    def answering(self, context: Context) -> EnsembleAnswering:
+        """See `Exportable`; voters without weight are left out."""
+        from tellapart.families._answering import EnsembleAnswering
+
+        weights, names = self.combiner.weights, [f"copy {n}" for n in range(len(self.copies))] or list(map(str, self.members))
+        asked = [n for n in range(len(names)) if weights is None or weights[n]]
+        voters = [answering_of(self._voter(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in asked]
+        return EnsembleAnswering(voters, self.combiner).eval()
 
     def _voter(self, number: int, context: Context) -> Classifier:
         if self.copies:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.families._abilities import Differentiable
 from tellapart.families._contract import Classifier, Context
+from tellapart.families._exportable import Exportable
 from tellapart.families._views import views
 from tellapart.features._contract import Surroundings
 from tellapart.features._extract import Extractor
@@ -32,12 +33,15 @@ from tellapart.train.launch import faster_precision, open_fabric, tune_allocator
 from tellapart.train.loop import Part, forward, train
 from tellapart.types import ImageTable
 
+if TYPE_CHECKING:
+    from tellapart.families._answering import NetAnswering
+
 _SAMPLE = 4096  # images that mean and variance are measured on
 _ANSWERED = 256  # images a forward pass, at most
 _RESIDENT = 0.5  # of a GPU's free memory that the images of one split may take
 
 
-class Network(Classifier, Differentiable):
+class Network(Classifier, Differentiable, Exportable):
     """A net, trained from scratch or from the weights that its options name."""
 
     sections: ClassVar[frozenset[str]] = frozenset({"augment", "train"})
@@ -206,6 +210,16 @@ class Network(Classifier, Differentiable):
         other.model = self._build()
         other.model.normalise.load_state_dict(self.model.normalise.state_dict())
         return other
+
+    def answering(self, context: Context) -> NetAnswering:
+        """See `Exportable`."""
+        from tellapart.families._answering import NetAnswering
+
+        del context
+        if self.extractor:
+            hint = "export a run of the family network on images, without `features`"
+            raise RunError("this net learnt from descriptors, which are computed outside of it: there is no graph", hint=hint)
+        return NetAnswering(self.model, self.recipe.inputs, self.options.views).eval()
 
     @property
     def parameters(self) -> int:
