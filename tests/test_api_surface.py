@@ -22,17 +22,19 @@ from tellapart.explain._contract import Explainer
 from tellapart.families._contract import Classifier
 from tellapart.features._contract import Descriptor
 from tellapart.nets._contract import Net, NetOptions
+from tellapart.synth._contract import Forgery
 
 PUBLIC = [
-    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
-    "attribute", "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
-    "learning_curve", "list_runs", "load", "lr_range", "open_run", "predict", "report", "robustness", "scan", "sources",
-    "split", "submit", "sweep", "synth", "train",
+    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
+    "answers", "as_estimator", "attribute", "bias", "calibrate", "check", "class_maps", "combine", "compare",
+    "evaluate", "explain", "export", "from_arrays", "from_bytes", "kfold", "leaderboard", "learning_curve",
+    "list_runs", "load", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
+    "sources", "split", "submit", "sweep", "synth", "train", "view",
 ]  # fmt: skip
 CONTRACTS = {
     **{"families": Classifier, "features": Descriptor, "nets": Net},
     **{"augment": Augmentation, "combine": Combiner, "explain": Explainer},
-    **{"check": HealthCheck},
+    **{"check": HealthCheck, "synth": Forgery},
 }
 REGISTERED = [(kind, name) for kind in CONTRACTS for name in registry.names(kind)]
 

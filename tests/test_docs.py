@@ -58,15 +58,16 @@ def test_every_option_has_a_table() -> None:
     sections = [recipe.Inputs, recipe.Features, recipe.Train]
     augmentations = [registry.find("augment", name).Options for name in registry.names("augment")]
     descriptors = [registry.find("features", name).Options for name in registry.names("features")]
-    starts = (*families, *nets, *sections, *augmentations, *descriptors)
+    checks = [registry.find("check", name).Options for name in registry.names("check")]
+    starts = (*families, *nets, *sections, *augmentations, *descriptors, *checks)
     wanted = {model for start in starts for model in _with_nested(start)}
     assert {"Optimizer", "Schedule", "Stage"} <= {model.__name__ for model in wanted}
     assert not {model.__qualname__ for model in wanted - shown}
 
 
-@pytest.mark.parametrize("kind", ["families", "nets", "augment", "features"])
+@pytest.mark.parametrize("kind", ["families", "nets", "augment", "features", "explain", "check"])
 def test_every_name_has_a_page(kind: str) -> None:
-    assert {path.stem for path in (DOCS / kind).glob("*.md")} - {"index"} == set(registry.names(kind))
+    assert {path.stem for path in (DOCS / kind).glob("*.md")} - {"index"} >= set(registry.names(kind))
 
 
 @pytest.mark.parametrize("kind", ["nets", "augment"])
@@ -122,7 +123,7 @@ def test_commands_exist(page: Path) -> None:
 def test_flags_in_prose_exist(page: Path) -> None:
     known = {flag for name in generate.commands() for flag in _flags(name)} | {"--help", "--check"}
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
-    used = {flag for span in re.findall(r"`([^`\n]+)`", prose) for flag in re.findall(r"(?<!\S)--[a-z][a-z-]*", span)}
+    used = {flag for span in re.findall(r"`([^`\n]+)`", prose) for flag in re.findall(r"(?<!\S)--[a-z][a-z0-9-]*", span)}
     assert not used - known
 
 

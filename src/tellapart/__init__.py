@@ -15,8 +15,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tellapart.aligning.verb import align
+    from tellapart.answering.answers import answers
+    from tellapart.answering.stream import predict_stream
     from tellapart.attribution import attribute
     from tellapart.calibration import calibrate
+    from tellapart.check._verb import check
     from tellapart.data.scan import from_arrays, from_bytes, scan
     from tellapart.data.split import split
     from tellapart.ensembling import combine
@@ -24,7 +28,10 @@ if TYPE_CHECKING:
     from tellapart.estimator import as_estimator
     from tellapart.evaluation import evaluate
     from tellapart.experiment import Settings, compare, load, lr_range, predict, train
+    from tellapart.explain._class_maps import class_maps
     from tellapart.explain._verb import explain
+    from tellapart.explain._views import view
+    from tellapart.export._verb import export
     from tellapart.kfold import kfold
     from tellapart.recipe import Recipe
     from tellapart.report.html import write_report as report
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from tellapart.runs.leaderboard import build as leaderboard
     from tellapart.runs.store import Run, list_runs, open_run
     from tellapart.sources import learning_curve, sources
+    from tellapart.stress.bias import bias
     from tellapart.stress.robustness import robustness
     from tellapart.sweep import sweep
     from tellapart.synth._verb import synth
@@ -48,16 +56,25 @@ _HOMES = {
     "robustness": "stress.robustness", "sources": "sources", "learning_curve": "sources",
     "attribute": "attribution", "synth": "synth._verb",
     "explain": "explain._verb", "submit": "report.submission",
+    "answers": "answering.answers",
+    "predict_stream": "answering.stream",
+    "align": "aligning.verb",
+    "bias": "stress.bias",
+    "view": "explain._views",
+    "class_maps": "explain._class_maps",
+    "check": "check._verb",
+    "export": "export._verb",
     "leaderboard": "runs.leaderboard:build", "Leaderboard": "runs.leaderboard", "report": "report.html:write_report",
     "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store",
     "Recipe": "recipe", "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
 }  # fmt: skip
 
 __all__ = [
-    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "as_estimator",
-    "attribute", "calibrate", "combine", "compare", "evaluate", "explain", "from_arrays", "from_bytes", "kfold", "leaderboard",
-    "learning_curve", "list_runs", "load", "lr_range", "open_run", "predict", "report", "robustness", "scan", "sources",
-    "split", "submit", "sweep", "synth", "train",
+    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
+    "answers", "as_estimator", "attribute", "bias", "calibrate", "check", "class_maps", "combine", "compare",
+    "evaluate", "explain", "export", "from_arrays", "from_bytes", "kfold", "leaderboard", "learning_curve",
+    "list_runs", "load", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
+    "sources", "split", "submit", "sweep", "synth", "train", "view",
 ]  # fmt: skip
 
 

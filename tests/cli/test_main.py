@@ -16,10 +16,10 @@ from tellapart.errors import DataError, ImageError, RecipeError, RunError, Split
 from tellapart.experiment import Interrupted
 
 COMMANDS = (
-    *("data", "synth"),
+    *("data", "check", "split", "align", "synth"),
     *("compare", "train", "sweep", "kfold", "lr-range", "learning-curve", "sources", "attribute"),
     *("leaderboard", "evaluate", "explain", "calibrate", "combine", "predict", "submit", "report"),
-    *("recipes", "augment", "cache", "demo"),
+    *("export", "serve", "recipes", "augment", "cache", "demo"),
 )
 HEAVY = ("torch", "pandas", "sklearn", "numpy", "matplotlib", "skimage", "scipy", "PIL", "pyarrow")
 

@@ -1,7 +1,7 @@
 """The console script: commands, errors and exit codes.
 
 Exit codes: 0 done · 1 other error · 2 wrong usage · 3 data · 4 recipe · 5 run · 6 the machine (disk, permission, device) ·
-130 stopped by Ctrl-C.
+7 `check` found something · 130 stopped by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,16 +16,19 @@ import typer
 import tellapart
 from tellapart.cli import _shared as shared
 from tellapart.cli import (
+    align,
     attribute,
     augment,
     cache,
     calibrate,
+    check,
     combine,
     compare,
     data,
     demo,
     evaluate,
     explain,
+    export,
     kfold,
     leaderboard,
     learning_curve,
@@ -33,7 +36,9 @@ from tellapart.cli import (
     predict,
     recipes,
     report,
+    serve,
     sources,
+    split,
     submit,
     sweep,
     synth,
@@ -48,14 +53,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Tell images apart: an honest leaderboard of every kind of image classifier, from a folder or a CSV.",
-    epilog="Exit codes: 0 done, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 130 Ctrl-C. "
+    epilog="Exit codes: 0 done, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 7 found by check, 130 Ctrl-C. "
     "Colours follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
 )
 COMMANDS = (
-    *(data, synth),
+    *(data, check, split, align, synth),
     *(compare, train, sweep, kfold, lr_range, learning_curve, sources, attribute),
     *(leaderboard, evaluate, explain, calibrate, combine, predict, submit, report),
-    *(recipes, augment, cache, demo),
+    *(export, serve, recipes, augment, cache, demo),
 )
 for module in COMMANDS:
     name = module.__name__.rpartition(".")[2].replace("_", "-")
