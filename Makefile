@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: help setup demo test test-all check lock clean
+.PHONY: help setup demo test test-browser test-all check lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -29,6 +29,9 @@ demo: setup  ## train a ladder of classifiers on real photographs, write the rep
 
 test: setup  ## the tests that fit into ten minutes on two cores
 	$(PYTEST) -m "not slow and not gpu and not browser"
+
+test-browser: setup  ## the pages in a real browser; skipped without Debian's chromium
+	$(PYTEST) -m "browser and not slow" tests/browser
 
 test-all: setup  ## every test that this machine can run
 	$(PYTEST) -m "not gpu"
