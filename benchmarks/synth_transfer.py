@@ -2,10 +2,10 @@
 
     python benchmarks/synth_transfer.py ../shared/data --json benchmarks/results/synth_transfer.json [--minutes 3] [-r RECIPE …]
 
-cifake: 3,000 real training photographs are forged by all kinds; each recipe learns from these alone and answers cifake's own test
-part, 1,000 real photographs and 1,000 pictures of a diffusion model. scenes: half of the 60 real road scenes go through synth;
-the other half and the 60 edited scenes, some of them twins of the first half, are answered. The null shows that headers tell
-nothing on the forged set.
+cifake: 3,000 real training photographs are forged by all kinds; each recipe learns from these alone and answers cifake's own
+test part, 1,000 real photographs and 1,000 pictures of a diffusion model. scenes: half of the 60 real road scenes go through
+synth; the other half and the 60 edited scenes, some of them twins of the first half, are answered. The null shows that
+headers tell nothing on the forged set.
 """
 
 from __future__ import annotations
