@@ -48,8 +48,8 @@ class Metadata(HealthCheck):
 
 _ALIKE = "all files have the same metadata, or there are too few to tell"
 _ADVICE = {
-    True: "write all classes alike (one format, one distribution of sizes and qualities, no EXIF) before training, "
-    "and compare every score with the null's",
+    True: "`tellapart align DATA OUT` writes a copy that is alike for all classes (format, size, compression, no EXIF): train "
+    "on it, and compare every score with the null's",
     False: "compare every score with the null's: what the pictures show may be all there is to it",
 }
 
