@@ -22,7 +22,8 @@ from tellapart.families._contract import Classifier, Context
 from tellapart.recipe import Recipe
 from tellapart.types import ImageTable
 
-_SMALL_NET = {"epochs": 2, "batch": 16, "optimizer": {"name": "adamw", "lr": 0.01}}
+#: In one precision: `auto` measures a step, and beside other work two fits may choose differently.
+_SMALL_NET = {"epochs": 2, "batch": 16, "optimizer": {"name": "adamw", "lr": 0.01}, "precision": "32"}
 #: Recipe of each family, small; nets once each.
 TINY = {
     "null": {"classifier": {"family": "null", "rounds": 5}},
