@@ -11,7 +11,6 @@ import socket
 import struct
 import subprocess
 import sys
-import urllib.request
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,7 +37,10 @@ PROGRAM = (
 def serving(run: Run, *options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
     """`tellapart serve` on a port of its own."""
     command = [sys.executable, "-c", PROGRAM, str(run.folder), "--port", "0", "--runs", str(run.runs), *options]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` leaves it ignored
+    )  # fmt: skip
     assert process.stdout is not None
     try:
         address = urlsplit(process.stdout.readline().strip())
@@ -132,8 +134,8 @@ def test_a_connection_that_says_nothing_is_closed(server: tuple[str, int]) -> No
 
 def test_ctrl_c_ends_it_with_its_own_code(runs: dict[str, Run]) -> None:
     with serving(runs["linear"], "--host", "0.0.0.0") as (process, place):
-        with urllib.request.urlopen(f"http://127.0.0.1:{place[1]}/health", timeout=30) as reply:
-            assert json.load(reply)["status"] == "ok"
+        status, body = exchange(place, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        assert status == 200 and json.loads(body)["status"] == "ok"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
