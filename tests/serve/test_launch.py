@@ -27,7 +27,9 @@ from tellapart.serve.options import Options
 
 from .conftest import encoded, noise
 
+#: A shell that starts tests with `&` leaves Ctrl-C ignored; a person's does not.
 PROGRAM = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     "import sys, typer; from tellapart.cli import serve; from tellapart.serve import patience; patience.PATIENCE = 1.0; "
     "typer.run(serve.run)"
 )
@@ -37,10 +39,7 @@ PROGRAM = (
 def serving(run: Run, *options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
     """`tellapart serve` on a port of its own."""
     command = [sys.executable, "-c", PROGRAM, str(run.folder), "--port", "0", "--runs", str(run.runs), *options]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell's `&` leaves it ignored
-    )  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         address = urlsplit(process.stdout.readline().strip())
