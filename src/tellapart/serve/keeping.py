@@ -20,6 +20,7 @@ from typing import Any
 from PIL import Image
 
 from tellapart.data.decode import quiet
+from tellapart.export._stored import write_durably
 from tellapart.runs import store
 
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
@@ -57,21 +58,8 @@ class Keeper:
         line = json.dumps({"when": store.now(), "picture": file, "sent_as": name, **answer}, ensure_ascii=False) + "\n"
         with self._lock, store.system_limits(self.folder):
             if not (self.folder / file).exists():
-                _write(self.folder / file, content)
+                write_durably(self.folder / file, content)
             with (self.folder / "answers.jsonl").open("ab") as log:
                 log.write(line.encode())
                 log.flush()
                 os.fsync(log.fileno())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Beside, then renamed: a crash leaves no half picture under its name."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

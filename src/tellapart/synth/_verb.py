@@ -116,7 +116,7 @@ class _Work:
         donors = frozenset(name for name, forgery in self.forgeries.items() if forgery.needs_donor)
         planned = plan(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
         with ImageReader(self.reals) as reader, quiet():
-            self._learn(reader)
+            self._learn([one.row for one in planned if one.part == "train"], reader)
             written, problems = self._write_all(planned, reader)
         if problems and not self.settings.skip_bad:
             raise CorruptImages([one.row for one, _ in problems], [problem for _, problem in problems])
@@ -124,12 +124,12 @@ class _Work:
         write_json(self.folder / _DONE, self.chosen)
         (self.folder / _BEGUN).unlink()
 
-    def _learn(self, reader: ImageReader) -> None:
+    def _learn(self, rows: list[int], reader: ImageReader) -> None:
         """Show some pictures of the training part, evenly spaced, to the forgeries that learn."""
         if not any(forgery.learns for forgery in self.forgeries.values()):
             return
         pictures = []
-        for row in range(0, len(self.reals), max(1, len(self.reals) // _LEARNT_FROM)):
+        for row in rows[:: max(1, len(rows) // _LEARNT_FROM)]:
             found = self._pixels(row, reader)
             if isinstance(found, np.ndarray):
                 pictures.append(found[:1024, :1024])
