@@ -127,7 +127,7 @@ def test_a_full_disk_costs_nobody_an_answer(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tellapart.serve.keeping._write", full)
+    monkeypatch.setattr("tellapart.serve.keeping.write_durably", full)
     reply = client.post("/api/predict", **form(encoded(noise(1, True))))
     assert reply.status_code == 200 and reply.json()["kept"] is False
     assert "the disk is full" in caplog.text
