@@ -188,9 +188,9 @@ def _measured(one: dict[str, Any]) -> str:
     """`deepfake5: .761 [.730, .789], n = 800, 300 s; inputs.size=64`."""
     name = one["data"].partition(".")[0]
     if "error" in one:
-        return f"{name}: {one['error']}"
+        return f"{name}: {one['error']}" if name else one["error"]
     test = one["test"]
-    cut = [c for c in one["changes"] if not c.startswith(("train.minutes", "classifier.backbones"))]
+    cut = [c for c in one["changes"] if not c.startswith(("train.minutes", "classifier.backbones", "augment="))]
     figures = f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}], n = {test['n']:,}"
     course = f"{one['epochs']} epochs in " if one["epochs"] else ""
     return f"{name}: {figures}, {course}{one['seconds']:.0f} s{''.join(f'; {c}' for c in cut)}"

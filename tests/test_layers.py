@@ -32,6 +32,7 @@ LAYERS = (
     ("runs",),
     ("search",),
     ("bench",),
+    ("vectors",),
     ("experiment", "estimator", "evaluation", "sweep", "ensembling", "kfold", "calibration", "sources", "attribution"),
     ("check", "stress", "explain", "export", "synth", "aligning"),
     ("answering",),

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 import tellapart as ta
 from tellapart.check._carriers import Column
 from tellapart.check._evidence import Evidence
 from tellapart.check.metadata import Metadata, metadata_columns
-from tellapart.features._metadata import read_metadata
 
 
 def encoded(
@@ -30,7 +31,8 @@ def encoded(
 
 
 def columns_of(*contents: bytes) -> dict[str, Column]:
-    return {c.name: c for c in metadata_columns(np.stack([read_metadata(content) for content in contents]))}
+    evidence = Evidence(ta.from_bytes(list(contents), ["real"] * len(contents)))
+    return {c.name: c for c in metadata_columns(evidence.metadata, evidence.texts)}
 
 
 def test_columns_say_what_the_files_are(tiles: np.ndarray) -> None:
@@ -58,6 +60,57 @@ def test_other_marks_are_named(tiles: np.ndarray, mend: Callable[[np.ndarray], b
     found = Metadata()(Evidence(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
     assert found.severity == "leak" and said in found.summary, found.summary
     assert found.is_issue.all() and "null" in found.advice
+
+
+def with_exif(pixels: np.ndarray, software: str = "", taken: str = "", camera: str = "") -> bytes:
+    exif, target = Image.Exif(), io.BytesIO()
+    exif[0x0131], exif[0x0110] = software, camera
+    exif.get_ifd(0x8769)[0x9003] = taken
+    Image.fromarray(pixels).save(target, "JPEG", exif=exif)
+    return target.getvalue()
+
+
+def with_chunks(pixels: np.ndarray, texts: dict[str, str], chunk: bytes = b"") -> bytes:
+    info, target = PngInfo(), io.BytesIO()
+    for name, text in texts.items():
+        info.add_text(name, text)
+    if chunk:
+        info.add(chunk, b"jumb")
+    Image.fromarray(pixels).save(target, "PNG", pnginfo=info)
+    return target.getvalue()
+
+
+def test_what_a_file_says_of_its_making_is_read(tiles: np.ndarray) -> None:
+    pixels = tiles[0, :32, :32]
+    xmp = io.BytesIO()
+    Image.fromarray(pixels).save(xmp, "JPEG", xmp=b'<x:xmpmeta xmp:CreatorTool="Editor 3"/>')
+    found = columns_of(
+        with_exif(pixels, "Editor 1\0", "2024:02:29 12:00:00", "Camera"), with_exif(pixels, "", "0000:00:00 00:00:00"),
+        with_chunks(pixels, {"Software": "Editor 2", "parameters": "a cat"}, b"caBX"), xmp.getvalue(),
+    )  # fmt: skip
+    said = {name: [c.words.get(v, "") for v in c.values.tolist()] for name, c in found.items() if c.words}
+    assert said["software"] == ["software 'Editor 1'", "no software", "software 'Editor 2'", "software 'Editor 3'"]
+    assert said["camera"] == ["camera 'Camera'", *["no camera"] * 3]
+    assert said["text chunks"] == [*["no text chunks"] * 2, "text chunks 'Software, parameters'", "no text chunks"]
+    assert said["credentials"][2] == "content credentials (C2PA)" and said["credentials"][0].startswith("no ")
+    days = datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp() / 86400
+    assert found["date"].values[0] == days and np.isnan(found["date"].values[1:]).all()
+
+
+@pytest.mark.parametrize(
+    "written, said",
+    [
+        (lambda p, fake, n: with_exif(p, ("Camera 1", "Editor 1")[fake]), "software 'Editor 1' occurs only in 'fake'"),
+        (lambda p, fake, n: with_exif(p, taken=f"20{(10, 20)[fake] + n % 10}:01:01 00:00:00"), "date: higher in 'fake'"),
+        (lambda p, fake, n: with_chunks(p, {"prompt": f"{n}"} if fake else {}), "text chunks 'prompt' occurs only in 'fake'"),
+    ],
+    ids=["software", "date", "prompt"],
+)  # fmt: skip
+def test_who_wrote_a_file_and_when_is_named(tiles: np.ndarray, written: Callable[..., bytes], said: str) -> None:
+    labels = np.arange(100) % 2
+    contents = [written(t[:64, :64], int(k), n) for n, (t, k) in enumerate(zip(tiles, labels, strict=False))]
+    found = Metadata()(Evidence(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
+    assert found.severity == "leak" and said in found.summary, found.summary
 
 
 def test_a_byte_count_that_the_picture_explains_is_a_notice(tiles: np.ndarray) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
+import tellapart as ta
 from tellapart.check import _alignment as alignment
 from tellapart.check import _lookalikes as lookalikes
 from tellapart.check._evidence import Evidence
+from tellapart.check._splitting import cut
+from tellapart.check._verb import check
 from tellapart.check.near_duplicates import NearDuplicates
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.scan import scan
@@ -17,10 +23,6 @@ RECALL, PRECISION = 0.95, 0.99
 
 
 def png(pixels):
-    import io
-
-    from PIL import Image
-
     target = io.BytesIO()
     Image.fromarray(pixels).save(target, "PNG")
     return target.getvalue()
@@ -73,7 +75,7 @@ def test_200_plantings_of_each_kind(tiles, damages, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["deepfake5.tar", "cifake.zip", "scenes.tar"])
 def test_200_plantings_in_shared_data(shared_data, damages, name):
-    """The same in other pictures: faces, 32 × 32 pixels, street scenes."""
+    """The same in other pictures: generated animals, 32 × 32 pixels, street scenes."""
     from tellapart.data.archives import ImageReader
     from tellapart.data.decode import decode
 
@@ -113,6 +115,49 @@ def test_an_edited_twin_of_the_other_class_is_found(tiles):
     assert found.severity == "leak" and found.details["across_classes"] == len(found.pairs) and not found.drops
     row = int(found.pairs[0, 0])
     assert found.reasons[row] == f"the same as {row + 40} (labelled edited)"
+
+
+def window(share, save):
+    """Less so much of each side, saved again."""
+
+    def cut_out(pixels, draw):
+        side = round((1 - share) * len(pixels))
+        top, left = draw.integers(len(pixels) - side + 1, size=2)
+        return save(np.ascontiguousarray(pixels[top : top + side, left : left + side]), draw)
+
+    return cut_out
+
+
+def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
+    draw = np.random.default_rng(11)
+    pictures = tiles[draw.permutation(len(tiles))[:60]]
+    table, truth = planted(pictures, range(30), window(0.15, damages["saved"]), draw)
+    settings = ta.Settings(runs=tmp_path / "runs")
+    run = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "colours-lda", settings=settings)
+    alone = found_in(table)
+    options = NearDuplicates.Options(embedding=run.id)
+    helped = NearDuplicates(options)(Evidence(table, runs=settings.runs))
+    assert len(pairs_of(alone) & truth) < 15 < 20 <= len(pairs_of(helped) & truth)
+    assert pairs_of(helped) <= truth and helped.details["compared"] > alone.details["compared"]
+    together = cut(table, embedding=run.id, runs=settings.runs, anew=True)
+    assert together.near == len(pairs_of(helped))
+    failed = check(table, only=["near_duplicates"], options={"near_duplicates.embedding": "none"}, runs=settings.runs)
+    assert "unknown run" in failed.failures["near_duplicates"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("share", "alone", "helped"), [(0.1, 131, 172), (0.15, 66, 160), (0.2, 29, 140)])
+def test_200_larger_crops(tiles, damages, tmp_path, share, alone, helped):
+    """The table of docs/check/near_duplicates.md, of 200 draws each; another draw may differ by ten."""
+    draw = np.random.default_rng(1)
+    runs, labels = tmp_path / "runs", np.arange(len(tiles)) % 2
+    run = ta.train(from_arrays(tiles, labels, ["a", "b"]), "colours-lda", settings=ta.Settings(runs=runs))
+    hosts = draw.permutation(len(tiles))[:200].tolist()
+    table, truth = planted(tiles, hosts, window(share, damages["saved"]), draw)
+    for embedding, wanted in (("", alone), (run.id, helped)):
+        pairs = pairs_of(NearDuplicates(NearDuplicates.Options(embedding=embedding))(Evidence(table, runs=runs)))
+        assert abs(len(pairs & truth) - wanted) <= 10 and not pairs - truth
 
 
 def test_different_pictures_raise_no_alarm(tiles):

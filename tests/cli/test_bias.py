@@ -34,6 +34,8 @@ def test_the_shifts_and_the_verdict(tell, run: Path) -> None:
     again = tell("evaluate", "null", "--bias", "--json", "-q")
     content = json.loads(again.out)["bias"]
     assert content["classes"][0]["verdict"] == "file" and content["quality"] == 75 and content["n"] == 8
+    drawn = tell("evaluate", "null", "--bias", "--figure", "out/shifts.svg", "-q")
+    assert "figure: out/shifts.svg" in drawn.out and "<svg" in Path("out/shifts.svg").read_text("utf-8")
     sampled = json.loads(tell("evaluate", "null", "--bias", "--sample", 6, "--quality", 90, "--json", "-q").out)["bias"]
     assert (sampled["n"], sampled["of"], sampled["quality"]) == (6, 8, 90)
 

@@ -14,10 +14,10 @@ from sklearn.neighbors import NearestNeighbors
 import tellapart as ta
 from tellapart.errors import DataError, ImageError
 from tellapart.explain._frequency import Spectra
-from tellapart.explain._vectors import Vectors
 from tellapart.explain._views import view
 from tellapart.features._contract import Surroundings
 from tellapart.features.embedding import Embedding
+from tellapart.vectors import Vectors
 
 
 def pixels(path: Path | str) -> np.ndarray:

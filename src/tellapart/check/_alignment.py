@@ -8,7 +8,7 @@
    painted over costs only itself, so a local edit stays a near twin of its original.
 
 The thresholds lie between what was measured at 64 pixels: of 100 pictures each of deepfake5 and scenes, saved as JPEG of
-quality 50, halved or cropped, 98 have detail ≥ 0.96 and share ≥ 0.97; of the 311 most similar pairs of different faces in
+quality 50, halved or cropped, 98 have detail ≥ 0.96 and share ≥ 0.97; of the 311 most similar pairs of different pictures in
 deepfake5 none has more than 0.54 and 0.43. Small pictures have less to say, so they must agree more.
 """
 

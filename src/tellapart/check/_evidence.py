@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from tellapart.data.archives import ImageReader
 from tellapart.data.decode import decode, quiet
 from tellapart.data.split import Twins, find_twins
 from tellapart.errors import ImageError
-from tellapart.features._metadata import NAMES, read_metadata
+from tellapart.features._metadata import NAMES, code, read_header
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable, Problem
 
@@ -29,11 +30,15 @@ class Evidence:
         seed: Of whatever is drawn.
         progress: Where long work is reported.
         traces: Whether `pictures.traces` is measured; without it reading takes half the time.
+        runs: Folder of the runs that options name.
     """
 
-    def __init__(self, table: ImageTable, seed: int = 0, progress: Progress = SILENT, traces: bool = True) -> None:
-        self.table, self.seed, self.progress, self.traces = table, seed, progress, traces
+    def __init__(
+        self, table: ImageTable, seed: int = 0, progress: Progress = SILENT, traces: bool = True, runs: Path = Path("runs")
+    ) -> None:
+        self.table, self.seed, self.progress, self.traces, self.runs = table, seed, progress, traces, runs
         self.unreadable: dict[int, Problem] = {}
+        self.texts: dict[float, str] = {}  # filled by `metadata`: what its codes of texts stand for
 
     @property
     def splits(self) -> np.ndarray | None:
@@ -46,8 +51,13 @@ class Evidence:
         """(N, len(NAMES)) float64: headers of the files, no pixel decoded; a row of NaN where there is none."""
         found = np.full((len(self.table), len(NAMES)), np.nan)
         if self.table.has_files:
-            self._read("reading headers", lambda row, path, content: _header(found, row, path, content))
+            self._read("reading headers", lambda row, path, content: self._header(found, row, path, content))
         return found
+
+    def _header(self, found: np.ndarray, row: int, path: str, content: bytes | np.ndarray) -> None:
+        header = read_header(bytes(content), path)
+        found[row] = header.values
+        self.texts |= {code(text): text for text in header.texts if text}
 
     @property
     def thumbnails(self) -> np.ndarray:
@@ -98,7 +108,3 @@ class Evidence:
                 rows = range(start, min(start + _CHUNK, count))
                 self.unreadable |= {row: p for row, p in zip(rows, pool.map(one, rows), strict=True) if p}
                 task.advance(len(rows))
-
-
-def _header(found: np.ndarray, row: int, path: str, content: bytes | np.ndarray) -> None:
-    found[row] = read_metadata(bytes(content), path)

@@ -50,14 +50,17 @@ def mirrored(vectors: np.ndarray) -> np.ndarray:
     return vectors * np.where(_frequencies()[1] % 2, -1, 1).astype(np.float32)
 
 
-def candidates(vectors: np.ndarray, others: np.ndarray, most: int, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (i, j), i < j, whose cosine reaches `LEAST`: the best `most` of each i.
+def candidates(
+    vectors: np.ndarray, others: np.ndarray, most: int, task: Task, least: float = LEAST
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (i, j), i < j, whose cosine reaches `least`: the best `most` of each i.
 
     Args:
         vectors: (N, D) float32.
         others: (N, D) float32: of the same pictures, as they are or mirrored.
         most: Of each picture at most so many; more means that most pictures here look alike, and only the best are tried.
         task: Advanced by the pictures done.
+        least: The cosine that makes a candidate.
 
     Returns:
         (P, 2) int64, and (N,) bool: the pictures that had more candidates than `most`.
@@ -65,14 +68,14 @@ def candidates(vectors: np.ndarray, others: np.ndarray, most: int, task: Task) -
     found, crowded = [np.zeros((0, 2), np.int64)], np.zeros(len(vectors), bool)
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS]
-        found.append(_of_rows(rows, others, start, most, crowded[start : start + _ROWS]))
+        bar = np.full(len(rows), least, np.float32)
+        found.append(_of_rows(rows, others, start, most, bar, crowded[start : start + _ROWS]))
         task.advance(len(rows))
     return np.concatenate(found), crowded
 
 
-def _of_rows(rows: np.ndarray, others: np.ndarray, first: int, most: int, crowded: np.ndarray) -> np.ndarray:
-    """The candidates of a block of rows, the first of which is number `first`; `crowded` is filled."""
-    least = np.full(len(rows), LEAST, np.float32)
+def _of_rows(rows: np.ndarray, others: np.ndarray, first: int, most: int, least: np.ndarray, crowded: np.ndarray) -> np.ndarray:
+    """The candidates of a block of rows, the first of which is number `first`; `least` rises, `crowded` is filled."""
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     waiting = 0
     for start in range(first, len(others), _COLUMNS):

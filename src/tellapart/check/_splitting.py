@@ -54,29 +54,32 @@ class Cut:
 
 
 def cut(
-    table: ImageTable, *, by_twins: bool = True, shares: dict[str, float] = SHARES, seed: int = 0, anew: bool = False,
-    progress: Progress = SILENT,
+    table: ImageTable, *, by_twins: bool = True, embedding: str = "", runs: Path = Path("runs"),
+    shares: dict[str, float] = SHARES, seed: int = 0, anew: bool = False, progress: Progress = SILENT,
 ) -> Cut:  # fmt: skip
     """Split a table.
 
     Args:
         table: Labelled images; equal values of a `group` column stay together.
         by_twins: Near-duplicates stay together, too; exact copies always do.
+        embedding: A finished run that helps to find near-duplicates, as the option of the check; "" for none.
+        runs: Folder of the runs.
         shares: Sizes of train, valid and test, relative to each other.
         seed: Same seed, same split.
         anew: Forget a split that the data come with; else its parts are kept, and only missing ones are cut.
         progress: Where long work is reported.
 
     Raises:
+        RunError: There is no such run.
         SplitError: A class is too small, or the given split tears what belongs together.
     """
     if anew and "split" in table.frame:
         table = replace(table, frame=table.frame.drop(columns="split"))
-    evidence = Evidence(table, seed, progress, traces=False)
+    evidence = Evidence(table, seed, progress, traces=False, runs=runs)
     cluster, near = copies(evidence), None
     exact = int((np.bincount(cluster)[cluster] > 1).sum())
     if by_twins:
-        pairs, _ = find_near(evidence, NearDuplicates.Options())
+        pairs, _ = find_near(evidence, NearDuplicates.Options(embedding=embedding))
         cluster, near = join(len(table), np.concatenate([star(cluster), pairs.rows])), len(pairs)
         _refuse_torn(table, cluster)
     names = _names(table, cluster)

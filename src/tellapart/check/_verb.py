@@ -95,7 +95,8 @@ class Health:
 
 def check(
     data: str | Path | ImageTable, *, only: Sequence[str] = (), skip: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None, reviewed: Path | None = None, seed: int = 0, progress: Progress = SILENT,
+    options: Mapping[str, Any] | None = None, reviewed: Path | None = None, runs: Path = Path("runs"), seed: int = 0,
+    progress: Progress = SILENT,
 ) -> Health:  # fmt: skip
     """Look for what would make a classifier look better, or worse, than it is.
 
@@ -106,6 +107,7 @@ def check(
         options: "check.option" → value.
         reviewed: A CSV of rows as `--fix-list` writes it, edited: rows with the action "drop" are left out, rows with
             "keep" are no longer counted.
+        runs: Folder of the runs that options name.
         seed: Of whatever is drawn.
         progress: Where long work is reported.
 
@@ -117,7 +119,7 @@ def check(
     table = data if isinstance(data, ImageTable) else read(lambda: scan(data, least=1), data)
     review = read_review(reviewed, table) if reviewed else Review()
     table = review.left(table)
-    evidence = Evidence(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES)
+    evidence = Evidence(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES, runs=runs)
     done = [_done(name, made, evidence, review) for name, made in checks.items()]
     order = sorted(done, key=lambda one: (SEVERITIES.index(one.found.severity), one.failure == "", one.name))
     return Health(table, tuple(order))

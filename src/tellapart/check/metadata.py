@@ -1,4 +1,4 @@
-"""What files say before any pixel is decoded, by class: format, size, JPEG quality, EXIF, byte count.
+"""What files say before any pixel is decoded, by class: format, size, JPEG quality, EXIF, software, date, byte count.
 
 Where it tells the classes apart, a classifier can score well without looking at a picture: a decoder's traces, a resampled size
 and a quality setting are all visible in the pixels, too. The null family is the same warning in a leaderboard; here what
@@ -7,7 +7,7 @@ carries it is named. The byte count and what follows from it move with what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tellapart.check._evidence import Evidence
 from tellapart.check._quality import find_quality, table_keys
 from tellapart.check._shortcut import details, judge, rows_given_away, summary
 from tellapart.check._units import find_units
-from tellapart.features._metadata import FORMATS, MODES, NAMES
+from tellapart.features._metadata import FORMATS, MODES, NAMES, TEXTS
 
 _SUBJECT = "file metadata"
 _CODED = ("format", "size", "JPEG quality", "JPEG tables", "colour mode")  # what a byte count follows from
@@ -35,7 +35,7 @@ class Metadata(HealthCheck):
         if not table.has_files:
             return fine(len(table), "the images are bare pixels: there are no files whose metadata could tell", "skipped")
         labels = np.where(np.isfinite(evidence.metadata[:, 0]), labels, -1)
-        columns = metadata_columns(evidence.metadata)
+        columns = metadata_columns(evidence.metadata, evidence.texts)
         names = {int(label): repr(table.classes[label]) for label in classes}
         verdict = judge(columns, labels, find_units(table, evidence.twins.cluster), names, evidence.seed)
         text = summary(verdict, _SUBJECT)
@@ -54,8 +54,13 @@ _ADVICE = {
 }
 
 
-def metadata_columns(metadata: np.ndarray) -> list[Column]:
-    """What is looked at. `metadata`: (N, len(NAMES)) float64, as `Evidence.metadata` has it."""
+def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[Column]:
+    """What is looked at.
+
+    Args:
+        metadata: (N, len(NAMES)) float64, as `Evidence.metadata` has it.
+        texts: What its codes of texts stand for, as `Evidence.texts`.
+    """
     of = {name: metadata[:, i] for i, name in enumerate(NAMES)}
     size, sizes = _sizes(of["width"], of["height"])
     exif, sampling = of["EXIF bytes"], of["subsampling"]
@@ -67,6 +72,9 @@ def metadata_columns(metadata: np.ndarray) -> list[Column]:
         Column("aspect", of["aspect"], ordered=True, behind=("size", "width", "height")),
         _kind("EXIF", _present(exif), lambda v: "EXIF" if v else "no EXIF"),
         Column("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, behind=("EXIF",)),
+        *(_text(name, of[name], of["format"], texts) for name in TEXTS),
+        Column("date", of["date"], ordered=True),
+        _kind("credentials", of["credentials"], lambda v: f"{'' if v else 'no '}content credentials (C2PA)"),
         _kind("orientation", of["EXIF orientation"], lambda v: f"EXIF orientation {v:.0f}"),
         _kind("ICC profile", _present(of["ICC bytes"]), lambda v: "an ICC profile" if v else "no ICC profile", ("format",)),
         _kind("dpi", of["dpi"], lambda v: f"{v:.4g} dpi", ("format",)),
@@ -102,6 +110,12 @@ def _quality_words(value: float) -> str:
 def _kind(name: str, values: np.ndarray, word: Callable[[float], str], behind: tuple[str, ...] = ()) -> Column:
     """A column of kinds; `word` names one of them."""
     return Column(name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, behind=behind)
+
+
+def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str]) -> Column:
+    """A column of texts; files that could be read (`known` is finite) and have none are a kind of their own."""
+    values = np.where(np.isfinite(known) & np.isnan(codes), 0.0, codes)
+    return _kind(name, values, lambda v: f"{name} {texts[v]!r}" if v else f"no {name}")
 
 
 def _present(count: np.ndarray) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The same picture again, not byte for byte: saved anew, resized, cropped a little, mirrored, or edited in places.
 
 Every pair of images is looked at coarsely, and what looks alike is laid over each other and compared detail by detail
-(`_lookalikes`, `_alignment`). Exact copies are left to the check `duplicates`.
+(`_lookalikes`, `_alignment`). With a run of yours, what its net finds alike is compared, too. Exact copies are left to the
+check `duplicates`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any, final
 import numpy as np
 from pydantic import Field
 
+from tellapart.bench import Settings
 from tellapart.check import _alignment as alignment
 from tellapart.check import _lookalikes as lookalikes
 from tellapart.check._contract import Found, HealthCheck, fine
@@ -18,6 +20,11 @@ from tellapart.check._evidence import Evidence
 from tellapart.check._pairs import Pairs, judge
 from tellapart.check.duplicates import copies
 from tellapart.recipe_sections import Section
+from tellapart.runs.store import open_run
+from tellapart.vectors import Vectors
+
+#: Of pictures as vectors of a run, less the mean of all: the cosine that makes a candidate.
+_ALIKE = 0.5
 
 
 @final
@@ -31,6 +38,9 @@ class NearDuplicates(HealthCheck):
             default=8, ge=1, le=256, description="of each image so many of the most similar ones are compared in detail"
         )
         mirrored: bool = Field(default=True, description="find mirror images, too")
+        embedding: str = Field(
+            default="", description="a finished run: what lies close in its vectors is compared in detail, too"
+        )
         everywhere: bool = Field(
             default=False,
             description="false: of images that look like many others (clothes) only what is certainly the same counts",
@@ -55,11 +65,13 @@ def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
     vectors, pyramid = lookalikes.describe(grey, rows), alignment.Pyramid(grey, rows)
     sides = evidence.pictures.sides[rows].min(axis=1)
     copy_of = copies(evidence)[rows]
+    embedded = _embedded(evidence, rows, options) if options.embedding else None
     found = [Pairs(np.zeros((0, 2), np.int64), np.zeros(0, np.float32), np.zeros(0, bool))]
     for mirror in (False, True)[: 1 + options.mirrored]:
         others = lookalikes.mirrored(vectors) if mirror else vectors
         with evidence.progress.task(f"looking for {'mirror images' if mirror else 'look-alikes'}", len(rows), "img") as task:
             pairs, crowded = lookalikes.candidates(vectors, others, options.candidates, task)
+        pairs = pairs if embedded is None else np.unique(np.concatenate([pairs, embedded]), axis=0)
         pairs = pairs[copy_of[pairs[:, 0]] != copy_of[pairs[:, 1]]]
         with evidence.progress.task("comparing look-alikes", len(pairs), "pair") as task:
             agreement = alignment.compare(pyramid, pairs, sides[pairs].min(axis=1), mirror, task)
@@ -69,6 +81,20 @@ def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
         details["look_like_many"] = max(details["look_like_many"], int(crowded.sum()))
         found.append(Pairs(rows[pairs[same]], agreement.score[same], np.full(int(same.sum()), mirror)))
     return _once(found, len(evidence.table)), details
+
+
+def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
+    """Pairs of `rows` that lie close as vectors of a run: (P, 2) int64 positions in `rows`.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    run = open_run(options.embedding, evidence.runs)
+    vectors = Vectors(run, Settings(runs=evidence.runs, progress=evidence.progress)).of(evidence.table.take(rows))
+    vectors -= vectors.mean(axis=0)
+    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    with evidence.progress.task(f"looking for neighbours in {run.id}", len(rows), "img") as task:
+        return lookalikes.candidates(vectors, vectors, options.candidates, task, _ALIKE)[0]
 
 
 def _judged(evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:

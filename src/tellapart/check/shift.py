@@ -73,7 +73,7 @@ def _kinds_of_columns(evidence: Evidence) -> dict[str, list[Column]]:
     table, labels = evidence.table, evidence.table.labels
     found = {"pixels": trace_columns(evidence.pictures.traces)}
     if table.has_files:
-        found = {"file metadata": metadata_columns(evidence.metadata)} | found
+        found = {"file metadata": metadata_columns(evidence.metadata, evidence.texts)} | found
     words = {float(label): f"class {name!r}" for label, name in enumerate(table.classes)}
     return found | {"class mix": [Column("class", np.where(labels >= 0, labels, np.nan).astype(np.float64), words)]}
 

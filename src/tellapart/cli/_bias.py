@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
@@ -23,7 +25,6 @@ Quality = Annotated[
     int | None, typer.Option("--quality", min=1, max=100, help="Of the JPEGs that --bias writes; 75 if not given.")
 ]
 _SHOWN = 5  # classes, when there are more than two: those that follow the file or the codec first
-_ORDER = ("file", "codec", "suspect", "fragile", "open", "steady", "nothing")
 _LEGEND = (
     "shift: mean change of p({}), 95 % interval, * counted: sure, and a tenth of the way between the classes or more;",
     "right: answers before → after",
@@ -48,6 +49,16 @@ def ask(
     return bias(run, table, open_test=open_test, mapping=mapping, quality=quality or QUALITY, sample=sample, settings=settings)
 
 
+def draw(found: Bias, figure: Path | None) -> list[str]:
+    """Draw the shifts where a file is named; lines that say so."""
+    if figure is None:
+        return []
+    from tellapart.report.bias_figure import shifts
+    from tellapart.report.robustness_figures import write
+
+    return [f"figure: {write(shifts(found), figure)}"]
+
+
 def show(found: Bias, console: Console) -> None:
     """Tables, sentence and notes."""
     from tellapart.stress.bias import in_words
@@ -56,11 +67,10 @@ def show(found: Bias, console: Console) -> None:
     whole = f"a sample of {found.n:,} of {found.of:,}" if found.n < found.of else f"{found.n:,} images"
     title = f"{found.run}, one class written anew: {where}, {whole}"
     console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
-    classes = sorted(found.classes, key=lambda one: _ORDER.index(one.verdict))
-    for one in classes[:_SHOWN]:
+    for one in found.worst_first[:_SHOWN]:
         console.print(_table(found, one))
-    if len(classes) > _SHOWN:
-        console.print(f"{len(classes) - _SHOWN:,} more classes: --json has all", style="dim", highlight=False)
+    if len(found.classes) > _SHOWN:
+        console.print(f"{len(found.classes) - _SHOWN:,} more classes: --json has all", style="dim", highlight=False)
     name = found.classes[0].name if len(found.classes) == 1 else "the class"
     for line in _LEGEND:
         console.print(line.format(name), style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -24,7 +24,10 @@ Sample = Annotated[
     int | None,
     typer.Option("--sample", min=1, help="With --robustness or --bias: ask about so many images only, drawn by a fixed seed."),
 ]
-FigurePath = Annotated[Path | None, typer.Option("--figure", metavar="PATH", help="Draw the curves into a .png or .svg file.")]
+FigurePath = Annotated[
+    Path | None,
+    typer.Option("--figure", metavar="PATH", help="With --robustness or --bias: draw what was found, .png or .svg."),
+]
 _LEGEND = (
     "change: accuracy less undamaged; p: exact paired test, Holm's correction;",
     "* worse, p < 0.05; flips: % of the verdicts that differ from undamaged",
@@ -34,23 +37,27 @@ _HEADINGS = ("damage", "n", "accuracy [95 %]", "change in points", "p", "flips")
 
 def check(wanted: bool, damages: str | None, sample: int | None, figure: Path | None) -> list[str] | None:
     """The names of the damages; options that make no sense, and unknown names, are refused before any image is read."""
-    from tellapart.cli import _shared as shared
-
     given = {"--damage": damages, "--sample": sample, "--figure": figure}
     lonely = [name for name, value in given.items() if value is not None]
     if lonely and not wanted:
-        more = " or --bias" if lonely == ["--sample"] else ""
+        more = "" if "--damage" in lonely else " or --bias"
         raise typer.BadParameter(f"{' and '.join(lonely)}: only together with --robustness{more}")
-    if figure is not None:
-        if figure.suffix.lower() not in (".png", ".svg"):
-            raise typer.BadParameter(f"--figure {figure}: expected a name that ends in .png or .svg")
-        shared.check_output(figure)
     if damages is None:
         return None
     from tellapart.stress.damages import named
 
     names = [name.strip() for name in damages.split(",") if name.strip()]
     return [damage.name for damage in named(names)]
+
+
+def check_figure(figure: Path | None) -> None:
+    """Another ending, or a place where nothing can be written, is refused before any image is read."""
+    from tellapart.cli import _shared as shared
+
+    if figure is not None:
+        if figure.suffix.lower() not in (".png", ".svg"):
+            raise typer.BadParameter(f"--figure {figure}: expected a name that ends in .png or .svg")
+        shared.check_output(figure)
 
 
 def sweep(

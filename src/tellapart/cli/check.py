@@ -43,6 +43,7 @@ def run(
     id_column: shared.IdColumn = None,
     label_column: shared.LabelColumn = None,
     group: shared.Group = None,
+    runs: shared.Runs = Path("runs"),
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of checks that draw.")] = 0,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
@@ -56,8 +57,8 @@ def run(
 
     table = read(lambda: shared.scanned(data, images, id_column, label_column, group, None, least=1), data)
     health = check(
-        table, only=only or (), skip=skip or (), options=shared.options(options or []), reviewed=reviewed, seed=seed,
-        progress=shared.progress(quiet),
+        table, only=only or (), skip=skip or (), options=shared.options(options or []), reviewed=reviewed, runs=runs,
+        seed=seed, progress=shared.progress(quiet),
     )  # fmt: skip
     written = _write(health, report, lists, fix_list, review)
     if as_json:

@@ -56,7 +56,8 @@ def run(
     from tellapart.runs.store import open_run
 
     pairs = shared.pairs(mapping or [], "--map", "THEIRS=OURS, for example --map editada=fake")
-    damages = robust.check(robustness, damage, None if bias else sample, figure)
+    damages = robust.check(robustness, damage, None if bias else sample, None if bias else figure)
+    robust.check_figure(figure)
     biased.check(bias, quality, robustness)
     table = shared.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
@@ -73,7 +74,8 @@ def run(
         shared.print_json(found.to_dict() | ({"verdicts": verdicts} if verdicts else {}) | plain)
     else:
         _print(found, verdict_lines(asked, found.predictions, found.part), slices, swept, leaning)
-    for line in robust.draw(swept, figure) if swept else []:
+    drawn = robust.draw(swept, figure) if swept else biased.draw(leaning, figure) if leaning else []
+    for line in drawn:
         (shared.err() if as_json else shared.out()).print(line, markup=False, highlight=False, soft_wrap=True)
 
 

@@ -19,6 +19,9 @@ def run(
     out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The CSV that is written.")] = Path("split.csv"),
     by_twins: Annotated[bool, typer.Option("--by-twins", help="Keep near-duplicates together: this is the default.")] = True,
     exact_only: Annotated[bool, typer.Option("--exact-only", help="Keep only exact copies together: no search.")] = False,
+    embedding: Annotated[
+        str, typer.Option("--embedding", metavar="RUN", help="A finished run that helps to find near-duplicates.")
+    ] = "",
     shares: Annotated[str, typer.Option("--shares", metavar="A,B,C", help="Sizes of train, valid and test.")] = "70,10,20",
     anew: Annotated[bool, typer.Option("--anew", help="Forget the split that the data come with.")] = False,
     reviewed: Reviewed = None,
@@ -26,6 +29,7 @@ def run(
     id_column: shared.IdColumn = None,
     label_column: shared.LabelColumn = None,
     group: shared.Group = None,
+    runs: shared.Runs = Path("runs"),
     seed: shared.Seed = 0,
     as_json: shared.AsJson = False,
     quiet: shared.Quiet = False,
@@ -40,8 +44,9 @@ def run(
     table = shared.scanned(data, images, id_column, label_column, group, None)
     table = read_review(reviewed, table).left(table) if reviewed else table
     found = cut(
-        table, by_twins=by_twins and not exact_only, shares=sizes, seed=seed, anew=anew, progress=shared.progress(quiet)
-    )
+        table, by_twins=by_twins and not exact_only, embedding=embedding, runs=runs, shares=sizes, seed=seed, anew=anew,
+        progress=shared.progress(quiet),
+    )  # fmt: skip
     write_rows(write_split(found), out)
     use = _command(out, images_of(found.table))
     if as_json:

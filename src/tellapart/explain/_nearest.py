@@ -1,6 +1,6 @@
 """The training images that a run finds most like a picture: what it may have been reminded of.
 
-Distances are Euclidean, between the vectors of `explain._vectors`. Whether a distance is small is said by the usual one: the
+Distances are Euclidean, between the vectors of `vectors`. Whether a distance is small is said by the usual one: the
 median, over training images, of the distance to the nearest other. A picture farther than that from everything is unlike all
 that the run has learnt from, and its answer is worth as much.
 """
@@ -17,9 +17,9 @@ from tellapart.data.archives import ImageReader
 from tellapart.data.decode import decode
 from tellapart.errors import DataError
 from tellapart.explain._picture import thumbnail
-from tellapart.explain._vectors import Vectors
 from tellapart.families._distances import search_by
 from tellapart.runs.store import Run
+from tellapart.vectors import Vectors
 
 NEIGHBOURS = 5
 _SAMPLED = 256  # training images that the usual distance is measured on

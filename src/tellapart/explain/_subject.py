@@ -17,7 +17,7 @@ from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import RunError
 from tellapart.families._abilities import Differentiable
 from tellapart.families._contract import Classifier, Context
-from tellapart.families.calibrated import Calibrated
+from tellapart.families.calibrated import Calibrated, innermost
 from tellapart.recipe import Inputs
 
 _PORTION = 32  # pictures asked about at a time, at most: they are held at their own size
@@ -106,16 +106,6 @@ class Subject:
         """What the network is shown of a picture: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
         pixels = decode_to(image, self.inputs, "the picture")
         return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
-
-
-def innermost(classifier: Classifier, context: Context) -> Classifier:
-    """What a calibrated classifier stands on; any other itself.
-
-    Calibration only bends the probabilities: where the evidence lies is decided beneath.
-    """
-    while isinstance(classifier, Calibrated):
-        classifier = classifier.beneath(context)
-    return classifier
 
 
 def _of_parts(classifier: Classifier, context: Context) -> Classifier:

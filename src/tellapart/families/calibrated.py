@@ -260,6 +260,16 @@ class Calibrated(Classifier, Exportable):
         self.inner = Member(str(folder / "inner")).classifier(Path) if self.options.of is not None else None
 
 
+def innermost(classifier: Classifier, context: Context) -> Classifier:
+    """What a calibrated classifier stands on; any other itself.
+
+    Calibration only bends the probabilities: where the evidence lies is decided beneath.
+    """
+    while isinstance(classifier, Calibrated):
+        classifier = classifier.beneath(context)
+    return classifier
+
+
 def _refuse_one_class(labels: np.ndarray, classes: tuple[str, ...]) -> None:
     if len(found := np.unique(labels)) == 1:
         hint = "calibration needs images of two classes at least; `--how none` can still set an unsure"

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from tellapart.data.archives import ImageReader
 from tellapart.families._contract import Classifier, Context
 from tellapart.families._estimator import load_estimator, proba_of, save_estimator
-from tellapart.features._metadata import read_metadata
+from tellapart.features._metadata import NAMES, read_metadata
 from tellapart.recipe import Section
 from tellapart.types import ImageTable
 
@@ -66,7 +66,8 @@ class Null(Classifier):
 
     def _load(self, folder: Path) -> None:
         arrays = load_file(folder / "weights.safetensors")
-        self.prior, self.known = arrays["prior"], arrays["known"]
+        self.prior, self.known = arrays["prior"], np.zeros(len(NAMES), bool)
+        self.known[: len(arrays["known"])] = arrays["known"]  # an older run knew fewer of them
         path = folder / "model.skops"
         self.estimator = load_estimator(path) if path.exists() else None
 

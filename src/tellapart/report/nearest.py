@@ -1,6 +1,6 @@
 """The nearest training image to each mistake: what the classifier may have taken it for.
 
-Distances are Euclidean, between the vectors of `explain._vectors`. A nearest image of the wrong class that looks the same
+Distances are Euclidean, between the vectors of `vectors`. A nearest image of the wrong class that looks the same
 speaks for a wrong label or a twin; one that looks like nothing of the kind, for vectors that see something else.
 
     runs/evaluations/<run>/nearest-<part>/nearest.json      what was found, used again; a run folder is never rewritten
@@ -16,11 +16,11 @@ import numpy as np
 
 from tellapart.bench import USUAL, Settings
 from tellapart.errors import DataError
-from tellapart.explain._vectors import PLAIN, Vectors
 from tellapart.families._distances import search_by
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
+from tellapart.vectors import PLAIN, Vectors
 
 MOST = 12
 

@@ -30,9 +30,7 @@ class _Shown:
 
     @property
     def title(self) -> str:
-        part = wording.PARTS.get(self.found.part)
-        whole = "" if self.found.n == self.found.of else f" of {self.found.of:,}"
-        return f"{f'the {part} part' if part else self.found.data}, {self.found.n:,}{whole} images"
+        return part_title(self.found.part, self.found.data, self.found.n, self.found.of)
 
     @property
     def words(self) -> str:
@@ -60,10 +58,17 @@ def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup |
         sweeps.append(_Shown(found, sheet.place(curves(found), name, place, about)))
     if not sweeps:
         return None
-    return Markup(_environment().get_template("robustness.html").render(sweeps=sweeps, row=row, level=level))
+    return Markup(environment().get_template("robustness.html").render(sweeps=sweeps, row=row, level=level))
 
 
-def _environment() -> Environment:
+def part_title(part: str, data: str, n: int, of: int) -> str:
+    """What was asked about: "the test part, 200 of 800 images". `part`: "valid", "test", or "other" for `data`."""
+    named = wording.PARTS.get(part)
+    return f"{f'the {named} part' if named else data}, {n:,}{'' if n == of else f' of {of:,}'} images"
+
+
+def environment() -> Environment:
+    """Templates of what is said under stress, with their filters."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
         autoescape=True,

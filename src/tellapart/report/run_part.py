@@ -15,7 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from tellapart.evaluate.metrics import confusion_matrix, score_classes
-from tellapart.report import calibration_page, ensemble_page, figures, robustness_page, slices_page
+from tellapart.report import bias_page, calibration_page, ensemble_page, figures, robustness_page, slices_page
 from tellapart.report.pictures import Album, Mistake, mistakes
 from tellapart.report.svg import Sheet
 from tellapart.runs import wording
@@ -212,4 +212,5 @@ PAGES: tuple[tuple[str, str, PageMaker], ...] = (
     ("calibration", "how true its probabilities are", _without_pictures(calibration_page.page)),
     ("slices", "by slice", slices_page.page),
     ("robustness", "under damage", _without_pictures(robustness_page.page)),
+    ("bias", "codec, or fragility", _without_pictures(bias_page.page)),
 )

@@ -38,7 +38,7 @@ from tellapart.runs.store import Run
 from tellapart.stress.asking import Asking, Way, readable_rows
 from tellapart.stress.chosen import Chosen, choose, open_once, own_answers
 from tellapart.stress.damages import DAMAGES, VERSION, as_png
-from tellapart.stress.leaning import COMPRESSED, RESAVED, RESCALED, WAYS, Answers, Leaning, lean
+from tellapart.stress.leaning import COMPRESSED, RESAVED, RESCALED, VERDICTS, WAYS, Answers, Leaning, lean
 from tellapart.types import ImageTable, Predictions, Score
 
 #: As most software that passes pictures on writes JPEG.
@@ -76,6 +76,11 @@ class Bias:
     opened: int
     notes: tuple[str, ...]
     folder: Path
+
+    @property
+    def worst_first(self) -> tuple[Leaning, ...]:
+        """The classes, those that follow the file or the codec first."""
+        return tuple(sorted(self.classes, key=lambda one: VERDICTS.index(one.verdict)))
 
     def text(self, way: str) -> str:
         """A way as a person reads it: "jpeg 75"."""
@@ -128,6 +133,13 @@ def bias(
     place = f"evaluations/{run.id}/bias-{images.folder_name}"
     with store.writing(run.runs, place, lambda: settings.progress.say("  waiting: another process asks the same")) as folder:
         return _Work(run, images, quality, folder, settings).result()
+
+
+def stored(run: Run) -> list[Bias]:
+    """What a run was asked before, by the name of the folders."""
+    found = sorted((run.runs / "evaluations" / run.id).glob(f"bias-*/{store.DONE}"))
+    opened = times_opened(run)
+    return [Bias.from_dict(store.read_json(path.parent / _RESULT), path.parent, opened) for path in found]
 
 
 class _Work:

@@ -39,6 +39,8 @@ Answers = Predictions | str  # a reason in words where there are none
 #: Ways of writing an image anew: "png" changes no pixel.
 RESAVED, COMPRESSED, RESCALED = "png", "jpeg", "scale"
 WAYS = (RESAVED, COMPRESSED, RESCALED)
+#: Worst first.
+VERDICTS = ("file", "codec", "suspect", "fragile", "open", "steady", "nothing")
 _NOTICEABLE = 0.1  # of the distance between the classes
 _LOSS = 0.02  # of the answers: a smaller loss is not called one, however sure it is
 _RULED_OUT = 0.1  # of the answers: a run whose loss may be larger is not called steady

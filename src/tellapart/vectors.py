@@ -15,9 +15,9 @@ from torch import nn
 from tellapart.bench import Settings, device_named, load
 from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to, quiet
-from tellapart.explain._subject import innermost
 from tellapart.families._contract import Classifier, Context
 from tellapart.families._features import FeatureFamily
+from tellapart.families.calibrated import innermost
 from tellapart.families.network import Network
 from tellapart.features.embedding import embed
 from tellapart.recipe import Inputs
