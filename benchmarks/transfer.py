@@ -2,9 +2,11 @@
 
     python benchmarks/transfer.py ../shared/data --images 300000 --epochs 5 --epochs 30 --json transfer.json
 
-Pretrains `resnet20-cifar` on `cifar10-train.parquet`, then trains it twice on 115 images per class of Fashion-MNIST (100 after
-the validation part is cut off), and on fruits: from that run's weights (`classifier.init_from`) and from scratch, with the same
-epochs, batches and seeds. The test parts are opened once; the two are compared on the same images by an exact McNemar test.
+Pretrains `resnet20-cifar` on `cifar10-train.parquet`, then trains it on 115 images per class of Fashion-MNIST (100 after the
+validation part is cut off), and on fruits: from that run's weights (`classifier.init_from`) and from scratch, with the same
+epochs, batches and seeds. Weights that have grown in pretraining need other learning rates than fresh ones, so each side is
+trained at every rate of `RATES`, and the validation part chooses. The test parts are opened once, by the two that were chosen;
+they are compared on the same images by an exact McNemar test.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from tellapart.cli._shared import progress
 from tellapart.evaluate.compare import compare, in_words
 from tellapart.runs.environment import describe_environment
 
+#: Learning rates that both sides may choose from.
+RATES = (0.02, 0.1, 0.3)
+
 
 def few(table: ta.ImageTable, per_class: int) -> ta.ImageTable:
     """The test images, and the first `per_class` training images of each class that a seeded shuffle gives."""
@@ -31,27 +36,34 @@ def few(table: ta.ImageTable, per_class: int) -> ta.ImageTable:
     return table.take(np.sort(np.concatenate([*taken, np.flatnonzero(split == "test")])))
 
 
-def duel(table: ta.ImageTable, parent: ta.Run, changes: dict[str, Any], settings: ta.Settings, name: str) -> dict[str, Any]:
-    """Both trainings on one table, their test scores and the paired test."""
-    folder = settings.runs / "recipes"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for kind, init_from in (("transferred", parent.id), ("scratch", None)):
+def chosen(table: ta.ImageTable, kind: str, init_from: str | None, epochs: int, settings: ta.Settings) -> dict[str, Any]:
+    """One side: the run that does best on validation of those at all rates, and what each of them reached there."""
+    runs = {}
+    for rate in RATES:
+        changes = {"epochs": epochs, "images": None, "batch": 64, "optimizer": {"lr": rate}}
+        path = settings.runs / "recipes" / f"{table.name}-{epochs}-{kind}-{rate:g}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
         content = {"extends": "resnet20-cifar", "classifier": {"init_from": init_from}, "train": changes}
-        paths.append(folder / f"{name}-{changes['epochs']}-{kind}.yaml")
-        paths[-1].write_text(yaml.safe_dump(content), encoding="utf-8")
-    board = ta.compare(table, paths, settings=settings)
-    runs = {run.data["recipe_name"].rpartition("-")[2]: run for run in board.runs if not run.id.startswith("null")}
-    transferred, scratch = runs["transferred"], runs["scratch"]
-    tests = [
-        ta.Predictions.from_parquet(r.evaluations[-1].folder / "predictions" / "test.parquet") for r in (transferred, scratch)
-    ]
-    return {
-        "train_images": table.split_counts(),
-        "transferred": transferred.scores("test")["accuracy"].to_dict() | {"seconds": transferred.cost["fit_seconds"]},
-        "scratch": scratch.scores("test")["accuracy"].to_dict() | {"seconds": scratch.cost["fit_seconds"]},
-        "paired": in_words("transferred", "scratch", compare(*tests)),
+        path.write_text(yaml.safe_dump(content), encoding="utf-8")
+        runs[rate] = ta.train(table, path, settings=settings)
+    valid = {rate: run.scores("valid")["accuracy"].value for rate, run in runs.items()}
+    rate = max(RATES, key=lambda rate: valid[rate])
+    return {"run": runs[rate], "rate": rate, "valid": {f"{rate:g}": round(value, 4) for rate, value in valid.items()}}
+
+
+def duel(table: ta.ImageTable, parent: ta.Run, epochs: int, settings: ta.Settings) -> dict[str, Any]:
+    """Both sides on one table, their test scores and the paired test."""
+    sides = {
+        kind: chosen(table, kind, start, epochs, settings) for kind, start in (("transferred", parent.id), ("scratch", None))
     }
+    answers = {kind: ta.evaluate(side["run"], open_test=True, settings=settings) for kind, side in sides.items()}
+    found = {
+        kind: answers[kind].scores["accuracy"].to_dict()
+        | {"rate": side["rate"], "valid": side["valid"], "seconds": side["run"].cost["fit_seconds"]}
+        for kind, side in sides.items()
+    }
+    paired = compare(answers["transferred"].predictions, answers["scratch"].predictions)
+    return {"train_images": table.split_counts(), **found, "paired": in_words("transferred", "scratch", paired)}
 
 
 def main() -> None:
@@ -76,10 +88,9 @@ def main() -> None:
     }
     tables = {"fashion": few(ta.scan(asked.data / "fashion-mnist"), 115), "fruits": ta.scan(asked.data / "fruits.tar")}
     for epochs in asked.epochs:
-        changes = {"epochs": epochs, "images": None, "batch": 64, "optimizer": {"lr": 0.02}}
         for name, table in tables.items():
-            content[f"{name}, {epochs} epochs"] = duel(table, parent, changes, settings, name)
-    asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            content[f"{name}, {epochs} epochs"] = duel(table, parent, epochs, settings)
+            asked.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
     print(json.dumps(content, indent=1))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.check._carriers import Carrier, Column, find_carriers
+from tellapart.check._distributions import distributions
 from tellapart.check._told import Told, tell
 from tellapart.evaluate.intervals import UNDEFINED
 from tellapart.types import Score
@@ -32,12 +33,14 @@ class Verdict:
         told: All columns together; None where there is too little to learn from.
         strong: Whether something that the picture's content does not explain tells the classes apart by STRONG or more.
         names: Label → how a sentence calls it: "'fake'", or "test".
+        labels: (N,) int64, as `judge` had them.
     """
 
     carriers: list[Carrier]
     told: Told | None
     strong: bool
     names: Mapping[int, str]
+    labels: np.ndarray
 
     @property
     def found(self) -> bool:
@@ -64,7 +67,7 @@ def judge(
         of_file = [column for column in columns if not column.content]
         alone = told if len(of_file) == len(columns) else tell(of_file, labels, units, seed)
         strong = alone is not None and alone.significant and float(np.nanmax(alone.by_class)) >= STRONG
-    return Verdict(carriers, told, strong, names)
+    return Verdict(carriers, told, strong, names, labels)
 
 
 def summary(verdict: Verdict, subject: str) -> str:
@@ -103,14 +106,14 @@ def words(carrier: Carrier, names: Mapping[int, str]) -> str:
     return f"{what} in {carrier.inside / carrier.size:.0%} of {name} ({share}), else in {carrier.others / carrier.rest:.0%}"
 
 
-def rows_given_away(verdict: Verdict, labels: np.ndarray, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+def rows_given_away(verdict: Verdict, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """Score, fault and reason of each row: (N,) float32, (N,) bool, by position.
 
     Args:
         verdict: As `judge` gave it.
-        labels: (N,) int64, as `judge` had them.
         subject: "file metadata".
     """
+    labels = verdict.labels
     scores = np.zeros(len(labels), np.float32) if verdict.told is None else verdict.told.surety.copy()
     if not verdict.found:
         return np.zeros_like(scores), np.zeros(len(labels), bool), {}
@@ -149,4 +152,5 @@ def details(verdict: Verdict) -> dict[str, Any]:
             }
             for c in verdict.carriers
         ],
+        "distributions": distributions(verdict.carriers, verdict.labels, verdict.names),
     }  # fmt: skip

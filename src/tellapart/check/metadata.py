@@ -42,7 +42,7 @@ class Metadata(HealthCheck):
         if not verdict.found:
             return fine(len(table), f"no metadata tell the classes apart ({text})" if text else _ALIKE, **details(verdict))
         severity = "leak" if verdict.strong else "notice"
-        rows = rows_given_away(verdict, labels, _SUBJECT)
+        rows = rows_given_away(verdict, _SUBJECT)
         return Found(severity, text, _ADVICE[verdict.strong], *rows, details=details(verdict))
 
 

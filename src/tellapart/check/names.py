@@ -48,7 +48,7 @@ class Names(HealthCheck):
             return fine(len(table), f"names do not give the classes away ({text})", **details(verdict))
         best = max([c.effect for c in verdict.carriers] + [verdict.told.auroc.value if verdict.told else 0.5])
         leak = best >= _TELLING
-        rows = rows_given_away(verdict, labels, _SUBJECT)
+        rows = rows_given_away(verdict, _SUBJECT)
         return Found("leak" if leak else "notice", text, _ADVICE, *rows, details=details(verdict))
 
 

@@ -39,7 +39,7 @@ class Pixels(HealthCheck):
             return fine(len(table), f"no cheap measure tells the classes apart ({text})", **details(verdict))
         stamped = _stamped(verdict) if table.positive is not None else []
         leak = bool(stamped) or (table.positive is not None and _is_drawn(verdict))
-        rows = rows_given_away(verdict, labels, _SUBJECT)
+        rows = rows_given_away(verdict, _SUBJECT)
         text = "; ".join([*stamped, text])
         return Found("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=details(verdict))
 

@@ -34,7 +34,6 @@ class _Compared:
     part: str
     subject: str
     verdict: Verdict
-    labels: np.ndarray
 
 
 class Shift(HealthCheck):
@@ -84,7 +83,7 @@ def _compare(evidence: Evidence, parts: np.ndarray, part: str, subject: str, col
     if subject == "class mix":
         sides[evidence.table.labels < 0] = -1
     units = find_units(evidence.table, evidence.pictures.digests)
-    return _Compared(part, subject, judge(columns, sides, units, {0: "train", 1: part}, evidence.seed), sides)
+    return _Compared(part, subject, judge(columns, sides, units, {0: "train", 1: part}, evidence.seed))
 
 
 def _words(found: list[_Compared]) -> str:
@@ -95,8 +94,8 @@ def _rows(found: list[_Compared], count: int) -> tuple[np.ndarray, np.ndarray, d
     """Rows of the other parts that are unlike train: score, fault, reason."""
     scores, at_fault, reasons = np.zeros(count, np.float32), np.zeros(count, bool), {}
     for one in found:
-        of_one, fault, why = rows_given_away(one.verdict, one.labels, one.subject)
-        other = one.labels == 1
+        of_one, fault, why = rows_given_away(one.verdict, one.subject)
+        other = one.verdict.labels == 1
         scores = np.maximum(scores, np.where(other, of_one, 0))
         at_fault |= fault & other
         reasons = {row: text for row, text in why.items() if other[row]} | reasons

@@ -18,14 +18,19 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from tellapart.check._contract import Severity
 from tellapart.check._review import COLUMNS
 from tellapart.check._verb import Checked, Health
+from tellapart.report.check_figure import draw, found_distributions
 from tellapart.report.pictures import Album, Picture
+from tellapart.report.svg import inline
 from tellapart.report.templating import TEMPLATES, environment
 from tellapart.runs.store import system_limits, write_atomically
 
 #: Pictures of each finding on the health report; rows with pictures on the page for reviewing.
 MOST_SHOWN, MOST_REVIEWED = 12, 600
+#: Of these severities a finding has a section of its own.
+SHOWN: tuple[Severity, ...] = ("leak", "problem", "notice")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,7 @@ class Part:
     checked: Checked
     images: int
     shown: list[Shown]
+    figure: Markup | None
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,8 @@ def write_page(health: Health, path: Path) -> Path:
         SystemLimitError: The file cannot be written.
     """
     with Album(health.table) as album:
-        parts = [Part(one, int(one.found.is_issue.sum()), worst(one, health, album)) for one in health.checks]
-    return _write("check.html", path, health, parts=parts, most=MOST_SHOWN)
+        parts = [Part(one, int(one.found.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks]
+    return _write("check.html", path, health, parts=parts, most=MOST_SHOWN, sections=SHOWN)
 
 
 def write_review(health: Health, path: Path) -> Path:
@@ -114,6 +120,13 @@ def worst(one: Checked, health: Health, album: Album) -> list[Shown]:
     rows = np.flatnonzero(found.is_issue)
     rows = rows[np.argsort(-found.scores[rows], kind="stable")][:MOST_SHOWN]
     return [_shown(row, {}, found.reasons.get(row, ""), float(found.scores[row]), health, album) for row in rows.tolist()]
+
+
+def _figure(one: Checked) -> Markup | None:
+    """How what was found is spread over the classes; None where there is no measure."""
+    found = found_distributions(one.found.details) if one.found.severity in SHOWN else []
+    about = f"How {', '.join(d['by'] for d in found)} are spread over the classes"
+    return inline(draw(found), one.name, about) if found else None
 
 
 def _shown(row: int, partner: dict[int, int], reason: str, score: float, health: Health, album: Album) -> Shown:
