@@ -23,7 +23,7 @@ from tellapart.evaluate.intervals import wilson
 from tellapart.experiment import Settings
 from tellapart.progress import Progress, Silent, Task
 from tellapart.runs import ledger, store
-from tellapart.stress import robustness as module
+from tellapart.stress import kept as module
 from tellapart.stress.damages import DAMAGES
 from tellapart.stress.judged import Cell, Robustness, in_words
 from tellapart.stress.robustness import robustness, stored

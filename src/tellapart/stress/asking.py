@@ -25,6 +25,8 @@ from tellapart.types import UNLABELLED, ImageTable, Predictions, Problem
 
 #: (pixels (H, W, C) uint8, id) → an encoded file.
 Way = Callable[[np.ndarray, str], bytes]
+#: What a run says of many images; or why it cannot, in words.
+Answers = Predictions | str
 _AT_ONCE = 64  # images made between two looks at how much there is
 _IMAGES, _BYTES = 1024, 64 * 2**20  # of a portion: whichever is reached first
 
@@ -43,7 +45,7 @@ class Asking:
         self.classifier = load(run)
         self.around = answering(settings)
 
-    def answers(self, way: Way | None, as_they_are: bool, task: Task, note: str = "") -> Predictions | str:
+    def answers(self, way: Way | None, as_they_are: bool, task: Task, note: str = "") -> Answers:
         """What the run says.
 
         Args:

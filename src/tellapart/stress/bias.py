@@ -17,7 +17,6 @@ is opened, once in the ledger.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,25 +25,26 @@ from typing import Any
 
 import pandas as pd
 
-from tellapart.bench import USUAL, Interrupted, Settings
+from tellapart.bench import USUAL, Settings
 from tellapart.data.archives import ImageReader
-from tellapart.data.decode import DECODER, decode, quiet
-from tellapart.errors import DataError, RunError
-from tellapart.evaluation import late_notes, times_opened
+from tellapart.data.decode import decode, quiet
+from tellapart.errors import DataError
+from tellapart.evaluation import times_opened
 from tellapart.features._compression import traces
 from tellapart.recipe import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.stress.asking import Asking, Way, readable_rows
-from tellapart.stress.chosen import Chosen, choose, open_once, own_answers
-from tellapart.stress.damages import DAMAGES, VERSION, as_png
-from tellapart.stress.leaning import COMPRESSED, RESAVED, RESCALED, VERDICTS, WAYS, Answers, Leaning, lean
-from tellapart.types import ImageTable, Predictions, Score
+from tellapart.stress.asking import Way
+from tellapart.stress.chosen import Chosen, choose
+from tellapart.stress.damages import DAMAGES, as_png
+from tellapart.stress.kept import FILES, KeptAnswers, answered, stored_results
+from tellapart.stress.leaning import COMPRESSED, RESAVED, RESCALED, VERDICTS, WAYS, Leaning, lean
+from tellapart.types import ImageTable, Score
 
 #: As most software that passes pictures on writes JPEG.
 QUALITY = 75
 SCALE = 0.75
-_FILES, _RESULT, _SETTINGS, _ANSWERS, _MARKS = "files", "bias.json", "settings.json", "answers", "marks.parquet"
+_RESULT, _MARKS = "bias.json", "marks.parquet"
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,7 @@ def bias(
 
 def stored(run: Run) -> list[Bias]:
     """What a run was asked before, by the name of the folders."""
-    found = sorted((run.runs / "evaluations" / run.id).glob(f"bias-*/{store.DONE}"))
-    opened = times_opened(run)
-    return [Bias.from_dict(store.read_json(path.parent / _RESULT), path.parent, opened) for path in found]
+    return [Bias.from_dict(*found) for found in stored_results(run, "bias", _RESULT)]
 
 
 class _Work:
@@ -147,62 +145,26 @@ class _Work:
 
     def __init__(self, run: Run, images: Chosen, quality: int, folder: Path, settings: Settings) -> None:
         self.run, self.images, self.quality, self.folder, self.settings = run, images, quality, folder, settings
-        jpeg, scale = DAMAGES["jpeg"], DAMAGES["scale"]
-        self.ways: dict[str, Way] = {
-            RESAVED: lambda pixels, _: as_png(pixels),
-            COMPRESSED: lambda pixels, name: jpeg.apply(pixels, quality, name),
-            RESCALED: lambda pixels, name: scale.apply(pixels, SCALE, name),
-        }
-        self._forget_others()
+        self.kept = KeptAnswers(run, images, folder, settings, "answers", [_RESULT, _MARKS])
+        self.names = {way: f"{way}-{quality}" if way == COMPRESSED else way for way in WAYS}
 
     def result(self) -> Bias:
         """Read where it is there; else what is missing is asked for, and all is judged and written."""
-        if (self.folder / store.DONE).exists():
+        if self.kept.done:
             before = Bias.from_dict(store.read_json(self.folder / _RESULT), self.folder, times_opened(self.run))
             if before.quality == self.quality:
                 return before
-        missing = [way for way in (_FILES, *WAYS) if not any(path.exists() for path in self._paths(way))]
-        if missing:
-            self._answer(missing)
+        jpeg, scale = DAMAGES["jpeg"], DAMAGES["scale"]
+        made: dict[str, Way] = {
+            RESAVED: lambda pixels, _: as_png(pixels),
+            COMPRESSED: lambda pixels, name: jpeg.apply(pixels, self.quality, name),
+            RESCALED: lambda pixels, name: scale.apply(pixels, SCALE, name),
+        }
+        self.kept.ask({FILES: None, **{self.names[way]: made[way] for way in WAYS}}, "evaluate --bias", self._look)
         (self.folder / store.DONE).unlink(missing_ok=True)
         found = self._judged()
-        store.write_json(self.folder / _RESULT, found.to_dict())
-        (self.folder / store.DONE).write_text(f"{store.now()}\n", encoding="utf-8")
+        self.kept.finish(_RESULT, found.to_dict())
         return found
-
-    def _forget_others(self) -> None:
-        """Empty the folder of what was made from other images, or by another version."""
-        same = {"version": VERSION, "decoder": DECODER, "images": self.images.rows.fingerprint, "n": len(self.images.rows)}
-        path = self.folder / _SETTINGS
-        self.kept = store.read_json(path) if path.exists() else {}
-        if {name: self.kept.get(name) for name in same} != same:
-            for name in (store.DONE, _RESULT, _MARKS):
-                (self.folder / name).unlink(missing_ok=True)
-            shutil.rmtree(self.folder / _ANSWERS, ignore_errors=True)
-            self.kept = same
-            store.write_json(path, self.kept)
-        (self.folder / _ANSWERS).mkdir(exist_ok=True)
-
-    def _answer(self, missing: list[str]) -> None:
-        rows = readable_rows(self.images.rows, self.run, self.settings)
-        if self.images.part == "test":
-            done = (self.folder / store.DONE).exists()
-            session = None if done else self.kept.get("session")
-            session = open_once(self.run, len(self.images.rows), session, "evaluate --bias", self.settings)
-            self.kept = {**self.kept, "session": session}
-            store.write_json(self.folder / _SETTINGS, self.kept)
-        if _FILES in missing and (known := own_answers(self.run, self.images.part, rows)) is not None:
-            self._keep(_FILES, known)
-            missing = missing[1:]
-        self._look(rows)
-        asking = Asking(self.run, rows, self.settings)
-        with self.settings.progress.task("bias", len(rows) * len(missing), "img") as task:
-            try:
-                for way in missing:
-                    self._keep(way, asking.answers(self.ways.get(way), way == _FILES, task, way))
-            except KeyboardInterrupt:
-                hint = "give the same command again to go on from here"
-                raise Interrupted("stopped; finished ways of writing are kept", hint=hint) from None
 
     def _look(self, rows: ImageTable) -> None:
         """Keep how much every image, as it is, tells of an earlier JPEG."""
@@ -226,10 +188,9 @@ class _Work:
         beside.replace(path)
 
     def _judged(self) -> Bias:
-        files, run, images = self._read(_FILES), self.run, self.images
-        if isinstance(files, str):
-            raise RunError(f"{run.id} cannot answer these images: {files}")
-        answers = {way: self._read(way) for way in WAYS}
+        run, images = self.run, self.images
+        files = answered(run, self.kept.read(FILES))
+        answers = {way: self.kept.read(name) for way, name in self.names.items()}
         marks = pd.read_parquet(self.folder / _MARKS)["mark"].to_numpy(dtype=float)
         two = len(run.classes) == 2
         asked = [run.classes.index(run.positive or run.classes[1])] if two else sorted(set(files.labels.tolist()))
@@ -238,36 +199,8 @@ class _Work:
             n=len(files), of=images.of, quality=self.quality,
             classes=tuple(lean(files, answers, marks, label) for label in asked),
             unanswered={way: found for way, found in answers.items() if isinstance(found, str)},
-            opened=times_opened(run), notes=tuple(self._notes(len(files))), folder=self.folder,
+            opened=times_opened(run), notes=tuple(self.kept.notes(len(files))), folder=self.folder,
         )  # fmt: skip
-
-    def _notes(self, answered: int) -> list[str]:
-        asked, notes = len(self.images.rows), []
-        if self.images.asked and self.images.asked > self.images.of:
-            notes.append(f"a sample of {self.images.asked:,} was asked for; there are {self.images.of:,}, and all were taken")
-        if answered < asked:
-            notes.append(f"{asked - answered:,} of {asked:,} images cannot be decoded and were left out")
-        return notes + late_notes(self.run)
-
-    # --- answers on disk ----------------------------------------------------------------------------------------------
-
-    def _paths(self, way: str) -> tuple[Path, Path]:
-        """Of the answers, and of the reason why there are none."""
-        name = f"{way}-{self.quality}" if way == COMPRESSED else way
-        return self.folder / _ANSWERS / f"{name}.parquet", self.folder / _ANSWERS / f"{name}.json"
-
-    def _keep(self, way: str, found: Answers) -> None:
-        path, reason = self._paths(way)
-        if isinstance(found, str):
-            store.write_json(reason, {"reason": found})
-            return
-        beside = path.with_name(f".{path.name}.tmp")
-        found.to_parquet(beside)
-        beside.replace(path)
-
-    def _read(self, way: str) -> Answers:
-        path, reason = self._paths(way)
-        return Predictions.from_parquet(path) if path.exists() else str(store.read_json(reason)["reason"])
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,11 +22,13 @@ from tellapart.evaluate.multiple import holm
 from tellapart.stress.damages import DAMAGES
 from tellapart.types import Predictions, Score
 
+if TYPE_CHECKING:
+    from tellapart.stress.asking import Answers
+
 #: The scores that a cell keeps, where they are defined.
 KEPT = ("accuracy", "macro-f1", "auroc", "log-loss")
 #: A run is called stable under a cell that is not significantly worse and whose flips are, by their interval, below this.
 STABLE = 0.10
-Answers = Predictions | str  # a reason in words where there are none
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,7 +35,9 @@ from tellapart.evaluate.intervals import Interval, difference_interval, group_co
 from tellapart.evaluate.metrics import score_all
 from tellapart.types import Predictions, Score
 
-Answers = Predictions | str  # a reason in words where there are none
+if TYPE_CHECKING:
+    from tellapart.stress.asking import Answers
+
 #: Ways of writing an image anew: "png" changes no pixel.
 RESAVED, COMPRESSED, RESCALED = "png", "jpeg", "scale"
 WAYS = (RESAVED, COMPRESSED, RESCALED)
