@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 import tellapart as ta
@@ -316,3 +317,17 @@ def test_the_seed_reaches_the_null(folder: Path, settings: Settings) -> None:
     run = ta.train(folder, "null", overrides=["seed=7"], settings=settings)
     null: Any = ta.load(run)
     assert null.estimator.random_state == 7
+
+
+def test_a_null_that_knew_less_answers_as_it_did(folder: Path, settings: Settings) -> None:
+    """Saved before software, camera and date were read: what is unknown to it counts for nothing."""
+    run = ta.train(folder, "null", settings=settings)
+    path = run.folder / "weights.safetensors"
+    arrays = load_file(path)
+    assert not arrays["known"][-3:].any()  # these files say nothing of who wrote them
+    save_file(arrays | {"known": arrays["known"][:-3]}, path)
+    again = ta.predict(run, ta.scan(folder), settings=settings)
+    valid = run.predictions("valid")
+    assert valid is not None
+    places = {str(name): n for n, name in enumerate(again.ids)}
+    np.testing.assert_array_equal(again.proba[[places[str(name)] for name in valid.ids]], valid.proba)
