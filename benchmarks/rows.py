@@ -24,7 +24,7 @@ from tellapart.cli._shared import progress
 from tellapart.errors import TellapartError
 from tellapart.runs.environment import describe_environment
 
-#: First letter of a row → data sets.
+#: First letter of a row, or a recipe → data sets.
 DATA = {
     "A": ("deepfake5.tar",),
     "B": ("fruits.tar",),

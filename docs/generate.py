@@ -192,7 +192,7 @@ def _measured(one: dict[str, Any]) -> str:
     test = one["test"]
     cut = [c for c in one["changes"] if not c.startswith(("train.minutes", "classifier.backbones", "augment="))]
     figures = f"{test['value']:.3f} [{test['low']:.3f}, {test['high']:.3f}], n = {test['n']:,}"
-    course = f"{one['epochs']} epochs in " if one["epochs"] else ""
+    course = f"{one['epochs']} epoch{'s' if one['epochs'] > 1 else ''} in " if one["epochs"] else ""
     return f"{name}: {figures}, {course}{one['seconds']:.0f} s{''.join(f'; {c}' for c in cut)}"
 
 

@@ -56,6 +56,7 @@ class Vectors:
 
         Raises:
             CorruptImages: Images that cannot be read, because they moved or are damaged.
+            DataError: Columns of boxes that the run reads by are not there.
         """
         images = self.context.cache.images(table, self.inputs)
         found = []

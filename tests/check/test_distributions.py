@@ -13,7 +13,7 @@ from PIL import Image
 import tellapart as ta
 from tellapart.check._carriers import Column, find_carriers
 from tellapart.check._distributions import MOST_KINDS, distributions
-from tellapart.report.check_figure import draw, found_distributions
+from tellapart.report.check_figure import MOST, draw, found_distributions
 from tellapart.report.check_page import write_page
 
 
@@ -63,7 +63,8 @@ def test_the_page_shows_what_was_found(tiles: np.ndarray, tmp_path: Path) -> Non
     health = ta.check(table, only=["metadata", "pixels", "shift"])
     found = {one.name: found_distributions(one.found.details) for one in health.checks}
     (kind,) = (one for one in found["metadata"] if one["by"] == "format")
-    assert kind["shares"] == {"'fake'": [1.0, 0.0], "'real'": [0.0, 1.0]} or kind["shares"]["'fake'"] == [0.0, 1.0]
+    assert dict(zip(kind["values"], kind["shares"]["'fake'"], strict=True)) == {"format PNG": 1, "format JPEG": 0}
+    assert dict(zip(kind["values"], kind["shares"]["'real'"], strict=True)) == {"format PNG": 0, "format JPEG": 1}
     assert {"edges", "shares"} < found["pixels"][0].keys() and not found["shift"]
     page = write_page(health, tmp_path / "health.html").read_text("utf-8")
     sections = dict(re.findall(r'<section class="section" id="(\w+)"(.*?)</section>', page, re.DOTALL))
@@ -72,10 +73,38 @@ def test_the_page_shows_what_was_found(tiles: np.ndarray, tmp_path: Path) -> Non
     assert len(ids) == len(set(ids)) and "://" not in page
 
 
-def test_a_panel_each(tmp_path: Path) -> None:
+def test_what_was_found_comes_first_and_small_measures_have_edges() -> None:
+    labels = np.repeat([0, 1], 500)
+    values = np.concatenate([np.arange(500) % 10, np.where(np.arange(500) % 8, np.arange(500) % 10, 99)]).astype(float)
+    one = spread(Column("camera", values, {float(v): f"camera {v:.0f}" for v in np.unique(values)}), labels, {0: "a", 1: "b"})
+    assert one["values"][0] == "camera 99" and one["shares"]["a"][0] == 0 < one["shares"]["b"][0]
+    tiny = spread(
+        Column("error", np.where(labels, 3e-9, 1e-9) * (1 + np.arange(1000) % 7), ordered=True), labels, {0: "a", 1: "b"}
+    )
+    assert len(set(tiny["edges"])) == len(tiny["edges"]) > 2
+
+
+def test_of_a_shift_each_comparison_is_drawn(tiles: np.ndarray) -> None:
+    split = np.repeat(["train", "valid", "test"], 50)
+    pictures = [tile[: (64 if part == "train" else 80), :64] for tile, part in zip(tiles, split.tolist(), strict=False)]
+    contents = []
+    for pixels in pictures:
+        target = io.BytesIO()
+        Image.fromarray(pixels).save(target, "PNG")
+        contents.append(target.getvalue())
+    table = ta.from_bytes(contents, ["a", "b"] * 75, split=split.tolist())
+    (one,) = ta.check(table, only=["shift"]).checks
+    found = found_distributions(one.found.details)
+    assert {tuple(d["shares"]) for d in found} == {("train", "valid"), ("train", "test")} and len(found) <= MOST
+
+
+def test_a_panel_each() -> None:
     measure = {"by": "height", "edges": [0, 1, 2], "shares": {f"c{n}": [0.5, 0.5] for n in range(6)}}
     kind = {"by": "format", "values": ["PNG", "JPEG", "WEBP"], "shares": {"a": [1, 0, 0], "b": [0, 0.5, 0.5]}}
     panels = [axes for axes in draw([measure, kind, measure]).axes if axes.axison]
     assert [axes.get_title(loc="left") for axes in panels] == ["height", "format", "height"]
     assert [tick.get_text() for tick in panels[1].get_xticklabels()] == ["PNG", "JPEG", "WEBP"]
     assert [bar.get_height() for bar in panels[1].patches] == [1, 0, 0, 0, 0.5, 0.5]
+    six = {"by": "format", "values": ["PNG"], "shares": {f"c{n}": [1] for n in range(6)}}
+    bars = draw([six]).axes[0].patches
+    assert len({(bar.get_facecolor(), bar.get_hatch()) for bar in bars}) == len(bars) == 6

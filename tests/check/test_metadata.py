@@ -97,6 +97,39 @@ def test_what_a_file_says_of_its_making_is_read(tiles: np.ndarray) -> None:
     assert found["date"].values[0] == days and np.isnan(found["date"].values[1:]).all()
 
 
+def test_tables_are_those_of_the_jpeg_alone(tiles: np.ndarray) -> None:
+    pixels = tiles[0, :32, :32]
+    found = columns_of(*(with_exif(pixels, s, d) for s, d in (("A", ""), ("B", ""), ("A", "2024:01:01 00:00:00"))))
+    assert list(found["JPEG tables"].words.values()) == ["JPEG tables 1"]
+
+
+def test_a_clock_that_was_never_set_leaves_the_date_of_writing(tiles: np.ndarray) -> None:
+    exif, target = Image.Exif(), io.BytesIO()
+    exif[0x0132] = "2020:01:01 00:00:00"
+    exif.get_ifd(0x8769)[0x9003] = "0000:00:00 00:00:00"
+    Image.fromarray(tiles[0, :32, :32]).save(target, "JPEG", exif=exif)
+    assert columns_of(target.getvalue())["date"].values[0] == datetime(2020, 1, 1, tzinfo=UTC).timestamp() / 86400
+
+
+def test_content_credentials_of_a_jpeg_are_seen(tiles: np.ndarray) -> None:
+    plain = encoded(tiles[0, :32, :32])
+    box = b"JP\0\1\0\0\0\1" + b"\0\0\0\x18jumb" + b"\0" * 16
+    segment = b"\xff\xeb" + (len(box) + 2).to_bytes(2, "big") + box
+    found = columns_of(plain, plain[:2] + segment + plain[2:])["credentials"]
+    assert [found.words[v] for v in found.values] == ["no content credentials (C2PA)", "content credentials (C2PA)"]
+
+
+def test_one_cause_is_told_once(tiles: np.ndarray) -> None:
+    labels = np.arange(100) % 2
+    contents = [
+        encoded(t[:64, :64]) if k else with_exif(t[:64, :64], "Editor", camera="Camera")
+        for t, k in zip(tiles, labels, strict=False)
+    ]
+    found = Metadata()(Evidence(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
+    assert "no EXIF occurs only in 'fake'" in found.summary
+    assert "no software" not in found.summary and "camera" not in found.summary
+
+
 @pytest.mark.parametrize(
     "written, said",
     [

@@ -118,7 +118,7 @@ def test_an_edited_twin_of_the_other_class_is_found(tiles):
 
 
 def window(share, save):
-    """Less so much of each side, saved again."""
+    """Sides shorter by such a share, saved again."""
 
     def cut_out(pixels, draw):
         side = round((1 - share) * len(pixels))
@@ -141,13 +141,19 @@ def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
     assert pairs_of(helped) <= truth and helped.details["compared"] > alone.details["compared"]
     together = cut(table, embedding=run.id, runs=settings.runs, anew=True)
     assert together.near == len(pairs_of(helped))
-    failed = check(table, only=["near_duplicates"], options={"near_duplicates.embedding": "none"}, runs=settings.runs)
-    assert "unknown run" in failed.failures["near_duplicates"]
+    null = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "null", settings=settings)
+    for name, said in (("none", "unknown run"), (null.id, "has no vectors of its own")):
+        failed = check(table, only=["near_duplicates"], options={"near_duplicates.embedding": name}, runs=settings.runs)
+        assert said in failed.failures["near_duplicates"]
+    blank = from_arrays(np.zeros((4, 64, 64, 3), np.uint8), [0, 1] * 2, ["a", "b"])
+    assert NearDuplicates(options)(Evidence(blank, runs=settings.runs)).severity == "fine"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("share", "alone", "helped"), [(0.1, 131, 172), (0.15, 66, 160), (0.2, 29, 140)])
+@pytest.mark.parametrize(
+    ("share", "alone", "helped"), [(0.05, 193, 193), (0.1, 131, 172), (0.15, 66, 160), (0.2, 29, 140), (0.25, 7, 20)]
+)
 def test_200_larger_crops(tiles, damages, tmp_path, share, alone, helped):
     """The table of docs/check/near_duplicates.md, of 200 draws each; another draw may differ by ten."""
     draw = np.random.default_rng(1)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.check._carriers import Carrier, Column
+from tellapart.check._carriers import Carrier
 
 #: Columns that are shown, classes told apart in one picture, values of a kind.
 MOST_COLUMNS, MOST_CLASSES, MOST_KINDS = 4, 6, 8
@@ -41,8 +41,8 @@ def _spread(carrier: Carrier, labels: np.ndarray, names: Mapping[int, str]) -> d
         low, high = np.percentile(values, [_OUTLIERS, 100 - _OUTLIERS])
         edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
         places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _BINS - 1)
-        return {"by": column.name, "edges": [round(float(e), 6) for e in edges], "shares": _shares(places, groups, _BINS)}
-    places, words = _kinds(column, values)
+        return {"by": column.name, "edges": edges.tolist(), "shares": _shares(places, groups, _BINS)}
+    places, words = _kinds(carrier, values)
     return {"by": column.name, "values": words, "shares": _shares(places, groups, len(words))}
 
 
@@ -54,14 +54,14 @@ def _groups(carrier: Carrier, labels: np.ndarray, names: Mapping[int, str]) -> d
     return {names[carrier.label]: labels == carrier.label, "the others": labels != carrier.label}
 
 
-def _kinds(column: Column, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The place of each value among the most frequent ones, and their words; the rest stands together behind them."""
+def _kinds(carrier: Carrier, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The place of each value, the carrier's own first, then the most frequent, and their words; the rest stands together."""
     kinds, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
+    order = np.lexsort((-counts, kinds != carrier.value))
     place = np.empty(len(kinds), np.int64)
     place[order] = np.minimum(np.arange(len(kinds)), MOST_KINDS)
     more = ["other"] if len(kinds) > MOST_KINDS else []
-    return place[inverse], [column.words.get(float(kinds[k]), "") for k in order[:MOST_KINDS]] + more
+    return place[inverse], [carrier.column.words.get(float(kinds[k]), "") for k in order[:MOST_KINDS]] + more
 
 
 def _shares(places: np.ndarray, groups: Mapping[str, np.ndarray], count: int) -> dict[str, list[float]]:

@@ -38,7 +38,6 @@ class Evidence:
     ) -> None:
         self.table, self.seed, self.progress, self.traces, self.runs = table, seed, progress, traces, runs
         self.unreadable: dict[int, Problem] = {}
-        self.texts: dict[float, str] = {}  # filled by `metadata`: what its codes of texts stand for
 
     @property
     def splits(self) -> np.ndarray | None:
@@ -46,18 +45,29 @@ class Evidence:
         frame = self.table.frame
         return frame["split"].to_numpy(dtype=object) if "split" in frame else None
 
-    @cached_property
+    @property
     def metadata(self) -> np.ndarray:
         """(N, len(NAMES)) float64: headers of the files, no pixel decoded; a row of NaN where there is none."""
-        found = np.full((len(self.table), len(NAMES)), np.nan)
-        if self.table.has_files:
-            self._read("reading headers", lambda row, path, content: self._header(found, row, path, content))
-        return found
+        return self._headers[0]
 
-    def _header(self, found: np.ndarray, row: int, path: str, content: bytes | np.ndarray) -> None:
-        header = read_header(bytes(content), path)
-        found[row] = header.values
-        self.texts |= {code(text): text for text in header.texts if text}
+    @property
+    def texts(self) -> dict[float, str]:
+        """What the codes of texts in `metadata` stand for."""
+        return self._headers[1]
+
+    @cached_property
+    def _headers(self) -> tuple[np.ndarray, dict[float, str]]:
+        found = np.full((len(self.table), len(NAMES)), np.nan)
+        texts: dict[float, str] = {}
+
+        def look(row: int, path: str, content: bytes | np.ndarray) -> None:
+            header = read_header(bytes(content), path)
+            found[row] = header.values
+            texts.update({code(text): text for text in header.texts if text})
+
+        if self.table.has_files:
+            self._read("reading headers", look)
+        return found, texts
 
     @property
     def thumbnails(self) -> np.ndarray:

@@ -42,8 +42,12 @@ def find_quality(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def table_keys(tables: np.ndarray) -> np.ndarray:
-    """One number a table, equal for equal tables: (N,) float64. `tables`: (N, D) float64, finite."""
-    return tables @ np.random.default_rng(0).uniform(1, 2, tables.shape[1])
+    """A number for each table, equal for equal tables: (N,) float64 in 0 … N−1. `tables`: (N, D) float64, whole numbers.
+
+    Sums of whole numbers are exact, whatever the order in which they are added; those of floats are not.
+    """
+    factors = np.random.default_rng(0).integers(1, 2**62, tables.shape[1])
+    return np.unique(tables.astype(np.int64) @ factors, return_inverse=True)[1].astype(np.float64)
 
 
 @cache

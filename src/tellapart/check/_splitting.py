@@ -70,7 +70,8 @@ def cut(
         progress: Where long work is reported.
 
     Raises:
-        RunError: There is no such run.
+        RunError: There is no such run, or it has no vectors of its own.
+        DataError: The run cannot read the images.
         SplitError: A class is too small, or the given split tears what belongs together.
     """
     if anew and "split" in table.frame:

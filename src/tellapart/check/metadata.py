@@ -21,6 +21,7 @@ from tellapart.features._metadata import FORMATS, MODES, NAMES, TEXTS
 
 _SUBJECT = "file metadata"
 _CODED = ("format", "size", "JPEG quality", "JPEG tables", "colour mode")  # what a byte count follows from
+_BEHIND = (("EXIF",), ("EXIF",), ("format",))  # of TEXTS: what it follows from that they are there at all
 _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
@@ -72,7 +73,7 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[C
         Column("aspect", of["aspect"], ordered=True, behind=("size", "width", "height")),
         _kind("EXIF", _present(exif), lambda v: "EXIF" if v else "no EXIF"),
         Column("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, behind=("EXIF",)),
-        *(_text(name, of[name], of["format"], texts) for name in TEXTS),
+        *(_text(name, of[name], of["format"], texts, behind) for name, behind in zip(TEXTS, _BEHIND, strict=True)),
         Column("date", of["date"], ordered=True),
         _kind("credentials", of["credentials"], lambda v: f"{'' if v else 'no '}content credentials (C2PA)"),
         _kind("orientation", of["EXIF orientation"], lambda v: f"EXIF orientation {v:.0f}"),
@@ -91,7 +92,7 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[C
 def _jpeg_tables(metadata: np.ndarray) -> Sequence[Column]:
     """The quality that the luma table stands for, and which tables there are."""
     first, chroma = NAMES.index("luma[0]"), NAMES.index("chroma[0]")
-    luma, tables = metadata[:, first:chroma], metadata[:, first:]
+    luma, tables = metadata[:, first:chroma], metadata[:, first : 2 * chroma - first]
     quality, exact = find_quality(luma)
     shown = np.where(exact, quality, quality + 0.5)  # half a step: tables of its own, nearest to that quality
     known = np.isfinite(luma).all(axis=1)
@@ -112,10 +113,10 @@ def _kind(name: str, values: np.ndarray, word: Callable[[float], str], behind: t
     return Column(name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, behind=behind)
 
 
-def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str]) -> Column:
+def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str], behind: tuple[str, ...]) -> Column:
     """A column of texts; files that could be read (`known` is finite) and have none are a kind of their own."""
     values = np.where(np.isfinite(known) & np.isnan(codes), 0.0, codes)
-    return _kind(name, values, lambda v: f"{name} {texts[v]!r}" if v else f"no {name}")
+    return _kind(name, values, lambda v: f"{name} {texts[v]!r}" if v else f"no {name}", behind)
 
 
 def _present(count: np.ndarray) -> np.ndarray:

@@ -19,9 +19,10 @@ from tellapart.check._contract import Found, HealthCheck, fine
 from tellapart.check._evidence import Evidence
 from tellapart.check._pairs import Pairs, judge
 from tellapart.check.duplicates import copies
+from tellapart.errors import RunError
 from tellapart.recipe_sections import Section
 from tellapart.runs.store import open_run
-from tellapart.vectors import Vectors
+from tellapart.vectors import PLAIN, Vectors
 
 #: Of pictures as vectors of a run, less the mean of all: the cosine that makes a candidate.
 _ALIKE = 0.5
@@ -59,6 +60,9 @@ def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
     Args:
         evidence: Of N images.
         options: `NearDuplicates.Options`.
+
+    Raises:
+        DataError, RunError: The run of the option `embedding` cannot be had, or cannot read the images.
     """
     rows, details = _judged(evidence)
     grey = evidence.pictures.grey
@@ -87,10 +91,20 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
     """Pairs of `rows` that lie close as vectors of a run: (P, 2) int64 positions in `rows`.
 
     Raises:
-        RunError: There is no such run.
+        RunError: There is no such run, or it compares images by nothing of its own (the null, ensembles).
+        CorruptImages: An image cannot be read as that run reads it.
+        DataError: Columns of boxes that the run reads by are not there.
     """
     run = open_run(options.embedding, evidence.runs)
-    vectors = Vectors(run, Settings(runs=evidence.runs, progress=evidence.progress)).of(evidence.table.take(rows))
+    by = Vectors(run, Settings(runs=evidence.runs, progress=evidence.progress))
+    if by.by == PLAIN:
+        raise RunError(
+            f"{run.id}: a run of the family {run.family!r} has no vectors of its own to compare images by",
+            hint="name a network, or a run on descriptors, for example of the recipe colours-lda",
+        )
+    if len(rows) < 2:
+        return np.zeros((0, 2), np.int64)
+    vectors = by.of(evidence.table.take(rows))
     vectors -= vectors.mean(axis=0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     with evidence.progress.task(f"looking for neighbours in {run.id}", len(rows), "img") as task:

@@ -51,8 +51,8 @@ def ask(
 
 def draw(found: Bias, figure: Path | None) -> list[str]:
     """Draw the shifts where a file is named; lines that say so."""
-    if figure is None:
-        return []
+    if figure is None or not any(one.ways for one in found.classes):
+        return [] if figure is None else ["figure: none is drawn, as the run answers no image that is written anew"]
     from tellapart.report.bias_figure import shifts
     from tellapart.report.robustness_figures import write
 

@@ -37,6 +37,8 @@ def run(
 ) -> None:
     """Split DATA so that what shows the same picture, or belongs to one group, stays on one side."""
     sizes = _shares(shares)
+    if exact_only and embedding:
+        raise typer.BadParameter("--exact-only and --embedding: with exact copies only no run is asked")
     shared.check_output(out)
     from tellapart.check._review import read_review, write_rows
     from tellapart.check._splitting import cut, images_of, write_split

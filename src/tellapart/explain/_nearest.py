@@ -1,6 +1,6 @@
 """The training images that a run finds most like a picture: what it may have been reminded of.
 
-Distances are Euclidean, between the vectors of `vectors`. Whether a distance is small is said by the usual one: the
+Distances are Euclidean, between the vectors of `tellapart.vectors`. Whether a distance is small is said by the usual one: the
 median, over training images, of the distance to the nearest other. A picture farther than that from everything is unlike all
 that the run has learnt from, and its answer is worth as much.
 """

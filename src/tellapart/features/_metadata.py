@@ -11,6 +11,7 @@ Sources:
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import warnings
@@ -30,6 +31,7 @@ MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16",
 _TABLE = 64
 #: What is said in words, and stands among the values as a number.
 TEXTS = ("software", "camera", "text chunks")
+#: Nulls that are saved know the first of these only: new ones come at the end.
 NAMES = (
     "format", "mode", "bytes", "width", "height", "aspect", "pixels", "bytes per pixel", "frames known", "EXIF bytes",
     "EXIF orientation", "ICC bytes", "dpi", "comment bytes", "progressive", "subsampling", "tables", "luma sum", "chroma sum",
@@ -129,11 +131,10 @@ def _exif(image: Image.Image) -> Image.Exif:
 def _date(image: Image.Image) -> float:
     """Days since 1970 of the moment the picture was taken, or else written; NaN where EXIF does not say."""
     exif = _exif(image)
-    said = _clean(exif.get_ifd(_EXIF_IFD).get(_TAKEN) if exif else None) or _clean(exif.get(_DATE))
-    try:
-        return datetime.strptime(said[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp() / 86400
-    except ValueError:
-        return np.nan
+    for said in (exif.get_ifd(_EXIF_IFD).get(_TAKEN) if exif else None, exif.get(_DATE)):
+        with contextlib.suppress(ValueError):  # cameras whose clock was never set write zeros or blanks
+            return datetime.strptime(_clean(said)[:19], "%Y:%m:%d %H:%M:%S").replace(tzinfo=UTC).timestamp() / 86400
+    return np.nan
 
 
 def _has_credentials(image: Image.Image) -> bool:

@@ -18,7 +18,8 @@ _APART = 0.17  # between the two sides of one way, in lines
 def shifts(found: Bias) -> Figure:
     """Mean change of the probability of each class, with its 95 % interval; filled where it counts.
 
-    Dots are the images of the class itself, squares those of the others; a line is a way of writing anew.
+    Dots are the images of the class itself, squares those of the others; a line is a way of writing anew. At least one way was
+    answered.
     """
     shown = found.worst_first[:CLASSES_UP_TO]
     lines = max(len(one.ways) for one in shown) or 1
@@ -31,6 +32,7 @@ def shifts(found: Bias) -> Figure:
         _panel(axes, found, one, colour)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
+        panels[len(shown) - 2].tick_params(labelbottom=True)  # the panel above it is the last of its column
     figure.supxlabel("shift of the probability", color=MUTED, fontsize=9)
     handles = [
         panels[0].plot([], [], "o", color=colour, markersize=5, label="its own images")[0],

@@ -1,30 +1,35 @@
-"""How the measures that a check found are spread over the classes: a small panel each."""
+"""How the measures that a check found are spread over the classes, or the parts: a small panel each."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tellapart.report.figures import INK, MUTED, TEST, TRAIN, VALID, shorten, styled
+from tellapart.report.figures import INK, MUTED, PAPER, TEST, TRAIN, VALID, shorten, styled
 
 _COLOURS = (TEST, VALID, TRAIN, MUTED)
-_LINES = ("-", (0, (4, 1.5)))  # from the fifth class on the colours come again, dashed
+_LINES = ("-", (0, (4, 1.5)))  # from the fifth class on the colours come again, dashed or hatched
+_HATCHES = ("", "///")
+#: Panels of one figure.
+MOST = 6
 _ACROSS = 2
 _LINE = 40  # characters below a panel
 
 
 def found_distributions(details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Those among the figures of a check, of each of its comparisons if it makes several."""
-    parts = [details, *details.get("comparisons", {}).values()]
-    return [one for part in parts for one in part.get("distributions", [])]
+    """Those among the figures of a check, the first `MOST`; of a check that makes several comparisons those of each in turn."""
+    parts = [part.get("distributions", []) for part in (details, *details.get("comparisons", {}).values())]
+    in_turn = [one for several in zip_longest(*parts) for one in several if one is not None]
+    return in_turn[:MOST]
 
 
 @styled
 def draw(distributions: list[dict[str, Any]]) -> Figure:
-    """Shares of the images of each class, by value; what lies further out stands in the outermost bins.
+    """Shares of the images of each class or part, by value; what lies further out stands in the outermost bins.
 
     Args:
         distributions: At least one, as `check._distributions` makes them.
@@ -53,7 +58,8 @@ def _kinds(axes: Axes, one: Mapping[str, Any]) -> None:
     count, places = len(one["shares"]), range(len(one["values"]))
     for n, (name, shares) in enumerate(one["shares"].items()):
         moved = [place + 0.8 * ((n + 0.5) / count - 0.5) for place in places]
-        axes.bar(moved, shares, width=0.8 / count, color=_COLOURS[n % len(_COLOURS)], label=shorten(name))
+        colour, hatch = _COLOURS[n % len(_COLOURS)], _HATCHES[n // len(_COLOURS)]
+        axes.bar(moved, shares, width=0.8 / count, color=colour, hatch=hatch, edgecolor=PAPER, label=shorten(name))
     words = [shorten(word) for word in what_differs(one["values"])]
     flat = sum(map(len, words)) < _LINE
     axes.set_xticks(places, words, **({} if flat else {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}))

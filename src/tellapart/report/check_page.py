@@ -123,9 +123,9 @@ def worst(one: Checked, health: Health, album: Album) -> list[Shown]:
 
 
 def _figure(one: Checked) -> Markup | None:
-    """How what was found is spread over the classes; None where there is no measure."""
+    """How what was found is spread over the classes or parts; None where there is no measure."""
     found = found_distributions(one.found.details) if one.found.severity in SHOWN else []
-    about = f"How {', '.join(d['by'] for d in found)} are spread over the classes"
+    about = f"How {', '.join(d['by'] for d in found)} are spread over the classes or parts"
     return inline(draw(found), one.name, about) if found else None
 
 

@@ -1,6 +1,6 @@
 """The nearest training image to each mistake: what the classifier may have taken it for.
 
-Distances are Euclidean, between the vectors of `vectors`. A nearest image of the wrong class that looks the same
+Distances are Euclidean, between the vectors of `tellapart.vectors`. A nearest image of the wrong class that looks the same
 speaks for a wrong label or a twin; one that looks like nothing of the kind, for vectors that see something else.
 
     runs/evaluations/<run>/nearest-<part>/nearest.json      what was found, used again; a run folder is never rewritten
