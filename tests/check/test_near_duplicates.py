@@ -189,7 +189,7 @@ def test_clothes_that_look_alike_are_not_the_same(shared_data):
     trousers = table.take(np.flatnonzero(table.labels == 1)[:2000])
     found, everywhere = found_in(trousers), found_in(trousers, everywhere=True)
     assert found.details["look_like_many"] > 1500
-    assert found.is_issue.mean() < 0.02 < 0.2 < everywhere.is_issue.mean()
+    assert found.is_issue.mean() < 0.025 < 0.2 < everywhere.is_issue.mean()
 
 
 @pytest.mark.slow
@@ -205,11 +205,11 @@ def test_candidates_are_those_of_a_plain_product():
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     whole = np.triu(vectors @ vectors.T, 1)
     with SILENT.task("", 0, "") as task:
-        pairs, crowded = lookalikes.candidates(vectors, vectors, 5, task)
-        every, none = lookalikes.candidates(vectors, vectors, 1500, task)
+        pairs, alike = lookalikes.candidates(vectors, vectors, 5, task)
+        every, the_same = lookalikes.candidates(vectors, vectors, 1500, task)
     wanted = np.argwhere(whole >= lookalikes.LEAST)
-    assert set(map(tuple, every.tolist())) == set(map(tuple, wanted.tolist())) and not none.any()
-    assert (crowded == ((whole >= lookalikes.LEAST).sum(axis=1) > 5)).all()
+    assert set(map(tuple, every.tolist())) == set(map(tuple, wanted.tolist()))
+    assert (alike == ((whole + whole.T) >= lookalikes.LEAST).sum(axis=1)).all() and (alike == the_same).all()
     for row in range(0, 1500, 97):
         best = [n for n in np.argsort(-whole[row], kind="stable")[:5] if whole[row, n] >= lookalikes.LEAST]
         assert set(pairs[pairs[:, 0] == row, 1].tolist()) == set(best)

@@ -58,51 +58,53 @@ def candidates(
     Args:
         vectors: (N, D) float32.
         others: (N, D) float32: of the same pictures, as they are or mirrored.
-        most: Of each picture at most so many; more means that most pictures here look alike, and only the best are tried.
+        most: Of each picture at most so many; of more only the best are tried.
         task: Advanced by the pictures done.
         least: The cosine that makes a candidate.
 
     Returns:
-        (P, 2) int64, and (N,) bool: the pictures that had more candidates than `most`.
+        (P, 2) int64, and (N,) int64: with how many others, earlier and later ones, the cosine of each picture reaches `least`.
     """
-    found, crowded = [np.zeros((0, 2), np.int64)], np.zeros(len(vectors), bool)
+    found, alike = [np.zeros((0, 2), np.int64)], np.zeros(len(vectors), np.int64)
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS]
-        bar = np.full(len(rows), least, np.float32)
-        found.append(_of_rows(rows, others, start, most, bar, crowded[start : start + _ROWS]))
+        found.append(_of_rows(rows, others, start, most, least, alike))
         task.advance(len(rows))
-    return np.concatenate(found), crowded
+    return np.concatenate(found), alike
 
 
-def _of_rows(rows: np.ndarray, others: np.ndarray, first: int, most: int, least: np.ndarray, crowded: np.ndarray) -> np.ndarray:
-    """The candidates of a block of rows, the first of which is number `first`; `least` rises, `crowded` is filled."""
+def _of_rows(rows: np.ndarray, others: np.ndarray, first: int, most: int, least: float, alike: np.ndarray) -> np.ndarray:
+    """The candidates of a block of rows, the first of which is number `first`; `alike` is added to, for rows and others."""
+    bar = np.full(len(rows), least, np.float32)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     waiting = 0
     for start in range(first, len(others), _COLUMNS):
         cosine = rows @ others[start : start + _COLUMNS].T
-        mine, other = np.divmod(np.flatnonzero(cosine >= least[:, None]), cosine.shape[1])
-        value = cosine[mine, other]
-        later = other + start > mine + first
-        kept.append((mine[later], other[later] + start, value[later]))
-        waiting += int(later.sum())
+        if start < first + len(rows):  # what lies before a row was its column already
+            cosine[np.arange(start, start + cosine.shape[1]) <= np.arange(first, first + len(rows))[:, None]] = -2
+        reached = cosine >= least
+        alike[first : first + len(rows)] += np.count_nonzero(reached, axis=1)
+        alike[start : start + cosine.shape[1]] += np.count_nonzero(reached, axis=0)
+        mine, other = np.divmod(np.flatnonzero(cosine >= bar[:, None]), cosine.shape[1])
+        kept.append((mine, other + start, cosine[mine, other]))
+        waiting += len(mine)
         if waiting > 4 * most * len(rows):  # keep memory bounded, and raise the bar for what is still to come
-            kept = [_best(kept, most, least, crowded)]
+            kept = [_best(kept, most, bar)]
             waiting = len(kept[0][0])
-    mine, other, _ = _best(kept, most, least, crowded)
+    mine, other, _ = _best(kept, most, bar)
     return np.stack([mine + first, other], axis=1)
 
 
 def _best(
-    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]], most: int, least: np.ndarray, crowded: np.ndarray
+    kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]], most: int, bar: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The `most` highest values of each row; of full rows `least` rises to the lowest that stays, and `crowded` is set."""
+    """The `most` highest values of each row; of full rows the bar rises to the lowest that stays."""
     mine, other, value = (np.concatenate(part) for part in zip(*kept, strict=True))
     order = np.lexsort((other, -value, mine))
     mine, other, value = mine[order], other[order], value[order]
     rank = np.arange(len(mine)) - np.searchsorted(mine, mine)
-    crowded[mine[rank >= most]] = True
     full = rank == most - 1
-    least[mine[full]] = np.maximum(least[mine[full]], value[full])
+    bar[mine[full]] = np.maximum(bar[mine[full]], value[full])
     stays = rank < most
     return mine[stays], other[stays], value[stays]
 

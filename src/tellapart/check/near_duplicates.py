@@ -74,7 +74,8 @@ def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
     for mirror in (False, True)[: 1 + options.mirrored]:
         others = lookalikes.mirrored(vectors) if mirror else vectors
         with evidence.progress.task(f"looking for {'mirror images' if mirror else 'look-alikes'}", len(rows), "img") as task:
-            pairs, crowded = lookalikes.candidates(vectors, others, options.candidates, task)
+            pairs, alike = lookalikes.candidates(vectors, others, options.candidates, task)
+        crowded = alike > 2 * options.candidates
         pairs = pairs if embedded is None else np.unique(np.concatenate([pairs, embedded]), axis=0)
         pairs = pairs[copy_of[pairs[:, 0]] != copy_of[pairs[:, 1]]]
         with evidence.progress.task("comparing look-alikes", len(pairs), "pair") as task:
