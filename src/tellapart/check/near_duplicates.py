@@ -12,7 +12,6 @@ from typing import Any, final
 import numpy as np
 from pydantic import Field
 
-from tellapart.bench import Settings
 from tellapart.check import _alignment as alignment
 from tellapart.check import _lookalikes as lookalikes
 from tellapart.check._contract import Found, HealthCheck, fine
@@ -22,7 +21,6 @@ from tellapart.check.duplicates import copies
 from tellapart.errors import RunError
 from tellapart.recipe_sections import Section
 from tellapart.runs.store import open_run
-from tellapart.vectors import PLAIN, Vectors
 
 #: Of pictures as vectors of a run, less the mean of all: the cosine that makes a candidate.
 _ALIKE = 0.5
@@ -96,6 +94,9 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
         CorruptImages: An image cannot be read as that run reads it.
         DataError: Columns of boxes that the run reads by are not there.
     """
+    from tellapart.bench import Settings  # these bring torch, half a GiB, and most checks ask no run
+    from tellapart.vectors import PLAIN, Vectors
+
     run = open_run(options.embedding, evidence.runs)
     by = Vectors(run, Settings(runs=evidence.runs, progress=evidence.progress))
     if by.by == PLAIN:
