@@ -161,7 +161,7 @@ def test_200_larger_crops(tiles, damages, tmp_path, share, alone, helped):
     run = ta.train(from_arrays(tiles, labels, ["a", "b"]), "colours-lda", settings=ta.Settings(runs=runs))
     hosts = draw.permutation(len(tiles))[:200].tolist()
     table, truth = planted(tiles, hosts, window(share, damages["saved"]), draw)
-    for embedding, wanted in (("", alone), (run.id, helped)):
+    for embedding, wanted in ((None, alone), (run.id, helped)):
         pairs = pairs_of(NearDuplicates(NearDuplicates.Options(embedding=embedding))(Evidence(table, runs=runs)))
         assert abs(len(pairs & truth) - wanted) <= 10 and not pairs - truth
 

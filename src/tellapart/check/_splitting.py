@@ -54,7 +54,7 @@ class Cut:
 
 
 def cut(
-    table: ImageTable, *, by_twins: bool = True, embedding: str = "", runs: Path = Path("runs"),
+    table: ImageTable, *, by_twins: bool = True, embedding: str | None = None, runs: Path = Path("runs"),
     shares: dict[str, float] = SHARES, seed: int = 0, anew: bool = False, progress: Progress = SILENT,
 ) -> Cut:  # fmt: skip
     """Split a table.
@@ -62,7 +62,7 @@ def cut(
     Args:
         table: Labelled images; equal values of a `group` column stay together.
         by_twins: Near-duplicates stay together, too; exact copies always do.
-        embedding: A finished run that helps to find near-duplicates, as the option of the check; "" for none.
+        embedding: A finished run that helps to find near-duplicates, as the option of the check; None: none.
         runs: Folder of the runs.
         shares: Sizes of train, valid and test, relative to each other.
         seed: Same seed, same split.

@@ -37,8 +37,8 @@ class NearDuplicates(HealthCheck):
             default=8, ge=1, le=256, description="of each image so many of the most similar ones are compared in detail"
         )
         mirrored: bool = Field(default=True, description="find mirror images, too")
-        embedding: str = Field(
-            default="", description="a finished run: what lies close in its vectors is compared in detail, too"
+        embedding: str | None = Field(
+            default=None, description="a finished run: what lies close in its vectors is compared in detail, too"
         )
         everywhere: bool = Field(
             default=False,

@@ -20,8 +20,8 @@ def run(
     by_twins: Annotated[bool, typer.Option("--by-twins", help="Keep near-duplicates together: this is the default.")] = True,
     exact_only: Annotated[bool, typer.Option("--exact-only", help="Keep only exact copies together: no search.")] = False,
     embedding: Annotated[
-        str, typer.Option("--embedding", metavar="RUN", help="A finished run that helps to find near-duplicates.")
-    ] = "",
+        str | None, typer.Option("--embedding", metavar="RUN", help="A finished run that helps to find near-duplicates.")
+    ] = None,
     shares: Annotated[str, typer.Option("--shares", metavar="A,B,C", help="Sizes of train, valid and test.")] = "70,10,20",
     anew: Annotated[bool, typer.Option("--anew", help="Forget the split that the data come with.")] = False,
     reviewed: Reviewed = None,
