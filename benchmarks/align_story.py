@@ -29,14 +29,14 @@ import pandas as pd
 from PIL import Image
 
 import tellapart as ta
-from tellapart.aligning.choices import Choices
-from tellapart.aligning.verb import align
-from tellapart.check._verb import check
-from tellapart.cli._shared import progress
-from tellapart.data.archives import ImageReader
+from tellapart.alignment.choices import Choices
+from tellapart.cli.options import progress
 from tellapart.data.decode import decode
+from tellapart.data.reader import ImageReader
 from tellapart.runs.environment import describe_environment
-from tellapart.stress.bias import bias, in_words
+from tellapart.workflows.align import align
+from tellapart.workflows.check import check
+from tellapart.workflows.codec_bias import bias, in_words
 
 EACH, SIZE = 2000, 28
 RECIPES = ("spectrum-linear", "svm-pca-rbf", "cnn-small")

@@ -20,7 +20,8 @@ from scipy.fft import dctn
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
-from tellapart import recipe, registry
+from tellapart import registry
+from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 
 TRAIN, TEST, CLASSES = 20_000, 4_000, 10
@@ -36,8 +37,8 @@ def vectors(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def fitted(name: str, X: np.ndarray, y: np.ndarray) -> Any:
     """Our classifier of a packaged recipe, fitted on vectors."""
-    resolved = recipe.load(name)
-    classifier = registry.find("families", resolved.classifier.family)(resolved)
+    resolved = recipes.load(name)
+    classifier = registry.find("classifiers", resolved.classifier.family)(resolved)
     classifier.classes = tuple(str(c) for c in range(CLASSES))
     classifier._learn(X, y, X[:500], y[:500])
     return classifier

@@ -25,10 +25,10 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from tellapart import registry
-from tellapart.augment._contract import Pipeline
-from tellapart.data.photographs import PHOTOGRAPHS
+from tellapart.augmentations.base import Pipeline
+from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.runs.environment import describe_environment
-from tellapart.train.launch import tune_allocator
+from tellapart.training.setup import tune_allocator
 
 SIDES, BATCH = (32, 100, 224), 64
 NEEDED = {
@@ -127,9 +127,9 @@ def operations(rounds: int) -> dict[str, float]:
     pixels = tiles(100)
     found: dict[str, list[float]] = {}
     for _ in range(rounds):
-        for name in registry.names("augment"):
+        for name in registry.names("augmentations"):
             options = dict(NEEDED.get(name, {}))
-            if "probability" in registry.find("augment", name).Options.model_fields:
+            if "probability" in registry.find("augmentations", name).Options.model_fields:
                 options["probability"] = 1
             step = _on_batch(Pipeline([{name: options}]), pixels, 1)
             found.setdefault(name, []).append(rate(step, 0.1))

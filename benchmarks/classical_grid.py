@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 import tellapart as ta
-from tellapart import recipe, registry
+from tellapart import registry
+from tellapart.classifiers.base import Context
 from tellapart.data.cache import PixelCache
-from tellapart.families._contract import Context
+from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 
 COUNTS, PRICES = (200, 300, 400, 500), (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -42,7 +43,7 @@ def parts(data: Path, rows: int) -> tuple[ta.ImageTable, ta.ImageTable]:
 
 def resolved(count: int, price: float) -> Any:
     """The recipe of one cell."""
-    return recipe.load("svm-pca-rbf", [f"features.pca={count}", f"classifier.C={price}", "inputs.size=100", "inputs.mode=rgb"])
+    return recipes.load("svm-pca-rbf", [f"features.pca={count}", f"classifier.C={price}", "inputs.size=100", "inputs.mode=rgb"])
 
 
 def ours(data: Path, rows: int) -> tuple[float, Cells]:
@@ -50,12 +51,12 @@ def ours(data: Path, rows: int) -> tuple[float, Cells]:
     train, valid = parts(data, rows)
     context = Context(PixelCache())
     grid = [(count, price) for count in COUNTS for price in PRICES]
-    recipes = [resolved(*cell) for cell in grid]
-    context.cache.images(train, recipes[0].inputs), context.cache.images(valid, recipes[0].inputs)
-    family = registry.find("families", "svm")
+    candidates = [resolved(*cell) for cell in grid]
+    context.cache.images(train, candidates[0].inputs), context.cache.images(valid, candidates[0].inputs)
+    family = registry.find("classifiers", "svm")
     start = time.perf_counter()
     cells = {}
-    for trial in family.study(recipes, train, valid, context):
+    for trial in family.study(candidates, train, valid, context):
         scores = [np.mean(p.argmax(1) == t.labels) for p, t in ((trial.train, train), (trial.valid, valid))]
         cells[name(*grid[trial.index])] = (float(scores[0]), float(scores[1]))
     return time.perf_counter() - start, cells

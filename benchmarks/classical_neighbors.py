@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import recipe
-from tellapart.families.neighbors import Neighbors
+from tellapart.classifiers.knn import Knn
+from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 
 METRICS, KS = ("euclidean", "manhattan", "cosine"), (3, 5, 6, 9, 11)
@@ -46,10 +46,10 @@ def parts(data: Path, queries: int | None) -> Parts:
     return train, read("train-labels-idx1-ubyte.gz", 8).astype(np.int64), asked[:queries]
 
 
-def member(metric: str, k: int) -> Neighbors:
+def member(metric: str, k: int) -> Knn:
     """A classifier of one cell, not fitted."""
     options = [f"classifier.k={k}", f"classifier.metric={metric}", "classifier.weights=uniform"]
-    found = Neighbors(recipe.load("neighbors", options))
+    found = Knn(recipes.load("neighbors", options))
     found.classes, found.notes = CLASSES, []
     return found
 

@@ -51,7 +51,7 @@ def main() -> None:
 def measure(name: str, voters: np.ndarray, labels: np.ndarray) -> dict:
     """Seconds of one combiner, once."""
     how, options = HOW[name]
-    family = registry.find("combine", how)
+    family = registry.find("combiners", how)
     combiner = family(family.Options(**options))
     start = time.perf_counter()
     combiner.fit(voters, labels)

@@ -23,9 +23,9 @@ from PIL import Image
 from scipy import ndimage
 
 import tellapart as ta
-from tellapart import recipe
-from tellapart.evaluate.compare import compare
-from tellapart.evaluate.metrics import score_all
+from tellapart.metrics.mcnemar import compare
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 
 GROUNDS = ("chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "brick.png", "grass.png", "gravel.png")
@@ -80,7 +80,7 @@ def main() -> None:
             spectrum = {"descriptors": [{"spectrum": {"block": 16}}]}
             inputs = {"size": 64, "mode": "grey", **inputs}
             made = {"inputs": inputs, "features": spectrum, "classifier": {"family": "linear"}}
-            run = ta.train(table, recipe.parse(made), settings=settings)
+            run = ta.train(table, recipes.parse(made), settings=settings)
             found = ta.predict(run, table.where(split="test"), settings=settings)
             content["rows"].append(_row(name, run, found, first))
             first = first or found

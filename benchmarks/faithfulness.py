@@ -26,12 +26,12 @@ import numpy as np
 from PIL import Image
 
 import tellapart as ta
-from tellapart.cli._shared import progress
-from tellapart.data import demo
-from tellapart.evaluate.intervals import fraction_interval, variance_within
-from tellapart.explain._faithfulness import noise_map, overlap, points_into
-from tellapart.explain._summary import mean_score
+from tellapart.cli.options import progress
+from tellapart.explainers._summary import mean_score
+from tellapart.explainers.faithfulness import noise_map, overlap, points_into
+from tellapart.metrics.intervals import fraction_interval, variance_within
 from tellapart.runs.environment import describe_environment
+from tellapart.workflows import demo
 
 EDITED, SIZE, AREA, TILES_PER_SCENE, DRAWS = "edited", 128, (0.05, 0.10), 240, 20
 #: Passes through the net for a map of a tile: two, or dozens to hundreds.

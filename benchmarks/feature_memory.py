@@ -22,8 +22,8 @@ import numpy as np
 import tellapart as ta
 from tellapart import registry
 from tellapart.data.cache import DecodedImages, PixelCache
-from tellapart.features._extract import Extractor
-from tellapart.recipe import Features, Inputs
+from tellapart.features.pipeline import Extractor
+from tellapart.recipe.schema import Features, Inputs
 from tellapart.runs.environment import describe_environment
 
 SIZES = (10_000, 60_000)

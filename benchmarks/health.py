@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tellapart.data.photographs import PHOTOGRAPHS
+from tellapart.data.sample_photos import PHOTOGRAPHS
 
 PLANTED = 0.01
 LIMITS = {"headers": 60, "near": 300, "peak_gib": 2}

@@ -28,15 +28,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from tellapart.bench import Settings
+from tellapart.classifiers.network import Network
 from tellapart.data.decode import decode_to
-from tellapart.export._session import Session, threads
-from tellapart.export._stored import answering_context, core_of, reference
-from tellapart.export.parity import golden_images, largest_difference
-from tellapart.families.network import Network
-from tellapart.recipe import parse
+from tellapart.exporters.parity import golden_images, largest_difference
+from tellapart.inference.onnx import Session, threads
+from tellapart.inference.onnx_model import answering_context, core_of, reference
+from tellapart.recipe.load import parse
 from tellapart.runs.environment import describe_environment
-from tellapart.train.launch import tune_allocator
+from tellapart.training.setup import tune_allocator
+from tellapart.workflows._experiment import Settings
 
 SIZE = 224
 NETS = {

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.evaluate.answers import kappa_of, matthews_of
-from tellapart.evaluate.metrics import score_all
-from tellapart.evaluate.reliability import BINS
+from tellapart.metrics.classification import kappa_of, matthews_of
+from tellapart.metrics.reliability import BINS
+from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions
 
 SETTINGS = [(2, 50), (10, 20), (40, 5), (40, 20), (141, 2)]  # classes, images of each

@@ -37,7 +37,7 @@ def child(runs: str, optimizer: str) -> None:
     """Train, or go on."""
     import tellapart as ta
     from tellapart.progress import Silent
-    from tellapart.recipe import parse
+    from tellapart.recipe.load import parse
 
     class Announcing(Silent):
         """Says when an epoch begins: a kill before the first would prove nothing."""

@@ -28,9 +28,9 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from tellapart.evaluate.metrics import score_all
+from tellapart.leaderboard.leaderboard import build
+from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.leaderboard import build
 from tellapart.runs.store import Run, finish, list_runs, next_evaluation, scores_to_dict, write_json
 from tellapart.types import Predictions
 

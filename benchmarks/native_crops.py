@@ -25,25 +25,26 @@ import numpy as np
 from scipy.sparse.csgraph import connected_components
 
 import tellapart as ta
-from tellapart import recipe, registry
-from tellapart.data.archives import ImageReader
+from tellapart import registry
+from tellapart.classifiers.base import Context, groups_of
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.decode import decode
 from tellapart.data.memory import from_bytes
+from tellapart.data.reader import ImageReader
 from tellapart.data.split import cut_valid, folds
-from tellapart.evaluate.compare import compare
-from tellapart.evaluate.metrics import score_all
-from tellapart.families._contract import Context, groups_of
+from tellapart.metrics.mcnemar import compare
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe import load as recipes
+from tellapart.robustness.perturbations import DAMAGES, as_png
 from tellapart.runs.environment import describe_environment
-from tellapart.stress.damages import DAMAGES, as_png
 from tellapart.types import ImageTable, Predictions
 
 _ALIKE = 0.9  # correlation of 32×18 grey thumbnails above which two scenes are twins
 
 
-def readings(name: str, size: int, whole: bool) -> dict[str, recipe.Recipe]:
+def readings(name: str, size: int, whole: bool) -> dict[str, recipes.Recipe]:
     """The recipe `name` with four ways of reading."""
-    of = recipe.load(name).model_dump(mode="json")
+    of = recipes.load(name).model_dump(mode="json")
     within = {key: of[key] for key in ("features", "classifier", "train", "augment") if of[key] is not None}
     native = {"size": size, "mode": "rgb", "resize": "centre"}
     plain = {
@@ -53,13 +54,13 @@ def readings(name: str, size: int, whole: bool) -> dict[str, recipe.Recipe]:
     }
     if whole:
         plain["whole, as it is"] = {**within, "inputs": {"size": "auto", "mode": "rgb", "resize": "centre"}}
-    return {key: recipe.parse(content, key) for key, content in plain.items()}
+    return {key: recipes.parse(content, key) for key, content in plain.items()}
 
 
 def scenes(data: Path) -> ImageTable:
     """The scenes, twins grouped."""
     table = ta.scan(data / "scenes.tar")
-    images = PixelCache().images(table, recipe.Inputs(size=(18, 32), mode="grey")).get().reshape(len(table), -1)
+    images = PixelCache().images(table, recipes.Inputs(size=(18, 32), mode="grey")).get().reshape(len(table), -1)
     values = images - images.mean(axis=1, keepdims=True)
     values /= values.std(axis=1, keepdims=True)
     _, group = connected_components(values @ values.T / values.shape[1] > _ALIKE)
@@ -84,7 +85,7 @@ def ways(names: list[str]) -> dict[str, Any]:
     return cells
 
 
-def measure(table: ImageTable, named: dict[str, recipe.Recipe], folding: tuple[int, int], cells: dict[str, Any]) -> Any:
+def measure(table: ImageTable, named: dict[str, recipes.Recipe], folding: tuple[int, int], cells: dict[str, Any]) -> Any:
     """Answers of every reading to every cell, pooled over the folds; and the seconds of learning and answering."""
     answers: dict[tuple[str, str], list[Predictions]] = {}
     seconds = dict.fromkeys(named, 0.0)
@@ -93,7 +94,7 @@ def measure(table: ImageTable, named: dict[str, recipe.Recipe], folding: tuple[i
         for name, one in named.items():
             start, train = time.process_time(), learnt.where(split="train")
             one = one.model_copy(update={"inputs": resolve_inputs(one.inputs, train)})
-            family = registry.find("families", one.classifier.family)
+            family = registry.find("classifiers", one.classifier.family)
             made[name] = family(one).fit(train, learnt.where(split="valid"), Context(PixelCache()))
             seconds[name] += time.process_time() - start
         with ImageReader(held) as reader:

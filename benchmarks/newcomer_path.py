@@ -114,7 +114,7 @@ def upload(runs: Path, photo: Path) -> set[str]:
     try:
         from tellapart.server.app import create_app
     except ImportError:
-        from tellapart.serve.app import create_app  # before
+        from tellapart.server.app import create_app
     run = next(path.name for path in runs.iterdir() if path.name.startswith("pixels-lda"))
     with contextlib.ExitStack() as stack:
         clients = []

@@ -34,15 +34,15 @@ import numpy as np
 from PIL import Image
 
 import tellapart as ta
-from tellapart.answering.answers import Asker, once
-from tellapart.answering.sources import Item, open_sources
-from tellapart.answering.stream import predict_stream
 from tellapart.data.decode import decode_to, quiet
-from tellapart.data.photographs import PHOTOGRAPHS
-from tellapart.export.answerer import open_answerer
-from tellapart.recipe import Inputs
+from tellapart.data.sample_photos import PHOTOGRAPHS
+from tellapart.inference.image_sources.base import Item, open_sources
+from tellapart.inference.predictor import open_answerer
+from tellapart.recipe.schema import Inputs
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.store import Run
+from tellapart.workflows.predict import predict_stream
+from tellapart.workflows.predict_iter import Asker, once
 
 SIDE, QUALITY, SIZE = 512, 90, 64
 _AT_ONCE = 256  # images between two looks at the threads, as in the cache

@@ -21,7 +21,7 @@ from torchvision import transforms
 
 from tellapart.data.cache import PixelCache
 from tellapart.data.scan import scan
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 from tellapart.types import ImageTable
 
 # The augmentation of both sides.

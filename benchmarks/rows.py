@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 import tellapart as ta
-from tellapart import recipe
-from tellapart.cli._shared import progress
+from tellapart.cli.options import progress
 from tellapart.errors import TellapartError
+from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 
 #: First letter of a row, or a recipe → data sets.
@@ -59,14 +59,14 @@ WITHOUT = dict.fromkeys(
 
 def header(name: str) -> dict[str, str]:
     """`Row` and `Reported` of a recipe's header."""
-    lines = [line.removeprefix("# ") for line in recipe.text(name).splitlines() if line.startswith("# ")]
+    lines = [line.removeprefix("# ") for line in recipes.text(name).splitlines() if line.startswith("# ")]
     found = [m for line in lines if (m := re.match(r"(Row|Reported)s?: (.*)", line))]
     return {"summary": lines[0], **{m[1].lower(): m[2] for m in found}}
 
 
 def overrides(name: str, minutes: float) -> list[str]:
     """What is cut to fit."""
-    content = recipe.load(name)
+    content = recipes.load(name)
     if content.classifier.family != "network":
         return []
     changes = [f"train.minutes={minutes:g}"]
@@ -131,7 +131,7 @@ def main() -> None:
     settings = ta.Settings(runs=asked.runs, device="cpu", progress=progress(quiet=False))
     content = json.loads(asked.json.read_text("utf-8")) if asked.json.exists() else {"rows": []}
     content["machine"] = describe_environment("cpu")
-    names = asked.recipe or [n for n in recipe.names() if "row" in header(n)]
+    names = asked.recipe or [n for n in recipes.names() if "row" in header(n)]
     content["rows"] = [r for r in content["rows"] if "error" not in r or r["recipe"] not in names]
     for name in names:
         if name in WITHOUT:

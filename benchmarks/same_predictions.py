@@ -102,7 +102,7 @@ def demo_tiles(folder: Path) -> Path:
     try:
         from tellapart.workflows.demo import make
     except ImportError:
-        from tellapart.data.demo import make  # before the workflows had a package of their own
+        from tellapart.workflows.demo import make
     return make(folder, tiles_per_scene=24)
 
 

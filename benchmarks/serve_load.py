@@ -39,7 +39,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from tellapart.data.photographs import PHOTOGRAPHS
+from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.runs.environment import describe_environment
 
 SIDES = (48, 64, 100, 224, 320, 512, 720, 1024)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 import tellapart as ta
-from tellapart.cli._shared import progress
-from tellapart.evaluate.metrics import score_all
+from tellapart.cli.options import progress
+from tellapart.metrics.score_all import score_all
 from tellapart.runs.environment import describe_environment
-from tellapart.synth._verb import synth
+from tellapart.workflows.synth import synth
 
 REALS = 3_000
 RECIPES = ("spectrum-linear", "residual-linear", "cnn-small")

@@ -21,8 +21,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 import tellapart as ta
-from tellapart import recipe
-from tellapart.report.figures import INK, PAPER, STYLE, TEST, VALID
+from tellapart.recipe import load as recipes
+from tellapart.reports.figures import INK, PAPER, STYLE, TEST, VALID
 from tellapart.runs.environment import describe_environment
 
 
@@ -34,7 +34,7 @@ def variants(folder: Path, name: str, minutes: list[float], seeds: int) -> list[
         for seed in range(seeds):
             changes = [f"train.minutes={bound}", "train.epochs=1000", "train.images=null", f"seed={seed}"]
             paths.append(folder / f"{name}-{bound:g}min-seed{seed}.yaml")
-            paths[-1].write_text(recipe.load(name, changes).dump(), encoding="utf-8")
+            paths[-1].write_text(recipes.load(name, changes).dump(), encoding="utf-8")
     return paths
 
 
@@ -93,7 +93,7 @@ def main() -> None:
     paths = variants(asked.runs / "recipes", asked.recipe, asked.minutes, asked.seeds)
     if asked.reference_minutes:
         paths += variants(asked.runs / "recipes", asked.reference, [asked.reference_minutes], 1)
-    from tellapart.cli._shared import progress
+    from tellapart.cli.options import progress
 
     board = ta.compare(asked.data, paths, settings=ta.Settings(runs=asked.runs, device="cpu", progress=progress(quiet=False)))
     curves: dict[str, list[dict[str, Any]]] = {}

@@ -32,14 +32,15 @@ def child(allocator: bool) -> None:
 
     import torch
 
-    from tellapart import recipe, registry
-    from tellapart.train.launch import tune_allocator
+    from tellapart import registry
+    from tellapart.recipe import load as recipes
+    from tellapart.training.setup import tune_allocator
 
     if allocator:
         tune_allocator()
     found = {}
     for name, shape in SHAPES.items():
-        options = recipe.load("mlp" if name.startswith("mlp") else "cnn-small").classifier.options
+        options = recipes.load("mlp" if name.startswith("mlp") else "cnn-small").classifier.options
         kind = registry.find("nets", options["net"])
         net = kind.build(shape[1:], 10, kind.Options.model_validate(options)).to(memory_format=torch.channels_last)
         images = torch.rand(shape).contiguous(memory_format=torch.channels_last)

@@ -36,17 +36,18 @@ import torch
 from matplotlib.figure import Figure
 
 import reference_training as reference
-from tellapart import recipe, registry
-from tellapart.augment._contract import Pipeline
+from tellapart import registry
+from tellapart.augmentations.base import Pipeline
+from tellapart.classifiers.base import Context
+from tellapart.classifiers.network import Network
 from tellapart.data.cache import PixelCache
 from tellapart.data.scan import scan
-from tellapart.families._contract import Context
-from tellapart.families.network import Network
 from tellapart.progress import Silent, Task
-from tellapart.report.figures import INK, LINE, MUTED, PAPER, TEST, styled
+from tellapart.recipe import load as recipes
+from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, styled
 from tellapart.runs.environment import describe_environment
-from tellapart.train.loop import train
-from tellapart.train.state import Outcome
+from tellapart.training.loop import train
+from tellapart.training.state import Outcome
 from tellapart.types import ImageTable
 
 OVERHEAD_BATCHES, OVERHEAD_BLOCKS = (8, 16, 32, 128), 5  # blocks of each a round
@@ -106,7 +107,7 @@ class Ours:
 
     def __init__(self, case: Case, table: ImageTable, cache: PixelCache) -> None:
         self.case = case
-        with mock.patch("tellapart.families.network.train", return_value=Outcome()) as called:
+        with mock.patch("tellapart.classifiers.network.train", return_value=Outcome()) as called:
             Network(our_recipe(case)).fit(table, table.take(np.arange(0)), Context(cache=cache))
         (self.model, self.parts, self.plan, self.fabric), self.options = called.call_args
         self.augment = self.options["augment"]
@@ -172,7 +173,7 @@ def our_recipe(case: Case) -> Any:
         "classifier": {"family": "network", **case.net},
         "train": {"epochs": 1, "batch": case.batch, "optimizer": optimizer, "schedule": schedule},
     }
-    return recipe.parse(content, "training_speed")
+    return recipes.parse(content, "training_speed")
 
 
 def their_side(case: Case, table: ImageTable) -> Any:

@@ -20,8 +20,8 @@ import numpy as np
 import yaml
 
 import tellapart as ta
-from tellapart.cli._shared import progress
-from tellapart.evaluate.compare import compare, in_words
+from tellapart.cli.options import progress
+from tellapart.metrics.mcnemar import compare, in_words
 from tellapart.runs.environment import describe_environment
 
 #: Learning rates that both sides may choose from.

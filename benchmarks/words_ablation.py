@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 import tellapart as ta
-from tellapart import recipe
 from tellapart.data.cache import DecodedImages, PixelCache, resolve_inputs
-from tellapart.features._contract import Surroundings
 from tellapart.features._patches import describe_blocks
-from tellapart.features.words import Words
+from tellapart.features.base import Surroundings
+from tellapart.features.visual_words import VisualWords
+from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 
 ORB: dict[str, Any] = {"enlarge": 64, "detector": "orb", "edge": 25, "patches": [31], "vocabulary": "batches", "norm": "range"}
@@ -75,13 +75,13 @@ def _split(table: ta.ImageTable, counts: tuple[int, int], inputs: dict[str, Any]
     parts = []
     for rows in (order[: counts[0]], order[counts[0] : sum(counts)]):
         part = table.take(np.sort(rows))
-        parts.append((PixelCache().images(part, resolve_inputs(recipe.Inputs(**inputs), part)), part.labels))
+        parts.append((PixelCache().images(part, resolve_inputs(recipes.Inputs(**inputs), part)), part.labels))
     return parts
 
 
 def measure(options: dict[str, Any], train: tuple[DecodedImages, np.ndarray], valid: tuple[DecodedImages, np.ndarray]) -> Any:
     """One row of the table."""
-    words, around, start = Words(Words.Options(**options)), Surroundings(0), time.perf_counter()
+    words, around, start = VisualWords(VisualWords.Options(**options)), Surroundings(0), time.perf_counter()
     words.fit(*train, around)
     X, Z = (np.concatenate([words(block) for block in part[0].blocks()]) for part in (train, valid))
     seconds = time.perf_counter() - start
@@ -95,7 +95,7 @@ def measure(options: dict[str, Any], train: tuple[DecodedImages, np.ndarray], va
     }  # fmt: skip
 
 
-def count_patches(words: Words, images: DecodedImages) -> tuple[float, float]:
+def count_patches(words: VisualWords, images: DecodedImages) -> tuple[float, float]:
     """Patches an image, stand-ins not counted, and the share of images without any."""
     found = list(describe_blocks(images.blocks(), words.options, 2))
     missing = sum(int(p.missing.sum()) for p in found)

@@ -1,4 +1,4 @@
-"""Draws docs/check/found-*.svg: how what `tellapart check` found is spread over the classes.
+"""Draws docs/checks/found-*.svg: how what `tellapart check` found is spread over the classes.
 
 Run: python docs/check_pictures.py DATA
 
@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import tellapart as ta
-from tellapart.report.check_figure import draw, found_distributions
-from tellapart.report.robustness_figures import write
+from tellapart.reports.check_figure import draw, found_distributions
+from tellapart.reports.robustness_figures import write
 
 #: Set → (checks, how many of what they found is drawn).
 SETS = {"scenes.tar": (("pixels", "metadata"), 2), "cifake.zip": (("pixels", "names"), 4), "deepfake5.tar": (("pixels",), 4)}
@@ -25,7 +25,7 @@ def main() -> None:
         found = {one.name: found_distributions(one.found.details) for one in health.checks}
         each = most // len(checks)
         shown = [distribution for check in checks for distribution in found[check][:each]]
-        write(draw(shown), Path(__file__).parent / "check" / f"found-{name.partition('.')[0]}.svg")
+        write(draw(shown), Path(__file__).parent / "checks" / f"found-{name.partition('.')[0]}.svg")
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from scipy import ndimage
 
 import tellapart as ta
 from tellapart import registry
-from tellapart.explain._class_maps import class_maps
-from tellapart.explain._verb import Explained
-from tellapart.explain._views import VIEWS, view
-from tellapart.report.explain_sheet import class_sheet, overlay, save, sheet
+from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.runs.store import list_runs
+from tellapart.workflows.class_maps import class_maps
+from tellapart.workflows.explain import Explained
+from tellapart.workflows.explain_views import VIEWS, view
 
-FOLDER = Path(__file__).parent / "explain"
+FOLDER = Path(__file__).parent / "explainers"
 SIDE, GAP, MOST_BYTES = 128, 6, 60_000
 AVERAGED = 60  # test tiles of the mean maps
 SHEET_WIDTH = 900  # pixels of views and means
@@ -37,7 +37,7 @@ def main(work: Path, names: list[str]) -> None:
     (run,) = (run for run in list_runs(work / "runs") if run.recipe["classifier"]["init_from"])
     frame = run.table().where(split="test").frame
     tiles = chosen(run, frame, work / "small")
-    for name in names or [*registry.names("explain"), *VIEWS, "means"]:
+    for name in names or [*registry.names("explainers"), *VIEWS, "means"]:
         path = FOLDER / f"{name}.jpg"
         if name in VIEWS:
             made = drawn(sheet([], view(run, tiles[:1], [name], settings=settings)[0]))

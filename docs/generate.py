@@ -2,7 +2,7 @@
 
 A block stands between `<!-- generated: KIND ARGUMENT -->` and `<!-- end -->`. Kinds:
 
-    options tellapart.recipe:Train    every option of a pydantic model
+    options tellapart.recipe.load:Train    every option of a pydantic model
     recipes                           the recipes that come with the package
     rows                              the recipes that answer a row of SYSTEMS: what was reported, what was measured here
     sections                          which family uses which sections of a recipe
@@ -32,7 +32,8 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tellapart import recipe, registry
+from tellapart import registry
+from tellapart.recipe import load as recipes
 
 DOCS = Path(__file__).parent
 ROWS = DOCS.parent / "benchmarks" / "results" / "rows.json"
@@ -81,7 +82,7 @@ def make(what: str) -> str:
 
 
 def locate(place: str) -> Any:
-    """`tellapart.families.svm:SVM.Options` → the class."""
+    """`tellapart.classifiers.svm:SVM.Options` → the class."""
     module, _, path = place.partition(":")
     found = importlib.import_module(module)
     for name in path.split("."):
@@ -164,9 +165,9 @@ def _bound(found: Any) -> str:
 def recipe_table() -> str:
     """Every recipe that comes with the package: its family and the first line of its header."""
     rows = []
-    for name in recipe.names():
-        summary = recipe.text(name).splitlines()[0].lstrip("# ")
-        rows.append((f"`{name}`", f"`{recipe.load(name).classifier.family}`", summary))
+    for name in recipes.names():
+        summary = recipes.text(name).splitlines()[0].lstrip("# ")
+        rows.append((f"`{name}`", f"`{recipes.load(name).classifier.family}`", summary))
     return table(("recipe", "family", "what it is"), rows)
 
 
@@ -175,7 +176,7 @@ def row_table() -> str:
     from tellapart.cli.recipes import header
 
     measured = json.loads(ROWS.read_text("utf-8"))["rows"] if ROWS.exists() else []
-    found = {name: header(recipe.text(name)) for name in recipe.names()}
+    found = {name: header(recipes.text(name)) for name in recipes.names()}
     listed = sorted((name for name in found if found[name]["rows"]), key=lambda name: (found[name]["rows"], name))
     rows = []
     for name in listed:
@@ -200,8 +201,8 @@ def section_table() -> str:
     """Families, and the sections that each uses."""
     sections = ("augment", "features", "train")
     rows = []
-    for name in registry.names("families"):
-        used = registry.find("families", name).sections
+    for name in registry.names("classifiers"):
+        used = registry.find("classifiers", name).sections
         rows.append((f"[`{name}`](families/{name}.md)", *("yes" if section in used else "" for section in sections)))
     return table(("family", *(f"`{section}`" for section in sections)), rows)
 
@@ -263,14 +264,14 @@ def _default(parameter: Any) -> str:
 
 def spellings() -> str:
     """Names that mean train, valid and test."""
-    from tellapart.data.spellings import _SPELLINGS
+    from tellapart.data.layouts._aliases import _SPELLINGS
 
     return table(("part", "spellings"), [(part, ", ".join(words.split())) for part, words in _SPELLINGS.items()])
 
 
 def columns() -> str:
     """Column names that are understood without a flag."""
-    from tellapart.data.columns import _ID_COLUMNS, _LABEL_COLUMNS
+    from tellapart.data.layouts._columns import _ID_COLUMNS, _LABEL_COLUMNS
 
     rows = [
         ("the image", _ID_COLUMNS, "`--id-column NAME`"),

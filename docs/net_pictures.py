@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart import registry
-from tellapart.report.net_drawing import draw
+from tellapart.reports.net_drawing import draw
 
 FOLDER = Path(__file__).parent / "nets"
 #: Net → shape of the input, number of classes, options.

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 from tellapart import registry
-from tellapart.data.photographs import PHOTOGRAPHS
-from tellapart.report.augment_sheet import sheet
+from tellapart.data.sample_photos import PHOTOGRAPHS
+from tellapart.reports.contact_sheets import sheet
 
-FOLDER = Path(__file__).parent / "augment"
+FOLDER = Path(__file__).parent / "augmentations"
 SIDE, VERSIONS, MOST_BYTES = 120, 5, 40_000
 #: Options of a picture where the defaults would show little at its size, or do not exist.
 SHOWN: dict[str, dict[str, Any]] = {
@@ -46,7 +46,7 @@ SHOWN: dict[str, dict[str, Any]] = {
 def main(names: list[str]) -> None:
     """Write the pictures of these augmentations, or of all."""
     astronaut, cat = _photograph("astronaut", (150, 10, 330, 190)), _photograph("chelsea", (70, 0, 370, 300))
-    for name in names or registry.names("augment"):
+    for name in names or registry.names("augmentations"):
         made = sheet([{name: SHOWN.get(name, {})}], astronaut, seed=1, count=VERSIONS, other=cat)
         path = FOLDER / f"{name}.jpg"
         made.save(path, quality=80, optimize=True)

@@ -1,4 +1,4 @@
-"""Draw docs/schedules.svg: every schedule of a recipe over forty epochs. Run it when train/schedule.py changes."""
+"""Draw docs/schedules.svg: every schedule of a recipe over forty epochs. Run it when training/schedules.py changes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import get_args
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from tellapart.recipe import Schedule
-from tellapart.report.figures import INK, TRAIN, styled
-from tellapart.train.schedule import Plateau, share
+from tellapart.recipe.schema import Schedule
+from tellapart.reports.figures import INK, TRAIN, styled
+from tellapart.training.schedules import Plateau, share
 
 EPOCHS, STEPS = 40, 25
 #: What differs from the defaults, so that the course is seen.

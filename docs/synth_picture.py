@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from tellapart.bench import Settings
-from tellapart.report.synth_sheet import sheet
-from tellapart.synth._verb import synth
+from tellapart.reports.synth_sheet import sheet
+from tellapart.workflows._experiment import Settings
+from tellapart.workflows.synth import synth
 
 SIDE = 176
 

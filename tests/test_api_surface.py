@@ -15,14 +15,14 @@ from pydantic import BaseModel
 
 import tellapart as ta
 from tellapart import registry
-from tellapart.augment._contract import Augmentation
-from tellapart.check._contract import HealthCheck
-from tellapart.combine._contract import Combiner
-from tellapart.explain._contract import Explainer
-from tellapart.families._contract import Classifier
-from tellapart.features._contract import Descriptor
-from tellapart.nets._contract import Net, NetOptions
-from tellapart.synth._contract import Forgery
+from tellapart.augmentations.base import Augmentation
+from tellapart.checks.base import HealthCheck
+from tellapart.classifiers.base import Classifier
+from tellapart.combiners.base import Combiner
+from tellapart.explainers.base import Explainer
+from tellapart.features.base import Descriptor
+from tellapart.forgeries.base import Forgery
+from tellapart.nets.base import Net, NetOptions
 
 PUBLIC = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
@@ -70,10 +70,10 @@ def test_the_lazy_table_and_the_names_for_type_checkers_agree() -> None:
 
 
 def test_packages_do_not_hide_the_verbs() -> None:
-    """`tellapart.train` and `tellapart.report` are packages too; importing them must not change what `ta.train` is."""
-    for module in ("tellapart.report.html", "tellapart.train.loop"):
+    """`tellapart.training` and `tellapart.reports` are packages too; importing them must not change what `ta.train` is."""
+    for module in ("tellapart.reports.report", "tellapart.training.loop"):
         importlib.import_module(module)
-    assert sys.modules["tellapart.train"] is not ta.train  # the package is there, and imported
+    assert sys.modules["tellapart.training"] is not ta.train  # the package is there, and imported
     assert not [name for name in ta.__all__ if isinstance(getattr(ta, name), ModuleType)]
 
 

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from tellapart import recipe, registry
-from tellapart.recipe_names import GROUPS
+from tellapart import registry
+from tellapart.recipe import load as recipes
+from tellapart.recipe.groups import GROUPS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -53,12 +54,12 @@ def test_generated_blocks_are_up_to_date(page: Path) -> None:
 def test_every_option_has_a_table() -> None:
     text = "\n".join(path.read_text("utf-8") for path in PAGES)
     shown = {generate.locate(place) for place in re.findall(r"<!-- generated: options (\S+) -->", text)}
-    families = [registry.find("families", name).options_model({}) for name in registry.names("families")]
+    families = [registry.find("classifiers", name).options_model({}) for name in registry.names("classifiers")]
     nets = [registry.find("nets", name).Options for name in registry.names("nets")]
-    sections = [recipe.Inputs, recipe.Features, recipe.Train]
-    augmentations = [registry.find("augment", name).Options for name in registry.names("augment")]
+    sections = [recipes.Inputs, recipes.Features, recipes.Train]
+    augmentations = [registry.find("augmentations", name).Options for name in registry.names("augmentations")]
     descriptors = [registry.find("features", name).Options for name in registry.names("features")]
-    checks = [registry.find("check", name).Options for name in registry.names("check")]
+    checks = [registry.find("checks", name).Options for name in registry.names("checks")]
     starts = (*families, *nets, *sections, *augmentations, *descriptors, *checks)
     wanted = {model for start in starts for model in _with_nested(start)}
     assert {"Optimizer", "Schedule", "Stage"} <= {model.__name__ for model in wanted}
@@ -83,11 +84,11 @@ def test_every_command_is_documented() -> None:
     assert documented == set(generate.commands())
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_says_what_it_is_and_is_documented(name: str) -> None:
-    assert re.match(r"# \S", recipe.text(name)), "a recipe begins with a header comment"
+    assert re.match(r"# \S", recipes.text(name)), "a recipe begins with a header comment"
     assert f"`{name}`" in (DOCS / "recipes.md").read_text("utf-8")
-    recipe.load(name)
+    recipes.load(name)
 
 
 # --- links ------------------------------------------------------------------------------------------------------------
@@ -157,7 +158,7 @@ def test_recipes_in_pages_are_recipes(page: Path, tmp_path: Path) -> None:
     for number, body in enumerate(b for b in blocks if re.search(r"^(classifier|extends):", b, re.MULTILINE)):
         path = tmp_path / f"{number}.yaml"
         path.write_text(body, encoding="utf-8")
-        assert recipe.load(str(path)).classifier.family in registry.names("families")
+        assert recipes.load(str(path)).classifier.family in registry.names("classifiers")
 
 
 @pytest.fixture
@@ -213,9 +214,9 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
 
 def test_outside_classes_have_tables_and_checked_options(extras: Path) -> None:
     del extras
-    assert "standard deviation" in generate.option_table(registry.find("augment", "grain").Options)
-    with pytest.raises(recipe.RecipeError, match="did you mean 'sharpness'"):
-        recipe.parse({"classifier": {"family": "centroids", "sharpnes": 1}})
+    assert "standard deviation" in generate.option_table(registry.find("augmentations", "grain").Options)
+    with pytest.raises(recipes.RecipeError, match="did you mean 'sharpness'"):
+        recipes.parse({"classifier": {"family": "centroids", "sharpnes": 1}})
 
 
 def test_the_folder_layouts_of_the_tutorial_are_understood(tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def _fault(line: str) -> str:
         return f"there is no command {name!r}"
     unknown = [w for w in words[1:] if re.match(r"-{1,2}[a-z]", w) and w.partition("=")[0] not in _flags(name)]
     recipes = [value for flag, value in itertools.pairwise(words) if flag in ("-r", "--recipe")]
-    known = (*recipe.names(), *GROUPS, "RECIPE", "NAME")
+    known = (*recipes.names(), *GROUPS, "RECIPE", "NAME")
     missing = [r for r in recipes if not r.endswith(".yaml") and r not in known]
     return f"unknown {unknown}" if unknown else f"no recipe {missing}" if missing else ""
 

@@ -12,21 +12,9 @@ from pydantic import BaseModel
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.recipe import (
-    FOLDER,
-    LADDER,
-    Features,
-    Inputs,
-    Recipe,
-    Section,
-    Train,
-    describe,
-    load,
-    load_all,
-    names,
-    parse,
-    text,
-)
+from tellapart.recipe.groups import LADDER
+from tellapart.recipe.load import FOLDER, Recipe, describe, load, load_all, names, parse, text
+from tellapart.recipe.schema import Features, Inputs, Section, Train
 
 NEIGHBORS = {"family": "neighbors"}
 MLP = {"family": "network", "net": "mlp"}
@@ -77,7 +65,7 @@ def test_every_recipe_survives_writing_and_reading(name):
 @pytest.mark.parametrize("name", names())
 def test_every_recipe_is_resolved_in_full(name):
     recipe = load(name)
-    family = registry.find("families", recipe.classifier.family)
+    family = registry.find("classifiers", recipe.classifier.family)
     options = family.options_model(recipe.classifier.options)
     assert set(recipe.classifier.options) == set(options.model_fields)
     for section in ("augment", "features", "train"):
@@ -96,14 +84,14 @@ def test_none_survives_where_the_default_is_another(monkeypatch):
     """Dumping must not drop a None that was chosen."""
     from pydantic import Field
 
-    from tellapart.families.neighbors import Neighbors
+    from tellapart.classifiers.knn import Knn
 
-    class Options(Neighbors.Options):
+    class Options(Knn.Options):
         """With a default that is not None."""
 
         most: int | None = Field(default=3, description="test")
 
-    monkeypatch.setattr(Neighbors, "Options", Options)
+    monkeypatch.setattr(Knn, "Options", Options)
     recipe = parse({"classifier": NEIGHBORS | {"most": None}})
     assert parse(yaml.safe_load(recipe.dump())).classifier.options["most"] is None
 

@@ -9,29 +9,30 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tellapart import recipe, registry
-from tellapart.augment._contract import Pipeline
+from tellapart import registry
+from tellapart.augmentations.base import Pipeline
 from tellapart.data.decode import target_size
-from tellapart.nets._contract import Body
-from tellapart.recipe import Recipe
-from tellapart.train.optim import make_optimizer
+from tellapart.nets.base import Body
+from tellapart.recipe import load as recipes
+from tellapart.recipe.load import Recipe
+from tellapart.training.optimizers import make_optimizer
 
 #: Rows of ../shared/SYSTEMS.md that are systems; A8 is the vote over the checkpoints that A7's recipe keeps, C6 a table.
 ROWS = {*(f"A{i}" for i in range(1, 11)), *(f"B{i}" for i in range(1, 6)), *(f"C{i}" for i in range(1, 6)),
         *(f"D{i}" for i in range(1, 6)), *(f"E{i}" for i in range(1, 8))}  # fmt: skip
-NETWORKS = [n for n in recipe.names() if recipe.load(n).classifier.family == "network"]
+NETWORKS = [n for n in recipes.names() if recipes.load(n).classifier.family == "network"]
 #: Parameters for 10 classes at the recipe's size (28 × 28 grey for `auto`). Those worked out below are checked against the sum.
 CLASSES = 10
 
 
 def _header(name: str) -> list[str]:
-    lines = recipe.text(name).splitlines()
+    lines = recipes.text(name).splitlines()
     return [line.removeprefix("# ") for line in lines[: next(i for i, line in enumerate(lines) if not line.startswith("#"))]]
 
 
 def _small(name: str) -> Recipe:
     """The recipe with weights that need no hub, at a size that an untrained net takes on two cores in seconds."""
-    content = recipe.load(name)
+    content = recipes.load(name)
     options = content.classifier.options
     if "weights" in options:
         options["weights"] = "none"
@@ -40,7 +41,7 @@ def _small(name: str) -> Recipe:
     size = 28 if content.inputs.size == "auto" else content.inputs.size
     inputs = content.inputs.model_copy(update={"size": min(size, 128) if name.startswith("efficientnet") else size})
     classifier = {"family": "network", **options}
-    return recipe.parse(content.model_copy(update={"inputs": inputs}).model_dump() | {"classifier": classifier})
+    return recipes.parse(content.model_copy(update={"inputs": inputs}).model_dump() | {"classifier": classifier})
 
 
 def _body(content: Recipe) -> tuple[Body, tuple[int, int, int]]:
@@ -52,12 +53,12 @@ def _body(content: Recipe) -> tuple[Body, tuple[int, int, int]]:
 
 def test_every_network_row_has_a_recipe() -> None:
     found = {
-        row for n in recipe.names() for line in _header(n) if (m := re.match(r"Rows?: (.*)", line)) for row in m[1].split(", ")
+        row for n in recipes.names() for line in _header(n) if (m := re.match(r"Rows?: (.*)", line)) for row in m[1].split(", ")
     }
     assert found >= ROWS
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_a_header_says_what_it_is(name: str) -> None:
     first, *others = _header(name)
     assert first.endswith(".")
@@ -65,12 +66,12 @@ def test_a_header_says_what_it_is(name: str) -> None:
         assert others[0].startswith("Row") and any(line.startswith("Reported: ") for line in others)
 
 
-@pytest.mark.parametrize("name", recipe.names())
+@pytest.mark.parametrize("name", recipes.names())
 def test_a_recipe_survives_a_round_trip(name: str) -> None:
     import yaml
 
-    content = recipe.load(name)
-    assert recipe.parse(yaml.safe_load(content.dump())) == content
+    content = recipes.load(name)
+    assert recipes.parse(yaml.safe_load(content.dump())) == content
 
 
 def test_parameters_of_the_mlp_of_row_c2() -> None:

@@ -11,10 +11,10 @@ import pytest
 
 import tellapart
 from tellapart import registry
+from tellapart.classifiers.base import Classifier
+from tellapart.classifiers.knn import Knn
 from tellapart.errors import RecipeError
-from tellapart.families._contract import Classifier
-from tellapart.families.neighbors import Neighbors
-from tellapart.recipe import Section
+from tellapart.recipe.schema import Section
 
 EVERY = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 
@@ -36,9 +36,9 @@ def test_every_name_is_a_class_of_its_own_file_with_options(kind, name):
 
 
 def test_the_six_first_families_are_there():
-    assert {"null", "neighbors", "svm", "linear", "network"} <= set(registry.names("families"))
+    assert {"null", "neighbors", "svm", "linear", "network"} <= set(registry.names("classifiers"))
     assert {"mlp", "staged"} <= set(registry.names("nets"))
-    assert registry.find("families", "neighbors") is Neighbors
+    assert registry.find("classifiers", "neighbors") is Knn
 
 
 @pytest.mark.parametrize(
@@ -67,16 +67,16 @@ def test_names_import_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
-class FromOutside(Neighbors):
+class FromOutside(Knn):
     """A family of another package."""
 
 
 @pytest.fixture
 def outside(monkeypatch):
     """Another package that adds the family `from_outside`."""
-    point = EntryPoint("from_outside", f"{__name__}:FromOutside", "tellapart.families")
+    point = EntryPoint("from_outside", f"{__name__}:FromOutside", "tellapart.classifiers")
     monkeypatch.setattr(EntryPoint, "load", lambda self: FromOutside)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "tellapart.families" else [])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "tellapart.classifiers" else [])
     registry._outside.cache_clear()
     yield
     monkeypatch.undo()
@@ -85,11 +85,11 @@ def outside(monkeypatch):
 
 
 def test_another_package_adds_names(outside):
-    from tellapart.recipe import parse
+    from tellapart.recipe.load import parse
 
-    assert "from_outside" in registry.names("families")
+    assert "from_outside" in registry.names("classifiers")
     assert "from_outside" not in registry.names("nets")
-    assert registry.find("families", "from_outside") is FromOutside
+    assert registry.find("classifiers", "from_outside") is FromOutside
     recipe = parse({"classifier": {"family": "from_outside", "k": 3}})
     assert recipe.classifier.options["k"] == 3
-    assert issubclass(registry.find("families", recipe.classifier.family), Classifier)
+    assert issubclass(registry.find("classifiers", recipe.classifier.family), Classifier)

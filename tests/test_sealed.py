@@ -22,14 +22,14 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import tellapart as ta
-from tellapart.bench import Settings
-from tellapart.calibration import calibrate
-from tellapart.ensembling import combine
-from tellapart.experiment import compare, train
-from tellapart.kfold import kfold
 from tellapart.runs import ledger
 from tellapart.runs.store import Run, list_runs
 from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._experiment import Settings
+from tellapart.workflows.calibrate import calibrate
+from tellapart.workflows.combine import combine
+from tellapart.workflows.kfold import kfold
+from tellapart.workflows.train import compare, train
 
 PARTS = np.array(["train"] * 40 + ["valid"] * 20 + ["test"] * 12)
 TEST = np.flatnonzero(PARTS == "test")

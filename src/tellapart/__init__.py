@@ -15,58 +15,56 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tellapart.aligning.verb import align
-    from tellapart.answering.answers import answers
-    from tellapart.answering.stream import predict_stream
-    from tellapart.attribution import attribute
-    from tellapart.calibration import calibrate
-    from tellapart.check._verb import check
-    from tellapart.data.scan import from_arrays, from_bytes, scan
+    from tellapart.data.memory import from_arrays, from_bytes
+    from tellapart.data.scan import scan
     from tellapart.data.split import split
-    from tellapart.ensembling import combine
     from tellapart.errors import TellapartError
-    from tellapart.estimator import as_estimator
-    from tellapart.evaluation import evaluate
-    from tellapart.experiment import Settings, compare, load, lr_range, predict, train
-    from tellapart.explain._class_maps import class_maps
-    from tellapart.explain._verb import explain
-    from tellapart.explain._views import view
-    from tellapart.export._verb import export
-    from tellapart.kfold import kfold
-    from tellapart.recipe import Recipe
-    from tellapart.report.html import write_report as report
-    from tellapart.report.submission import submit
-    from tellapart.runs.leaderboard import Leaderboard
-    from tellapart.runs.leaderboard import build as leaderboard
+    from tellapart.leaderboard.leaderboard import Leaderboard
+    from tellapart.leaderboard.leaderboard import build as leaderboard
+    from tellapart.recipe.load import Recipe
+    from tellapart.reports.report import write_report as report
     from tellapart.runs.store import Run, list_runs, open_run
-    from tellapart.sources import learning_curve, sources
-    from tellapart.stress.bias import bias
-    from tellapart.stress.robustness import robustness
-    from tellapart.sweep import sweep
-    from tellapart.synth._verb import synth
+    from tellapart.sklearn import as_estimator
     from tellapart.types import ImageTable, Predictions, Score
+    from tellapart.workflows._experiment import Settings, load
+    from tellapart.workflows.align import align
+    from tellapart.workflows.calibrate import calibrate
+    from tellapart.workflows.check import check
+    from tellapart.workflows.class_maps import class_maps
+    from tellapart.workflows.codec_bias import bias
+    from tellapart.workflows.combine import combine
+    from tellapart.workflows.cross_source import learning_curve, sources
+    from tellapart.workflows.evaluate import evaluate
+    from tellapart.workflows.explain import explain
+    from tellapart.workflows.explain_views import view
+    from tellapart.workflows.export import export
+    from tellapart.workflows.kfold import kfold
+    from tellapart.workflows.open_set import attribute
+    from tellapart.workflows.predict import predict_stream
+    from tellapart.workflows.predict_iter import answers
+    from tellapart.workflows.robustness import robustness
+    from tellapart.workflows.submit import submit
+    from tellapart.workflows.sweep import sweep
+    from tellapart.workflows.synth import synth
+    from tellapart.workflows.train import compare, lr_range, predict, train
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "scan": "data.scan", "from_arrays": "data.scan", "from_bytes": "data.scan", "split": "data.split",
-    "train": "experiment", "compare": "experiment", "predict": "experiment", "load": "experiment", "Settings": "experiment",
-    "lr_range": "experiment", "as_estimator": "estimator", "sweep": "sweep",
-    "evaluate": "evaluation", "combine": "ensembling", "kfold": "kfold", "calibrate": "calibration",
-    "robustness": "stress.robustness", "sources": "sources", "learning_curve": "sources",
-    "attribute": "attribution", "synth": "synth._verb",
-    "explain": "explain._verb", "submit": "report.submission",
-    "answers": "answering.answers",
-    "predict_stream": "answering.stream",
-    "align": "aligning.verb",
-    "bias": "stress.bias",
-    "view": "explain._views",
-    "class_maps": "explain._class_maps",
-    "check": "check._verb",
-    "export": "export._verb",
-    "leaderboard": "runs.leaderboard:build", "Leaderboard": "runs.leaderboard", "report": "report.html:write_report",
-    "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store",
-    "Recipe": "recipe", "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
+    "scan": "data.scan", "from_arrays": "data.memory", "from_bytes": "data.memory", "split": "data.split",
+    "align": "workflows.align", "answers": "workflows.predict_iter", "attribute": "workflows.open_set",
+    "bias": "workflows.codec_bias", "calibrate": "workflows.calibrate", "check": "workflows.check",
+    "class_maps": "workflows.class_maps", "combine": "workflows.combine", "compare": "workflows.train",
+    "evaluate": "workflows.evaluate", "explain": "workflows.explain", "export": "workflows.export",
+    "kfold": "workflows.kfold", "learning_curve": "workflows.cross_source", "lr_range": "workflows.train",
+    "predict": "workflows.train", "predict_stream": "workflows.predict", "robustness": "workflows.robustness",
+    "sources": "workflows.cross_source", "submit": "workflows.submit", "sweep": "workflows.sweep", "synth": "workflows.synth",
+    "train": "workflows.train", "view": "workflows.explain_views",
+    "as_estimator": "sklearn", "load": "workflows._experiment", "Settings": "workflows._experiment",
+    "leaderboard": "leaderboard.leaderboard:build", "Leaderboard": "leaderboard.leaderboard",
+    "report": "reports.report:write_report",
+    "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store", "Recipe": "recipe.load",
+    "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
 }  # fmt: skip
 
 __all__ = [

@@ -17,14 +17,14 @@ from tellapart.errors import RecipeError, unknown_name
 
 #: kind → (package, what a message calls one of them)
 KINDS = {
-    "families": ("tellapart.families", "classifier family"),
+    "classifiers": ("tellapart.classifiers", "classifier family"),
     "nets": ("tellapart.nets", "net"),
     "features": ("tellapart.features", "descriptor"),
-    "augment": ("tellapart.augment", "augmentation"),
-    "combine": ("tellapart.combine", "combiner"),
-    "explain": ("tellapart.explain", "explainer"),
-    "check": ("tellapart.check", "health check"),
-    "synth": ("tellapart.synth", "forgery"),
+    "augmentations": ("tellapart.augmentations", "augmentation"),
+    "combiners": ("tellapart.combiners", "combiner"),
+    "explainers": ("tellapart.explainers", "explainer"),
+    "checks": ("tellapart.checks", "health check"),
+    "forgeries": ("tellapart.forgeries", "forgery"),
 }
 
 

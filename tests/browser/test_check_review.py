@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tellapart.check._review import read_review
-from tellapart.check._verb import check
+from tellapart.checks.review import read_review
 from tellapart.data.memory import from_arrays
-from tellapart.report.check_page import write_review
+from tellapart.reports.health_report import write_review
+from tellapart.workflows.check import check
 
 from .chromium import Chromium
 

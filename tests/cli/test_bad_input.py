@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_no_run_that_looks_whole(tell, photos, monke
     def full(*_, **__):
         raise OSError(28, "No space left on device", "runs/x/weights.safetensors")
 
-    monkeypatch.setattr("tellapart.families.neighbors.save_file", full)
+    monkeypatch.setattr("tellapart.classifiers.knn.save_file", full)
     err = fails(tell, 6, "train", photos, *QUICK, says="the disk is full")
     assert "it goes on" in err
     assert tell("leaderboard").code == 5
@@ -215,7 +215,7 @@ def test_a_recipe_that_fails_is_named_and_costs_the_others_nothing(tell, photos,
     def fail(*_, **__):
         raise DataError("a[/b].png: something is wrong with [x]")
 
-    monkeypatch.setattr("tellapart.families.svm.SVM._learn", fail)
+    monkeypatch.setattr("tellapart.classifiers.svm.SVM._learn", fail)
     code, out, err = tell("compare", photos, "-r", "neighbors", "-r", "svm-pca-rbf")
     assert code == 0 and "svm-pca-rbf could not be trained: a[/b].png: something is wrong with [x]" in err
     assert "svm-pca-rbf could not be trained: a[/b].png" in " ".join(out.split())

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from tellapart.calibration import decision, judge
+from tellapart.calibration.decision import Decision
+from tellapart.calibration.decision import judge as judge_by
 from tellapart.cli import calibrate as command
-from tellapart.cli._verdict import report_lines, verdict_content, verdict_lines
+from tellapart.cli._decision import report_lines, verdict_content, verdict_lines
 from tellapart.cli.main import app
-from tellapart.evaluate.decision import Decision
-from tellapart.evaluate.decision import judge as judge_by
 from tellapart.runs.store import open_run
 from tellapart.types import Predictions
+from tellapart.workflows.calibrate import decision, judge
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +156,6 @@ def test_lines_say_what_is_not_defined(tell, trained):
 
 def decision_of_all(answers: Predictions):
     """Sets that always hold every class."""
-    from tellapart.evaluate.conformal import Conformal
+    from tellapart.calibration.conformal import Conformal
 
     return Conformal.fit(answers.proba, answers.labels, 0.99)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tellapart.cli._robustness import show
-from tellapart.stress.judged import Cell, Robustness
+from tellapart.cli.robustness import show
+from tellapart.robustness.scores import Cell, Robustness
 from tellapart.types import Score
 
 QUIET = ("--runs", "runs", "-q")

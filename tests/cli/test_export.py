@@ -11,9 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from tellapart.bench import Settings
-from tellapart.export import _int8
-from tellapart.export.answerer import open_answerer
+from tellapart.exporters import int8
+from tellapart.inference.predictor import open_answerer
+from tellapart.workflows._experiment import Settings
 
 SMALL = ("-s", "train.epochs=2", "-s", "train.batch=8", "-s", "inputs.size=16", "-s", "augment=[]")
 
@@ -87,7 +87,7 @@ def test_what_is_refused(tell, trained, tmp_path, monkeypatch):
     here = tmp_path / "here"
     (here / "full").mkdir()
     (here / "full" / "letter.txt").write_text("mine")
-    monkeypatch.setattr(_int8, "WORST", -1.0)  # any loss is too much
+    monkeypatch.setattr(int8, "WORST", -1.0)  # any loss is too much
     for arguments, code, message in (
         (("neighbors",), 5, "the family neighbors answers without a network"),
         (("cnm-small",), 5, "unknown run 'cnm-small'"),

@@ -13,7 +13,7 @@ import typer
 import tellapart
 from tellapart.cli import main as module
 from tellapart.errors import DataError, ImageError, RecipeError, RunError, SplitError, SystemLimitError, TellapartError
-from tellapart.experiment import Interrupted
+from tellapart.workflows._experiment import Interrupted
 
 COMMANDS = (
     *("data", "check", "split", "align", "synth"),
@@ -78,7 +78,7 @@ def test_every_kind_of_error_has_its_code(tell, monkeypatch, error, code):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("tellapart.recipe.names", fail)
+    monkeypatch.setattr("tellapart.recipe.load.names", fail)
     found, out, err = tell("recipes")
     assert found == code and out == "" and "Traceback" not in err
     assert err.startswith("error: ") == isinstance(error, TellapartError)
@@ -88,7 +88,7 @@ def test_an_error_is_one_message_with_its_hint_whatever_brackets_it_holds(tell, 
     def fail(*_, **__):
         raise DataError("a[/red]b[bold]\\[x].png: broken", hint="rename [/it]")
 
-    monkeypatch.setattr("tellapart.recipe.names", fail)
+    monkeypatch.setattr("tellapart.recipe.load.names", fail)
     assert tell("recipes").err == "error: a[/red]b[bold]\\[x].png: broken\n  → rename [/it]\n"
 
 
@@ -106,7 +106,7 @@ def test_a_fault_of_ours_is_not_hidden(tell, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("tellapart.recipe.names", fail)
+    monkeypatch.setattr("tellapart.recipe.load.names", fail)
     with pytest.raises(ZeroDivisionError):
         tell("recipes")
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tellapart import experiment
-from tellapart.bench import Settings
+from tellapart.workflows import train
+from tellapart.workflows._experiment import Settings
 
 
 def draw(path: Path, seed: int) -> Path:
@@ -35,7 +35,7 @@ def run(tmp_path_factory) -> Path:
         draw(top / ("real", "fake")[seed % 2] / f"{seed:02}.png", seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TELLAPART_CACHE", str(top / "cache"))
-        return experiment.train(top, "neighbors", settings=Settings(runs=top / "runs")).folder
+        return train.train(top, "neighbors", settings=Settings(runs=top / "runs")).folder
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def typed(monkeypatch):
         reader, writer = os.pipe()
         os.write(writer, content)
         os.close(writer)
-        monkeypatch.setattr("tellapart.answering._standard_input.os.read", lambda _, size: read(reader, size))
+        monkeypatch.setattr("tellapart.inference.image_sources.stdin.os.read", lambda _, size: read(reader, size))
 
     read = os.read
     return given

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from tellapart import recipe, registry
+from tellapart import registry
 from tellapart.cli.recipes import header
+from tellapart.recipe import load as recipes
 
 BASED = {
     "base/net": "classifier: {family: network, net: staged}\n",
@@ -25,7 +26,7 @@ def packaged(tmp_path, monkeypatch):
         path = tmp_path / "recipes" / f"{name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    monkeypatch.setattr(recipe, "FOLDER", tmp_path / "recipes")
+    monkeypatch.setattr(recipes, "FOLDER", tmp_path / "recipes")
 
 
 @pytest.mark.usefixtures("packaged")
@@ -61,9 +62,9 @@ def test_every_recipe_of_ours_stands_once_under_its_family(tell):
     out = tell("recipes", "--tree").out
     assert max(map(len, out.splitlines())) <= 100
     shown = [line.split()[0] for line in out.splitlines() if line.startswith("    ") and line[4] != " "]
-    assert sorted(shown) == sorted(recipe.names())
+    assert sorted(shown) == sorted(recipes.names())
     for entry in json.loads(tell("recipes", "--json").out):
-        assert entry["family"] in registry.names("families")
+        assert entry["family"] in registry.names("classifiers")
         assert entry["family"] != "network" or entry["net"] in registry.names("nets")
 
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tellapart.cli import serve
 from tellapart.errors import RunError
-from tellapart.serve import launch
+from tellapart.server import run
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         found.update(names=names, options=options, port=port)
         ready(f"http://{options.host}:{port}")
 
-    monkeypatch.setattr(launch, "serve", listen)
+    monkeypatch.setattr(run, "serve", listen)
     return found
 
 

@@ -14,9 +14,9 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tellapart.cli import _slices, learning_curve, sources
+from tellapart.cli import _slices, cross_source, learning_curve
 from tellapart.errors import DataError, RecipeError, SplitError
-from tellapart.evaluate.slices import slices
+from tellapart.metrics.slices import slices
 from tellapart.types import Predictions
 
 LEVELS = {"camera": 90, "one": 160, "two": 170}
@@ -41,7 +41,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(name: str, *arguments: object) -> str:
     """The command in this process; its errors are raised, its output returned."""
     app = typer.Typer(pretty_exceptions_enable=False)
-    app.command("sources")(sources.run)
+    app.command("sources")(cross_source.run)
     app.command("learning-curve")(learning_curve.run)
     found = CliRunner().invoke(app, [name, *map(str, arguments), "-q"])
     if found.exception is not None and not isinstance(found.exception, SystemExit):

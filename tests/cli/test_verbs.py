@@ -157,7 +157,7 @@ def test_interrupting_is_130_and_leaves_no_run(tell, photos, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tellapart.families.neighbors.Neighbors._fit", interrupt)
+    monkeypatch.setattr("tellapart.classifiers.knn.Neighbors._fit", interrupt)
     code, out, err = tell("train", photos, *QUICK)
     assert code == 130 and out == "" and "stopped" in err and "Traceback" not in err
     assert not list(Path("runs").glob("*/done"))

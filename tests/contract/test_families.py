@@ -1,4 +1,4 @@
-"""Every family is held to every promise of `families/_contract.py`, on tiny tables of real encoded images.
+"""Every family is held to every promise of `classifiers/base.py`, on tiny tables of real encoded images.
 
 A family without an entry in `TINY` fails here: say how to make it small.
 """
@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import recipe as recipes
 from tellapart import registry
+from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.cache import PixelCache
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import ImageError, RecipeError, TellapartError
-from tellapart.families._contract import Classifier, Context
-from tellapart.recipe import Recipe
+from tellapart.recipe import load as recipes
+from tellapart.recipe.load import Recipe
 from tellapart.types import ImageTable
 
 #: In one precision: `auto` measures a step, and beside other work two fits may choose differently.
@@ -111,7 +111,7 @@ def _table(count: int = 60, classes: int = 3, seed: int = 0, split: str = "train
 def _fitted(name: str, table: ImageTable | None = None, **changes: object) -> tuple[Classifier, Context]:
     recipe = _recipe(name, **changes)
     context = Context()
-    family = registry.find("families", recipe.classifier.family)
+    family = registry.find("classifiers", recipe.classifier.family)
     table = table if table is not None else _table()
     return family(recipe).fit(table, _table(24, len(table.classes), 1, "valid"), context), context
 
@@ -123,7 +123,7 @@ def fitted() -> dict[str, tuple[Classifier, Context]]:
 
 
 def test_every_family_is_tested_here() -> None:
-    assert {name.partition(" ")[0] for name in TINY} == set(registry.names("families"))
+    assert {name.partition(" ")[0] for name in TINY} == set(registry.names("classifiers"))
 
 
 @FAMILIES
@@ -136,7 +136,7 @@ def test_unknown_option_is_rejected(name: str) -> None:
 @FAMILIES
 def test_every_option_is_described(name: str) -> None:
     options = TINY[name]["classifier"]
-    model = registry.find("families", options["family"]).options_model(options)
+    model = registry.find("classifiers", options["family"]).options_model(options)
     undescribed = [option for option, _, text in recipes.describe(model) if not text]
     assert not undescribed
 
@@ -144,7 +144,7 @@ def test_every_option_is_described(name: str) -> None:
 @FAMILIES
 def test_init_only_stores(name: str) -> None:
     recipe = _recipe(name)
-    classifier = registry.find("families", recipe.classifier.family)(recipe)
+    classifier = registry.find("classifiers", recipe.classifier.family)(recipe)
     assert vars(classifier) == {"recipe": recipe, "classes": ()}
 
 
@@ -152,7 +152,7 @@ def test_init_only_stores(name: str) -> None:
 def test_predict_before_fit_is_an_error(name: str) -> None:
     recipe = _recipe(name)
     with pytest.raises(TellapartError, match="not been fitted"):
-        registry.find("families", recipe.classifier.family)(recipe).predict(_table(), Context())
+        registry.find("classifiers", recipe.classifier.family)(recipe).predict(_table(), Context())
 
 
 @FAMILIES
@@ -228,7 +228,7 @@ def test_save_and_load_are_equal(name: str, fitted: dict, tmp_path: Path) -> Non
 @FAMILIES
 def test_a_class_may_be_missing_from_valid(name: str) -> None:
     recipe, valid = _recipe(name), _table(24, 3, 1, "valid")
-    family = registry.find("families", recipe.classifier.family)
+    family = registry.find("classifiers", recipe.classifier.family)
     classifier = family(recipe).fit(_table(), valid.take(valid.labels != 2), Context())
     assert classifier.predict(_table(6, seed=2), Context()).proba.shape == (6, 3)
 
@@ -236,7 +236,7 @@ def test_a_class_may_be_missing_from_valid(name: str) -> None:
 @FAMILIES
 def test_valid_may_be_empty(name: str) -> None:
     recipe, valid = _recipe(name), _table(24, 3, 1, "valid")
-    family = registry.find("families", recipe.classifier.family)
+    family = registry.find("classifiers", recipe.classifier.family)
     classifier = family(recipe).fit(_table(), valid.take(np.array([], dtype=int)), Context())
     assert classifier.predict(_table(6, seed=2), Context()).proba.shape == (6, 3)
 
@@ -270,7 +270,7 @@ def test_tables_are_not_changed(name: str) -> None:
     train, valid = _table(), _table(24, 3, 1, "valid")
     before = train.frame.copy(), valid.frame.copy()
     recipe, context = _recipe(name), Context()
-    classifier = registry.find("families", recipe.classifier.family)(recipe).fit(train, valid, context)
+    classifier = registry.find("classifiers", recipe.classifier.family)(recipe).fit(train, valid, context)
     classifier.predict(valid, context)
     assert train.frame.equals(before[0]) and valid.frame.equals(before[1])
 
@@ -305,13 +305,13 @@ def test_bare_arrays_work(name: str) -> None:
 @FAMILIES
 def test_ctrl_c_leaves_no_model_that_looks_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, context = _recipe(name), Context()
-    classifier = registry.find("families", recipe.classifier.family)(recipe)
+    classifier = registry.find("classifiers", recipe.classifier.family)(recipe)
 
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(PixelCache, "images", press)
-    monkeypatch.setattr("tellapart.families.null._metadata", press)
+    monkeypatch.setattr("tellapart.classifiers.metadata._metadata", press)
     with pytest.raises(KeyboardInterrupt):
         classifier.fit(_table(), _table(24, 3, 1, "valid"), context)
 
@@ -325,7 +325,7 @@ def test_the_null_never_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
     table, valid = _table(), _table(24, 3, 1, "valid")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
     monkeypatch.setattr("tellapart.data.cache.decode_to", refuse)
-    classifier = registry.find("families", "null")(_recipe("null")).fit(table, valid, Context())
+    classifier = registry.find("classifiers", "null")(_recipe("null")).fit(table, valid, Context())
     assert len(classifier.predict(valid, Context())) == 24
 
 

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tellapart.data.archives import ImageReader, parse_locator
-from tellapart.data.members import open_archive
+from tellapart.data.archives import open_archive
+from tellapart.data.reader import ImageReader, parse_locator
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError
 from tellapart.types import ImageTable
@@ -217,13 +217,13 @@ def test_no_permission(tree, monkeypatch):
         monkeypatch.setattr("builtins.open", refuse)
         with pytest.raises(ImageError, match="no permission"):
             reader.get("a/1.png")
-    monkeypatch.setattr("tellapart.data.members.ZipArchive", refuse)
+    monkeypatch.setattr("tellapart.data.archives.ZipArchive", refuse)
     with pytest.raises(DataError, match="no permission"):
         open_archive("a.zip")
 
 
 def test_the_index_of_memory_rows_survives_take():
-    from tellapart.data.scan import from_bytes
+    from tellapart.data.memory import from_bytes
 
     table = from_bytes([b"0", b"1", b"2"], ["a", "b", "a"]).take(np.array([2, 1]))
     with ImageReader(table) as reader:

@@ -17,12 +17,13 @@ import pytest
 from PIL import Image
 
 from tellapart.data import cache as module
-from tellapart.data import cache_folder
+from tellapart.data import cache_dir
 from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to
-from tellapart.data.scan import from_arrays, from_bytes, scan
+from tellapart.data.memory import from_arrays, from_bytes
+from tellapart.data.scan import scan
 from tellapart.errors import DataError, SystemLimitError
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 
 INPUTS = Inputs(size=8, mode="rgb")
 
@@ -241,14 +242,14 @@ def test_the_least_recently_used_files_make_room(folder, tmp_path, monkeypatch):
         newest = max(folder.glob("*.npy"), key=lambda p: p.stat().st_mtime)
         os.utime(newest, (time.time() - age,) * 2)
     PixelCache().images(tables[0], inputs)  # used again: now the youngest
-    held = {e.bytes for e in cache_folder.entries()}
+    held = {e.bytes for e in cache_dir.entries()}
     assert len(held) == 3
     monkeypatch.setenv("TELLAPART_CACHE_GIB", str((sum(held) + 1000) / 2**30))
     fourth = scan(photos(tmp_path / "4", each=2))
     PixelCache().images(fourth, inputs)
-    left = [e.bytes for e in cache_folder.entries()]
+    left = [e.bytes for e in cache_dir.entries()]
     assert left == [max(held), min(held), min(held)]  # the second, of middle size, went
-    assert sum(left) <= cache_folder.limit_bytes()
+    assert sum(left) <= cache_dir.limit_bytes()
 
 
 def test_what_never_fits_is_refused_before_it_is_decoded(folder, tmp_path, monkeypatch):
@@ -263,7 +264,7 @@ def test_what_never_fits_is_refused_before_it_is_decoded(folder, tmp_path, monke
 def test_a_limit_that_is_no_number_is_refused(monkeypatch, text):
     monkeypatch.setenv("TELLAPART_CACHE_GIB", text)
     with pytest.raises(SystemLimitError, match="TELLAPART_CACHE_GIB"):
-        cache_folder.limit_bytes()
+        cache_dir.limit_bytes()
 
 
 def test_a_full_disk_is_seen_before_decoding(folder, tmp_path, monkeypatch):
@@ -330,18 +331,18 @@ def test_clear_removes_all_but_what_is_being_written(folder, tmp_path):
     (folder / "alive.2.tmp").write_bytes(b"12345")
     with (folder / "alive.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        freed = cache_folder.clear()
+        freed = cache_dir.clear()
     assert sorted(p.name for p in folder.iterdir()) == ["alive.2.tmp", "alive.lock"]
     assert freed == 12 * 8 * 8 * 3 + 128 + 5
-    assert cache_folder.clear(tmp_path / "nowhere") == 0
+    assert cache_dir.clear(tmp_path / "nowhere") == 0
 
 
 def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.delenv("TELLAPART_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder.default_folder() == tmp_path / "tellapart"
+    assert cache_dir.default_folder() == tmp_path / "tellapart"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder.default_folder() == Path.home() / ".cache" / "tellapart"
+    assert cache_dir.default_folder() == Path.home() / ".cache" / "tellapart"
 
 
 def blobs(*images: Image.Image) -> list[bytes]:

@@ -16,7 +16,7 @@ from PIL import Image
 from tellapart.data.decode import decode, decode_to, header
 from tellapart.data.listing import IMAGE_ENDINGS
 from tellapart.errors import ImageError
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 
 
 def encode(image: Image.Image, kind: str = "PNG", **options) -> bytes:

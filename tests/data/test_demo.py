@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tellapart.data import demo, photographs
-from tellapart.data.edits import KINDS
-from tellapart.data.photographs import PHOTOGRAPHS
+from tellapart.data import sample_photos
+from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, SystemLimitError, TellapartError
+from tellapart.forgeries._edits import KINDS
+from tellapart.workflows import demo
 
 TILES = 24
 SCENES = {photo.scene for photo in PHOTOGRAPHS}
@@ -265,7 +266,7 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_missing_photograph_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = photographs.Photograph("yeti", "yeti", "scikit-image", "yeti.png", "nobody")
+    missing = sample_photos.Photograph("yeti", "yeti", "scikit-image", "yeti.png", "nobody")
     monkeypatch.setattr(demo, "PHOTOGRAPHS", (*PHOTOGRAPHS, missing))
     with pytest.raises(TellapartError, match=r"yeti\.png(.|\n)*make setup"):
         demo.make(tmp_path / "demo")

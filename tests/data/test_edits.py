@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tellapart.data.edits import KINDS, draw_region, edit, fill_harmonic
+from tellapart.forgeries._edits import KINDS, draw_region, edit, fill_harmonic
 
 
 def noise(size: int, channels: int, seed: int) -> np.ndarray:

@@ -15,9 +15,10 @@ from tellapart.data import cache as module
 from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to, find_region
 from tellapart.data.faces import find_face
-from tellapart.data.scan import from_arrays, from_bytes, scan
+from tellapart.data.memory import from_arrays, from_bytes
+from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError
-from tellapart.recipe import FaceRegion, Inputs
+from tellapart.recipe.schema import FaceRegion, Inputs
 
 #: Where the face of the photograph of Eileen Collins (NASA, public domain; in scikit-image) lies: between brow, chin and ears.
 MIDDLE, SIDE = np.array([224, 112]), 100

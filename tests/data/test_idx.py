@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tellapart.data.archives import ImageReader
+from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError
 

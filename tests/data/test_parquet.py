@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tellapart.data import archives
-from tellapart.data.archives import ImageReader
+from tellapart.data import reader as reader_module
+from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError
 
@@ -128,7 +128,7 @@ def test_unusable_files(tmp_path):
 
 def test_few_row_groups_are_kept(tmp_path, monkeypatch):
     table = scan(write(tmp_path / "p.parquet", structs(BLOBS), rows=1, label=[0, 1, 0, 1, 0, 1, 0]))
-    monkeypatch.setattr(archives, "_KEPT_BYTES", 30)
+    monkeypatch.setattr(reader_module, "_KEPT_BYTES", 30)
     with ImageReader(table) as reader:
         for _ in range(2):
             assert [reader.get(p) for p in table.paths] == BLOBS

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from tellapart.data.cache import CorruptImages, PixelCache
+from tellapart.data.memory import from_arrays
 from tellapart.data.prepare import HARMLESS, apply_split, check_headers, decode_all, prepare, problems_in_words
-from tellapart.data.scan import from_arrays, scan
+from tellapart.data.scan import scan
 from tellapart.data.split import split
 from tellapart.errors import DataError
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 from tellapart.types import ImageTable, Problem
 
 INPUTS = Inputs(size=4, mode="rgb")

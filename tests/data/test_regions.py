@@ -13,15 +13,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import tellapart as ta
-from tellapart import recipe as recipes
 from tellapart.data import cache as module
-from tellapart.data.asked import find_asked
 from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to
+from tellapart.data.layouts._id_lookup import find_asked
+from tellapart.data.memory import from_arrays
 from tellapart.data.regions import NOTHING, carry_boxes, cut_of, in_words, read_boxes
-from tellapart.data.scan import from_arrays, scan
+from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, RecipeError
-from tellapart.recipe import BoxRegion, Inputs
+from tellapart.recipe import load as recipes
+from tellapart.recipe.schema import BoxRegion, Inputs
 from tellapart.types import ImageTable
 
 HEADER = "id,label,x,y,width,height"
@@ -312,7 +313,7 @@ def test_a_run_reads_boxes_from_training_to_submission(photos: Path, tmp_path: P
 
 
 def test_damaged_pictures_keep_their_boxes_unless_they_change_size(photos: Path, tmp_path: Path) -> None:
-    from tellapart.stress.robustness import robustness
+    from tellapart.workflows.robustness import robustness
 
     recipe = recipes.parse({"inputs": {"size": 8, "mode": "rgb", "region": "box"}, **RECIPE})
     run = ta.train(photos, recipe, settings=ta.Settings(runs=tmp_path / "runs", device="cpu", skip_bad=True))

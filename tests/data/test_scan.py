@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tellapart.data.archives import ImageReader
-from tellapart.data.scan import from_arrays, from_bytes, scan
-from tellapart.data.spellings import split_of
+from tellapart.data.layouts._aliases import split_of
+from tellapart.data.memory import from_arrays, from_bytes
+from tellapart.data.reader import ImageReader
+from tellapart.data.scan import scan
 from tellapart.errors import DataError
 
 

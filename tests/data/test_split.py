@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tellapart.data.scan import from_arrays, from_bytes
+from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.split import SHARES, cut_valid, describe_twins, find_twins, folds, split
 from tellapart.errors import SplitError
 from tellapart.types import SPLITS, ImageTable

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from tellapart.data.scan import from_arrays, scan
+from tellapart.data.memory import from_arrays
+from tellapart.data.scan import scan
 from tellapart.data.summary import summarise
 from tellapart.types import Problem
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tellapart.data.archives import ImageReader
-from tellapart.data.csvtext import read_text_table
+from tellapart.data.layouts._csv import read_text_table
+from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError
 

@@ -8,9 +8,9 @@ from matplotlib.colors import rgb_to_hsv
 from scipy.stats import moment
 from skimage.color import rgb2lab
 
-from tellapart import recipe as recipes
 from tellapart.errors import RecipeError
-from tellapart.features.colours import Colours, in_space
+from tellapart.features.color_histogram import ColorHistogram, in_space
+from tellapart.recipe import load as recipes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 9, 11, 3), dtype=np.uint8)
 
@@ -37,7 +37,7 @@ def test_no_colour_leaves_the_range_of_its_space() -> None:
 
 @pytest.mark.parametrize("space", ["rgb", "hsv", "lab"])
 def test_histograms_of_channels(space: str) -> None:
-    found = Colours(Colours.Options(space=space, bins=8, root=False, moments=False))(IMAGES)
+    found = ColorHistogram(ColorHistogram.Options(space=space, bins=8, root=False, moments=False))(IMAGES)
     x = in_space(IMAGES, space)
     for image, row in zip(x, found, strict=True):
         expected = [np.histogram(channel, 8, (0, 1))[0] / 99 for channel in image]
@@ -45,37 +45,37 @@ def test_histograms_of_channels(space: str) -> None:
 
 
 def test_the_joint_histogram_is_numpys() -> None:
-    found = Colours(Colours.Options(bins=4, joint=True, moments=False))(IMAGES)
+    found = ColorHistogram(ColorHistogram.Options(bins=4, joint=True, moments=False))(IMAGES)
     x = in_space(IMAGES, "hsv").reshape(4, 3, -1)
     expected = np.stack([np.histogramdd(image.T, 4, [(0, 1)] * 3)[0].ravel() / 99 for image in x])
     np.testing.assert_allclose(found, np.sqrt(expected), atol=1e-6)
 
 
 def test_moments_are_scipys() -> None:
-    found = Colours(Colours.Options(space="rgb", bins=2))(IMAGES)[:, 6:]
+    found = ColorHistogram(ColorHistogram.Options(space="rgb", bins=2))(IMAGES)[:, 6:]
     x = (IMAGES / 255).reshape(4, -1, 3)
     expected = np.hstack([x.mean(axis=1), x.std(axis=1), np.cbrt(moment(x, 3, axis=1))])
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
 def test_cells_are_described_by_themselves() -> None:
-    found = Colours(Colours.Options(space="rgb", bins=4, cells=2))(IMAGES)
+    found = ColorHistogram(ColorHistogram.Options(space="rgb", bins=4, cells=2))(IMAGES)
     shares, moments = found[:, : 4 * 12].reshape(4, 4, 12), found[:, 4 * 12 :].reshape(4, 4, 9)
     # cells end at ⌈side / 2⌉
     for cell, (rows, columns) in enumerate([(a, b) for a in (slice(5), slice(5, 9)) for b in (slice(6), slice(6, 11))]):
-        alone = Colours(Colours.Options(space="rgb", bins=4))(IMAGES[:, rows, columns])
+        alone = ColorHistogram(ColorHistogram.Options(space="rgb", bins=4))(IMAGES[:, rows, columns])
         np.testing.assert_allclose(shares[:, cell], alone[:, :12], atol=1e-6)
         np.testing.assert_allclose(moments[:, cell], alone[:, 12:], atol=1e-5)
 
 
 def test_more_cells_than_pixels_are_zeros() -> None:
-    found = Colours(Colours.Options(cells=4))(IMAGES[:, :2, :2])
+    found = ColorHistogram(ColorHistogram.Options(cells=4))(IMAGES[:, :2, :2])
     assert np.isfinite(found).all() and found.shape == (4, 16 * (3 * 16 + 9))
 
 
 def test_grey_images_have_one_channel() -> None:
     grey = IMAGES[..., :1]
-    found = Colours(Colours.Options(space="lab", bins=16, root=False))(grey)
+    found = ColorHistogram(ColorHistogram.Options(space="lab", bins=16, root=False))(grey)
     assert found.shape == (4, 16 + 3)
     np.testing.assert_allclose(found[0, :16], np.histogram(grey[0] / 255, 16, (0, 1))[0] / 99, atol=1e-6)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from skimage.feature import graycomatrix
 
-from tellapart import recipe as recipes
 from tellapart.errors import RecipeError
 from tellapart.features._residuals import residuals, symmetric
 from tellapart.features.cooccurrence import Cooccurrence
+from tellapart.recipe import load as recipes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (2, 13, 16, 3), dtype=np.uint8)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy.fft import dctn
 
-from tellapart import recipe as recipes
 from tellapart import registry
 from tellapart.errors import RecipeError
 from tellapart.features.pixels import Pixels
 from tellapart.features.spectrum import Spectrum
+from tellapart.recipe import load as recipes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 20, 28, 3), dtype=np.uint8)
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from tellapart import recipe as recipes
+from tellapart.classifiers.base import Context
+from tellapart.classifiers.linear import Linear
+from tellapart.classifiers.network import Network
 from tellapart.data.cache import DecodedImages
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RecipeError, RunError, TellapartError
-from tellapart.families._contract import Context
-from tellapart.families.linear import Linear
-from tellapart.families.network import Network
-from tellapart.features._contract import Surroundings
-from tellapart.features._extract import Extractor
+from tellapart.features.base import Surroundings
 from tellapart.features.embedding import Embedding
-from tellapart.recipe import Features
+from tellapart.features.pipeline import Extractor
+from tellapart.recipe import load as recipes
+from tellapart.recipe.schema import Features
 from tellapart.types import ImageTable
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (24, 12, 10, 3), dtype=np.uint8)

@@ -10,8 +10,8 @@ from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
 from tellapart.data.cache import DecodedImages
-from tellapart.features._extract import Extractor
-from tellapart.recipe import Features
+from tellapart.features.pipeline import Extractor
+from tellapart.recipe.schema import Features
 
 LABELS = np.arange(40) % 2
 

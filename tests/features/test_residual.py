@@ -9,7 +9,7 @@ from scipy.stats import pearsonr
 
 from tellapart.errors import RecipeError
 from tellapart.features._residuals import KERNELS, quantised, residuals
-from tellapart.features.residual import Residual
+from tellapart.features.noise_residual import NoiseResidual
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 14, 19, 3), dtype=np.uint8)
 
@@ -47,7 +47,7 @@ def test_quantising_rounds_and_cuts_off() -> None:
 
 
 def test_the_shares_moments_and_correlations_are_those_of_the_residual() -> None:
-    found = Residual(Residual.Options(kernels=["square"], most=3))(IMAGES)
+    found = NoiseResidual(NoiseResidual.Options(kernels=["square"], most=3))(IMAGES)
     (residual,) = residuals(IMAGES, "square")
     r = residual[2].astype(float)  # (C, h, w)
     counts = [np.bincount(np.clip(np.rint(c), -3, 3).astype(int).ravel() + 3, minlength=7) / c.size for c in r]
@@ -64,7 +64,7 @@ def test_the_shares_moments_and_correlations_are_those_of_the_residual() -> None
 
 @pytest.mark.parametrize("images", [np.zeros((2, 9, 9, 3), np.uint8), IMAGES[:, :5, :5], IMAGES[..., :1]])
 def test_flat_tiny_and_grey_images_are_finite(images: np.ndarray) -> None:
-    found = Residual(Residual.Options())(images)
+    found = NoiseResidual(NoiseResidual.Options())(images)
     channels = images.shape[3]
     assert np.isfinite(found).all()
     assert found.shape[1] == 8 * (channels * (9 + 3 + 2) + channels * (channels - 1) // 2)
@@ -72,4 +72,4 @@ def test_flat_tiny_and_grey_images_are_finite(images: np.ndarray) -> None:
 
 def test_a_picture_smaller_than_the_kernel_is_an_error() -> None:
     with pytest.raises(RecipeError, match=r"'wide' needs images of at least 5 pixels a side, found 4×9"):
-        Residual(Residual.Options())(np.zeros((1, 4, 9, 3), np.uint8))
+        NoiseResidual(NoiseResidual.Options())(np.zeros((1, 4, 9, 3), np.uint8))

@@ -12,10 +12,10 @@ from skimage import data
 from skimage.transform import resize
 
 from tellapart.data.cache import DecodedImages
-from tellapart.features._contract import Surroundings
 from tellapart.features._patches import find_patches, portions
 from tellapart.features._vocabulary import learn_words, nearest_words
-from tellapart.features.words import Words
+from tellapart.features.base import Surroundings
+from tellapart.features.visual_words import VisualWords
 
 PHOTO = (np.asarray(resize(data.astronaut(), (128, 128), anti_aliasing=True)) * 255).astype(np.uint8)
 #: Two kinds: crops of a photograph, and stripes
@@ -27,13 +27,13 @@ LABELS = np.repeat([0, 1], [len(CROPS), len(STRIPES)])
 SMALL: dict[str, Any] = {"step": 4, "patches": [8, 12], "words": 24}
 
 
-def _fitted(images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, seed: int = 0, **options: Any) -> tuple[Words, list[str]]:
-    words, around = Words(Words.Options(**(SMALL | options))), Surroundings(seed)
+def _fitted(images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, seed: int = 0, **options: Any) -> tuple[VisualWords, list[str]]:
+    words, around = VisualWords(VisualWords.Options(**(SMALL | options))), Surroundings(seed)
     words.fit(DecodedImages(images, np.arange(len(images))), labels, around)
     return words, around.notes
 
 
-def _counted(words: Words, image: np.ndarray, grid: int) -> np.ndarray:
+def _counted(words: VisualWords, image: np.ndarray, grid: int) -> np.ndarray:
     """The histogram of one image by a plain loop over its patches."""
     patches, vocabulary = find_patches(image[None], words.options), words.arrays["words"]
     counts = np.zeros((grid, grid, len(vocabulary)))
@@ -45,7 +45,7 @@ def _counted(words: Words, image: np.ndarray, grid: int) -> np.ndarray:
 
 def test_a_patch_is_described_by_the_votes_of_its_own_pixels() -> None:
     """Whole degrees and a plain loop; gradients are those of the picture, not of the patch cut out."""
-    options = Words.Options(step=100, patches=[12], cells=2, orientations=4)
+    options = VisualWords.Options(step=100, patches=[12], cells=2, orientations=4)
     image = CROPS[3][..., :1]
     found = find_patches(image[None], options)
     start = (40 - 12) % 100 // 2
@@ -66,7 +66,7 @@ def test_a_patch_is_described_by_the_votes_of_its_own_pixels() -> None:
 
 
 def test_the_grid_covers_the_picture_evenly() -> None:
-    found = find_patches(np.zeros((2, 20, 31, 1), np.uint8), Words.Options(step=5, patches=[8]))
+    found = find_patches(np.zeros((2, 20, 31, 1), np.uint8), VisualWords.Options(step=5, patches=[8]))
     downs, acrosses = (np.unique(found.centres[found.owner == 0, axis]) for axis in (0, 1))
     np.testing.assert_allclose(downs * 20, np.array([1, 6, 11]) + 4, rtol=1e-5)
     np.testing.assert_allclose(acrosses * 31, np.array([1, 6, 11, 16, 21]) + 4, rtol=1e-5)
@@ -75,7 +75,7 @@ def test_the_grid_covers_the_picture_evenly() -> None:
 
 
 def test_orb_finds_what_opencv_finds_and_the_whole_image_stands_in() -> None:
-    options = Words.Options(detector="orb", enlarge=64, edge=25, patches=[16])
+    options = VisualWords.Options(detector="orb", enlarge=64, edge=25, patches=[16])
     images = np.stack([CROPS[7], np.full_like(CROPS[7], 9), CROPS[20]])
     found = find_patches(images, options)
     detector = cv2.ORB.create(nfeatures=500, edgeThreshold=25, fastThreshold=20)
@@ -94,7 +94,7 @@ def test_orb_finds_what_opencv_finds_and_the_whole_image_stands_in() -> None:
 @pytest.mark.parametrize("detector", ["dense", "sift"])
 def test_sift_is_opencvs(detector: str) -> None:
     image = cv2.resize(PHOTO[:64, 32:96], (96, 96))
-    options = Words.Options.model_validate({"detector": detector, "description": "sift", "step": 40, "patches": [48]})
+    options = VisualWords.Options.model_validate({"detector": detector, "description": "sift", "step": 40, "patches": [48]})
     found = find_patches(image[None], options)
     assert found.vectors.shape[1] == 128 and len(found.vectors) == len(found.owner) > 0
     if detector == "dense":  # upright, the 48 pixels of the patch are 4 × 4 parts of 12 = 3 times half the size
@@ -190,7 +190,7 @@ def test_few_distinct_patches_are_said() -> None:
 def test_images_without_a_keypoint_are_counted(vocabulary: str) -> None:
     flat = np.concatenate([CROPS, np.full((7, 40, 40, 3), 50, np.uint8)])
     options = {"detector": "orb", "enlarge": 64, "edge": 16, "fast_threshold": 5, "words": 4, "vocabulary": vocabulary}
-    empty = sum(int(find_patches(p, Words.Options(**options)).missing.sum()) for p in portions(flat, 64))
+    empty = sum(int(find_patches(p, VisualWords.Options(**options)).missing.sum()) for p in portions(flat, 64))
     _, notes = _fitted(flat, np.zeros(len(flat), np.int64), batch_images=37, **options)
     assert empty >= 7
     assert f"words: {empty} of 37 training images have no keypoint; HOG of the whole image stands in" in notes
@@ -223,7 +223,7 @@ def test_another_seed_learns_other_words() -> None:
 
 def test_what_was_learnt_is_in_the_arrays() -> None:
     words, _ = _fitted(histogram="soft", norm="range", select=[8], pyramid=[1, 2])
-    other = Words(words.options)
+    other = VisualWords(words.options)
     other.arrays = {name: array.copy() for name, array in words.arrays.items()}
     np.testing.assert_array_equal(other(IMAGES), words(IMAGES))
 

@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from tellapart import recipe as recipes
 from tellapart import registry
 from tellapart.errors import RecipeError, RunError, TellapartError
-from tellapart.nets._contract import Body, Model, Normalise
+from tellapart.nets.base import Body, Model, Normalise
 from tellapart.nets.fusion import Fusion
+from tellapart.recipe import load as recipes
 
 _STAGED = {"net": "staged", "stages": [{"widths": [4]}, {"widths": [6]}]}
 _MLP = {"net": "mlp", "widths": [5]}

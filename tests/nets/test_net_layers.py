@@ -10,8 +10,8 @@ from torch import nn
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import GlobalPool
 from tellapart.nets._layers import RandomFlip, RandomRotation, conv_norm, he_normal, measured_width, rotated
+from tellapart.nets.base import GlobalPool
 
 
 @pytest.mark.parametrize("layer", [RandomFlip("both"), RandomRotation(20.0)])

@@ -12,8 +12,8 @@ from torch import nn
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Body
 from tellapart.nets._layers import RandomFlip, RandomRotation
+from tellapart.nets.base import Body
 from tellapart.nets.bottleneck import Bottleneck
 
 

@@ -9,7 +9,7 @@ import torch
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Body, Normalise
+from tellapart.nets.base import Body, Normalise
 
 #: Net → options that make it small, and the least side of a square image.
 SMALL: dict[str, tuple[dict[str, Any], int]] = {

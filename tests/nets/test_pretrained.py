@@ -21,8 +21,8 @@ from tellapart import registry
 from tellapart.errors import DataError, RecipeError, SystemLimitError
 from tellapart.nets import _pretrained
 from tellapart.nets import timm as timm_net
-from tellapart.nets._contract import Body
 from tellapart.nets._weights import transfer
+from tellapart.nets.base import Body
 
 _SMALL = [
     ("timm", "resnet18"), ("timm", "efficientnet_b0"), ("timm", "convnext_atto"), ("timm", "vit_tiny_patch16_224"),

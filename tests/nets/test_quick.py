@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Body
+from tellapart.nets.base import Body
 from tellapart.nets.quick import Quick, Residual
 
 

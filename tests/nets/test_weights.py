@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from tellapart import registry
 from tellapart.errors import DataError, RunError
-from tellapart.nets._contract import Body
 from tellapart.nets._weights import name_run, read_weights, transfer
+from tellapart.nets.base import Body
 
 _SEEDS = itertools.count()
 _STAGES = [{"widths": [4]}, {"widths": [6]}]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from tellapart.evaluate.metrics import score_all
+from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
 from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict, write_json
 from tellapart.types import Predictions

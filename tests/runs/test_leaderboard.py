@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from tellapart.cli import leaderboard as cli
 from tellapart.errors import RunError
-from tellapart.evaluate.multiple import holm, minimum_detectable_difference
-from tellapart.evaluate.paired import delong_test
-from tellapart.runs.leaderboard import NO_NULL, build, by_data
-from tellapart.runs.leaderboard_view import pairs_view, rich_view
-from tellapart.runs.row import NOT_SHOWN
+from tellapart.leaderboard.leaderboard import NO_NULL, build, by_data
+from tellapart.leaderboard.render import pairs_view, rich_view
+from tellapart.leaderboard.row import NOT_SHOWN
+from tellapart.metrics.delong import delong_test
+from tellapart.metrics.multiple import holm, minimum_detectable_difference
 from tellapart.runs.store import Run, write_json
 from tellapart.types import Score
 

@@ -14,11 +14,12 @@ import pytest
 
 from tellapart.errors import RecipeError, SystemLimitError
 from tellapart.progress import SILENT, Silent
-from tellapart.recipe import Recipe, parse
-from tellapart.runs.epochs import EpochLog
-from tellapart.runs.sinks import _contract, _feed
-from tellapart.runs.sinks._contract import Scores, Sink, open_sinks
-from tellapart.runs.sinks._feed import Feed, curves
+from tellapart.recipe.load import Recipe, parse
+from tellapart.runs.epoch_log import EpochLog
+from tellapart.runs.loggers import base as base_module
+from tellapart.runs.loggers import feed as feed_module
+from tellapart.runs.loggers.base import Scores, Sink, open_sinks
+from tellapart.runs.loggers.feed import Feed, curves
 from tellapart.runs.store import Run
 
 EMPTY: dict[str, Any] = {"classifier": {"family": "null"}}
@@ -73,7 +74,7 @@ class _Heard(Silent):
 @pytest.fixture
 def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Feed, _Written, _Heard]:
     sink, heard = _Written(tmp_path), _Heard()
-    monkeypatch.setattr(_feed, "open_sinks", lambda names, runs: dict.fromkeys(names, sink))
+    monkeypatch.setattr(feed_module, "open_sinks", lambda names, runs: dict.fromkeys(names, sink))
     return Feed(["written"], tmp_path, heard), sink, heard
 
 
@@ -152,7 +153,7 @@ def test_a_missing_extra_is_named_before_any_work(
 
 
 def test_no_sink_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_contract, "_open", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(base_module, "_open", lambda *_: pytest.fail("opened"))
     assert Feed((), tmp_path, SILENT).sinks == {}
 
 

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tellapart.evaluate.slices import Slice, SliceReport
+    from tellapart.metrics.slices import Slice, SliceReport
     from tellapart.runs.store import Run
     from tellapart.types import ImageTable, Predictions
 
@@ -39,7 +39,7 @@ def slices_of(
     import numpy as np
 
     from tellapart.data.headers import with_headers
-    from tellapart.evaluate.slices import slices
+    from tellapart.metrics.slices import slices
 
     table = run.table() if table is None else table
     table = table.take(np.isin(table.ids, predictions.ids))
@@ -80,7 +80,7 @@ def _cells(one: Slice, two: bool) -> list[Any]:
 
 
 def _lines(report: SliceReport) -> list[str]:
-    from tellapart.evaluate.slices import POINTS, POWER
+    from tellapart.metrics.slices import POINTS, POWER
 
     lines = [report.in_words()]
     if any(one.too_small for one in report.slices):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tellapart.aligning.origins import Origin
-    from tellapart.aligning.result import Aligned
+    from tellapart.alignment.provenance import Origin
+    from tellapart.alignment.result import Aligned
     from tellapart.types import Score
 
 _FAULTS = 10  # shown
@@ -79,8 +79,8 @@ def run(
     if out is None:
         raise typer.BadParameter("OUT is missing: name a new folder for the copy")
     _refuse(encoder == "png" and quality is not None, size is not None and keep is not None)
-    from tellapart.aligning.choices import Choices
-    from tellapart.aligning.verb import align
+    from tellapart.alignment.choices import Choices
+    from tellapart.workflows.align import align
 
     choices = Choices(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
@@ -120,7 +120,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _verify(folder: str, as_json: bool, settings: Any) -> None:
     from dataclasses import asdict
 
-    from tellapart.aligning.origins import origins
+    from tellapart.alignment.provenance import origins
 
     found = origins(folder, settings=settings)
     faults = [one for one in found if one.fault]
@@ -174,6 +174,6 @@ def _classes(found: Aligned) -> Table:
 
 
 def _score(score: Score | None) -> str:
-    from tellapart.runs.wording import full
+    from tellapart.formatting import full
 
     return "not known" if score is None else full(score)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tellapart.recipe import Inputs, Recipe
+    from tellapart.recipe.load import Recipe
+    from tellapart.recipe.schema import Inputs
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     RECIPE may name one augmentation; its options are then set with -s, for example -s degrees=30.
     """
     from tellapart.errors import RecipeError
-    from tellapart.report.augment_sheet import sheet
+    from tellapart.reports.contact_sheets import sheet
 
     shared.check_output(output)
     loaded = _recipe(recipe, overrides or [])
@@ -50,16 +51,17 @@ def run(
 
 def _recipe(name: str, overrides: list[str]) -> Recipe:
     """The recipe; for one augmentation, a recipe that has nothing else."""
-    from tellapart import recipe, registry
+    from tellapart import registry
     from tellapart.errors import RecipeError, unknown_name
+    from tellapart.recipe import load as recipes
 
-    if name in recipe.names() or name.endswith((".yaml", ".yml")):
-        return recipe.load(name, overrides)
-    if name not in registry.names("augment"):
-        known = [*recipe.names(), *registry.names("augment")]
+    if name in recipes.names() or name.endswith((".yaml", ".yml")):
+        return recipes.load(name, overrides)
+    if name not in registry.names("augmentations"):
+        known = [*recipes.names(), *registry.names("augmentations")]
         raise RecipeError(unknown_name("recipe or augmentation", name, known), hint="a recipe of yours ends in .yaml")
     options = dict(_option(o) for o in overrides)
-    return recipe.parse({"classifier": {"family": "network", "net": "mlp"}, "augment": [{name: options}]}, name)
+    return recipes.parse({"classifier": {"family": "network", "net": "mlp"}, "augment": [{name: options}]}, name)
 
 
 def _option(override: str) -> tuple[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 
 def run(
@@ -15,7 +15,7 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Show where the decoded images lie and how much they take, or remove them."""
-    from tellapart.data import cache_folder as cache
+    from tellapart.data import cache_dir as cache
 
     folder = cache.default_folder()
     if clear:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from tellapart.runs.store import Run
@@ -59,7 +59,7 @@ def run(
 
     Everything is learnt on validation, in this order: the map, the mix of classes, the threshold, when to say "unsure".
     """
-    from tellapart.calibration import calibrate
+    from tellapart.workflows.calibrate import calibrate
 
     settings = shared.settings(runs=runs, device="auto", quiet=quiet, seed=seed, fresh=fresh)
     made = calibrate(
@@ -97,9 +97,9 @@ def _costs(given: list[str] | None) -> tuple[float, float] | None:
 
 
 def _content(made: Run) -> dict[str, Any]:
-    from tellapart.calibration import decision, effect
-    from tellapart.evaluate.decision_words import in_words
+    from tellapart.calibration.decision_text import in_words
     from tellapart.runs.store import scores_to_dict
+    from tellapart.workflows.calibrate import decision, effect
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
     found = decision(made)
@@ -112,10 +112,10 @@ def _content(made: Run) -> dict[str, Any]:
 def _print(made: Run) -> None:
     from rich.table import Table
 
-    from tellapart.calibration import decision, effect
-    from tellapart.cli._verdict import verdict_lines
-    from tellapart.evaluate.decision_words import in_words
+    from tellapart.calibration.decision_text import in_words
+    from tellapart.cli._decision import verdict_lines
     from tellapart.types import Score
+    from tellapart.workflows.calibrate import decision, effect
 
     console, found = shared.out(), effect(made)
     table = Table(title=f"{found['parent']}, validation part", title_justify="left", box=None, pad_edge=False)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.check._verb import Health
+    from tellapart.workflows.check import Health
 
 #: The exit code when there is a leak or a problem.
 FOUND = 7
@@ -53,7 +53,7 @@ def run(
     for path in (report, fix_list, review, lists / "x.csv" if lists else None):
         if path:
             shared.check_output(path)
-    from tellapart.check._verb import check, read
+    from tellapart.workflows.check import check, read
 
     table = read(lambda: shared.scanned(data, images, id_column, label_column, group, None, least=1), data)
     health = check(
@@ -71,8 +71,8 @@ def run(
 
 def _write(health: Health, report: Path | None, lists: Path | None, fix_list: Path | None, review: Path | None) -> list[Path]:
     """What was asked for, as files."""
-    from tellapart.check._review import write_rows
-    from tellapart.report.check_page import write_page, write_review
+    from tellapart.checks.review import write_rows
+    from tellapart.reports.health_report import write_page, write_review
 
     written = []
     if lists:

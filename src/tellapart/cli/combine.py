@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from tellapart.runs.store import Run
@@ -49,7 +49,7 @@ def run(
     Whatever is learnt, weights or a selection, is learnt on validation; of k-fold runs, on their out-of-fold answers. The gain
     over the best member is tested on validation.
     """
-    from tellapart.ensembling import combine
+    from tellapart.workflows.combine import combine
 
     settings = shared.settings(runs=runs, device=device, quiet=quiet, seed=seed, fresh=fresh)
     named = {how: shared.options(options or [])} if options else how
@@ -61,8 +61,8 @@ def run(
 
 
 def _content(made: Run) -> dict[str, Any]:
-    from tellapart.ensembling import gain
     from tellapart.runs.store import scores_to_dict
+    from tellapart.workflows.combine import gain
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid", "oof") if made.scores(part)}
     return {"run": made.id, "scores": scores, "gain": gain(made), "cost": made.cost}
@@ -71,9 +71,9 @@ def _content(made: Run) -> dict[str, Any]:
 def _print(made: Run) -> None:
     from rich.table import Table
 
-    from tellapart.ensembling import gain
-    from tellapart.runs.wording import duration, rate
+    from tellapart.formatting import duration, rate
     from tellapart.types import Score
+    from tellapart.workflows.combine import gain
 
     console, found = shared.out(), gain(made)
     learnt = any(row["weight"] is not None for row in found["members"])

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
-from tellapart.recipe_names import LADDER
+from tellapart.cli import options as shared
+from tellapart.recipe.groups import LADDER
 
 if TYPE_CHECKING:
-    from tellapart.runs.leaderboard import Leaderboard
+    from tellapart.leaderboard.leaderboard import Leaderboard
 
 
 def run(
@@ -50,14 +50,14 @@ def run(
 
     The test part is opened once, at the end. Runs that are there already are used again; one that was cut off goes on.
     """
-    from tellapart import experiment
+    from tellapart.workflows import train
 
     shared.check_output(output)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
     )
-    board = experiment.compare(
+    board = train.compare(
         table, recipe or LADDER, overrides=overrides or (), rank_by=rank_by, minutes=minutes, settings=settings
     )
     show(board, output, rank_by, as_json)
@@ -65,7 +65,7 @@ def run(
 
 def show(board: Leaderboard, output: Path, rank_by: str, as_json: bool) -> None:
     """Print a leaderboard, write its report, say where it is."""
-    from tellapart.report.html import write_report
+    from tellapart.reports.report import write_report
 
     if not as_json:
         shared.out().print(board)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 
 def run(

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 from tellapart.cli.compare import show
-from tellapart.recipe_names import LADDER
+from tellapart.recipe.groups import LADDER
 
 
 def run(
@@ -25,12 +25,12 @@ def run(
 
     Works offline. The edits are synthetic: what finds them need not find edits in the wild.
     """
-    from tellapart import experiment
-    from tellapart.data.demo import make
+    from tellapart.workflows import train
+    from tellapart.workflows.demo import make
 
     progress = shared.progress(quiet)
     progress.say("making the images: tiles of real photographs, half of them edited by this program (synthetic edits)")
     images = make(folder / "synthetic-edits")
     settings = shared.settings(runs=folder / "runs", device=device, quiet=quiet)
-    show(experiment.compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)
+    show(train.compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)
     progress.say("The edits are synthetic, made by this program: what finds them need not find edits in the wild.")

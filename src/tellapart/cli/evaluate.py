@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _bias as biased
-from tellapart.cli import _robustness as robust
-from tellapart.cli import _shared as shared
 from tellapart.cli import _slices as slicing
-from tellapart.cli._verdict import verdict_content, verdict_lines
+from tellapart.cli import codec_bias as biased
+from tellapart.cli import options as shared
+from tellapart.cli import robustness as robust
+from tellapart.cli._decision import verdict_content, verdict_lines
 
 if TYPE_CHECKING:
-    from tellapart.evaluate.slices import SliceReport
-    from tellapart.evaluation import Evaluated
-    from tellapart.stress.bias import Bias
-    from tellapart.stress.judged import Robustness
+    from tellapart.metrics.slices import SliceReport
+    from tellapart.robustness.scores import Robustness
+    from tellapart.workflows.codec_bias import Bias
+    from tellapart.workflows.evaluate import Evaluated
 
 _PAIRS = 5  # confusions shown
 
@@ -52,8 +52,8 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Score a finished run: on validation, on its test part with --open-test, or on other images."""
-    from tellapart.evaluation import evaluate
     from tellapart.runs.store import open_run
+    from tellapart.workflows.evaluate import evaluate
 
     pairs = shared.pairs(mapping or [], "--map", "THEIRS=OURS, for example --map editada=fake")
     damages = robust.check(robustness, damage, None if bias else sample, None if bias else figure)
@@ -84,7 +84,7 @@ def _print(
 ) -> None:
     from rich.table import Table
 
-    from tellapart.runs.wording import full, times
+    from tellapart.formatting import full, times
 
     where = "" if found.part == "other" else f", {found.part} part"
     console = shared.out()

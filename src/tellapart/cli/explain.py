@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tellapart.bench import Settings
-    from tellapart.explain._class_maps import ClassMap
-    from tellapart.explain._verb import Explained
-    from tellapart.explain._views import Viewed
+    from tellapart.workflows._experiment import Settings
+    from tellapart.workflows.class_maps import ClassMap
+    from tellapart.workflows.explain import Explained
+    from tellapart.workflows.explain_views import Viewed
 
 
 _Methods = Annotated[
@@ -75,8 +75,8 @@ def _explain_each(
     run_id: str, images: list[str], views: list[str], asked: dict[str, Any], out: Path, settings: Settings, as_json: bool
 ) -> None:
     """A sheet for each picture. `asked`: what `explain` takes; with views alone, no map is drawn."""
-    from tellapart.explain._verb import explain
-    from tellapart.explain._views import view
+    from tellapart.workflows.explain import explain
+    from tellapart.workflows.explain_views import view
 
     viewed = view(run_id, images, views, settings=settings) if views else []
     maps_too = not views or any(asked[name] for name in ("class_name", "methods", "judged", "masks"))
@@ -99,8 +99,8 @@ def _explain_classes(
     settings: Settings,
     as_json: bool,
 ) -> None:
-    from tellapart.explain._class_maps import class_maps
-    from tellapart.report.explain_sheet import class_sheet
+    from tellapart.reports.explain_figures import class_sheet
+    from tellapart.workflows.class_maps import class_maps
 
     found = class_maps(run_id, images, methods=methods, options=options, seed=seed, settings=settings)
     _save([("means", class_sheet(found))], out)
@@ -114,7 +114,7 @@ def _explain_classes(
 
 def _write(found: list[Explained], viewed: list[Viewed], out: Path) -> dict[str, Path]:
     """A picture for each image, all methods and views in it; image → path."""
-    from tellapart.report.explain_sheet import sheet
+    from tellapart.reports.explain_figures import sheet
 
     maps: dict[str, list[Explained]] = {}
     for one in found:
@@ -141,7 +141,7 @@ def _names(images: Iterable[str]) -> dict[str, str]:
 
 def _save(pictures: Iterable[tuple[str, Figure]], out: Path) -> None:
     """Each as `<name>.png`; one after the other, so that a thousand need not fit in memory."""
-    from tellapart.report.explain_sheet import save
+    from tellapart.reports.explain_figures import save
     from tellapart.runs.store import system_limits
 
     with system_limits(out):
@@ -207,7 +207,7 @@ def _print_scores(found: list[Explained]) -> None:
     """Means over the images, the map beside its controls."""
     from rich.table import Table
 
-    from tellapart.explain._summary import summary
+    from tellapart.explainers._summary import summary
 
     rows = summary(found)
     if not rows:

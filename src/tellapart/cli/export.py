@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.export._verb import Exported
+    from tellapart.workflows.export import Exported
 
 
 def run(
@@ -30,7 +30,7 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Write a finished run as a folder for ONNX Runtime and model hubs, proved to answer as the run does."""
-    from tellapart.export._verb import export
+    from tellapart.workflows.export import export
 
     settings = shared.settings(runs=runs, device="cpu", quiet=quiet)
     found = export(run_id, out, int8=int8, calibration_images=calibration_images, settings=settings)

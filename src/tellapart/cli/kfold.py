@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -49,15 +49,15 @@ def run(
     The test part stays closed. What comes out is a run: the fold models, answering together. The same command goes on where it
     was cut off, and finished folds are not trained again.
     """
-    from tellapart.kfold import kfold
-    from tellapart.train import budget
+    from tellapart.training import time_budget
+    from tellapart.workflows.kfold import kfold
 
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
     )
     each = minutes / max(folds * repeats * seeds, 1) if minutes else None
-    changes = [*budget.overrides(epochs, each), *(overrides or [])]
+    changes = [*time_budget.overrides(epochs, each), *(overrides or [])]
     made = kfold(table, recipe, folds=folds, repeats=repeats, seeds=seeds, overrides=changes, settings=settings)
     if as_json:
         shared.print_json(_content(made))
@@ -66,15 +66,15 @@ def run(
 
 
 def _content(made: Run) -> dict[str, Any]:
-    from tellapart.kfold import folds_of
     from tellapart.runs.store import scores_to_dict
+    from tellapart.workflows.kfold import folds_of
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
     return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": folds_of(made), "cost": made.cost}
 
 
 def _print(made: Run) -> None:
-    from tellapart.kfold import folds_of
+    from tellapart.workflows.kfold import folds_of
 
     console, found = shared.out(), folds_of(made)
     title = f"{made.recipe_name}: {found['n']:,} images of training and validation; the test part stays closed"
@@ -88,8 +88,8 @@ def _table(made: Run, found: dict[str, Any]) -> Table:
     """A line for each fold run, mean ± sd over folds, and all images together."""
     from rich.table import Table
 
-    from tellapart.evaluate.over_folds import OverFolds
-    from tellapart.runs.wording import count, duration
+    from tellapart.formatting import count, duration
+    from tellapart.metrics.cross_validation import OverFolds
     from tellapart.types import Score
 
     table = Table(box=None, pad_edge=False)
@@ -113,8 +113,8 @@ def _table(made: Run, found: dict[str, Any]) -> Table:
 
 def _intervals(found: dict[str, Any]) -> list[str]:
     """What the two intervals of the accuracy are of, and the spread over repeats and seeds."""
-    from tellapart.evaluate.over_folds import OverFolds
-    from tellapart.runs.wording import interval
+    from tellapart.formatting import interval
+    from tellapart.metrics.cross_validation import OverFolds
     from tellapart.types import Score
 
     over, pooled = OverFolds.from_dict(found["over_folds"]["accuracy"]), Score.from_dict(found["pooled"]["accuracy"])

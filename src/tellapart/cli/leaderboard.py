@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 
 def run(
@@ -23,8 +23,8 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Rank finished runs by validation, one table for each data set and split."""
-    from tellapart.runs.leaderboard import build, by_data
-    from tellapart.runs.leaderboard_view import pairs_view
+    from tellapart.leaderboard.leaderboard import build, by_data
+    from tellapart.leaderboard.render import pairs_view
     from tellapart.runs.store import select_runs
 
     boards = [build(group, rank_by) for group in by_data(select_runs(run_ids or [], runs)).values()]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.evaluate.learning import LearningCurve
+    from tellapart.metrics.learning_curve import LearningCurve
 
 
 def run(
@@ -43,7 +43,7 @@ def run(
     The test part stays closed. The same command goes on where it was cut off.
     """
     from tellapart.errors import RecipeError
-    from tellapart.sources import learning_curve
+    from tellapart.workflows.cross_source import learning_curve
 
     asked = _sizes(sizes)
     if figure is not None:
@@ -56,7 +56,7 @@ def run(
     )
     found = learning_curve(table, recipe, sizes=asked, seeds=seeds, overrides=overrides or (), settings=settings)
     if figure is not None:
-        from tellapart.report.sources_figures import learning, write_figure
+        from tellapart.reports.cross_source_figures import learning, write_figure
 
         write_figure(learning(found), figure)
     if as_json:

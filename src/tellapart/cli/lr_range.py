@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.train.range import Sweep
+    from tellapart.training.lr_range import Sweep
 
 
 def run(
@@ -39,14 +39,14 @@ def run(
 
     Net, optimiser, batches and augmentation are the recipe's; only the training part is used, and no run is made.
     """
-    from tellapart import experiment
-    from tellapart.train.range import Span
+    from tellapart.training.lr_range import Span
+    from tellapart.workflows import train
 
     shared.check_output(output)
     span = Span(start, end, steps)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from)
-    sweep = experiment.lr_range(table, recipe, overrides=overrides or (), span=span, settings=settings)
+    sweep = train.lr_range(table, recipe, overrides=overrides or (), span=span, settings=settings)
     picture = _draw(sweep, output, f"{recipe} on {table.name}")
     if as_json:
         shared.print_json(sweep.to_dict() | {"picture": str(picture)})
@@ -55,8 +55,8 @@ def run(
 
 
 def _draw(sweep: Sweep, output: Path, title: str) -> Path:
-    from tellapart.report.range_figure import rates_figure
-    from tellapart.report.svg import write_png
+    from tellapart.reports.range_figure import rates_figure
+    from tellapart.reports.svg import write_png
 
     return write_png(rates_figure(sweep.rates, sweep.losses, sweep.smooth, _marks(sweep), title), output)
 

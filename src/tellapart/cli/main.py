@@ -14,16 +14,15 @@ from typing import Annotated
 import typer
 
 import tellapart
-from tellapart.cli import _shared as shared
 from tellapart.cli import (
     align,
-    attribute,
     augment,
     cache,
     calibrate,
     check,
     combine,
     compare,
+    cross_source,
     data,
     demo,
     evaluate,
@@ -33,17 +32,18 @@ from tellapart.cli import (
     leaderboard,
     learning_curve,
     lr_range,
+    open_set,
     predict,
     recipes,
     report,
     serve,
-    sources,
     split,
     submit,
     sweep,
     synth,
     train,
 )
+from tellapart.cli import options as shared
 from tellapart.errors import TellapartError
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(data, check, split, align, synth),
-    *(compare, train, sweep, kfold, lr_range, learning_curve, sources, attribute),
+    *(compare, train, sweep, kfold, lr_range, learning_curve, cross_source, open_set),
     *(leaderboard, evaluate, explain, calibrate, combine, predict, submit, report),
     *(export, serve, recipes, augment, cache, demo),
 )

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from tellapart.answering.answers import Answer
-    from tellapart.answering.sources import Options
-    from tellapart.answering.stream import Answered
-    from tellapart.bench import Settings
+    from tellapart.inference.image_sources.base import Options
     from tellapart.progress import Progress
+    from tellapart.workflows._experiment import Settings
+    from tellapart.workflows.predict import Answered
+    from tellapart.workflows.predict_iter import Answer
 
 _IMAGES = "Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - is standard input. docs/predict.md."
 
@@ -60,7 +60,7 @@ def run(
         raise typer.BadParameter(f"--{wanted[0]} and --{wanted[1]}: one of them")
     if out is None and wanted == ["parquet"]:
         raise typer.BadParameter("--parquet: parquet is not printed; name a file with -o")
-    from tellapart.answering.sources import Options
+    from tellapart.inference.image_sources.base import Options
 
     options = Options(folder, id_column, allow_urls)
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, fresh=fresh)
@@ -78,8 +78,8 @@ def _write(
     out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, options: Options, settings: Settings,
     as_json: bool,
 ) -> None:  # fmt: skip
-    from tellapart.answering.stream import predict_stream
     from tellapart.errors import DataError
+    from tellapart.workflows.predict import predict_stream
 
     shared.check_output(out)
     done = predict_stream(run_id, images, out, format=kind, stability=stability, options=options, settings=settings)
@@ -112,11 +112,11 @@ def _summary(done: Answered) -> list[str]:
 
 def _print(kind: str, run_id: str, images: list[str], stability: bool, options: Options, settings: Settings) -> None:
     """Answers as they come."""
-    from tellapart.answering.answers import answers
-    from tellapart.answering.sheet import SHEETS
-    from tellapart.answering.verdict import Judge
-    from tellapart.export.answerer import open_answerer
+    from tellapart.inference.decision import Judge
+    from tellapart.inference.predictor import open_answerer
+    from tellapart.inference.writers import SHEETS
     from tellapart.progress import SILENT
+    from tellapart.workflows.predict_iter import answers
 
     stream = sys.stdout  # rich puts something else in its place while it shows a bar
     answerer = open_answerer(run_id, settings)
@@ -157,7 +157,7 @@ def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
 
 
 def _print_text(stream: TextIO, found: Iterable[Answer], *, judges: bool) -> None:
-    from tellapart.evaluate.decision import UNSURE_NAME
+    from tellapart.calibration.decision import UNSURE_NAME
 
     console, count, unsure, unstable, deliveries = _console(stream), 0, 0, 0, False
     for one in found:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 _COLUMNS = 100
 
@@ -24,16 +24,16 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """List the recipes, or show one. What stands in brackets is the row of the table of systems that a recipe answers."""
-    from tellapart import recipe
+    from tellapart.recipe import load as recipes
 
     if name is None:
         _list(tree, as_json)
     elif as_json:
-        shared.print_json(recipe.load(name, overrides or ()).model_dump(mode="json"))
+        shared.print_json(recipes.load(name, overrides or ()).model_dump(mode="json"))
     elif resolved or overrides:
-        print(recipe.load(name, overrides or ()).dump(), end="")
+        print(recipes.load(name, overrides or ()).dump(), end="")
     else:
-        print(recipe.text(name), end="")
+        print(recipes.text(name), end="")
 
 
 def summary(text: str) -> str:
@@ -57,9 +57,9 @@ def header(text: str) -> dict[str, Any]:
 
 
 def _list(tree: bool, as_json: bool) -> None:
-    from tellapart import recipe
+    from tellapart.recipe import load as recipes
 
-    entries = [{"recipe": n, **_kind(n), **header(recipe.text(n))} for n in recipe.names()]
+    entries = [{"recipe": n, **_kind(n), **header(recipes.text(n))} for n in recipes.names()]
     if as_json:
         shared.print_json(entries)
         return
@@ -82,9 +82,9 @@ def _kind(name: str) -> dict[str, str | None]:
 def _merged(name: str) -> dict[str, Any]:
     import yaml
 
-    from tellapart import recipe
+    from tellapart.recipe import load as recipes
 
-    content = yaml.safe_load(recipe.text(name))
+    content = yaml.safe_load(recipes.text(name))
     below = _merged(str(content["extends"])) if "extends" in content else {}
     both = {k: {**(below.get(k) or {}), **(content.get(k) or {})} for k in ("classifier", "features")}
     return below | content | both

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from tellapart.runs.store import Run
@@ -30,7 +30,7 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Write a self-contained report: the data, the leaderboard, and per run its curves, errors, recipe and environment."""
-    from tellapart.report.html import write_report
+    from tellapart.reports.report import write_report
     from tellapart.runs.store import select_runs
 
     shared.check_output(output)
@@ -46,8 +46,8 @@ def run(
 
 def _search(chosen: list[Run], runs: Path) -> None:
     """The neighbours of each run's surest mistakes, on its test part when that was opened; the null sees no pixels."""
-    from tellapart.report.nearest import nearest_training
-    from tellapart.runs.leaderboard import NULL_FAMILY
+    from tellapart.leaderboard.comparisons import NULL_FAMILY
+    from tellapart.reports.nearest_to_errors import nearest_training
 
     settings = shared.settings(runs=runs, device="auto", quiet=False)
     for run in (run for run in chosen if run.family != NULL_FAMILY):

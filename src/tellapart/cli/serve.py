@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 
 def run(
@@ -37,9 +37,9 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Answer pictures over HTTP, with finished runs, until Ctrl-C."""
-    from tellapart.bench import Settings
-    from tellapart.serve.launch import serve
-    from tellapart.serve.options import Options
+    from tellapart.server.run import serve
+    from tellapart.server.settings import Options
+    from tellapart.workflows._experiment import Settings
 
     settings = Settings(runs, device, progress=shared.progress(quiet))
     options = Options(

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 from tellapart.cli.check import Reviewed
 
 if TYPE_CHECKING:
-    from tellapart.check._splitting import Cut
+    from tellapart.workflows.split import Cut
 
 
 def run(
@@ -40,8 +40,8 @@ def run(
     if exact_only and embedding:
         raise typer.BadParameter("--exact-only and --embedding: with exact copies only no run is asked")
     shared.check_output(out)
-    from tellapart.check._review import read_review, write_rows
-    from tellapart.check._splitting import cut, images_of, write_split
+    from tellapart.checks.review import read_review, write_rows
+    from tellapart.workflows.split import cut, images_of, write_split
 
     table = shared.scanned(data, images, id_column, label_column, group, None)
     table = read_review(reviewed, table).left(table) if reviewed else table

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 KINDS = ("label", "probability", "classes")
 
@@ -38,7 +38,7 @@ def run(
     """Write a submission: the sample's header, ids, order and row count, with the answers of a run."""
     if kind is not None and kind not in KINDS:
         raise typer.BadParameter(f"--as {kind}: expected one of {', '.join(KINDS)}")
-    from tellapart.report.submission import submit
+    from tellapart.workflows.submit import submit
 
     shared.check_output(out)
     settings = shared.settings(runs=runs, device=device, quiet=quiet)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tellapart.sweep import Study
+    from tellapart.search.study import Study
 
 _SHOWN = 40  # rows printed; the file has them all
 
@@ -62,9 +62,9 @@ def run(
 
     The test part stays closed. The same command goes on where it was cut off. All is kept in a folder of runs/sweeps.
     """
-    from tellapart.report.sweep_figures import write_figures
+    from tellapart.reports.sweep_figures import write_figures
     from tellapart.search.space import parse_grid, parse_ranges, space
-    from tellapart.sweep import sweep
+    from tellapart.workflows.sweep import sweep
 
     values, ranges = parse_grid(grid or ()), parse_ranges(span or ())
     space(values, ranges, random, optuna)  # what is asked for is refused before the images are looked for

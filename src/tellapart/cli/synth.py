@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.synth._verb import Synthesised
+    from tellapart.workflows.synth import Synthesised
 
 
 def run(
@@ -39,9 +39,9 @@ def run(
 
     The same command goes on where it was cut off. The fakes are synthetic: what finds them need not find others.
     """
-    from tellapart.report.synth_sheet import sheet
+    from tellapart.reports.synth_sheet import sheet
     from tellapart.runs.store import system_limits
-    from tellapart.synth._verb import synth
+    from tellapart.workflows.synth import synth
 
     settings = shared.settings(runs=Path("runs"), device="cpu", quiet=quiet, skip_bad=skip_bad, seed=seed)
     made = synth(

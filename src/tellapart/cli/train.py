@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli import _shared as shared
+from tellapart.cli import options as shared
 
 
 def run(
@@ -38,15 +38,15 @@ def run(
 
     The same command goes on where it was cut off, and finds the run again when it is finished. Ctrl-C keeps the best so far.
     """
-    from tellapart import experiment
-    from tellapart.train import budget
+    from tellapart.training import time_budget
+    from tellapart.workflows import train
 
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
     )
-    changes = [*budget.overrides(epochs, minutes), *(overrides or [])]
-    made = experiment.train(table, recipe, overrides=changes, settings=settings)
+    changes = [*time_budget.overrides(epochs, minutes), *(overrides or [])]
+    made = train.train(table, recipe, overrides=changes, settings=settings)
     parts = {part: made.scores(part) for part in ("train", "valid")}
     if as_json:
         scores = {part: {k: s.to_dict() for k, s in found.items()} for part, found in parts.items()}

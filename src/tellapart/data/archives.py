@@ -1,182 +1,237 @@
-"""Encoded images by locator, in any order, from wherever they lie.
+"""The members of a `.zip` or `.tar`, read in any order without unpacking.
 
-a/b.png                   a loose file                    → bytes
-a.zip::x/y.png            a member of an archive          → bytes
-p.parquet#17              row 17 of a parquet table       → bytes
-images-idx3-ubyte.gz#17   image 17 of an IDX file         → (H, W) uint8
-a.zip::p.parquet#17       both
-memory#17                 row 17 of `ImageTable.memory`   → what lies there
+A zip carries a directory at its end. A tar has none: its headers are walked once, then each member is one `os.pread`
+from a known offset. A compressed tar has no random access and is refused.
 """
 
 from __future__ import annotations
 
-import re
-import threading
-from collections import OrderedDict
-from collections.abc import Callable
+import hashlib
+import os
+import posixpath
+import tarfile
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar, final
+from typing import NamedTuple, final
 
-import numpy as np
+from tellapart.errors import DataError
 
-from tellapart.data.idx import load_idx_images
-from tellapart.data.members import Archive, is_safe, open_archive
-from tellapart.errors import DataError, ImageError
-from tellapart.types import ImageTable
-
-_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar))::(.*)\Z", re.IGNORECASE | re.DOTALL)
-_ROW = re.compile(r"(memory|.+\.parquet|.+\.pq|.+ubyte(?:\.gz)?)#(\d+)\Z", re.IGNORECASE | re.DOTALL)
-_T = TypeVar("_T")
-_KEPT_BYTES = 256 * 2**20  # of decoded parquet row groups
+ARCHIVE_ENDINGS = (".zip", ".tar")
+COMPRESSED_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
 
 
-class Locator(NamedTuple):
-    """A locator taken apart."""
+class Member(NamedTuple):
+    """One file inside an archive."""
 
-    archive: str  # "" for files that are not in an archive
-    file: str
-    row: int | None  # for files that hold many images
-
-
-def parse_locator(locator: str) -> Locator:
-    """Take a locator apart.
-
-    >>> parse_locator("d/a.zip::p.parquet#3")
-    Locator(archive='d/a.zip', file='p.parquet', row=3)
-    >>> parse_locator("photos::2024/a#1.png")
-    Locator(archive='', file='photos::2024/a#1.png', row=None)
-    """
-    inside = _ARCHIVE.match(locator)
-    archive, file = inside.groups() if inside else ("", locator)
-    row = _ROW.match(file)
-    return Locator(archive, row.group(1), int(row.group(2))) if row else Locator(archive, file, None)
+    name: str  # with forward slashes
+    size: int  # bytes, unpacked
+    stamp: int  # CRC32 of the member (zip) or digest of the whole archive (tar)
 
 
-@final
-class ImageReader:
-    """Reads the encoded images of a table; open files and indices are kept until it is closed. Thread-safe.
+class Archive(ABC):
+    """An open archive. `read` may be called from several threads."""
 
-    Args:
-        table: The table; only `root` and `memory` are used.
+    def __init__(self, path: str) -> None:
+        self.path = path
 
-    Example:
-        >>> from tellapart.data.scan import from_arrays
-        >>> table = from_arrays(np.zeros((2, 4, 4), np.uint8), ["a", "b"])
-        >>> with ImageReader(table) as reader:
-        ...     reader.get("memory#1").shape
-        (4, 4)
-    """
+    @abstractmethod
+    def members(self) -> list[Member]:
+        """All regular files, in archive order."""
 
-    def __init__(self, table: ImageTable) -> None:
-        self._root = Path(table.root)
-        self._memory = table.memory
-        self._lock = threading.RLock()  # opening a parquet file in an archive opens the archive
-        self._archives: dict[str, Archive] = {}
-        self._arrays: dict[str, np.ndarray] = {}
-        self._tables: dict[str, ParquetRows] = {}
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """Folders that the archive lists as such, empty ones too."""
 
-    def __enter__(self) -> Self:
-        return self
+    def links(self) -> list[str]:
+        """Members that are links to nowhere in the archive, or of a kind that cannot be read."""
+        return []
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close all files."""
-        with self._lock:
-            for archive in self._archives.values():
-                archive.close()
-            self._archives.clear()
-            self._arrays.clear()
-            self._tables.clear()
-
-    def get(self, locator: str) -> bytes | np.ndarray:
-        """One image: encoded bytes, or an array where the data are bare pixels.
+    @abstractmethod
+    def read(self, name: str) -> bytes:
+        """The content of one member.
 
         Raises:
-            ImageError: The file is gone, unreadable, or the locator points outside the root.
+            KeyError: No such member.
+            ValueError: The member cannot be unpacked.
         """
-        where = parse_locator(locator)
-        if not (is_safe(where.archive) and is_safe(where.file)):
-            raise ImageError(locator, f"points outside {self._root}")
-        try:
-            return self._read(where)
-        except ImageError:
-            raise
-        except DataError as error:
-            raise ImageError(locator, error.message, hint=error.hint) from error
-        except (FileNotFoundError, NotADirectoryError, KeyError, IndexError) as error:
-            raise ImageError(locator, "the file or row is gone", hint="scan the data again") from error
-        except PermissionError as error:
-            raise ImageError(locator, "no permission to read it") from error
-        except (OSError, ValueError) as error:
-            raise ImageError(locator, f"cannot be read ({error})") from error
 
-    def _read(self, where: Locator) -> bytes | np.ndarray:
-        if where.row is None:
-            return self._content(where.archive, where.file)
-        if where.file == "memory" and not where.archive:
-            return self._memory[where.row]
-        key = f"{where.archive}::{where.file}"
-        if where.file.lower().endswith((".parquet", ".pq")):
-            return self._kept(self._tables, key, lambda: self._parquet(where)).get(where.row)
-        images = self._kept(self._arrays, key, lambda: load_idx_images(self._content(where.archive, where.file), key))
-        return images[where.row]
+    @abstractmethod
+    def close(self) -> None:
+        """Release the file."""
 
-    def _content(self, archive: str, file: str) -> bytes:
-        if not archive:
-            with open(f"{self._root}/{file}", "rb") as loose:  # noqa: PTH123 (a Path here costs half of the read)
-                return loose.read()
-        path = str(self._root / archive)
-        return self._kept(self._archives, archive, lambda: open_archive(path)).read(file)
 
-    def _parquet(self, where: Locator) -> ParquetRows:
-        inside = self._content(where.archive, where.file) if where.archive else self._root / where.file
-        return ParquetRows(inside, where.file)
+def open_archive(path: str) -> Archive:
+    """Open a `.zip` or `.tar`.
 
-    def _kept(self, store: dict[str, _T], key: str, make: Callable[[], _T]) -> _T:
-        """An open thing, opened once however many threads ask for it."""
-        if key not in store:
-            with self._lock:
-                if key not in store:
-                    store[key] = make()
-        return store[key]
+    Raises:
+        DataError: Not an archive, compressed as a whole, encrypted, or with members that point outside.
+    """
+    lower = path.lower()
+    if lower.endswith(COMPRESSED_ENDINGS):
+        raise DataError(
+            f"{path}: a compressed archive cannot be read in any order",
+            hint=f"decompress it first (for example: {_unpack_command(path)}) and give the result",
+        )
+    try:
+        return ZipArchive(path) if lower.endswith(".zip") else TarArchive(path)
+    except PermissionError as error:
+        raise DataError(f"{path}: no permission to read it") from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is gone") from error
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, NotImplementedError, zlib.error) as error:
+        raise DataError(f"{path}: not a readable archive ({error})", hint="is the download complete?") from error
+
+
+def is_safe(name: str) -> bool:
+    """Whether a member or locator stays inside: neither absolute nor with `..` (slashes of either kind).
+
+    >>> [is_safe(n) for n in ("a/b.png", "../b.png", "a/../../b.png", "/etc/x", "C:\\\\x.png", "a..b/c.png")]
+    [True, False, False, False, False, True]
+    """
+    name = name.replace("\\", "/")
+    return not (name.startswith("/") or name[1:3] == ":/" or ".." in name.split("/"))
+
+
+def file_digest(path: str) -> int:
+    """63-bit digest of a file's content."""
+    with Path(path).open("rb") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def bytes_digest(content: bytes | memoryview) -> int:
+    """63-bit digest of bytes."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
+
+
+_LARGE = 64 << 20  # bytes: what is smaller does no harm
+_BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
 
 
 @final
-class ParquetRows:
-    """Images of one parquet file by row; the row groups used last are kept, up to a number of bytes."""
+class ZipArchive(Archive):
+    """A zip file; `zipfile` itself guards the shared file position."""
 
-    def __init__(self, source: Path | bytes, path: str) -> None:
-        from tellapart.data.parquet import image_column, open_parquet  # pyarrow.parquet costs 0.2 s
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._zip = zipfile.ZipFile(path)
+        # Zips made on Windows by old tools hold backslashes.
+        self._infos = {info.filename.replace("\\", "/"): info for info in self._zip.infolist()}
+        for name, info in self._infos.items():
+            _check_member(path, name)
+            if info.flag_bits & 1:
+                raise DataError(f"{path}: {name} is encrypted", hint="unpack the archive with its password first")
 
-        self._path = path
-        self._file = open_parquet(source, path)
-        self._column = image_column(self._file, path)
-        rows = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
-        self._ends = np.cumsum(rows)
-        self._groups: OrderedDict[int, Any] = OrderedDict()
-        self._lock = threading.Lock()
+    def members(self) -> list[Member]:
+        """All files."""
+        return [Member(n, i.file_size, i.CRC) for n, i in self._infos.items() if not n.endswith("/")]
 
-    def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+    def folders(self) -> list[str]:
+        """Listed folders."""
+        return [name.rstrip("/") for name in self._infos if name.endswith("/")]
 
-    def get(self, row: int) -> bytes:
-        """Encoded bytes of one row."""
-        from tellapart.data.parquet import row_group_images
+    def read(self, name: str) -> bytes:
+        """The content of one member; zipfile itself gives no more bytes than the directory states."""
+        info = self._infos[name]
+        if info.file_size > max(_LARGE, _BOMB * info.compress_size):
+            raise ValueError(f"{info.compress_size:,} bytes that unpack to {info.file_size:,}: a decompression bomb?")
+        try:
+            return self._zip.read(info)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise ValueError(f"cannot be unpacked ({error})") from error
 
-        group = int(np.searchsorted(self._ends, row, side="right"))
-        if group >= len(self._ends):
-            raise IndexError(row)
-        with self._lock:
-            if group not in self._groups:
-                self._groups[group] = row_group_images(self._file, self._column, group, self._path)
-            self._groups.move_to_end(group)
-            while len(self._groups) > 1 and sum(g.nbytes for g in self._groups.values()) > _KEPT_BYTES:
-                self._groups.popitem(last=False)
-            values = self._groups[group]
-        value = values[row - (int(self._ends[group - 1]) if group else 0)].as_py()
-        if value is None:
-            raise ValueError("the row holds no image")
-        return value
+    def close(self) -> None:
+        """Release the file."""
+        self._zip.close()
+
+
+@final
+class TarArchive(Archive):
+    """An uncompressed tar file."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        stat = Path(path).stat()
+        self._index = _tar_index(path, stat.st_mtime_ns, stat.st_size)
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def members(self) -> list[Member]:
+        """All regular files."""
+        return [Member(name, size, self._index.stamp) for name, (_, size) in self._index.files.items()]
+
+    def folders(self) -> list[str]:
+        """Listed folders."""
+        return list(self._index.folders)
+
+    def links(self) -> list[str]:
+        """Links to nowhere in the archive, devices, sparse files."""
+        return list(self._index.links)
+
+    def read(self, name: str) -> bytes:
+        """The content of one member."""
+        offset, size = self._index.files[name]
+        content = os.pread(self._descriptor, size, offset)
+        while 0 < len(content) < size:  # one pread gives at most 2 GiB
+            more = os.pread(self._descriptor, size - len(content), offset + len(content))
+            if not more:
+                break
+            content += more
+        if len(content) != size:
+            raise ValueError(f"the archive ends early: {len(content)} of {size} bytes")
+        return content
+
+    def close(self) -> None:
+        """Release the file."""
+        os.close(self._descriptor)
+
+
+class _TarIndex(NamedTuple):
+    files: dict[str, tuple[int, int]]  # name → (offset, size) in bytes
+    folders: tuple[str, ...]
+    links: tuple[str, ...]
+    stamp: int
+
+
+@lru_cache(maxsize=4)
+def _tar_index(path: str, mtime: int, size: int) -> _TarIndex:
+    """Walk the headers once; `mtime` and `size` are there so that a changed file is walked again."""
+    del mtime, size
+    files: dict[str, tuple[int, int]] = {}
+    folders: list[str] = []
+    links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
+    with tarfile.open(path, mode="r:") as tar:
+        for info in tar:
+            name = info.name.removeprefix("./")
+            _check_member(path, name)
+            if info.isdir():
+                folders.append(name)
+            elif info.isreg() and not info.issparse():
+                files[name] = (info.offset_data, info.size)
+            elif info.islnk():
+                links[name] = posixpath.normpath(info.linkname)
+            else:
+                links[name] = posixpath.normpath(f"{posixpath.dirname(name)}/{info.linkname}") if info.issym() else ""
+            # tarfile keeps every header; a million of them would be a gigabyte.
+            tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
+    files |= {name: files[target] for name, target in links.items() if target in files}
+    return _TarIndex(files, tuple(folders), tuple(name for name in links if name not in files), file_digest(path))
+
+
+def _check_member(path: str, name: str) -> None:
+    if not is_safe(name):
+        raise DataError(
+            f"{path}: the member {name!r} points outside the archive, so the archive is not trusted",
+            hint="unpack it yourself into an empty folder, look at it, and give that folder",
+        )
+
+
+def _unpack_command(path: str) -> str:
+    lower = path.lower()
+    if lower.endswith((".7z", ".rar")):
+        return f"7z x {path}"
+    if lower.endswith((".gz", ".tgz")):
+        return f"gunzip {path}"
+    return f"tar xf {path}"

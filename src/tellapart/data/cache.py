@@ -21,14 +21,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.data.archives import ImageReader
-from tellapart.data.cache_folder import default_folder, locked, make_room, permitted
+from tellapart.data.cache_dir import default_folder, locked, make_room, permitted
 from tellapart.data.decode import DECODER, decode_to, find_region, header, quiet, target_size, unpack
 from tellapart.data.faces import identity
+from tellapart.data.reader import ImageReader
 from tellapart.data.regions import cut_of, read_boxes, with_regions
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 from tellapart.types import ImageTable, Problem
 
 _CHUNK = 256  # images decoded between two writes: enough to feed the threads, small in memory

@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 from tellapart.data.faces import find_face
 from tellapart.data.regions import NOTHING, cut_of
 from tellapart.errors import ImageError
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 
 #: Part of every cache key: another decoder may give other pixels.
 DECODER = f"pillow-{PIL.__version__}/1"

@@ -22,7 +22,7 @@ import numpy as np
 
 from tellapart.data.regions import NOTHING
 from tellapart.errors import DataError
-from tellapart.recipe import FaceRegion
+from tellapart.recipe.schema import FaceRegion
 
 _LEAST = 32  # pixels
 #: Of 100 faces of scikit-image's `lfw_subset`, twice enlarged, it finds 98, and none in its 100 others; in 100 generated

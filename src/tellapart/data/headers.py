@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from tellapart.data.archives import ImageReader
 from tellapart.data.decode import header
+from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable

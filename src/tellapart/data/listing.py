@@ -15,7 +15,7 @@ from stat import S_ISREG
 
 import numpy as np
 
-from tellapart.data.members import Archive, file_digest, open_archive
+from tellapart.data.archives import Archive, file_digest, open_archive
 from tellapart.errors import DataError
 from tellapart.types import Problem
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tellapart.data.members import bytes_digest
-from tellapart.data.spellings import class_texts, order_classes
+from tellapart.data.archives import bytes_digest
+from tellapart.data.layouts._aliases import class_texts, order_classes
 from tellapart.errors import DataError, unknown_name
 from tellapart.types import SPLITS, UNLABELLED, ImageTable, guess_positive
 

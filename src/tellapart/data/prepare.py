@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tellapart.data.archives import ImageReader
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import header
+from tellapart.data.reader import ImageReader
 from tellapart.data.split import Twins, describe_twins, find_twins, split
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe import Inputs
+from tellapart.recipe.schema import Inputs
 from tellapart.types import SPLITS, ImageTable, Problem
 
 #: Problems that lose no labelled image: they are shown, and stop nothing.

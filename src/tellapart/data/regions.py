@@ -16,7 +16,7 @@ import pandas as pd
 from pandas import util
 
 from tellapart.errors import DataError, ImageError, unknown_name
-from tellapart.recipe import BoxRegion, Inputs
+from tellapart.recipe.schema import BoxRegion, Inputs
 from tellapart.types import SPLITS, ImageTable, Problem
 
 #: Left, top, right, bottom in whole pixels.

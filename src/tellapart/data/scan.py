@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tellapart.data.folders import read_folders
-from tellapart.data.found import Choices, Found
-from tellapart.data.idx import find_idx, read_idx
+from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
+from tellapart.data.layouts._aliases import order_classes
+from tellapart.data.layouts._table_parts import TableFile
+from tellapart.data.layouts.base import Choices, Found
+from tellapart.data.layouts.folders import read_folders
+from tellapart.data.layouts.idx import find_idx, read_idx
+from tellapart.data.layouts.table import TABLE_ENDINGS, alone, choose_tables, find_tables, read_tables
 from tellapart.data.listing import IMAGE_ENDINGS, Listing, ending_of, list_archive, list_file, list_folder
-from tellapart.data.members import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
 from tellapart.data.memory import from_arrays, from_bytes
-from tellapart.data.spellings import order_classes
-from tellapart.data.tablepart import TableFile
-from tellapart.data.tables import TABLE_ENDINGS, alone, choose_tables, find_tables, read_tables
 from tellapart.errors import DataError, unknown_name
 from tellapart.types import UNLABELLED, ImageTable, Problem, guess_positive
 
@@ -132,7 +132,7 @@ def _with_unused(found: Found, tables: list[TableFile], chosen: list[TableFile])
 
 
 def _read_parquet(listing: Listing, choices: Choices) -> Found:
-    from tellapart.data.parquet import read_parquet  # pyarrow.parquet costs 0.2 s
+    from tellapart.data.layouts.parquet import read_parquet
 
     rows = np.flatnonzero(np.isin(listing.endings, _PARQUET_ENDINGS)).tolist()
     return read_parquet(rows, listing, choices)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tellapart.data.archives import ImageReader
+from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError, SplitError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import SPLITS, ImageTable

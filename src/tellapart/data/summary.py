@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart.data.archives import ImageReader, parse_locator
 from tellapart.data.decode import refuse_bomb
+from tellapart.data.reader import ImageReader, parse_locator
 from tellapart.errors import ImageError
 from tellapart.types import ImageTable, Problem
 

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tellapart.errors import RecipeError
-from tellapart.features._portions import planes
+from tellapart.features._blocks import planes
 
 Kernel = Literal["first", "second", "third", "square", "wide"]
 

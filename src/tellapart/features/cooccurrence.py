@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from tellapart.errors import RecipeError
-from tellapart.features._contract import Descriptor
-from tellapart.features._portions import histograms, in_portions, planes
+from tellapart.features._blocks import histograms, in_portions, planes
 from tellapart.features._residuals import Kernel, merged, quantised, residuals, symmetric
-from tellapart.recipe import Section
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
 
 _LONGEST = 20_000  # tuples of one histogram, before those that count as one are merged
 _bins = cache(symmetric)

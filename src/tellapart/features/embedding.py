@@ -14,12 +14,13 @@ import numpy as np
 from pydantic import Field
 from safetensors.numpy import load_file
 
-from tellapart import recipe as recipes
 from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
-from tellapart.features._contract import Descriptor, Surroundings
-from tellapart.recipe import Recipe, Section
+from tellapart.features.base import Descriptor, Surroundings
+from tellapart.recipe import load as recipes
+from tellapart.recipe.load import Recipe
+from tellapart.recipe.schema import Section
 
 if TYPE_CHECKING:
     from torch import nn
@@ -133,7 +134,7 @@ def _build(arrays: dict[str, np.ndarray]) -> nn.Module:
     import torch
     from torch import nn
 
-    from tellapart.nets._contract import Normalise
+    from tellapart.nets.base import Normalise
 
     about = json.loads(arrays["net"].tobytes())
     net = registry.find("nets", about["net"])

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.errors import RecipeError
-from tellapart.features._contract import Descriptor
+from tellapart.features._blocks import in_portions
 from tellapart.features._gradients import differences, votes
-from tellapart.features._portions import in_portions
-from tellapart.recipe import Section
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
 
 _CLIP = 0.2  # Lowe's bound on one value of a normalised block
 _EPSILON = 1e-5  # of the norm, as in scikit-image, for pixels in 0 … 255

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.errors import RecipeError
-from tellapart.features._contract import Descriptor
-from tellapart.features._grey import grey
-from tellapart.features._portions import histograms, in_portions, planes
-from tellapart.recipe import Section
+from tellapart.features._blocks import histograms, in_portions, planes
+from tellapart.features._gray import grey
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
 
 
 class LBP(Descriptor):

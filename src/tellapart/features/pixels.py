@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from tellapart.features._contract import Descriptor
-from tellapart.recipe import Section
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
 
 
 class Pixels(Descriptor):

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from tellapart.features._contract import Descriptor
-from tellapart.features._portions import in_portions
-from tellapart.recipe import Section
+from tellapart.features._blocks import in_portions
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
 
 _FLOOR = 1e-3  # of a coefficient's magnitude before the log, for pixels in [0, 1]: below the rounding of 8-bit pixels
 

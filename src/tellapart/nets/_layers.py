@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import trunk_width
+from tellapart.nets.base import trunk_width
 
 Flips = Literal["none", "horizontal", "vertical", "both"]
 _LARGEST = 1024  # side up to which the least size that a net takes is looked for

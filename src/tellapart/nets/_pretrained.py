@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tellapart.errors import RecipeError, SystemLimitError, unknown_name
-from tellapart.nets._contract import Body, NetOptions, Width, dense_head
 from tellapart.nets._weights import load_into, read_weights
+from tellapart.nets.base import Body, NetOptions, Width, dense_head
 
 _PATIENCE = 5  # seconds that a hub has to answer
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tellapart.errors import DataError, RunError, TellapartError
-from tellapart.nets._contract import Body
+from tellapart.nets.base import Body
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 #: What torch says of a pickle that is sound but calls more than what tensors are made of.

@@ -11,8 +11,8 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
 from tellapart.nets._layers import measured_width
+from tellapart.nets.base import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
 
 
 class Bottleneck(Net):

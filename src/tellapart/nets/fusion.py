@@ -16,13 +16,13 @@ from pydantic import Field, ValidationError, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tellapart import recipe as recipes
 from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
-from tellapart.nets._contract import Body, Net, NetOptions, Normalise, Parents, Width, dense_head, image_shape, trunk_width
 from tellapart.nets._weights import load_into, name_run, read_weights, transfer
-from tellapart.option_errors import in_words
+from tellapart.nets.base import Body, Net, NetOptions, Normalise, Parents, Width, dense_head, image_shape, trunk_width
+from tellapart.recipe import load as recipes
+from tellapart.recipe.errors import in_words
 
 #: Beside the options of its net, what a backbone may have; `from_run` is written by `resolve`.
 _OWN = ("size", "mode", "from_run")

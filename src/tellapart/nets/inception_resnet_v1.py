@@ -18,8 +18,8 @@ from pydantic import Field
 from torch import Tensor, cat, nn
 
 from tellapart.nets import _layers
-from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
 from tellapart.nets._layers import he_normal, measured_width
+from tellapart.nets.base import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
 
 _Count = Annotated[int, Field(ge=0)]
 _EPS = 1e-3

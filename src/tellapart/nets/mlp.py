@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Body, Net, NetOptions, StagedBody, Width
+from tellapart.nets.base import Body, Net, NetOptions, StagedBody, Width
 
 
 class MLP(Net):

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
 from tellapart.nets._layers import conv_norm, he_normal, measured_width
+from tellapart.nets.base import Body, GlobalPool, Net, NetOptions, StagedBody, image_shape
 
 #: Depth → channels and blocks of each stage.
 _STAGES = {18: ((64, 2), (128, 2), (256, 2), (512, 2))} | {

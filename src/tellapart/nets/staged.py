@@ -12,9 +12,9 @@ from pydantic import Field
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
 from tellapart.nets._layers import Flips, RandomFlip, RandomRotation, measured_width
-from tellapart.recipe import Section
+from tellapart.nets.base import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
+from tellapart.recipe.schema import Section
 
 _LEAK = 0.01
 

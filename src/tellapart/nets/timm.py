@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets._contract import Net, Parents, image_shape
 from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_hub, fetch_url, start, too_small
+from tellapart.nets.base import Net, Parents, image_shape
 
 
 class Timm(Net):

@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tellapart.nets._contract import Net, Parents, image_shape
 from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_url, start, too_small
+from tellapart.nets.base import Net, Parents, image_shape
 
 #: Their published weights saw images scaled by .5 and .5: torchvision rescales inside the net, which we turn off.
 _HALF = ("googlenet", "inception_v3")

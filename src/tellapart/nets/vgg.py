@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from torch import nn
 
-from tellapart.nets._contract import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
 from tellapart.nets._layers import RandomFlip, RandomRotation, he_normal, measured_width
+from tellapart.nets.base import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
 
 
 class VGG(Net):

@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from tellapart.runs import wording
+from tellapart import formatting
 from tellapart.runs.store import Run, read_json
 from tellapart.types import Score
 
@@ -36,7 +36,7 @@ def line(run: Run, names: Mapping[str, str]) -> str:
         run: Any run.
         names: What the table calls a run, by id.
     """
-    name, cost = names.get(run.id, run.id), f"{wording.duration(run.cost['fit_seconds'])} to fit"
+    name, cost = names.get(run.id, run.id), f"{formatting.duration(run.cost['fit_seconds'])} to fit"
     if (gained := gain(run)) is not None:
         members = [_named(str(member["member"]), names) for member in gained["members"]]
         return f"{name} of {_listed(members)}: {in_words(gained, names)}; {cost}, members included."
@@ -56,15 +56,15 @@ def in_words(gained: Mapping[str, Any], names: Mapping[str, str]) -> str:
         names: What the table calls a run, by id.
     """
     test, difference = gained["test"], gained["difference"]
-    ends = " … ".join(wording.points(math.nan if (end := difference[of]) is None else end) for of in ("low", "high"))
+    ends = " … ".join(formatting.points(math.nan if (end := difference[of]) is None else end) for of in ("low", "high"))
     over = {"a gain": "over", "a loss": "against"}.get(gained["verdict"], "over")
     which = "exact McNemar" if test["groups"] is None else f"exact sign-flip test over {test['groups']:,} groups"
-    value = wording.points(math.nan if difference["value"] is None else difference["value"])
-    best, part = _named(str(gained["best"]), names), wording.PARTS[gained["part"]]
+    value = formatting.points(math.nan if difference["value"] is None else difference["value"])
+    best, part = _named(str(gained["best"]), names), formatting.PARTS[gained["part"]]
     return (
         f"{gained['verdict']} {over} {best}, the best of them, on {part} "
         f"(right on {test['only_a']:,} images where that is wrong, wrong on {test['only_b']:,} where it is right, of "
-        f"{test['n']:,}: {which} {wording.p_value(test['p_value'])}; {value} points, 95 % CI {ends})"
+        f"{test['n']:,}: {which} {formatting.p_value(test['p_value'])}; {value} points, 95 % CI {ends})"
     )
 
 
@@ -78,16 +78,16 @@ def _folds_in_words(folds: Mapping[str, Any]) -> str:
     over, pooled = folds["over_folds"].get("accuracy"), folds["pooled"].get("accuracy")
     if over is None or pooled is None:
         return models
-    spread = f"accuracy {wording.fraction(over['mean'])} ± {wording.fraction(over['sd'])} (sd) over folds"
-    return f"{models}, {spread}, out of fold {wording.full(Score.from_dict(pooled))}"
+    spread = f"accuracy {formatting.fraction(over['mean'])} ± {formatting.fraction(over['sd'])} (sd) over folds"
+    return f"{models}, {spread}, out of fold {formatting.full(Score.from_dict(pooled))}"
 
 
 def _effect_in_words(effect: Mapping[str, Any]) -> str:
     """Whether calibration helped."""
     if effect["verdict"] is None:
         return "no map was fitted"
-    p = "" if effect["p_value"] is None else f" {wording.p_value(effect['p_value'])}"
-    return f"{effect['verdict']} on {wording.PARTS[effect['part']]} ({effect['words']}{p})"
+    p = "" if effect["p_value"] is None else f" {formatting.p_value(effect['p_value'])}"
+    return f"{effect['verdict']} on {formatting.PARTS[effect['part']]} ({effect['words']}{p})"
 
 
 def _named(member: str, names: Mapping[str, str]) -> str:

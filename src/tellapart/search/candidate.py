@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tellapart import registry
-from tellapart.recipe import Inputs, Recipe, load
+from tellapart.recipe.load import Recipe, load
+from tellapart.recipe.schema import Inputs
 from tellapart.search.space import Cell
 
 
@@ -54,7 +55,7 @@ def candidates(name: str, overrides: Sequence[str], cells: Iterable[Cell]) -> li
 def candidate(name: str, overrides: Sequence[str], cell: Cell) -> Candidate:
     """The recipe in one cell; checked as far as it can be without the data."""
     recipe = load(name, [*overrides, *(f"{setting}={text}" for setting, text in cell.items())])
-    registry.find("families", recipe.classifier.family).check(recipe)
+    registry.find("classifiers", recipe.classifier.family).check(recipe)
     key = hashlib.blake2b(recipe.model_dump_json().encode(), digest_size=8).hexdigest()
     content = recipe.model_dump(mode="json")
     return Candidate(key, cell, {setting: _value(content, setting, text) for setting, text in cell.items()}, recipe)

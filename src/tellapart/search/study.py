@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tellapart.evaluate.compare import LEVEL, paired_test
+from tellapart.metrics.mcnemar import LEVEL, paired_test
 from tellapart.runs.store import Run
 from tellapart.search.trials import Judged
 

@@ -1,0 +1,130 @@
+"""From an aligned copy back to its source: where each image was cut, and whether it is still true."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tellapart.alignment.encoding import crop, encode
+from tellapart.alignment.survey import digest
+from tellapart.alignment.writer import MANIFEST, MARKER
+from tellapart.data.decode import decode, quiet
+from tellapart.data.reader import ImageReader
+from tellapart.errors import DataError, ImageError, RunError
+from tellapart.runs import store
+from tellapart.types import ImageTable
+from tellapart.workflows._experiment import USUAL, Settings
+
+_COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "width", "height", "format"}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one image of a copy is from.
+
+    Attributes:
+        image: Its name, below the folder.
+        source: The locator of the source, below its root: a file, a member of an archive, a row.
+        digest: Of the source, 32 hex digits, as it was.
+        left, top, width, height: The box in the upright source, pixels.
+        quality: Of JPEG; 0 for PNG.
+        fault: What is not as it was, in words; "": the source is there, unchanged, and the image holds its pixels: a PNG
+            bit for bit; a JPEG is, byte for byte, what the encoder makes of them.
+    """
+
+    image: str
+    source: str
+    digest: str
+    left: int
+    top: int
+    width: int
+    height: int
+    quality: int
+    fault: str = ""
+
+
+def origins(folder: str | Path, *, root: str | Path | None = None, settings: Settings = USUAL) -> list[Origin]:
+    """Find the source of every image of a copy, and compare.
+
+    Args:
+        folder: A whole copy.
+        root: Where the source lies now; None: where it lay.
+        settings: `progress` is told.
+
+    Raises:
+        DataError: It is no copy, or a copy of images in memory.
+    """
+    folder = Path(folder)
+    if not (folder / MARKER).is_file():
+        hint = "give the folder that `tellapart align` wrote; an unfinished one is finished by the same command"
+        raise DataError(f"{folder}: no whole copy made by align ({MARKER} is not there)", hint=hint)
+    rows = _manifest(folder / MANIFEST)
+    if any(row["original_path"].startswith("memory#") for row in rows):
+        raise DataError(f"{folder}: a copy of images in memory, which are nowhere to be found")
+    table = _sources(str(root or _content(folder)["root"]))
+    found = []
+    with (
+        quiet(), ImageReader(table) as reader, settings.progress.task("comparing with the source", len(rows), "img") as task,
+    ):  # fmt: skip
+        for row in rows:
+            found.append(_compared(folder, row, reader))
+            task.advance()
+    return found
+
+
+def _content(folder: Path) -> dict[str, Any]:
+    try:
+        return store.read_json(folder / MARKER)
+    except RunError as error:
+        raise DataError(error.message) from None
+
+
+def _manifest(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        missing = _COLUMNS - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"no column {', '.join(sorted(missing))}")
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({error})", hint="align the data again, into a new folder") from None
+    return rows
+
+
+def _sources(root: str) -> ImageTable:
+    """A table of nothing: a reader needs to know where its files lie."""
+    frame = pd.DataFrame({"id": [], "path": [], "label": np.zeros(0, np.int64), "size": [], "stamp": []})
+    return ImageTable(frame, (), root)
+
+
+def _compared(folder: Path, row: dict[str, str], reader: ImageReader) -> Origin:
+    box = {name: int(row[name]) for name in ("left", "top", "width", "height")}
+    quality = int(row["quality"]) if row["format"] == "jpeg" else 0
+    fault = _fault(folder, row, box, quality, reader)
+    return Origin(row["id"], row["original_path"], row["original_digest"], **box, quality=quality, fault=fault)
+
+
+def _fault(folder: Path, row: dict[str, str], box: dict[str, int], quality: int, reader: ImageReader) -> str:
+    """What is not as it was; "" when all is."""
+    try:
+        source = reader.get(row["original_path"])
+    except ImageError as error:
+        return f"the source is not there ({error.reason})"
+    if digest(source) != row["original_digest"]:
+        return "the source has changed"
+    try:
+        content = (folder / row["id"]).read_bytes()
+    except OSError as error:
+        return f"the image is not there ({error.strerror})"
+    if digest(content) != row["digest"]:
+        return "the image has changed"
+    pixels = decode(source, mode="rgb", path=row["original_path"])
+    part = crop(pixels, np.array([box["top"], box["left"]]), (box["height"], box["width"]))
+    same = content == encode(part, quality) if quality else np.array_equal(decode(content, mode="rgb"), part)
+    return "" if same else "the image does not hold the pixels of its box"

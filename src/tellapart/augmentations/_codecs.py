@@ -1,0 +1,70 @@
+"""Writing images with a lossy codec and reading them again, by Pillow: image by image, on all threads that torch may use.
+
+The images go to the CPU and back. Parameters are drawn before the threads start, so their order changes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations._random import CountRange, QualityRange, whole
+from tellapart.augmentations.base import Sometimes
+
+
+class RecompressOptions(Sometimes.Options):
+    """Options of every codec."""
+
+    quality: QualityRange = Field(default=(50, 95), description="smallest and largest quality, 1 to 100")
+    times: CountRange = Field(
+        default=(1, 1), description="fewest and most compressions one after another, each of its own quality"
+    )
+
+
+def recompress(
+    images: Tensor, options: RecompressOptions, save: Callable[[Image.Image, Any, int], None], generator: torch.Generator
+) -> Tensor:
+    """Each image compressed some times.
+
+    Args:
+        images: (K, C, H, W) uint8.
+        options: Quality and times, drawn evenly for each image.
+        save: Writes a picture into a file with a quality.
+        generator: Of the parameters.
+
+    Returns:
+        (K, C, H, W) uint8 in channels_last.
+    """
+    low, high = options.times
+    times = whole(low, high, len(images), generator).tolist()
+    qualities = whole(options.quality[0], options.quality[1], len(images) * high, generator).view(-1, high).tolist()
+    pixels = images.permute(0, 2, 3, 1).cpu().numpy()
+
+    def one(row: int) -> np.ndarray:
+        current = pixels[row]
+        for quality in qualities[row][: times[row]]:
+            current = through(current, save, quality)
+        return current
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        made = np.stack(list(pool.map(one, range(len(images)))))
+    return torch.from_numpy(made).to(images.device).permute(0, 3, 1, 2)
+
+
+def through(pixels: np.ndarray, save: Callable[[Image.Image, Any, int], None], quality: int) -> np.ndarray:
+    """One image through a codec: (H, W, C) uint8 → the same."""
+    grey = pixels.shape[2] == 1
+    picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    file = io.BytesIO()
+    save(picture, file, quality)
+    file.seek(0)
+    with Image.open(file) as read:
+        return np.asarray(read.convert("L" if grey else "RGB")).reshape(pixels.shape)

@@ -1,0 +1,54 @@
+"""Rotation, shift, scale and shear together, sampled once between pixels; what opens is filled with the image reflected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations._random import PositiveRange, evenly
+from tellapart.augmentations.base import Geometry, Size
+from tellapart.recipe.schema import Section
+
+
+class Affine(Geometry):
+    """All drawn evenly, as torchvision's RandomAffine does, bilinear; its shifts are whole pixels, these are not."""
+
+    class Options(Section):
+        """Options of `affine`."""
+
+        degrees: float = Field(default=0.0, ge=0, le=180, description="largest rotation, to either side")
+        shift: float = Field(default=0.1, ge=0, le=1, description="largest shift, as a share of the side, along each axis")
+        scale: PositiveRange = Field(default=(0.9, 1.1), description="smallest and largest magnification")
+        shear: float = Field(default=0.0, ge=0, lt=90, description="largest angle by which columns lean, in degrees")
+
+    options: Any
+
+    def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
+        """Matrices (count, 2, 3); the size stays."""
+        wanted = self.options
+        angle = evenly(-wanted.degrees, wanted.degrees, count, generator).deg2rad()
+        shift_x = evenly(-wanted.shift, wanted.shift, count, generator) * size[1]
+        shift_y = evenly(-wanted.shift, wanted.shift, count, generator) * size[0]
+        scale = evenly(wanted.scale[0], wanted.scale[1], count, generator)
+        lean = evenly(-wanted.shear, wanted.shear, count, generator).deg2rad().tan()
+        return inverse_matrices(angle, shift_x, shift_y, scale, lean), size
+
+
+def inverse_matrices(angle: Tensor, shift_x: Tensor, shift_y: Tensor, scale: Tensor, lean: Tensor) -> Tensor:
+    """(B, 2, 3): from the output back to the input, where the image was sheared, scaled, rotated, then shifted.
+
+    Args:
+        angle: (B,) radians, clockwise.
+        shift_x: (B,) pixels to the right.
+        shift_y: (B,) pixels down.
+        scale: (B,) magnification.
+        lean: (B,) tangent of the shear: how far a column leans to the left, per row down.
+    """
+    cosine, sine = angle.cos(), angle.sin()
+    # (rotation · scale · shear)⁻¹ = shear⁻¹ · rotation⁻¹ / scale
+    linear = torch.stack([cosine - lean * sine, sine + lean * cosine, -sine, cosine], 1).view(-1, 2, 2) / scale.view(-1, 1, 1)
+    shift = torch.stack([shift_x, shift_y], 1)[:, :, None]
+    return torch.cat([linear, -linear @ shift], 2)

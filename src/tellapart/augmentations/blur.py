@@ -1,0 +1,33 @@
+"""Gaussian blur of some images, each with a width of its own; the image is reflected at its border."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations import _kernels
+from tellapart.augmentations._random import PositiveRange, evenly
+from tellapart.augmentations.base import Sometimes
+
+
+class Blur(Sometimes):
+    """As torchvision's GaussianBlur with a kernel wide enough to hold the whole bell."""
+
+    class Options(Sometimes.Options):
+        """Options of `blur`."""
+
+        sigma: PositiveRange = Field(
+            default=(0.3, 1.5), description="smallest and largest standard deviation of the bell, in pixels"
+        )
+
+    options: Any
+
+    def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: (K, C, H, W) uint8 → the same shape."""
+        sigma = evenly(self.options.sigma[0], self.options.sigma[1], len(images), generator).to(images.device)
+        height, width = images.shape[2:]
+        rows = _kernels.gaussian(height, sigma)
+        return _kernels.filtered(images, rows, rows if width == height else _kernels.gaussian(width, sigma))

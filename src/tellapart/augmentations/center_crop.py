@@ -1,0 +1,35 @@
+"""The middle of each image."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations._windows import check_window, to_windows
+from tellapart.augmentations.base import Geometry, Size
+from tellapart.recipe.schema import Section
+
+
+class CenterCrop(Geometry):
+    """Always the same window, so of use beside others, inside `union` or `one_of`; there it is enlarged."""
+
+    class Options(Section):
+        """Options of `centre_crop`."""
+
+        size: int = Field(ge=1, description="side of the window, pixels; at most the image's")
+
+    exact: ClassVar[bool] = True
+    options: Any
+
+    def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
+        """Matrices (count, 2, 3) and the size of the window.
+
+        Raises:
+            RecipeError: The window is larger than the images.
+        """
+        window = check_window("centre_crop", self.options.size, size)
+        tops, lefts = (torch.full((count,), (side - w) // 2) for side, w in zip(size, window, strict=True))
+        return to_windows(tops, lefts, window, size), window

@@ -1,0 +1,43 @@
+"""CutMix (Yun et al. 2019): a rectangle of every image comes from another of its batch; its label is shared by area."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations import _warp
+from tellapart.augmentations._random import beta
+from tellapart.augmentations.base import Mix, Mixing
+from tellapart.recipe.schema import Section
+
+
+class Cutmix(Mixing):
+    """The area is drawn by Beta(alpha, alpha), for each image instead of once a batch. Must be the last entry."""
+
+    class Options(Section):
+        """Options of `cutmix`."""
+
+        alpha: float = Field(default=1.0, gt=0, description="of Beta(alpha, alpha), the share that stays; 1 is even")
+
+    options: Any
+
+    def mix(self, images: Tensor, generator: torch.Generator) -> Mix:
+        """images: (B, C, H, W) uint8. The rectangle is cut at the border, and the share is what then stays."""
+        side = (1 - beta(self.options.alpha, len(images), generator)).sqrt()
+        partner = torch.randperm(len(images), generator=generator)
+        rows, columns = (_stretch(length, side, generator) for length in images.shape[2:])
+        share = 1 - rows.float().mean(1) * columns.float().mean(1)
+        inside = rows.to(images.device)[:, None, :, None] & columns.to(images.device)[:, None, None, :]
+        mixed = torch.where(inside, _warp.take(images, partner), images)
+        return Mix(mixed, partner.to(images.device), share.to(images.device))
+
+
+def _stretch(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
+    """Which pixels of an axis the rectangles hold, around a middle drawn evenly: share (B,) → (B, length) bool."""
+    half = (share * length / 2)[:, None]
+    middle = torch.rand(len(share), 1, generator=generator) * length
+    centres = torch.arange(length) + 0.5
+    return (centres > middle - half) & (centres < middle + half)

@@ -1,0 +1,57 @@
+"""Heavy augmentation for telling real from generated faces: what the winner of the Deepfake Detection Challenge published.
+
+Source: S. Seferbekov 2020, github.com/selimsef/dfdc_deepfake_challenge, `create_train_transforms`. Its parts: JPEG of quality
+60 to 100 (half of the images), Gaussian noise (a tenth), blur (a twentieth), mirror, an isotropic resize with one of three
+pairs of kernels, brightness and contrast or colour (seven tenths), grey (a fifth), shift, scale and rotation (half).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tellapart.augmentations.base import Augmentation, Entry, Steps
+
+#: The original enlarges or shrinks faces of every size to one; here the size is fixed, so half are shrunk and enlarged again.
+ENTRIES: list[Entry] = [
+    {"jpeg": {"probability": 0.5, "quality": [60, 100]}},
+    {"noise": {"probability": 0.1, "sigma": [3.2, 7.1]}},
+    {"blur": {"probability": 0.05, "sigma": [0.5, 0.8]}},
+    {"flip": {}},
+    {
+        "one_of": [
+            {"rescale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["box", "bicubic"]}},
+            {"rescale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["box", "bilinear"]}},
+            {"rescale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["bilinear"]}},
+        ]
+    },
+    {
+        "compose": {
+            "probability": 0.7,
+            "of": [
+                {
+                    "one_of": [
+                        {"colour": {"brightness": 0.2, "contrast": 0.2, "saturation": 0, "hue": 0}},
+                        {"colour": {"brightness": 0.08, "contrast": 0, "saturation": 0.12, "hue": 0.11}},
+                    ]
+                }
+            ],
+        }
+    },
+    {"grey": {"probability": 0.2}},
+    {"compose": {"probability": 0.5, "of": [{"affine": {"degrees": 10, "shift": 0.1, "scale": [0.8, 1.2]}}]}},
+]
+
+
+class Dfdc(Augmentation):
+    """Without its colour shift along principal components; what opens is reflected, there black."""
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._steps = Steps.within(ENTRIES, "heavy")
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: (B, C, H, W) uint8 → the same shape."""
+        return self._steps(images, generator)

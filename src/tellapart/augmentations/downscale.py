@@ -1,0 +1,48 @@
+"""Shrinking and enlarging again: what a picture loses when it is saved small. Antialiased, with varied kernels."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations import _kernels
+from tellapart.augmentations._random import ShareRange, evenly
+from tellapart.augmentations.base import Sometimes
+
+_Kernel = Literal["box", "bilinear", "bicubic", "lanczos"]
+
+
+class Downscale(Sometimes):
+    """Both resamplings of an image are one filter; the kernels are Pillow's, one drawn for each direction and image."""
+
+    class Options(Sometimes.Options):
+        """Options of `rescale`."""
+
+        factor: ShareRange = Field(default=(0.4, 1.0), description="smallest and largest side of the small picture, as a share")
+        kernels: list[_Kernel] = Field(
+            default=["box", "bilinear", "bicubic", "lanczos"], min_length=1, description="to choose from, each way"
+        )
+
+    options: Any
+
+    def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: (K, C, H, W) uint8 → the same shape."""
+        count, _, height, width = images.shape
+        factor = evenly(self.options.factor[0], self.options.factor[1], count, generator)
+        kernels = torch.randint(len(self.options.kernels), (count, 2), generator=generator)
+        rows = self._matrices(height, factor, kernels).to(images.device)
+        columns = rows if width == height else self._matrices(width, factor, kernels).to(images.device)
+        return _kernels.filtered(images, rows, columns)
+
+    def _matrices(self, side: int, factor: Tensor, kernels: Tensor) -> Tensor:
+        """(K, side, side), by factors (K,) and the numbers of the kernels (K, 2): down and up."""
+        small = (factor * side).round().clamp(min=1)
+        matrices = torch.empty(len(factor), side, side)
+        for down, up in kernels.unique(dim=0).tolist():
+            rows = (kernels == torch.tensor([down, up])).all(1)
+            names = self.options.kernels[down], self.options.kernels[up]
+            matrices[rows] = _kernels.round_trip(side, small[rows], names)
+        return matrices

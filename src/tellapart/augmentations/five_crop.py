@@ -1,0 +1,40 @@
+"""One of five windows of each image, drawn evenly: the four corners and the middle.
+
+Krizhevsky et al. 2012 average a net's answers over them; here one is picked to train on.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations._windows import check_window, to_windows
+from tellapart.augmentations.base import Geometry, Size
+from tellapart.recipe.schema import Section
+
+
+class FiveCrop(Geometry):
+    """The net is trained on images of the window's size; inside `union`, `one_of` and `compose` the window is enlarged."""
+
+    class Options(Section):
+        """Options of `five_crop`."""
+
+        size: int = Field(ge=1, description="side of the window, pixels; at most the image's")
+
+    exact: ClassVar[bool] = True
+    options: Any
+
+    def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
+        """Matrices (count, 2, 3) and the size of the window.
+
+        Raises:
+            RecipeError: The window is larger than the images.
+        """
+        window = check_window("five_crop", self.options.size, size)
+        last = torch.tensor([size[0] - window[0], size[1] - window[1]])
+        starts = torch.stack([last * 0, last * torch.tensor([0, 1]), last * torch.tensor([1, 0]), last, last // 2])
+        tops, lefts = starts[torch.randint(5, (count,), generator=generator)].unbind(1)
+        return to_windows(tops, lefts, window, size), window

@@ -1,0 +1,34 @@
+"""Some images without their colours: luma (ITU-R BT.601) in all three channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations._warp import LUMA
+from tellapart.augmentations.base import Colour
+from tellapart.recipe.schema import Section
+
+
+class Grayscale(Colour):
+    """As torchvision's RandomGrayscale. Does nothing to images that are grey already."""
+
+    class Options(Section):
+        """Options of `grey`."""
+
+        probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colours")
+
+    options: Any
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, 1): 1 for images that lose their colours, else 0."""
+        return (torch.rand(count, 1, generator=generator) < self.options.probability).float()
+
+    def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:
+        """(B, 3, 4): luma thrice, or no change."""
+        unchanged = torch.eye(3, 4, device=drawn.device)
+        luma = torch.tensor([*LUMA, 0.0], device=drawn.device).expand(3, 4)
+        return torch.lerp(unchanged, luma, drawn[:, :, None])

@@ -1,0 +1,34 @@
+"""Gaussian noise on some images, each of a strength of its own, independent in every channel of every pixel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations import _warp
+from tellapart.augmentations._random import Range, evenly
+from tellapart.augmentations.base import Sometimes
+
+
+class Noise(Sometimes):
+    """Added to the values, then rounded and bounded."""
+
+    class Options(Sometimes.Options):
+        """Options of `noise`."""
+
+        sigma: Range = Field(
+            default=(2.0, 10.0), description="smallest and largest standard deviation, of values from 0 to 255"
+        )
+
+    options: Any
+
+    def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: (K, C, H, W) uint8 → the same shape."""
+        sigma = evenly(self.options.sigma[0], self.options.sigma[1], len(images), generator).to(images.device)
+        # a device draws its own noise, from a seed that the generator gives: moving it would take longer than making it
+        source = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        bell = torch.randn(images.shape, generator=source, device=images.device)
+        return _warp.to_bytes(bell.mul_(sigma.view(-1, 1, 1, 1)).add_(images))

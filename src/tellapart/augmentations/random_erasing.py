@@ -1,0 +1,64 @@
+"""Random erasing (Zhong et al. 2020): a rectangle of some images is filled, so that no single part decides."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations import _warp
+from tellapart.augmentations._random import PositiveRange, ShareRange, evenly_in_logarithm
+from tellapart.augmentations.base import Sometimes
+
+_TRIES = 10
+
+
+class RandomErasing(Sometimes):
+    """Area, shape and place are drawn as by torchvision's RandomErasing; where no rectangle fits, the image stays."""
+
+    class Options(Sometimes.Options):
+        """Options of `erase`."""
+
+        area: ShareRange = Field(default=(0.02, 0.33), description="smallest and largest rectangle, of the image's area")
+        ratio: PositiveRange = Field(default=(0.3, 3.3), description="smallest and largest height ÷ width")
+        fill: Literal["black", "mean", "noise"] = Field(
+            default="noise", description="black; the image's mean colour; or every value drawn evenly from 0 to 255"
+        )
+
+    options: Any
+
+    def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: (K, C, H, W) uint8 → the same shape."""
+        top, left, height, width = self._rectangles(len(images), (images.shape[2], images.shape[3]), generator)
+        rows, columns = (torch.arange(side) for side in images.shape[2:])
+        in_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
+        in_columns = (columns >= left[:, None]) & (columns < (left + width)[:, None])
+        inside = in_rows.to(images.device)[:, None, :, None] & in_columns.to(images.device)[:, None, None, :]
+        return torch.where(inside, self._filling(images, generator), images)
+
+    def _filling(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Broadcasts to images (K, C, H, W) uint8."""
+        count, channels, height, width = images.shape
+        if self.options.fill == "black":
+            return images.new_zeros(1)
+        if self.options.fill == "mean":
+            return _warp.mean_colour(images)[:, :channels, None, None].round().to(torch.uint8)
+        drawn = torch.randint(256, (count, height, width, channels), generator=generator, dtype=torch.uint8)
+        return drawn.to(images.device).permute(0, 3, 1, 2)
+
+    def _rectangles(
+        self, count: int, size: tuple[int, int], generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Top, left, height and width, each (count,): of the first of some tries that fits; else a height and width of 0."""
+        low, high = self.options.area
+        area = (torch.rand(count, _TRIES, generator=generator) * (high - low) + low) * (size[0] * size[1])
+        ratio = evenly_in_logarithm(self.options.ratio, (count, _TRIES), generator)
+        heights, widths = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
+        fits = (heights < size[0]) & (widths < size[1])
+        first = fits.int().argmax(1, keepdim=True)
+        height, width = (s.gather(1, first)[:, 0] * fits.any(1) for s in (heights, widths))
+        top = (torch.rand(count, generator=generator) * (size[0] - height + 1)).floor()
+        left = (torch.rand(count, generator=generator) * (size[1] - width + 1)).floor()
+        return top, left, height, width

@@ -1,0 +1,30 @@
+"""Rotation by any angle, sampled between pixels; the corners that open are filled with the image reflected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations._random import evenly
+from tellapart.augmentations.base import Geometry, Size
+from tellapart.recipe.schema import Section
+
+
+class Rotate(Geometry):
+    """By an angle drawn evenly, around the middle; as torchvision's RandomRotation, bilinear. Quarter turns: `turn`."""
+
+    class Options(Section):
+        """Options of `rotate`."""
+
+        degrees: float = Field(default=15.0, ge=0, le=180, description="largest angle, to either side")
+
+    options: Any
+
+    def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
+        """Matrices (count, 2, 3); the size stays."""
+        angle = evenly(-self.options.degrees, self.options.degrees, count, generator).deg2rad()
+        cosine, sine, nothing = angle.cos(), angle.sin(), torch.zeros(count)
+        return torch.stack([cosine, -sine, nothing, sine, cosine, nothing], 1).view(count, 2, 3), size

@@ -1,0 +1,45 @@
+"""Quarter turns: exact, no pixel is resampled."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations.base import Geometry, Size
+from tellapart.errors import RecipeError
+from tellapart.recipe.schema import Section
+
+
+class Rotate90(Geometry):
+    """One of some quarter turns each; images that are not square get 0° or 180°."""
+
+    class Options(Section):
+        """Options of `turn`."""
+
+        degrees: list[Literal[0, 90, 180, 270]] = Field(
+            default=[0, 90, 180, 270], min_length=1, description="the turns, counter-clockwise, that are equally likely"
+        )
+
+    exact: ClassVar[bool] = True
+    options: Any
+
+    def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
+        """Matrices (count, 2, 3); the size stays.
+
+        Raises:
+            RecipeError: Oblong images, and only 90° or 270° to choose from.
+        """
+        degrees = [d for d in self.options.degrees if size[0] == size[1] or d % 180 == 0]
+        if not degrees:
+            raise RecipeError(
+                f"augment: turn: images of {size[0]}×{size[1]} can be turned by 0° and 180° only, found {self.options.degrees}",
+                hint="make the images square with inputs.size, or allow 0 or 180",
+            )
+        drawn = torch.randint(len(degrees), (count,), generator=generator)
+        quarters = torch.tensor(degrees)[drawn] // 90
+        cosine, sine = torch.tensor([[1.0, 0, -1, 0], [0, 1, 0, -1]])[:, quarters]
+        nothing = torch.zeros(count)
+        return torch.stack([cosine, -sine, nothing, sine, cosine, nothing], 1).view(count, 2, 3), size

@@ -1,0 +1,38 @@
+"""The training set joined with altered versions of itself: an epoch shows each image once in every version."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tellapart.augmentations import _warp
+from tellapart.augmentations.base import Joining, Steps
+from tellapart.recipe.schema import Section
+
+
+class Union(Joining):
+    """In a recipe also as a list: `union: [[], [{flip: {}}]]` is the set and a version of it with random flips.
+
+    Must be the first entry; entries after it work on all versions. Windows are enlarged to the size that went in.
+    """
+
+    class Options(Section):
+        """Options of `union`."""
+
+        of: list[list[dict[str, Any]]] = Field(
+            min_length=1, description="versions, each a list of {name: options}; [] is the image as it is"
+        )
+
+    def __init__(self, options: Any) -> None:
+        super().__init__(options)
+        self._made = [Steps.within(entries, "union") for entries in options.of]
+        self.versions = len(self._made)
+
+    def __call__(self, images: Tensor, generator: torch.Generator, versions: Tensor | None = None) -> Tensor:
+        """images: (B, C, H, W) uint8 → the same shape; versions: (B,) int64, which of each; none: drawn evenly."""
+        if versions is None:
+            versions = torch.randint(self.versions, (len(images),), generator=generator)
+        return _warp.by_group(images, versions.cpu(), [steps.same_size for steps in self._made], generator)

@@ -1,0 +1,29 @@
+"""Lossy WebP compression of some images, once or several times; libwebp through Pillow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from tellapart.augmentations._codecs import RecompressOptions, recompress
+from tellapart.augmentations.base import Sometimes
+
+
+class Webp(Sometimes):
+    """The slowest of all: written (with libwebp's fastest method) and read image by image, several times slower than `jpeg`."""
+
+    class Options(RecompressOptions):
+        """Options of `webp`."""
+
+    options: Any
+
+    def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """images: (K, C, H, W) uint8 → the same shape."""
+        return recompress(images, self.options, _save, generator)
+
+
+def _save(picture: Image.Image, file: Any, quality: int) -> None:
+    picture.save(file, "WEBP", quality=quality, method=0)

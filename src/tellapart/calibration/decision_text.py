@@ -1,0 +1,141 @@
+"""A decision in plain sentences: what the map did to the probabilities, where the line is, when the answer is "unsure"."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tellapart.calibration.conformal import Conformal
+from tellapart.calibration.decision import Decision
+from tellapart.calibration.maps import Beta, Calibration, Isotonic, Platt, Temperature, Vector
+from tellapart.calibration.thresholds import Threshold, UnsureBand
+from tellapart.types import Score
+
+#: Slopes within this of 1 leave the probabilities about where they were.
+_ABOUT_ONE = 0.05
+_NAMED = 4
+
+
+def in_words(decision: Decision) -> list[str]:
+    """What was decided, one sentence a part, in the order in which it is applied.
+
+    >>> in_words(Decision(("real", "fake"), 800, "fake", map=Temperature(1.83)))
+    ['temperature T = 1.83: the classifier was too sure (800 validation images)']
+    """
+    said = [f"{map_in_words(decision.map, decision.classes)} ({decision.n:,} validation images)"] if decision.map else []
+    if decision.prior is not None and decision.seen is not None:
+        said.append(_prior_in_words(decision.classes, decision.seen, decision.prior))
+    if decision.threshold:
+        said.append(threshold_in_words(decision.threshold, decision.positive or ""))
+        said += _precision_in_words(decision)
+    if decision.band:
+        said.append(_band_in_words(decision.band, decision.positive or ""))
+    if decision.sets:
+        said.append(_sets_in_words(decision.sets, corrected=decision.prior is not None))
+    return said
+
+
+def map_in_words(found: Calibration, classes: Sequence[str]) -> str:
+    """The parameters of a calibration, and what they mean.
+
+    >>> map_in_words(Platt(0.5, (0.0, 0.3)), ("real", "fake"))
+    'platt, slope 0.50: the classifier was too sure; log-odds of fake +0.30'
+    """
+    if isinstance(found, Temperature):
+        return f"temperature T = {found.temperature:.2f}: {_sureness(1 / found.temperature)}"
+    if isinstance(found, Platt):
+        moved = _named_numbers(classes[1:], found.offsets[1:], "+.2f")
+        against = "" if len(classes) == 2 else f" against {classes[0]}"
+        return f"platt, slope {found.slope:.2f}: {_sureness(found.slope)}; log-odds of {moved}{against}"
+    if isinstance(found, Vector):
+        return (
+            f"vector, slopes {_named_numbers(classes, found.slopes, '.2f')}; "
+            f"offsets {_named_numbers(classes[1:], found.offsets[1:], '+.2f')}"
+        )
+    if isinstance(found, Isotonic):
+        knots = [len(line[0]) for line in found.knots]
+        lines = "a rising line" if len(knots) == 1 else f"{len(knots)} rising lines, one a class,"
+        return f"isotonic: {lines} of {sum(knots)} knots; beyond its ends probabilities are flat, often 0 or 1"
+    if isinstance(found, Beta):
+        names = classes[1:] if len(found.curves) == 1 else classes
+        curves = [f"{name} a = {a:.2f}, b = {b:.2f}, c = {c:+.2f}" for name, (a, b, c) in zip(names, found.curves, strict=True)]
+        rest = f"; … {len(curves)} classes" if len(curves) > _NAMED else ""
+        return f"beta: {'; '.join(curves[:_NAMED])}{rest}"
+    return found.name
+
+
+def threshold_in_words(threshold: Threshold, positive: str) -> str:
+    """Where the line is, why, and what it gave on validation.
+
+    >>> threshold_in_words(Threshold(0.7, Score(0.8, 50, 0.67, 0.89), Score(0.01, 100, 0, 0.05), "at most 1 % …"), "fake")
+    'fake from 0.7 up (at most 1 % …); on validation TPR 0.800 [0.670, 0.890] n=50, FPR 0.010 [0.000, 0.050] n=100'
+    """
+    at = f"{positive} from {threshold.threshold:.4g} up" if math.isfinite(threshold.threshold) else f"nothing is {positive}"
+    return f"{at} ({threshold.reason}); on validation TPR {threshold.tpr}, FPR {threshold.fpr}"
+
+
+def precision_at(threshold: Threshold, share: float) -> Score | None:
+    """Of the images called positive, the share that is, where `share` of all images are positive; None if none is called.
+
+    It is π TPR / (π TPR + (1−π) FPR); the ends are those of TPR and FPR at the worst and the best ends of their intervals, so
+    wider than 95 %. n is that of the negative images.
+
+    >>> rate = Threshold(0.7, Score(0.8, 50, 0.67, 0.89), Score(0.01, 100, 0.002, 0.05), "")
+    >>> print(precision_at(rate, 0.02))
+    0.620 [0.215, 0.901] n=100
+    """
+
+    def of(tpr: float, fpr: float) -> float:
+        return share * tpr / (share * tpr + (1 - share) * fpr) if share * tpr + (1 - share) * fpr > 0 else math.nan
+
+    t, f = threshold.tpr, threshold.fpr
+    value = of(t.value, f.value)
+    return None if math.isnan(value) else Score(value, f.n, of(t.low, f.high), of(t.high, f.low))
+
+
+def _precision_in_words(decision: Decision) -> list[str]:
+    if decision.threshold is None or decision.prior is None:
+        return []
+    share = decision.prior[decision.classes.index(decision.positive or "")]
+    found = precision_at(decision.threshold, share)
+    if found is None:
+        return []
+    return [
+        f"where {share:.3g} of the images are {decision.positive}, {found.value:.3f} of those called {decision.positive} would "
+        f"be (between {found.low:.3f} and {found.high:.3f}, TPR and FPR anywhere in their intervals)"
+    ]
+
+
+def _sureness(slope: float) -> str:
+    """What a slope of the log-odds says of the classifier."""
+    if slope == 0:
+        return "the probabilities said nothing"
+    if abs(slope - 1) < _ABOUT_ONE:
+        return "the classifier was about as sure as it should be"
+    return "the classifier was too sure" if slope < 1 else "the classifier was not sure enough"
+
+
+def _named_numbers(names: Sequence[str], numbers: Sequence[float], how: str) -> str:
+    said = ", ".join(f"{name} {number:{how}}" for name, number in list(zip(names, numbers, strict=True))[:_NAMED])
+    return f"{said}, … ({len(names)} classes)" if len(names) > _NAMED else said
+
+
+def _prior_in_words(classes: Sequence[str], seen: Sequence[float], prior: Sequence[float]) -> str:
+    moved = [k for k in range(len(classes)) if not math.isclose(seen[k], prior[k], rel_tol=1e-9)]
+    named = ", ".join(f"{classes[k]} {prior[k]:.3g} (from {seen[k]:.3g})" for k in moved[:_NAMED])
+    more = f", … ({len(moved)} classes)" if len(moved) > _NAMED else ""
+    return f"corrected for another mix: {named}{more}" if moved else "the mix wanted is the mix seen: nothing to correct"
+
+
+def _band_in_words(band: UnsureBand, positive: str) -> str:
+    return f"unsure where the probability of {positive} is from {band.low:g} to below {band.high:g}"
+
+
+def _sets_in_words(sets: Conformal, *, corrected: bool) -> str:
+    if math.isinf(sets.quantile):
+        return f"always unsure: {sets.n} validation images are too few for a coverage of {sets.coverage:g}"
+    mix = ", mixed as in validation" if corrected else ""
+    return (
+        f"unsure where more than one class, or none, is possible: {sets.method} sets hold the true class of {sets.coverage:g} "
+        f"of images like those of validation{mix}, on average (n = {sets.n:,})"
+    )

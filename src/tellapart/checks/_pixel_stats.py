@@ -1,0 +1,128 @@
+"""Cheap measures of pixels at a picture's own size: colour, contrast, border, 8×8 grid, and what is written into corners.
+
+None of them knows what a picture shows. Where one tells classes apart, a classifier may be answering by it.
+
+Sources:
+    Wang, Sheikh & Bovik (2002), "No-reference perceptual quality assessment of JPEG compressed images" (steps at the borders of
+    blocks against steps elsewhere).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tellapart.checks._associations import Column
+
+_ZONES = (
+    "upper left",
+    "upper middle",
+    "upper right",
+    "middle left",
+    "middle right",
+    "lower left",
+    "lower middle",
+    "lower right",
+)
+_PLACES = tuple((row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1))
+_GENERAL = (
+    "mean red", "mean green", "mean blue", "contrast", "colourfulness", "sharpness", "plain border", "frame width",
+    "brightness of the border", "the 8×8 grid",
+)  # fmt: skip
+TRACES = (*_GENERAL, *(f"thin strokes, {zone}" for zone in _ZONES), *(f"brightness, {zone}" for zone in _ZONES))
+STROKES = tuple(f"thin strokes, {zone}" for zone in _ZONES)
+#: What some program put there; no picture of a thing has it by itself.
+DRAWN = ("plain border", "frame width", "the 8×8 grid")
+_STROKE, _CONTRAST = 5, 72  # pixels, and of 255: what writing is, and little in photographs
+_PLAIN = 16  # of 255: how far pixels of a plain border lie from its median
+_BLOCK = 8
+_FEW = (32, 32)  # pixels that are enough to judge colours by
+
+
+def read_traces(pixels: np.ndarray) -> np.ndarray:
+    """Measures of one picture: (len(TRACES),) float32; NaN where it is too small for one. Threads may call it.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+    """
+    import cv2  # a tenth of the time that NumPy takes, and other threads may run meanwhile
+
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    across, down = _apart(grey[:, 1:], grey[:, :-1]), _apart(grey[1:], grey[:-1])
+    few = cv2.resize(pixels, _FEW, interpolation=cv2.INTER_AREA)
+    spread = few.max(axis=2).astype(np.float32) - few.min(axis=2)
+    steps = across.size + down.size
+    general = [
+        *cv2.mean(pixels)[:3], cv2.meanStdDev(grey)[1].item(), spread.mean(),
+        (across.sum() + down.sum()) / steps if steps else np.nan,
+        *_border(grey), _blockiness(across, down),
+    ]  # fmt: skip
+    return np.array([*general, *_zones(_strokes(pixels)), *_zones(grey)], np.float32)
+
+
+def trace_columns(traces: np.ndarray) -> list[Column]:
+    """As columns. `traces`: (N, len(TRACES)) float32, a row of NaN for what cannot be decoded."""
+    columns = []
+    for i, name in enumerate(TRACES):
+        kind, _, zone = name.partition(", ")
+        behind = (f"thin strokes, {zone}",) if kind == "brightness" and zone else ()
+        behind += ("plain border",) if name in ("frame width", "brightness of the border", *STROKES) else ()
+        columns.append(Column(name, traces[:, i].astype(np.float64), ordered=True, behind=behind))
+    return columns
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """|a − b| of uint8 as uint8."""
+    return np.maximum(a, b) - np.minimum(a, b)
+
+
+def _border(grey: np.ndarray) -> tuple[float, float, float]:
+    """Share of the outermost pixels near their median, width of the plain frame, brightness less that of the picture."""
+    ring = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.float32)
+    plain = float(np.mean(np.abs(ring - np.median(ring)) <= _PLAIN))
+    return plain, _frame(grey), float(ring.mean() - grey.mean())
+
+
+def _frame(grey: np.ndarray) -> float:
+    """How many of the outermost rows or columns are plain, on the side where most are: a share of rows or columns."""
+    widest = 0.0
+    for axis in (0, 1):
+        varied = np.flatnonzero(grey.max(axis=axis).astype(np.int16) - grey.min(axis=axis) > _PLAIN)
+        count = grey.shape[1 - axis]
+        widest = max(widest, max(varied[0], count - 1 - varied[-1]) / count if len(varied) else 1.0)
+    return float(widest)
+
+
+def _blockiness(across: np.ndarray, down: np.ndarray) -> float:
+    """Log of the mean step at borders of 8×8 blocks over the mean step inside them; NaN for less than two blocks a side."""
+    if min(down.shape[0], across.shape[1]) < 2 * _BLOCK - 1:
+        return float("nan")
+    lines = [steps.mean(axis=axis) for steps, axis in ((across, 0), (down, 1))]
+    ends = [np.arange(len(line)) % _BLOCK == _BLOCK - 1 for line in lines]
+    here, there = (
+        np.mean([line[side].mean() for line, side in zip(lines, of, strict=True)]) for of in (ends, [~e for e in ends])
+    )
+    return float(np.log((here + 0.1) / (there + 0.1)))
+
+
+def _strokes(pixels: np.ndarray) -> np.ndarray:
+    """1 where something thinner than 5 pixels is much lighter or darker, in some channel, than what lies around it, as
+    writing is and the edge of a thing is not: (H, W) uint8. White and black top-hat."""
+    import cv2
+
+    kernel = np.ones((_STROKE, _STROKE), np.uint8)
+    hats = [cv2.morphologyEx(pixels, kind, kernel) for kind in (cv2.MORPH_TOPHAT, cv2.MORPH_BLACKHAT)]
+    red, green, blue = cv2.split(np.maximum(*hats))  # a maximum over the last axis takes as long as all the rest
+    return (np.maximum(np.maximum(red, green), blue) > _CONTRAST).astype(np.uint8)
+
+
+def _zones(values: np.ndarray) -> list[float]:
+    """Mean of each of the eight outer ninths, less the median of the ninths; NaN for sides below three pixels.
+
+    The median, so that what is written into one of them does not darken the others.
+    """
+    import cv2
+
+    if min(values.shape) < 3:
+        return [float("nan")] * len(_PLACES)
+    means = cv2.resize(values.astype(np.float32), (3, 3), interpolation=cv2.INTER_AREA)
+    return [float(means[place] - np.median(means)) for place in _PLACES]

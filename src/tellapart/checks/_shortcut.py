@@ -1,0 +1,156 @@
+"""From columns to a finding: single carriers by exact tests, all together by a model out of fold, then words.
+
+What is found must be significant at 1e-4 among all tests of the check, and large enough to matter. So a clean set is left in
+peace, and a large one is not accused of what nobody could use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.checks._associations import Carrier, Column, find_carriers
+from tellapart.checks._distributions import distributions
+from tellapart.checks._shortcut_model import Told, tell
+from tellapart.metrics.intervals import UNDEFINED
+from tellapart.types import Score
+
+#: From this AUROC on a shortcut is worth mending, not only knowing.
+STRONG = 0.6
+_GIVEN_AWAY = 0.5  # a row from this surety on is listed
+_SHOWN = 3  # columns named in a summary
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What columns say of the classes.
+
+    Attributes:
+        carriers: The most telling first.
+        told: All columns together; None where there is too little to learn from.
+        strong: Whether something that the picture's content does not explain tells the classes apart by STRONG or more.
+        names: Label → how a sentence calls it: "'fake'", or "test".
+        labels: (N,) int64, as `judge` had them.
+    """
+
+    carriers: list[Carrier]
+    told: Told | None
+    strong: bool
+    names: Mapping[int, str]
+    labels: np.ndarray
+
+    @property
+    def found(self) -> bool:
+        """Whether there is anything to say."""
+        return bool(self.carriers) or (self.told is not None and self.told.significant)
+
+
+def judge(
+    columns: Sequence[Column], labels: np.ndarray, units: np.ndarray, names: Mapping[int, str], seed: int = 0
+) -> Verdict:  # fmt: skip
+    """Look for what tells the classes apart.
+
+    Args:
+        columns: What to look at.
+        labels: (N,) int64; −1 is left out.
+        units: (N,) int64: images with equal numbers are not independent.
+        names: Label → how a sentence calls it.
+        seed: Of folds and trees.
+    """
+    carriers = find_carriers(columns, labels, units)
+    told = tell(columns, labels, units, seed)
+    strong = any(c.effect >= STRONG and not c.column.content for c in carriers)
+    if not strong and told is not None and told.significant:
+        of_file = [column for column in columns if not column.content]
+        alone = told if len(of_file) == len(columns) else tell(of_file, labels, units, seed)
+        strong = alone is not None and alone.significant and float(np.nanmax(alone.by_class)) >= STRONG
+    return Verdict(carriers, told, strong, names, labels)
+
+
+def summary(verdict: Verdict, subject: str) -> str:
+    """One sentence: the carriers in words, then how far all columns together reach. `subject`: "file metadata"."""
+    by_column: dict[str, list[Carrier]] = {}
+    for carrier in verdict.carriers:
+        by_column.setdefault(carrier.column.name, []).append(carrier)
+    parts = [_column_words(of, verdict.names) for of in list(by_column.values())[:_SHOWN]]
+    if len(by_column) > _SHOWN:
+        parts.append("also " + ", ".join(list(by_column)[_SHOWN : _SHOWN + 4]))
+    if verdict.told is not None:
+        parts.append(f"{subject} {'alone' if parts else 'together'}: AUROC {verdict.told.auroc}, out of fold")
+    return "; ".join(parts)
+
+
+def _column_words(carriers: list[Carrier], names: Mapping[int, str]) -> str:
+    """The best carrier of a column, and the best one of another class beside it."""
+    first = carriers[0]
+    other = next((c for c in carriers[1:] if c.label != first.label and c.value is not None and c.value != first.value), None)
+    shown = [first] if other is None or first.value is None else [first, other]
+    text = ", ".join(words(c, names) for c in shown)
+    more = len({c.label for c in carriers} - {c.label for c in shown})
+    return text + (f", and {more} classes more" if more > 1 else "") if len(names) > 2 else text
+
+
+def words(carrier: Carrier, names: Mapping[int, str]) -> str:
+    """One carrier in words."""
+    name, column = names[carrier.label], carrier.column
+    if carrier.value is None:
+        return f"{column.name}: {'higher' if carrier.more else 'lower'} in {name} (AUROC {carrier.effect:.2f} alone)"
+    what, share = column.words[carrier.value], f"{carrier.inside:,} of {carrier.size:,}"
+    if not carrier.others:
+        return f"{what} occurs only in {name} ({share})"
+    if carrier.inside == carrier.size:
+        return f"{what} in all of {name} ({carrier.size:,}), else in {carrier.others:,} of {carrier.rest:,}"
+    return f"{what} in {carrier.inside / carrier.size:.0%} of {name} ({share}), else in {carrier.others / carrier.rest:.0%}"
+
+
+def rows_given_away(verdict: Verdict, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Score, fault and reason of each row: (N,) float32, (N,) bool, by position.
+
+    Args:
+        verdict: As `judge` gave it.
+        subject: "file metadata".
+    """
+    labels = verdict.labels
+    scores = np.zeros(len(labels), np.float32) if verdict.told is None else verdict.told.surety.copy()
+    if not verdict.found:
+        return np.zeros_like(scores), np.zeros(len(labels), bool), {}
+    reasons: dict[int, str] = {}
+    for carrier in reversed(verdict.carriers):
+        if carrier.value is not None:
+            has = (carrier.column.values == carrier.value) & (labels == carrier.label)
+            scores[has] = np.maximum(scores[has], _surety(carrier))
+            text = words(carrier, verdict.names)
+            reasons |= {int(row): text for row in np.flatnonzero(has)}
+    at_fault = scores >= _GIVEN_AWAY
+    return scores, at_fault, {
+        int(row): reasons.get(int(row), f"{subject} say {verdict.names[int(labels[row])]}") for row in np.flatnonzero(at_fault)
+    }  # fmt: skip
+
+
+def _surety(carrier: Carrier) -> float:
+    """How surely a value means its class, were all images shared out as the class and the others are, half and half."""
+    here, there = carrier.inside / carrier.size, carrier.others / carrier.rest
+    return max(0.0, 2 * here / (here + there) - 1)
+
+
+def details(verdict: Verdict) -> dict[str, Any]:
+    """Plain JSON values."""
+    return {
+        "auroc": (verdict.told.auroc if verdict.told else Score(float("nan"), 0, *UNDEFINED)).to_dict(),
+        "by_class": {} if verdict.told is None else {
+            verdict.names[label]: round(float(area), 4)
+            for label, area in enumerate(verdict.told.by_class) if np.isfinite(area)
+        },
+        "carriers": [
+            {
+                "by": c.column.name, "value": None if c.value is None else c.column.words[c.value],
+                "class": verdict.names[c.label], "auroc": round(c.effect, 4), "p_value": c.p_value, "inside": c.inside,
+                "class_size": c.size, "others": c.others, "others_size": c.rest, "words": words(c, verdict.names),
+            }
+            for c in verdict.carriers
+        ],
+        "distributions": distributions(verdict.carriers, verdict.labels, verdict.names),
+    }  # fmt: skip

@@ -1,0 +1,88 @@
+"""Class balance: classes without images, with few, with far more than others, in other proportions from split to split."""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import numpy as np
+from pydantic import Field
+from scipy.stats import chi2_contingency
+
+from tellapart.checks._dataset_view import Evidence
+from tellapart.checks.base import Found, HealthCheck, Severity, fine
+from tellapart.recipe.schema import Section
+from tellapart.types import SPLITS, ImageTable
+
+_SURE, _EFFECT = 1e-3, 0.1  # p-value and Cramér's V from which proportions differ
+
+
+@final
+class Balance(HealthCheck):
+    """How many images each class has."""
+
+    class Options(Section):
+        """Options of the check."""
+
+        least: int = Field(default=10, ge=1, description="a class with fewer images is tiny")
+        ratio: float = Field(
+            default=10.0, gt=1, description="so many times the images of the smallest class the largest may have"
+        )
+
+    def _look(self, evidence: Evidence) -> Found:
+        table = evidence.table
+        counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
+        images = dict(zip(table.classes, counts.tolist(), strict=True))
+        details = {"images": images, "unlabelled": int((table.labels < 0).sum())}
+        if not counts.sum():
+            return fine(len(table), "no image has a label: nothing to balance", "skipped", **details)
+        said = self._faults(table, counts)
+        if not said:
+            low, high = int(counts.min()), int(counts.max())
+            return fine(len(table), f"{len(counts)} classes with {low:,} to {high:,} images", **details)
+        severity: Severity = "problem" if len(counts) < 2 or (counts == 0).any() else "notice"
+        tiny = np.flatnonzero(counts < self.options.least)
+        is_issue = np.isin(table.labels, tiny) if len(counts) > 1 else table.labels >= 0
+        reasons = {row: f"its class {table.classes[label]} has {counts[label]:,} images"
+                   for row, label in enumerate(table.labels.tolist()) if is_issue[row]}  # fmt: skip
+        scores = is_issue.astype(np.float32)
+        return Found(severity, "; ".join(said), _advice(counts, tiny), scores, is_issue, reasons, None, details)
+
+    def _faults(self, table: ImageTable, counts: np.ndarray) -> list[str]:
+        """In words, the worst first."""
+        names, least = table.classes, self.options.least
+        if len(counts) < 2:
+            return [f"only one class, {names[0]!r}, with {counts[0]:,} images: nothing to tell apart"]
+        said = [f"the class {names[c]!r} has no image" for c in np.flatnonzero(counts == 0)[:3]]
+        tiny = np.flatnonzero((counts > 0) & (counts < least))
+        if len(tiny):
+            first = ", ".join(f"{names[c]!r} {counts[c]:,}" for c in tiny[np.argsort(counts[tiny], kind="stable")][:5])
+            said.append(f"{len(tiny):,} of {len(counts)} classes have fewer than {least} images ({first})")
+        low, high = int(counts.argmin()), int(counts.argmax())
+        if 0 < counts[low] * self.options.ratio <= counts[high]:
+            times = counts[high] / counts[low]
+            numbers = f"{counts[high]:,} and {counts[low]:,}"
+            said.append(f"{names[high]!r} has {times:.0f} times the images of {names[low]!r} ({numbers})")
+        return [*said, *_shifted(table)]
+
+
+def _advice(counts: np.ndarray, tiny: np.ndarray) -> str:
+    if len(counts) < 2:
+        return "Add images of a second class, or check that the folders or the label column are the right ones."
+    if len(tiny):
+        return "Add images of them, or leave them out: scores of so few images say little."
+    return "Judge by balanced accuracy or macro F1; for networks train.sampling=balanced or train.class_weights=balanced."
+
+
+def _shifted(table: ImageTable) -> list[str]:
+    """Whether class proportions differ between splits: a chi-squared test, and Cramér's V of at least 0.1."""
+    if "split" not in table.frame:
+        return []
+    splits = table.frame["split"].to_numpy(dtype=object)
+    used = table.labels >= 0
+    grid = np.array([np.bincount(table.labels[used & (splits == part)], minlength=len(table.classes)) for part in SPLITS])
+    grid = grid[grid.sum(axis=1) > 0][:, grid.sum(axis=0) > 0]
+    if min(grid.shape) < 2:
+        return []
+    tested: Any = chi2_contingency(grid, correction=False)
+    effect = np.sqrt(tested.statistic / grid.sum() / (min(grid.shape) - 1))
+    return ["classes stand in other proportions in other splits"] if tested.pvalue < _SURE and effect >= _EFFECT else []

@@ -1,0 +1,132 @@
+"""Files that are broken or not what they seem: unreadable, truncated, of an odd mode or size, named as another format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, final
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.checks._dataset_view import Evidence
+from tellapart.checks.base import Found, HealthCheck, Severity, fine
+from tellapart.data.metadata import FORMATS, MODES, NAMES
+from tellapart.data.reader import parse_locator
+from tellapart.recipe.schema import Section
+from tellapart.types import ImageTable
+
+#: Endings that say a format; MPO is a JPEG with more behind it, and a DIB is a BMP without its head.
+ENDINGS = {
+    "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP",
+    "dib": "BMP", "tif": "TIFF", "tiff": "TIFF", "ppm": "PPM", "pgm": "PPM", "pbm": "PPM", "pnm": "PPM", "avif": "AVIF",
+}  # fmt: skip
+_SAME = {"MPO": "JPEG"}
+_USUAL_MODES = frozenset({"L", "RGB", "RGBA", "P"})
+_FORMAT, _MODE = NAMES.index("format"), NAMES.index("mode")
+_RARE = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class _Faults:
+    """What is wrong, by kind; a row may have several faults, the first kind is its reason."""
+
+    count: int
+    of: dict[str, dict[int, str]] = field(default_factory=dict)
+
+    def rows(self, *kinds: str) -> list[int]:
+        return sorted({row for kind in kinds for row in self.of.get(kind, {})})
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        return {row: why for of in reversed(self.of.values()) for row, why in of.items()}
+
+    def words(self) -> str:
+        return ", ".join(f"{len(rows):,} {kind}" for kind, rows in self.of.items() if rows)
+
+
+@final
+class Files(HealthCheck):
+    """Broken and odd files."""
+
+    class Options(Section):
+        """Options of the check."""
+
+        size_factor: float = Field(
+            default=4.0, gt=1, description="a picture is of odd size when a side is so many times the median, or the median it"
+        )
+
+    def _look(self, evidence: Evidence) -> Found:
+        table = evidence.table
+        readable = evidence.readable
+        faults = _Faults(len(table))
+        faults.of["unreadable"] = {row: problem.message for row, problem in sorted(evidence.unreadable.items())}
+        faults.of["with the ending of another format"] = _endings(table, evidence.metadata, readable)
+        faults.of["of an odd mode"] = _modes(evidence.metadata, readable)
+        faults.of["of an odd size"] = _sizes(evidence.pictures.sides, readable, self.options.size_factor)
+        return _found(table, faults)
+
+
+def _found(table: ImageTable, faults: _Faults) -> Found:
+    left_out = Counter(problem.kind for problem in table.problems)
+    details = {"left_out": dict(left_out), **{kind: len(rows) for kind, rows in faults.of.items()}}
+    bad = faults.rows("unreadable")
+    if not faults.reasons and not left_out:
+        return fine(len(table), "every file can be read, is what its name says, and is of a usual mode and size", **details)
+    scores, is_issue = np.zeros(len(table), np.float32), np.zeros(len(table), bool)
+    rows = sorted(faults.reasons)
+    is_issue[rows], scores[rows], scores[bad] = True, 0.5, 1.0
+    severity: Severity = "problem" if bad else "notice"
+    said = [faults.words()] if faults.reasons else []
+    if left_out:
+        kinds = ", ".join(f"{count:,} × {kind}" for kind, count in left_out.most_common())
+        said.append(f"not used at all: {kinds} (`tellapart data` names them)")
+    return Found(severity, "; ".join(said), _advice(faults), scores, is_issue, faults.reasons, None, details, frozenset(bad))
+
+
+def _advice(faults: _Faults) -> str:
+    """Of the worst kind that there is."""
+    if faults.of["unreadable"]:
+        return "Copy them again from where they came, or drop them: --fix-list FILE, or --skip-bad when training."
+    if faults.of["with the ending of another format"]:
+        return "Rename them; if one class has them more often, that is a shortcut."
+    if faults.reasons:
+        return "Look whether they belong: one class may have them more often."
+    return "Mend the table or the folders if they should be there."
+
+
+def _endings(table: ImageTable, metadata: np.ndarray, readable: np.ndarray) -> dict[int, str]:
+    """Files whose content is another format than their ending says."""
+    found, paths = {}, table.paths
+    for row in np.flatnonzero(readable & np.isfinite(metadata[:, _FORMAT])).tolist():
+        where = parse_locator(str(paths[row]))
+        expected = None if where.row is not None else ENDINGS.get(where.file.rpartition(".")[2].lower())
+        number = int(metadata[row, _FORMAT])
+        content = FORMATS[number] if number < len(FORMATS) else ""
+        content = _SAME.get(content, content)
+        if expected and content and content != expected:
+            found[row] = f"named .{where.file.rpartition('.')[2]}, but the content is {content}"
+    return found
+
+
+def _modes(metadata: np.ndarray, readable: np.ndarray) -> dict[int, str]:
+    """Files of a mode that few have and that is none of the usual ones: CMYK, 16 bits, one bit."""
+    rows = np.flatnonzero(readable & np.isfinite(metadata[:, _MODE]))
+    counts = Counter(metadata[rows, _MODE].astype(int).tolist())
+    odd: dict[int, Any] = {n: MODES[n] if n < len(MODES) else "unknown" for n, c in counts.items() if c < _RARE * len(rows)}
+    odd = {number: name for number, name in odd.items() if name not in _USUAL_MODES}
+    numbers = metadata[rows, _MODE].astype(int).tolist()
+    return {row: f"mode {odd[number]}" for row, number in zip(rows.tolist(), numbers, strict=True) if number in odd}
+
+
+def _sizes(sides: np.ndarray, readable: np.ndarray, factor: float) -> dict[int, str]:
+    """Pictures far from the median size, where few are."""
+    rows = np.flatnonzero(readable)
+    if not len(rows):
+        return {}
+    ratio = sides[rows] / np.median(sides[rows], axis=0)
+    odd = rows[(np.maximum(ratio, 1 / np.maximum(ratio, 1e-9)) > factor).any(axis=1)]
+    if len(odd) >= _RARE * len(rows) and len(rows) >= 1 / _RARE:
+        return {}
+    height, width = np.median(sides[rows], axis=0).round().astype(int)
+    return {row: f"{sides[row, 1]}×{sides[row, 0]} pixels, usual are {width}×{height}" for row in odd.tolist()}

@@ -1,0 +1,57 @@
+"""Groups that straddle splits: images of one group (a person, a video, a scene) are not independent."""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from tellapart.checks._dataset_view import Evidence
+from tellapart.checks.base import Found, HealthCheck, fine
+from tellapart.types import SPLITS
+
+
+@final
+class Groups(HealthCheck):
+    """The group column against the splits."""
+
+    def _look(self, evidence: Evidence) -> Found:
+        table, splits = evidence.table, evidence.splits
+        if "group" not in table.frame:
+            return fine(len(table), "no group column (--group COLUMN names one)", "skipped")
+        names = table.frame["group"].astype(str).to_numpy(dtype=object)
+        if splits is None:
+            count = f"{len(set(names) - {''}):,} groups"
+            return fine(len(table), f"{count}; no split is given yet, and splitting keeps them together")
+        parts = _parts(names, splits)
+        torn = {name: _words(of) for name, of in parts.items() if len(of) > 1}
+        if not torn:
+            return fine(len(table), f"each of {len(parts):,} groups stands in one split", groups=len(parts))
+        return _torn(names, splits, torn, len(parts))
+
+
+def _parts(names: np.ndarray, splits: np.ndarray) -> dict[str, set[str]]:
+    """Group → the splits in which it stands. names, splits: (N,) object."""
+    found: dict[str, set[str]] = {}
+    for name, part in zip(names.tolist(), splits.tolist(), strict=True):
+        if name and part in SPLITS:
+            found.setdefault(name, set()).add(part)
+    return found
+
+
+def _torn(names: np.ndarray, splits: np.ndarray, torn: dict[str, str], groups: int) -> Found:
+    """`torn`: group → its splits in words; `groups`: how many there are."""
+    is_issue = np.array([n in torn and s in SPLITS for n, s in zip(names.tolist(), splits.tolist(), strict=True)], bool)
+    reasons = {row: f"its group {names[row]} stands in {torn[names[row]]}" for row in np.flatnonzero(is_issue).tolist()}
+    first = min(torn)
+    summary = (
+        f"{len(torn):,} of {groups:,} groups stand in several splits ({int(is_issue.sum()):,} images), for example {first!r} "
+        f"in {torn[first]}"
+    )
+    advice = "Move each group to one split, or let `tellapart split DATA --anew -o split.csv` cut again."
+    details = {"groups": groups, "torn": len(torn)}
+    return Found("leak", summary, advice, is_issue.astype(np.float32), is_issue, reasons, None, details)
+
+
+def _words(parts: set[str]) -> str:
+    return " and ".join(part for part in SPLITS if part in parts)

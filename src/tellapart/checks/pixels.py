@@ -1,0 +1,70 @@
+"""Cheap measures of pixels that tell the classes apart: mean colour, border, 8×8 grid, what is written into corners.
+
+Where the classes show different things (fruits by their names) such a measure may be the thing itself, so it is a notice. Where
+one class means "not the real thing", all classes should show the same, and what somebody or some program drew there (a border,
+writing, the grid of an earlier JPEG) is a leak: a classifier may answer by it and by nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._pixel_stats import DRAWN, STROKES, trace_columns
+from tellapart.checks._shortcut import STRONG, Verdict, details, judge, rows_given_away, summary
+from tellapart.checks._units import find_units
+from tellapart.checks.base import Found, HealthCheck, fine
+
+_SUBJECT = "cheap measures of pixels"
+_STANDS_OUT = 0.1  # AUROC
+
+
+class Pixels(HealthCheck):
+    """Whether cheap measures tell the classes apart, and which."""
+
+    def _look(self, evidence: Evidence) -> Found:
+        table, labels = evidence.table, evidence.table.labels
+        labels = np.where(evidence.readable, labels, -1)
+        classes = np.unique(labels[labels >= 0])
+        if len(classes) < 2:
+            return fine(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
+        columns = trace_columns(evidence.pictures.traces)
+        units = find_units(table, evidence.pictures.digests)
+        verdict = judge(columns, labels, units, {int(c): repr(table.classes[c]) for c in classes}, evidence.seed)
+        verdict = replace(verdict, carriers=sorted(verdict.carriers, key=lambda c: c.column.name not in DRAWN))
+        text = summary(verdict, _SUBJECT)
+        if not verdict.found:
+            return fine(len(table), f"no cheap measure tells the classes apart ({text})", **details(verdict))
+        stamped = _stamped(verdict) if table.positive is not None else []
+        leak = bool(stamped) or (table.positive is not None and _is_drawn(verdict))
+        rows = rows_given_away(verdict, _SUBJECT)
+        text = "; ".join([*stamped, text])
+        return Found("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=details(verdict))
+
+
+_ADVICE = {
+    True: "remove the border, writing or compression from all images, or put it into all classes alike, and check again",
+    False: "if the classes are meant to differ in this, all is well; if not, a classifier may answer by it: make it alike",
+}
+
+
+def _stamped(verdict: Verdict) -> list[str]:
+    """Where one class has thin strokes in one zone of the picture and not all around, as writing and logos make them.
+
+    A class of livelier pictures has more of them in most zones; what stands out is measured against the zone in the middle
+    of the order.
+    """
+    label = {c.label: c for c in verdict.carriers if c.column.name in STROKES and c.more}
+    found = []
+    for one in label:
+        effects = {c.column.name: c.effect for c in verdict.carriers if c.label == one and c.column.name in STROKES and c.more}
+        usual = float(np.median([effects.get(name, 0.5) for name in STROKES]))
+        zones = [name.partition(", ")[2] for name, effect in effects.items() if effect >= max(STRONG, usual + _STANDS_OUT)]
+        found += [f"writing or a logo at the {' and '.join(zones)} of {verdict.names[one]}?"] if zones else []
+    return found
+
+
+def _is_drawn(verdict: Verdict) -> bool:
+    return any(c.column.name in DRAWN and c.effect >= STRONG for c in verdict.carriers)

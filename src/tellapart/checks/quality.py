@@ -1,0 +1,72 @@
+"""Pictures that show little: blank, very dark, very bright, blurry beside the others, tiny."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, final
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.checks._dataset_view import Evidence
+from tellapart.checks.base import Found, HealthCheck, Severity, fine
+from tellapart.recipe.schema import Section
+
+
+@final
+class Quality(HealthCheck):
+    """Blank, dark, bright, blurry and tiny pictures."""
+
+    class Options(Section):
+        """Options of the check."""
+
+        blank: float = Field(default=4.0, ge=0, description="a blank picture spans so many grey values, 1st to 99th percentile")
+        dark: float = Field(default=12.0, ge=0, description="mean grey value below which a picture is dark, of 255")
+        bright: float = Field(default=250.0, le=255, description="mean grey value above which a picture is overexposed, of 255")
+        blurry: float = Field(
+            default=6.0, gt=0, description="so many deviations (of the logarithm, by the median) less sharp than the median"
+        )
+        tiny: int = Field(default=16, ge=1, description="a side of fewer pixels is tiny")
+
+    def _look(self, evidence: Evidence) -> Found:
+        readable, count = evidence.readable, len(evidence.table)
+        kinds = {kind: (np.flatnonzero(mask & readable), words) for kind, mask, words in self._kinds(evidence)}
+        reasons = {int(row): words(row) for rows, words in reversed(kinds.values()) for row in rows}
+        figures: dict[str, Any] = {kind: len(rows) for kind, (rows, _) in kinds.items()}
+        if not reasons:
+            return fine(count, "no picture is blank, very dark, very bright, blurry or tiny", **figures)
+        scores, is_issue = np.zeros(count, np.float32), np.zeros(count, bool)
+        rows = sorted(reasons)
+        is_issue[rows], scores[rows] = True, 0.5
+        blank = kinds["blank"][0]
+        scores[blank] = 1.0
+        severity: Severity = "problem" if len(blank) else "notice"
+        said = ", ".join(f"{number:,} {kind}" for kind, number in figures.items() if number)
+        advice = "Drop the blank ones (--fix-list); look at the others." if len(blank) else "Look whether they belong."
+        return Found(
+            severity, f"pictures that show little: {said}", advice, scores, is_issue, reasons, None, figures,
+            frozenset(blank.tolist()),
+        )  # fmt: skip
+
+    def _kinds(self, evidence: Evidence) -> Iterator[tuple]:
+        """(kind, (N,) bool, row → words), the worst first."""
+        options, p = self.options, evidence.pictures
+        blank = p.contrast <= options.blank
+        yield "blank", blank, lambda row: f"blank: grey values span {p.contrast[row]:.0f} of 255"
+        yield "dark", ~blank & (p.brightness < options.dark), lambda row: f"dark: mean grey value {p.brightness[row]:.0f}"
+        yield "bright", ~blank & (p.brightness > options.bright), lambda row: f"bright: mean grey value {p.brightness[row]:.0f}"
+        level, least = _sharp_enough(p.sharpness[evidence.readable & ~blank], options.blurry)
+        yield "blurry", ~blank & (p.sharpness < least), lambda row: f"blurry: {p.sharpness[row]:.3f}, usual is {level:.2f}"
+        sides = p.sides.min(axis=1)
+        yield "tiny", sides < options.tiny, lambda row: f"tiny: {p.sides[row, 1]}×{p.sides[row, 0]} pixels"
+
+
+def _sharp_enough(sharpness: np.ndarray, deviations: float) -> tuple[float, float]:
+    """The median sharpness, and the least that is not blurry: never more than a third of the median."""
+    known = sharpness[np.isfinite(sharpness) & (sharpness > 0)]
+    if len(known) < 20:  # too few to say what is usual
+        return float("nan"), -1.0
+    logs = np.log(known)
+    middle = float(np.median(logs))
+    deviation = 1.4826 * float(np.median(np.abs(logs - middle)))
+    return float(np.exp(middle)), float(np.exp(min(middle - deviations * deviation, middle - np.log(3))))

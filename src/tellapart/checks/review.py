@@ -1,0 +1,108 @@
+"""Rows at fault as a CSV that a person edits, and what the edited file says: which images go, which findings are accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from tellapart.checks.base import Found
+from tellapart.data.layouts._csv import read_text_table
+from tellapart.errors import DataError, SystemLimitError
+from tellapart.runs.store import system_limits, write_atomically
+from tellapart.types import ImageTable
+
+COLUMNS = ("id", "check", "severity", "score", "reason", "action")
+ACTIONS = ("drop", "keep", "review")
+
+
+@dataclass(frozen=True)
+class Review:
+    """What a person decided.
+
+    Attributes:
+        drop: Ids of images that go.
+        keep: (id, check): the image is as it should be, whatever that check says.
+    """
+
+    drop: frozenset[str] = frozenset()
+    keep: frozenset[tuple[str, str]] = frozenset()
+
+    def left(self, table: ImageTable) -> ImageTable:
+        """The table without the dropped images."""
+        return table.take(~np.isin(table.ids.astype(str), list(self.drop))) if self.drop else table
+
+    def accepted(self, name: str, found: Found, ids: np.ndarray) -> Found:
+        """A finding less what is accepted; with nothing left it is fine.
+
+        Args:
+            name: Of the check.
+            found: Of N images.
+            ids: (N,) object.
+        """
+        kept = {row for row in np.flatnonzero(found.is_issue).tolist() if (str(ids[row]), name) in self.keep}
+        if not kept:
+            return found
+        mask = np.isin(np.arange(len(ids)), list(kept))
+        pairs = found.pairs if found.pairs is None else found.pairs[~mask[found.pairs].any(axis=1)]
+        is_issue = found.is_issue & ~mask
+        count = f"{len(kept):,} image{'s' if len(kept) > 1 else ''} accepted by the review"
+        changes = {
+            "is_issue": is_issue, "scores": np.where(mask, 0, found.scores), "pairs": pairs, "drops": found.drops - kept,
+            "reasons": {row: why for row, why in found.reasons.items() if row not in kept},
+            "details": found.details | {"accepted": len(kept)},
+        }  # fmt: skip
+        if is_issue.any():
+            return replace(found, summary=f"{found.summary} ({count})", **changes)
+        return replace(found, severity="fine", summary=f"{count}; before: {found.summary}", advice="", **changes)
+
+
+def write_rows(rows: pd.DataFrame, path: Path) -> Path:
+    """Write rows at fault as CSV, whole or not at all.
+
+    Raises:
+        SystemLimitError: The file cannot be written.
+    """
+    with system_limits(path):
+        if path.is_dir():
+            raise SystemLimitError(f"{path}: is a folder", hint="give the name of a file")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, rows.to_csv(index=False, lineterminator="\n"))
+    return path
+
+
+def read_review(path: Path, table: ImageTable) -> Review:
+    """Read an edited CSV.
+
+    Args:
+        path: With the columns id, check and action; others are ignored.
+        table: The images it speaks of.
+
+    Raises:
+        DataError: No such file or column, an unknown action or id; names the row.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        hint = "`tellapart check DATA --fix-list FILE` writes one"
+        raise DataError(f"{path}: cannot be read ({error.strerror})", hint=hint) from None
+    text = read_text_table(content, str(path))
+    missing = [name for name in ("id", "check", "action") if name not in text.names]
+    if missing:
+        there = ", ".join(text.names)
+        raise DataError(f"{path}: no column {missing[0]!r}; there are {there}", hint=f"expected {', '.join(COLUMNS)}")
+    known = set(table.ids.astype(str))
+    drop, keep = set(), set()
+    rows = zip(text.lines.tolist(), text.column("id"), text.column("check"), text.column("action"), strict=True)
+    for line, image, check, action in rows:
+        if action not in ACTIONS:
+            raise DataError(f"{path}:{line}: the action {action!r}, expected {', '.join(ACTIONS)}")
+        if image not in known:
+            raise DataError(f"{path}:{line}: no image {image!r} in the data", hint="was it written for other data?")
+        if action == "drop":
+            drop.add(image)
+        elif action == "keep":
+            keep.add((image, check))
+    return Review(frozenset(drop), frozenset(keep))

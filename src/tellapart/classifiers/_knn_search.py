@@ -1,0 +1,317 @@
+"""The k nearest of many vectors, exactly: cheap distances leave few candidates, precise ones decide among them.
+
+What the cheap ones cannot have lost is proven, not hoped for. u = 2⁻²⁴ is the rounding of single precision, D the values of
+a vector; in whatever order a library sums, a product of two vectors is off by at most D · u · |a| · |b| (Higham 2002,
+"Accuracy and Stability of Numerical Algorithms", section 3.1; 2 % more covers the terms in u²). If no cheap distance is off by
+more than s, all that may be among the k nearest lie within 2 s of the k-th cheap one; all of them are measured again in double
+precision.
+
+Whole numbers from 0 to 255, pixels as they are, are held as uint8 and compared exactly: less 128, the products of 1,024 of
+them sum to at most 1,024 · 128² = 2²⁴, so that single precision holds every sum on the way; only the last differences round.
+Equal distances: the earlier row is nearer.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tellapart.classifiers.feature_classifier import CORES
+
+_UNIT = 2.0**-24
+_TINY = 1e-44  # single precision loses less by underflow, a value
+_EXACT = 1_024  # columns of whole numbers whose products single precision sums exactly
+_WIDEST = 32_768  # columns up to which squared distances of whole numbers fit 31 bits
+_QUERIES, _CELLS = 1_024, 1 << 25  # at a time: queries, and distances between them and all rows (134 MB)
+_GROUPS = 1_024  # of columns; the minimum of each bounds the k-th distance in one reading of the matrix
+_GATHERED = 1 << 22  # values of candidates measured again at a time
+_TILE = 1_024  # rows of uint8 that OpenCV goes through at a time
+_SPARE = 16  # candidates beside the k that OpenCV keeps
+
+Nearest = tuple[np.ndarray, np.ndarray]
+Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def compact(X: np.ndarray) -> np.ndarray:
+    """(N, D) as uint8, where all values are whole numbers from 0 to 255; X itself otherwise."""
+    if X.dtype == np.uint8 or X.shape[1] > _WIDEST or not _whole(X[:1]):
+        return X
+    blocks = range(0, len(X), _QUERIES)
+    return X.astype(np.uint8) if all(_whole(X[start : start + _QUERIES]) for start in blocks) else X
+
+
+def _whole(X: np.ndarray) -> bool:
+    return bool(((X >= 0) & (X <= 255)).all()) and bool((X == np.rint(X)).all())
+
+
+def search_by(metric: str, base: np.ndarray) -> Search:
+    """What finds the nearest rows of `base`: (N, D) uint8 or float32; N at least 1."""
+    if metric == "manhattan" and base.dtype == np.uint8:
+        return WholeManhattan(base)
+    return {"euclidean": Euclidean, "cosine": Cosine, "manhattan": Manhattan, "chebyshev": Chebyshev}[metric](base)
+
+
+class Search(ABC):
+    """Finds the nearest of the rows that it was made with; queries have their type."""
+
+    def __init__(self, base: np.ndarray) -> None:
+        self.base = base
+
+    def nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        """Distances and rows of the k nearest, the nearest first: (M, k) float64, (M, k) int64; k at most N."""
+        distance, index = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
+        size = max(1, min(_QUERIES, _CELLS // len(self.base)))
+        for start in range(0, len(queries), size):
+            part = slice(start, start + size)
+            distance[part], index[part] = self._nearest(queries[part], k)
+        return distance, index
+
+    @abstractmethod
+    def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        """The same for one block of queries."""
+
+    def _in_portions(self, rows: np.ndarray, columns: np.ndarray, measure: Measure) -> np.ndarray:
+        """`measure` of pairs, so many at a time that their vectors fit."""
+        size = max(1, _GATHERED // self.base.shape[1])
+        starts = range(0, len(rows), size)
+        return np.concatenate([measure(rows[i : i + size], columns[i : i + size]) for i in starts])
+
+
+class _Products(Search):
+    """Cheap distances by matrix products: bias − vector · query, in single precision.
+
+    Attributes:
+        vectors: (P, D) float32, as multiplied; zeros from N on, P a multiple of `_GROUPS`.
+        bias: (P,) float32; infinite from N on.
+        columns: Multiplied at a time.
+    """
+
+    def _hold(self, vectors: np.ndarray, bias: np.ndarray | float, columns: int) -> None:
+        count, padded = len(vectors), -(-len(vectors) // _GROUPS) * _GROUPS
+        self.vectors = np.zeros((padded, vectors.shape[1]), np.float32)
+        self.vectors[:count] = vectors
+        self.bias = np.full(padded, np.inf, np.float32)
+        self.bias[:count] = bias
+        self.columns = max(1, columns)
+
+    def _rough(self, queries: np.ndarray) -> np.ndarray:
+        """(B, D) float32, as multiplied → (B, P) float32."""
+        found = queries[:, : self.columns] @ self.vectors[:, : self.columns].T
+        np.subtract(self.bias, found, out=found)
+        for start in range(self.columns, queries.shape[1], self.columns):
+            part = slice(start, start + self.columns)
+            found -= queries[:, part] @ self.vectors[:, part].T
+        return found
+
+
+class _ByEuclid(_Products):
+    """Cheap: |x|² / 2 − x · q, which is half the squared distance less |q|² / 2; both shifted first, to shorten them."""
+
+    def __init__(self, base: np.ndarray) -> None:
+        super().__init__(base)
+        self.whole = base.dtype == np.uint8
+        self.shift = np.float32(128) if self.whole else base.mean(axis=0, dtype=np.float64).astype(np.float32)
+        vectors = base.astype(np.float32)
+        vectors -= self.shift
+        squares = _squares(vectors)
+        self.longest = float(np.sqrt(squares.max()))
+        self._hold(vectors, squares / 2, _EXACT if self.whole else base.shape[1])
+
+    def _screen(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cheap distances (B, P), by how much they may be off (B,), and |q|² (B,) of the shifted queries."""
+        shifted = queries.astype(np.float32) - self.shift
+        squares = _squares(shifted)
+        width = queries.shape[1]
+        if self.whole:
+            # products are exact: only the bias and the differences round, all below 2 · D · 128²
+            slack = np.full(len(queries), (-(-width // _EXACT) + 1) * width * 2.0**15 * _UNIT)
+        else:
+            slack = _UNIT * self.longest * ((1.02 * width + 8) * np.sqrt(squares) + 4 * self.longest) + width * _TINY
+        return self._rough(shifted), slack, squares
+
+    def _measure(self, queries: np.ndarray) -> Measure:
+        def distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+            return np.sqrt(_squares(queries[rows].astype(np.float64) - self.base[columns]))
+
+        return lambda rows, columns: self._in_portions(rows, columns, distances)
+
+
+class Euclidean(_ByEuclid):
+    """√Σ d², the square root of an integer where the vectors are whole numbers."""
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        rough, slack, _ = self._screen(queries)
+        return _settle(rough, slack, k, self._measure(queries))
+
+
+class WholeManhattan(_ByEuclid):
+    """Manhattan distance of whole numbers, by OpenCV, only where Euclid allows: no difference exceeds 255, so that
+    Σ |d| ≥ Σ d² / 255. On Fashion-MNIST a ninth of the rows remain.
+    """
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        rough, slack, squares = self._screen(queries)
+        # the k nearest by Euclid are k rows, too: the k nearest by this lie no farther than the farthest of them
+        _, index = _settle(rough, slack, k, self._measure(queries))
+        pairs = np.repeat(np.arange(len(queries)), k), index.ravel()
+        within = self._in_portions(*pairs, _absolute(queries, self.base)).reshape(-1, k).max(axis=1)
+        limit = _rounded_up((255 * within - squares) / 2 + slack, np.float32)
+        return self._nearest_of(rough[:, : len(self.base)] <= limit[:, None], queries, k)
+
+    def _nearest_of(self, near: np.ndarray, queries: np.ndarray, k: int) -> Nearest:
+        """The k nearest where `near` (B, N) is true. OpenCV keeps them in order, equal ones as they come, tile after tile."""
+        import cv2
+
+        distance: Any = None
+        index: Any = None
+        # tiles that stay in a core's cache take a third of the time of all rows at once; each must hold k
+        edges = np.linspace(0, len(self.base), max(1, len(self.base) // max(_TILE, k)) + 1).astype(int)
+        for start, end in pairwise(edges.tolist()):
+            mask = np.ascontiguousarray(near[:, start:end]).view(np.uint8)
+            distance, index = cv2.batchDistance(
+                queries, self.base[start:end], cv2.CV_32S, distance, index, cv2.NORM_L1, k, mask, start
+            )
+        return distance.astype(np.float64), index
+
+
+class Cosine(_Products):
+    """1 − the cosine of the angle; 1 where a vector is zero, which has no angle. Cheap: −(unit x · unit q).
+
+    Whole numbers: sin² = (|x|² |q|² − (x · q)²) / (|x|² |q|²) is one division of integers, so that equal angles are equal
+    distances up to the rounding of double precision, and a multiple of a vector is at distance 0.
+    """
+
+    def __init__(self, base: np.ndarray) -> None:
+        super().__init__(base)
+        self._hold(_unit(base), 0.0, base.shape[1])
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        slack = np.full(len(queries), (1.02 * queries.shape[1] + 8) * _UNIT)
+        whole = self.base.dtype == np.uint8
+        measure = (_whole_angles if whole else _angles)(queries, self.base)
+        rough = self._rough(_unit(queries))
+        return _settle(rough, slack, k, lambda rows, columns: self._in_portions(rows, columns, measure))
+
+
+class Manhattan(Search):
+    """OpenCV keeps some candidates more than k, by single precision; rows that these do not settle are measured in full."""
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        import cv2
+
+        kept = min(k + _SPARE, len(self.base))
+        rough, columns = cv2.batchDistance(queries, self.base, cv2.CV_32F, None, None, cv2.NORM_L1, kept)
+        rows = np.repeat(np.arange(len(queries)), kept)
+        exact = self._in_portions(rows, columns.ravel(), _absolute(queries, self.base))
+        distance, index = _first(rows, columns.ravel().astype(np.int64), exact, len(queries), k)
+        error = (1.02 * queries.shape[1] + 8) * _UNIT
+        beyond = rough[:, -1] * (1 - error) - queries.shape[1] * _TINY  # no row that was left out is nearer
+        for row in np.flatnonzero((beyond <= distance[:, -1]) & (kept < len(self.base))):
+            distance[row], index[row] = self._in_full(queries[row : row + 1], k)
+        return distance, index
+
+    def _in_full(self, query: np.ndarray, k: int) -> Nearest:
+        columns = np.arange(len(self.base))
+        exact = self._in_portions(np.zeros_like(columns), columns, _absolute(query, self.base))
+        order = np.argsort(exact, kind="stable")[:k]
+        return exact[order], order
+
+
+class Chebyshev(Search):
+    """The largest difference, in double precision throughout, by scipy."""
+
+    def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
+        from scipy.spatial.distance import cdist
+
+        exact = np.empty((len(queries), len(self.base)))
+        asked = queries.astype(np.float64)
+
+        def fill(start: int) -> None:
+            part = slice(start, start + _GROUPS)
+            exact[:, part] = cdist(asked, self.base[part].astype(np.float64), "chebyshev")
+
+        with ThreadPoolExecutor(CORES) as pool:  # scipy lets go of the interpreter
+            list(pool.map(fill, range(0, len(self.base), _GROUPS)))
+        return _settle(exact, np.zeros(len(queries)), k, lambda rows, columns: exact[rows, columns])
+
+
+def _settle(rough: np.ndarray, slack: np.ndarray, k: int, measure: Measure, start: int = 0) -> Nearest:
+    """The k nearest of each row by `measure`, of all that `rough` (B, P), off by at most `slack` (B,), leaves possible.
+
+    Args:
+        rough: Cheap distances, or anything in their order.
+        slack: How much each may be off.
+        k: How many to find.
+        measure: From rows (counted from the first row of the block) and columns to distances.
+        start: Which row of the block is the first of `rough`.
+    """
+    rows_count, width = rough.shape
+    grouped = width % _GROUPS == 0 and width >= 4 * _GROUPS and k <= _GROUPS // 8
+    groups = _GROUPS if grouped else width
+    cells = rough.reshape(rows_count, -1, groups)
+    least = cells.min(axis=1)  # k of these are k different columns: the k-th bounds the k-th distance
+    limit = _rounded_up(np.partition(least, k - 1, axis=1)[:, k - 1] + 2 * slack, rough.dtype)
+    hits = least <= limit[:, None]
+    if np.count_nonzero(hits) * cells.shape[1] > _GATHERED and rows_count > 1:  # many equal distances
+        half = rows_count // 2
+        parts = (
+            _settle(rough[:half], slack[:half], k, measure, start),
+            _settle(rough[half:], slack[half:], k, measure, start + half),
+        )
+        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+    rows, group = np.nonzero(hits)
+    found, place = np.nonzero(cells[rows, :, group] <= limit[rows, None])
+    rows, columns = rows[found], place * groups + group[found]
+    return _first(rows, columns, measure(rows + start, columns), rows_count, k)
+
+
+def _first(rows: np.ndarray, columns: np.ndarray, distance: np.ndarray, count: int, k: int) -> Nearest:
+    """The k nearest of each of `count` rows, from pairs in any order: by distance, then by column."""
+    order = np.lexsort((columns, distance, rows))
+    starts = np.searchsorted(rows[order], np.arange(count))
+    taken = order[starts[:, None] + np.arange(k)]
+    return distance[taken], columns[taken]
+
+
+def _absolute(queries: np.ndarray, base: np.ndarray) -> Measure:
+    return lambda rows, columns: np.abs(queries[rows].astype(np.float64) - base[columns]).sum(axis=1)
+
+
+def _angles(queries: np.ndarray, base: np.ndarray) -> Measure:
+    def distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        a, b = _unit(queries[rows], np.float64), _unit(base[columns], np.float64)
+        none = ~(a.any(axis=1) & b.any(axis=1))
+        return np.where(none, 1.0, _squares(a - b) / 2)
+
+    return distances
+
+
+def _whole_angles(queries: np.ndarray, base: np.ndarray) -> Measure:
+    def distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        a, b = queries[rows].astype(np.float64), base[columns].astype(np.float64)
+        product = np.einsum("ij,ij->i", a, b).astype(np.int64)
+        lengths = _squares(a).astype(np.int64) * _squares(b).astype(np.int64)
+        sine = (lengths - product**2) / np.maximum(lengths, 1)
+        return np.where(lengths == 0, 1.0, sine / (1 + np.sqrt(1 - sine)))
+
+    return distances
+
+
+def _squares(X: np.ndarray) -> np.ndarray:
+    """Squared length of each row, (N,) float64."""
+    return np.einsum("ij,ij->i", X, X, dtype=np.float64)
+
+
+def _unit(X: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    """Rows of length 1; a row of zeros stays."""
+    lengths = np.sqrt(_squares(X))
+    return np.divide(X, np.where(lengths == 0, 1, lengths)[:, None], dtype=dtype, casting="same_kind")
+
+
+def _rounded_up(limit: np.ndarray, dtype: np.dtype | type) -> np.ndarray:
+    return np.nextafter(limit.astype(dtype), np.array(np.inf, dtype))

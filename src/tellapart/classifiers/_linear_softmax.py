@@ -1,0 +1,72 @@
+"""Families whose answer is softmax(W x + b): what they keep, answer and save. They differ in how W and b are found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from scipy.special import softmax
+
+from tellapart.classifiers._temperature import least, log_loss, temperature
+from tellapart.classifiers.feature_classifier import FeatureFamily
+
+#: Weights (seen classes, D) and biases (seen classes,), float64.
+Plane = tuple[np.ndarray, np.ndarray]
+
+
+class SoftmaxFamily(FeatureFamily):
+    """Base.
+
+    Attributes:
+        weight: (S, D) float64, one row a class that training had.
+        bias: (S,) float64.
+        seen: (S,) int64, the labels that training had.
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray
+    seen: np.ndarray
+
+    def _begin(self, X: np.ndarray, y: np.ndarray) -> bool:
+        """Forget earlier fits; whether there is anything to learn, that is, more than one class."""
+        self.seen = np.unique(y)
+        self.weight, self.bias = np.zeros((1, X.shape[1])), np.zeros(1)
+        return len(self.seen) > 1
+
+    def _take_best(self, candidates: Iterable[Plane], X_valid: np.ndarray, y_valid: np.ndarray, *, soften: bool) -> None:
+        """Keep the candidate of least log loss on validation; the middle one where validation has no class of training.
+
+        Args:
+            candidates: At least one, in the order of their strength.
+            X_valid: (M, D) float32.
+            y_valid: (M,) int64.
+            soften: Fit each one's temperature first; W and b are multiplied by it.
+        """
+        found, losses = [], []
+        for weight, bias in candidates:
+            decision = np.full((len(X_valid), len(self.classes)), -np.inf)
+            decision[:, self.seen] = X_valid @ weight.T + bias
+            t = temperature(decision, y_valid) if soften else 1.0
+            found.append((weight * t, bias * t))
+            losses.append(log_loss(decision * t, y_valid))
+        self.weight, self.bias = found[least(losses)]
+
+    def _answer(self, X: np.ndarray) -> np.ndarray:
+        proba = np.zeros((len(X), len(self.classes)))
+        proba[:, self.seen] = softmax(X @ self.weight.T + self.bias, axis=1)
+        return proba
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases."""
+        return int(self.weight.size + self.bias.size)
+
+    def _save_model(self, folder: Path) -> None:
+        arrays = {"weight": self.weight, "bias": self.bias, "seen": self.seen}
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "weights.safetensors")
+
+    def _load_model(self, folder: Path) -> None:
+        arrays = load_file(folder / "weights.safetensors")
+        self.weight, self.bias, self.seen = arrays["weight"], arrays["bias"], arrays["seen"]

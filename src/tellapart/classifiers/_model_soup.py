@@ -1,0 +1,91 @@
+"""Soup: one network whose weights are the mean of those of several networks of the same architecture.
+
+Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing
+inference time" (arXiv:2203.05482). It costs one network's time to answer. It makes sense for epochs of one run, and for runs
+that started from the same weights: networks trained from different random starts lie in different valleys, and the mean of
+two valleys is a ridge. Batch norms are measured anew on training images, augmented as in training, since their statistics do
+not average.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from tellapart.classifiers._ensemble_members import Find, Member
+from tellapart.classifiers.base import Context
+from tellapart.classifiers.network import Network
+from tellapart.errors import RunError
+from tellapart.recipe.schema import Train
+from tellapart.training.averaging import measure_norms
+from tellapart.types import ImageTable
+
+_NORM_BATCHES = 50  # batches that the batch norms are measured on, as for the averages of a training
+
+
+def soup(members: Sequence[Member], train: ImageTable, find: Find, context: Context) -> Network:
+    """The mean of the members' weights, as a network that answers.
+
+    Args:
+        members: Networks.
+        train: The training part that they learnt from.
+        find: From the id of a run to its folder.
+        context: Device and decoded images.
+
+    Raises:
+        RunError: A member is no network on images, or its architecture or inputs differ; names both.
+    """
+    first = _network(members[0], find)
+    for member in members[1:]:
+        _refuse_other(members[0], first, member, _network(member, find))
+    first.model.load_state_dict(_mean([load_file(member.weights(find)) for member in members]))
+    plan = first.recipe.train or Train()
+    if not plan.freeze:  # norms that were frozen in training stay what they were in all members
+        device = torch.device(context.device)
+        like = copy.deepcopy(first.model)
+        measure_norms(first.model.to(device), _batches(first, train, plan.batch, device, context), like)
+        first.model.cpu()
+    return first
+
+
+def _network(member: Member, find: Find) -> Network:
+    classifier = member.classifier(find)
+    if not isinstance(classifier, Network) or classifier.extractor:
+        hint = "only networks on images can be averaged by their weights; `--how mean` averages answers"
+        raise RunError(f"{member} is no network on images", hint=hint)
+    return classifier
+
+
+def _refuse_other(name: Member, first: Network, other_name: Member, other: Network) -> None:
+    for what, one, two in (
+        ("net", first.options.net, other.options.net),
+        ("options of the net", first.net_options, other.net_options),
+        ("inputs", first.recipe.inputs, other.recipe.inputs),
+        ("classes", first.classes, other.classes),
+    ):
+        if one != two:
+            hint = "a soup needs equal architectures and inputs; `--how mean` averages the answers of any runs"
+            raise RunError(f"{name} and {other_name} differ in their {what}: {one} and {two}", hint=hint)
+
+
+def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Of each tensor; whole numbers (batch counts) are those of the first."""
+    mean = {}
+    for key, value in states[0].items():
+        values = [state[key].double() for state in states]
+        mean[key] = torch.stack(values).mean(dim=0).to(value.dtype) if value.is_floating_point() else value
+    return mean
+
+
+def _batches(network: Network, train: ImageTable, size: int, device: torch.device, context: Context) -> Iterator[Tensor]:
+    """Augmented training images, (B, C, H, W), in a fixed random order."""
+    get, augment = network._getter(train, context), network.pipeline()
+    generator = torch.Generator().manual_seed(network.recipe.seed)
+    order = torch.randperm(len(train), generator=generator).numpy()
+    for rows in np.array_split(order, max(1, len(order) // size))[:_NORM_BATCHES]:
+        yield augment(get(rows).to(device), generator)

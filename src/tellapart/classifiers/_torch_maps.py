@@ -1,0 +1,234 @@
+"""The maps of `evaluate.calibrate` and the combiners of `combine` once more, as torch modules that an exporter can trace.
+
+What was learnt comes from the originals; only the formulas stand here again. `tests/export/test_maps.py` holds each
+to its original.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tellapart.calibration import maps
+from tellapart.combiners.base import CLIP, Combiner, Weighting
+from tellapart.combiners.confident import Confident
+from tellapart.combiners.geometric_mean import GeometricMean
+from tellapart.combiners.mean import Mean
+from tellapart.combiners.rank import Rank, rank_scale
+from tellapart.combiners.stack import Stack
+from tellapart.combiners.vote import Vote
+from tellapart.errors import RunError
+from tellapart.metrics.probabilistic import CLIP as LOWEST
+
+
+class Mapped(nn.Module, ABC):
+    """A map of probabilities."""
+
+    @abstractmethod
+    def forward(self, proba: Tensor) -> Tensor:
+        """(B, C) float32 → (B, C) float64."""
+
+
+class Combined(nn.Module, ABC):
+    """A combiner."""
+
+    @abstractmethod
+    def forward(self, voters: Tensor) -> Tensor:
+        """(K, B, C) float32 → (B, C) float64, not all zero in any row."""
+
+
+def mapped(learnt: Any) -> Mapped:
+    """The module of a map of `evaluate.calibrate`.
+
+    Raises:
+        RunError: There is none.
+    """
+    if isinstance(learnt, maps.Temperature):
+        return _Softmax(1 / learnt.temperature, 0.0)
+    if isinstance(learnt, maps.Platt):
+        return _Softmax(learnt.slope, learnt.offsets)
+    if isinstance(learnt, maps.Vector):
+        return _Softmax(learnt.slopes, learnt.offsets)
+    if isinstance(learnt, maps.Isotonic):
+        return _OneAgainstRest([_Line(*line) for line in learnt.knots])
+    if isinstance(learnt, maps.Beta):
+        return _OneAgainstRest([_BetaCurve(*curve) for curve in learnt.curves])
+    raise RunError(f"the calibration {learnt.name} cannot be written as a graph", hint="export the run beneath it")
+
+
+def combined(combiner: Combiner) -> Combined:
+    """The module of a fitted combiner.
+
+    Raises:
+        RunError: There is none.
+    """
+    if isinstance(combiner, Weighting):
+        weights = combiner.weights
+        return _WeightedMean(None if weights is None else weights[weights != 0])  # voters without weight are not there
+    if isinstance(combiner, Mean) or (isinstance(combiner, Rank | Stack) and not combiner.arrays):
+        return _WeightedMean(None)
+    if isinstance(combiner, GeometricMean):
+        return _LogOdds()
+    if isinstance(combiner, Vote):
+        return _Vote()
+    if isinstance(combiner, Confident):
+        return _Confident(combiner.options.sure, combiner.options.share)
+    if isinstance(combiner, Rank):
+        return _MeanRank(combiner.arrays["sorted"])
+    if isinstance(combiner, Stack) and combiner.estimator is None:
+        return _Logistic(combiner.arrays)
+    hint = "combine the members anew with --how mean, weighted, greedy, log_odds, vote, confident, rank or a logistic stack"
+    raise RunError(f"the combiner {type(combiner).__name__.lower()} cannot be written as a graph", hint=hint)
+
+
+class PriorCorrected(Mapped):
+    """p′ ∝ p · prior / seen, as `evaluate.verdict.correct_prior`."""
+
+    def __init__(self, seen: Any, prior: Any) -> None:
+        super().__init__()
+        self.prior = _kept(self, "prior", prior)
+        self.ratio = _kept(self, "ratio", np.asarray(prior) / np.asarray(seen))
+
+    def forward(self, proba: Tensor) -> Tensor:
+        """See `Mapped`."""
+        found = proba.double() * self.ratio
+        whole = found.sum(1, keepdim=True)
+        return torch.where(whole > 0, found / torch.where(whole > 0, whole, 1.0), self.prior)
+
+
+class _Softmax(Mapped):
+    """softmax(w ln p + b)."""
+
+    def __init__(self, slopes: Any, offsets: Any) -> None:
+        super().__init__()
+        self.slopes, self.offsets = _kept(self, "slopes", slopes), _kept(self, "offsets", offsets)
+
+    def forward(self, proba: Tensor) -> Tensor:
+        return (proba.double().clamp(LOWEST, 1).log() * self.slopes + self.offsets).softmax(1)
+
+
+class _OneAgainstRest(Mapped):
+    """A curve for each class, or for the second of two; rows that come out all zero stay as they were."""
+
+    def __init__(self, curves: list[nn.Module]) -> None:
+        super().__init__()
+        self.curves = nn.ModuleList(curves)
+
+    def forward(self, proba: Tensor) -> Tensor:
+        proba = proba.double()
+        if len(self.curves) == 1:
+            second = self.curves[0](proba[:, 1])
+            found = torch.stack([1 - second, second], 1)
+        else:
+            found = torch.stack([curve(proba[:, c]) for c, curve in enumerate(self.curves)], 1)
+        whole = found.sum(1, keepdim=True)
+        return torch.where(whole > 0, found / torch.where(whole > 0, whole, 1.0), proba)
+
+
+class _Line(nn.Module):
+    """`numpy.interp`: straight between its knots, flat beyond them."""
+
+    def __init__(self, xs: Any, ys: Any) -> None:
+        super().__init__()
+        xs, ys = (np.asarray(of, dtype=np.float64) for of in (xs, ys))
+        self.lows, self.widths = _kept(self, "lows", xs[:-1]), _kept(self, "widths", np.diff(xs))
+        self.start, self.rises = _kept(self, "start", ys[:1]), _kept(self, "rises", np.diff(ys))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B,) float64 → (B,) float64."""
+        share = ((x[:, None] - self.lows) / self.widths).clamp(0, 1)
+        return self.start + (share * self.rises).sum(1)
+
+
+class _BetaCurve(nn.Module):
+    """σ(a ln p − b ln(1−p) + c)."""
+
+    def __init__(self, a: float, b: float, c: float) -> None:
+        super().__init__()
+        self.a, self.b, self.c = a, b, c
+
+    def forward(self, p: Tensor) -> Tensor:
+        """(B,) float64 → (B,) float64."""
+        p = p.clamp(LOWEST, 1 - LOWEST)
+        return (self.a * p.log() - self.b * (1 - p).log() + self.c).sigmoid()
+
+
+class _WeightedMean(Combined):
+    def __init__(self, weights: np.ndarray | None) -> None:
+        super().__init__()
+        self.weights = None if weights is None else _kept(self, "weights", np.asarray(weights)[:, None, None])
+
+    def forward(self, voters: Tensor) -> Tensor:
+        return voters.double().mean(0) if self.weights is None else (voters.double() * self.weights).sum(0)
+
+
+class _LogOdds(Combined):
+    def forward(self, voters: Tensor) -> Tensor:
+        return voters.double().clamp(CLIP, 1).log().mean(0).softmax(1)
+
+
+class _Vote(Combined):
+    def forward(self, voters: Tensor) -> Tensor:
+        votes = (voters.argmax(2, keepdim=True) == torch.arange(voters.shape[2])).double()
+        return votes.sum(0) + voters.double().mean(0) / 2
+
+
+class _Confident(Combined):
+    def __init__(self, sure: float, share: float) -> None:
+        super().__init__()
+        self.sure, self.share = sure, share
+
+    def forward(self, voters: Tensor) -> Tensor:
+        sure = (voters >= self.sure).double()
+        counts = sure.sum(0)
+        most = counts.amax(1, keepdim=True)
+        alone = (counts == most).double().sum(1, keepdim=True) == 1
+        chosen = (counts.argmax(1, keepdim=True) == torch.arange(voters.shape[2])).double()
+        them = (sure * chosen).sum(2, keepdim=True)
+        theirs = (them * voters.double()).sum(0) / most.clamp(min=1)
+        return torch.where((most >= self.share * voters.shape[0]) & alone, theirs, voters.double().mean(0))
+
+
+class _MeanRank(Combined):
+    """Probability to rank by each voter's scale, and the mean rank back by the mean of them."""
+
+    def __init__(self, ordered: np.ndarray) -> None:
+        super().__init__()
+        scales = [[rank_scale(of[:, c]) for of in ordered] for c in range(ordered.shape[2])]
+        self.ranks = nn.ModuleList(nn.ModuleList(_Line(*scale) for scale in of) for of in scales)
+        self.values = nn.ModuleList(nn.ModuleList(_Line(*scale[::-1]) for scale in of) for of in scales)
+
+    def forward(self, voters: Tensor) -> Tensor:
+        found = []
+        for c, (ranks, values) in enumerate(zip(self.ranks, self.values, strict=True)):
+            rank = torch.stack([line(voter) for line, voter in zip(ranks, voters[:, :, c].double(), strict=True)]).mean(0)  # type: ignore[arg-type]
+            found.append(torch.stack([line(rank) for line in values]).mean(0))  # type: ignore[union-attr]
+        return torch.stack(found, 1) + float(np.finfo(np.float32).tiny)
+
+
+class _Logistic(Combined):
+    """The multinomial stack on centred log-probabilities; classes that it never saw keep the mean."""
+
+    def __init__(self, arrays: dict[str, np.ndarray]) -> None:
+        super().__init__()
+        self.weight, self.bias = _kept(self, "weight", arrays["weight"].T), _kept(self, "bias", arrays["bias"])
+        self.seen: list[int] = arrays["seen"].tolist()
+
+    def forward(self, voters: Tensor) -> Tensor:
+        logs = voters.double().clamp(CLIP, 1).log()
+        features = torch.cat(list(logs - logs.mean(2, keepdim=True)), 1)
+        answer = (features @ self.weight + self.bias).softmax(1)
+        mean = voters.double().mean(0)
+        left = (1 - (mean.sum(1) - sum(mean[:, c] for c in self.seen))).clamp(min=CLIP)
+        columns = [mean[:, c] if c not in self.seen else answer[:, self.seen.index(c)] * left for c in range(mean.shape[1])]
+        return torch.stack(columns, 1)
+
+
+def _kept(module: nn.Module, name: str, values: Any) -> Tensor:
+    """A constant of the module, float64."""
+    module.register_buffer(name, torch.as_tensor(np.ascontiguousarray(values, dtype=np.float64)))
+    return module.get_buffer(name)

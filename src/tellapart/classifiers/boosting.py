@@ -1,0 +1,75 @@
+"""Gradient boosting of trees on binned values (scikit-learn), ended early by the validation part.
+
+Friedman 2001, "Greedy Function Approximation: A Gradient Boosting Machine"; on histograms as in Ke et al. 2017, "LightGBM". A
+round adds one tree a class. It ends when the log loss on validation has not sunk for some rounds; without labels there, it
+makes all rounds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from safetensors.numpy import load_file, save_file
+
+from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_estimator
+from tellapart.classifiers.feature_classifier import FeatureFamily
+from tellapart.recipe.schema import Section
+
+
+class Boosting(FeatureFamily):
+    """Sums of trees, softmax."""
+
+    class Options(Section):
+        """Options of `family: boosting`."""
+
+        rounds: int = Field(default=500, ge=1, description="most boosting rounds")
+        patience: int = Field(default=20, ge=1, description="rounds without a lower log loss on validation, then it ends")
+        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage a round")
+        leaves: int = Field(default=15, ge=2, description="most leaves a tree")
+        leaf: int = Field(default=20, ge=1, description="fewest training images in a leaf; at most a tenth of all")
+        l2: float = Field(default=1.0, ge=0, description="penalty on the values of the leaves")
+        values: float = Field(default=0.3, gt=0, le=1, description="share of the values drawn at each node")
+
+    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        o = self.options
+        self.seen, self.estimator = np.unique(y), None
+        if len(self.seen) == 1:
+            return
+        usable = np.isin(y_valid, self.seen)
+        early: Any = bool(usable.any())
+        estimator = HistGradientBoostingClassifier(
+            max_iter=o.rounds, max_leaf_nodes=o.leaves, learning_rate=o.learning_rate, l2_regularization=o.l2,
+            min_samples_leaf=max(1, min(o.leaf, len(X) // 10)), max_features=o.values, n_iter_no_change=o.patience,
+            early_stopping=early, random_state=self.recipe.seed,
+        )  # fmt: skip
+        watched: Any = {"X_val": X_valid[usable], "y_val": y_valid[usable]} if early else {}
+        self.estimator = estimator.fit(X, y, **watched)
+
+    def _answer(self, X: np.ndarray) -> np.ndarray:
+        if self.estimator is not None:
+            return proba_of(self.estimator, X, len(self.classes))
+        return np.tile(np.isin(np.arange(len(self.classes)), self.seen).astype(float), (len(X), 1))
+
+    estimator: Any
+
+    @property
+    def parameters(self) -> int:
+        """Nodes of all trees; 1 for the one class that training had."""
+        if self.estimator is None:
+            return 1
+        return sum(len(tree.nodes) for stage in self.estimator._predictors for tree in stage)
+
+    def _save_model(self, folder: Path) -> None:
+        save_file({"seen": self.seen}, folder / "weights.safetensors")
+        if self.estimator is not None:
+            save_estimator(self.estimator, folder / "model.skops")
+
+    def _load_model(self, folder: Path) -> None:
+        self.seen = load_file(folder / "weights.safetensors")["seen"]
+        path = folder / "model.skops"
+        self.estimator = load_estimator(path) if path.exists() else None

@@ -1,0 +1,75 @@
+"""Linear classifiers, the strength of their L2 penalty chosen on validation: logistic regression, or ridge.
+
+Logistic: multinomial, scikit-learn's L-BFGS. Ridge: least squares on one-hot targets in closed form (Hoerl & Kennard 1970,
+"Ridge Regression"), every penalty from one product; its values become probabilities by one temperature, fitted on
+validation.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
+from tellapart.classifiers._ridge_solver import crossed, penalised
+from tellapart.recipe.schema import Section
+
+
+class Linear(SoftmaxFamily):
+    """softmax(W x + b)."""
+
+    class Options(Section):
+        """Options of `family: linear`."""
+
+        loss: Literal["logistic", "ridge"] = Field(default="logistic", description="log loss, or squared error in closed form")
+        C: list[Annotated[float, Field(gt=0)]] = Field(
+            default=[0.001, 0.01, 0.1, 1.0],
+            min_length=1,
+            description="inverse penalties tried; validation picks; of ridge: 1 / λ",
+        )
+        iterations: int = Field(default=300, ge=1, description="of logistic: most L-BFGS steps a fit")
+
+    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+        if self._begin(X, y):
+            ridge = self.options.loss == "ridge"
+            candidates = _ridges(X, y, self.options.C) if ridge else self._logistic(X, y)
+            self._take_best(candidates, X_valid, y_valid, soften=ridge)
+
+    def _logistic(self, X: np.ndarray, y: np.ndarray) -> Iterator[Plane]:
+        from sklearn.linear_model import LogisticRegression
+
+        # from the strongest penalty to the weakest, each starting where the last one ended
+        model = LogisticRegression(max_iter=self.options.iterations, tol=1e-3, warm_start=True)
+        for C in sorted(self.options.C):
+            yield _refit(model.set_params(C=C), X, y)
+
+
+def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> Plane:
+    """Weights (C, D) and biases (C,), one row a class that `y` has."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        # an early end is a regulariser like any other here: validation judges the result
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
+    if len(weight) == 1:  # two classes: scikit-learn keeps the second one's logit alone
+        weight, bias = np.vstack([np.zeros_like(weight), weight]), np.concatenate([np.zeros(1), bias])
+    return np.ascontiguousarray(weight), bias
+
+
+def _ridges(X: np.ndarray, y: np.ndarray, inverse: list[float]) -> Iterator[Plane]:
+    """Least squares with each penalty, the strongest first, on one-hot targets; the bias is not penalised."""
+    centre = X.mean(axis=0, dtype=np.float64)
+    target = (y[:, None] == np.unique(y)).astype(np.float64)
+    share = target.mean(axis=0)
+    X = X - centre.astype(np.float32)
+    solve = penalised(X, "linear with loss: ridge")
+    right = crossed(X, target - share)
+    for C in sorted(inverse):
+        weight = solve(1 / C, right).T
+        yield weight, share - weight @ centre

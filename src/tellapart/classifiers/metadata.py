@@ -1,0 +1,97 @@
+"""The null: a classifier that sees no pixel, only what the file's header says.
+
+It stands in every leaderboard. Where it scores well, the classes differ in how their files were written, and a classifier on
+pixels that does not beat it has not been shown to look at them. Gradient boosting on `data/metadata.py`. Where there are
+no files to look at (IDX, arrays), it answers with the class shares of the training part, and says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+from safetensors.numpy import load_file, save_file
+
+from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_estimator
+from tellapart.classifiers.base import Classifier, Context
+from tellapart.data.metadata import NAMES, read_metadata
+from tellapart.data.reader import ImageReader
+from tellapart.recipe.schema import Section
+from tellapart.types import ImageTable
+
+PRIOR_NOTE = "the null is the class prior: there are no files whose metadata it could read"
+
+
+class Metadata(Classifier):
+    """Gradient boosting on file metadata."""
+
+    class Options(Section):
+        """Options of `family: null`."""
+
+        rounds: int = Field(default=60, ge=1, description="boosting rounds")
+        leaves: int = Field(default=15, ge=2, description="leaves a tree")
+        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage a round")
+
+    def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
+        from sklearn.ensemble import HistGradientBoostingClassifier
+
+        del valid
+        self.prior: np.ndarray = np.bincount(train.labels, minlength=len(self.classes)) / len(train)
+        self.estimator: Any = None
+        self.known: np.ndarray = np.zeros(0, dtype=bool)
+        if not train.has_files:
+            context.notes.append(PRIOR_NOTE)
+        elif np.count_nonzero(self.prior) > 1:
+            o = self.options
+            self.estimator = HistGradientBoostingClassifier(
+                max_iter=o.rounds, max_leaf_nodes=o.leaves, learning_rate=o.learning_rate, min_samples_leaf=_leaf(len(train)),
+                random_state=self.recipe.seed,
+                early_stopping=False,  # pyright: ignore[reportArgumentType] (inferred from the default "auto")
+            )  # fmt: skip
+            X = _metadata(train, context)
+            self.known = np.asarray(np.isfinite(X).any(axis=0))  # scikit-learn cannot bin a column without any value
+            self.estimator.fit(X[:, self.known], train.labels)
+
+    def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
+        if self.estimator is None or not len(table) or not table.has_files:
+            return np.tile(self.prior, (len(table), 1))
+        return proba_of(self.estimator, _metadata(table, context)[:, self.known], len(self.classes))
+
+    def _save(self, folder: Path) -> None:
+        save_file({"prior": self.prior, "known": self.known}, folder / "weights.safetensors")
+        if self.estimator is not None:
+            save_estimator(self.estimator, folder / "model.skops")
+
+    def _load(self, folder: Path) -> None:
+        arrays = load_file(folder / "weights.safetensors")
+        self.prior, self.known = arrays["prior"], np.zeros(len(NAMES), bool)
+        self.known[: len(arrays["known"])] = arrays["known"]  # an older run knew fewer of them
+        path = folder / "model.skops"
+        self.estimator = load_estimator(path) if path.exists() else None
+
+    @property
+    def parameters(self) -> int:
+        """Nodes of all trees, or the class shares."""
+        if self.estimator is None:
+            return len(self.prior)
+        return sum(len(tree.nodes) for stage in self.estimator._predictors for tree in stage)
+
+
+def _leaf(images: int) -> int:
+    """Smallest leaf: scikit-learn's 20, less for tiny sets, where 20 would forbid every split."""
+    return max(1, min(20, images // 10))
+
+
+def _metadata(table: ImageTable, context: Context) -> np.ndarray:
+    """(N, len(NAMES)) float64."""
+    rows = []
+    with ImageReader(table) as reader, context.progress.task("reading headers", len(table), "img") as task:
+        for path in table.paths:
+            content = reader.get(path)
+            if not isinstance(content, bytes):
+                raise TypeError(f"{path} has no header")  # has_files says otherwise: a fault of ours
+            rows.append(read_metadata(content, str(path)))
+            task.advance()
+    return np.stack(rows)

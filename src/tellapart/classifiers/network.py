@@ -1,0 +1,285 @@
+"""Networks: any architecture of `nets/` on images, or an MLP on feature vectors, trained by `training/loop.py`.
+
+With a section `features` the net gets the vectors of the descriptors, (N, D) float32, instead of pixels.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from tellapart import registry
+from tellapart.augmentations.base import Pipeline
+from tellapart.classifiers._abilities import Differentiable
+from tellapart.classifiers._exportable import Exportable
+from tellapart.classifiers._tta import views
+from tellapart.classifiers.base import Classifier, Context
+from tellapart.data.cache import DecodedImages
+from tellapart.data.decode import target_size
+from tellapart.errors import RecipeError, RunError
+from tellapart.features.base import Surroundings
+from tellapart.features.pipeline import Extractor
+from tellapart.nets._weights import name_run, read_weights, transfer
+from tellapart.nets.base import Model, NetOptions, Normalise
+from tellapart.recipe.load import Recipe
+from tellapart.recipe.schema import Section, Train
+from tellapart.training.loop import Part, forward, train
+from tellapart.training.setup import faster_precision, open_fabric, tune_allocator
+from tellapart.types import ImageTable
+
+if TYPE_CHECKING:
+    from tellapart.classifiers._torch_inference import NetAnswering
+
+_SAMPLE = 4096  # images that mean and variance are measured on
+_ANSWERED = 256  # images a forward pass, at most
+_RESIDENT = 0.5  # of a GPU's free memory that the images of one split may take
+
+
+class Network(Classifier, Differentiable, Exportable):
+    """A net, trained from scratch or from the weights that its options name."""
+
+    sections: ClassVar[frozenset[str]] = frozenset({"augment", "train"})
+    optional: ClassVar[frozenset[str]] = frozenset({"features"})
+    extractor: Extractor | None = None
+    _whose = "no"
+
+    @classmethod
+    def check(cls, recipe: Recipe) -> None:
+        """See `Classifier`; builds the augmentations, whose order matters."""
+        Pipeline(recipe.augment or [])
+
+    @classmethod
+    def options_model(cls, raw: dict[str, Any]) -> type[Section]:
+        """The options of the net that `raw` names."""
+        name = raw.get("net")
+        return registry.find("nets", name).Options if isinstance(name, str) else NetOptions
+
+    def _fit(self, train_table: ImageTable, valid: ImageTable, context: Context) -> None:
+        parts, plan, fabric = self.prepare(train_table, valid, context)
+        outcome = train(
+            self.model, parts, plan, fabric,
+            augment=self.pipeline(), seed=self.recipe.seed, log=context.log, folder=context.folder,
+            checkpoints=context.checkpoints, progress=context.progress,
+        )  # fmt: skip
+        if outcome.stopped:
+            context.notes.append(
+                f"{outcome.stopped} after epoch {outcome.epochs}; the best, epoch {outcome.best_epoch}, is kept"
+            )
+        context.stopped_by_hand = outcome.by_hand
+        self.model.cpu()
+
+    def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> tuple[tuple[Part, Part], Train, Any]:
+        """Everything before the first step: the model with the weights it starts from; both parts, the plan, a fabric."""
+        plan = self.recipe.train or Train()
+        device = open_fabric(context.device).device
+        first, second = (Part(get, t.labels, len(t.classes)) for get, t in self._inputs(train_table, valid, context, device))
+        tune_allocator()
+        torch.manual_seed(self.recipe.seed)
+        self.net_options = self._net.resolve(self.options, context.parents)
+        self.model = self._build()
+        self._start(self._images(train_table, context), context)
+        self._try(first)
+        return (first, second), plan, open_fabric(context.device, self._precision(first, plan, device, context))
+
+    def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
+        device = open_fabric(context.device).device
+        model = self.model.to(device)
+        total = torch.zeros(len(table), len(self.classes))
+        if not len(table):
+            return total.numpy()
+        get, answered = self._getter(table, context), views(self.options.views if not self.extractor else ["as is"])
+        with context.progress.task("answering", len(table) * len(answered), "img") as task:
+            for view in answered:
+                total += forward(model, lambda r, v=view: v(get(r)), len(table), _ANSWERED, device, task.advance).softmax(1)
+        self.model.cpu()
+        return total.numpy()
+
+    def _inputs(self, train_table: ImageTable, valid: ImageTable, context: Context, device: torch.device) -> Any:
+        """Getter and table of both parts; fits the descriptors, if there are any."""
+        if self.recipe.features is None:
+            return [(_resident(self._getter(t, context), self._images(t, context), device), t) for t in (train_table, valid)]
+        self.extractor = Extractor(self.recipe.features, self.recipe.seed)
+        around = Surroundings(self.recipe.seed, context.progress, context.parents, context.notes)
+        vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, around)
+        return [(_rows(vectors), train_table), (self._getter(valid, context), valid)]
+
+    def _getter(self, table: ImageTable, context: Context) -> Any:
+        """Positions (B,) → (B, C, H, W) uint8, or (B, D) float32 vectors."""
+        images = self._images(table, context)
+        if self.extractor is None:
+            return lambda rows: _batch(images.get(rows))
+        return _rows(self.extractor.transform(images))
+
+    def _try(self, part: Part) -> None:
+        """One augmented image through the net: a window may be of a size that it was not built for.
+
+        Raises:
+            RecipeError: It does not fit.
+        """
+        images = part.get(np.arange(min(1, len(part))))
+        seen = self.pipeline()(images, torch.Generator().manual_seed(0))
+        if seen.shape == images.shape:
+            return
+        try:
+            with torch.inference_mode():
+                self.model.to(seen.device).eval()(seen)
+        except (RuntimeError, AssertionError) as error:
+            sizes = [f"{x.shape[2]}×{x.shape[3]}" for x in (seen, images)]
+            raise RecipeError(
+                f"augment gives images of {sizes[0]}, but net: {self.options.net} was built for {sizes[1]} ({error})",
+                hint="remove the crop, or use a net that ends in global pooling, such as net: quick",
+            ) from None
+
+    def _precision(self, part: Part, plan: Train, device: torch.device, context: Context) -> str:
+        """The plan's, or what is faster here; a run that goes on keeps what it began with."""
+        if plan.precision != "auto":
+            return plan.precision
+        chosen = context.folder / "precision" if context.folder else None
+        if chosen and chosen.exists():
+            return chosen.read_text(encoding="utf-8")
+        batch = part.get(np.arange(min(plan.batch, len(part)))).to(device)
+        found = faster_precision(self.model.to(device), batch, len(self.classes))
+        if found != "32":
+            context.notes.append(f"trained in {found}: its step was measured to be faster here")
+        if chosen:
+            chosen.parent.mkdir(parents=True, exist_ok=True)
+            chosen.write_text(found, encoding="utf-8")
+        return found
+
+    def pipeline(self) -> Pipeline:
+        """The augmentations of training.
+
+        Raises:
+            RecipeError: There are some, and the net learns from vectors.
+        """
+        if self.extractor and self.recipe.augment:
+            raise RecipeError("`augment` changes images, and this net learns from `features`", hint="remove one of the two")
+        return Pipeline(self.recipe.augment or [])
+
+    @property
+    def _net(self) -> Any:
+        return registry.find("nets", self.options.net)
+
+    def _build(self) -> Model:
+        inputs = self.recipe.inputs
+        if self.extractor:
+            return Model(nn.Identity(), self._net.build((self.extractor.width,), len(self.classes), self.net_options))
+        channels = 1 if inputs.mode == "grey" else 3
+        body = self._net.build((channels, *target_size(inputs)), len(self.classes), self.net_options)
+        return Model(Normalise(torch.zeros(channels), torch.ones(channels)), body)
+
+    def _start(self, images: DecodedImages, context: Context) -> None:
+        """Give the new net its scaling, and the weights that its options name."""
+        wanted = self._net.normalisation(self.net_options)
+        if isinstance(self.model.normalise, Normalise):
+            _set(self.model.normalise, *wanted) if wanted else _measure(self.model.normalise, images)
+        self._whose = self._net.start(self.model.body, self.net_options, context.parents)
+        if self.options.init_from:
+            self._transfer(Path(self.options.init_from), context)
+
+    def _transfer(self, source: Path, context: Context) -> None:
+        """Start from the trunk of a run, or of a file of weights; the last layer comes along where the classes are the same."""
+        same_classes = False
+        if source.suffix != ".safetensors":
+            folder = context.parents(str(source))
+            if (folder / "features.safetensors").exists():
+                hint = "its net learnt from vectors of its own descriptors; start from a run on images"
+                raise RunError(f"{folder.name} cannot be started from: it has `features`", hint=hint)
+            same_classes = json.loads((folder / "classifier.json").read_text("utf-8"))["classes"] == list(self.classes)
+            source = folder / "weights.safetensors"
+        context.notes.extend(transfer(self.model.body, read_weights(source), same_classes, name_run(source.parent)))
+        self._whose = f"run: {source.parent.name}"
+
+    def module(self) -> Model:
+        """See `Differentiable`."""
+        if self.extractor:
+            hint = "occlusion and rise do without gradients"
+            raise RunError("this net learnt from descriptors: no gradient reaches the pixels", hint=hint)
+        return self.model.eval()
+
+    def untrained(self, seed: int) -> Network:
+        """See `Differentiable`."""
+        other = copy.copy(self)
+        torch.manual_seed(seed)
+        other.model = self._build()
+        other.model.normalise.load_state_dict(self.model.normalise.state_dict())
+        return other
+
+    def answering(self, context: Context) -> NetAnswering:
+        """See `Exportable`."""
+        from tellapart.classifiers._torch_inference import NetAnswering
+
+        del context
+        if self.extractor:
+            hint = "export a run of the family network on images, without `features`"
+            raise RunError("this net learnt from descriptors, which are computed outside of it: there is no graph", hint=hint)
+        return NetAnswering(self.model, self.recipe.inputs, self.options.views).eval()
+
+    @property
+    def parameters(self) -> int:
+        """Trained values."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def pretrained(self) -> str:
+        """Whose weights it started from; "no" when from none."""
+        return self._whose
+
+    def _save(self, folder: Path) -> None:
+        save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, folder / "weights.safetensors")
+        (folder / "net.json").write_text(self.net_options.model_dump_json(indent=1), encoding="utf-8")
+        if self.extractor:
+            self.extractor.save(folder / "features.safetensors")
+
+    def _load(self, folder: Path) -> None:
+        options = json.loads((folder / "net.json").read_text(encoding="utf-8"))
+        self.net_options = self._net.Options.model_validate(options)
+        if self.recipe.features:
+            self.extractor = Extractor.load(folder / "features.safetensors", self.recipe.features, self.recipe.seed)
+        self.model = self._build()
+        self.model.load_state_dict(load_file(folder / "weights.safetensors"))
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _batch(images: np.ndarray) -> Tensor:
+    """(B, H, W, C) uint8 → (B, C, H, W), which is channels_last without a copy."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
+
+
+def _rows(vectors: np.ndarray) -> Any:
+    return lambda rows: torch.from_numpy(vectors[rows])
+
+
+def _resident(get: Any, images: DecodedImages, device: torch.device) -> Any:
+    """The whole split on the device, where it is a GPU with room for it; batches are then taken there."""
+    if device.type != "cuda" or not len(images):
+        return get
+    if len(images) * int(np.prod(images.shape)) > _RESIDENT * torch.cuda.mem_get_info(device)[0]:
+        return get
+    there = torch.cat([_batch(block).to(device) for block in images.blocks()])
+    return lambda rows: there[torch.from_numpy(rows).to(device)]
+
+
+def _set(layer: Normalise, mean: Any, spread: Any) -> None:
+    """Set the normalising layer to the mean and standard deviation, in [0, 1], that the weights were trained with."""
+    grey = layer.mean.numel() == 1
+    mean, spread = (torch.as_tensor(v, dtype=torch.float32) for v in (mean, spread))
+    mean, spread = (v.mean().view(1) if grey else v for v in (mean, spread))
+    layer.mean.copy_((mean * 255).view(1, -1, 1, 1))
+    layer.scale.copy_((1 / (spread * 255)).view(1, -1, 1, 1))
+
+
+def _measure(layer: Normalise, images: DecodedImages) -> None:
+    """Set the normalising layer from up to 4,096 training images, spread evenly."""
+    rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(np.int64))
+    pixels = images.get(rows).reshape(-1, images.shape[2])
+    mean, spread = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
+    layer.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
+    layer.scale.copy_(torch.from_numpy(1 / np.maximum(spread, 1.0)).view(1, -1, 1, 1))

@@ -1,0 +1,66 @@
+"""The weighted mean, the weights found on validation.
+
+minimise: the weights of least log loss on the simplex w ≥ 0, Σ w = 1. With p_ki what voter k gives the true class of image i,
+    the loss −(1/N) Σ_i ln Σ_k w_k p_ki is convex; the EM step w_k ← w_k (1/N) Σ_i p_ki / Σ_j w_j p_ji (Dempster, Laird &
+    Rubin 1977, mixing proportions) never raises it. With g_k the factor of w_k in that step, the loss is at most max g_k − 1
+    above the least one, so the end is certified, not guessed.
+inverse: w_k ∝ 1 / log loss of voter k.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.combiners.base import CLIP, Weighting, likelihood
+from tellapart.recipe.schema import Section
+
+_NEAR = 1e-6  # nats above the least loss: enough
+_STEPS = 5_000
+
+
+class Weighted(Weighting):
+    """p = Σ w_k p_k."""
+
+    learns = True
+
+    class Options(Section):
+        """Options of `weighted`."""
+
+        by: Literal["minimise", "inverse"] = Field(
+            default="minimise", description="weights of least validation log loss, or each voter's 1 / log loss"
+        )
+
+    def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None:
+        if not len(labels):
+            return self._equal(voters, "there is no validation image to weigh by")
+        given = np.maximum(likelihood(voters, labels), CLIP)
+        self.arrays = {"weights": least_loss(given) if self.options.by == "minimise" else inverse_loss(given)}
+
+
+def least_loss(given: np.ndarray) -> np.ndarray:
+    """The weights of least log loss: (K,) float64 ≥ 0, sum 1. `given`: (K, N) float64 in (0, 1], for the true class.
+
+    >>> least_loss(np.array([[0.9, 0.9, 0.1], [0.1, 0.1, 0.9]])).round(3).tolist()
+    [0.708, 0.292]
+    """
+    weights = np.full(len(given), 1 / len(given))
+    for _ in range(_STEPS):
+        gain = given @ (1 / (weights @ given)) / given.shape[1]
+        if gain.max() - 1 <= _NEAR:
+            break
+        weights *= gain
+    weights[weights < 1e-4 / len(given)] = 0  # on their way to 0: a voter without weight need not be asked
+    return weights / weights.sum()
+
+
+def inverse_loss(given: np.ndarray) -> np.ndarray:
+    """w_k ∝ 1 / log loss: (K,) float64. `given`: (K, N) float64 in (0, 1].
+
+    >>> inverse_loss(np.exp(-np.array([[1.0, 1.0], [3.0, 3.0]]))).round(6).tolist()
+    [0.75, 0.25]
+    """
+    worth = 1 / np.maximum(-np.log(given).mean(axis=1), CLIP)
+    return worth / worth.sum()

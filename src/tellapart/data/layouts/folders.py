@@ -1,0 +1,212 @@
+"""Labels from folder names.
+
+Three things are read off a path, a folder at a time: the split (`train/`, `Test/`, … at the first depth where a
+training folder stands), the class, and the source (whatever else the path says). When folders named "real" and "fake"
+(in many words, also `0_real`, `1_fake`) occur, they are the class at whatever depth; else the first folder is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from tellapart.data.layouts._aliases import genuineness, plain, split_of
+from tellapart.data.layouts.base import Found
+from tellapart.data.listing import Listing
+from tellapart.errors import DataError
+from tellapart.types import Problem
+
+
+class Meaning(NamedTuple):
+    """What one folder says about the images in it."""
+
+    split: str
+    class_name: str | None  # None: no class folder
+    source: str
+    problem: str  # why its images are left out; "" when they are not
+
+
+class _Scheme(NamedTuple):
+    """How the folder names of one tree are to be read."""
+
+    prefix: tuple[str, ...]  # leading folders that all images share
+    split_depth: int | None
+    real_fake: bool
+    spelling: dict[str, str]  # for real and fake: plain name → the spelling used
+    unlabelled: frozenset[str]  # splits without any class folder
+
+
+def read_folders(listing: Listing) -> Found:
+    """Understand a tree of folders.
+
+    Raises:
+        DataError: No image lies in a class folder.
+    """
+    images = np.flatnonzero(listing.is_image)
+    counts = np.bincount(listing.folder[images], minlength=len(listing.folders))
+    parts = [tuple(folder.split("/")) if folder else () for folder in listing.folders]
+    scheme = _scheme([(parts[i], int(counts[i])) for i in np.flatnonzero(counts)])
+    meanings = [_meaning(part, scheme) for part in parts]
+    problems = _left_out(listing, images, meanings) + _empty_classes(listing.folders, meanings, counts)
+
+    usable = np.fromiter((not m.problem for m in meanings), dtype=bool, count=len(meanings))
+    rows = images[usable[listing.folder[images]] & (listing.sizes[images] > 0)]
+    if not len(rows) or all(meanings[i].class_name is None for i in np.unique(listing.folder[rows])):
+        raise _no_classes(listing, images)
+    folder = listing.folder[rows]
+    column = {name: np.array([getattr(m, name) for m in meanings], dtype=object)[folder] for name in Meaning._fields}
+    cut = len("/".join(scheme.prefix)) + 1 if scheme.prefix else 0
+    paths = listing.paths
+    ids = [paths[row][cut:] for row in rows.tolist()]
+    return Found(
+        ids=ids,
+        locators=listing.locators(rows),
+        class_names=column["class_name"],
+        sizes=listing.sizes[rows],
+        stamps=listing.stamps[rows],
+        where=lambda row: ids[row],
+        layout=_describe(scheme, meanings, counts),
+        problems=problems,
+        split=column["split"],
+        source=column["source"] if column["source"].any() else None,
+    )
+
+
+def _scheme(folders: list[tuple[tuple[str, ...], int]]) -> _Scheme:
+    """Decide how to read the names. `folders`: (path parts, number of images) of folders with images."""
+    prefix = _common_prefix([parts for parts, _ in folders])
+    below = [(parts[len(prefix) :], count) for parts, count in folders]
+    depth = _split_depth([parts for parts, _ in below])
+    rest = [(parts if depth is None else parts[:depth] + parts[depth + 1 :], count) for parts, count in below]
+    real_fake = _is_real_fake(rest)
+    bare = [_bare(name) for parts, _ in rest for name in parts if real_fake and genuineness(name)]
+    spelling = {plain(name): name for name in reversed(bare)}  # the first spelling counts
+    unlabelled = frozenset() if depth is None else _unlabelled_splits([parts for parts, _ in below], depth)
+    return _Scheme(prefix, depth, real_fake, spelling, unlabelled)
+
+
+def _unlabelled_splits(folders: list[tuple[str, ...]], depth: int) -> frozenset[str]:
+    """Splits (not train) whose images all lie directly in the split's folder."""
+    with_split = [parts for parts in folders if len(parts) > depth]
+    classed = {split_of(parts[depth]) for parts in with_split if len(parts) > 1}
+    return frozenset({split_of(parts[depth]) for parts in with_split} - classed - {"train", ""})
+
+
+def _common_prefix(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Leading folders shared by all images, as long as a class folder remains; "real" and "fake" are never eaten."""
+    prefix: list[str] = []
+    while all(len(parts) > len(prefix) + 1 for parts in folders):
+        names = {parts[len(prefix)] for parts in folders}
+        name = next(iter(names))
+        if len(names) > 1 or genuineness(name):
+            break
+        prefix.append(name)
+    return tuple(prefix)
+
+
+def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
+    """The first depth at which a folder is called "train" and is not merely a class of that name (car, train, bus)."""
+    for depth in range(max(map(len, folders), default=0)):
+        names = {parts[depth] for parts in folders if len(parts) > depth}
+        splits = {split_of(name) for name in names}
+        if "train" in splits and (splits != {"train", ""}):
+            return depth
+    return None
+
+
+def _is_real_fake(folders: list[tuple[tuple[str, ...], int]]) -> bool:
+    """Whether most images lie below "real" or "fake" folders, and no third class stands beside these at the top."""
+    kinds: Counter[str] = Counter()
+    total = 0
+    for parts, count in folders:
+        total += count if parts else 0
+        kinds[next(filter(None, map(genuineness, parts)), "")] += count if parts else 0
+    if not (kinds["real"] and kinds["fake"]) or kinds["real"] + kinds["fake"] <= total / 2:
+        return False
+    top = {bool(genuineness(parts[0])) for parts, _ in folders if parts}
+    both_on_top = {genuineness(parts[0]) for parts, _ in folders if parts} >= {"real", "fake"}
+    return top == {True} or not both_on_top
+
+
+def _meaning(parts: tuple[str, ...], scheme: _Scheme) -> Meaning:
+    """Read one folder's path."""
+    if parts[: len(scheme.prefix)] != scheme.prefix:
+        return Meaning("", None, "", "lies in no class folder")
+    below, split = parts[len(scheme.prefix) :], ""
+    if scheme.split_depth is not None:
+        depth = scheme.split_depth
+        split = split_of(below[depth]) if len(below) > depth else ""
+        if not split:
+            return Meaning("", None, "", "lies in none of the folders for training, validation and test")
+        below = below[:depth] + below[depth + 1 :]
+    if split in scheme.unlabelled:
+        return Meaning(split, None, "/".join(below), "")
+    place = _class_place(below, scheme)
+    if place is None:
+        return Meaning(split, None, "", "lies in no class folder")
+    name = scheme.spelling[plain(_bare(below[place]))] if scheme.real_fake else below[place]
+    return Meaning(split, name, "/".join(below[:place] + below[place + 1 :]), "")
+
+
+def _class_place(parts: tuple[str, ...], scheme: _Scheme) -> int | None:
+    """Which part of a path is the class."""
+    if not scheme.real_fake:
+        return 0 if parts else None
+    return next((i for i, name in enumerate(parts) if plain(_bare(name)) in scheme.spelling and genuineness(name)), None)
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"\A[01]_", "", name)
+
+
+def _left_out(listing: Listing, images: np.ndarray, meanings: list[Meaning]) -> list[Problem]:
+    """Images outside class folders, and empty files."""
+    bad = np.fromiter((bool(m.problem) for m in meanings), dtype=bool, count=len(meanings))
+    outside = images[bad[listing.folder[images]]]
+    empty = images[~bad[listing.folder[images]] & (listing.sizes[images] == 0)]
+    return [Problem("no class folder", listing.paths[row], meanings[listing.folder[row]].problem) for row in outside] + [
+        Problem("empty file", listing.paths[row], "the file has no bytes") for row in empty
+    ]
+
+
+def _empty_classes(folders: list[str], meanings: list[Meaning], counts: np.ndarray) -> list[Problem]:
+    """Class folders below which no image lies: named once a split and class."""
+    totals: Counter[tuple[str, str]] = Counter()
+    place: dict[tuple[str, str], str] = {}
+    for folder, meaning, count in zip(folders, meanings, counts.tolist(), strict=True):
+        if meaning.class_name is not None:
+            key = (meaning.split, meaning.class_name)
+            totals[key] += count
+            place.setdefault(key, folder)
+    return [
+        Problem("empty class", place[key], f"the folder of class {key[1]!r} holds no image")
+        for key, total in totals.items()
+        if not total
+    ]
+
+
+def _no_classes(listing: Listing, images: np.ndarray) -> DataError:
+    tables = [path for path in listing.paths if path.lower().endswith((".csv", ".tsv"))]
+    hint = "put the images of each class into a folder of its own, or write train.csv with the columns id and label"
+    return DataError(
+        f"{listing.where}: {len(images):,} images but no labels: {listing.paths[images[0]]} lies in no class folder, "
+        "and no train.csv stands beside them",
+        hint=f"if {tables[0]} holds the labels, give its path (and --images DIR)" if tables else hint,
+    )
+
+
+def _describe(scheme: _Scheme, meanings: list[Meaning], counts: np.ndarray) -> str:
+    used = [m for m, count in zip(meanings, counts.tolist(), strict=True) if count and not m.problem]
+    names = sorted({m.class_name for m in used if m.class_name is not None})
+    listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
+    text = f"one folder per class ({len(names)}: {listed})"
+    if scheme.split_depth is not None:
+        text += " inside folders for " + ", ".join(s for s in ("train", "valid", "test") if any(m.split == s for m in used))
+    if scheme.unlabelled:
+        text += f"; {' and '.join(sorted(scheme.unlabelled))} images have no class folder and count as unlabelled"
+    if len(sources := {m.source for m in used if m.source}):
+        text += f"; the other folder names became `source` ({len(sources)})"
+    return text + "."

@@ -1,0 +1,163 @@
+"""The frequencies of a picture beside those of each class, and what its neighbours do not foretell of each pixel.
+
+Generators and editors leave traces that are not in one place, so no map over the pixels shows them: an upsampling layer lifts
+some frequencies, a resampled region loses the highest. Shown is the power of the picture's own pixels (its middle, never
+resampled), in decibels: over both directions, and averaged over rings by the descriptor `spectrum` (of: radial). Of the classes
+it is the mean and the spread of the training images, through the same steps. How far a picture is from a class is the root mean
+square, over rings, of its distance from the mean in standard deviations; 1 is usual for a picture of the class.
+
+The residual is that of `features._residuals` (second order in both directions), of the whole picture up to its middle 2,048
+pixels a side: a region from elsewhere has another grain.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.cache import PixelCache, resolve_inputs
+from tellapart.data.decode import decode_to, quiet
+from tellapart.errors import DataError
+from tellapart.features._residuals import residuals
+from tellapart.features.spectrum import Spectrum
+from tellapart.recipe.schema import Inputs
+from tellapart.runs.store import Run
+from tellapart.workflows._experiment import Settings
+
+_SIDE = 256  # pixels of the middle that is looked at, at most
+_PER_CLASS = 1_000  # training images that a mean is taken over, at most, spread evenly
+_GRAIN_SIDE = 2_048  # pixels of the middle whose residual is drawn, at most
+_KERNEL, _REACH = "square", 3  # of the residual, and how many pixels it needs a side
+_FLOOR = 1e-3  # of a coefficient's magnitude, for pixels in [0, 1]: below the rounding of 8-bit pixels
+_DECIBELS = 10 / math.log(10)  # in one unit of a natural log of power
+_LEAST_SPREAD = 0.1  # decibels: where all training images are alike, a picture is not infinitely far away
+
+
+@dataclass(frozen=True, eq=False)
+class ClassSpectrum:
+    """The usual spectrum of one class.
+
+    Attributes:
+        n: Training images that it is of.
+        power: (H, W) float32, mean decibels, frequency 0 in the middle.
+        rings: (R,) float32, mean decibels of each ring, from low frequencies to high.
+        spread: (R,) float32, standard deviation of each ring, decibels.
+    """
+
+    n: int
+    power: np.ndarray
+    rings: np.ndarray
+    spread: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Frequencies:
+    """What one picture is made of.
+
+    Attributes:
+        power: (H, W) float32, decibels, frequency 0 in the middle.
+        rings: (R,) float32, decibels of each ring, from low frequencies to high.
+        residual: (h, w) float32, grey values; smaller than the picture by a pixel at each rim, empty for tiny pictures.
+        classes: Class name → its usual spectrum; classes without a training image are missing.
+        distance: Class name → how far the picture is from it, in standard deviations of the class, ≥ 0.
+    """
+
+    power: np.ndarray
+    rings: np.ndarray
+    residual: np.ndarray
+    classes: Mapping[str, ClassSpectrum]
+    distance: Mapping[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: rings and distances, without the pictures."""
+        classes = {
+            name: {"n": of.n, "decibels": _rounded(of.rings), "spread": _rounded(of.spread), "distance": self.distance[name]}
+            for name, of in self.classes.items()
+        }
+        grain = float(self.residual.std()) if self.residual.size else None
+        return {"size": list(self.power.shape), "decibels": _rounded(self.rings), "classes": classes, "residual_sd": grain}
+
+
+class Spectra:
+    """The usual spectra of a run's classes, ready to be compared with.
+
+    Args:
+        run: Finished; its training images must still be readable.
+        settings: Progress.
+
+    Raises:
+        CorruptImages: Training images that cannot be read.
+        DataError: There are none.
+    """
+
+    def __init__(self, run: Run, settings: Settings) -> None:
+        train = run.table().where(split="train")
+        if not len(train):
+            raise DataError(f"{run.id} has no training images to compare with", hint="ask for another view")
+        own = Inputs(size="auto", limit=_SIDE, mode="grey", resize="centre")
+        self.inputs, cache = resolve_inputs(own, train), PixelCache(progress=settings.progress)
+        self.classes: dict[str, ClassSpectrum] = {}
+        for label, name in enumerate(train.classes):
+            rows = np.flatnonzero(train.labels == label)
+            rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _PER_CLASS)).astype(np.int64))]
+            if len(rows):
+                self.classes[name] = _usual(list(cache.images(train.take(rows), self.inputs).blocks(size=64)))
+
+    def of(self, content: bytes | np.ndarray, pixels: np.ndarray, path: str) -> Frequencies:
+        """Look at one picture.
+
+        Args:
+            content: Encoded, or (H, W, 3) uint8.
+            pixels: (H, W, 3) uint8, the same decoded, for the residual.
+            path: Its name, for errors.
+
+        Raises:
+            ImageError: It cannot be decoded.
+        """
+        with quiet():
+            shown = decode_to(content, self.inputs, path)[None]
+        rings = _rings(shown)[0]
+        distance = {name: _distance(rings, of) for name, of in self.classes.items()}
+        return Frequencies(_power(shown)[0], rings, _residual(pixels), self.classes, distance)
+
+
+def _usual(blocks: list[np.ndarray]) -> ClassSpectrum:
+    """Of images, each block (B, H, W, 1) uint8."""
+    n = sum(map(len, blocks))
+    power = np.sum([_power(block).sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / n
+    rings = np.concatenate([_rings(block) for block in blocks]).astype(np.float64)
+    spread = rings.std(axis=0, ddof=1) if n > 1 else np.zeros(rings.shape[1])
+    return ClassSpectrum(n, *(a.astype(np.float32) for a in (power, rings.mean(axis=0), spread)))
+
+
+def _power(images: np.ndarray) -> np.ndarray:
+    """(B, H, W, 1) uint8 → (B, H, W) float32, decibels, frequency 0 in the middle."""
+    coefficients = np.fft.fft2(images[..., 0].astype(np.float32) / 255, norm="ortho")
+    power = np.log(np.abs(coefficients) ** 2 + _FLOOR**2) * _DECIBELS
+    return np.fft.fftshift(power, axes=(1, 2)).astype(np.float32)
+
+
+def _rings(images: np.ndarray) -> np.ndarray:
+    """(B, H, W, 1) uint8 → (B, R) float32, decibels."""
+    return Spectrum(Spectrum.Options(of="radial"))(images) * np.float32(_DECIBELS)
+
+
+def _distance(rings: np.ndarray, usual: ClassSpectrum) -> float:
+    return float(np.sqrt(np.mean(((rings - usual.rings) / np.maximum(usual.spread, _LEAST_SPREAD)) ** 2)))
+
+
+def _residual(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 → (h, w) float32, a pixel less at each rim: the mean over colours."""
+    if min(pixels.shape[:2]) < _REACH:
+        return np.zeros((0, 0), np.float32)
+    top, left = (max(side - _GRAIN_SIDE, 0) // 2 for side in pixels.shape[:2])
+    middle = pixels[top : top + _GRAIN_SIDE, left : left + _GRAIN_SIDE]
+    return residuals(middle[None], _KERNEL)[0][0].mean(axis=0)
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [round(float(value), 3) for value in values]

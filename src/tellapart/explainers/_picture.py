@@ -1,0 +1,84 @@
+"""Pictures as they are explained: the part that is read, at its own size, up to a limit.
+
+Occlusion and RISE hold several copies of a picture, and every map has its size, so a photograph of a hundred megapixels would
+fill the memory. It is shrunk first, where the classifier is shown a shrunk picture anyway; where it is shown the picture's own
+pixels (`resize: centre` or `none`), shrinking would change what it sees, so more is allowed and the rest refused.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image
+
+from tellapart.data.decode import find_region, quiet
+from tellapart.data.regions import Cut, cut_of
+from tellapart.errors import ImageError
+from tellapart.recipe.schema import Inputs
+
+_SHRUNK_TO = 2_048 * 2_048  # pixels: ten times what a net is shown
+_MOST = 25_000_000  # pixels, of what cannot be shrunk: RISE holds fifty bytes for each
+_THUMBNAIL = 256  # pixels
+
+
+def part_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs, path: str) -> Cut | None:
+    """The part of a picture that its classifier reads; None: all of it, or its centre (`keep`), which maps know to lay back.
+
+    Args:
+        content: Encoded, or (H, W, 3) uint8.
+        size: (height, width), upright.
+        inputs: How the classifier is shown it.
+        path: Its name, for errors.
+
+    Raises:
+        ImageError: Nothing is there, and the recipe makes that an error.
+    """
+    if inputs.region is None:
+        return None
+    with quiet():
+        return cut_of((size[1], size[0]), inputs, find_region(content, inputs, path), path)
+
+
+def explainable(pixels: np.ndarray, inputs: Inputs, path: str) -> np.ndarray:
+    """A picture as small as it must be.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        inputs: How the classifier is shown it.
+        path: Its name, for errors.
+
+    Returns:
+        (h, w, 3) uint8; the same where it is small enough.
+
+    Raises:
+        ImageError: It is too large, and must not be shrunk.
+    """
+    height, width = pixels.shape[:2]
+    if inputs.resize in ("centre", "none"):
+        if height * width > _MOST:
+            size = f"{width}×{height} is {height * width / 1e6:,.0f} megapixels"
+            hint = f"the run is shown own pixels (resize: {inputs.resize}), so it cannot be shrunk: cut out what matters"
+            raise ImageError(path, f"{size}, over the {_MOST / 1e6:,.0f} that can be explained", hint=hint)
+        return pixels
+    return shrunk(pixels, math.sqrt(min(1.0, _SHRUNK_TO / (height * width))))
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """A picture to be looked at: (H, W, 3) uint8 → its longer side at most 256 pixels."""
+    return shrunk(pixels, min(1.0, _THUMBNAIL / max(pixels.shape[:2])))
+
+
+def shrunk(pixels: np.ndarray, share: float) -> np.ndarray:
+    """Each side by `share` ≤ 1, antialiased: (H, W, 3) uint8 → (h, w, 3) uint8."""
+    if share >= 1:
+        return pixels
+    height, width = (max(round(side * share), 1) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def shrunk_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The mask of a picture that was shrunk: (H, W) bool → (height, width) bool."""
+    if mask.shape == (height, width):
+        return mask
+    return np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX)) > 127

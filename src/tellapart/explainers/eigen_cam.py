@@ -1,0 +1,30 @@
+"""Eigen-CAM: the strongest pattern among the maps of the last stage, whatever the class.
+
+The maps' projection on their first right singular vector: Muhammad & Yeasin 2020, "Eigen-CAM: Class activation map using
+principal components". Its sign is that in which the maps are larger in sum. It shows what stands out, not what speaks for
+the class: it is the same for every class.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from tellapart.explainers._activations import LayerOptions, activations
+from tellapart.explainers._model import Subject
+from tellapart.explainers._spread import spread
+from tellapart.explainers.base import Explainer
+
+
+class EigenCam(Explainer):
+    """Of networks; does not depend on the class. As coarse as the last stage."""
+
+    class Options(LayerOptions):
+        """Options of Eigen-CAM."""
+
+    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+        values = activations(subject, image, label, self.options.layer).values
+        channels, height, width = values.shape
+        _, _, right = torch.linalg.svd(values.reshape(channels, -1).T, full_matrices=False)
+        found = (values.reshape(channels, -1).T @ right[0]).reshape(height, width)
+        return spread((found if found.sum() >= 0 else -found).relu(), subject, image)

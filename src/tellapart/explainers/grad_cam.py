@@ -1,0 +1,26 @@
+"""Grad-CAM: the maps of the last stage, weighted by what the class gains from each on average.
+
+relu(Σ_c w_c A_c) with w_c the mean over the map of ∂logit/∂A_c: Selvaraju et al. 2017, "Grad-CAM: Visual explanations from
+deep networks via gradient-based localization", equations 1 and 2.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tellapart.explainers._activations import LayerOptions, activations
+from tellapart.explainers._model import Subject
+from tellapart.explainers._spread import spread
+from tellapart.explainers.base import Explainer
+
+
+class GradCam(Explainer):
+    """Of networks; one pass forward, one back. As coarse as the last stage."""
+
+    class Options(LayerOptions):
+        """Options of Grad-CAM."""
+
+    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+        found = activations(subject, image, label, self.options.layer)
+        weights = found.gradient.mean(dim=(1, 2), keepdim=True)
+        return spread((weights * found.values).sum(0).relu(), subject, image)

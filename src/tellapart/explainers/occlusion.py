@@ -1,0 +1,54 @@
+"""Occlusion: cover a part of the picture, and see how much of the class's probability is lost.
+
+Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2. A pixel's value is the mean loss
+over the windows that cover it. Any classifier can be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.explainers._baselines import FILLS, Fill
+from tellapart.explainers._model import Subject
+from tellapart.explainers.base import Explainer
+from tellapart.recipe.schema import Section
+
+
+class Occlusion(Explainer):
+    """Of any classifier; a question for each window."""
+
+    class Options(Section):
+        """Options of occlusion."""
+
+        window: float = Field(default=0.2, gt=0, le=1, description="side of the covered square, as a share of the shorter side")
+        overlap: int = Field(default=3, ge=1, le=16, description="windows along a side of the window")
+        fill: Fill = Field(default="mean", description="what covers: the picture's mean colour, black, or the picture blurred")
+
+    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+        boxes = list(self._boxes(*image.shape[:2]))
+        cover = FILLS[self.options.fill](image)
+
+        def covered() -> Iterator[np.ndarray]:
+            yield image
+            for rows, columns in boxes:
+                changed = image.copy()
+                changed[rows, columns] = cover[rows, columns]
+                yield changed
+
+        proba = subject.ask(covered())[:, label].astype(np.float64)
+        total, times = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
+        for (rows, columns), left in zip(boxes, proba[1:], strict=True):
+            total[rows, columns] += proba[0] - left
+            times[rows, columns] += 1
+        return total / times
+
+    def _boxes(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
+        """Windows that reach over the rim, so that every pixel is covered equally often."""
+        side = max(round(self.options.window * min(height, width)), 1)
+        step = max(side // self.options.overlap, 1)
+        for top in range(step - side, height, step):
+            for left in range(step - side, width, step):
+                yield slice(max(top, 0), min(top + side, height)), slice(max(left, 0), min(left + side, width))

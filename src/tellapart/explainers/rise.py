@@ -1,0 +1,54 @@
+"""RISE: the picture behind many random masks; a pixel counts for what the class keeps when it is left visible.
+
+Petsiuk, Das & Saenko 2018, "RISE: Randomized input sampling for explanation of black-box models", equation 6: Σ p(I ⊙ M) M
+/ (N E[M]), masks of a coarse grid of ones and zeros, enlarged linearly and shifted. Less the mean probability here, so that
+a classifier that does not care gives a map of about 0. Any classifier can be asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.explainers._baselines import FILLS, Fill
+from tellapart.explainers._geometry import resample
+from tellapart.explainers._model import Subject
+from tellapart.explainers.base import Explainer
+from tellapart.recipe.schema import Section
+
+
+class Rise(Explainer):
+    """Of any classifier; a question for each mask."""
+
+    class Options(Section):
+        """Options of RISE."""
+
+        masks: int = Field(default=500, ge=2, description="how many")
+        cells: int = Field(default=7, ge=2, le=64, description="of the grid along a side")
+        visible: float = Field(default=0.5, gt=0, lt=1, description="share of cells left visible")
+        fill: Fill = Field(default="mean", description="what covers: the picture's mean colour, black, or the picture blurred")
+
+    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+        cover = FILLS[self.options.fill](image).astype(np.float32)
+        pixels = image.astype(np.float32)
+
+        def hidden() -> Iterator[np.ndarray]:
+            for mask in self._masks(*image.shape[:2]):
+                yield np.rint(cover + mask[:, :, None] * (pixels - cover)).astype(np.uint8)
+
+        proba = subject.ask(hidden())[:, label].astype(np.float64)
+        total = np.zeros(image.shape[:2])
+        for mask, kept in zip(self._masks(*image.shape[:2]), proba - proba.mean(), strict=True):
+            total += kept * mask
+        return total / (len(proba) * self.options.visible)
+
+    def _masks(self, height: int, width: int) -> Iterator[np.ndarray]:
+        """(height, width) float32 in [0, 1], the same ones at every call: they are made twice rather than held."""
+        rng, cells = np.random.default_rng(self.seed), self.options.cells
+        tall, wide = -(-height // cells), -(-width // cells)
+        for _ in range(self.options.masks):
+            grid = (rng.random((cells + 1, cells + 1)) < self.options.visible).astype(np.float32)
+            top, left = rng.integers(0, tall), rng.integers(0, wide)
+            yield resample(grid, (cells + 1) * tall, (cells + 1) * wide)[top : top + height, left : left + width]

@@ -1,0 +1,46 @@
+"""Score-CAM: the maps of the last stage, weighted by what the class keeps when only what each map shows is left.
+
+relu(Σ_c w_c A_c), w the softmax over channels of the class's logit on the picture masked by the channel's map, enlarged and
+scaled to [0, 1], less the logit on the picture masked out: Wang et al. 2020, "Score-CAM: Score-weighted visual explanations
+for convolutional neural networks", equations 4 to 6. A pass forward for each channel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch.nn.functional import interpolate
+
+from tellapart.explainers._activations import LayerOptions, activations
+from tellapart.explainers._model import Subject
+from tellapart.explainers._spread import spread
+from tellapart.explainers.base import Explainer
+
+_PORTION = 32  # masked pictures in one pass
+
+
+class ScoreCam(Explainer):
+    """Of networks, without gradients but for the choice of the layer. As coarse as the last stage."""
+
+    class Options(LayerOptions):
+        """Options of Score-CAM."""
+
+        channels: int | None = Field(default=None, ge=1, description="only the most active ones; none: all")
+
+    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+        values = activations(subject, image, label, self.options.layer).values
+        if self.options.channels is not None:
+            values = values[values.sum(dim=(1, 2)).argsort(descending=True)[: self.options.channels]]
+        module, x = subject.module(), subject.seen(image)
+        low, high = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
+        masks = ((values - low) / (high - low).clamp_min(1e-12))[:, None]
+        with torch.inference_mode():
+            scores = torch.cat(
+                [
+                    module(x * interpolate(part, x.shape[2:], mode="bilinear", align_corners=False))[:, label]
+                    for part in masks.split(_PORTION)
+                ]
+            )
+        weights = scores.softmax(0)[:, None, None]  # the logit of the empty picture is the same for all: it cancels
+        return spread((weights * values).sum(0).relu(), subject, image)

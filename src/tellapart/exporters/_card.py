@@ -1,0 +1,154 @@
+"""README.md of an exported folder: a model card with the front matter that model hubs read.
+
+The middle is the run's own card; before it stands how to ask the graph, after it the null, the licence and the proof.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tellapart import formatting
+from tellapart.exporters._onnx_builder import OPSET
+from tellapart.exporters.hub import input_words
+from tellapart.exporters.onnx_graph import IMAGES, PROBABILITIES
+from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.recipe.schema import Inputs
+from tellapart.runs import store
+from tellapart.runs.model_card import write_card
+from tellapart.runs.store import Run
+
+if TYPE_CHECKING:
+    from tellapart.exporters.int8 import Eight
+    from tellapart.exporters.parity import Parity
+
+_FIRST = ("accuracy", "macro-f1", "auroc", "log-loss")  # of the front matter
+
+
+def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Eight | None) -> str:
+    """The whole file.
+
+    Args:
+        run: Exported.
+        inputs: How pictures are made to fit.
+        parity: The proof of model.onnx.
+        eight: The graph in eight bits, where one was made.
+    """
+    title, _, rest = write_card(run).partition("\n\n## ")
+    scores, _, after = rest.partition("\n\n## Cost")
+    parts = [
+        title,
+        _use(inputs, eight),
+        f"## {scores}",
+        _null(run),
+        f"## Cost{after.rstrip()}",
+        _licence(run),
+        _proof(parity, eight),
+    ]
+    return f"---\n{_front(run)}---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def licence_of(run: Run) -> tuple[str, str]:
+    """The licence of the weights, as far as it is known: a name for the front matter, and a sentence."""
+    starts = str(run.cost["pretrained"])
+    if starts == "no":
+        sentence = (
+            "The weights were trained from random ones on the data above by whoever made this run. No licence was stated: "
+            "add yours here, and mind the terms of the images."
+        )
+        return "other", sentence
+    name = _published(run)
+    known = f"which state the licence `{name}`" if name else "whose licence is not known here: look it up where they come from"
+    return name or "other", f"The weights started from others ({starts}), {known}. They may bind what was made of them."
+
+
+def _published(run: Run) -> str:
+    """What timm states of its published weights; "" where it says nothing, or the weights are others."""
+    options = run.recipe["classifier"]
+    if options.get("net") != "timm" or options.get("weights") != "hub":
+        return ""
+    import timm
+
+    found = timm.get_pretrained_cfg(options["model"])
+    return str(found.license or "") if found else ""
+
+
+def _front(run: Run) -> str:
+    """YAML between the dashes."""
+    part = "test" if run.evaluations else "valid"
+    scores = run.scores(part)
+    metrics = [{"type": name, "value": scores[name].value, "name": name} for name in _FIRST if name in scores]
+    data = Path(str(run.data["name"])).name  # not where it lay
+    name = {"name": data, "type": data, "split": formatting.PARTS[part]}
+    result = {"task": {"type": "image-classification"}, "dataset": name, "metrics": metrics}
+    content: dict[str, Any] = {
+        "license": licence_of(run)[0], "library_name": "tellapart", "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "onnx", "tellapart", run.family],
+        "model-index": [{"name": run.recipe_name, "results": [result]}],
+    }  # fmt: skip
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _use(inputs: tuple[Inputs, ...], eight: Eight | None) -> str:
+    seen = "; ".join(input_words(one) for one in inputs)
+    small = "\n- `model.int8.onnx`: the same in eight bits; its loss stands below." if eight else ""
+    return f"""## Use
+
+```python
+import numpy as np, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+pixels = np.asarray(Image.open("photo.jpg").convert("RGB"))[None]  # uint8 (batch, height, width, 3), any size
+print(session.get_modelmeta().custom_metadata_map["classes"])
+print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
+```
+
+- `model.onnx`, opset {OPSET}: from decoded pictures to probabilities. All preprocessing is inside: {seen}; so are test-time
+  views, scaling and calibration. Pictures of one batch have one size. Turn pictures upright by their EXIF before.{small}
+- `model.safetensors`, `config.json`, `preprocessor_config.json`: the weights alone, with what the graph does around them.
+- `parity.json`: the proof that the graph answers as the run does."""
+
+
+def _null(run: Run) -> str:
+    """What the null reaches on the same images."""
+    found = [one for one in store.list_runs(run.runs) if one.family == NULL_FAMILY and _same_images(one, run)]
+    if not found:
+        hint = "`tellapart train DATA -r null` adds one"
+        text = f"No null run was there on the same images, so nothing shows that it looks at the pixels ({hint})."
+        return f"## Beside the null\n\n{text}"
+    lines = []
+    for part in ("valid", "test"):
+        null, own = found[-1].scores(part), run.scores(part)
+        if "accuracy" in null and "accuracy" in own:
+            lines.append(
+                f"The null, which sees only what the file's metadata say and no pixel, reaches an accuracy of "
+                f"{formatting.full(null['accuracy'])} on {formatting.PARTS[part]}; this run {formatting.full(own['accuracy'])}."
+            )
+    return "## Beside the null\n\n" + ("\n".join(lines) or "The null run has no scores to set beside these.")
+
+
+def _same_images(one: Run, other: Run) -> bool:
+    return all(one.data.get(key) == other.data.get(key) for key in ("fingerprint", "split_fingerprint"))
+
+
+def _licence(run: Run) -> str:
+    return f"## Licence of the weights\n\n{licence_of(run)[1]}"
+
+
+def _proof(parity: Parity, eight: Eight | None) -> str:
+    sizes = ", ".join(f"{height}×{width}" for height, width in parity.sizes)
+    lengths = ", ".join(map(str, parity.batches))
+    text = (
+        f"## Parity\n\nONNX Runtime and torch were asked about the same pictures ({sizes}) in batches of {lengths}: "
+        f"the largest difference of a probability is {parity.largest:.2g} (limit {parity.limit:g})."
+    )
+    if eight is None:
+        return text
+    return (
+        f"{text}\n\nIn int8, calibrated on {formatting.count(eight.images)} training images, it is right on "
+        f"{100 * eight.accuracy:.1f} % of the validation images; {100 * eight.changed:.1f} % are answered otherwise. "
+        f"{eight.in_words}"
+    )

@@ -1,0 +1,152 @@
+"""From pictures of any size to what a net takes, as nodes of ONNX: the steps of `data.decode` after decoding, in their order.
+
+`keep`, then the rule of `resize`, then grey. A picture that has the net's size already passes unchanged, as it does there.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.decode import target_size
+from tellapart.exporters._onnx_builder import Nodes
+from tellapart.exporters._onnx_resize import Axis, resized
+from tellapart.recipe.schema import Inputs
+
+_LUMA = (19595.0, 38470.0, 7471.0)  # in units of 2⁻¹⁶, ITU-R 601-2 as Pillow rounds it
+
+
+def preprocess(nodes: Nodes, images: str, inputs: Inputs) -> str:
+    """(B, H, W, 3) uint8 RGB → (B, height, width, C) uint8, as the cache holds them.
+
+    Args:
+        nodes: Changed in place.
+        images: The pictures' name.
+        inputs: Resolved.
+    """
+    height, width = target_size(inputs)
+    pixels = nodes.add("Transpose", images, perm=[0, 3, 1, 2])
+    pixels = _middle(nodes, pixels, inputs.keep) if inputs.keep < 1 else pixels
+    if inputs.resize == "none":
+        pixels = _refuse_others(nodes, pixels, height, width)
+    else:
+        pixels = _sized(nodes, pixels, inputs.resize, height, width)
+    if inputs.mode == "grey":
+        pixels = _grey(nodes, pixels)
+    return nodes.add("Transpose", pixels, perm=[0, 2, 3, 1])
+
+
+def any_size(inputs: Inputs) -> bool:
+    """Whether pictures of other sizes than one are taken, so that the graph's input has free sides."""
+    return inputs.resize != "none" or inputs.keep < 1
+
+
+def _side(nodes: Nodes, pixels: str, axis: int) -> str:
+    """Length of an axis: int64 without dimensions."""
+    return nodes.add("Squeeze", nodes.add("Shape", pixels, start=axis, end=axis + 1))
+
+
+def _middle(nodes: Nodes, pixels: str, share: float) -> str:
+    """The middle of both sides, `share` of each, at least one pixel."""
+    whole = nodes.add("Shape", pixels, start=2, end=4)
+    kept = nodes.add("Round", nodes.add("Mul", nodes.cast(whole, np.float64), nodes.constant(share)))
+    kept = nodes.cast(nodes.add("Max", kept, nodes.constant(1)), np.int64)
+    start = nodes.add("Div", nodes.add("Sub", whole, kept), nodes.constant(2, np.int64))
+    return nodes.add("Slice", pixels, start, nodes.add("Add", start, kept), nodes.constant([2, 3], np.int64))
+
+
+def _same_size(nodes: Nodes, pixels: str, height: int, width: int) -> str:
+    """Whether pictures have the net's size: bool without dimensions."""
+    found = nodes.add("Equal", nodes.add("Shape", pixels, start=2, end=4), nodes.constant([height, width], np.int64))
+    return nodes.cast(nodes.add("ReduceMin", nodes.cast(found, np.int32), keepdims=0), np.bool_)
+
+
+def _refuse_others(nodes: Nodes, pixels: str, height: int, width: int) -> str:
+    """The pictures, where they have the net's size; else the look-up fails, and its name says why."""
+    wrong = nodes.cast(nodes.add("Not", _same_size(nodes, pixels, height, width)), np.int64)
+    zero = nodes.add("Gather", nodes.constant([0], np.int64), wrong)
+    nodes.nodes[-1].name = f"resize: none, so the kept part of a picture must be {height} x {width}"
+    start = nodes.add("Add", nodes.constant([0, 0], np.int64), zero)
+    return nodes.add("Slice", pixels, start, nodes.constant([height, width], np.int64), nodes.constant([2, 3], np.int64))
+
+
+def _sized(nodes: Nodes, pixels: str, how: str, height: int, width: int) -> str:
+    """By a rule of `Inputs.resize` other than none; nothing is computed for pictures that have the size."""
+    other, as_is = Nodes(f"{nodes.prefix}/resize"), Nodes(f"{nodes.prefix}/as_is")
+    sides = _side(other, pixels, 2), _side(other, pixels, 3)
+    if how == "centre":
+        result = _centred(other, pixels, sides, (height, width))
+    else:
+        result = resized(other, pixels, *_axes(other, how, sides, (height, width)))
+    untouched = as_is.add("Identity", pixels)
+    condition = _same_size(nodes, pixels, height, width)
+    return nodes.branch(condition, (as_is, untouched), (other, result), np.uint8, ["batch", 3, height, width])
+
+
+def _axes(nodes: Nodes, how: str, sides: tuple[str, str], targets: tuple[int, int]) -> tuple[Axis, Axis]:
+    """What of each axis becomes what, (rows, columns), in Pillow's own arithmetic: `ImageOps.fit` and `ImageOps.pad`."""
+    zero = nodes.constant(0)
+    lengths = [nodes.cast(side, np.float64) for side in sides]
+    counts: list[Any] = [nodes.constant(target) for target in targets]
+    if how == "crop":
+        boxes = _fitted_box(nodes, lengths, targets)
+        return tuple(  # type: ignore[return-value]
+            Axis(side, *box, count, zero, target)
+            for side, box, count, target in zip(sides, boxes, counts, targets, strict=True)
+        )
+    places = [zero, zero]
+    if how == "pad":
+        counts, places = _contained(nodes, lengths, targets)
+    return tuple(Axis(s, zero, *of) for s, *of in zip(sides, lengths, counts, places, targets, strict=True))  # type: ignore[return-value]
+
+
+def _fitted_box(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> list[tuple[str, str]]:
+    """(start, length) of rows and columns: the largest box of the wanted shape, in the middle; in float32, as Pillow has it."""
+    add, (high, wide), ratio = nodes.add, lengths, nodes.constant(targets[1] / targets[0])
+    found = add("Div", wide, high)
+    equal, wider = add("Equal", found, ratio), add("GreaterOrEqual", found, ratio)
+    columns = add("Where", add("And", wider, add("Not", equal)), add("Mul", ratio, high), wide)
+    rows = add("Where", wider, high, add("Div", wide, ratio))
+    boxes = []
+    for whole, kept in ((high, rows), (wide, columns)):
+        first = add("Mul", add("Sub", whole, kept), nodes.constant(0.5))
+        ends = [nodes.cast(end, np.float32) for end in (first, add("Add", first, kept))]
+        boxes.append((nodes.cast(ends[0], np.float64), nodes.cast(add("Sub", ends[1], ends[0]), np.float64)))
+    return boxes
+
+
+def _contained(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> tuple[list[str], list[str]]:
+    """Counts and places of rows and columns: the longer side fills its target, the other lies in the middle."""
+    add, (high, wide), ratio = nodes.add, lengths, nodes.constant(targets[1] / targets[0])
+    full = [nodes.constant(target) for target in targets]
+    found = add("Div", wide, high)
+    rows = add("Round", add("Mul", add("Div", high, wide), full[1]))
+    columns = add("Round", add("Mul", add("Div", wide, high), full[0]))
+    counts = [
+        add("Where", add("Greater", found, ratio), rows, full[0]),
+        add("Where", add("Less", found, ratio), columns, full[1]),
+    ]
+    half = nodes.constant(0.5)
+    places = [add("Round", add("Mul", add("Sub", f, c), half)) for f, c in zip(full, counts, strict=True)]
+    return counts, places
+
+
+def _centred(nodes: Nodes, pixels: str, sides: tuple[str, str], targets: tuple[int, int]) -> str:
+    """The middle; where there is too little, the picture reflected, as often as needed. No pixel is resampled."""
+    add = nodes.add
+    for axis, (side, target) in enumerate(zip(sides, targets, strict=True), 2):
+        two, wanted = nodes.constant(2, np.int64), nodes.constant(target, np.int64)
+        first = add("Div", add("Sub", side, wanted), two)  # towards zero
+        place = add("Add", nodes.constant(np.arange(target), np.int64), first)
+        place = add("Mod", place, add("Mul", side, two))
+        back = add("Sub", add("Sub", add("Mul", side, two), nodes.constant(1, np.int64)), place)
+        pixels = add("Gather", pixels, add("Where", add("Less", place, side), place, back), axis=axis)
+    return pixels
+
+
+def _grey(nodes: Nodes, pixels: str) -> str:
+    """(B, 3, H, W) uint8 → (B, 1, H, W) uint8."""
+    luma = nodes.constant(np.array(_LUMA).reshape(3, 1, 1) / 65536)
+    total = nodes.add("ReduceSum", nodes.add("Mul", nodes.cast(pixels, np.float64), luma), nodes.constant([1], np.int64))
+    return nodes.cast(nodes.add("Floor", nodes.add("Add", total, nodes.constant(0.5))), np.uint8)

@@ -1,0 +1,118 @@
+"""Pillow's antialiased bicubic resize as nodes of ONNX, equal to it in every pixel.
+
+ONNX has a Resize with antialiasing of its own, which is off by up to five levels at odd ratios. Pillow works in whole numbers,
+and so does this: of each pixel of the result the weights of the pixels that it is made of are computed from the size of the
+picture, scaled to sum to 1 and rounded to multiples of 2⁻²²; first along the rows, then along the columns, each time rounded
+and clipped to 0 … 255. Newer releases take the columns of a much taller picture first, which is faster and not the same. Sums
+of 8-bit pixels times such weights are exact in double precision in any order, so a product of matrices gives what Pillow gives.
+It costs more than Pillow, which skips the weights that are 0.
+
+Legend: an axis of `side` pixels; from it `length` pixels from `start` on, both of which may be fractions, become `count` pixels
+that are laid at `place` of `target` pixels; the rest stays black.
+
+Sources: Keys 1981, "Cubic convolution interpolation", with a = −0.5; Pillow's documented behaviour, and its results, which
+`tests/export/test_resize.py` compares with.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from tellapart.exporters._onnx_builder import Nodes
+
+_REACH = 2.0  # pixels on either side that the cubic weighs
+_UNIT = 2.0**22
+
+
+@dataclass(frozen=True)
+class Axis:
+    """Names of values without dimensions: `side` int64, the others float64. See the module."""
+
+    side: str
+    start: str
+    length: str
+    count: str
+    place: str
+    target: int
+
+
+def resized(nodes: Nodes, pixels: str, rows: Axis, columns: Axis) -> str:
+    """(B, C, H, W) uint8 → (B, C, rows.target, columns.target) uint8."""
+    down, along = weights(nodes, rows), nodes.add("Transpose", weights(nodes, columns), perm=[1, 0])
+    if not falls_first():
+        return _passes(nodes, pixels, down, along, False)
+    orders = [Nodes(f"{nodes.prefix}/{name}") for name in ("fall_first", "rows_first")]
+    first, second = ((one, _passes(one, pixels, down, along, one is orders[0])) for one in orders)
+    shape = ["batch", "channels", rows.target, columns.target]
+    return nodes.branch(_much_taller(nodes, rows, columns), first, second, np.uint8, shape)
+
+
+@functools.cache
+def falls_first() -> bool:
+    """Whether the Pillow that is installed shrinks the columns of a tall picture first, as it does since some release."""
+    tall = Image.fromarray(np.tile(np.array([[0, 255, 255, 0, 255]], np.uint8).T, (20, 2)) ^ np.array([[0, 255]], np.uint8))
+    across = tall.resize((3, tall.height), Image.Resampling.BICUBIC)
+    both = tall.resize((3, 7), Image.Resampling.BICUBIC)
+    return across.resize((3, 7), Image.Resampling.BICUBIC).tobytes() != both.tobytes()
+
+
+def _passes(nodes: Nodes, pixels: str, down: str, along: str, fall_first: bool) -> str:
+    """Both passes in an order. `down`: weights of the rows (h, H); `along`: those of the columns (W, w)."""
+    found = nodes.cast(pixels, np.float64)
+    for fall in (fall_first, not fall_first):
+        found = _rounded(nodes, nodes.add("MatMul", down, found) if fall else nodes.add("MatMul", found, along))
+    return nodes.cast(found, np.uint8)
+
+
+def _much_taller(nodes: Nodes, rows: Axis, columns: Axis) -> str:
+    """Whether the height loses more pixels than twice what the width loses."""
+    add, number = nodes.add, nodes.constant
+    high, wide = (add("Sub", nodes.cast(axis.side, np.float64), axis.count) for axis in (rows, columns))
+    more = add("Greater", high, add("Mul", wide, number(2)))
+    return add("And", more, add("Greater", high, number(0)))
+
+
+def weights(nodes: Nodes, axis: Axis) -> str:
+    """(target, side) float64, whole numbers: the weights in units of 2⁻²²."""
+    add, number = nodes.add, nodes.constant
+    zero, one, half = (number(value) for value in (0, 1, 0.5))
+    scale = add("Div", axis.length, axis.count)
+    spread = add("Max", scale, one)
+    reach = add("Mul", spread, number(_REACH))
+    index = add("Sub", number(np.arange(axis.target)[:, None]), axis.place)
+    centre = add("Add", axis.start, add("Mul", add("Add", index, half), scale))
+    side = nodes.cast(axis.side, np.float64)
+    first = add("Max", add("Floor", add("Add", add("Sub", centre, reach), half)), zero)
+    last = add("Min", add("Floor", add("Add", add("Add", centre, reach), half)), side)
+    pixel = add("Range", zero, side, one)
+    away = add("Mul", add("Add", add("Sub", pixel, centre), half), add("Div", one, spread))
+    used = add("And", add("GreaterOrEqual", pixel, first), add("Less", pixel, last))
+    there = add("And", add("GreaterOrEqual", index, zero), add("Less", index, axis.count))
+    value = add("Where", add("And", used, there), _cubic(nodes, away), zero)
+    whole = add("ReduceSum", value, number([1], np.int64), keepdims=1)
+    share = add("Div", value, add("Where", add("Equal", whole, zero), one, whole))
+    scaled = add("Mul", share, number(_UNIT))
+    away_from_zero = add("Floor", add("Add", add("Abs", scaled), half))
+    return add("Mul", add("Sign", scaled), away_from_zero)
+
+
+def _cubic(nodes: Nodes, away: str) -> str:
+    """The weight of a pixel so many pixels away; beyond two none."""
+    add, number = nodes.add, nodes.constant
+    x = add("Abs", away)
+    near = add("Mul", add("Sub", add("Mul", number(1.5), x), number(2.5)), x)
+    near = add("Add", add("Mul", near, x), number(1))
+    far = add("Add", add("Mul", add("Sub", x, number(5)), x), number(8))
+    far = add("Mul", add("Sub", add("Mul", far, x), number(4)), number(-0.5))
+    far = add("Where", add("Less", x, number(2)), far, number(0))
+    return add("Where", add("Less", x, number(1)), near, far)
+
+
+def _rounded(nodes: Nodes, sums: str) -> str:
+    """Sums in units of 2⁻²² as pixels: float64, whole numbers in 0 … 255."""
+    level = nodes.add("Floor", nodes.add("Add", nodes.add("Div", sums, nodes.constant(_UNIT)), nodes.constant(0.5)))
+    return nodes.add("Min", nodes.add("Max", level, nodes.constant(0)), nodes.constant(255))

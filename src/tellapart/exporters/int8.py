@@ -1,0 +1,173 @@
+"""The graph in eight bits: smaller, on some machines faster, never quite the same; its loss is measured before it is written.
+
+Static quantisation by ONNX Runtime in the format QDQ: weights a channel, activations by the least and greatest value that
+training images give. Weights use seven of the eight bits, since processors without VNNI overflow with eight. What stands after
+the softmax, and the preprocessing, stay as they are.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.cache import DecodedImages, PixelCache
+from tellapart.data.decode import target_size
+from tellapart.errors import RunError
+from tellapart.exporters.onnx_graph import hushed, pixel_names
+from tellapart.inference.onnx import Session
+from tellapart.metrics.mcnemar import Comparison, compare, in_words
+from tellapart.progress import Progress
+from tellapart.recipe.schema import Inputs
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions
+
+#: Accuracy on validation that may be lost: whatever the test says, and where it says that the loss is real.
+WORST, WORST_REAL = 0.02, 0.01
+_QUANTISED = ["Conv", "Gemm", "MatMul"]
+_PIXELS = 32 * 224 * 224  # of a batch, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Eight:
+    """A graph in eight bits and what it costs.
+
+    Attributes:
+        model: onnx.ModelProto, a core.
+        images: Training images that it was calibrated on.
+        accuracy: On validation, of the graph in eight bits.
+        comparison: The graph in float32 (A) against it (B) on validation.
+        changed: Share of the validation images that are answered otherwise.
+        largest: The largest difference of a probability there.
+    """
+
+    model: Any
+    images: int
+    accuracy: float
+    comparison: Comparison
+    changed: float
+    largest: float
+
+    @property
+    def in_words(self) -> str:
+        """The loss as a sentence."""
+        return in_words("float32", "int8", self.comparison)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "calibration_images": self.images, "valid_accuracy": self.accuracy, "loss": self.comparison.difference.to_dict(),
+            "test": self.comparison.test.to_dict(), "answers_changed": self.changed, "largest_difference": self.largest,
+            "said": self.in_words,
+        }  # fmt: skip
+
+
+def eight_bits(model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache: PixelCache, progress: Progress) -> Eight:
+    """Quantise a core, and measure what it costs.
+
+    Args:
+        model: The core, float32; not changed.
+        inputs: Of the core.
+        run: Whose training part calibrates and whose validation part judges.
+        count: Training images, at most; spread evenly over the part.
+        cache: Where decoded images come from.
+        progress: Where it is reported.
+
+    Raises:
+        RunError: No validation answers to compare with, it cannot be quantised, or the loss is too large.
+        CorruptImages: The images were moved, or are damaged.
+    """
+    answers = run.predictions("valid")
+    if answers is None or not len(answers):
+        raise RunError(f"{run.id} has no answers on a validation part, so the loss of int8 cannot be measured")
+    table = run.table()
+    train, valid = _of_ids(table, table.where(split="train").ids, count), _of_ids(table, answers.ids, len(answers))
+    if not len(train):
+        raise RunError(f"{run.id} has no training image left to calibrate int8 on")
+    quantised = _quantised(model, _batches([cache.images(train, one) for one in inputs], inputs))
+    asked = [cache.images(valid, one) for one in inputs]
+    full, small = (
+        _answers(one, asked, inputs, replace(answers, run_id=name), progress)
+        for one, name in ((model, "float32"), (quantised, "int8"))
+    )
+    result = Eight(
+        quantised, len(train), float(np.mean(small.answers == small.labels)), compare(full, small),
+        float(np.mean(small.answers != full.answers)), float(np.abs(small.proba - full.proba).max()),
+    )  # fmt: skip
+    refuse_loss(result, run.id)
+    return result
+
+
+def _answers(
+    model: Any, images: Sequence[DecodedImages], inputs: Sequence[Inputs], stored: Predictions, progress: Progress
+) -> Predictions:
+    """What a core says of the validation part. Not what is stored, which a calibrated run keeps cross-fitted."""
+    session, found = Session(model.SerializeToString(), stored.run_id), []
+    with progress.task(f"answering validation in {stored.run_id}", len(stored), "img") as task:
+        for batch in _batches(images, inputs):
+            found.append(session.ask(batch))
+            task.advance(len(found[-1]))
+    return replace(stored, proba=np.concatenate(found))
+
+
+def refuse_loss(found: Eight, whose: str) -> None:
+    """Raises RunError where too much accuracy is lost."""
+    lost, real = found.comparison.difference.value, found.comparison.test.a_is_better
+    if lost > WORST or (real and lost > WORST_REAL):
+        limits = f"at most {100 * WORST:g} points may be lost, and {100 * WORST_REAL:g} where the loss is real"
+        raise RunError(
+            f"{whose} in int8 loses {100 * lost:.1f} points of accuracy on validation; {limits}. {found.in_words}",
+            hint="export without --int8, or give more --calibration-images",
+        )
+
+
+def _of_ids(table: ImageTable, ids: np.ndarray, count: int) -> ImageTable:
+    """Rows of these ids, in their order; of many `count`, spread evenly."""
+    place = {name: row for row, name in enumerate(table.ids)}
+    chosen = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), count)).astype(np.int64)) if len(ids) else []
+    return table.take(np.array([place[ids[row]] for row in chosen], dtype=np.int64))
+
+
+def _batches(images: Sequence[DecodedImages], inputs: Sequence[Inputs]) -> Iterator[dict[str, np.ndarray]]:
+    """Name of each input of the core → (B, H, W, C) uint8."""
+    size = max(1, min(64, _PIXELS // max(height * width for height, width in map(target_size, inputs))))
+    names = pixel_names(inputs)
+    for start in range(0, len(images[0]), size):
+        yield {name: one.get(slice(start, start + size)) for name, one in zip(names, images, strict=True)}
+
+
+def _quantised(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
+    """By ONNX Runtime's own tools, which work on files."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def get_next(self) -> Any:
+            return next(batches, None)
+
+    with tempfile.TemporaryDirectory(prefix="tellapart-int8-") as name, hushed():
+        given, ready, done = (Path(name) / f"{stage}.onnx" for stage in ("given", "ready", "done"))
+        onnx.save(model, given)
+        try:
+            quant_pre_process(given, ready, skip_symbolic_shape=True)
+            quantize_static(
+                ready, done, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=_QUANTISED, per_channel=True,
+                reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
+                nodes_to_exclude=_double(onnx.load(ready)),
+            )  # fmt: skip
+            return onnx.load(done)
+        except Exception as error:  # the tools raise nearly anything
+            raise RunError(f"ONNX Runtime cannot quantise this graph ({str(error).strip()[:200]})") from error
+
+
+def _double(model: Any) -> list[str]:
+    """Products in double precision: those of calibrations and combiners."""
+    from onnx import TensorProto
+
+    double = {one.name for one in model.graph.initializer if one.data_type == TensorProto.DOUBLE}
+    return [node.name for node in model.graph.node if node.op_type in _QUANTISED and double.intersection(node.input)]

@@ -1,0 +1,151 @@
+"""A classifier as a graph of ONNX: the net traced by torch, what stands before it written by hand.
+
+    core     `pixels`, or `pixels_0`, `pixels_1` … of an ensemble whose members see pictures differently: uint8
+             (batch, height, width, C), decoded and sized as the cache holds them → `probabilities` (batch, classes) float32
+    whole    `images` uint8 (batch, height, width, 3), RGB, of any size that is the same within a batch → the same
+
+Test-time views, the softmax, calibration, the correction of the mix and the combiner of an ensemble are inside. The batch
+may be of any length.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tellapart.data.decode import target_size
+from tellapart.errors import RunError, SystemLimitError
+from tellapart.exporters._onnx_builder import IR_VERSION, OPSET, Nodes
+from tellapart.exporters._onnx_preprocess import any_size, preprocess
+from tellapart.recipe.schema import Inputs
+
+if TYPE_CHECKING:
+    from tellapart.classifiers._torch_inference import Answering
+
+IMAGES, PROBABILITIES = "images", "probabilities"
+_MOST = 2**31 - 1  # bytes of a protobuf
+_TRACED = 2  # images of the example: of a single one the exporter would keep the number
+
+
+def require() -> None:
+    """Whether the packages that export are there.
+
+    Raises:
+        SystemLimitError: One is missing.
+    """
+    for name in ("onnx", "onnxruntime", "onnxscript"):
+        if not installed(name):
+            hint = 'pip install "tellapart[export]"'
+            raise SystemLimitError(f"to export a run the package {name} is needed, and it is not installed", hint=hint)
+
+
+def installed(name: str) -> bool:
+    """Whether a package can be imported; does not import it."""
+    from importlib.util import find_spec
+
+    return find_spec(name) is not None
+
+
+def pixel_names(inputs: Sequence[Inputs]) -> list[str]:
+    """What the core calls the pixels of each way of decoding."""
+    return ["pixels"] if len(inputs) == 1 else [f"pixels_{number}" for number in range(len(inputs))]
+
+
+def refuse_regions(inputs: Sequence[Inputs]) -> None:
+    """Raises RunError where a part of the picture is read that the table or a detector names."""
+    if any(one.region is not None for one in inputs):
+        hint = "`tellapart predict` and `serve` cut the region out and ask the run itself"
+        raise RunError("this run reads a region of each picture (inputs.region), which is found outside of its net", hint=hint)
+
+
+def core(module: Answering) -> Any:
+    """The core as onnx.ModelProto; every trace of where it was made is removed.
+
+    Raises:
+        RunError: The exporter cannot write the net.
+    """
+    import torch
+
+    names = pixel_names(module.inputs)
+    examples = tuple(torch.zeros(_TRACED, *_shape(one), dtype=torch.uint8) for one in module.inputs)
+    batch = torch.export.Dim("batch", min=1)
+    try:
+        with hushed(), torch.no_grad():
+            found: Any = torch.onnx.export(
+                module.eval(), examples, input_names=names, output_names=[PROBABILITIES], dynamo=True, verbose=False,
+                dynamic_shapes=(tuple({0: batch} for _ in names),), opset_version=OPSET, external_data=False,
+            )  # fmt: skip
+            model = found.model_proto
+    except Exception as error:  # torch's exporter raises nearly anything for what it does not know
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RunError(
+            f"torch cannot write this net as a graph ({first[:200]})", hint="it can still be used as it is"
+        ) from error
+    if model.ByteSize() > _MOST:
+        raise RunError(f"the graph would have {model.ByteSize() / 2**30:.1f} GiB; a file of ONNX holds at most 2")
+    return _plain(model)
+
+
+def whole(model: Any, inputs: Sequence[Inputs]) -> Any:
+    """The core with everything between a decoded picture and it put before."""
+    from onnx import TensorProto, helper
+
+    refuse_regions(inputs)
+    before: list[Nodes] = []
+    for name, one in zip(pixel_names(inputs), inputs, strict=True):
+        nodes = Nodes(f"preprocess/{name}")
+        result = preprocess(nodes, IMAGES, one)
+        nodes.nodes.append(helper.make_node("Identity", [result], [name], name=f"preprocess/{name}"))
+        before.append(nodes)
+    sides: list[Any] = list(target_size(inputs[0])) if not any(map(any_size, inputs)) else ["height", "width"]
+    graph = helper.make_graph(
+        [*(node for nodes in before for node in nodes.nodes), *model.graph.node],
+        "tellapart",
+        [helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, ["batch", *sides, 3])],
+        list(model.graph.output),
+        [*(constant for nodes in before for constant in nodes.constants), *model.graph.initializer],
+    )
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version, producer_name="tellapart")
+
+
+def describe(model: Any, facts: Mapping[str, str]) -> None:
+    """Write facts into the model's own metadata, in place."""
+    from onnx import helper
+
+    helper.set_model_props(model, dict(facts))
+
+
+def _shape(inputs: Inputs) -> tuple[int, int, int]:
+    return (*target_size(inputs), 1 if inputs.mode == "grey" else 3)
+
+
+def _plain(model: Any) -> Any:
+    """Without the exporter's notes, which name files and lines of this machine."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.ClearField("metadata_props")
+        value.ClearField("doc_string")
+    model.graph.ClearField("metadata_props")
+    model.ClearField("metadata_props")
+    model.graph.name, model.producer_name, model.ir_version = "tellapart", "tellapart", IR_VERSION
+    model.ClearField("producer_version")
+    return model
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """Without what the exporter prints, logs and warns of: parity is proved afterwards."""
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)

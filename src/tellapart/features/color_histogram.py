@@ -1,0 +1,92 @@
+"""Colour histograms and moments.
+
+Swain & Ballard 1991, "Color Indexing" (joint histograms); Stricker & Orengo 1995, "Similarity of Color Images" (mean, spread
+and skewness of each channel). Grey images have one channel, whatever the space.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationInfo, field_validator
+
+from tellapart.features._blocks import cell_edges, histograms, in_portions, planes
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
+
+#: Least and largest value of each channel as OpenCV gives them for float images; a* and b* of all sRGB colours lie within ±110.
+_RANGES = {
+    "rgb": ((0, 1), (0, 1), (0, 1)),
+    "hsv": ((0, 360), (0, 1), (0, 1)),
+    "lab": ((0, 100), (-110, 110), (-110, 110)),
+}
+
+_JOINT = 16  # bins of each channel of a joint histogram, at most: 4,096 values
+
+
+class ColorHistogram(Descriptor):
+    """D = cells² · (C · bins, or bins^C if joint) and cells² · C · 3 moments."""
+
+    class Options(Section):
+        """Options of the colour histograms."""
+
+        space: Literal["rgb", "hsv", "lab"] = Field(default="hsv", description="hue, saturation, value; CIE L*a*b* (D65)")
+        bins: int = Field(default=16, ge=2, le=256, description="of each channel")
+        joint: bool = Field(default=False, description="one histogram over all three channels; 8 bins are then 512 values")
+        root: bool = Field(default=True, description="square roots of the shares: rare colours then count for more")
+        moments: bool = Field(default=True, description="add mean, standard deviation and skewness of each channel")
+        cells: int = Field(default=1, ge=1, description="cells along each side that are described by themselves")
+
+        @field_validator("joint")
+        @classmethod
+        def _joint_is_bounded(cls, value: bool, info: ValidationInfo) -> bool:
+            if value and info.data.get("bins", 0) > _JOINT:
+                raise ValueError(f"takes at most {_JOINT} bins, whose cube is the number of values; lower `bins`")
+            return value
+
+    options: Any
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """images: (B, H, W, C) uint8 → (B, D) float32."""
+        return in_portions(images, self._describe)
+
+    def _describe(self, images: np.ndarray) -> np.ndarray:
+        o = self.options
+        x = in_space(images, o.space)
+        places = np.minimum((x * o.bins).astype(np.int64), o.bins - 1)
+        channels = places.shape[1]
+        if o.joint:
+            places = np.einsum("bchw,c->bhw", places, o.bins ** np.arange(channels)[::-1])[:, None]
+        shares = histograms(places, o.bins**channels if o.joint else o.bins, o.cells)
+        parts = [np.sqrt(shares) if o.root else shares]
+        return np.concatenate([*parts, *([_moments(x, o.cells)] if o.moments else [])], axis=1)
+
+
+def in_space(images: np.ndarray, space: str) -> np.ndarray:
+    """(B, H, W, C) uint8 RGB or grey → (B, C, H, W) float32 in [0, 1], each channel by the range of its space."""
+    x = images.astype(np.float32) / 255
+    if images.shape[3] == 1 or space == "rgb":
+        return planes(x)
+    import cv2
+
+    code = cv2.COLOR_RGB2HSV if space == "hsv" else cv2.COLOR_RGB2LAB
+    converted = cv2.cvtColor(x.reshape(-1, 1, 3), code).reshape(x.shape)
+    low, high = np.array(_RANGES[space], np.float32).T
+    return planes(np.clip((converted - low) / (high - low), 0, 1))
+
+
+def _moments(x: np.ndarray, cells: int) -> np.ndarray:
+    """Mean, spread and cube root of the third central moment, a cell and channel at a time: (B, cells² · 3 · C) float32."""
+    rows, columns = cell_edges(x.shape[2], cells), cell_edges(x.shape[3], cells)
+    found = []
+    for i, j in np.ndindex(cells, cells):
+        cell = x[:, :, rows == i][..., columns == j].reshape(len(x), x.shape[1], -1)
+        if not cell.shape[2]:  # more cells than pixels
+            found.append(np.zeros((len(x), 3 * x.shape[1]), np.float32))
+            continue
+        mean = cell.mean(axis=2)
+        gap = cell - mean[..., None]
+        square = gap * gap
+        found += [mean, np.sqrt(square.mean(axis=2)), np.cbrt((square * gap).mean(axis=2))]
+    return np.concatenate(found, axis=1)

@@ -1,0 +1,85 @@
+"""Statistics of noise residuals, where a camera's noise and a generator's lack of it show.
+
+Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images" (IEEE TIFS 7(3)): high-pass residuals, quantised and
+cut off, here as histograms with their moments. Correlations between a residual's channels and with its neighbours, since
+demosaicing and upsampling leave them: Goljan, Fridrich & Cogranne 2014, "Rich Model for Steganalysis of Color Images".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.features._blocks import histograms, in_portions
+from tellapart.features._residuals import Kernel, quantised, residuals
+from tellapart.features.base import Descriptor
+from tellapart.recipe.schema import Section
+
+_FLAT = 1e-3  # mean square of a residual below which an image has none, grey values²
+
+
+class NoiseResidual(Descriptor):
+    """Of each residual: C · (2 · most + 1) shares, C · 3 moments, C · 2 + C · (C − 1) / 2 correlations."""
+
+    class Options(Section):
+        """Options of the residuals' statistics."""
+
+        kernels: list[Kernel] = Field(
+            default=["first", "second", "third", "square", "wide"],
+            min_length=1,
+            description="predictors: the neighbour, two or three along a line, 3×3, 5×5",
+        )
+        quantum: float = Field(default=1.0, gt=0, description="width of a bin, grey values")
+        most: int = Field(default=4, ge=1, le=64, description="bins on either side of 0; larger residuals lie in the last")
+        moments: bool = Field(default=True, description="add log mean magnitude, log standard deviation and log kurtosis")
+        correlations: bool = Field(default=True, description="add correlations with the next pixels, and between channels")
+
+    options: Any
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """images: (B, H, W, C) uint8 → (B, D) float32.
+
+        Raises:
+            RecipeError: The images are smaller than a kernel.
+        """
+        return in_portions(images, self._describe)
+
+    def _describe(self, images: np.ndarray) -> np.ndarray:
+        o = self.options
+        parts = []
+        for kernel in o.kernels:
+            for residual in residuals(images, kernel):
+                flat = residual.reshape(*residual.shape[:2], -1)
+                products = flat @ flat.transpose(0, 2, 1) / flat.shape[2]
+                parts.append(histograms(quantised(residual, o.quantum, o.most), 2 * o.most + 1, 1))
+                parts += [_moments(residual, products)] if o.moments else []
+                parts += [_correlations(residual, products)] if o.correlations else []
+        return np.concatenate(parts, axis=1)
+
+
+def _moments(r: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """(B, C, h, w) → (B, 3 · C): logs of mean magnitude, spread about 0, and fourth moment over squared second.
+
+    `products`: (B, C, C), mean products of the channels.
+    """
+    second = np.maximum(np.einsum("bcc->bc", products), _FLAT)
+    square = (r * r).reshape(*r.shape[:2], -1)
+    fourth = np.einsum("bcn,bcn->bc", square, square) / square.shape[2]
+    kurtosis = np.log(np.maximum(fourth / second**2, 1))
+    return np.concatenate([np.log(np.abs(r).mean(axis=(2, 3)) + _FLAT), np.log(second) / 2, kurtosis], axis=1)
+
+
+def _correlations(r: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """(B, C, h, w) → (B, 2 · C + C · (C − 1) / 2): with the pixel to the right, with the one below, between channels."""
+    power = np.maximum(np.einsum("bcc->bc", products), _FLAT)
+    found = [_mean_product(a, b) / power for a, b in ((r[..., :-1], r[..., 1:]), (r[:, :, :-1], r[:, :, 1:]))]
+    first, second = np.triu_indices(r.shape[1], 1)
+    found.append(products[:, first, second] / np.sqrt(power[:, first] * power[:, second]))
+    return np.clip(np.concatenate(found, axis=1), -1, 1)
+
+
+def _mean_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(B, C, h, w) twice → (B, C); 0 without a pixel."""
+    return np.einsum("bchw,bchw->bc", a, b) / max(1, a.shape[2] * a.shape[3])

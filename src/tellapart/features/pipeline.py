@@ -1,0 +1,159 @@
+"""From images to the matrix a classical classifier learns from: descriptors, standardising, PCA.
+
+Memory: the matrix itself, and beside it what one block of images needs, however many images there are.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from tellapart import registry
+from tellapart.data.cache import DecodedImages
+from tellapart.errors import DataError
+from tellapart.features._pca import decompose
+from tellapart.features.base import Descriptor, Surroundings
+from tellapart.progress import Progress
+from tellapart.recipe.schema import Features
+
+_ALIKE = 1e-6  # standard deviation below which a value is taken for constant
+_ROWS = 1_024  # of the matrix, standardised at a time
+
+
+class Extractor:
+    """The `features` section of a recipe, fitted on the training images.
+
+    Attributes:
+        arrays: `mean`, `scale` (D,) and, with PCA, `components` (K, D), `centre` (D,), `explained` (K,), all float32.
+        descriptors: In the recipe's order.
+        notes: What was done otherwise than asked, or is worth knowing.
+    """
+
+    def __init__(self, features: Features, seed: int) -> None:
+        self.features = features
+        self.seed = seed
+        self.arrays: dict[str, np.ndarray] = {}
+        self.descriptors = _build(features)
+        self.notes: list[str] = []
+
+    def fit_transform(self, images: DecodedImages, labels: np.ndarray, around: Surroundings | None = None) -> np.ndarray:
+        """Fit on `images` and give their vectors: (N, D or K) float32.
+
+        Raises:
+            DataError: A descriptor gives values that are not finite.
+        """
+        around = around or Surroundings(self.seed)
+        self.descriptors, self.notes = _build(self.features), around.notes
+        for descriptor in self.descriptors:
+            descriptor.fit(images, labels, around)
+        X = self._describe(images, around.progress)
+        self._standardise(X)
+        if self.features.pca:
+            self.arrays |= decompose(X, self._components(X.shape), self.seed)
+            X = self._project(X)
+        return X
+
+    def transform(self, images: DecodedImages) -> np.ndarray:
+        """Vectors of other images: (N, D or K) float32."""
+        blocks = [self.transform_block(block) for block in images.blocks()]
+        return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32)
+
+    def transform_block(self, images: np.ndarray) -> np.ndarray:
+        """images: (B, H, W, C) uint8 → (B, D or K) float32."""
+        X = self._vectors(images)
+        X -= self.arrays["mean"]
+        X /= self.arrays["scale"]
+        return self._project(X) if "components" in self.arrays else X
+
+    @property
+    def width(self) -> int:
+        """Values of a vector."""
+        return len(self.arrays.get("components", self.arrays["mean"]))
+
+    def first(self, count: int) -> Self:
+        """The same with the `count` first components, as a fit with `pca: count` would give."""
+        fewer = copy.copy(self)
+        fewer.features = self.features.model_copy(update={"pca": count})
+        fewer.arrays = self.arrays | {name: self.arrays[name][:count] for name in ("components", "explained")}
+        return fewer
+
+    def save(self, path: Path) -> None:
+        """Write everything that was learnt."""
+        learnt = {f"{i}.{name}": array for i, d in enumerate(self.descriptors) for name, array in d.arrays.items()}
+        save_file({k: np.ascontiguousarray(v) for k, v in (self.arrays | learnt).items()}, path)
+
+    @classmethod
+    def load(cls, path: Path, features: Features, seed: int) -> Self:
+        """Read what `save` wrote."""
+        extractor = cls(features, seed)
+        for key, array in load_file(path).items():
+            place, dot, name = key.partition(".")
+            if dot:
+                extractor.descriptors[int(place)].arrays[name] = array
+            else:
+                extractor.arrays[key] = array
+        return extractor
+
+    def _describe(self, images: DecodedImages, progress: Progress) -> np.ndarray:
+        X: np.ndarray | None = None
+        done = 0
+        with progress.task("descriptors", len(images), "img") as task:
+            for block in images.blocks():
+                vectors = self._vectors(block)
+                if X is None:  # one allocation: a list of blocks and their concatenation would need twice the memory
+                    X = np.empty((len(images), vectors.shape[1]), np.float32)
+                X[done : done + len(block)] = vectors
+                done += len(block)
+                task.advance(len(block))
+        return X if X is not None else np.empty((0, 1), np.float32)
+
+    def _vectors(self, images: np.ndarray) -> np.ndarray:
+        """(B, D) float32, the caller's own."""
+        parts = [descriptor(images) for descriptor in self.descriptors]
+        for part, entry in zip(parts, self.features.descriptors, strict=True):
+            if not np.isfinite(part).all():
+                rows = int((~np.isfinite(part)).any(axis=1).sum())
+                raise DataError(
+                    f"features: {next(iter(entry))} gives values that are not finite for {rows:,} of {len(images):,} images",
+                    hint="a descriptor must answer every image with numbers; leave it out, or mend it",
+                )
+        return np.concatenate(parts, axis=1)
+
+    def _standardise(self, X: np.ndarray) -> None:
+        """In place, and kept for others; without standardising, mean 0 and scale 1."""
+        self.arrays = {"mean": np.zeros(X.shape[1], np.float32), "scale": np.ones(X.shape[1], np.float32)}
+        if not self.features.standardise or not len(X):
+            return
+        mean = X.mean(axis=0, dtype=np.float64)
+        spread = np.sqrt(sum(((X[i : i + _ROWS] - mean) ** 2).sum(axis=0) for i in range(0, len(X), _ROWS)) / len(X))
+        constant = spread <= _ALIKE
+        if constant.any():
+            self.notes.append(
+                f"{constant.sum():,} of {X.shape[1]:,} values are the same in every training image, and tell nothing"
+            )
+        self.arrays = {"mean": mean.astype(np.float32), "scale": np.where(constant, 1, spread).astype(np.float32)}
+        X -= self.arrays["mean"]
+        X /= self.arrays["scale"]
+
+    def _components(self, shape: tuple[int, ...]) -> int:
+        wanted = self.features.pca or 0
+        if (count := min(wanted, *shape)) < wanted:
+            self.notes.append(f"PCA kept {count} components, not {wanted}: there are {shape[0]} rows of {shape[1]} values")
+        return count
+
+    def _project(self, X: np.ndarray) -> np.ndarray:
+        """(B, D) → (B, K); the centre is taken off the products, not off a copy of X."""
+        return X @ self.arrays["components"].T - self.arrays["components"] @ self.arrays["centre"]
+
+
+def _build(features: Features) -> list[Descriptor]:
+    found = []
+    for entry in features.descriptors:
+        ((name, options),) = entry.items()
+        kind = registry.find("features", name)
+        found.append(kind(kind.Options.model_validate(options)))
+    return found

@@ -1,0 +1,220 @@
+"""Bag of visual words: which kinds of patches a picture has, and how many of each.
+
+Csurka et al. 2004, "Visual Categorization with Bags of Keypoints"; soft assignment: van Gemert et al. 2010, "Visual Word
+Ambiguity"; parts of the picture counted by themselves: Lazebnik, Schmid & Ponce 2006, "Beyond Bags of Features"; signed square
+roots: Perronnin, Sánchez & Mensink 2010, "Improving the Fisher Kernel". Patches of all images are never held at once: the
+vocabulary is learnt from a bounded sample, everything else from bounded numbers of images.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from tellapart.data.cache import DecodedImages
+from tellapart.features._patches import Patches, describe_blocks
+from tellapart.features._vocabulary import join_words, learn_words, nearest_words
+from tellapart.features.base import Descriptor, Surroundings
+from tellapart.recipe.schema import Section
+
+_CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+_EACH = 20  # patches of an image in the sample, at most: neighbouring ones are alike, other images tell more
+_JUDGED = 10_000  # images that select words and measure their weights, at most
+_MEASURED = 256  # images that say how far patches are off their words
+_TREES = 100
+
+_Side = Annotated[int, Field(ge=4)]
+_Count = Annotated[int, Field(ge=1)]
+#: Words (V, E) float32; images without a keypoint; images seen.
+_Learnt = tuple[np.ndarray, int, int]
+
+
+class VisualWords(Descriptor):
+    """D = words · parts of the picture; or the last number of `select`."""
+
+    class Options(Section):
+        """Options of the bag of visual words."""
+
+        enlarge: int | None = Field(default=None, ge=8, description="resize to this side first; none: images as they are")
+        detector: Literal["dense", "orb", "sift"] = Field(
+            default="dense", description="where patches are: on a grid, or at keypoints"
+        )
+        step: int = Field(default=4, ge=1, description="dense: pixels between patches")
+        patches: list[_Side] = Field(
+            default=[16],
+            min_length=1,
+            description="dense, orb: sides of the squares described at every place, pixels",
+        )
+        keypoints: int = Field(default=500, ge=1, description="orb, sift: most of an image, the strongest")
+        edge: int = Field(default=31, ge=1, description="orb: no keypoint is nearer to the edge, pixels (edgeThreshold)")
+        fast_threshold: int = Field(
+            default=20, ge=1, description="orb: least contrast of a corner, grey levels (fastThreshold)"
+        )
+        description: Literal["hog", "sift"] = Field(default="hog", description="of a patch; sift: 128 values")
+        cells: int = Field(default=2, ge=1, le=8, description="hog: parts along a patch's side; values = cells² · orientations")
+        orientations: int = Field(default=8, ge=2, le=36, description="hog: directions told apart")
+        words: int = Field(default=1500, ge=2, description="size of the vocabulary")
+        vocabulary: Literal["sample", "batches"] = Field(
+            default="sample", description="k-means of a sample of all images; or one k-means a batch of images, put together"
+        )
+        sample: int = Field(default=200_000, ge=100, description="sample: patches, at most")
+        batch_images: int = Field(default=200, ge=1, description="batches: images of one")
+        batch_words: int = Field(default=10, ge=1, description="batches: words of one; more where there are too few batches")
+        histogram: Literal["counts", "tfidf", "soft"] = Field(
+            default="counts", description="tfidf: rare words count for more; soft: a patch counts for its nearest few words"
+        )
+        nearest: int = Field(default=4, ge=2, le=64, description="soft: how many words")
+        norm: Literal["none", "l1", "l2", "power", "range"] = Field(
+            default="power",
+            description="of a histogram: l1: sum 1; l2: length 1; power: square roots, then length 1; range: each word "
+            "divided by its largest training value",
+        )
+        pyramid: list[_Count] = Field(
+            default=[1],
+            min_length=1,
+            description="[1, 2]: a histogram of the whole picture, and one of each of 2 × 2 parts",
+        )
+        select: list[_Count] | None = Field(
+            default=None, min_length=1, description="rounds of a random forest, each keeps so many columns; uses the labels"
+        )
+
+    options: Any
+
+    def fit(self, images: DecodedImages, labels: np.ndarray, around: Surroundings) -> None:
+        """Learn the vocabulary, then the weights of words and their selection, where asked for."""
+        o, self.arrays = self.options, {}
+        rng = np.random.default_rng(around.seed)
+        words, missing, seen = (self._of_batches if o.vocabulary == "batches" else self._of_sample)(images, rng, around)
+        self.arrays = {"words": words}
+        if len(words) < o.words:
+            around.notes.append(f"words: {len(words):,} of the {o.words:,} asked for: there are no more distinct ones")
+        if missing:
+            which = f"{missing:,} of {seen:,} training images"
+            around.notes.append(f"words: {which} have no keypoint; {o.description.upper()} of the whole image stands in")
+        rows = rng.permutation(len(images))[:_JUDGED]
+        if o.histogram == "soft":
+            self._measure_spread(_rows(images, rows[:_MEASURED]), around)
+        if o.histogram == "tfidf" or o.norm == "range" or o.select:
+            self._weigh(_rows(images, rows), labels[rows], around)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """images: (B, H, W, C) uint8 → (B, D) float32, at least 0."""
+        found = [self._histograms(p) for p in describe_blocks(iter([images]), self.options, _CORES)]
+        X = self._normalised(np.concatenate(found))
+        return np.minimum(X / self.arrays["most"], 1) if "most" in self.arrays else X
+
+    def _of_sample(self, images: DecodedImages, rng: np.random.Generator, around: Surroundings) -> _Learnt:
+        """A grid has patches on every image, so that not all need be seen; keypoints are looked for in as many as can be."""
+        o = self.options
+        wanted = o.sample // _EACH if o.detector == "dense" else o.sample
+        chosen = _rows(images, np.sort(rng.permutation(len(images))[:wanted]))
+        each = max(1, o.sample // len(chosen))
+        kept, missing = [], 0
+        for patches in self._found(chosen, around, "patches"):
+            kept.append(patches.vectors[_pick(patches.owner, each, rng)].astype(np.uint8))
+            missing += int(patches.missing.sum())
+        vectors = np.concatenate(kept).astype(np.float32)
+        return learn_words(vectors, o.words, around.seed), missing, len(chosen)
+
+    def _of_batches(self, images: DecodedImages, rng: np.random.Generator, around: Surroundings) -> _Learnt:
+        """As many words of each batch of images, in random order, until there are enough."""
+        o = self.options
+        batches = max(1, min(-(-o.words // o.batch_words), len(images) // o.batch_images))
+        each = -(-o.words // batches)
+        chosen = _rows(images, rng.permutation(len(images))[: batches * o.batch_images])
+        held: list[np.ndarray] = []
+        groups: list[np.ndarray] = []
+        missing = count = 0
+        for patches in self._found(chosen, around, "patches", o.batch_images):
+            held.append(patches.vectors)
+            missing, count = missing + int(patches.missing.sum()), count + len(patches.missing)
+            if count >= min((len(groups) + 1) * o.batch_images, len(chosen)):
+                groups.append(learn_words(np.concatenate(held), each, around.seed + len(groups)))
+                held = []
+        return join_words(groups, o.words), missing, len(chosen)
+
+    def _found(self, images: DecodedImages, around: Surroundings, what: str, size: int = 1024) -> Iterator[Patches]:
+        with around.progress.task(what, len(images), "img") as task:
+            for patches in describe_blocks(images.blocks(size), self.options, _CORES):
+                task.advance(len(patches.missing))
+                yield patches
+
+    def _measure_spread(self, images: DecodedImages, around: Surroundings) -> None:
+        """How far patches are off their nearest words: mean squared distance."""
+        words = self.arrays["words"]
+        gaps = [nearest_words(p.vectors, words)[1] for p in self._found(images, around, "spread")]
+        self.arrays["spread"] = np.array([max(float(np.concatenate(gaps).mean()), 1.0)], np.float32)
+
+    def _weigh(self, images: DecodedImages, labels: np.ndarray, around: Surroundings) -> None:
+        """What a bounded number of images says about the words: rarity, importance, largest values."""
+        o = self.options
+        X = np.concatenate([self._histograms(p) for p in self._found(images, around, "histograms")])
+        if o.histogram == "tfidf":
+            self.arrays["rarity"] = (np.log((1 + len(X)) / (1 + (X > 0).sum(axis=0))) + 1).astype(np.float32)
+        X = self._normalised(X)
+        if o.select:
+            self.arrays["kept"] = kept = _select(X, labels, o.select, around.seed)
+            X = X[:, kept]
+        if o.norm == "range":
+            self.arrays["most"] = np.maximum(X.max(axis=0), 1e-6)
+
+    def _histograms(self, patches: Patches) -> np.ndarray:
+        """(B, words · parts) float32, one column a word and part, unnormalised."""
+        o, words = self.options, self.arrays["words"]
+        count = min(o.nearest, len(words)) if o.histogram == "soft" else 1
+        places, gaps = nearest_words(patches.vectors, words, count)
+        weights = _closeness(gaps, self.arrays["spread"][0]) if "spread" in self.arrays else np.ones_like(gaps)
+        images, parts = len(patches.missing), []
+        for grid in o.pyramid:
+            cell = np.minimum((patches.centres * grid).astype(np.int64), grid - 1) @ np.array([grid, 1])
+            index = (patches.owner * grid**2 + cell)[:, None] * len(words) + places
+            sums = np.bincount(index.ravel(), weights.ravel(), images * grid**2 * len(words))
+            parts.append(sums.reshape(images, -1).astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+    def _normalised(self, X: np.ndarray) -> np.ndarray:
+        """(B, words · parts) → (B, D), by the rows alone."""
+        o = self.options
+        if "rarity" in self.arrays:
+            X = X * self.arrays["rarity"]
+        if o.norm == "power":
+            X = np.sqrt(X)
+        if o.norm == "l1":
+            X = X / np.maximum(X.sum(axis=1, keepdims=True), 1e-12)
+        if o.norm in ("l2", "power"):
+            X = X / np.maximum(np.sqrt((X * X).sum(axis=1, keepdims=True)), 1e-12)
+        return X[:, self.arrays["kept"]] if "kept" in self.arrays else X
+
+
+def _rows(images: DecodedImages, rows: np.ndarray) -> DecodedImages:
+    return DecodedImages(images.pixels, images.positions[rows])
+
+
+def _pick(owner: np.ndarray, each: int, rng: np.random.Generator) -> np.ndarray:
+    """At most `each` random positions of every owner: (K',) int64, rising."""
+    order = np.lexsort((rng.random(len(owner)), owner))
+    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)  # `owner` rises: so does it in this order
+    return np.sort(order[rank < each])
+
+
+def _closeness(gaps: np.ndarray, spread: float) -> np.ndarray:
+    """Shares of the nearest words, (K, count), sum 1 each: a Gaussian of the distance, as wide as a patch is off its word."""
+    weights = np.exp((gaps[:, :1] - gaps) / spread)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _select(X: np.ndarray, labels: np.ndarray, rounds: list[int], seed: int) -> np.ndarray:
+    """Columns that a random forest finds most important, fewer each round: (D,) int64, rising (Breiman 2001)."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    kept = np.arange(X.shape[1])
+    for count in rounds:
+        forest = RandomForestClassifier(_TREES, random_state=seed, n_jobs=_CORES).fit(X[:, kept], labels)
+        best = np.argsort(-forest.feature_importances_, kind="stable")[:count]
+        kept = np.sort(kept[best])
+    return kept

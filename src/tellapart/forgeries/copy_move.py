@@ -1,0 +1,40 @@
+"""A region appears twice: copied to another place of the same picture, mirrored or not, its rim feathered.
+
+What a copy leaves behind is that two places are equal; see Christlein et al. (2012), "An evaluation of popular copy-move
+forgery detection approaches", IEEE TIFS 7(6).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tellapart.forgeries._edits import draw_region
+from tellapart.forgeries._regions import draw_patch, in_window, soft
+from tellapart.forgeries.base import Forgery
+
+_FEATHER = (0.0, 3.0)  # pixels
+_TRIES = 8  # places looked at for one that differs from what it would cover
+
+
+class CopyMove(Forgery):
+    """Something is there twice."""
+
+    def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        del donor
+
+        def copied(tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            region, mirrored = draw_region(len(tile), rng), rng.random() < 0.5
+            patches = [draw_patch(_wide(pixels, len(tile)), len(tile), rng) for _ in range(_TRIES)]
+            patch = max(patches, key=lambda p: float(np.abs(p[region].astype(float) - tile[region]).mean()))
+            moved = (patch[:, ::-1] if mirrored else patch).astype(np.float64)
+            share = soft(region, rng.uniform(*_FEATHER))
+            return share * moved + (1 - share) * tile, region
+
+        return in_window(pixels, rng, copied)
+
+
+def _wide(pixels: np.ndarray, side: int) -> np.ndarray:
+    """The picture; continued by reflection where it has no second place for a square of `side`."""
+    if min(pixels.shape[:2]) >= 2 * side:
+        return pixels
+    return np.pad(pixels, [(side // 2, side // 2), (side // 2, side // 2), (0, 0)], mode="symmetric")

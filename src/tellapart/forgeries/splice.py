@@ -1,0 +1,20 @@
+"""A region of another picture, turned, enlarged, and blended by gradients (Pérez et al. 2003), as the demo does it."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from tellapart.forgeries._edits import edit
+from tellapart.forgeries._regions import draw_patch, in_window
+from tellapart.forgeries.base import Forgery
+
+
+class Splice(Forgery):
+    """Something from elsewhere."""
+
+    needs_donor: ClassVar[bool] = True
+
+    def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return in_window(pixels, rng, lambda tile: edit("splice", tile, draw_patch(donor, len(tile), rng), rng))

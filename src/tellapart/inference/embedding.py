@@ -1,0 +1,90 @@
+"""Images as the vectors that a run itself compares them by.
+
+The descriptors of a family on vectors, or what a network's trunk gives before its head; of a calibrated run, those of what it
+stands on. Other runs (the null, ensembles) have none of their own: for them it is plain pixels at 32×32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from torch import nn
+
+from tellapart.classifiers.base import Classifier, Context
+from tellapart.classifiers.calibrated import innermost
+from tellapart.classifiers.feature_classifier import FeatureFamily
+from tellapart.classifiers.network import Network
+from tellapart.data.cache import PixelCache
+from tellapart.data.decode import decode_to, quiet
+from tellapart.features.embedding import embed
+from tellapart.recipe.schema import Inputs
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable
+from tellapart.workflows._experiment import Settings, device_named, load
+
+PLAIN = "pixels at 32×32"
+_PIXELS = Inputs(size=32, mode="rgb")
+
+
+class Vectors:
+    """Images of one run as vectors.
+
+    Args:
+        run: Finished.
+        settings: Device and progress.
+        by: "pixels" in place of the run's own vectors.
+
+    Attributes:
+        by: What the vectors are, in words.
+    """
+
+    def __init__(self, run: Run, settings: Settings, by: str | None = None) -> None:
+        self.context = Context(
+            PixelCache(progress=settings.progress), settings.progress, device_named(settings.device),
+            parents=lambda name: store.open_run(name, run.runs).folder,
+        )  # fmt: skip
+        self.inputs, self.by = _PIXELS, PLAIN
+        self._transform: Callable[[np.ndarray], np.ndarray] = _plain
+        if by is None:
+            self._take(innermost(load(run), self.context))
+
+    def of(self, table: ImageTable) -> np.ndarray:
+        """(N, D) float32.
+
+        Raises:
+            CorruptImages: Images that cannot be read, because they moved or are damaged.
+            DataError: Columns of boxes that the run reads by are not there.
+        """
+        images = self.context.cache.images(table, self.inputs)
+        found = []
+        with self.context.progress.task("vectors", len(table), "img") as task:
+            for block in images.blocks():
+                found.append(np.asarray(self._transform(block), dtype=np.float32))
+                task.advance(len(block))
+        return np.concatenate(found)
+
+    def of_one(self, content: bytes | np.ndarray, path: str) -> np.ndarray:
+        """The vector of one picture, encoded or (H, W, 3) uint8: (D,) float32. `path`: its name, for errors."""
+        with quiet():
+            pixels = decode_to(content, self.inputs, path)
+        return np.asarray(self._transform(np.stack([pixels])), dtype=np.float32)[0]
+
+    def _take(self, classifier: Classifier) -> None:
+        """Compare by what this classifier sees, where it sees vectors."""
+        if isinstance(classifier, FeatureFamily | Network) and classifier.extractor is not None:
+            self.by, self._transform = "the run's own descriptors", classifier.extractor.transform_block
+        elif isinstance(classifier, Network):
+            model = classifier.module()
+            trunk = nn.Sequential(model.normalise, model.body.trunk)
+            self.by, self._transform = "the network's features before its head", partial(embed, trunk)
+        else:
+            return
+        self.inputs = classifier.recipe.inputs
+
+
+def _plain(images: np.ndarray) -> np.ndarray:
+    """(B, H, W, C) uint8 → (B, H · W · C) float32 in [0, 1]."""
+    return images.reshape(len(images), -1).astype(np.float32) / 255

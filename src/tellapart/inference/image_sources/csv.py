@@ -1,0 +1,131 @@
+"""The images that a CSV or TSV names, a row at a time: a table of ten million rows is never held as a whole.
+
+An id is a path below the table's folder (or below `images`), or an absolute one. One that is none is looked for as `scan` looks
+for it: without its ending, by its file name, in any folder below; the tree is listed when the first such id comes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, final
+
+from tellapart.data.archives import ARCHIVE_ENDINGS
+from tellapart.data.layouts._columns import choose_columns
+from tellapart.data.layouts._csv import delimiter_of, read_text_table
+from tellapart.data.layouts._file_finder import AMBIGUOUS, FileFinder
+from tellapart.data.layouts.base import Choices
+from tellapart.data.listing import Listing, list_archive, list_folder
+from tellapart.errors import DataError
+from tellapart.inference.image_sources.base import URL_BEGINNINGS, Item, Loose, Options, Source, open_source
+from tellapart.inference.image_sources.containers import read_listed
+
+_AT_ONCE = 1024  # ids looked up together
+
+
+@final
+class Table(Loose):
+    """The images that a table names; a key is a path, or a row of the listing."""
+
+    def __init__(self, path: Path, options: Options) -> None:
+        self._path, self._options = path, options
+        self._where = os.path.abspath(options.images or path.absolute().parent)  # noqa: PTH100
+        self._opened: tuple[Listing, FileFinder] | None = None
+        self._is_folder = os.path.isdir(self._where)  # noqa: PTH112
+        if not self._is_folder and not (os.path.isfile(self._where) and self._where.lower().endswith(ARCHIVE_ENDINGS)):  # noqa: PTH113
+            raise DataError(f"--images {options.images}: expected a folder, a .zip or a .tar of the images of {path}")
+
+    def items(self) -> Iterator[Item | Source]:
+        """See `Source`. An id that fits no image, or several, is an image that cannot be read.
+
+        Raises:
+            DataError: The table is damaged, or it is not clear which column names the images.
+        """
+        rows = self._rows()
+        while some := list(islice(rows, _AT_ONCE)):
+            yield from self._found(some)
+
+    def read(self, name: str, key: Any) -> bytes:
+        """See `Source`."""
+        return read_listed(self._tree()[0], name, key) if isinstance(key, int) else super().read(name, key)
+
+    def close(self) -> None:
+        """See `Source`."""
+        if self._opened is not None and self._opened[0].archive is not None:
+            self._opened[0].archive.close()
+        self._opened = None
+
+    def _tree(self) -> tuple[Listing, FileFinder]:
+        """All files where the images lie, listed when they are first needed."""
+        if self._opened is None:
+            listing = list_folder(self._where) if self._is_folder else list_archive(self._where)
+            self._opened = listing, FileFinder(listing)
+        return self._opened
+
+    def _found(self, rows: list[tuple[int, str]]) -> Iterator[Item | Source]:
+        """The images of some (line, id)."""
+        paths = [self._direct(name) for _, name in rows]
+        lost = [row for (_, row), path in zip(rows, paths, strict=True) if path is None and row]
+        files, several = self._tree()[1].find(lost, ["test"] * len(lost)) if lost else ((), {})
+        searched = iter(range(len(lost)))
+        for (line, name), path in zip(rows, paths, strict=True):
+            if name.lower().startswith(URL_BEGINNINGS):
+                yield from open_source(name, self._options).items()
+            elif path is not None:
+                yield Item(name, self, path)
+            elif not name:
+                yield Item(f"{self._path}:{line}", self, None, "the cell that should name the image is empty")
+            else:
+                at = next(searched)
+                yield self._item(line, name, int(files[at]), several.get(at, []))
+
+    def _item(self, line: int, name: str, row: int, several: list[str]) -> Item:
+        if row >= 0:
+            return Item(name, self, row)
+        said = f"fits {' and '.join(several[:3])}" if row == AMBIGUOUS else f"no such image in {self._where}"
+        return Item(name, self, None, f"{said} ({self._path}:{line})")
+
+    def _direct(self, name: str) -> str | None:
+        """The path of an id that is one, without a look at the tree; "" of a URL."""
+        if name.lower().startswith(URL_BEGINNINGS):
+            return ""
+        path = f"{self._where}/{name}" if not name.startswith("/") else name
+        return path if name and self._is_folder and os.path.isfile(path) else None  # noqa: PTH113
+
+    def _rows(self) -> Iterator[tuple[int, str]]:
+        """(line, id) of every row that is not blank."""
+        try:
+            with self._text() as text:
+                yield from self._cells(text)
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self._path}: not UTF-8 text", hint="save the table as CSV UTF-8") from error
+        except csv.Error as error:
+            raise DataError(f"{self._path}: not a table ({error})", hint="is a quote or a separator missing?") from error
+        except PermissionError as error:
+            raise DataError(f"{self._path}: no permission to read it") from error
+
+    def _text(self) -> io.TextIOWrapper:
+        file = self._path.open("rb")
+        start = file.read(2)
+        file.seek(0)
+        encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+        return io.TextIOWrapper(file, encoding=encoding, newline="")
+
+    def _cells(self, text: io.TextIOWrapper) -> Iterator[tuple[int, str]]:
+        skipped, head = 0, text.readline()
+        while head and not head.strip():
+            skipped, head = skipped + 1, text.readline()
+        known = read_text_table(head.encode(), str(self._path), header_only=True)
+        column = choose_columns(known, Choices(self._options.id_column), needs_label=False).id
+        place, width = known.names.index(column), len(known.names)
+        reader = csv.reader(text, delimiter=delimiter_of(head, str(self._path)), strict=True)
+        for row in reader:
+            line = skipped + 1 + reader.line_num
+            if len(row) > width:
+                raise DataError(f"{self._path}:{line}: expected {width} cells, found {len(row)}")
+            if any(row):
+                yield line, row[place] if place < len(row) else ""

@@ -1,0 +1,131 @@
+"""Images from the web, only where that is allowed: http and https, so many seconds, so many bytes.
+
+A redirect may lead to the same host or to a public address, never to another scheme, and never into the network that this
+machine stands in: a server that is asked for a picture must not choose what else is asked for here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, final
+from urllib.parse import urlsplit
+
+from tellapart.errors import DataError, ImageError
+from tellapart.inference.image_sources.base import Item, Source
+
+#: Seconds without a byte; seconds in all; bytes of one image.
+PATIENCE, LONGEST, LARGEST = 20.0, 120.0, 64 * 2**20
+_PIECE = 2**16
+_HEADERS = {"User-Agent": "tellapart", "Accept": "image/*"}
+
+
+@final
+class Url(Source):
+    """One image on the web.
+
+    Args:
+        url: With http:// or https:// in front.
+        allowed: Whether the user allowed it.
+
+    Raises:
+        DataError: They did not.
+    """
+
+    def __init__(self, url: str, allowed: bool) -> None:
+        if not allowed:
+            raise DataError(
+                f"{url}: nothing is fetched from the web unless you say so", hint="add --allow-urls, or name a file on disk"
+            )
+        self._url = url
+
+    def items(self) -> Iterator[Item]:
+        """See `Source`."""
+        yield Item(self._url, self, self._url)
+
+    def read(self, name: str, key: Any) -> bytes:
+        """See `Source`."""
+        return fetch(key, name)
+
+
+def fetch(url: str, name: str) -> bytes:
+    """What lies at an address.
+
+    Args:
+        url: http or https.
+        name: For errors.
+
+    Raises:
+        ImageError: It cannot be had: an error of the server, too large, too slow, or a redirect that is not followed.
+    """
+    try:
+        with _opener().open(urllib.request.Request(url, headers=_HEADERS), timeout=PATIENCE) as answer:
+            return _body(answer, name)
+    except ImageError:
+        raise
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise ImageError(name, f"the server says {error.code} {error.reason}") from None
+    except urllib.error.URLError as error:
+        raise ImageError(name, f"cannot be fetched ({error.reason})") from None
+    except TimeoutError:
+        raise ImageError(name, f"no byte in {PATIENCE:g} s") from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ImageError(name, f"cannot be fetched ({error})") from None
+
+
+def _body(answer: Any, name: str) -> bytes:
+    """All bytes, as long as they are few and come soon enough."""
+    told, content, end = answer.headers.get("Content-Length"), bytearray(), time.monotonic() + LONGEST
+    if told and told.isdigit() and int(told) > LARGEST:
+        raise ImageError(name, f"is {int(told):,} bytes, over the limit of {LARGEST:,} for what is fetched")
+    while piece := answer.read1(_PIECE):
+        content += piece
+        if len(content) > LARGEST:
+            raise ImageError(name, f"is larger than {LARGEST:,} bytes, the limit for what is fetched")
+        if time.monotonic() > end:
+            raise ImageError(name, f"took longer than {LONGEST:g} s")
+    if told and told.isdigit() and len(content) != int(told):
+        raise ImageError(name, f"ended early: {len(content):,} of {int(told):,} bytes")
+    return bytes(content)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """http and https alone: no file:, ftp: or data:, whatever is asked for."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(), _Redirects(),
+        urllib.request.HTTPDefaultErrorHandler(), urllib.request.HTTPErrorProcessor(), urllib.request.UnknownHandler(),
+    ):  # fmt: skip
+        opener.add_handler(handler)
+    return opener
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows to the same host or to a public address."""
+
+    max_redirections = 5
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        new, old = urlsplit(newurl), urlsplit(req.full_url)  # the scheme is http, https or ftp by now
+        reason = f"it leads to {new.scheme}:, which is not followed" if new.scheme == "ftp" else ""
+        if (new.hostname, new.port) != (old.hostname, old.port) and not _is_public(new.hostname or ""):
+            reason = reason or f"it leads to {new.hostname}, an address that is not public"
+        if reason:
+            fp.close()
+            raise urllib.error.URLError(reason)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _is_public(host: str) -> bool:
+    """Whether every address of a host is one of the open internet."""
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return bool(found) and all(ipaddress.ip_address(one.partition("%")[0]).is_global for one in found)

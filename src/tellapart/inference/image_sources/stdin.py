@@ -1,0 +1,127 @@
+"""Standard input: names of images, one a line or, where there is a NUL, one a NUL (`find -print0`); or one encoded image."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any, final
+
+from tellapart.data.decode import header
+from tellapart.errors import DataError, ImageError
+from tellapart.inference.image_sources.base import (
+    LARGEST,
+    STANDARD_INPUT,
+    URL_BEGINNINGS,
+    Item,
+    Options,
+    Source,
+    all_of,
+    open_source,
+)
+
+_PIECE = 2**16
+#: How files begin that can be decoded. Names may begin like that, too (BM, P5): then the header decides.
+_BEGINNINGS = (
+    b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6",
+    b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+_BOX = slice(4, 8), b"ftyp"  # AVIF: after the length of the first box
+
+
+@final
+class StandardInput(Source):
+    """What stands on standard input. It can be read once.
+
+    Args:
+        options: How the names are understood.
+        read: Gives up to so many bytes, b"" at the end; None: file descriptor 0.
+    """
+
+    def __init__(self, options: Options, read: Callable[[int], bytes] | None = None) -> None:
+        self._options = options
+        # the descriptor itself: a thread that waits in sys.stdin's buffer would keep the interpreter from ending
+        self._piece = read or (lambda size: os.read(0, size))
+
+    def items(self) -> Iterator[Item | Source]:
+        """See `Source`; a name that does not exist is an image that cannot be read."""
+        first = self._begin()
+        if first.startswith(_BEGINNINGS) or first[_BOX[0]] == _BOX[1]:
+            first = self._whole(first)
+            if _is_image(first) or not _is_text(first):
+                yield Item(STANDARD_INPUT, self, first)
+                return
+        for name in self._names(first):
+            yield from self._named(name)
+
+    def read(self, name: str, key: Any) -> bytes:
+        """See `Source`; the image is its own key."""
+        del name
+        return key
+
+    def count(self) -> None:
+        """Not known before the end."""
+        return
+
+    def _begin(self) -> bytes:
+        """Enough to see what it is: a pipe may give its bytes one by one."""
+        first = b""
+        while (len(first) < 32 or not (b"\n" in first or b"\0" in first)) and (piece := self._piece(_PIECE)):
+            first += piece
+        return first
+
+    def _whole(self, first: bytes) -> bytes:
+        pieces, size = [first], len(first)
+        while piece := self._piece(_PIECE):
+            pieces.append(piece)
+            size += len(piece)
+            if size > LARGEST:
+                raise DataError(f"standard input begins like an image and is larger than {LARGEST >> 20:,} MiB")
+        return b"".join(pieces)
+
+    def _names(self, first: bytes) -> Iterator[bytes]:
+        """What stands between the separators, the empty left out."""
+        separator, rest, piece = b"\0" if b"\0" in first else b"\n", b"", first
+        while piece:
+            *whole, rest = (rest + piece).split(separator)
+            yield from (_trimmed(name, separator) for name in whole if _trimmed(name, separator))
+            piece = self._piece(_PIECE)
+        if _trimmed(rest, separator):
+            yield _trimmed(rest, separator)
+
+    def _named(self, name: bytes) -> Iterator[Item | Source]:
+        """The images of one name."""
+        text = name.decode("utf-8", "replace")
+        if text.encode() != name:
+            yield Item(text, self, None, "the name is not valid UTF-8: rename it")
+        elif text == STANDARD_INPUT:
+            yield Item(text, self, None, "standard input cannot name itself")
+        else:
+            try:
+                source = open_source(text, self._options)
+            except DataError as error:
+                if text.lower().startswith(URL_BEGINNINGS):
+                    raise  # they are not allowed: neither will the next be
+                yield Item(text, self, None, error.message.removeprefix(f"{text}: "))
+            else:
+                yield from all_of(source)
+
+
+def _trimmed(name: bytes, separator: bytes) -> bytes:
+    return name.removesuffix(b"\r") if separator == b"\n" else name
+
+
+def _is_image(content: bytes) -> bool:
+    try:
+        header(content)
+    except ImageError:
+        return False
+    return True
+
+
+def _is_text(content: bytes) -> bool:
+    """Whether bytes could be names: UTF-8 without control characters but those that separate."""
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(c.isprintable() or c in "\n\r\t\0" for c in text[:4096])

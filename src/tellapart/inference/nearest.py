@@ -1,0 +1,112 @@
+"""The training images that a run finds most like a picture: what it may have been reminded of.
+
+Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. Whether a distance is small is said by the usual one: the
+median, over training images, of the distance to the nearest other. A picture farther than that from everything is unlike all
+that the run has learnt from, and its answer is worth as much.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.classifiers._knn_search import search_by
+from tellapart.data.decode import decode
+from tellapart.data.reader import ImageReader
+from tellapart.errors import DataError
+from tellapart.explainers._picture import thumbnail
+from tellapart.inference.embedding import Vectors
+from tellapart.runs.store import Run
+from tellapart.workflows._experiment import Settings
+
+NEIGHBOURS = 5
+_SAMPLED = 256  # training images that the usual distance is measured on
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One training image near a picture.
+
+    Attributes:
+        id: Of the image.
+        class_name: Its class.
+        distance: ≥ 0, in the units of the vectors.
+    """
+
+    id: str
+    class_name: str
+    distance: float
+
+
+@dataclass(frozen=True, eq=False)
+class Nearest:
+    """The training images nearest to one picture.
+
+    Attributes:
+        by: What distances are between, in words.
+        training: Images that were searched: all of the training part.
+        usual: Median distance of a training image to the nearest other; nan where there is one image only.
+        found: The nearest first.
+        pictures: Of each of them, (H, W, 3) uint8, small enough to be looked at.
+    """
+
+    by: str
+    training: int
+    usual: float
+    found: tuple[Neighbour, ...]
+    pictures: tuple[np.ndarray, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the pictures."""
+        usual = None if np.isnan(self.usual) else self.usual
+        found = [asdict(one) for one in self.found]
+        return {"by": self.by, "training": self.training, "usual_distance": usual, "nearest": found}
+
+
+class Neighbourhood:
+    """The training part of a run, ready to be searched for what is like a picture.
+
+    Args:
+        run: Finished; its training images must still be readable.
+        settings: Device and progress.
+
+    Raises:
+        CorruptImages: Training images that cannot be read, because they moved or are damaged.
+        DataError: There are none.
+    """
+
+    def __init__(self, run: Run, settings: Settings) -> None:
+        self.train = run.table().where(split="train")
+        if not len(self.train):
+            raise DataError(f"{run.id} has no training images to search", hint="ask for another view")
+        self._vectors = Vectors(run, settings)
+        X = self._vectors.of(self.train)
+        self._search = search_by("euclidean", X)
+        self._usual = float("nan")
+        if len(X) > 1:
+            sample = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLED)).astype(np.int64))
+            self._usual = float(np.median(self._search.nearest(X[sample], 2)[0][:, 1]))  # the nearest is the image itself
+
+    def of(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBOURS) -> Nearest:
+        """The training images nearest to one picture.
+
+        Args:
+            content: Encoded, or (H, W, 3) uint8.
+            path: Its name, for errors.
+            count: How many, at most.
+
+        Raises:
+            ImageError: It cannot be decoded, or one of its neighbours cannot any more.
+        """
+        query = self._vectors.of_one(content, path)[None]
+        distance, index = (found[0] for found in self._search.nearest(query, min(count, len(self.train))))
+        found = tuple(
+            Neighbour(str(self.train.ids[row]), self.train.classes[self.train.labels[row]], float(apart))
+            for row, apart in zip(index, distance, strict=True)
+        )
+        with ImageReader(self.train) as reader:
+            paths = [str(self.train.paths[row]) for row in index]
+            pictures = tuple(thumbnail(decode(reader.get(path), path=path)) for path in paths)
+        return Nearest(self._vectors.by, len(self.train), self._usual, found, pictures)

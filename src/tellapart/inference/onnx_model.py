@@ -1,0 +1,179 @@
+"""The core of a run's graph, exported once, proved, and kept beside the runs.
+
+    runs/exports/<run>/core.onnx     what `predict` and `serve` ask on a CPU
+    runs/exports/<run>/core.json     of which run and versions it is, its digest, its proof; written last
+
+A core is used while run, parents, tellapart and ONNX Runtime are those that it was made with and its digest is right; else it
+is made anew. A second process waits for the first. The folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tellapart.classifiers.base import Classifier, Context
+from tellapart.data.cache import PixelCache
+from tellapart.data.decode import decode_to, quiet
+from tellapart.data.memory import from_arrays
+from tellapart.errors import RunError
+from tellapart.exporters.onnx_graph import core, pixel_names, refuse_regions, require
+from tellapart.inference.onnx import Session
+from tellapart.recipe.schema import Inputs
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.workflows._experiment import Settings, load
+
+if TYPE_CHECKING:
+    from tellapart.exporters.parity import Ask
+
+CORE, ABOUT = "core.onnx", "core.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Core:
+    """A core that was proved.
+
+    Attributes:
+        inputs: Ways of decoding, one for each of its inputs.
+        session: Loaded.
+    """
+
+    inputs: tuple[Inputs, ...]
+    session: Session
+
+    def ask(self, batch: np.ndarray) -> np.ndarray:
+        """(B, H, W, 3) uint8 of any one size → (B, classes) float32, decoded as the cache decodes."""
+        with quiet():
+            pixels = [np.stack([decode_to(image, one) for image in batch]) for one in self.inputs]
+        return self.session.ask(dict(zip(pixel_names(self.inputs), pixels, strict=True)))
+
+
+def stored_core(run: Run, settings: Settings) -> Core:
+    """The core of a run, made now if it is not there.
+
+    Raises:
+        RunError: The run cannot be exported, or the graph differs from torch.
+        SystemLimitError: onnx or ONNX Runtime is not installed; no room, or no permission to write beside the runs.
+    """
+    require()
+    home = run.runs / "exports"
+    if (found := _read(home / run.id, run)) is not None:
+        return found
+    say = settings.progress.say
+    with store.writing(home, run.id, lambda: say(f"  waiting: another process is exporting {run.id}")) as folder:
+        found = _read(folder, run)  # another process may have made it meanwhile
+        if found is None:
+            classifier = load(run)
+            context = answering_context(settings)
+            refuse_regions([classifier.recipe.inputs])  # before the seconds that tracing takes
+            found = _make(folder, run, classifier, context)
+            say(f"  the graph of {run.id} for ONNX Runtime was made, once, in {folder}")
+        return found
+
+
+def answering_context(settings: Settings) -> Context:
+    """In which classifiers answer pictures in memory, and find their parents."""
+    return Context(PixelCache(), parents=lambda name: store.open_run(name, settings.runs).folder)
+
+
+def reference(classifier: Classifier, context: Context) -> Ask:
+    """How torch answers pictures: (B, H, W, 3) uint8 → (B, classes) float32."""
+
+    def ask(batch: np.ndarray) -> np.ndarray:
+        return classifier.predict(from_arrays(batch, [-1] * len(batch), classifier.classes), context).proba
+
+    return ask
+
+
+def core_of(classifier: Classifier, context: Context, whose: str = "") -> tuple[Any, tuple[Inputs, ...]]:
+    """The core as onnx.ModelProto, and what its inputs are.
+
+    Raises:
+        RunError: There is no graph; `whose` begins the sentence.
+    """
+    from tellapart.classifiers._exportable import answering_of
+
+    module = answering_of(classifier, context, whose)
+    refuse_regions(module.inputs)
+    return core(module), module.inputs
+
+
+def key(run: Run) -> dict[str, Any]:
+    """What a core depends on: when run and parents were finished, and who writes and computes."""
+    finished = {one.id: (one.folder / store.DONE).read_text(encoding="utf-8").strip() for one in _with_parents(run)}
+    return {"runs": finished, "tellapart": released("tellapart"), "onnxruntime": released("onnxruntime")}
+
+
+def released(package: str) -> str:
+    """The installed version of a package; "" where it is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Write beside `path`, down to the disk, then rename."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> Core:
+    from tellapart.exporters.parity import golden_images, prove
+
+    model, inputs = core_of(classifier, context, f"{run.id}: ")
+    content = model.SerializeToString()
+    found = Core(inputs, Session(content, run.id))
+    parity = prove(found.ask, reference(classifier, context), golden_images(inputs)[1::3], run.id)
+    write_durably(folder / CORE, content)
+    about = {
+        "key": key(run), "digest": _digest(content), "inputs": [one.model_dump(mode="json") for one in inputs],
+        "parity": parity.to_dict(),
+    }  # fmt: skip
+    store.write_json(folder / ABOUT, about)
+    return found
+
+
+def _read(folder: Path, run: Run) -> Core | None:
+    """What lies there, where it is whole and of this run as it is now."""
+    if not (folder / ABOUT).exists():
+        return None
+    try:
+        about, content = store.read_json(folder / ABOUT), (folder / CORE).read_bytes()
+        if about["key"] != key(run) or about["digest"] != _digest(content):
+            return None
+        inputs = tuple(Inputs.model_validate(one) for one in about["inputs"])
+        return Core(inputs, Session(content, run.id))
+    except (OSError, RunError, KeyError, TypeError, ValueError):  # damaged: it is only a copy, and made anew
+        return None
+
+
+def _with_parents(run: Run) -> list[Run]:
+    """The run and all that it is made of, each once; those that are missing are named when it is loaded."""
+    found: dict[str, Run] = {}
+    waiting: Sequence[Run] = [run]
+    while waiting:
+        found |= {one.id: one for one in waiting}
+        names = [str(parent) for one in waiting for parent in one.data.get("parents", ())]
+        folders = [run.runs / name.rpartition("@")[0] if "@" in name else run.runs / name for name in names]
+        waiting = [Run(folder) for folder in folders if folder.name not in found and (folder / store.DONE).exists()]
+    return list(found.values())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

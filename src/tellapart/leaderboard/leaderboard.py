@@ -1,0 +1,264 @@
+"""The leaderboard: finished runs on the same data and split, ranked by validation, judged on test.
+
+Built from run folders alone: it needs neither images nor a model. Every run stands against the null run, which sees
+only file metadata, on the same images, and against the first; how is in `standing`. How it is shown is in
+`leaderboard_view`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from tellapart import formatting
+from tellapart.errors import RunError, unknown_name
+from tellapart.leaderboard.comparisons import NULL_FAMILY, Answers, Standing, against_null, duel, stand
+from tellapart.leaderboard.row import Row, flat
+from tellapart.metrics.mcnemar import McNemar
+from tellapart.metrics.pairwise import Contrast
+from tellapart.metrics.score_all import RANKINGS
+from tellapart.runs import lineage
+from tellapart.runs.ledger import times_opened
+from tellapart.runs.store import Run
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+#: What a ranking needs to be defined.
+NEEDS = {
+    "auroc": "two classes, both in the validation part",
+    "macro-auroc": "more than two classes",
+    "matthews": "images and answers of more than one class",
+}
+NO_NULL = (
+    "there is no null run on this data: nothing here shows that the others look at the pixels; "
+    "`tellapart train DATA -r null` adds one"
+)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Runs on one data set and one split, best validation score first.
+
+    Attributes:
+        runs: The runs, in the order of `rows`.
+        rows: One a run.
+        rank_by: The validation metric that ranks.
+        fingerprint, split_fingerprint: Which data, and which split of it.
+        name: What a person calls the data.
+        classes: Class names in label order.
+        positive: The positive class, when there are two.
+        split_sizes: Labelled images per split.
+        notes: What the runs have to say, and what is missing here.
+        duel: The two best by validation, compared in words; "" with fewer than two runs.
+        times_opened: How many times the test part of this data was scored.
+        standing: Every run against the first, and all pairs.
+        lineage: A line for each run that was made of others: of whom, at what cost, what it gained.
+    """
+
+    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
+    rank_by: str
+    fingerprint: str
+    split_fingerprint: str
+    name: str
+    classes: tuple[str, ...]
+    positive: str | None
+    split_sizes: dict[str, int]
+    notes: tuple[str, ...]
+    duel: str
+    times_opened: int
+    standing: Standing
+    lineage: tuple[str, ...] = ()
+
+    @property
+    def opened(self) -> str:
+        """How many times the test part was opened, in words."""
+        times = {0: "not opened", 1: "opened once", 2: "opened twice"}
+        return f"test {times.get(self.times_opened, f'opened {self.times_opened} times')}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values: the data, then everything known of each run."""
+        return {
+            "data": {fact: getattr(self, fact) for fact in ("name", "fingerprint", "split_fingerprint", "positive")},
+            "classes": list(self.classes),
+            "rank_by": self.rank_by,
+            "runs": [row.to_dict() | {"split_sizes": self.split_sizes} for row in self.rows],
+            "notes": list(self.notes),
+            "duel": self.duel,
+            "lineage": list(self.lineage),
+            "test_times_opened": self.times_opened,
+            "against_first": self._standing_to_dict(),
+            "pairs": [{"a": self.runs[a].id, "b": self.runs[b].id, **pair.to_dict()} for (a, b), pair in self.pairs().items()],
+        }
+
+    def pairs(self) -> dict[tuple[int, int], Contrast]:
+        """Every pair of rows, by their places from 0: A − B, p corrected for all pairs (Holm)."""
+        places = {place: row for row, place in enumerate(self.standing.places)}
+        return {(places[pair.a], places[pair.b]): pair for pair in self.standing.pairs}
+
+    def _standing_to_dict(self) -> dict[str, Any]:
+        stands = self.standing
+        figures = {"detectable_difference": stands.detectable, "disagreement": stands.disagreement}
+        found: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures.items()}
+        found["rival"] = None if stands.rival is None else self.runs[stands.rival].id
+        return {"part": stands.split, "of": stands.of, "n": stands.n, "comparisons": len(stands.first), "power": 0.8, **found}
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a run; columns `test.accuracy`, `test.accuracy.low`, `test.accuracy.high`, `test.accuracy.n`, …"""
+        return pd.DataFrame([flat(row) for row in self.rows]).set_index("rank")
+
+    def __rich__(self) -> RenderableType:
+        from tellapart.leaderboard.render import rich_view
+
+        return rich_view(self)
+
+    def _repr_html_(self) -> str:
+        from tellapart.leaderboard.render import html_view
+
+        return html_view(self)
+
+
+def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
+    """Rank runs by a validation score; equal ones by shorter training, then by id.
+
+    Args:
+        runs: Finished runs on one data set and split; see `by_data`. A run given twice counts once.
+        rank_by: A key of `tellapart.metrics.score_all.RANKINGS`.
+
+    Raises:
+        RunError: No run, runs on different data or splits, an unknown `rank_by`, or a run without that score.
+    """
+    runs = list({run.folder: run for run in runs}.values())
+    if rank_by not in RANKINGS:
+        raise RunError(unknown_name("ranking", rank_by, RANKINGS))
+    _refuse_mixture(runs)
+    _refuse_unranked(runs, rank_by)
+    ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
+    names = _names(ranked)
+    answers = Answers(ranked)
+    standing, nulls = stand(ranked, answers, rank_by), against_null(ranked, answers)
+    against = dict(zip(ranked[1:], standing.first, strict=True))
+    rows = tuple(_row(rank, run, names[run], nulls.get(run), against.get(run)) for rank, run in enumerate(ranked, start=1))
+    data = ranked[0].data
+    return Leaderboard(
+        runs=tuple(ranked),
+        rows=rows,
+        rank_by=rank_by,
+        fingerprint=data["fingerprint"],
+        split_fingerprint=data["split_fingerprint"],
+        name=str(data["name"]),
+        classes=ranked[0].classes,
+        positive=ranked[0].positive,
+        split_sizes={split: sum(counts.values()) for split, counts in data["counts"].items()},
+        notes=_notes(ranked, names, rank_by),
+        duel=duel(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
+        times_opened=sum(times_opened(folder, data["fingerprint"]) for folder in {run.runs for run in ranked}),
+        standing=standing,
+        lineage=tuple(said for run in ranked if (said := lineage.line(run, {of.id: names[of] for of in ranked}))),
+    )
+
+
+def by_data(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Runs that may stand in one table: keys are "<data fingerprint>/<split fingerprint>", in order of appearance."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(f"{run.data['fingerprint']}/{run.data['split_fingerprint']}", []).append(run)
+    return found
+
+
+def _refuse_mixture(runs: list[Run]) -> None:
+    if not runs:
+        raise RunError("there are no runs to rank", hint="`tellapart train` or `tellapart compare` makes some")
+    kinds = by_data(runs)
+    if len(kinds) > 1:
+        examples = ", ".join(f"{of[0].id} ({key})" for key, of in kinds.items())
+        raise RunError(
+            f"these runs do not share data and split, so one table would mislead: {examples}",
+            hint="make one leaderboard for each, or train with `--split-from RUN`",
+        )
+
+
+def _loss(run: Run, rank_by: str) -> float:
+    """The validation score that ranks, turned so that smaller is better; undefined comes last."""
+    score = run.scores("valid").get(RANKINGS[rank_by])
+    if score is None or math.isnan(score.value):
+        return math.inf
+    return -score.value if score.higher_is_better else score.value
+
+
+def _refuse_unranked(runs: list[Run], rank_by: str) -> None:
+    """One run without the score comes last; a table without it has no order."""
+    scores = runs[0].scores("valid")
+    if not any(RANKINGS[rank_by] in run.scores("valid") for run in runs):
+        needs = f"; it needs {NEEDS[rank_by]}" if rank_by in NEEDS else ""
+        raise RunError(
+            f"{runs[0].id} has no validation {rank_by}{needs}",
+            hint=f"rank by one of {', '.join(name for name, key in RANKINGS.items() if key in scores) or 'none'}",
+        )
+
+
+def _names(runs: list[Run]) -> dict[Run, str]:
+    recipes = [run.recipe_name for run in runs]
+    return {run: name if recipes.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, recipes, strict=True)}
+
+
+def _row(rank: int, run: Run, name: str, null: tuple[str, McNemar] | None, first: Contrast | None) -> Row:
+    cost, evaluations = run.cost, run.evaluations
+    speed = evaluations[-1].images_per_second if evaluations else cost["images_per_second"]
+    made = run.environment.get("started")
+    return Row(
+        rank=rank,
+        run_id=run.id,
+        name=name,
+        recipe=run.recipe_name,
+        family=run.family,
+        train=run.scores("train"),
+        valid=run.scores("valid"),
+        test=run.scores("test"),
+        fit_seconds=float(cost["fit_seconds"]),
+        images_per_second=None if speed is None else float(speed),
+        parameters=int(cost["parameters"]),
+        pretrained=str(cost["pretrained"]),
+        device=str(run.environment["device"]),
+        vs_null=None if null is None else null[1],
+        vs_null_split="" if null is None else null[0],
+        vs_first=first,
+        late=times_opened(run.runs, run.data["fingerprint"], before=str(made)) if made else 0,
+        parents=lineage.parents(run),
+    )
+
+
+def _notes(ranked: list[Run], names: dict[Run, str], rank_by: str) -> tuple[str, ...]:
+    """What the runs have to say; that one was made after an opening is its mark."""
+    notes = [(run, note) for run in ranked for note in run.cost["notes"] if not note.startswith(formatting.LATE)]
+    said = [f"{names[run]}: {note}" for run, note in notes]
+    said += [
+        f"{names[run]}: {rank_by} is not defined for its answers, so it comes last"
+        for run in ranked
+        if RANKINGS[rank_by] not in run.scores("valid")
+    ]
+    has_null = any(run.family == NULL_FAMILY for run in ranked)
+    return (*_leaks(ranked[0]), *said, *(() if has_null else (NO_NULL,)))
+
+
+def _leaks(run: Run) -> list[str]:
+    """What is wrong with the data themselves, from the search for byte-identical files."""
+    twins, said = run.data["duplicates"], []
+    if twins["across_splits"]:
+        said.append(
+            f"LEAK: {twins['across_splits']:,} validation or test images are byte for byte images of an earlier part: "
+            "scores flatter whoever remembers them"
+        )
+    if twins["across_classes"]:
+        said.append(f"{twins['across_classes']:,} images stand under more than one label, byte for byte the same")
+    return said

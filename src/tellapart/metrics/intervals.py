@@ -1,0 +1,228 @@
+"""95 % intervals: Wilson for a share, the stratified jackknife for nearly everything else.
+
+The scores of a ranking (AUROC and its kin) have theirs in `tellapart.metrics.roc_intervals`.
+
+What varies is called a unit: an image, or a group of images (a photograph cut into tiles, a scene, a person) when images
+of one group are not independent. The number of images of each class is taken as given: units are compared with units of
+the same class (a stratum), so that no replicate ever loses a class of two images. There are no random draws: the same
+predictions always give the same interval.
+
+Sources:
+    Wilson (1927), "Probable inference, the law of succession, and statistical inference".
+    Jones (1974), "Jackknife estimation of functions of stratum means" (bias and variance).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+from scipy.special import expit, stdtrit
+
+Interval = tuple[float, float]
+
+Z95 = 1.959963984540054  # the 0.975 quantile of the normal distribution
+UNDEFINED: Interval = (math.nan, math.nan)
+POOL = -1  # the stratum of units that have no class of their own to be compared within
+_NOTHING = 1e-18  # a variance below this is rounding
+_CHUNK = 1_000_000  # numbers held at a time, 8 MB: stays near the cache, and memory does not grow with N
+
+
+def wilson(k: float, n: int) -> Interval:
+    """Wilson's score interval for k successes among n: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), p = k/n.
+
+    >>> low, high = wilson(80, 100)
+    >>> round(low, 4), round(high, 4)
+    (0.7112, 0.8666)
+    >>> wilson(10, 10)[1]
+    1.0
+    """
+    if n == 0:
+        return UNDEFINED
+    p, z2 = k / n, Z95**2 / n
+    middle = p + z2 / 2
+    half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
+    return (0.0 if k == 0 else (middle - half) / (1 + z2), 1.0 if k == n else (middle + half) / (1 + z2))
+
+
+# --- units and strata -------------------------------------------------------------------------------------------------
+
+
+def group_codes(groups: np.ndarray | None) -> np.ndarray | None:
+    """Number the groups 0 … G−1 in order of appearance; None when there are none or every image is its own group.
+
+    Args:
+        groups: (N,) object (str), or None.
+
+    Returns:
+        (N,) int64, or None when images are independent.
+
+    >>> group_codes(np.array(["b", "a", "b"], dtype=object))
+    array([0, 1, 0])
+    >>> group_codes(np.array(["a", "b", "c"], dtype=object)) is None
+    True
+    """
+    if groups is None:
+        return None
+    codes, names = pd.factorize(np.asarray(groups, dtype=object), use_na_sentinel=False)
+    return None if len(names) == len(codes) else codes.astype(np.int64)
+
+
+def strata_of(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """The stratum of each unit: the class of its images.
+
+    A unit with several classes, and the only unit of a class, go to a common pool. If only one unit is there, it joins
+    the largest class: a unit alone in its stratum could not be seen to vary.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        units: (N,) int64, the unit of each image, 0 … U−1, every one of which occurs.
+
+    Returns:
+        (U,) int64, a class or `POOL`.
+
+    >>> strata_of(np.array([0, 0, 1, 1, 2, 0, 2]), np.array([0, 1, 2, 3, 4, 5, 5]))
+    array([ 0,  0,  1,  1, -1, -1])
+    """
+    order = np.argsort(units, kind="stable")
+    starts = np.flatnonzero(np.diff(units[order], prepend=-1))
+    least, most = (f.reduceat(labels[order], starts) for f in (np.minimum, np.maximum))
+    alone = np.bincount(least[least == most], minlength=int(labels.max()) + 1) == 1
+    strata = np.where((least == most) & ~alone[least], least, POOL)
+    if np.sum(strata == POOL) == 1 and len(strata) > 1:
+        strata[strata == POOL] = np.bincount(strata[strata != POOL]).argmax()
+    return strata
+
+
+def units_of_classes(labels: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
+    """In how many units each class occurs: (C,) int64. `labels`, `units`: (N,) int64.
+
+    >>> units_of_classes(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
+    array([1, 1, 0])
+    """
+    pairs = np.unique(labels * (int(units.max()) + 1) + units)
+    return np.bincount(pairs // (int(units.max()) + 1), minlength=classes)
+
+
+def freedom(strata: np.ndarray) -> int:
+    """Degrees of freedom of a variance within strata: units less strata. `strata`: (U,) int64."""
+    return len(strata) - len(np.unique(strata))
+
+
+def variance_within(shares: np.ndarray, strata: np.ndarray) -> float:
+    """The variance of Σ shares when the units of each stratum, H of them, were drawn: Σ_strata H/(H−1) Σ (share − mean)².
+
+    Args:
+        shares: (U,) float64, what each unit adds to the estimate.
+        strata: (U,) int64.
+
+    >>> variance_within(np.array([0.25, 0.25, 0.0, 0.25]), np.zeros(4, dtype=np.int64))  # 3 of 4: p(1−p)/(n−1)
+    0.0625
+    """
+    return sum(
+        len(own) / (len(own) - 1) * float(np.sum((own - own.mean()) ** 2))
+        for own in (shares[rows] for rows in _members(strata))
+    )
+
+
+def jackknife(
+    sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray], np.ndarray], times: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bias and variance of scores of sums over units: leave out each unit in turn, and let its stratum stand in for it.
+
+    Without unit u the other H−1 units of its stratum count H/(H−1) times. With θ the scores of all units, θᵤ those without
+    u and θ̄ their mean over a stratum: bias = Σ_strata (H−1)(θ̄ − θ), variance = Σ_strata (H−1)/H Σᵤ (θᵤ − θ̄)². For a
+    mean of class shares this is the textbook p(1−p)/(n−1) of each class, without bias. The pool adds to the variance only:
+    its replicates lose classes, which says nothing about bias.
+
+    Args:
+        sums: (U, K) sparse float64, what each unit adds to K sums.
+        strata: (U,) int64.
+        score: From (B, K) sums to (B, S) scores.
+        times: (U,) int64, how many units are like each row, itself included; None for one each.
+
+    Returns:
+        (S,) float64 biases and (S,) float64 variances; zero for a stratum of one unit.
+    """
+    times = np.ones(len(strata), dtype=np.int64) if times is None else times
+    whole = (sums.T @ times)[None]
+    value = score(whole)[0]
+    bias, variance = np.zeros_like(value), np.zeros_like(value)
+    step = max(1, _CHUNK // whole.shape[1])
+    for rows in _members(strata, times):
+        own, often = sums[rows], times[rows]
+        h, total = int(often.sum()), own.T @ often
+        chunks = (own[start : start + step].toarray() for start in range(0, len(rows), step))
+        without = np.concatenate([score(whole + (total - h * chunk) / (h - 1)) for chunk in chunks])
+        mean = often @ without / h
+        if strata[rows[0]] != POOL:
+            bias += (h - 1) * (mean - value)
+        variance += (h - 1) / h * (often @ (without - mean) ** 2)
+    return bias, variance
+
+
+def _members(strata: np.ndarray, times: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """The rows of each stratum that has at least two units. `strata`, `times`: (U,) int64."""
+    order = np.argsort(strata, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
+        if len(rows) > 1 or (times is not None and times[rows].sum() > 1):
+            yield rows
+
+
+# --- from variance to interval ----------------------------------------------------------------------------------------
+
+
+def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: float = 0.0, top: float = 1.0) -> Interval:
+    """The t interval of a score in [0, top] on the logit scale, less the bias; it holds the value and stays in [0, top].
+
+    Where nothing varies (all right, all wrong) it is Wilson's, with units for images: 20 images without a mistake do not
+    show that there never is one.
+
+    Args:
+        value: The estimate.
+        variance: Of the estimate.
+        strata: (U,) int64, the units that the variance is from.
+        bias: By how much the estimate is too high.
+        top: The highest value that the score can have.
+
+    >>> [round(end, 3) for end in fraction_interval(0.9, 0.001, np.zeros(50))]
+    [0.816, 0.948]
+    """
+    p, units = value / top, len(strata)
+    if not freedom(strata):
+        return UNDEFINED
+    if variance < _NOTHING or not 0 < p < 1:
+        low, high = wilson(p * units, units)
+    else:
+        half = _t95(strata) * math.sqrt(variance) / top / (p * (1 - p))
+        centre = math.log(p / (1 - p))
+        low, high = float(expit(centre - half)), float(expit(centre + half))
+    low, high = low * top - bias, high * top - bias
+    return max(0.0, min(low, value)), min(top, max(high, value))
+
+
+def positive_interval(value: float, variance: float, strata: np.ndarray) -> Interval:
+    """The t interval of a score above 0 on the logarithmic scale: value ·÷ exp(t √variance / value).
+
+    >>> [round(end, 3) for end in positive_interval(0.5, 0.01, np.zeros(50))]
+    [0.335, 0.747]
+    """
+    if not freedom(strata):
+        return UNDEFINED
+    factor = math.exp(min(700.0, _t95(strata) * math.sqrt(variance) / value))
+    return value / factor, value * factor
+
+
+def difference_interval(value: float, variance: float, strata: np.ndarray) -> Interval:
+    """The t interval value ± t √variance of a difference of shares, cut to [−1, 1]."""
+    if not freedom(strata):
+        return UNDEFINED
+    half = _t95(strata) * math.sqrt(variance)
+    return max(-1.0, value - half), min(1.0, value + half)
+
+
+def _t95(strata: np.ndarray) -> float:
+    return float(stdtrit(freedom(strata), 0.975))

@@ -1,0 +1,200 @@
+"""Scores that are functions of sums over images, with the stratified jackknife's intervals.
+
+Each unit (an image or a group) adds to 3C sums: hits, images and answers of each class. Leaving a unit out is a subtraction,
+so that all scores of all replicates are computed at once, without the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from tellapart.metrics.classification import kappa_of, matthews_of, ratios
+from tellapart.metrics.intervals import (
+    Interval,
+    fraction_interval,
+    jackknife,
+    positive_interval,
+    strata_of,
+    units_of_classes,
+    wilson,
+)
+from tellapart.types import Score
+
+MACRO = ("macro-precision", "macro-recall", "macro-f1")
+WEIGHTED = ("weighted-precision", "weighted-recall", "weighted-f1")
+AGREEMENT = ("matthews", "kappa")
+#: What `_from_sums` gives, before two columns that only the bias is taken from.
+_OF_ANSWERS = ("accuracy", *MACRO, "balanced-accuracy", *WEIGHTED, *AGREEMENT)
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A score that is the plain mean of one number an image.
+
+    Attributes:
+        each: (N,) float64 ≥ 0.
+        top: The highest value it can have; None for no limit.
+        higher_is_better: Direction.
+        unit: As in `Score`.
+    """
+
+    each: np.ndarray
+    top: float | None = 1.0
+    higher_is_better: bool = True
+    unit: str = ""
+
+
+def sum_scores(
+    labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, means: Mapping[str, Mean]
+) -> dict[str, Score]:
+    """Accuracy, class averages, Matthews and kappa, and the means: by name; undefined ones are left out.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        answers: (N,) int64 in 0 … C−1.
+        classes: C.
+        units: (N,) int64, the unit of each image, 0 … U−1.
+        means: Further scores by name.
+    """
+    strata, n = strata_of(labels, units), len(labels)
+    spans = _Spans(n, strata, _limits(labels, units, classes))
+    values, bias, variance = _of_answers(labels, answers, classes, units, strata)
+    scores = {
+        name: Score(float(values[i]), n, *spans.of(name, float(values[i]), float(variance[i]), float(bias[i])))
+        for i, name in enumerate(_OF_ANSWERS)
+        if not np.isnan(values[i])
+    }
+    return scores | _mean_scores(means, units, strata)
+
+
+def _of_answers(
+    labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, strata: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, biases and variances, in the order of `_OF_ANSWERS`.
+
+    Independent images of one class with one answer are alike, and are left out once for all of them.
+    """
+    times = np.ones(len(strata), dtype=np.int64)
+    if len(strata) == len(labels):
+        _, first, times = np.unique(labels * classes + answers, return_index=True, return_counts=True)
+        labels, answers, strata, units = labels[first], answers[first], strata[units[first]], np.arange(len(first))
+    sums = _sums_by_unit(labels, answers, classes, units)
+    whole = (sums.T @ times)[None]
+    kept = _Kept.of(whole)
+    bias, variance = jackknife(sums, strata, lambda some: _from_sums(some, kept), times)
+    for name, smooth in (("macro-precision", -2), ("weighted-precision", -1)):
+        bias[_OF_ANSWERS.index(name)] = bias[smooth]
+    return _from_sums(whole, kept)[0], bias, variance
+
+
+@dataclass(frozen=True, eq=False)
+class _Spans:
+    """From value, variance and bias to the interval of a score of answers."""
+
+    n: int
+    strata: np.ndarray
+    limits: tuple[float, float]
+
+    def of(self, name: str, value: float, variance: float, bias: float) -> Interval:
+        """The interval of the score `name`."""
+        if name in ("accuracy", "weighted-recall"):
+            return _share_interval(value, variance, self.strata, self.n)
+        if name in AGREEMENT:  # (1 + x) / 2 is in [0, 1], and the logit of that is twice Fisher's z
+            low, high = fraction_interval((1 + value) / 2, variance / 4, self.strata, bias / 2)
+            return 2 * low - 1, 2 * high - 1
+        if name in WEIGHTED:
+            return fraction_interval(value, variance, self.strata, bias)
+        top, alone = self.limits
+        if name == "balanced-accuracy":
+            top, alone = 1.0, alone / top**2
+        variance += alone * max(0.0, value / top * (1 - value / top))  # rounding may leave value > top
+        return fraction_interval(value, variance, self.strata, bias, top)
+
+
+def _share_interval(value: float, variance: float, strata: np.ndarray, n: int) -> Interval:
+    return wilson(round(value * n), n) if len(strata) == n else fraction_interval(value, variance, strata)
+
+
+def _mean_scores(means: Mapping[str, Mean], units: np.ndarray, strata: np.ndarray) -> dict[str, Score]:
+    each = [mean.each.astype(np.float64) for mean in means.values()]
+    columns = [np.bincount(units, weights=of) for of in each]
+    sums = csr_array(np.stack([*columns, np.bincount(units)], axis=1))
+    _, variances = jackknife(sums, strata, lambda some: some[:, :-1] / some[:, -1:])
+    return {
+        name: _mean_score(mean, float(of.mean()), float(variance), strata)
+        for (name, mean), of, variance in zip(means.items(), each, variances, strict=True)
+    }
+
+
+def _mean_score(mean: Mean, value: float, variance: float, strata: np.ndarray) -> Score:
+    n = len(mean.each)
+    if mean.top is None:
+        interval = positive_interval(value, variance, strata)
+    elif mean.each.dtype == bool:
+        interval = _share_interval(value, variance, strata, n)
+    else:
+        interval = fraction_interval(value, variance, strata, top=mean.top)
+    return Score(value, n, *interval, higher_is_better=mean.higher_is_better, unit=mean.unit)
+
+
+def _limits(labels: np.ndarray, units: np.ndarray, classes: int) -> tuple[float, float]:
+    """The highest class mean that is possible, as classes without an image count 0; and (1/C²) × classes of one unit.
+
+    One unit cannot show how much its class varies. A share with mean p varies by p(1−p) at most, so that much is taken.
+    """
+    seen_in = units_of_classes(labels, units, classes)
+    return float(np.mean(seen_in > 0)), float(np.sum(seen_in == 1)) / classes**2
+
+
+def _sums_by_unit(labels: np.ndarray, answers: np.ndarray, classes: int, unit: np.ndarray) -> csr_array:
+    """Hits, images and answers of each class, summed by image or group: (U, 3C) sparse float64."""
+    right = labels == answers
+    columns = np.concatenate([labels[right], classes + labels, 2 * classes + answers])
+    rows = np.concatenate([unit[right], unit, unit])
+    return csr_array((np.ones(len(rows)), (rows, columns)), shape=(int(unit.max()) + 1, 3 * classes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """What a replicate falls back to: the ratios of all images, (3, 1, C), Matthews and kappa, (2,); which classes occur."""
+
+    seen: np.ndarray
+    ratios: np.ndarray
+    agreement: np.ndarray
+
+    @classmethod
+    def of(cls, whole: np.ndarray) -> _Kept:
+        counts = np.split(whole, 3, axis=1)
+        agreement = np.array([matthews_of(*counts)[0], kappa_of(*counts)[0]])
+        return cls(counts[1][0] > 0, np.stack(ratios(*counts)), agreement)
+
+
+def _from_sums(sums: np.ndarray, kept: _Kept) -> np.ndarray:
+    """All scores of sums: (B, 3C) → (B, len(_OF_ANSWERS) + 2) float64.
+
+    A class of which no image is left keeps its ratios: it has not become worse. Matthews and kappa that are 0/0 without one
+    image keep their value. In the last two columns, macro and weighted precision once more, a class that is no answer any
+    more keeps its precision, too. That is for the bias: the jump to 0/0 = 0 is part of how precision varies, but the jackknife
+    multiplies a jump into a bias that is not there.
+    """
+    hits, support, answered = counts = np.split(sums, 3, axis=1)
+    n = support.sum(axis=1)
+    each = np.where(support == 0, kept.ratios, np.stack(ratios(*counts)))
+    smooth = np.where(answered == 0, kept.ratios[0], each[0])
+    weights = support / n[:, None]
+    agreement = np.stack([matthews_of(*counts), kappa_of(*counts)])
+    agreement = np.where(np.isnan(agreement), kept.agreement[:, None], agreement)
+    columns = [
+        hits.sum(axis=1) / n,
+        *each.mean(axis=2),
+        each[1][:, kept.seen].mean(axis=1),
+        *np.einsum("kbc,bc->kb", each, weights),
+        *agreement,
+        smooth.mean(axis=1),
+        np.einsum("bc,bc->b", smooth, weights),
+    ]
+    return np.stack(columns, axis=1)

@@ -1,0 +1,181 @@
+"""Many classifiers on the same images: each against one of them, or every pair, with Holm's correction.
+
+Two things can be compared. Accuracy, by the exact McNemar test (over groups: the exact sign-flip test); and, with two
+classes, AUROC by DeLong's. What is kept of a classifier is which images it got right and one probability an image, so that
+100 of them fit anywhere.
+
+Sources: those of `compare`, `paired` and `multiple`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy.special import ndtri
+
+from tellapart.errors import DataError
+from tellapart.metrics._roc_curve import rank
+from tellapart.metrics.delong import Difference, difference_of_areas
+from tellapart.metrics.intervals import Z95, group_codes
+from tellapart.metrics.mcnemar import LEVEL, McNemar, align, paired_difference, paired_test
+from tellapart.metrics.multiple import holm, minimum_detectable_difference
+from tellapart.metrics.roc import area
+from tellapart.metrics.roc_intervals import auroc_influences
+from tellapart.types import Predictions, Score
+
+MCNEMAR, SIGN_FLIP, DELONG = "exact McNemar", "exact sign-flip test over groups", "DeLong"
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What is kept of R classifiers that answered the same N images.
+
+    Attributes:
+        labels: (N,) int64.
+        correct: (R, N) bool, whether it is right.
+        groups: (N,) object (str), or None where images are independent.
+        scores: (R, N) float32, the probability of the positive class; None with more than two classes.
+        positive: (N,) bool, whether an image is of that class; None with more than two classes.
+    """
+
+    labels: np.ndarray
+    correct: np.ndarray
+    groups: np.ndarray | None
+    scores: np.ndarray | None
+    positive: np.ndarray | None
+
+    @cached_property
+    def areas(self) -> tuple[np.ndarray, np.ndarray]:
+        """AUROC of each classifier (R,), and the influences of the images on it (R, N): float64."""
+        if self.scores is None or self.positive is None or len(np.unique(self.positive)) < 2:
+            raise DataError("AUROCs were to be compared, which needs two classes that both occur in the images")
+        sweeps = [rank(self.positive, scores) for scores in self.scores]
+        return np.array([area(sweep) for sweep in sweeps]), np.stack([auroc_influences(sweep) for sweep in sweeps])
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two of many classifiers.
+
+    Attributes:
+        a, b: Their places in what was given.
+        of: "accuracy" or "auroc".
+        difference: Of A less that of B, with its 95 % interval (of this pair alone).
+        test: The name of the test.
+        p_alone: As if nothing else had been compared.
+        p_value: Corrected for all that were compared at once (Holm).
+        counts: Of accuracy: images that only A, only B gets right.
+    """
+
+    a: int
+    b: int
+    of: str
+    difference: Score
+    test: str
+    p_alone: float
+    p_value: float
+    counts: McNemar | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the corrected p < 0.05."""
+        return self.p_value < LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without the places."""
+        p_values = {k: None if math.isnan(p) else p for k, p in (("p_alone", self.p_alone), ("p_value", self.p_value))}
+        counts = {"only_a": self.counts.only_a, "only_b": self.counts.only_b} if self.counts else {}
+        said = {"of": self.of, "test": self.test, "difference": self.difference.to_dict()}
+        return {**said, **p_values, **counts, "significant": self.significant}
+
+
+def gather(predictions: Iterable[Predictions], positive: str | None = None) -> Answered:
+    """What many classifiers answered; of each, little is kept, so they may come one by one.
+
+    Args:
+        predictions: Labelled predictions for the same ids, in any order; at least one.
+        positive: Of two classes the one whose probability ranks; the second when None.
+
+    Raises:
+        DataError: They do not cover the same ids with the same labels and classes, or an image has no label.
+    """
+    first, correct, scores, groups, target = None, [], [], None, None
+    for given in predictions:
+        if first is None:
+            first = given
+            target = None if len(given.classes) != 2 else 1 if positive is None else given.classes.index(positive)
+        aligned = align(first, given)
+        groups = aligned.groups if groups is None else groups
+        correct.append(aligned.answers == first.labels)
+        if target is not None:
+            scores.append(np.asarray(aligned.proba[:, target], dtype=np.float32))
+    if first is None:
+        raise DataError("there are no predictions to compare")
+    groups = None if group_codes(groups) is None else groups
+    if target is None:
+        return Answered(first.labels, np.stack(correct), groups, None, None)
+    return Answered(first.labels, np.stack(correct), groups, np.stack(scores), first.labels == target)
+
+
+def contrasts(answered: Answered, pairs: Sequence[tuple[int, int]], of: str = "accuracy") -> list[Contrast]:
+    """Test some pairs, with Holm's correction for their number.
+
+    Args:
+        answered: What the classifiers answered.
+        pairs: (A, B), places in `answered`.
+        of: "accuracy" (exact McNemar, or sign-flip over groups) or "auroc" (DeLong; two classes).
+
+    Raises:
+        DataError: AUROC is not defined on these images.
+
+    >>> ids, labels = np.arange(9).astype(str).astype(object), np.array([0] * 8 + [1])
+    >>> sure = Predictions(ids, np.eye(2, dtype=np.float32)[labels], labels, ("real", "fake"))
+    >>> wrong = Predictions(ids, np.eye(2, dtype=np.float32)[1 - labels], labels, ("real", "fake"))
+    >>> [found] = contrasts(gather([sure, wrong]), [(0, 1)])
+    >>> found.test, found.p_value, found.difference.value
+    ('exact McNemar', 0.00390625, 1.0)
+    """
+    found = [_areas(answered, a, b) if of == "auroc" else _shares(answered, a, b) for a, b in pairs]
+    alone = np.array([one.p_value if isinstance(one, Difference) else one[0].p_value for one in found])
+    defined = ~np.isnan(alone)
+    corrected = np.full(len(alone), math.nan)
+    corrected[defined] = holm(alone[defined])
+    grouped = answered.groups is not None
+    made = []
+    for (a, b), one, p_alone, p_value in zip(pairs, found, alone.tolist(), corrected.tolist(), strict=True):
+        if isinstance(one, Difference):
+            made.append(Contrast(a, b, of, one.score, f"{DELONG} over groups" if grouped else DELONG, p_alone, p_value))
+        else:
+            made.append(Contrast(a, b, of, one[1], SIGN_FLIP if grouped else MCNEMAR, p_alone, p_value, one[0]))
+    return made
+
+
+def detectable(answered: Answered, a: int, b: int, of: str = "accuracy", power: float = 0.8) -> float:
+    """The smallest true difference between two classifiers that these images show, four times in five.
+
+    Of the accuracy on independent images: `minimum_detectable_difference` with the disagreement of the two. Of AUROC, and
+    over groups: (z₀.₉₇₅ + z_power) standard errors of the difference found, the error being its interval's half width by
+    1.96. NaN where the two do not differ, or where n is too small for any.
+    """
+    [found] = contrasts(answered, [(a, b)], of)
+    if found.counts is not None and answered.groups is None:
+        differ = found.counts.only_a + found.counts.only_b
+        return minimum_detectable_difference(found.counts.n, differ / max(1, found.counts.n), power)
+    half = (found.difference.high - found.difference.low) / 2
+    reached = half * (1 + float(ndtri(power)) / Z95)
+    return reached if 0 < reached < 1 else math.nan
+
+
+def _shares(answered: Answered, a: int, b: int) -> tuple[McNemar, Score]:
+    correct_a, correct_b, groups = answered.correct[a], answered.correct[b], answered.groups
+    return paired_test(correct_a, correct_b, groups), paired_difference(correct_a, correct_b, groups)
+
+
+def _areas(answered: Answered, a: int, b: int) -> Difference:
+    areas, influences = answered.areas
+    return difference_of_areas(float(areas[a] - areas[b]), influences[a] - influences[b], answered.labels, answered.groups)

@@ -1,0 +1,95 @@
+"""Scores of probabilities against labels: how much is said of the right class, and how high it stands.
+
+Notation: y labels, p probabilities, C classes, N images. `tellapart.metrics.reliability` asks whether they are true.
+
+Sources:
+    Good (1952), "Rational decisions" (the logarithmic score).
+    Brier (1950), "Verification of forecasts expressed in terms of probability".
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Probabilities are kept this far from 0 and 1 in the log-loss: the resolution of float32, as scikit-learn does.
+CLIP = float(np.finfo(np.float32).eps)
+
+
+def log_loss(labels: np.ndarray, proba: np.ndarray) -> float:
+    """The mean surprise in nats: −(1/N) Σ ln p(y), p clipped to [ε, 1−ε] with ε = 2⁻²³.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        proba: (N, C) float in [0, 1].
+
+    >>> round(log_loss(np.array([0, 1]), np.array([[.5, .5], [.2, .8]])), 4)
+    0.4581
+    """
+    return float(surprises(labels, proba).mean())
+
+
+def brier(labels: np.ndarray, proba: np.ndarray) -> float:
+    """The mean squared distance from the truth: (1/N) Σ Σ_c (p_c − [y = c])²; half of that for two classes.
+
+    So two classes give the usual (1/N) Σ (p₊ − [y = +])² from 0 to 1, more classes 0 to 2, as in scikit-learn.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        proba: (N, C) float in [0, 1].
+
+    >>> round(brier(np.array([0, 1]), np.array([[.5, .5], [.2, .8]])), 4)
+    0.145
+    """
+    return float(squared_distances(labels, proba).mean())
+
+
+def top_k_accuracy(labels: np.ndarray, proba: np.ndarray, k: int) -> float:
+    """The share of images whose class is among the k most probable, the first of equals before the others.
+
+    Args:
+        labels: (N,) int64 in 0 … C−1.
+        proba: (N, C) float in [0, 1].
+        k: From 1; with 1 it is the accuracy.
+
+    >>> top_k_accuracy(np.array([0, 1]), np.array([[.2, .5, .3], [.3, .4, .3]]), 2)
+    0.5
+    """
+    return float(np.mean(places(labels, proba) < k))
+
+
+# --- of each image ----------------------------------------------------------------------------------------------------
+
+
+def surprises(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """−ln of the probability of the right class, clipped: (N,) float64, nats.
+
+    >>> surprises(np.array([0]), np.array([[.5, .5]])).round(4)
+    array([0.6931])
+    """
+    return -np.log(np.clip(_given(labels, proba), CLIP, 1 - CLIP))
+
+
+def squared_distances(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Σ_c (p_c − [y = c])², halved for two classes: (N,) float64.
+
+    >>> squared_distances(np.array([0, 2]), np.array([[1, 0, 0], [1, 0, 0]]))
+    array([0., 2.])
+    """
+    given, p = _given(labels, proba), proba.astype(np.float64)
+    whole = np.einsum("nc,nc->n", p, p) - given**2 + (1 - given) ** 2
+    return whole / 2 if proba.shape[1] == 2 else whole
+
+
+def places(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """How many classes stand before the right one, more probable or equal and earlier: (N,) int64.
+
+    >>> places(np.array([1, 1]), np.array([[.5, .3, .2], [.4, .4, .2]]))
+    array([1, 1])
+    """
+    given = proba[np.arange(len(labels)), labels][:, None]
+    before = np.arange(proba.shape[1]) < labels[:, None]
+    return np.sum((proba > given) | ((proba == given) & before), axis=1)
+
+
+def _given(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    return proba[np.arange(len(labels)), labels].astype(np.float64)

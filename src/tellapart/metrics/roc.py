@@ -1,0 +1,139 @@
+"""Scores of one class against the others, by how probable the images are said to be of it; no threshold is chosen yet.
+
+Notation: m positive and n negative images; at a threshold, TPR is the share of positive images at or above it and FPR that
+of negative ones. Every function takes `positive`, (N,) bool, in which both values must occur, and `scores`, (N,) float, for
+example the probability of the positive class. `tellapart.metrics.roc_intervals` has their intervals.
+
+Sources:
+    Hanley & McNeil (1982), "The meaning and use of the area under a receiver operating characteristic (ROC) curve".
+    McClish (1989), "Analyzing a portion of the ROC curve" (partial areas, standardised).
+    Davis & Goadrich (2006), "The relationship between precision-recall and ROC curves" (why steps, not lines, for precision).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tellapart.metrics._roc_curve import Ranking, placements, rank
+
+#: The highest false-positive rate of the partial area.
+PARTIAL = 0.1
+
+
+def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The chance that a positive image scores above a negative one, ties counting ½: the area under the ROC curve.
+
+    AUROC = (1/mn) Σ₊ Σ₋ [s₊ > s₋] + ½ [s₊ = s₋].
+
+    >>> auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
+    0.875
+    """
+    return area(rank(positive, scores))
+
+
+def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The mean over positive images of the precision at their own threshold: Σ (Rₖ − Rₖ₋₁) Pₖ, steps, no trapezoids.
+
+    A constant score has the share of positive images, not ½.
+
+    >>> round(average_precision(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1])), 4)
+    0.8333
+    """
+    return precision_area(rank(positive, scores))
+
+
+def partial_auroc(positive: np.ndarray, scores: np.ndarray, highest: float = PARTIAL) -> float:
+    """The area where FPR ≤ α, standardised: ½ (1 + (A − α²/2) / (α − α²/2)), so that chance has ½ and perfection 1.
+
+    The curve is taken as straight between its points, and cut at α (`highest`).
+
+    >>> round(partial_auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1]), 0.5), 4)
+    0.6667
+    """
+    return standardised(partial_area(rank(positive, scores), highest), highest)
+
+
+def equal_error_rate(positive: np.ndarray, scores: np.ndarray) -> float:
+    """The error rate at which FPR = 1 − TPR, where the ROC curve, straight between its points, meets the falling diagonal.
+
+    >>> round(equal_error_rate(np.array([True] * 3 + [False] * 2), np.array([0.9, 0.8, 0.3, 0.4, 0.1])), 4)
+    0.3333
+    """
+    return crossing(rank(positive, scores))[0]
+
+
+def tpr_at_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> float:
+    """The highest TPR of a threshold whose FPR is at most `fpr`; 0 where only calling nothing positive keeps to it.
+
+    A real threshold, nothing between two points of the curve.
+
+    >>> tpr_at_fpr(np.array([True] * 4 + [False] * 2), np.array([0.9, 0.8, 0.6, 0.3, 0.7, 0.1]), 0.01)
+    0.5
+    """
+    sweep = rank(positive, scores)
+    return float(sweep.tpr[last_within(sweep, fpr)])
+
+
+# --- the same of a sweep ----------------------------------------------------------------------------------------------
+
+
+def area(sweep: Ranking) -> float:
+    """`auroc` of a sweep.
+
+    >>> area(rank(np.array([True, False]), np.array([0.9, 0.1])))
+    1.0
+    """
+    return float(placements(sweep)[sweep.positive].mean())
+
+
+def precision_area(sweep: Ranking) -> float:
+    """`average_precision` of a sweep.
+
+    >>> precision_area(rank(np.array([True, False]), np.array([0.1, 0.9])))
+    0.5
+    """
+    return float(np.sum(np.diff(sweep.tpr) * sweep.true / (sweep.true + sweep.false)))
+
+
+def partial_area(sweep: Ranking, highest: float) -> float:
+    """The area under the curve left of FPR = `highest`, not standardised: in [0, `highest`].
+
+    >>> partial_area(rank(np.array([True, False]), np.array([0.9, 0.1])), 0.25)
+    0.25
+    """
+    inside = np.searchsorted(sweep.fpr, highest, side="right")
+    fpr = np.append(sweep.fpr[:inside], highest)
+    tpr = np.append(sweep.tpr[:inside], np.interp(highest, sweep.fpr, sweep.tpr))
+    return float(np.sum(np.diff(fpr) * (tpr[:-1] + tpr[1:])) / 2)
+
+
+def standardised(part: float, highest: float) -> float:
+    """McClish's scale for a partial area.
+
+    >>> standardised(0.1**2 / 2, 0.1), standardised(0.1, 0.1)
+    (0.5, 1.0)
+    """
+    least = highest**2 / 2
+    return 0.5 * (1 + (part - least) / (highest - least))
+
+
+def crossing(sweep: Ranking) -> tuple[float, int]:
+    """The equal error rate, and the point of the curve, 1 … T, at which FPR first is at least 1 − TPR.
+
+    >>> crossing(rank(np.array([True, False]), np.array([0.9, 0.1])))
+    (0.0, 1)
+    """
+    excess = sweep.fpr + sweep.tpr - 1  # from −1 to 1, never falling
+    after = max(1, int(np.searchsorted(excess, 0.0)))
+    share = -excess[after - 1] / (excess[after] - excess[after - 1])
+    return float(sweep.fpr[after - 1] + share * (sweep.fpr[after] - sweep.fpr[after - 1])), after
+
+
+def last_within(sweep: Ranking, fpr: float) -> int:
+    """The last point of the curve, 0 … T, whose FPR is at most `fpr`.
+
+    >>> last_within(rank(np.array([True, False]), np.array([0.9, 0.1])), 0.05)
+    1
+    """
+    allowed = int(np.floor(fpr * sweep.negatives + 1e-9))  # 0.05 × 20 is 1, not 1.0000000000000002 or 0.99…
+    return int(np.searchsorted(sweep.false, allowed, side="right"))

@@ -1,0 +1,241 @@
+"""Scores by slice: how good are the answers for images of one source, one format, one size, one value of any column?
+
+Each slice is compared with all other images of the part, with Holm's correction over everything that was looked at: of
+twenty slices of an even classifier one differs "significantly" by chance. A slice that does not differ is too small to say
+anything when a true difference of 10 points from the rest would be found with a chance below 80 %, even if it were the only
+slice (`unpaired.power_to_show`). Images without a value are a slice of their own, "not given".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tellapart.errors import DataError, unknown_name
+from tellapart.metrics.intervals import group_codes
+from tellapart.metrics.mcnemar import LEVEL
+from tellapart.metrics.multiple import holm
+from tellapart.metrics.score_all import score_all
+from tellapart.metrics.slice_columns import COLUMNS, describe_columns
+from tellapart.metrics.two_proportions import Difference, power_to_show, unpaired_difference
+from tellapart.types import UNLABELLED, Predictions, Score
+
+POINTS, POWER = 0.1, 0.8  # a slice is too small when a difference of so much is found with a chance below this
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The images with one value, or one range of values, of a column.
+
+    Attributes:
+        column, name: Such as "format" and "png".
+        n: Images.
+        accuracy: With interval.
+        macro_f1, auroc: None where undefined; `undefined` says why.
+        undefined: Score → the reason.
+        difference: Accuracy here less accuracy on all other images, in [−1, 1]; its n counts both.
+        p_value: Of the difference, corrected for all slices (Holm).
+        power: The chance that a true difference of 10 points would be found.
+    """
+
+    column: str
+    name: str
+    n: int
+    accuracy: Score
+    macro_f1: Score | None
+    auroc: Score | None
+    undefined: dict[str, str]
+    difference: Score
+    p_value: float
+    power: float
+
+    @property
+    def too_small(self) -> bool:
+        """Whether it is too small to say anything; one that differs significantly has said something."""
+        return self.power < POWER and not self.significant
+
+    @property
+    def significant(self) -> bool:
+        """Whether the corrected p < 0.05."""
+        return self.p_value < LEVEL
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        scores = {name: None if of is None else of.to_dict() for name, of in self._scores().items()}
+        about = {"p": self.p_value, "power": self.power, "too_small": self.too_small, "undefined": self.undefined}
+        return {"column": self.column, "slice": self.name, "n": self.n, **scores, **about}
+
+    def _scores(self) -> dict[str, Score | None]:
+        return {
+            "accuracy": self.accuracy, "macro-f1": self.macro_f1, "auroc": self.auroc, "difference": self.difference,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SliceReport:
+    """Scores by slice.
+
+    Attributes:
+        whole: The accuracy on all images.
+        slices: By column, in the order asked; largest values of a number last, other values the most frequent first.
+        notes: Columns that were left out, with the reason.
+        groups: How many groups of images were taken as independent; None when every image was.
+    """
+
+    whole: Score
+    slices: tuple[Slice, ...]
+    notes: tuple[str, ...]
+    groups: int | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those that slices are of."""
+        return tuple(dict.fromkeys(one.column for one in self.slices))
+
+    def worst(self) -> Slice | None:
+        """The slice that is furthest below the rest among those that differ significantly; None when none does."""
+        below = [one for one in self.slices if one.significant and one.difference.value < 0]
+        return min(below, key=lambda one: one.difference.value, default=None)
+
+    def in_words(self) -> str:
+        """One plain sentence."""
+        small = sum(one.too_small for one in self.slices)
+        looked = f"{len(self.slices)} slices of {', '.join(self.columns)}"
+        said = f"; {small} of them too small to say anything" if small else ""
+        worst = self.worst()
+        if not self.slices:
+            return "There is nothing to slice by."
+        if worst is None:
+            return f"No slice is shown to be worse than the rest (Holm over {looked}{said})."
+        points = f"{100 * -worst.difference.value:.1f} points"
+        return (
+            f"Worst: {worst.column} {worst.name}, {points} below the rest (p = {worst.p_value:.2g}, Holm over {looked}{said})."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "accuracy": self.whole.to_dict(), "slices": [one.to_dict() for one in self.slices], "notes": list(self.notes),
+            "groups": self.groups, "in_words": self.in_words(),
+        }  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a slice; undefined scores are NaN."""
+        rows = []
+        for one in self.slices:
+            row: dict[str, Any] = {"column": one.column, "slice": one.name, "n": one.n}
+            for name, score in one._scores().items():
+                ends = (math.nan,) * 3 if score is None else (score.value, score.low, score.high)
+                row |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+            rows.append(row | {"p": one.p_value, "too_small": one.too_small})
+        return pd.DataFrame(rows)
+
+
+def slices(
+    predictions: Predictions, frame: pd.DataFrame, columns: Sequence[str] | None = None, positive: str | None = None
+) -> SliceReport:
+    """Scores by the values of columns.
+
+    Macro F1 needs an image of every class, AUROC two classes and an image of each; where they lack they are undefined.
+    The difference is tested by Fisher's exact test on right and wrong answers; with groups by the t test over groups.
+
+    Args:
+        predictions: Labelled; rows without a label are left out.
+        frame: One row an image with `id` and any further columns, such as a run's `split.parquet`.
+        columns: To slice by; None: all that say something. `format` is read off `path`, `size` is bytes.
+        positive: As of `score_all`.
+
+    Raises:
+        DataError: No labelled image, an unknown column, or an image that is not in the frame.
+
+    >>> proba = np.array([[.9, .1], [.2, .8], [.6, .4], [.7, .3]], dtype=np.float32)
+    >>> ids, labels = np.array(list("abcd"), dtype=object), np.array([0, 1, 1, 0])
+    >>> frame = pd.DataFrame({"id": list("dcba"), "source": ["camera", "web", "web", "camera"]})
+    >>> found = slices(Predictions(ids, proba, labels, ("real", "fake")), frame)
+    >>> [(one.name, one.n, one.accuracy.value, one.too_small) for one in found.slices]
+    [('camera', 2, 1.0, True), ('web', 2, 0.5, True)]
+    >>> found.slices[0].undefined["auroc"]
+    'no image of fake'
+    """
+    labelled = np.flatnonzero(predictions.labels != UNLABELLED)
+    if not len(labelled):
+        raise DataError("there is nothing to slice: no image has a label", hint="give predictions on labelled images")
+    predictions = _take(predictions, labelled)
+    frame = _rows_of(predictions.ids, frame)
+    wanted = list(columns) if columns else None
+    known = [c for c in (*COLUMNS, *frame) if c in frame or (c == "format" and "path" in frame)]
+    for name in wanted or ():
+        if name not in known:
+            raise DataError(unknown_name("column", name, dict.fromkeys(known)), hint="columns are those of split.parquet")
+    parts, notes = describe_columns(frame, wanted)
+    codes = group_codes(predictions.groups)
+    right = predictions.answers == predictions.labels
+    asked = [(part.column, name, inside) for part in parts for name, inside in part.values]
+    differences = [unpaired_difference(right, inside, codes) for _, _, inside in asked]
+    corrected = _corrected([column for column, _, _ in asked], differences)
+    found = [
+        _slice(predictions, positive, one, difference, p, codes)
+        for one, difference, p in zip(asked, differences, corrected, strict=True)
+    ]
+    whole = score_all(predictions, positive)["accuracy"]
+    return SliceReport(whole, tuple(found), tuple(notes), None if codes is None else int(codes.max()) + 1)
+
+
+def _slice(
+    predictions: Predictions, positive: str | None, asked: tuple[str, str, np.ndarray], difference: Difference, p: float,
+    codes: np.ndarray | None,
+) -> Slice:  # fmt: skip
+    column, name, inside = asked
+    part = _take(predictions, np.flatnonzero(inside))
+    scores = score_all(part, positive)
+    absent = [predictions.classes[c] for c in np.setdiff1d(np.arange(len(predictions.classes)), part.labels)]
+    undefined = {}
+    if absent:
+        more = f" and {len(absent) - 3} more classes" if len(absent) > 3 else ""
+        undefined["macro-f1"] = f"no image of {', '.join(absent[:3])}{more}"
+    if len(predictions.classes) == 2 and absent:
+        undefined["auroc"] = undefined["macro-f1"]
+    elif len(predictions.classes) > 2:
+        undefined["auroc"] = "it is for two classes"
+    right = predictions.answers == predictions.labels
+    return Slice(
+        column, name, len(part), scores["accuracy"],
+        None if "macro-f1" in undefined else scores["macro-f1"], None if "auroc" in undefined else scores["auroc"],
+        undefined, difference.value, p, _power(right, inside, codes),
+    )  # fmt: skip
+
+
+def _power(right: np.ndarray, inside: np.ndarray, codes: np.ndarray | None) -> float:
+    """The chance to find 10 points between the smaller side and the other; with groups their number counts."""
+    larger = ~inside if inside.sum() <= len(inside) / 2 else inside
+    n, m = int((~larger).sum()), int(larger.sum())
+    if codes is not None:
+        n, m = len(np.unique(codes[~larger])), len(np.unique(codes[larger]))
+    return power_to_show(n, round(float(right[larger].mean()) * m), m, POINTS)
+
+
+def _corrected(columns: Sequence[str], differences: Sequence[Difference]) -> list[float]:
+    """Holm over all slices; a column of two values asks one question, not two."""
+    first = [i for i, c in enumerate(columns) if columns.count(c) != 2 or columns.index(c) == i]
+    found = dict(zip(first, holm([differences[i].p_value for i in first]).tolist(), strict=True))
+    return [found[i] if i in found else found[i - 1] for i in range(len(columns))]
+
+
+def _rows_of(ids: np.ndarray, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `frame` for `ids`, in their order."""
+    if "id" not in frame:
+        raise DataError("the table to slice by has no column 'id'", hint="give the frame of a table, or split.parquet")
+    place = pd.Index(frame["id"].astype(object)).get_indexer(pd.Index(ids, dtype=object))
+    if (place < 0).any():
+        raise DataError(f"{int((place < 0).sum()):,} images, {ids[np.argmin(place)]!r} first, are not in the table to slice by")
+    return frame.iloc[place].reset_index(drop=True)
+
+
+def _take(p: Predictions, rows: np.ndarray) -> Predictions:
+    groups = None if p.groups is None else p.groups[rows]
+    return Predictions(p.ids[rows], p.proba[rows], p.labels[rows], p.classes, p.run_id, groups)

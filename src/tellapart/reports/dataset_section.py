@@ -1,0 +1,149 @@
+"""What the report says of one data set: its images, its leaderboard, its runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from markupsafe import Markup
+
+from tellapart import formatting
+from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.leaderboard.leaderboard import Leaderboard
+from tellapart.leaderboard.render import opening_lines, standing_lines
+from tellapart.reports import figures
+from tellapart.reports.run_section import RunPart, run_part
+from tellapart.reports.summary import tiles, verdict
+from tellapart.reports.svg import Sheet
+from tellapart.reports.thumbnails import Album, Picture, Samples, samples
+from tellapart.runs.store import Run
+from tellapart.types import SPLITS, ImageTable, Problem
+
+#: Up to this many classes the counts are a table with bars; above it a chart, and the table behind a click.
+TABLE_UP_TO = 20
+FIRST_PROBLEMS = 5
+#: Counts under `duplicates` in data.json, in words.
+DUPLICATES = {
+    "images": "images with a byte-identical twin",
+    "across_splits": "validation or test images whose twin is in an earlier part",
+    "across_classes": "images whose twin has another label",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DataPart:
+    """One data set's part of the page."""
+
+    key: str
+    name: str
+    table: ImageTable
+    unlabelled: int
+    counts: pd.DataFrame
+    chart: Markup | None
+    samples: list[Samples]
+    missing: list[Picture]
+    problems: list[tuple[str, int, list[Problem]]]
+    duplicates: list[tuple[str, int]]
+    twins: list[tuple[str, str]]  # some pairs of ids whose files are byte-identical
+    board: Leaderboard
+    plot: Markup
+    verdict: list[str]
+    tiles: list[tuple[str, str, str]]
+    runs: list[RunPart]
+    commands: list[str]  # that made the runs
+    devices: list[str]  # that the runs were timed on
+    standing: list[str]  # how runs were compared with the first, and what so few images can show
+    openings: list[str]
+    grouped: bool  # intervals are taken over groups of images, not single images
+
+
+def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | None, *, only: bool) -> DataPart:
+    """Everything on one data set.
+
+    Args:
+        board: The leaderboard of `runs`.
+        runs: Its runs, in any order.
+        key: Unique on the page.
+        png: Folder for PNG files.
+        only: Whether the report is about this data set alone; else its name stands in front of its files.
+    """
+    known = {run.id: run for run in runs}
+    ranked = [known[row.run_id] for row in board.rows]
+    table = ranked[0].table()
+    name = board.name
+    sheet = Sheet(png, "" if only else f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-")
+    with Album(table) as album:
+        shown = samples(album)
+        parts = [
+            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png), 4 if only else 5)
+            for run, row in zip(ranked, board.rows, strict=True)
+        ]
+        missing = album.missing()
+    return DataPart(
+        key=key,
+        name=name,
+        table=table,
+        unlabelled=len(table.unlabelled()),
+        counts=table.counts(),
+        chart=_count_chart(table, sheet, key),
+        samples=shown,
+        missing=missing,
+        problems=_by_kind(table.problems),
+        duplicates=_duplicates(ranked[0]),
+        twins=[(str(a), str(b)) for a, b in (ranked[0].data.get("duplicates") or {}).get("examples", [])],
+        board=board,
+        plot=_plot(board, sheet, key),
+        verdict=verdict(board),
+        tiles=tiles(board),
+        runs=parts,
+        devices=list(dict.fromkeys(part.device for part in parts)),
+        commands=list(dict.fromkeys(_command(run) for run in ranked)),
+        standing=[line.replace("vs first: ", "Against the first: ") for line in standing_lines(board) if line != board.duel],
+        openings=[line.replace("† m", "M") for line in opening_lines(board)[:-1]],
+        grouped="group" in table.frame,
+    )
+
+
+def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem]]]:
+    """(kind, how many, the first ones), most frequent first."""
+    kinds: dict[str, list[Problem]] = {}
+    for problem in problems:
+        kinds.setdefault(problem.kind, []).append(problem)
+    found = [(kind, len(of), of[:FIRST_PROBLEMS]) for kind, of in kinds.items()]
+    return sorted(found, key=lambda item: -item[1])
+
+
+def _duplicates(run: Run) -> list[tuple[str, int]]:
+    """(what, how many images) of the byte-identical files that were found; empty when there are none."""
+    found = run.data.get("duplicates") or {}
+    return [(what, int(found[key])) for key, what in DUPLICATES.items() if found.get(key)]
+
+
+def _count_chart(table: ImageTable, sheet: Sheet, key: str) -> Markup | None:
+    if len(table.classes) <= TABLE_UP_TO:
+        return None
+    grid = table.counts()
+    counts = {split: grid[split].tolist() for split in grid if split in SPLITS} or {"all": grid["all"].tolist()}
+    low, high = min(grid["all"].tolist()), max(grid["all"].tolist())
+    about = f"Bar chart of the images in each of {len(table.classes)} classes: between {low:,} and {high:,}."
+    return sheet.place(figures.class_counts(counts, table.classes), "classes", f"{key}-classes", about)
+
+
+def _plot(board: Leaderboard, sheet: Sheet, key: str) -> Markup:
+    rows = [figures.Dots(row.name, row.valid.get("accuracy"), row.test.get("accuracy")) for row in board.rows]
+    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
+    score = null and (null.test or null.valid).get("accuracy")
+    figure = figures.leaderboard(rows, {"the null": score.value} if score else {})
+    about = "; ".join(f"{r.name} {formatting.fraction(s.value)}" for r in rows if (s := r.test or r.valid))
+    return sheet.place(figure, "leaderboard", f"{key}-board", f"Accuracy of each run with its interval: {about}.")
+
+
+def _command(run: Run) -> str:
+    """The command line that made a run, as written down then; for a run made from Python, the nearest command."""
+    said = str(run.environment.get("command") or "")
+    nearest = shlex.join(["tellapart", "train", str(run.data["root"]), "-r", run.recipe_name])
+    return said if said.startswith("tellapart ") else nearest

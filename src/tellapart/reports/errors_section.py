@@ -1,0 +1,154 @@
+"""The part of a run's page on its errors: scores by slice, suspicious labels, mistakes beside their nearest training image.
+
+Everything is computed from stored answers by `tellapart.metrics`; the images' headers are read for their sizes, and a dozen
+pictures for the page.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from tellapart.data.headers import with_headers
+from tellapart.leaderboard.row import Row
+from tellapart.metrics.label_issues import suspicious
+from tellapart.metrics.slices import POINTS, POWER, Slice, SliceReport, slices
+from tellapart.reports import nearest_to_errors
+from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLOURS, shorten, styled
+from tellapart.reports.nearest_to_errors import Near
+from tellapart.reports.svg import Sheet
+from tellapart.reports.templating import environment
+from tellapart.reports.thumbnails import Album, Picture
+from tellapart.runs.store import Run
+from tellapart.types import Predictions
+
+MOST_SUSPICIOUS, MOST_NEAR = 12, 12
+_MOST_DRAWN = 60  # slices of the forest plot
+_TOO_MANY = 0.2  # a share of flagged labels above this says more of the classifier
+
+
+@dataclass(frozen=True)
+class _Doubtful:
+    """A label that is probably wrong."""
+
+    picture: Picture
+    label: str
+    guess: str
+    score: float
+    proba: float
+
+
+@dataclass(frozen=True)
+class _Beside:
+    """A mistake, its nearest training image, and both pictures."""
+
+    near: Near
+    picture: Picture
+    other: Picture
+
+
+@dataclass(frozen=True, eq=False)
+class _Doubts:
+    """What confident learning found."""
+
+    flagged: int
+    n: int
+    shown: list[_Doubtful]
+
+    @property
+    def too_many(self) -> bool:
+        return self.flagged > _TOO_MANY * self.n
+
+
+def page(run: Run, row: Row, key: str, album: Album, sheet: Sheet, level: int = 4) -> Markup | None:
+    """Slices, suspicious labels and nearest training images; None where there is nothing to show.
+
+    Args:
+        run: The run.
+        row: Its row of the leaderboard.
+        key: Unique on the page.
+        album: Pictures of the data.
+        sheet: Where the figure goes.
+        level: Of the headings.
+    """
+    split = next((part for part in ("test", "valid") if _answers(run, part) is not None), None)
+    predictions = _answers(run, split) if split else None
+    if split is None or predictions is None:
+        return None
+    table = run.table()
+    rows = table.take(np.isin(table.ids, predictions.ids))
+    found = slices(predictions, with_headers(rows), None, run.positive)
+    doubts = _doubts(predictions, album)
+    kept = nearest_to_errors.stored(run, split)
+    beside = [_Beside(one, album.picture(one.id), album.picture(one.nearest)) for one in kept.found[:MOST_NEAR]] if kept else []
+    if not found.slices and not doubts.flagged and not beside:
+        return None
+    figure = None
+    if found.slices:
+        about = f"Accuracy of {row.name} by slice with 95 % intervals. {found.in_words()}"
+        figure = sheet.place(forest(found, split), f"{run.id}-slices", f"{key}-slices", about)
+    reasons = sorted({why for one in found.slices for why in one.undefined.values() if why.startswith("no image of")})
+    content: dict[str, Any] = {
+        "row": row, "level": level, "split": split, "found": found, "figure": figure, "doubts": doubts, "kept": kept,
+        "beside": beside, "two": len(predictions.classes) == 2, "least": POINTS, "power": POWER, "reasons": reasons,
+    }  # fmt: skip
+    return Markup(environment().get_template("slices.html").render(**content))
+
+
+@styled
+def forest(report: SliceReport, split: str) -> Figure:
+    """Accuracy with its interval, a line a slice; the dashed line is all images. A ring is too small to say anything.
+
+    Args:
+        report: With slices.
+        split: Whose colour is used.
+    """
+    lines: list[tuple[str, Slice | None]] = []
+    for column in report.columns:
+        lines.append((column, None))
+        lines += [(one.name, one) for one in report.slices if one.column == column]
+    lines = lines[:_MOST_DRAWN]
+    figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(lines)), layout="constrained")
+    axes, colour = figure.add_subplot(), SPLIT_COLOURS.get(split, MUTED)
+    axes.axvline(report.whole.value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
+    axes.annotate(
+        f"all {report.whole.value:.3f}", (report.whole.value, -0.75), xytext=(4, 0), textcoords="offset points", fontsize=8,
+        color=MUTED, va="center",
+    )  # fmt: skip
+    for y, (_, one) in enumerate(lines):
+        if one is None:
+            continue
+        axes.axhline(y, color=LINE, linewidth=0.6, zorder=0)
+        axes.plot([one.accuracy.low, one.accuracy.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="round")
+        face = PAPER if one.too_small else colour
+        axes.plot([one.accuracy.value], [y], "o", markersize=5.5, markeredgewidth=1.4, color=colour, markerfacecolor=face)
+    axes.set_yticks(range(len(lines)), [_tick(name, one) for name, one in lines], color=INK)
+    for tick, (_, one) in zip(axes.get_yticklabels(), lines, strict=True):
+        tick.set_fontweight("bold" if one is None else "normal")
+    axes.set_ylim(len(lines) - 0.4, -1.1)
+    axes.set_xlabel("accuracy")
+    axes.spines["left"].set_visible(False)
+    return figure
+
+
+def _tick(name: str, one: Slice | None) -> str:
+    return shorten(name, 34) if one is None else f"{shorten(name, 30)}  n={one.n:,}"
+
+
+def _answers(run: Run, part: str) -> Predictions | None:
+    found = run.predictions(part)
+    return found if found is not None and len(found) and (found.labels >= 0).any() else None
+
+
+def _doubts(predictions: Predictions, album: Album) -> _Doubts:
+    table: Any = suspicious(predictions)
+    flagged: Any = table[table["is_issue"]]
+    shown = [
+        _Doubtful(album.picture(str(one["id"])), one["label"], one["guess"], float(one["score"]), float(one["proba"]))
+        for one in flagged.head(MOST_SUSPICIOUS).to_dict("records")
+    ]
+    return _Doubts(len(flagged), len(table), shown)

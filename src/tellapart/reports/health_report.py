@@ -1,0 +1,171 @@
+"""The health report as one HTML file, and a page on which a person accepts or rejects what was found.
+
+Both carry everything they show and ask nobody for anything, as the report of runs does. The page for reviewing needs its
+script: a button saves the decisions as a CSV that `tellapart check --reviewed` and `tellapart split --reviewed` read.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup
+
+from tellapart.checks.base import Severity
+from tellapart.checks.review import COLUMNS
+from tellapart.reports.check_figure import draw, found_distributions
+from tellapart.reports.svg import inline
+from tellapart.reports.templating import TEMPLATES, environment
+from tellapart.reports.thumbnails import Album, Picture
+from tellapart.runs.store import system_limits, write_atomically
+from tellapart.workflows.check import Checked, Health
+
+#: Pictures of each finding on the health report; rows with pictures on the page for reviewing.
+MOST_SHOWN, MOST_REVIEWED = 12, 600
+#: Of these severities a finding has a section of its own.
+SHOWN: tuple[Severity, ...] = ("leak", "problem", "notice")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One image, or a pair, of a finding."""
+
+    picture: Picture
+    reason: str
+    about: str  # split and class
+    score: float
+    other: Picture | None = None
+    other_about: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One check on the page."""
+
+    checked: Checked
+    images: int
+    shown: list[Shown]
+    figure: Markup | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One finding to decide on."""
+
+    id: str
+    check: str
+    severity: str
+    score: float
+    reason: str
+    action: str
+    shown: Shown
+
+
+def write_page(health: Health, path: Path) -> Path:
+    """Write the health report.
+
+    Raises:
+        SystemLimitError: The file cannot be written.
+    """
+    with Album(health.table) as album:
+        parts = [Part(one, int(one.found.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks]
+    return _write("check.html", path, health, parts=parts, most=MOST_SHOWN, sections=SHOWN)
+
+
+def write_review(health: Health, path: Path) -> Path:
+    """Write the page for reviewing: the first `MOST_REVIEWED` rows at fault with pictures; others go into the CSV as they are.
+
+    Raises:
+        SystemLimitError: The file cannot be written.
+    """
+    rows = health.rows()
+    position = {str(image): row for row, image in enumerate(health.table.ids)}
+    partner = {one.name: _partners(one) for one in health.checks}
+    with Album(health.table) as album:
+        shown = [
+            Row(image, check, severity, score, reason, action,
+                _shown(position[image], partner[check], reason, score, health, album))
+            for image, check, severity, score, reason, action in _plain(rows.head(MOST_REVIEWED))
+        ]  # fmt: skip
+    rest = rows.iloc[MOST_REVIEWED:].to_csv(index=False, header=False, lineterminator="\n")
+    left = max(len(rows) - MOST_REVIEWED, 0)
+    return _write("check_review.html", path, health, rows=shown, rest=rest, left=left, columns=COLUMNS)
+
+
+def _plain(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, float, str, str]]:
+    """The columns of rows at fault, in their order."""
+    for image, check, severity, score, reason, action in rows[list(COLUMNS)].itertuples(index=False, name=None):
+        yield str(image), str(check), str(severity), float(score), str(reason), str(action)
+
+
+def worst(one: Checked, health: Health, album: Album) -> list[Shown]:
+    """The worst images of a finding, pairs side by side: at most `MOST_SHOWN`.
+
+    Args:
+        one: What the check said.
+        health: Of its table.
+        album: Pictures of the same table.
+    """
+    found = one.found
+    if found.pairs is not None and len(found.pairs):
+        pairs = found.pairs[:MOST_SHOWN].tolist()
+        return [_shown(a, {a: b}, "", float(found.scores[[a, b]].min()), health, album) for a, b in pairs]
+    rows = np.flatnonzero(found.is_issue)
+    rows = rows[np.argsort(-found.scores[rows], kind="stable")][:MOST_SHOWN]
+    return [_shown(row, {}, found.reasons.get(row, ""), float(found.scores[row]), health, album) for row in rows.tolist()]
+
+
+def _figure(one: Checked) -> Markup | None:
+    """How what was found is spread over the classes or parts; None where there is no measure."""
+    found = found_distributions(one.found.details) if one.found.severity in SHOWN else []
+    about = f"How {', '.join(d['by'] for d in found)} are spread over the classes or parts"
+    return inline(draw(found), one.name, about) if found else None
+
+
+def _shown(row: int, partner: dict[int, int], reason: str, score: float, health: Health, album: Album) -> Shown:
+    ids, other = health.table.ids, partner.get(row)
+    beside = None if other is None else album.picture(str(ids[other]))
+    about = "" if other is None else _about(other, health)
+    return Shown(album.picture(str(ids[row])), reason, _about(row, health), score, beside, about)
+
+
+def _about(row: int, health: Health) -> str:
+    """ "test, fake"; what is not known is left out."""
+    table = health.table
+    split = str(table.frame["split"].iloc[row]) if "split" in table.frame else ""
+    label = int(table.labels[row])
+    return ", ".join(part for part in (split, table.classes[label] if label >= 0 else "") if part)
+
+
+def _partners(one: Checked) -> dict[int, int]:
+    """For each row of pairs the other of its worst pair."""
+    found: dict[int, int] = {}
+    for a, b in one.found.pairs.tolist() if one.found.pairs is not None else []:
+        found.setdefault(a, b)
+        found.setdefault(b, a)
+    return found
+
+
+def _write(template: str, path: Path, health: Health, **content: object) -> Path:
+    """Fill a template and write it, whole or not at all."""
+    scripts = {name: Markup((TEMPLATES / f"{name}.js").read_text(encoding="utf-8")) for name in ("page", "check_review")}
+    digests = {
+        f"{name}_digest": base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
+        for name, script in scripts.items()
+    }
+    common = {
+        "health": health, "style": Markup((TEMPLATES / "style.css").read_text(encoding="utf-8")), "now": datetime.now(UTC),
+        "version": metadata.version("tellapart"), "page_script": scripts["page"], "review_script": scripts["check_review"],
+    }  # fmt: skip
+    page = environment().get_template(template).render(**common, **digests, **content)
+    with system_limits(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, page)
+    return path

@@ -1,0 +1,81 @@
+"""Figures as inline SVG that follows the page's theme, and as PNG files."""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from markupsafe import Markup, escape
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from tellapart.reports.figures import PALETTE, styled
+from tellapart.runs.store import system_limits
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Where figures go: into the page, and into a folder of PNG files if there is one."""
+
+    png: Path | None
+    prefix: str = ""
+
+    def place(self, figure: Figure, name: str, key: str, description: str) -> Markup:
+        """The figure as SVG; also `<folder>/<name>.png`."""
+        drawn = inline(figure, key, description)  # first: drawing at another resolution moves the layout a little
+        if self.png is not None:
+            write_png(figure, self.png / f"{self.prefix}{name}.png")
+        return drawn
+
+
+def inline(figure: Figure, key: str, description: str) -> Markup:
+    """The figure as an `<svg>` element for the middle of a page.
+
+    Ids get `key` in front, since those of matplotlib repeat in every figure; colours of the palette become CSS
+    variables; fonts and line joins are left to the page; comments, metadata and namespaces, which name web addresses,
+    are dropped.
+
+    Args:
+        figure: Drawn with the colours of `figures.PALETTE`.
+        key: Unique on the page; letters, digits and dashes.
+        description: What a person who cannot see the figure is told.
+    """
+    text = _draw(figure)
+    body = text[text.index("<svg") :].partition(">")[2]
+    body = re.sub(r"<metadata>.*?</metadata>|<style .*?</style>|<!--.*?-->|<\?.*?\?>", "", body, flags=re.DOTALL)
+    body = re.sub(r"\bxlink:href=", "href=", body)
+    body = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', body)
+    body = re.sub(r'(href="#|url\(#)', rf"\1{key}-", body)
+    body = re.sub(r"font: (?:([a-z]+) )?([\d.]+)px [^;\"]+", r"font-size: \2px", body)
+    body = re.sub(r"font-family: [^;\"]+(?:; )?", "", body)
+    for colour, variable in PALETTE.items():
+        body = body.replace(colour, f"var({variable})")
+    body = re.sub(r"\n\s*", "\n", body).strip()
+    width, height = (72 * inches for inches in figure.get_size_inches())
+    return Markup(
+        f'<svg viewBox="0 0 {width:.5g} {height:.5g}" width="{width * 4 / 3:.0f}" height="{height * 4 / 3:.0f}" '
+        f'role="img" aria-label="{escape(description)}">\n{body}\n'
+    )
+
+
+def write_png(figure: Figure, path: Path) -> Path:
+    """Write the figure at 160 dots an inch on white."""
+    with system_limits(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _print_png(figure, path)
+    return path
+
+
+@styled
+def _draw(figure: Figure) -> str:
+    target = io.StringIO()
+    FigureCanvasSVG(figure).print_svg(target, metadata={"Date": None})
+    return target.getvalue()
+
+
+@styled
+def _print_png(figure: Figure, path: Path) -> None:
+    FigureCanvasAgg(figure).print_figure(path, dpi=160, facecolor="white", metadata={"Software": None})

@@ -1,0 +1,236 @@
+"""The pictures of a sweep: a heat map over two settings, and train and validation accuracy as curves.
+
+Where more settings vary, each point shows the best over the others. Draws, which form no grid, become points.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from tellapart.metrics.mcnemar import LEVEL
+from tellapart.reports.figures import INK, TRAIN, VALID, shorten, styled
+from tellapart.reports.svg import write_png
+from tellapart.runs.store import system_limits
+from tellapart.search.study import Study
+
+_MOST = 40  # values of a setting up to which it is an axis of cells
+_NUMBERS = 12  # columns up to which cells hold their number
+_NAMED = 12  # lines up to which each stands in the legend
+_WIDE = 30.0  # largest / smallest value from which an axis is logarithmic
+
+
+def write_figures(study: Study) -> list[Path]:
+    """Write `heatmap` (of two settings or more) and `curves` into the study's folder, each as SVG and PNG; gives the paths."""
+    drawn = {"curves": curves(study.table, study.settings, study.title)}
+    if len(study.settings) > 1:
+        drawn = {"heatmap": heatmap(study.table, study.settings, study.title), **drawn}
+    written = []
+    for name, figure in drawn.items():
+        written.append(_write_svg(figure, study.folder / f"{name}.svg"))
+        written.append(write_png(figure, study.folder / f"{name}.png"))
+    return written
+
+
+@styled
+def heatmap(table: pd.DataFrame, settings: Sequence[str], title: str = "") -> Figure:
+    """Validation accuracy over the first two settings, the darker the better.
+
+    The best is framed; a dot marks those that the paired test cannot tell from it.
+
+    Args:
+        table: Of a study.
+        settings: Two at least; the first lies along x, the second along y.
+        title: Above the figure.
+    """
+    across, up = settings[:2]
+    best = _best_over_others(table, [across, up])
+    if not _is_grid(best, across, up):
+        return _cloud(best, across, up, title)
+    columns, rows = _values(best, across), _values(best, up)
+    figure = Figure(
+        figsize=(max(4.2, min(0.62 * len(columns) + 2.2, 12)), min(0.42 * len(rows) + 1.4, 12)), layout="constrained"
+    )
+    axes = figure.add_subplot()
+    shades = _shades(_column(best, "valid"))
+    for row, shade in zip(best.to_dict("records"), shades, strict=True):
+        place = columns.index(row[across]), rows.index(row[up])
+        _cell(axes, place, row, float(shade), numbers=len(columns) <= _NUMBERS)
+    axes.set_xticks(range(len(columns)), [_text(v) for v in columns], rotation=40 if len(columns) > _NUMBERS else 0)
+    axes.set_yticks(range(len(rows)), [_text(v) for v in rows])
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(-0.5, len(rows) - 0.5), xlabel=across, ylabel=up)
+    axes.spines[:].set_visible(False)
+    legend = f"frame: the best; dot: p ≥ {LEVEL:g} against it"
+    _name(axes, title, f"validation accuracy, n = {int(table['valid_n'].iloc[0]):,}", legend)
+    return figure
+
+
+def _cell(axes: Axes, place: tuple[int, int], row: dict[str, Any], shade: float, *, numbers: bool) -> None:
+    x, y = place
+    axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, facecolor=VALID, alpha=0.06 + 0.9 * shade, linewidth=0))
+    ink = "white" if shade > 0.75 else INK
+    if row["first"]:
+        axes.add_patch(Rectangle((x - 0.48, y - 0.46), 0.96, 0.92, fill=False, edgecolor=INK, linewidth=1.6, gid="best"))
+    elif row["p"] >= LEVEL:
+        axes.plot([x + 0.38], [y + 0.33], "o", markersize=2.4, color=ink, gid="alike")
+    if numbers:
+        axes.text(x, y, f"{row['valid']:.3f}", ha="center", va="center_baseline", fontsize=8, color=ink)
+
+
+@styled
+def _cloud(best: pd.DataFrame, across: str, up: str, title: str) -> Figure:
+    """The same for draws: a point each."""
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    x, y = _places(axes, _column(best, across), "x"), _places(axes, _column(best, up), "y")
+    colours = [to_rgba(VALID, 0.06 + 0.9 * shade) for shade in _shades(_column(best, "valid"))]
+    axes.scatter(x, y, s=42, c=colours, edgecolors="none")
+    first = int(np.flatnonzero(best["first"])[0])
+    axes.plot([x[first]], [y[first]], "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
+    axes.annotate(
+        f"{best['valid'].iloc[first]:.3f}", (x[first], y[first]), xytext=(7, 4), textcoords="offset points", fontsize=8
+    )
+    axes.set(xlabel=across, ylabel=up)
+    low, high = best["valid"].min(), best["valid"].max()
+    _name(axes, title, f"validation accuracy, pale {low:.3f} to dark {high:.3f}")
+    return figure
+
+
+@styled
+def curves(table: pd.DataFrame, settings: Sequence[str], title: str = "") -> Figure:
+    """Train and validation accuracy along the first setting, one line a value of the second.
+
+    Args:
+        table: Of a study.
+        settings: One at least.
+        title: Above the figure.
+    """
+    best = _best_over_others(table, settings[:2])
+    lines = settings[1] if len(settings) > 1 and _is_grid(best, *settings[:2]) else None
+    figure = Figure(figsize=(8.6, 3.4), layout="constrained")
+    if lines is None:
+        axes = figure.add_subplot()
+        _both(axes, best.sort_values("valid", kind="stable"), settings[0], joined=len(settings) == 1)
+        panels = [axes]
+    else:
+        panels = list(figure.subplots(1, 2, sharey=True))
+        for axes, part, colour in zip(panels, ("train", "valid"), (TRAIN, VALID), strict=True):
+            _family_of_lines(axes, best, (settings[0], lines), part, colour)
+    for axes in panels:
+        axes.set_xlabel(settings[0])
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        axes.spines["left"].set_visible(False)
+    panels[0].set_ylabel("accuracy")
+    _name(panels[0], title, "" if lines is None else "train")
+    return figure
+
+
+def _both(axes: Axes, table: pd.DataFrame, across: str, *, joined: bool) -> None:
+    """Train, and validation with its interval, in one frame."""
+    x = _places(axes, _column(table, across), "x")
+    order = np.argsort(x, kind="stable")
+    table, x = table.iloc[order], x[order]
+    style: dict[str, Any] = {"marker": "o", "markersize": 4, "linestyle": "-" if joined else ""}
+    axes.plot(x, table["train"], color=TRAIN, label="train", **style)
+    axes.plot(x, table["valid"], color=VALID, label="validation", **style)
+    if joined:
+        axes.fill_between(x, table["valid_low"], table["valid_high"], color=VALID, alpha=0.15, linewidth=0)
+    axes.legend(loc="best", handlelength=1.4)
+
+
+def _family_of_lines(axes: Axes, best: pd.DataFrame, names: tuple[str, str], part: str, colour: str) -> None:
+    """One line a value of the second setting, darker with the value."""
+    across, lines = names
+    found = _values(best, lines)
+    x_of = dict(zip(_values(best, across), _places(axes, _values(best, across), "x"), strict=True))
+    for number, value in enumerate(found):
+        line = best[best[lines] == value]
+        points = sorted((x_of[a], y) for a, y in zip(line[across], line[part], strict=True))
+        named = len(found) <= _NAMED or number in (0, len(found) - 1)
+        axes.plot(
+            *np.transpose(points), color=colour, alpha=0.25 + 0.75 * (number + 1) / len(found), marker="o", markersize=3.5,
+            label=_text(value) if named else None, gid=f"{part}-{number}",
+        )  # fmt: skip
+    axes.set_title("train" if part == "train" else "validation", loc="left", color=INK)
+    if part == "valid":
+        axes.legend(title=lines, loc="center left", bbox_to_anchor=(1.01, 0.5), handlelength=1.2, fontsize=8, title_fontsize=8)
+
+
+def _best_over_others(table: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    """The first row (tables are sorted) of each combination; `first` marks the best of all."""
+    marked = table.assign(first=np.arange(len(table)) == 0)
+    return marked.drop_duplicates(list(settings)).reset_index(drop=True)
+
+
+def _is_grid(best: pd.DataFrame, across: str, up: str) -> bool:
+    sizes = len(_values(best, across)), len(_values(best, up))
+    return max(sizes) <= _MOST and len(best) >= 0.6 * sizes[0] * sizes[1]
+
+
+def _values(table: pd.DataFrame, setting: str) -> list[Any]:
+    """Distinct values: numbers rising, others by name."""
+    return _ordered(_column(table, setting))
+
+
+def _column(table: pd.DataFrame, name: str) -> list[Any]:
+    return list(table[name])
+
+
+def _ordered(values: Sequence[Any]) -> list[Any]:
+    found = list(dict.fromkeys(values))
+    return sorted(found, key=lambda v: (isinstance(v, str), v if not isinstance(v, str) else 0, str(v)))
+
+
+def _places(axes: Axes, values: Sequence[Any], side: str) -> np.ndarray:
+    """Where values lie on an axis, which is set up for them: (N,) float64. Numbers keep their distances, names do not."""
+    names, axis = _ordered(values), axes.xaxis if side == "x" else axes.yaxis
+    if all(_is_number(v) for v in names):
+        if names[0] > 0 and names[-1] / names[0] >= _WIDE:
+            (axes.set_xscale if side == "x" else axes.set_yscale)("log")
+        if len(names) <= _NUMBERS:
+            axis.set_major_locator(FixedLocator(names))
+            axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        return np.asarray(values, dtype=np.float64)
+    axis.set_major_locator(FixedLocator(range(len(names))))
+    axis.set_major_formatter(FuncFormatter(lambda place, _: _text(names[round(place)]) if 0 <= place < len(names) else ""))
+    return np.array([names.index(v) for v in values], dtype=np.float64)
+
+
+def _shades(valid: Sequence[float]) -> np.ndarray:
+    """0 for the worst, 1 for the best: (N,) float64."""
+    found = np.asarray(valid, dtype=np.float64)
+    low, high = found.min(), found.max()
+    return np.ones(len(found)) if math.isclose(low, high) else (found - low) / (high - low)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else shorten(str(value), 18)
+
+
+def _name(axes: Axes, *lines: str) -> None:
+    axes.set_title("\n".join(line for line in lines if line), loc="left", color=INK)
+
+
+@styled
+def _write_svg(figure: Figure, path: Path) -> Path:
+    """A file of its own, on white; colours stay as they are drawn."""
+    with system_limits(path):
+        FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})
+    return path

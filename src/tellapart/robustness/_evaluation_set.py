@@ -1,0 +1,120 @@
+"""Which images a run is asked about anew, whether it learnt from them, and what it said of them before."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tellapart.data.prepare import apply_split
+from tellapart.data.scan import scan
+from tellapart.errors import DataError, RunError
+from tellapart.runs import ledger
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._experiment import Settings
+from tellapart.workflows.evaluate import open_own, other_images
+from tellapart.workflows.kfold import learnt_from_valid
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The images asked about: the rows, of how many, and the part that they are.
+
+    Attributes:
+        rows: Labelled images, with the run's classes.
+        of: Images in the part: more than rows in a sample.
+        part: "valid" or "test" of the run's own data, or "other".
+        asked: The size of the sample that was asked for.
+    """
+
+    rows: ImageTable
+    of: int
+    part: str
+    asked: int | None = None
+
+    @property
+    def folder_name(self) -> str:
+        """For what is kept of the answers: "valid", "test-200", "<data>-<fingerprint>"."""
+        name = Path(self.rows.name).name.partition(".")[0]
+        part = self.part if self.part != "other" else f"{name}-{self.rows.fingerprint[:8]}"
+        return part + (f"-{len(self.rows)}" if len(self.rows) < self.of else "")
+
+    def sampled(self, sample: int | None) -> Chosen:
+        """So many of the rows, drawn by a fixed seed; all of them where that is as many or more."""
+        if sample is None:
+            return self
+        if sample < 1:
+            raise DataError(f"a sample of {sample} images was asked for", hint="give --sample a number of 1 or more")
+        if sample >= self.of:
+            return Chosen(self.rows, self.of, self.part, sample)
+        rows = np.sort(np.random.default_rng(0).choice(self.of, sample, replace=False))
+        return Chosen(self.rows.take(rows), self.of, self.part, sample)
+
+
+def choose(
+    run: Run, data: str | Path | ImageTable | None, open_test: bool, mapping: Mapping[str, str], settings: Settings
+) -> Chosen:
+    """The validation part of a run, its test part, or other images.
+
+    Raises:
+        DataError: Unknown class, or an empty part.
+        RunError: No such part, or the run learnt from it.
+    """
+    table = scan(data, least=1) if isinstance(data, str | Path) else data
+    part = "test" if open_test else "valid"
+    if table is None or table.fingerprint == run.data["fingerprint"]:
+        found = run.table() if table is None else apply_split(table, run.folder)
+        rows = found.where(split=part)
+        if not len(rows):
+            raise RunError(f"{run.id}: its data have no {part} part", hint="give other labelled images as DATA")
+        if part == "valid" and learnt_from_valid(run):
+            said = f"{run.id} learnt from its validation images, fold by fold: they would flatter it, damaged or not"
+            raise RunError(said, hint="sweep a single run, open the test part with --open-test, or give other images as DATA")
+        return Chosen(rows, len(rows), part)
+    if open_test:
+        raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to damage DATA")
+    rows = other_images(run, table, mapping, settings)
+    return Chosen(rows, len(rows), "other")
+
+
+def own_answers(run: Run, part: str, rows: ImageTable) -> Predictions | None:
+    """The answers that a run stored, where these are its own images."""
+    found = run.predictions(part) if part != "other" else None
+    if found is None:
+        return None
+    place = {name: row for row, name in enumerate(found.ids)}
+    if any(name not in place for name in rows.ids):
+        return None
+    order = np.array([place[name] for name in rows.ids], dtype=np.int64)
+    groups = None if found.groups is None else found.groups[order]
+    return Predictions(found.ids[order], found.proba[order], found.labels[order], found.classes, run.id, groups)
+
+
+def open_once(run: Run, count: int, session: str | None, by: str, settings: Settings) -> str:
+    """Write the opening of the test part down before any test image is looked at: once a piece of work, however often it is
+    cut off.
+
+    Args:
+        run: Asked.
+        count: Images.
+        session: The opening that this piece of work made before, if it did.
+        by: The command, for the ledger.
+        settings: Where and how.
+
+    Returns:
+        The opening, to be kept with the work.
+    """
+    fingerprint = run.data["fingerprint"]
+    known = {opening.session for opening in ledger.openings(run.runs, fingerprint)}
+    if not run.evaluations:
+        open_own(run, settings)
+        return ledger.openings(run.runs, fingerprint)[-1].session
+    if session is not None and session in known:
+        return session
+    session = secrets.token_hex(4)
+    ledger.record(run.runs, run.id, fingerprint, count, by, session)
+    return session

@@ -1,0 +1,166 @@
+"""Ask a finished run about changed images: decoded at their own size, changed, made files again, answered in portions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+
+import numpy as np
+
+from tellapart.classifiers.base import Context, groups_of
+from tellapart.data.cache import CorruptImages, PixelCache
+from tellapart.data.decode import decode, decode_to, header, quiet
+from tellapart.data.memory import from_bytes
+from tellapart.data.reader import ImageReader
+from tellapart.data.regions import carry_boxes
+from tellapart.errors import DataError, ImageError, RunError
+from tellapart.progress import SILENT, Task
+from tellapart.recipe.schema import Inputs
+from tellapart.robustness.perturbations import as_png
+from tellapart.runs.store import Run
+from tellapart.types import UNLABELLED, ImageTable, Predictions, Problem
+from tellapart.workflows._experiment import Settings, load
+from tellapart.workflows.evaluate import answering
+
+#: (pixels (H, W, C) uint8, id) → an encoded file.
+Way = Callable[[np.ndarray, str], bytes]
+#: What a run says of many images; or why it cannot, in words.
+Answers = Predictions | str
+_AT_ONCE = 64  # images made between two looks at how much there is
+_IMAGES, _BYTES = 1024, 64 * 2**20  # of a portion: whichever is reached first
+
+
+class Asking:
+    """A run and the images to ask it about.
+
+    Args:
+        run: Finished; its classifier is loaded once.
+        table: Images that can be decoded, with the run's classes.
+        settings: For the device, and the runs that an ensemble opens.
+    """
+
+    def __init__(self, run: Run, table: ImageTable, settings: Settings) -> None:
+        self.run, self.table, self.settings = run, table, settings
+        self.classifier = load(run)
+        self.around = answering(settings)
+
+    def answers(self, way: Way | None, as_they_are: bool, task: Task, note: str = "") -> Answers:
+        """What the run says.
+
+        Args:
+            way: The change; None: the pixels as they are, written as PNG.
+            as_they_are: Ask about the files themselves, not about any that are made here.
+            task: Told of every image.
+            note: For the task.
+
+        Returns:
+            Answers in the order of the table; or why the run cannot read such images ("is 90×90, but … expects 100×100",
+            "its box was given for 100×100 pixels, and now it has 90×90").
+        """
+        if as_they_are:
+            found = self.classifier.predict(self.table, self.around, self.run.id)
+            task.advance(len(found), note)
+            return found
+        parts = []
+        try:
+            for start, files in self._portions(way or (lambda pixels, _: as_png(pixels))):
+                parts.append(self._proba(start, files))
+                task.advance(len(files), note)
+        except CorruptImages as error:
+            return error.problems[0].message
+        labels, classes = self.table.labels, self.table.classes
+        return Predictions(self.table.ids, np.concatenate(parts), labels, classes, self.run.id, groups_of(self.table))
+
+    def _proba(self, start: int, files: list[bytes]) -> np.ndarray:
+        """(len(files), C) float32. No label is handed on; the pixels are forgotten with the portion's own cache."""
+        ids = self.table.ids[start : start + len(files)].tolist()
+        portion = from_bytes(files, [UNLABELLED] * len(files), classes=self.table.classes, ids=ids)
+        originals = self.table.take(np.arange(start, start + len(files)))
+        portion = carry_boxes(portion, originals, self.classifier.recipe.inputs)
+        context = Context(PixelCache(), SILENT, self.around.device, parents=self.around.parents)
+        return self.classifier.predict(portion, context).proba
+
+    def _portions(self, way: Way) -> Iterator[tuple[int, list[bytes]]]:
+        """(first row, files) in row order."""
+        paths, ids, limit = self.table.paths, self.table.ids, self.classifier.recipe.inputs
+
+        with ImageReader(self.table) as reader, _threads() as pool:
+
+            def one(row: int) -> bytes:
+                pixels = _pixels(reader.get(paths[row]), str(paths[row]), limit)
+                file = way(pixels, str(ids[row]))
+                if limit.region and limit.region.box:
+                    _refuse_moved(pixels, file, row, str(paths[row]))
+                return file
+
+            start, files = 0, []
+            for first in range(0, len(self.table), _AT_ONCE):
+                with quiet():
+                    files += pool.map(one, range(first, min(first + _AT_ONCE, len(self.table))))
+                if len(files) >= _IMAGES or sum(map(len, files)) >= _BYTES:
+                    yield start, files
+                    start, files = start + len(files), []
+            if files:
+                yield start, files
+
+
+def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable:
+    """The images that can be decoded at their own size.
+
+    Raises:
+        CorruptImages: Some cannot, and `settings.skip_bad` is not set.
+        DataError: None can.
+        RunError: None can, and they are the run's own: they moved away.
+    """
+    bad, problems, paths, inputs = [], [], table.paths, Inputs.model_validate(run.recipe["inputs"])
+    # the run reads images of one size only; where it reads boxes, a wrong one comes out with the answers to the files
+    fixed = inputs.resize == "none" and not (inputs.region and inputs.region.box) and run.family != "null"
+    with (
+        ImageReader(table) as reader, _threads() as pool, quiet(),
+        settings.progress.task("reading images", len(table), "img") as task,
+    ):  # fmt: skip
+
+        def one(row: int) -> ImageError | None:
+            try:
+                content = reader.get(paths[row])
+                decode_to(content, inputs, str(paths[row])) if fixed else _pixels(content, str(paths[row]), inputs)
+            except ImageError as error:
+                return error
+            return None
+
+        for row, error in enumerate(pool.map(one, range(len(table)))):
+            task.advance()
+            if error is not None:
+                bad.append(row)
+                problems.append(Problem("corrupt image", error.path, error.reason))
+    if not bad:
+        return table
+    found = CorruptImages(bad, problems)
+    if len(bad) == len(table):
+        if table.root == run.data["root"]:
+            hint = "put them back, or give DATA: the same files, with their times of change, count as the run's own"
+            raise RunError(f"the images of {run.id} are no longer in {table.root} ({problems[0]})", hint=hint)
+        raise DataError(f"nothing is left: {found.message}")
+    if not settings.skip_bad:
+        raise found
+    return table.without(np.asarray(bad), problems)
+
+
+def _refuse_moved(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:
+    """A box is given in pixels of the original: a change of size makes it the box of something else."""
+    before, after = pixels.shape[:2], header(file, path)[:2]
+    if before != after:
+        sizes = [f"{width}×{height}" for height, width in (before, after)]
+        why = f"its box was given for {sizes[0]} pixels, and now it has {sizes[1]}"
+        raise CorruptImages([row], [Problem("moved box", path, why)])
+
+
+def _pixels(content: bytes | np.ndarray, path: str, inputs: Inputs) -> np.ndarray:
+    """(H, W, C) uint8 at the file's own size; a grey file stays grey, C = 1."""
+    grey = header(content, path)[2]
+    return decode(content, mode="grey" if grey else "rgb", path=path, max_pixels=inputs.max_pixels)
+
+
+def _threads() -> Executor:
+    return ThreadPoolExecutor(os.cpu_count() or 1)

@@ -1,0 +1,308 @@
+"""What a robustness sweep found: for each damage and strength the scores, the verdicts that flip, and whether it is worse.
+
+Every cell is compared with the undamaged images, pairwise: exact McNemar (over groups: the exact sign-flip test), corrected
+for the number of cells by Holm. A flip is an image whose answer differs from that on the undamaged image, right or wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tellapart.metrics.intervals import group_codes, wilson
+from tellapart.metrics.mcnemar import LEVEL, compare
+from tellapart.metrics.multiple import holm
+from tellapart.metrics.score_all import score_all
+from tellapart.robustness.perturbations import DAMAGES
+from tellapart.types import Predictions, Score
+
+if TYPE_CHECKING:
+    from tellapart.robustness._predict import Answers
+
+#: The scores that a cell keeps, where they are defined.
+KEPT = ("accuracy", "macro-f1", "auroc", "log-loss")
+#: A run is called stable under a cell that is not significantly worse and whose flips are, by their interval, below this.
+STABLE = 0.10
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One damage at one strength.
+
+    Attributes:
+        damage: Its name.
+        strength: Of it.
+        n: Images.
+        scores: Those of `KEPT` that are defined; empty where the run cannot answer.
+        flips: Share of the verdicts that differ from those on the undamaged images; None where the run cannot answer.
+        flips_by_class: The same among the images of each class that occurs.
+        change: Accuracy less that on the undamaged images: below 0 is a loss.
+        p_value: Of the paired test, as if there were no other cell; NaN where the run cannot answer.
+        p_holm: Corrected for all cells of the sweep.
+        reason: Why the run cannot answer; "" where it can.
+    """
+
+    damage: str
+    strength: float
+    n: int
+    scores: dict[str, Score]
+    flips: Score | None = None
+    flips_by_class: dict[str, Score] | None = None
+    change: Score | None = None
+    p_value: float = math.nan
+    p_holm: float = math.nan
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The damage with its strength: "jpeg 50"."""
+        return f"{self.damage} {DAMAGES[self.damage].text(self.strength)}".rstrip()
+
+    @property
+    def sentence(self) -> str:
+        """The same for a sentence: "JPEG at quality 50"."""
+        return DAMAGES[self.damage].sentence(self.strength)
+
+    @property
+    def worse(self) -> bool:
+        """Whether accuracy is significantly lower than on the undamaged images, corrected p < 0.05."""
+        return self.change is not None and self.p_holm < LEVEL and self.change.value < 0
+
+    @property
+    def stable(self) -> bool:
+        """Not significantly worse, and the interval of the flips lies below `STABLE`."""
+        return self.flips is not None and not self.worse and self.flips.high < STABLE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what is not defined is None."""
+        return {
+            "damage": self.damage, "strength": self.strength, "n": self.n,
+            "scores": {name: score.to_dict() for name, score in self.scores.items()},
+            "flips": _plain(self.flips), "change": _plain(self.change),
+            "flips_by_class": {name: score.to_dict() for name, score in (self.flips_by_class or {}).items()},
+            "p_value": None if math.isnan(self.p_value) else self.p_value,
+            "p_holm": None if math.isnan(self.p_holm) else self.p_holm,
+            "significantly_worse": self.worse, "reason": self.reason,
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Cell:
+        """Read what `to_dict` wrote."""
+        return cls(
+            content["damage"], content["strength"], content["n"], _scores(content["scores"]), _score(content["flips"]),
+            _scores(content["flips_by_class"]), _score(content["change"]),
+            _number(content["p_value"]), _number(content["p_holm"]), content["reason"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """A robustness sweep.
+
+    Attributes:
+        run: The run's id.
+        data: What a person calls the images.
+        part: "valid" or "test" of the run's own data, or "other".
+        n: Images in the sweep.
+        of: Images in the part: more than n in a sample.
+        classes: Class names in label order.
+        undamaged: Scores on the undamaged images, which travelled the same way: decoded and written as PNG.
+        recoded: Share of the verdicts on them that differ from those on the files as they lie there.
+        cells: One a damage and strength, in the order of `DAMAGES`.
+        opened: How often the test part of the run's data has been opened.
+        notes: What was left out, and what to think of it.
+        folder: Where all is kept.
+    """
+
+    run: str
+    data: str
+    part: str
+    n: int
+    of: int
+    classes: tuple[str, ...]
+    undamaged: dict[str, Score]
+    recoded: Score
+    cells: tuple[Cell, ...]
+    opened: int
+    notes: tuple[str, ...]
+    folder: Path
+
+    def of_damage(self, name: str) -> tuple[Cell, ...]:
+        """The cells of one damage, from weak to strong."""
+        return tuple(cell for cell in self.cells if cell.damage == name)
+
+    @property
+    def damages(self) -> tuple[str, ...]:
+        """The damages of the sweep."""
+        return tuple(dict.fromkeys(cell.damage for cell in self.cells))
+
+    @property
+    def worst(self) -> Cell | None:
+        """The cell with the largest significant loss; None when no loss is significant."""
+        return min((c for c in self.cells if c.worse), key=lambda c: c.change.value if c.change else 0.0, default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "run": self.run, "data": self.data, "part": self.part, "n": self.n, "of": self.of, "classes": list(self.classes),
+            "undamaged": {name: score.to_dict() for name, score in self.undamaged.items()},
+            "recoded": self.recoded.to_dict(), "cells": [cell.to_dict() for cell in self.cells],
+            "summary": in_words(self), "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
+        }  # fmt: skip
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], folder: Path, opened: int) -> Robustness:
+        """Read what `to_dict` wrote; the folder and the ledger may have changed since."""
+        return cls(
+            content["run"], content["data"], content["part"], content["n"], content["of"], tuple(content["classes"]),
+            _scores(content["undamaged"]), Score.from_dict(content["recoded"]),
+            tuple(Cell.from_dict(cell) for cell in content["cells"]), opened, tuple(content["notes"]), folder,
+        )  # fmt: skip
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a cell: damage, strength, n, each score with its ends, change, flips, p_value, p_holm, worse."""
+        return pd.DataFrame([_row(cell, self.classes) for cell in self.cells])
+
+
+# --- judging ----------------------------------------------------------------------------------------------------------
+
+
+def judge(undamaged: Predictions, answers: Mapping[tuple[str, float], Answers], positive: str | None) -> tuple[Cell, ...]:
+    """All cells of a sweep.
+
+    Args:
+        undamaged: Labelled answers on the undamaged images.
+        answers: (damage, strength) → the answers on the same images, or why there are none.
+        positive: The class whose probability ranks, when there are two.
+    """
+    cells = [_cell(damage, strength, undamaged, found, positive) for (damage, strength), found in answers.items()]
+    tested = [place for place, cell in enumerate(cells) if not cell.reason]
+    corrected = holm([cells[place].p_value for place in tested])
+    for place, p in zip(tested, corrected, strict=True):
+        cells[place] = replace(cells[place], p_holm=float(p))
+    return tuple(cells)
+
+
+def flip_share(before: Predictions, after: Predictions, rows: np.ndarray | slice = slice(None)) -> Score:
+    """The share of images whose answer changed: Wilson's interval, or with groups the one over groups.
+
+    Args:
+        before: N answers.
+        after: N answers on the same images in the same order.
+        rows: (N,) bool, the images to look at; all when left out.
+    """
+    same = (before.answers == after.answers)[rows]
+    n, groups = len(same), None if before.groups is None else before.groups[rows]
+    if group_codes(groups) is None:
+        flipped = n - int(same.sum())
+        return Score(flipped / n if n else math.nan, n, *wilson(flipped, n), higher_is_better=False)
+    agreement = Predictions(before.ids[rows], after.proba[rows], before.answers[rows], before.classes, groups=groups)
+    kept = score_all(agreement)["accuracy"]  # the answers of before as labels: a right answer is one that stayed
+    return Score(1 - kept.value, n, 1 - kept.high, 1 - kept.low, higher_is_better=False)
+
+
+def kept_scores(predictions: Predictions, positive: str | None) -> dict[str, Score]:
+    """The scores of `KEPT` that are defined."""
+    found = score_all(predictions, positive)
+    return {name: found[name] for name in KEPT if name in found}
+
+
+def _cell(damage: str, strength: float, undamaged: Predictions, found: Answers, positive: str | None) -> Cell:
+    n = len(undamaged)
+    if isinstance(found, str):
+        return Cell(damage, strength, n, {}, reason=found)
+    compared = compare(found, undamaged)
+    by_class = {
+        name: flip_share(undamaged, found, undamaged.labels == label)
+        for label, name in enumerate(undamaged.classes)
+        if (undamaged.labels == label).any()
+    }
+    scores, flips = kept_scores(found, positive), flip_share(undamaged, found)
+    return Cell(damage, strength, n, scores, flips, by_class, compared.difference, compared.test.p_value)
+
+
+# --- in words ---------------------------------------------------------------------------------------------------------
+
+
+def in_words(found: Robustness) -> str:
+    """One or two plain sentences: the worst, which class flips there, and what the run is stable under."""
+    worst, answered = found.worst, [cell for cell in found.cells if cell.flips is not None]
+    if not answered:
+        return "The run cannot answer any of the damaged images."
+    said = [_worst_in_words(worst)] if worst else [_no_loss(answered)]
+    firm = [words for name in found.damages if (words := _stable_in_words(found.of_damage(name)))]
+    if firm:
+        said.append(f"Stable (no significant loss, fewer than {STABLE:.0%} of the verdicts flip) under {'; '.join(firm)}.")
+    else:
+        said.append(f"Under none of the damages can it be called stable: at least {STABLE:.0%} of the verdicts may flip.")
+    return " ".join(said)
+
+
+def _worst_in_words(worst: Cell) -> str:
+    change, flips = worst.change, worst.flips
+    if change is None or flips is None:
+        raise ValueError(f"{worst.text} has no answers")
+    said = f"Worst is {worst.sentence}: {100 * change.value:+.1f} points".replace("-", "−")
+    said += f", {flips.value:.0%} of the verdicts flip"
+    shares = {name: score.value for name, score in (worst.flips_by_class or {}).items()}
+    if len(shares) < 2:
+        return f"{said}."
+    most, *_, least = sorted(shares, key=lambda name: -shares[name])
+    if len(shares) == 2:
+        return f"{said}: {shares[most]:.0%} of {most}, {shares[least]:.0%} of {least}."
+    return f"{said}, most of all {most} ({shares[most]:.0%})."
+
+
+def _no_loss(answered: list[Cell]) -> str:
+    most = max(answered, key=lambda cell: cell.flips.value if cell.flips else 0.0)
+    share = most.flips.value if most.flips else 0.0
+    return f"No loss is significant; most verdicts ({share:.0%}) flip under {most.sentence}."
+
+
+def _stable_in_words(cells: tuple[Cell, ...]) -> str:
+    """How far one damage may go: "jpeg down to 50"; "" when its weakest cell is too much already."""
+    firm = [c for place, c in enumerate(cells) if all(before.stable for before in cells[: place + 1])]
+    if cells[0].damage == "brightness":  # its strengths go both ways
+        firm = [cell for cell in cells if cell.stable]
+    texts = [DAMAGES[cell.damage].text(cell.strength) for cell in firm]
+    if not firm:
+        return ""
+    if len(cells) == 1 or cells[0].damage == "brightness":
+        return f"{firm[0].damage} {', '.join(texts)}".rstrip()
+    direction = "down" if cells[0].strength > cells[-1].strength else "up"
+    return f"{firm[0].damage} {direction} to {texts[-1]}"
+
+
+# --- plain values -----------------------------------------------------------------------------------------------------
+
+
+def _row(cell: Cell, classes: tuple[str, ...]) -> dict[str, Any]:
+    row: dict[str, Any] = {"damage": cell.damage, "strength": cell.strength, "n": cell.n}
+    named = {**{name: cell.scores.get(name) for name in KEPT}, "change": cell.change, "flips": cell.flips}
+    named |= {f"flips {name}": (cell.flips_by_class or {}).get(name) for name in classes}
+    for name, score in named.items():
+        of = score or Score(math.nan, 0, math.nan, math.nan)
+        row |= {name: of.value, f"{name} low": of.low, f"{name} high": of.high}
+    return row | {"p_value": cell.p_value, "p_holm": cell.p_holm, "worse": cell.worse, "reason": cell.reason}
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def _plain(score: Score | None) -> dict[str, Any] | None:
+    return None if score is None else score.to_dict()
+
+
+def _score(content: Mapping[str, Any] | None) -> Score | None:
+    return None if content is None else Score.from_dict(content)
+
+
+def _scores(content: Mapping[str, Any]) -> dict[str, Score]:
+    return {name: Score.from_dict(score) for name, score in content.items()}

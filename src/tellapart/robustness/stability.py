@@ -1,0 +1,147 @@
+"""Does a run say the same of a picture when the picture arrives another way? One photo, five deliveries.
+
+    as is       the file itself
+    JPEG 90     decoded, written again as JPEG at quality 90
+    JPEG 70     likewise at quality 70
+    scaled 3/4  both sides times 0.75 and back, as PNG
+    scaled 1/2  both sides times 0.5 and back, as PNG
+
+The damages are those of `robustness/perturbations.py`. What a run says is its verdict where it has one, else its most probable class. A
+picture is stable when of all four others the same is said as of the file itself. That is no promise of being right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.decode import decode, header, quiet
+from tellapart.errors import ImageError
+from tellapart.inference.decision import Judge
+from tellapart.inference.predictor import Answerer
+from tellapart.recipe.schema import Inputs
+from tellapart.robustness.perturbations import DAMAGES
+
+AS_IS = "as is"
+_JPEG, _SCALE = DAMAGES["jpeg"].apply, DAMAGES["scale"].apply
+_WAYS: dict[str, Callable[[np.ndarray], bytes]] = {
+    "JPEG 90": lambda pixels: _JPEG(pixels, 90, ""),
+    "JPEG 70": lambda pixels: _JPEG(pixels, 70, ""),
+    "scaled 3/4": lambda pixels: _SCALE(pixels, 0.75, ""),
+    "scaled 1/2": lambda pixels: _SCALE(pixels, 0.5, ""),
+}
+#: Names of the deliveries; the file itself comes first.
+DELIVERIES = (AS_IS, *_WAYS)
+
+
+@dataclass(frozen=True, eq=False)
+class Delivery:
+    """One way in which a picture arrived.
+
+    Attributes:
+        name: One of `DELIVERIES`.
+        answer: The most probable class.
+        said: The verdict of a run that has one, else the answer.
+        proba: (C,) float32.
+    """
+
+    name: str
+    answer: str
+    said: str
+    proba: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Stability:
+    """What a run says of all deliveries of one picture.
+
+    Attributes:
+        deliveries: The file itself first.
+        kept: In how many of the others the run says the same as of the file itself.
+        of: How many others there are.
+        lowest, highest: Probability, over all deliveries, of the class that is most probable for the file itself.
+    """
+
+    deliveries: tuple[Delivery, ...]
+    kept: int
+    of: int
+    lowest: float
+    highest: float
+
+    @property
+    def stable(self) -> bool:
+        """Whether nothing changed sides."""
+        return self.kept == self.of
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; of each delivery what was said and the probability of the class in question."""
+        first = self.deliveries[0]
+        label = int(first.proba.argmax())
+        said = [{"delivery": d.name, "said": d.said, "probability": float(d.proba[label])} for d in self.deliveries]
+        found = {"kept": self.kept, "of": self.of, "stable": self.stable, "lowest": self.lowest, "highest": self.highest}
+        return {**found, "class": first.answer, "deliveries": said}
+
+
+def stability(answerer: Answerer, content: bytes, name: str = "image", judge: Judge | None = None) -> Stability:
+    """Ask about one picture in all deliveries.
+
+    Args:
+        answerer: A run.
+        content: An encoded file.
+        name: For errors.
+        judge: Of that run; None: it is read from the run.
+
+    Raises:
+        ImageError: The file cannot be decoded.
+    """
+    with quiet():
+        files = deliver(content, name, Inputs.model_validate(answerer.run.recipe["inputs"]))
+    answers = answerer.ask(files, [name] * len(files))
+    if answers.problems:
+        raise ImageError(name, answers.problems[0].message)
+    return weigh(answers.proba, Judge(answerer.run) if judge is None else judge)
+
+
+def deliver(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
+    """The files of all `DELIVERIES` of one picture. Threads may call it, inside `quiet`.
+
+    Args:
+        content: An encoded file.
+        name: For errors.
+        inputs: Of the run: how many pixels an image may have.
+
+    Raises:
+        ImageError: It cannot be decoded.
+    """
+    grey = header(content, name)[2]
+    pixels = decode(content, mode="grey" if grey else "rgb", path=name, max_pixels=inputs.max_pixels)
+    return [content, *(way(pixels) for way in _WAYS.values())]
+
+
+def weigh(proba: np.ndarray, judge: Judge) -> Stability:
+    """What the answers to one picture's deliveries come to.
+
+    Args:
+        proba: (D, C) float32, in the order of `DELIVERIES`.
+        judge: Of the run that answered.
+    """
+    said = _said(proba, judge)
+    labels = proba.argmax(axis=1)
+    deliveries = tuple(
+        Delivery(name, judge.classes[label], word, row)
+        for name, label, word, row in zip(DELIVERIES, labels, said, proba, strict=True)
+    )
+    of_class = proba[:, labels[0]]
+    kept = sum(word == said[0] for word in said[1:])
+    return Stability(deliveries, kept, len(said) - 1, float(of_class.min()), float(of_class.max()))
+
+
+def _said(proba: np.ndarray, judge: Judge) -> Sequence[str]:
+    """D verdicts, or most probable classes."""
+    verdicts = judge(proba)
+    if verdicts is None:
+        return [judge.classes[label] for label in proba.argmax(axis=1)]
+    return [str(name) for name in verdicts.names]

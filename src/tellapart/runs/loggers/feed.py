@@ -1,0 +1,79 @@
+"""From the log of a run to whoever looks on: the live curves, and the sinks that were asked for.
+
+The line is in `log.jsonl` before anyone else hears of it. A sink that fails is named and left out from then on; the run goes
+on, and the same command, given again, feeds the sink the whole run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tellapart.progress import Curves, Progress
+from tellapart.recipe.load import Recipe, parse
+from tellapart.runs.epoch_log import EpochLog
+from tellapart.runs.loggers.base import Sink, open_sinks
+from tellapart.runs.store import Run
+
+_PARTS = ("train", "valid")
+
+
+class Feed:
+    """Everyone who is told of runs. As a context, around one run: what is open is closed at its end, however it ends."""
+
+    def __init__(self, names: Iterable[str], runs: Path, progress: Progress) -> None:
+        self.sinks, self.progress = open_sinks(names, runs), progress
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.progress.curves({})
+        self._tell(lambda sink: sink.close())
+
+    def following(self, run_id: str, recipe: Recipe, log: EpochLog) -> Callable[[dict[str, Any]], None]:
+        """Tell of a run that is about to be trained, or goes on; gives what is to be called with every further epoch."""
+        self._catch_up(run_id, recipe, log.entries)
+
+        def append(entry: dict[str, Any]) -> None:
+            log.append(entry)
+            self.progress.curves(curves(log.entries))
+            self._tell(lambda sink: sink.epoch(entry))
+
+        return append
+
+    def finish(self, run: Run) -> Run:
+        """Tell the scores of the run that was followed, which is finished."""
+        self._tell(lambda sink: sink.finish({part: run.scores(part) for part in _PARTS}))
+        return run
+
+    def whole(self, run: Run) -> Run:
+        """Tell of a finished run from its first epoch to its scores."""
+        if self.sinks:
+            self._catch_up(run.id, parse(run.recipe, str(run.folder / "recipe.yaml")), run.log)
+        return self.finish(run)
+
+    def _catch_up(self, run_id: str, recipe: Recipe, entries: list[dict[str, Any]]) -> None:
+        self._tell(lambda sink: sink.start(run_id, recipe))
+        for entry in entries:
+            self._tell(lambda sink, entry=entry: sink.epoch(entry))
+
+    def _tell(self, what: Callable[[Sink], None]) -> None:
+        for name, sink in list(self.sinks.items()):
+            try:
+                what(sink)
+            except Exception as error:  # by the program behind the sink, nearly anything; hours of training are worth more
+                del self.sinks[name]
+                again = "give the same command again when the run is there: it is told everything"
+                self.progress.say(f"  the sink {name} failed and is left out from here on ({error}); {again}", "red")
+
+
+def curves(entries: Iterable[Mapping[str, Any]]) -> Curves:
+    """Loss and accuracy of both parts by epoch, as far as they were measured."""
+    entries, rows = list(entries), {}
+    for kind in ("loss", "accuracy"):
+        of = {part: [e[f"{part}_{kind}"] for e in entries if e.get(f"{part}_{kind}") is not None] for part in _PARTS}
+        rows[kind] = {part: values for part, values in of.items() if values}
+    return {kind: of for kind, of in rows.items() if of}

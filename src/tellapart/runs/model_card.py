@@ -1,0 +1,93 @@
+"""The model card of a run: what it is, what it was made from, how good it is, and what not to expect of it.
+
+The order follows Mitchell et al. (2019), "Model cards for model reporting", shortened to what a run knows of itself.
+"""
+
+from __future__ import annotations
+
+import yaml
+
+from tellapart import formatting
+from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.runs.store import Run, Scores
+from tellapart.types import SPLITS
+
+#: More classes than this are counted, not named.
+NAMED_CLASSES = 20
+
+
+def write_card(run: Run) -> str:
+    """A short model card in Markdown, from what stands in the run folder."""
+    parts = (_what, _data, _scores, _cost, _limits, _recipe)
+    return "\n\n".join([f"# {_plain(run.recipe_name)}", *(part(run) for part in parts)]) + "\n"
+
+
+def _what(run: Run) -> str:
+    classes = [_plain(name) for name in run.classes]
+    named = ", ".join(classes) if len(classes) <= NAMED_CLASSES else f"{', '.join(classes[:NAMED_CLASSES])}, …"
+    positive = f" The positive class is {_plain(run.positive)}." if run.positive else ""
+    return (
+        f"An image classifier of the family `{run.family}`, made by tellapart (run `{run.id}`). "
+        f"It tells {len(classes)} classes apart: {named}.{positive}"
+    )
+
+
+def _data(run: Run) -> str:
+    counts = {split: sum(run.data["counts"][split].values()) for split in SPLITS if split in run.data["counts"]}
+    sizes = ", ".join(f"{formatting.count(n)} for {formatting.PARTS[split]}" for split, n in counts.items())
+    return f"## Data\n\n{_plain(run.data['layout'])}. Labelled images: {sizes}. Data fingerprint `{run.data['fingerprint']}`."
+
+
+def _scores(run: Run) -> str:
+    found = {split: scores for split in SPLITS if (scores := run.scores(split))}
+    rows = ["| metric | part | value | 95 % interval | n |", "|---|---|---:|---:|---:|"]
+    for metric in dict.fromkeys(name for scores in found.values() for name in scores):
+        rows += [_score_row(metric, split, scores) for split, scores in found.items() if metric in scores]
+    opened = f"The test part was scored {formatting.times(len(run.evaluations))} for this run."
+    return "## Scores\n\n" + "\n".join(rows) + f"\n\n{opened}"
+
+
+def _score_row(metric: str, split: str, scores: Scores) -> str:
+    score = scores[metric]
+    name = f"{metric} ({score.unit})" if score.unit else metric
+    value = f"{formatting.fraction(score.value)} | {formatting.interval(score)} | {formatting.count(score.n)}"
+    return f"| {name} | {formatting.PARTS[split]} | {value} |"
+
+
+def _cost(run: Run) -> str:
+    cost, device = run.cost, run.environment.get("device") or "the machine in `environment.json`"
+    speed = run.evaluations[-1].images_per_second if run.evaluations else cost["images_per_second"]
+    return (
+        f"## Cost\n\nFitted in {formatting.duration(cost['fit_seconds'])} on {_plain(str(device))}; "
+        f"predicts {formatting.rate(speed)} images per second; {formatting.count(cost['parameters'])} parameters; "
+        f"pretrained: {_plain(str(cost['pretrained']))}."
+    )
+
+
+def _limits(run: Run) -> str:
+    points = [
+        "The scores hold for images like those above. Other cameras, generators, sizes or re-saving were not tried.",
+        "The intervals describe the choice of test images, not what another random seed would give.",
+    ]
+    if run.family != "calibrated":
+        points.append("The probabilities are what the classifier answered; they were not calibrated afterwards.")
+    if not run.evaluations:
+        points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")
+    if run.family == NULL_FAMILY:
+        points.insert(0, "It never sees a pixel: it is a yardstick for the others, not a detector.")
+    points += [_plain(note) for note in run.cost["notes"]]
+    return "## Limits\n\n" + "\n".join(f"- {point}" for point in points)
+
+
+def _recipe(run: Run) -> str:
+    text = yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
+    return f"## Recipe\n\n```yaml\n{text.rstrip()}\n```"
+
+
+def _plain(text: str) -> str:
+    """Text of other people, so that Markdown shows it as it is.
+
+    >>> _plain("a_b <i>\\n# c|d")
+    'a\\\\_b \\\\<i\\\\> \\\\# c\\\\|d'
+    """
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>#|" else c for c in " ".join(text.split()))

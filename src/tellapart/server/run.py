@@ -1,0 +1,83 @@
+"""The server itself: a socket, a process, an end.
+
+Of one process, since models are loaded once and asked by one thread each; put a proxy with TLS before it where it leaves the
+machine. Connections that say nothing are closed, and so are more than a few hundred at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tellapart.errors import SystemLimitError, TellapartError
+from tellapart.runs import store
+from tellapart.server.settings import Options
+
+_CONNECTIONS = 512  # at once; more are told to come back
+_IN_USE = "choose another one with --port, or 0 for any that is free"
+
+
+class WebExtraError(TellapartError):
+    """FastAPI or uvicorn is not installed."""
+
+
+def serve(names: Sequence[str], options: Options, port: int, ready: Callable[[str], object]) -> None:
+    """Answer until somebody ends it.
+
+    Args:
+        names: Runs: ids, beginnings of ids, or paths; the first is the usual one.
+        options: Limits, device, folders; its `settings.progress` hears what a person should know.
+        port: 0: any that is free.
+        ready: Called with the address once the server answers.
+
+    Raises:
+        WebExtraError: What the extra `web` brings is not installed.
+        RunError: No such run, or it cannot be loaded.
+        SystemLimitError: The address cannot be listened on.
+    """
+    create_app, uvicorn, patient = _imported()
+    say = options.settings.progress.say
+    listening = _listen(options.host, port)
+    with listening:
+        runs = [store.open_run(name, options.settings.runs) for name in names]
+        app = create_app(runs, options)
+        address = _address(options.host, listening.getsockname()[1])
+        if not options.is_private and options.token is None:
+            say(f"  {options.host} can be reached from other machines, and nobody is asked for a token: see --token", "yellow")
+        say(f"  {', '.join(run.id for run in runs)}: answering at {address} until Ctrl-C")
+        ready(address)
+        config = uvicorn.Config(
+            app, http=patient, ws="none", lifespan="on", log_level="error", access_log=False, proxy_headers=False,
+            server_header=False, limit_concurrency=_CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=5,
+        )  # fmt: skip
+        uvicorn.Server(config).run([listening])
+
+
+def _imported() -> tuple[Any, Any, Any]:
+    try:
+        import python_multipart  # noqa: F401  # reads forms
+        import uvicorn
+
+        from tellapart.server.app import create_app
+        from tellapart.server.patience import PatientProtocol
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "h11", "python_multipart"):
+            raise
+        raise WebExtraError(f"{error.name} is not installed", hint='pip install "tellapart[web]"') from None
+    return create_app, uvicorn, PatientProtocol
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=256)
+    except OSError as error:
+        hint = _IN_USE if error.errno in (errno.EADDRINUSE, errno.EACCES) else "choose another address with --host"
+        raise SystemLimitError(f"cannot listen on {_address(host, port)} ({error.strerror or error})", hint=hint) from None
+
+
+def _address(host: str, port: int) -> str:
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"

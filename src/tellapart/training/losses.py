@@ -1,0 +1,68 @@
+"""Losses by name, weighted by class, over labels that may be mixed from two images."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tellapart.recipe.schema import Train
+
+_SURE = 1e-6  # least 1 − p: at 0 the gradient of a power below 1 is infinite
+
+
+class Loss:
+    """The loss of a plan.
+
+    Cross-entropy with label smoothing (Szegedy et al. 2016, eq. 7), or focal: (1 − p)^γ times it (Lin et al. 2017, eq. 4).
+    Balanced weights are n / (classes present · n of the class), as in scikit-learn; the mean is over the weights' sum, as in
+    torch.
+    """
+
+    def __init__(self, plan: Train, labels: np.ndarray, classes: int, device: torch.device) -> None:
+        self.plan = plan
+        self.weights: Tensor | None = None
+        if plan.class_weights == "balanced":
+            self.weights = torch.from_numpy(balanced(labels, classes)).to(device)
+
+    def __call__(self, logits: Tensor, labels: Tensor, partner: Tensor | None = None, share: Tensor | None = None) -> Tensor:
+        """Mean loss of a batch, a scalar.
+
+        Args:
+            logits: (B, C) float32.
+            labels: (B,) int64.
+            partner: (B,) int64, the labels of the images mixed in; None: nothing is mixed.
+            share: (B,) float32 in [0, 1], of the image's own label.
+        """
+        if partner is None or share is None:
+            if self.plan.loss == "cross_entropy":
+                return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.plan.label_smoothing)
+            return self._mean(self._each(logits, labels), self._weight(labels))
+        each = share * self._each(logits, labels) + (1 - share) * self._each(logits, partner)
+        return self._mean(each, share * self._weight(labels) + (1 - share) * self._weight(partner))
+
+    def _each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """(B,) weighted losses."""
+        smooth = self.plan.label_smoothing
+        each = F.cross_entropy(logits, labels, self.weights, label_smoothing=smooth, reduction="none")
+        if self.plan.loss == "focal":
+            p = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+            each = each * (1 - p).clamp_min(_SURE) ** self.plan.focal_gamma
+        return each
+
+    def _weight(self, labels: Tensor) -> Tensor:
+        return torch.ones_like(labels, dtype=torch.float32) if self.weights is None else self.weights[labels]
+
+    @staticmethod
+    def _mean(each: Tensor, weights: Tensor) -> Tensor:
+        return each.sum() / weights.sum()
+
+
+def balanced(labels: np.ndarray, classes: int) -> np.ndarray:
+    """n / (classes present · n of the class): (classes,) float32; 0 for a class without images."""
+    counts = np.bincount(labels, minlength=classes)
+    present = counts > 0
+    weights = np.zeros(classes, np.float32)
+    weights[present] = len(labels) / (present.sum() * counts[present])
+    return weights

@@ -1,0 +1,146 @@
+"""Everything that changes during a training run, and the files that let it go on after a crash.
+
+`resume/state.safetensors`: weights, average, optimiser, random generators, step, figures so far; rewritten after every epoch.
+`resume/best.safetensors`: the weights of the best epoch, written first, so that the state never names weights that are not
+there.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tellapart.recipe.schema import Train
+from tellapart.training.averaging import Averaged
+from tellapart.training.best import Best
+from tellapart.training.checkpoints import load_state, pack_optimizer, save_state, unpack_optimizer
+from tellapart.training.freezing import Freezer
+from tellapart.training.optimizers import make_optimizer
+from tellapart.training.schedules import Plateau, share
+
+
+@dataclass
+class Outcome:
+    """How a run went. `stopped`: why before its last epoch, in words, or None; `by_hand`: by Ctrl-C."""
+
+    epochs: int = 0
+    best_epoch: int = 0
+    best: dict[str, Any] = field(default_factory=dict)
+    stopped: str | None = None
+    by_hand: bool = False
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run is. `rows`: an epoch's, each version of an image counted."""
+
+    epochs: int
+    rows: int
+    steps: int
+
+    @classmethod
+    def of(cls, plan: Train, rows: int) -> Length:
+        """From a plan and the rows of an epoch."""
+        epochs = plan.epochs if plan.images is None else min(plan.epochs, max(1, round(plan.images / rows)))
+        return cls(epochs, rows, math.ceil(rows / plan.batch))
+
+
+class State:
+    """Model, optimiser, average, generators and counters of one run.
+
+    Attributes:
+        wrapped: The model as Fabric set it up; forward passes that are trained go through it.
+        generator: Of shuffling and augmentation.
+        step: Optimiser steps so far.
+        seconds: Training time so far, validation not counted.
+        warm_up: Epochs that the warm-up took, or has taken so far.
+    """
+
+    def __init__(
+        self, model: nn.Module, plan: Train, fabric: Any, seed: int, length: Length, *,
+        folder: Path | None, checkpoints: Path | None,
+    ) -> None:  # fmt: skip
+        self.plan, self.fabric, self.length, self.folder = plan, fabric, length, folder
+        self.generator = torch.Generator().manual_seed(seed)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.model = model
+        self.wrapped, self.optimizer = fabric.setup(
+            model, make_optimizer(model, plan.optimizer, plan.layer_decay, fused=fabric.device.type == "cpu")
+        )
+        self.average = Averaged(model, plan.average)
+        self.freezer = Freezer(model, plan)
+        self.plateau = Plateau(plan.schedule)
+        self.best = Best(plan, folder, checkpoints)
+        self.device = fabric.device
+        self.step, self.seconds, self.warm_up = 0, 0.0, 0.0
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the head, or of what learns fastest."""
+        return max(group["lr"] for group in self.optimizer.param_groups)
+
+    def progress(self, seconds_now: float = 0.0) -> float:
+        """Share of the run that is over: of its steps or of its minutes, whichever is further on."""
+        done = self.step / (self.length.epochs * self.length.steps)
+        return max(done, (self.seconds + seconds_now) / (60 * self.plan.minutes)) if self.plan.minutes else done
+
+    def set_rate(self, seconds_now: float) -> None:
+        """The schedule's rate for this step."""
+        progress, epoch = self.progress(seconds_now), self.step / self.length.steps
+        if progress < self.plan.schedule.warmup:
+            self.warm_up = epoch
+        part = share(progress, self.plan.schedule, epoch, self.warm_up)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * part * self.plateau.reduction
+
+    def out_of_time(self, seconds_now: float = 0.0) -> bool:
+        """Whether the plan's time bound is reached; `seconds_now`: of the epoch under way."""
+        return bool(self.plan.minutes) and self.seconds + seconds_now >= 60 * (self.plan.minutes or 0)
+
+    def load_best(self) -> None:
+        """Put the best weights into the model."""
+        self.model.load_state_dict(self.best.weights)
+        self.model.requires_grad_(True)
+
+    def save(self, outcome: Outcome) -> None:
+        """Write the state after an epoch."""
+        if not self.folder:
+            return
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()} | pack_optimizer(self.optimizer)
+        if self.average.mean is not self.model:
+            tensors |= {f"average.{k}": v for k, v in self.average.mean.state_dict().items()}
+        tensors |= {"random.own": self.generator.get_state(), "random.torch": torch.get_rng_state()}
+        facts = {
+            "step": self.step, "seconds": self.seconds, "warm_up": self.warm_up, "outcome": asdict(outcome),
+            "kept": self.best.kept, "averaged": self.average.epochs, "plateau": [self.plateau.reduction, self.plateau.waited],
+        }  # fmt: skip
+        save_state(self.folder / "state.safetensors", tensors, facts)
+
+    def resume(self) -> Outcome:
+        """Go on from the state on disk, if there is one."""
+        path = self.folder / "state.safetensors" if self.folder else None
+        if path is None or not path.exists():
+            return Outcome()
+        tensors, facts = load_state(path)
+        self.model.load_state_dict(_under("model.", tensors))
+        if self.average.mean is not self.model:
+            self.average.mean.load_state_dict(_under("average.", tensors))
+        unpack_optimizer(self.optimizer, tensors)
+        self.generator.set_state(tensors["random.own"])
+        torch.set_rng_state(tensors["random.torch"])
+        self.step, self.seconds, self.warm_up = facts["step"], facts["seconds"], facts["warm_up"]
+        self.average.epochs = facts["averaged"]
+        self.plateau.reduction, self.plateau.waited = facts["plateau"]
+        self.best.kept = [(epoch, figures) for epoch, figures in facts["kept"]]
+        self.best.drop_others()
+        # after a kill between the two files the best weights may be an epoch ahead; their own figures go with them
+        return Outcome(**facts["outcome"] | self.best.resume())
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

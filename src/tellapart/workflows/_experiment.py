@@ -1,0 +1,324 @@
+"""One data set, prepared once, on which recipes become runs; the verbs of `experiment.py` stand on it.
+
+A run's id is made from its recipe and the data, so a run that is there already is used again, and one that was cut off goes on
+where it stood.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart import registry
+from tellapart.classifiers.base import Classifier, Context
+from tellapart.data.cache import PixelCache, resolve_inputs
+from tellapart.data.folds import HELD
+from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
+from tellapart.data.regions import in_words, region_table
+from tellapart.data.scan import scan
+from tellapart.errors import RecipeError, RunError, TellapartError
+from tellapart.metrics.score_all import score_all
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe.load import Recipe, parse
+from tellapart.runs import ledger, store
+from tellapart.runs.data_facts import describe_data
+from tellapart.runs.environment import describe_environment
+from tellapart.runs.epoch_log import EpochLog
+from tellapart.runs.loggers.feed import Feed
+from tellapart.runs.model_card import write_card
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions, guess_positive
+
+_TRAIN_SCORED = 4_000  # training images scored, at most: enough to show overfitting, cheap for every family
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how the verbs work.
+
+    Attributes:
+        runs: Folder of the runs.
+        device: "auto", "cpu", "cuda", "mps", …
+        seed: Of the split.
+        skip_bad: Leave bad rows out, counted, instead of stopping.
+        split_from: A run whose split is used again.
+        fresh: Train anew even if the run is there.
+        progress: Where long work is reported.
+        sinks: "tensorboard", "mlflow": told of every run beside the plain files.
+    """
+
+    runs: Path = Path("runs")
+    device: str = "auto"
+    seed: int = 0
+    skip_bad: bool = False
+    split_from: str | None = None
+    fresh: bool = False
+    progress: Progress = SILENT
+    sinks: tuple[str, ...] = ()
+
+
+USUAL = Settings()
+
+
+class Interrupted(TellapartError):
+    """Ctrl-C ended the work; what was finished is kept."""
+
+    exit_code = 130
+
+
+class Bench:
+    """One data set, prepared once, on which recipes become runs."""
+
+    def __init__(self, settings: Settings, data: str | Path | ImageTable) -> None:
+        self.settings = settings
+        self.feed = Feed(settings.sinks, settings.runs, settings.progress)
+        table = data if isinstance(data, ImageTable) else scan(data)
+        split_from = store.open_run(settings.split_from, settings.runs).folder if settings.split_from else None
+        self.prepared: Prepared = prepare(
+            table, seed=settings.seed, skip_bad=settings.skip_bad, split_from=split_from, progress=settings.progress
+        )
+        self.cache = PixelCache(progress=settings.progress)
+        self.device = device_named(settings.device)
+        self.home, self.keeps_stopped = settings.runs, True
+
+    def divided(self, prepared: Prepared, runs: Path) -> Bench:
+        """The same images, decoded already, dealt into parts anew, for runs that are parts of another run.
+
+        Args:
+            prepared: Some rows of this bench, each in train, valid or `HELD`.
+            runs: Where these runs lie. Runs that a recipe starts from lie where they did, and must not have learnt from
+                what is held out. Of a run that is stopped by hand only what is needed to go on is kept.
+        """
+        other = copy.copy(self)
+        other.prepared, other.settings, other.keeps_stopped = prepared, replace(self.settings, runs=runs, fresh=False), False
+        other.split_fingerprint = _fingerprint(prepared.table)
+        return other
+
+    def decode(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
+        """Resolve the inputs of every recipe against the data and decode for each; corrupt images come out here."""
+        for name, recipe in named.items():
+            _check(name, recipe)
+        learnt = self.prepared.table.where(split="train")  # the size, too, is chosen without a look at the test part
+        named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, learnt)}) for n, r in named.items()}
+        table = readable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
+        self.prepared = replace(self.prepared, table=table)
+        self.split_fingerprint = _fingerprint(table)
+        return named
+
+    def train(self, name: str, recipe: Recipe) -> Run:
+        """One run: found finished, resumed, or made."""
+        run_id = self.name_run(name, recipe)
+        say = self.settings.progress.say
+        waiting = functools.partial(say, f"  waiting: another process is making {run_id}")
+        with store.writing(self.settings.runs, run_id, waiting) as folder, self.feed:
+            if (folder / store.DONE).exists():
+                say(f"  {run_id} is there already, and used again")
+                return self.feed.whole(Run(folder.resolve()))
+            return self._make(name, recipe, folder)
+
+    def name_run(self, name: str, recipe: Recipe, more: str = "") -> str:
+        """The id of a run: the same work has the same. `more`: what else it is made from, beside recipe, data and split."""
+        table = self.prepared.table
+        asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
+        key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}{more}", 4)
+        return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.fresh else "")
+
+    def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
+        started = store.now()
+        log = EpochLog(folder / "log.jsonl")
+        if (folder / "resume" / "state.safetensors").exists():
+            self.settings.progress.say(f"  going on with {folder.name} after epoch {log.last_epoch}")
+        context = Context(
+            self.cache, self.settings.progress, self.device, folder / "resume", self.feed.following(folder.name, recipe, log),
+            parents=self.parent, checkpoints=folder / "checkpoints",
+        )  # fmt: skip
+        classifier: Classifier = registry.find("classifiers", recipe.classifier.family)(recipe)
+        table, earlier, start = self.prepared.table, log.seconds, time.perf_counter()
+        self.describe(name, folder, started)
+        context.notes += self._regions(recipe, folder)
+        (folder / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
+        try:
+            classifier.fit(table.where(split="train"), table.where(split="valid"), context)
+        except KeyboardInterrupt:
+            raise Interrupted(f"{folder.name} was stopped before anything was learnt") from None
+        cost = {"fit_seconds": earlier + time.perf_counter() - start, "parameters": classifier.parameters}
+        cost |= {"pretrained": classifier.pretrained, "notes": context.notes}
+        if not context.stopped_by_hand:
+            return self.feed.finish(self._complete(folder, classifier, cost))
+        if not self.keeps_stopped:
+            raise Interrupted(f"{folder.name} was stopped by hand after epoch {log.last_epoch}")
+        with store.writing(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
+            if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
+                self.describe(name, beside, started)
+                (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
+                self._complete(beside, classifier, cost)
+        raise Interrupted(
+            f"stopped by hand after epoch {log.last_epoch}; the best so far is kept as the run {beside.name}",
+            hint="give the same command again to go on from here",
+        )
+
+    def describe(self, name: str, folder: Path, started: str) -> None:
+        """Everything about a run that is known before training."""
+        store.write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
+        environment = describe_environment(self.device)
+        store.write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
+        self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
+
+    def _regions(self, recipe: Recipe, folder: Path) -> list[str]:
+        """Write down where the region of each image lies, if the recipe reads one; one sentence that says of how many it was
+        found."""
+        table = self.prepared.table
+        found = self.cache.found(table, recipe.inputs) if recipe.classifier.family != "null" else None
+        if found is None:
+            return []
+        region_table(table, found).to_parquet(folder / "regions.parquet", index=False)
+        said = in_words(table, recipe.inputs, found)
+        self.settings.progress.say(f"  {said}")
+        return [said]
+
+    def _complete(self, folder: Path, classifier: Classifier, cost: dict[str, Any]) -> Run:
+        """Save the classifier, score train and validation, set the marker."""
+        classifier.save(folder)
+        (folder / "predictions").mkdir(exist_ok=True)
+        positive, scores = self.prepared.table.positive, {}
+        for part in ("train", "valid", HELD):
+            rows = self.scored(part)
+            if part == HELD and not len(rows):
+                continue
+            predictions, cost["images_per_second"] = timed(classifier, rows, folder.name, self.context())
+            predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
+            scores[part] = store.scores_to_dict(score_all(predictions, positive)) if len(rows) else {}
+        cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
+        store.write_json(folder / "scores.json", {**scores, "cost": cost})
+        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        run = store.finish(folder)
+        self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
+        return run
+
+    def scored(self, part: str) -> ImageTable:
+        """The images of a part that runs are scored on: all, but of many training images 4,000, always the same."""
+        rows = self.prepared.table.where(split=part)
+        if part != "train" or len(rows) <= _TRAIN_SCORED:
+            return rows
+        return rows.take(np.sort(np.random.default_rng(0).choice(len(rows), _TRAIN_SCORED, replace=False)))
+
+    def parent(self, run: str) -> Path:
+        """The folder of a finished run that a recipe starts from.
+
+        Raises:
+            RunError: No such run, or it learnt from images that are held out here.
+        """
+        found = store.open_run(run, self.home)
+        if len(held := self.prepared.table.where(split=HELD)):
+            _refuse_learnt(found, held)
+        return found.folder
+
+    def open_test(self, runs: Sequence[Run], by: str) -> None:
+        """Score the test part with every run that has not been scored on it, and write each opening down."""
+        open_test(runs, self.prepared.table, self.context(), by)
+
+    def context(self) -> Context:
+        """For answering."""
+        return Context(self.cache, self.settings.progress, self.device, parents=self.parent)
+
+
+def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str) -> None:
+    """Score the test part of `table` with every run that has not been scored on it, and write each opening down.
+
+    Args:
+        runs: Finished, on this table's split.
+        table: Split.
+        context: For answering.
+        by: The verb, for the ledger.
+    """
+    rows, session = table.where(split="test"), secrets.token_hex(4)
+    for run in runs:
+        if run.evaluations:
+            continue
+        with store.system_limits(run.runs, writes_only=False):
+            folder = store.next_evaluation(run)
+            ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
+            predictions, speed = timed(load(run), rows, run.id, context)
+            write_evaluation(folder, "test", predictions, speed, table.positive, by)
+
+
+def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: float, positive: str | None, by: str) -> None:
+    """Predictions and scores of a run outside its folder; the marker last. `speed`: images a second."""
+    predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
+    scores = store.scores_to_dict(score_all(predictions, positive))
+    content = {part: scores, "cost": {"images_per_second": speed}, "opened": store.now(), "by": by}
+    store.write_json(folder / "scores.json", content)
+    (folder / store.DONE).write_text("", encoding="utf-8")
+
+
+def timed(classifier: Classifier, rows: ImageTable, run_id: str, context: Context) -> tuple[Predictions, float]:
+    """Predictions, and how many images a second they took."""
+    start = time.perf_counter()
+    predictions = classifier.predict(rows, context, run_id)
+    return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
+
+
+def load(run: Run) -> Classifier:
+    """The fitted classifier of a run."""
+    resolved = parse(run.recipe, str(run.folder / "recipe.yaml"))
+    family = registry.find("classifiers", resolved.classifier.family)
+    try:
+        return family.load(run.folder, resolved)
+    except TellapartError:
+        raise
+    except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
+        hint = "copy the run again from where it came, or train it again with --fresh"
+        raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
+
+
+def readable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
+    """The images that all recipes can read, decoded where one of them looks at pixels: the null reads headers only."""
+    needed = [r.inputs for r in recipes if r.classifier.family != "null"]
+    return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
+
+
+def device_named(name: str) -> str:
+    """ "auto" as what it means here."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _refuse_learnt(run: Run, held: ImageTable) -> None:
+    """A run must not be started from where it saw images that are to judge: the same id and size in its train or valid."""
+    theirs = run.table()
+    seen = np.isin(theirs.frame["split"].to_numpy(dtype=object), ("train", "valid"))
+    known = set(theirs.frame.loc[seen, ["id", "size"]].itertuples(index=False, name=None))
+    both = [one for one in held.frame[["id", "size"]].itertuples(index=False, name=None) if one in known]
+    if both:
+        hint = "start from a run on other images, or from published weights"
+        raise RunError(f"{run.id} cannot be started from: it learnt from {both[0][0]!r}, which is held out here", hint=hint)
+
+
+def _fingerprint(table: ImageTable) -> str:
+    """Of ids, parts, and groups, which the intervals respect: 16 hex digits."""
+    columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]
+    return _digest("".join("\0".join(row) + "\n" for row in zip(*columns, strict=True)), 8)
+
+
+def _digest(text: str, size: int) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=size).hexdigest()
+
+
+def _check(name: str, recipe: Recipe) -> None:
+    """What is wrong with a recipe whatever the data, before any image is decoded."""
+    try:
+        registry.find("classifiers", recipe.classifier.family).check(recipe)
+    except RecipeError as error:
+        raise RecipeError(f"{name}: {error.message}" if name else error.message, hint=error.hint) from None

@@ -1,0 +1,221 @@
+"""The verb `align`: a copy of labelled images in which files of all classes are alike.
+
+Every image gives one crop of its own pixels, never resized, of the one size; the crops are written by the one encoder, without
+metadata, under numbers that were drawn. What a header says of a file is then the same for all. What an earlier compression
+did to the pixels is still in them: `Aligned.traces` says how much it tells.
+
+    OUT/images/<number>.png
+    OUT/train.csv       id, label, and group, source, split where the source has them; `tellapart compare OUT` reads it
+    OUT/test.csv        images without a label, if there are any
+    OUT/manifest.csv    for each image its source, the digest of that, the box, the encoder's settings
+    OUT/left-out.csv    what is not there, and why
+    OUT/align.json      settings and figures; the marker, last of all
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.alignment import leakage
+from tellapart.alignment.choices import Choices
+from tellapart.alignment.encoding import crop, encode
+from tellapart.alignment.manifest import texts
+from tellapart.alignment.plan import plan
+from tellapart.alignment.result import Aligned, OfClass
+from tellapart.alignment.survey import digest, survey
+from tellapart.alignment.writer import Unfinished, Written, check_space, finished, holding, refuse_inside
+from tellapart.data.cache import CorruptImages
+from tellapart.data.decode import DECODER, decode, quiet
+from tellapart.data.metadata import read_metadata
+from tellapart.data.prepare import HARMLESS, problems_in_words
+from tellapart.data.reader import ImageReader
+from tellapart.data.scan import scan
+from tellapart.errors import DataError, ImageError, SystemLimitError
+from tellapart.features._jpeg_traces import COUNT, traces
+from tellapart.types import ImageTable, Problem
+from tellapart.workflows._experiment import USUAL, Interrupted, Settings
+
+#: Part of every copy's settings: raise it when the same settings give other files.
+VERSION = 1
+_PORTION = 128  # images written between two lines of the journal
+
+
+def align(
+    data: str | Path | ImageTable, out: str | Path, *, choices: Choices | None = None, settings: Settings = USUAL,
+    beside: str | Path | None = None,
+) -> Aligned:  # fmt: skip
+    """Write a copy in which format, metadata, size and compression are the same for all classes.
+
+    The same call goes on where it was cut off, and gives the same files; a copy that is there is found.
+
+    Args:
+        data: A path that `scan` understands, or a table. Nothing is written there.
+        out: A folder that does not exist, is empty, or holds the same copy, whole or not.
+        choices: Size, encoder, seed.
+        settings: `skip_bad` leaves out what cannot be read, counted; `progress` is told.
+        beside: Of a table, the path that it was scanned from: `out` must not lie there either.
+
+    Raises:
+        DataError: The data have problems, there is no common size, `out` lies inside the data or holds something else.
+        CorruptImages: Some cannot be decoded, and `skip_bad` is not set; the others are written, and the same call with it
+            goes on.
+        SystemLimitError: The disk is full, or there is no permission.
+        Interrupted: Ctrl-C; what was written is kept.
+    """
+    out, choices = Path(out).expanduser(), choices or Choices()
+    table = data if isinstance(data, ImageTable) else scan(data)
+    bad = [problem for problem in table.problems if problem.kind not in HARMLESS]
+    if bad and not settings.skip_bad:
+        raise DataError(problems_in_words(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+    refuse_inside(out, beside if isinstance(data, ImageTable) else data, table)
+    identity = _identity(table, choices)
+    if (there := finished(out)) is not None:
+        return _found(there, identity, out, settings)
+    return _Work(table, out, choices, settings, identity).run(bad)
+
+
+def _identity(table: ImageTable, choices: Choices) -> dict[str, Any]:
+    """What makes two copies the same."""
+    columns = [table.frame[name].astype(str) for name in ("group", "source", "split") if name in table.frame]
+    more = hashlib.blake2b("\0".join("\0".join(column) for column in columns).encode("utf-8", "surrogatepass"), digest_size=8)
+    made = {"version": VERSION, "decoder": DECODER, "choices": choices.to_dict()}
+    return {**made, "fingerprint": table.fingerprint, "columns": more.hexdigest(), "n": len(table)}
+
+
+def _found(there: dict[str, Any], identity: dict[str, Any], out: Path, settings: Settings) -> Aligned:
+    if there["identity"] != identity:
+        hint = f"remove {out}, or choose another folder"
+        raise DataError(f"{out}: holds a copy of other data, or with other settings", hint=hint)
+    settings.progress.say(f"  {out} is there already")
+    return Aligned.from_dict(there, out)
+
+
+class _Work:
+    """One copy under way."""
+
+    def __init__(self, table: ImageTable, out: Path, choices: Choices, settings: Settings, identity: dict[str, Any]) -> None:
+        self.whole, self.out, self.choices, self.settings, self.identity = table, out, choices, settings, identity
+
+    def run(self, problems: Sequence[Problem]) -> Aligned:
+        surveyed, corrupt = survey(self.whole, self.settings.progress)
+        if corrupt and not self.settings.skip_bad:
+            raise corrupt
+        readable = np.ones(len(self.whole), bool)
+        readable[corrupt.rows if corrupt else []] = False
+        rows = np.flatnonzero(readable)
+        self.table, self.survey = self.whole.take(rows), surveyed.take(rows)
+        self.plan = plan(self.table, self.survey, self.choices)
+        with holding(self.out) as unfinished:
+            unfinished.begin(self.identity)
+            failed = self._write(unfinished)
+            metadata, total = self._read_again(unfinished)
+            found = self._judged(unfinished, metadata, total, problems)
+            lost = [*(corrupt.problems if corrupt else ()), *failed]
+            tables = texts(self.table, self.survey, self.plan, self.choices, unfinished.written, lost, found)
+            unfinished.end(tables, found.to_dict() | {"root": self.table.root, "identity": self.identity})
+        return found
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def _write(self, unfinished: Unfinished) -> list[Problem]:
+        """Write what is missing; what cannot be decoded comes back."""
+        missing = [number for number in range(len(self.plan.rows)) if number not in unfinished.written]
+        if self.choices.encoder == "png":
+            check_space(self.out, len(missing) * len(encode(np.zeros((*self.plan.size, 3), np.uint8), 0)))
+        failed: list[tuple[int, Problem]] = []
+        with (
+            quiet(), ImageReader(self.table) as reader, ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            self.settings.progress.task("writing", len(missing), "img") as task,
+        ):  # fmt: skip
+            one = self._writer(reader, unfinished)
+            try:
+                for start in range(0, len(missing), _PORTION):
+                    made = list(pool.map(one, missing[start : start + _PORTION]))
+                    unfinished.note({self._name(of.number): of for of in made if isinstance(of, Written)})
+                    failed += [of for of in made if not isinstance(of, Written)]
+                    task.advance(len(made))
+            except KeyboardInterrupt:
+                said = f"stopped; {len(unfinished.written):,} of {len(self.plan.rows):,} images are written"
+                raise Interrupted(said, hint="give the same command again to go on from here") from None
+        if failed and not self.settings.skip_bad:
+            raise CorruptImages(*zip(*failed, strict=True))
+        return [problem for _, problem in failed]
+
+    def _writer(self, reader: ImageReader, unfinished: Unfinished) -> Callable[[int], Written | tuple[int, Problem]]:
+        def one(number: int) -> Written | tuple[int, Problem]:
+            row = int(self.plan.rows[number])
+            path = str(self.table.paths[row])
+            try:
+                pixels = decode(reader.get(path), mode="rgb", path=path)
+            except ImageError as error:
+                return row, Problem("corrupt image", error.path, error.reason)
+            part = crop(pixels, self.plan.corners[number], self.plan.size)
+            content = encode(part, int(self.plan.qualities[number]))
+            unfinished.add(self._name(number), content)
+            first = self.plan.grid_in(number, self.survey.origins[row])
+            seen = part if self.choices.encoder == "png" else decode(content, mode="rgb")
+            return Written(number, digest(content), tuple(traces(seen, first).tolist()))
+
+        return one
+
+    def _read_again(self, unfinished: Unfinished) -> tuple[np.ndarray, int]:
+        """Metadata of what lies in the folder now, (W, D) float64 by number, and the bytes of all."""
+        rows, total = [], 0
+        with self.settings.progress.task("reading what was written", len(unfinished.written), "img") as task:
+            for number, made in sorted(unfinished.written.items()):
+                path = self.out / self._name(number)
+                content = path.read_bytes()
+                if digest(content) != made.digest:
+                    hint = f"remove {self.out}, look after the disk, and give the command again"
+                    raise SystemLimitError(f"{path}: is not what was written there", hint=hint)
+                rows.append(read_metadata(content, str(path)))
+                total += len(content)
+                task.advance()
+        return np.stack(rows), total
+
+    def _name(self, number: int) -> str:
+        return self.plan.name(number, self.choices.ending)
+
+    # --- judging ------------------------------------------------------------------------------------------------------
+
+    def _judged(self, unfinished: Unfinished, metadata: np.ndarray, total: int, problems: Sequence[Problem]) -> Aligned:
+        numbers = np.array(sorted(unfinished.written))
+        seen = np.array([unfinished.written[number].traces for number in numbers.tolist()])
+        rows = self.plan.rows[numbers]
+        labelled = self.table.labels[rows] >= 0
+        asked = self.table.take(rows[labelled])
+        before = self.survey.metadata[rows[labelled]]
+        dealt = leakage.deal(asked, self.survey.digests[rows[labelled]], self.choices.seed)
+        scores = [None, None, None]
+        if dealt is not None:
+            self.settings.progress.say("  asking the null, before and after")
+            known = [before if np.isfinite(before).any() else None, metadata[labelled], seen[labelled, :COUNT]]
+            scores = [None if of is None else leakage.tell_apart(asked, of, dealt) for of in known]
+        return Aligned(
+            self.out, self.table.name, self.choices, self.plan.size, self._classes(rows, seen[:, COUNT]), total / 1e6, *scores,
+            problems=tuple(map(str, problems)),
+        )  # fmt: skip
+
+    def _classes(self, rows: np.ndarray, grey: np.ndarray) -> dict[str, OfClass]:
+        """By name; "" for images without a label. `rows`: (W,) positions of those written; `grey`: (W,) 0 or 1."""
+        found = {}
+        area = self.survey.sizes.prod(axis=1)
+        for label in np.unique(self.whole.labels)[::-1]:
+            there, own = self.table.labels == label, self.table.labels[rows] == label
+            count, small = int((self.whole.labels == label).sum()), int((self.table.labels[self.plan.small] == label).sum())
+            name = self.table.classes[label] if label >= 0 else ""
+            if not own.any():
+                raise DataError(f"nothing is left of the class {name!r}: none of its images can be decoded")
+            shares = float(grey[own].mean()), float(np.median(area[there]))
+            found[name] = OfClass(count, small, count - small - int(own.sum()), *shares)
+        return dict(sorted(found.items(), key=lambda item: self._place(item[0])))
+
+    def _place(self, name: str) -> int:
+        return self.table.classes.index(name) if name in self.table.classes else len(self.table.classes)

@@ -1,0 +1,241 @@
+"""The verb `calibrate`: a finished run in, a run out with truer probabilities, a threshold and an "unsure"; and its verdicts.
+
+Only stored validation answers are looked at; no image is decoded, and the test part stays closed. The parent is not touched.
+The scores of the new run on validation are honest although its map learnt there: the part is dealt into five folds, and each is
+answered by a map that learnt from the other four. With a prior, answers are for the mix that was asked for, so their scores on
+validation, which has its own, are not what to expect; whether calibration helped is judged before the correction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.calibration import decision as decisions
+from tellapart.calibration.decision import Decision, VerdictReport, Verdicts
+from tellapart.calibration.decision_text import in_words
+from tellapart.classifiers.calibrated import VERDICT, Calibrated
+from tellapart.errors import RunError
+from tellapart.formatting import after_opening
+from tellapart.metrics.delong import Difference, paired_bootstrap
+from tellapart.metrics.probabilistic import log_loss
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe.load import parse
+from tellapart.runs import ledger, store
+from tellapart.runs.environment import describe_environment
+from tellapart.runs.model_card import write_card
+from tellapart.runs.store import Run
+from tellapart.types import Predictions
+from tellapart.workflows._experiment import USUAL, Settings
+
+EFFECT = "effect.json"
+#: The scores that a calibration is about.
+ABOUT = ("accuracy", "log-loss", "brier", "ece")
+HELPED, NO_EVIDENCE = "calibration helped", "no evidence that calibration helped"
+
+
+def calibrate(
+    run: str | Path | Run, *, how: str = "temperature", prior: Mapping[str, float] | None = None, fpr: float | None = None,
+    cost: tuple[float, float] | None = None, unsure: float | None = None, method: str = "lac",
+    band: tuple[float, float] | None = None, settings: Settings = USUAL,
+) -> Run:  # fmt: skip
+    """Make a run that answers with calibrated probabilities and verdicts, out of one that does not.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path; of any family but `calibrated`.
+        how: "temperature", "platt", "vector", "isotonic", "beta", or "none", for a verdict alone.
+        prior: Class → its share where the answers will be used; the other classes divide the rest as they did.
+        fpr: Two classes: the threshold that at most so many negative validation images reach.
+        cost: Two classes: what a miss and a false alarm cost; the threshold of least cost.
+        unsure: Coverage of split-conformal sets; an image whose set is not one class is unsure.
+        method: Of `unsure`: "lac" or "aps".
+        band: Two classes: unsure where the probability of the positive class is from low to below high.
+        settings: Where; the seed is of the folds.
+
+    Raises:
+        RunError: No such run, it has no usable validation answers, or it is calibrated already.
+        RecipeError: An unknown way, or rules that exclude each other.
+        DataError: Validation has too few images or classes, a prior of unknown classes, a threshold between many classes, …
+    """
+    started = time.perf_counter()
+    parent = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    _refuse(parent)
+    valid = _stored(parent, "valid")
+    options = {"how": how, "prior": dict(prior or {}), "fpr": fpr, "cost": cost, "unsure": unsure}
+    options |= {"method": method, "band": band}
+    options |= {"run": parent.id if parent.runs == settings.runs.resolve() else str(parent.folder)}
+    content = {"inputs": parent.recipe["inputs"], "seed": settings.seed, "classifier": {"family": "calibrated", **options}}
+    made = Calibrated(parse(content, "calibrate"))
+    made.classes, made.facts = parent.classes, {name: parent.cost[name] for name in ("parameters", "pretrained")}
+    train_counts = np.array([parent.data["counts"].get("train", {}).get(name, 0) for name in parent.classes])
+    crossed = made.cross_fitted(valid.proba, valid.labels, valid.groups)
+    made.learn(valid.proba, crossed, valid.labels, train_counts, parent.positive)
+    return _write(made, parent, valid, replace(valid, proba=crossed), settings, started)
+
+
+def decision(run: Run) -> Decision:
+    """What was decided for a run: its calibration, mix, threshold and rules, as `verdict.json` has them.
+
+    Raises:
+        RunError: It is not calibrated.
+    """
+    if not has_verdict(run):
+        raise RunError(f"{run.id} has no verdict", hint=f"`tellapart calibrate {run.id}` makes a run that has one")
+    return Decision.from_dict(store.read_json(run.folder / VERDICT))
+
+
+def has_verdict(run: Run) -> bool:
+    """Whether something was decided for this run."""
+    return (run.folder / VERDICT).exists()
+
+
+def effect(run: Run) -> dict[str, Any]:
+    """What calibration did on validation: `before` and `after` (score → Score as a dict), `verdict`, `difference`, `words`.
+
+    Raises:
+        RunError: `calibrate` did not make it.
+    """
+    if not (run.folder / EFFECT).exists():
+        raise RunError(f"{run.id} was not made by `calibrate`", hint=f"`tellapart calibrate {run.id}` makes such a run of it")
+    return store.read_json(run.folder / EFFECT)
+
+
+def verdicts(run: Run, predictions: Predictions) -> Verdicts:
+    """The verdict on each image: a class or "unsure", and the rule that said so.
+
+    Args:
+        run: Calibrated.
+        predictions: Its answers.
+    """
+    return decision(run).verdicts(predictions.proba)
+
+
+def judge(run: Run, predictions: Predictions) -> VerdictReport:
+    """How the verdicts did on labelled images: TPR and FPR at the threshold, answered, right among them, coverage of the sets.
+
+    Args:
+        run: Calibrated.
+        predictions: Its answers; unlabelled ones are left out.
+    """
+    return decisions.judge(decision(run), predictions)
+
+
+# --- the new run ------------------------------------------------------------------------------------------------------
+
+
+def _refuse(parent: Run) -> None:
+    if parent.family == "calibrated":
+        beneath = parent.recipe["classifier"].get("run")
+        hint = f"calibrate its parent, `tellapart calibrate {beneath}`" if beneath else "calibrate a run of the recipe in `of`"
+        raise RunError(f"{parent.id} is calibrated already: two maps on top of each other have one validation part", hint=hint)
+
+
+def _stored(parent: Run, part: str) -> Predictions:
+    hint = "train the run again with --fresh"
+    try:
+        found = parent.predictions(part)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"{parent.id}: its {part} predictions cannot be used ({error})", hint=hint) from None
+    if found is None or not len(found):
+        raise RunError(f"{parent.id} has no predictions on its validation part, so nothing can be learnt there", hint=hint)
+    if found.classes != parent.classes:
+        raise RunError(f"{parent.id}: its {part} predictions are of other classes than the run", hint=hint)
+    return found
+
+
+def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictions, settings: Settings, started: float) -> Run:
+    """The run folder, the marker last."""
+    how = made.options.how
+    name = f"{'verdict' if how == 'none' else how}-{parent.recipe_name}"  # the parent's name still finds the parent alone
+    key = (
+        f"{made.recipe.digest()} {parent.id} {parent.data['fingerprint']} {parent.data['split_fingerprint']} {parent.positive}"
+    )
+    run_id = f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
+    if settings.fresh:
+        run_id += f"-{secrets.token_hex(2)}"
+    with store.writing(settings.runs, run_id) as folder:
+        if (folder / store.DONE).exists():
+            settings.progress.say(f"  {run_id} is there already, and used again")
+            return Run(folder.resolve())
+        made.save(folder)
+        shutil.copyfile(parent.folder / "split.parquet", folder / "split.parquet")
+        store.write_json(folder / "data.json", {**parent.data, "recipe_name": name, "parents": [parent.id]})
+        when = {"started": store.now(), "split_seed": parent.environment.get("split_seed")}
+        store.write_json(folder / "environment.json", describe_environment(str(parent.environment["device"])) | when)
+        (folder / "predictions").mkdir(exist_ok=True)
+        answers = _answers(made, parent, crossed, run_id)
+        for part, of in answers.items():
+            of.to_parquet(folder / "predictions" / f"{part}.parquet")
+        scores = {part: store.scores_to_dict(score_all(of, parent.positive)) for part, of in answers.items()}
+        store.write_json(folder / EFFECT, _effect(how, parent, valid, crossed))
+        cost = _cost(made, parent) | {"fit_seconds": parent.cost["fit_seconds"] + time.perf_counter() - started}
+        store.write_json(folder / "scores.json", {**scores, "cost": cost})
+        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        return store.finish(folder)
+
+
+def _answers(made: Calibrated, parent: Run, crossed: Predictions, run_id: str) -> dict[str, Predictions]:
+    """What the run answers to the parts that the parent stored; on validation cross-fitted."""
+    found = {"valid": replace(crossed, proba=decisions.as_answered(made.decision.corrected(crossed.proba)), run_id=run_id)}
+    if (train := parent.predictions("train")) is not None and len(train):
+        found["train"] = replace(train, proba=decisions.as_answered(made.decision(train.proba)), run_id=run_id)
+    return found
+
+
+def _cost(made: Calibrated, parent: Run) -> dict[str, Any]:
+    return {
+        "images_per_second": parent.cost["images_per_second"], "parameters": made.parameters,
+        "pretrained": made.pretrained, "bytes": parent.cost.get("bytes", 0), "notes": _notes(made, parent),
+    }  # fmt: skip
+
+
+def _notes(made: Calibrated, parent: Run) -> list[str]:
+    found, how = made.decision, made.options.how
+    notes = [f"{how} of {parent.id}" if how != "none" else f"a verdict on {parent.id}", *in_words(found)]
+    if how != "none":
+        notes.append("the validation scores are of 5 maps, each answering the fifth of validation that it did not learn from")
+    if found.prior is not None:
+        notes.append(
+            "answers are for the mix that was asked for, and are scored on validation, which has its own: there log loss, "
+            "Brier, ECE and the accuracy of the most probable class are not what to expect in use"
+        )
+    if found.sets is not None and how != "none":
+        notes.append(
+            "the coverage of the sets is exact without a map; with one, they are fitted to cross-fitted answers: about right"
+        )
+    opened = ledger.times_opened(parent.runs, parent.data["fingerprint"])
+    return [*notes, after_opening(opened)] if opened else notes
+
+
+# --- whether it helped ------------------------------------------------------------------------------------------------
+
+
+def _effect(how: str, parent: Run, before: Predictions, after: Predictions) -> dict[str, Any]:
+    """Before and after on validation, both for validation's own mix, and the paired test of the log loss."""
+    content: dict[str, Any] = {"part": "valid", "parent": parent.id, "before": _scores(before, parent.positive)}
+    if how == "none":
+        return content | {"after": None, "verdict": None, "difference": None, "p_value": None, "words": None}
+    found = paired_bootstrap(after, before, log_loss)
+    words = f"log loss {found.score.value:+.4f} [{found.score.low:+.4f}, {found.score.high:+.4f}] nats, n={found.score.n:,}"
+    return content | {
+        "after": _scores(after, parent.positive), "verdict": verdict(found), "difference": found.score.to_dict(),
+        "p_value": None if np.isnan(found.p_value) else found.p_value, "words": f"{words}, paired bootstrap",
+    }  # fmt: skip
+
+
+def _scores(predictions: Predictions, positive: str | None) -> dict[str, Any]:
+    scores = score_all(predictions, positive)
+    return store.scores_to_dict({name: scores[name] for name in ABOUT})
+
+
+def verdict(found: Difference) -> str:
+    """What the log loss after less that before says. Worse is no more than no evidence: few images per fold cost some, too."""
+    return HELPED if found.significant and found.score.value < 0 else NO_EVIDENCE

@@ -1,0 +1,140 @@
+"""Where a run looks on average: for each class the mean map over the pictures that it took for that class.
+
+Pictures of other sizes meet in what the classifier is shown of them. Each map is scaled to a highest value of 1 before the mean
+so that every picture counts alike; one without evidence counts as 0 everywhere. Beside it stands the mean picture, as a mean
+map says something only where the pictures are alike: faces that were aligned, tiles, a watermark in one corner. A bright corner
+over a mean picture that is grey everywhere is a shortcut worth a look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.data.decode import decode_to, quiet, target_size
+from tellapart.data.loose import from_paths
+from tellapart.data.reader import ImageReader
+from tellapart.recipe.schema import Inputs
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.workflows._experiment import USUAL, Settings
+from tellapart.workflows.explain import Asked, prepare
+
+_GRID = 8  # rows and columns of the map in JSON
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMap:
+    """The mean map of one class, by one method.
+
+    Attributes:
+        class_name: What the pictures were taken for, and whose evidence is shown.
+        method: The explainer's name.
+        n: Pictures that were taken for it.
+        without: How many of them have a map without any evidence.
+        picture: (h, w, 3) uint8, their mean; zeros where there are none.
+        values: (h, w) float32 in [0, 1], the mean of their maps; not scaled again.
+    """
+
+    class_name: str
+    method: str
+    n: int
+    without: int
+    picture: np.ndarray
+    values: np.ndarray
+
+    @property
+    def peak(self) -> tuple[float, float]:
+        """Where the mean is highest: (from the top, from the left), as shares of the sides; the middle of that pixel."""
+        row, column = np.unravel_index(self.values.argmax(), self.values.shape)
+        return (float(row) + 0.5) / self.values.shape[0], (float(column) + 0.5) / self.values.shape[1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; the map as means over a grid of at most 8 × 8 cells, row by row."""
+        rows, columns = (np.array_split(np.arange(side), min(side, _GRID)) for side in self.values.shape)
+        grid = [[round(float(self.values[np.ix_(r, c)].mean()), 4) for c in columns] for r in rows]
+        return {
+            "class": self.class_name, "method": self.method, "n": self.n, "without_evidence": self.without,
+            "size": list(self.values.shape), "peak": [round(share, 4) for share in self.peak] if self.values.any() else None,
+            "grid": grid,
+        }  # fmt: skip
+
+
+def class_maps(
+    run: str | Path | Run, images: Sequence[str | Path], *, methods: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None, seed: int = 0, settings: Settings = USUAL,
+) -> list[ClassMap]:  # fmt: skip
+    """Mean maps over a set of pictures.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path.
+        images: Files, or folders of them.
+        methods: Names of explainers, as for `explain`.
+        options: Of the methods, all of which must know them.
+        seed: Of methods that draw.
+        settings: Where and how.
+
+    Returns:
+        Method by method, class by class, in label order; also classes that no picture was taken for.
+
+    Raises:
+        DataError: Nothing to explain.
+        ImageError: A picture cannot be decoded.
+        RunError: A method of networks, and this is none.
+        RecipeError: Unknown method or option.
+    """
+    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    subject, explainers = prepare(run, methods, options or {}, seed, settings)
+    table, shape = from_paths(images, run.classes), target_size(subject.inputs)
+    sums = {(e.name(), c): _Sum(shape) for e in explainers for c in run.classes}
+    with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
+        for path, name in zip(table.paths, map(str, table.ids), strict=True):
+            asked = Asked.read(subject, reader.get(str(path)), name)
+            shown = _shown(asked.pixels, subject.inputs)
+            label = int(asked.proba.argmax())
+            for explainer in explainers:
+                values = explainer(subject, asked.pixels, label).values
+                sums[explainer.name(), run.classes[label]].add(shown, _shown_map(values, subject.inputs))
+                task.advance()
+    return [of.mean(method, class_name) for (method, class_name), of in sums.items()]
+
+
+class _Sum:
+    """Pictures and maps of one class and method, added up."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.n, self.without = 0, 0
+        self.picture, self.values = np.zeros((*shape, 3)), np.zeros(shape)
+
+    def add(self, picture: np.ndarray, values: np.ndarray) -> None:
+        """One more. `picture`: (h, w, 3) uint8; `values`: (h, w) float."""
+        self.n += 1
+        self.without += not values.any()
+        self.picture += picture
+        self.values += values
+
+    def mean(self, method: str, class_name: str) -> ClassMap:
+        """Of all that were added."""
+        count = max(self.n, 1)
+        picture = np.rint(self.picture / count).astype(np.uint8)
+        return ClassMap(class_name, method, self.n, self.without, picture, (self.values / count).astype(np.float32))
+
+
+def _shown(pixels: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """A picture as the classifier is shown it, grey three times: (H, W, 3) uint8 → (h, w, 3) uint8."""
+    with quiet():
+        shown = decode_to(pixels, inputs, "the picture")
+    return np.broadcast_to(shown, (*shown.shape[:2], 3))
+
+
+def _shown_map(values: np.ndarray, inputs: Inputs) -> np.ndarray:
+    """A map laid over what the classifier is shown, its highest value 1: (H, W) in [0, 1] → (h, w) float64."""
+    grey = np.rint(values * 255).astype(np.uint8)  # the way of pictures, which are of 8 bits
+    with quiet():
+        found = decode_to(grey, inputs.model_copy(update={"mode": "grey"}), "the map")[..., 0].astype(np.float64)
+    most = found.max()
+    return found / most if most > 0 else found

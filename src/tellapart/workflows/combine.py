@@ -1,0 +1,341 @@
+"""The verb `combine`: finished runs in, one run out that answers for all of them, and what that gained.
+
+Only stored answers are looked at; the test part stays closed. A combiner that learns from labels (weights, a selection, a
+stack) learns from validation answers; where all members are k-fold runs, from their out-of-fold answers to training and
+validation images, which are more. It is judged by cross-fitting: these images are dealt into five folds, and each is answered
+by a combiner that learnt from the other four. So its validation scores are as honest as those of its members, and it may
+stand beside them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.classifiers._ensemble_members import OUT_OF_FOLD, Member, answers_of, epochs
+from tellapart.classifiers.base import Classifier, Context, groups_of
+from tellapart.classifiers.ensemble import Ensemble
+from tellapart.data.cache import PixelCache
+from tellapart.errors import RecipeError, RunError
+from tellapart.formatting import after_opening
+from tellapart.leaderboard.leaderboard import by_data
+from tellapart.metrics.cross_fitting import FOLDS, deal_folds
+from tellapart.metrics.mcnemar import Comparison, compare, in_words
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe.load import parse
+from tellapart.runs import ledger, store
+from tellapart.runs.environment import describe_environment
+from tellapart.runs.model_card import write_card
+from tellapart.runs.store import Run, Scores
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._experiment import USUAL, Settings, device_named
+
+SOUP = "soup"
+GAIN = "gain.json"
+
+
+def combine(
+    runs: Sequence[str | Path | Run] = (), *, how: str | Mapping[str, Any] = "mean", between: tuple[float, float] | None = None,
+    top: int | None = None, checkpoints: bool = False, settings: Settings = USUAL,
+) -> Run:  # fmt: skip
+    """Make one run of several; nothing is trained, and no image is decoded unless checkpoints or a soup need it.
+
+    Args:
+        runs: Runs, ids or paths, of the same data and split. None: all in the folder but null and earlier combinations.
+        how: A combiner, as "vote" or {"greedy": {"bags": 10}}; "soup" averages the weights of equal networks instead.
+        between: Only members whose validation accuracy lies in [low, high].
+        top: Only so many, the best by validation accuracy.
+        checkpoints: The epochs that each run kept (`train.keep_best`) are the members, not the runs.
+        settings: Where and how; the seed is of the combiner.
+
+    Raises:
+        TellapartError: Runs of different data, fewer than two members, no such combiner, …
+    """
+    parents = _parents(runs, settings)
+    find, home = _finder(settings), settings.runs.resolve()
+    members = [m for run in parents for m in _members(run, home, checkpoints)]
+    name = how if isinstance(how, str) else next(iter(how), "")
+    asks = checkpoints or name == SOUP  # else everything is stored, and finding a device would import torch
+    device = device_named(settings.device) if asks else str(parents[0].environment["device"])
+    context = Context(PixelCache(progress=settings.progress), settings.progress, device, parents=find)
+    work = _Work(parents, members, context, settings)
+    work.keep(between, top)
+    return work.soup() if name == SOUP else work.ensemble(how)
+
+
+def gain(run: Run) -> dict[str, Any]:
+    """What a combination gained: `members` (each with its validation score and weight), `best`, `verdict`, `words`, `test`.
+
+    Raises:
+        RunError: It is no combination.
+    """
+    if not (run.folder / GAIN).exists():
+        raise RunError(f"{run.id} is no combination of runs", hint="`tellapart combine RUN RUN` makes one")
+    return store.read_json(run.folder / GAIN)
+
+
+class _Work:
+    """One combination under way."""
+
+    def __init__(self, parents: list[Run], members: list[Member], context: Context, settings: Settings) -> None:
+        self.parents, self.members, self.context, self.settings = parents, members, context, settings
+        self.start, self.table = time.perf_counter(), self.parents[0].table()
+        self.valid = self.table.where(split="valid")
+        if not len(self.valid):
+            raise RunError(f"{self.parents[0].id} has no validation image to judge a combination by")
+        self.voters = answers_of(self.members, "valid", self.valid, self.context.parents, self.context)
+
+    def keep(self, between: tuple[float, float] | None, top: int | None) -> None:
+        """Leave out members by their validation accuracy."""
+        accuracy = (self.voters.argmax(axis=2) == self.valid.labels).mean(axis=1)
+        kept = np.arange(len(accuracy))
+        if between is not None:
+            kept = np.flatnonzero((accuracy >= between[0]) & (accuracy <= between[1]))
+        if top is not None:
+            kept = np.sort(kept[np.argsort(-accuracy[kept], kind="stable")[:top]])
+        if len(kept) < 2:
+            hint = f"their validation accuracies reach from {accuracy.min():.3f} to {accuracy.max():.3f}"
+            raise RunError(f"{len(kept)} of {len(accuracy)} members are left; a combination needs two", hint=hint)
+        if len(kept) < len(accuracy):
+            self.context.notes.append(f"{len(kept)} members of {len(accuracy)}, chosen by validation accuracy")
+            self.voters, self.members = self.voters[kept], [self.members[k] for k in kept]
+
+    def ensemble(self, how: str | Mapping[str, Any]) -> Run:
+        """An ensemble as a run."""
+        recipe = parse({"inputs": self._inputs(), "seed": self.settings.seed, "classifier": self._classifier(how)}, "combine")
+        made = Ensemble(recipe)
+        rows, voters = self._learnable()
+        made.learn(voters, rows.labels, self.table.classes, self.context)
+        ((name, _),) = made.options.how.items()
+        answers = self._by_part(rows, self._judged(made, name, rows, voters))
+        sample = self._train_sample()
+        if "train" not in answers and len(sample):
+            voters = answers_of(self.members, "train", sample, self.context.parents, self.context)
+            answers["train"] = self._predictions(sample, made.combiner(voters))
+        return self._write(f"{name.replace('_', '-')}-{len(self.members)}", made, answers, made.combiner.weights)
+
+    def soup(self) -> Run:
+        """A network of mean weights as a run."""
+        from tellapart.classifiers._model_soup import soup
+
+        made = soup(self.members, self.table.where(split="train"), self.context.parents, self.context)
+        parts = {"train": self._train_sample(), "valid": self.valid}
+        answers = {part: made.predict(rows, self.context) for part, rows in parts.items() if len(rows)}
+        self.context.notes.append(f"the mean of the weights of {', '.join(map(str, self.members))}")
+        if len(used := self._used()) > 1 and all(run.cost["pretrained"] == "no" for run in used):
+            self.context.notes.append("the networks started from random weights, each its own: their mean is rarely any good")
+        return self._write(f"{SOUP}-{len(self.members)}", made, answers, None)
+
+    def _classifier(self, how: str | Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(how, str) and len(how) != 1:
+            raise RecipeError(f"how: expected one combiner, as 'vote' or {{'greedy': {{'bags': 10}}}}, found {how!r}")
+        named = how.replace("-", "_") if isinstance(how, str) else {k.replace("-", "_"): v for k, v in how.items()}
+        return {"family": "ensemble", "how": named, "members": [str(m) for m in self.members]}
+
+    def _inputs(self) -> Any:
+        """Of the first member that looks at pixels: files are checked by them before anyone is asked."""
+        used = self._used()
+        return next((run for run in used if run.family != "null"), used[0]).recipe["inputs"]
+
+    def _used(self) -> list[Run]:
+        """The parents that still have a member, each once."""
+        named = {Path(member.run).name for member in self.members}
+        return [run for run in self.parents if run.id in named]
+
+    def _learnable(self) -> tuple[ImageTable, np.ndarray]:
+        """The images that a combiner learns from, and the members' answers, (K, N, C): out of fold if all have such."""
+        if self._lacking():
+            return self.valid, self.voters
+        parts = self.table.frame["split"].to_numpy(dtype=object)
+        rows = self.table.take(np.isin(parts, ("train", "valid")) & (self.table.labels >= 0))
+        return rows, answers_of(self.members, OUT_OF_FOLD, rows, self.context.parents, self.context)
+
+    def _lacking(self) -> list[Member]:
+        """The members without out-of-fold answers."""
+        return [member for member in self.members if not member.out_of_fold(self.context.parents)]
+
+    def _by_part(self, rows: ImageTable, proba: np.ndarray) -> dict[str, Predictions]:
+        """Answers as a run stores them. `rows`: the validation part, or train and valid; `proba`: (N, C)."""
+        if rows is self.valid:
+            return {"valid": self._predictions(rows, proba)}
+        parts = {"valid": self.valid.ids, "train": self._train_sample().ids}
+        at = {part: np.isin(rows.ids, ids) for part, ids in parts.items()}
+        found = {part: self._predictions(rows.take(mask), proba[mask]) for part, mask in at.items() if mask.any()}
+        return {**found, OUT_OF_FOLD: self._predictions(rows, proba)}
+
+    def _judged(self, made: Ensemble, name: str, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
+        """Answers that may be scored: (N, C). `voters`: (K, N, C)."""
+        if not made.combiner.learns:
+            return made.combiner(voters)
+        if rows is self.valid:
+            lacking = self._lacking()
+            who = "there are none" if len(lacking) == len(self.members) else f"{lacking[0]} has none"
+            source, judged = f"validation answers, since {who} out of fold", "the validation scores are"
+        else:
+            source, judged = f"out-of-fold answers to {len(rows):,} training and validation images", "the scores are"
+        self.context.notes.append(
+            f"{name} learnt from {source}; {judged} of {FOLDS} combiners, each answering the fifth that it did not learn from"
+        )
+        return self._cross_fitted(made, rows, voters)
+
+    def _cross_fitted(self, made: Ensemble, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
+        """(N, C): each fold answered by a combiner that learnt from the others."""
+        fold = deal_folds(rows.labels, groups_of(rows), self.settings.seed)
+        proba = np.empty(voters.shape[1:], dtype=np.float32)
+        for one in range(FOLDS):
+            learnt, asked = fold != one, fold == one
+            if asked.any():
+                combiner = made.new_combiner().fit(voters[:, learnt], rows.labels[learnt])
+                proba[asked] = combiner(voters[:, asked])
+        return proba
+
+    def _train_sample(self) -> ImageTable:
+        """The training images whose answers every run stored."""
+        stored, train = self.parents[0].predictions("train"), self.table.where(split="train")
+        return train.take(np.isin(train.ids, stored.ids) if stored is not None else np.zeros(len(train), dtype=bool))
+
+    def _predictions(self, rows: ImageTable, proba: np.ndarray) -> Predictions:
+        return Predictions(rows.ids, proba, rows.labels, rows.classes, groups=groups_of(rows))
+
+    def _speed(self, made: Classifier, weights: np.ndarray | None) -> float | None:
+        """Images a second: every member that counts is asked, one after the other; a soup is one network."""
+        asked = self.members if weights is None else [m for m, w in zip(self.members, weights, strict=True) if w]
+        speed = {run.id: run.cost["images_per_second"] for run in self.parents}
+        speeds = [speed[Path(member.run).name] for member in (asked if isinstance(made, Ensemble) else asked[:1])]
+        return 1 / sum(1 / s for s in speeds) if all(speeds) else None
+
+    def _write(self, name: str, made: Classifier, answers: dict[str, Predictions], weights: np.ndarray | None) -> Run:
+        """The run folder, the marker last."""
+        first = self.parents[0]
+        members = [str(member) for member in self.members]
+        key = f"{made.recipe.digest()} {members} {first.data['fingerprint']} {first.data['split_fingerprint']} {first.positive}"
+        run_id = f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
+        if self.settings.fresh:
+            run_id += f"-{secrets.token_hex(2)}"
+        answers = {part: replace(found, run_id=run_id) for part, found in answers.items()}
+        with store.writing(self.settings.runs, run_id) as folder:
+            if (folder / store.DONE).exists():
+                self.settings.progress.say(f"  {run_id} is there already, and used again")
+                return Run(folder.resolve())
+            made.save(folder)
+            self._describe(name, folder)
+            (folder / "predictions").mkdir(exist_ok=True)
+            for part, found in answers.items():
+                found.to_parquet(folder / "predictions" / f"{part}.parquet")
+            scores = {part: store.scores_to_dict(score_all(found, first.positive)) for part, found in answers.items()}
+            store.write_json(folder / GAIN, self._gain(answers, weights))
+            store.write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
+            (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+            return store.finish(folder)
+
+    def _describe(self, name: str, folder: Path) -> None:
+        """What does not depend on the answers."""
+        first, parents = self.parents[0], [run.id for run in self._used()]
+        shutil.copyfile(first.folder / "split.parquet", folder / "split.parquet")
+        store.write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
+        started = {"started": store.now(), "split_seed": first.environment.get("split_seed")}
+        store.write_json(folder / "environment.json", describe_environment(self.context.device) | started)
+
+    def _cost(self, made: Classifier, folder: Path, weights: np.ndarray | None) -> dict[str, Any]:
+        """What all parents cost, and this on top."""
+        opened = ledger.times_opened(self.parents[0].runs, self.parents[0].data["fingerprint"])
+        late = [after_opening(opened)] if opened else []
+        return {
+            "fit_seconds": sum(run.cost["fit_seconds"] for run in self._used()) + time.perf_counter() - self.start,
+            "images_per_second": self._speed(made, weights),
+            "parameters": made.parameters, "pretrained": made.pretrained,
+            "bytes": sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops")),
+            "notes": [*self.context.notes, *late],
+        }  # fmt: skip
+
+    def _member_scores(self) -> list[Scores]:
+        """Of each member on validation: those that a run stored; an epoch's are made now."""
+        stored, positive = {run.id: run.scores("valid") for run in self.parents}, self.parents[0].positive
+        known = [{} if member.epoch is not None else stored[Path(member.run).name] for member in self.members]
+        pairs = zip(known, self.voters, strict=True)
+        return [have or score_all(self._predictions(self.valid, proba), positive) for have, proba in pairs]
+
+    def _gain(self, answers: dict[str, Predictions], weights: np.ndarray | None) -> dict[str, Any]:
+        """The paired test against the best member, and a line for each member; out of fold the same test on more images."""
+        scores = self._member_scores()
+        best = max(range(len(scores)), key=lambda k: (scores[k]["accuracy"].value, -scores[k]["log-loss"].value))
+        rows = [
+            {
+                "member": str(member), "valid": store.scores_to_dict(score),
+                "weight": None if weights is None else float(weights[k]),
+            }
+            for k, (member, score) in enumerate(zip(self.members, scores, strict=True))
+        ]  # fmt: skip
+        told = self._against(self.members[best], answers["valid"], self._predictions(self.valid, self.voters[best]))
+        if OUT_OF_FOLD in answers:
+            images, voters = self._learnable()
+            other = self._predictions(images, voters[best])
+            told["out_of_fold"] = self._against(self.members[best], answers[OUT_OF_FOLD], other)
+        return {"members": rows, "best": str(self.members[best]), "part": "valid", **told}
+
+    def _against(self, best: Member, ours: Predictions, theirs: Predictions) -> dict[str, Any]:
+        """What the paired test says, in words and numbers."""
+        found = compare(ours, theirs)
+        content = {"verdict": verdict(found), "words": in_words(ours.run_id, str(best), found)}
+        return {**content, "test": found.test.to_dict(), "difference": found.difference.to_dict()}
+
+
+def verdict(found: Comparison) -> str:
+    """What a paired test of a combination (A) against its best member (B) says, in three words or so."""
+    if not found.test.significant:
+        return "no evidence of a gain"
+    return "a gain" if found.test.a_is_better else "a loss"
+
+
+def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
+    """The runs, of one data set and split, each once."""
+    if runs:
+        named = [run if isinstance(run, Run) else store.open_run(run, settings.runs) for run in runs]
+    else:
+        named = [r for r in store.select_runs([], settings.runs) if r.family != "null" and "parents" not in r.data]
+    found = list({run.folder: run for run in named}.values())
+    if not found:
+        raise RunError(f"{settings.runs} holds no run to combine", hint="name some; without names null is left out")
+    first = found[0]
+    for run in found[1:]:
+        _refuse_other(first, run)
+    return found
+
+
+def _refuse_other(first: Run, run: Run) -> None:
+    """Name both runs, and in what they differ."""
+    if first.classes != run.classes:
+        said = f"{', '.join(first.classes)} and {', '.join(run.classes)}"
+        raise RunError(f"{first.id} and {run.id} know different classes: {said}")
+    if len(by_data([first, run])) > 1:
+        same = first.data["fingerprint"] == run.data["fingerprint"]
+        what = (
+            "split the same data differently"
+            if same
+            else f"learnt from different data: {first.data['name']}, {run.data['name']}"
+        )
+        hint = "train one of them anew with `--split-from`" if same else "name runs of one data set"
+        raise RunError(f"{first.id} and {run.id} {what}", hint=hint)
+
+
+def _members(run: Run, home: Path, checkpoints: bool) -> list[Member]:
+    """The run, or the epochs that it kept; by id where it lies in the folder of runs, else by path."""
+    name = run.id if run.runs == home else str(run.folder)
+    if not checkpoints:
+        return [Member(name)]
+    kept = epochs(run.folder)
+    if not kept:
+        raise RunError(f"{run.id} kept no weights of epochs", hint="train a network with -s train.keep_best=5")
+    return [Member(name, epoch) for epoch in kept]
+
+
+def _finder(settings: Settings) -> Any:
+    return lambda name: store.open_run(name, settings.runs).folder

@@ -1,0 +1,221 @@
+"""The verbs `sources` and `learning_curve`: does it hold on images from elsewhere, and would more images help?
+
+Both train one recipe many times on parts of the training part. The runs are nested in one folder, so that leaderboards do not
+list them; what is there is not trained again, and the test part stays closed.
+
+    runs/sources/<recipe>-<digest>/
+        runs/<run>/          a finished run each: without-<source>, only-<source>, all; predictions/held.parquet are its answers
+        sources.json         `Crossing.to_dict()`
+    runs/curves/<recipe>-<digest>/
+        runs/<run>/          a finished run each: <images>-seed-<n>
+        curve.json           `LearningCurve.to_dict()`
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tellapart.data.folds import HELD
+from tellapart.data.source_splits import Sourced, by_class, by_source, nested_parts
+from tellapart.errors import DataError, RecipeError, RunError, SplitError
+from tellapart.metrics.cross_source import Cell, Crossing, LeftOut, compare_shared, cross, part_of
+from tellapart.metrics.learning_curve import LearningCurve, power_law, size_of
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe.load import Recipe
+from tellapart.recipe.load import load as load_recipe
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings
+
+__all__ = ["Crossing", "LearningCurve", "learning_curve", "sources"]
+
+SIZES = (0.1, 0.25, 0.5, 1.0)
+_ONWARD = "give the same command again to go on from here"
+
+
+def sources(
+    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, by: str = "source", real: str | None = None,
+    matrix: bool = True, overrides: Sequence[str] = (), settings: Settings = USUAL,
+) -> Crossing:  # fmt: skip
+    """Leave out each source in turn and ask about it; then learn from each alone and ask about all.
+
+    Args:
+        data: A path that `scan` understands, or a table.
+        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
+        by: "source": the column of that name; "class": every class but the real one is a source of fakes.
+        real: With "class": the real one; None: by its name.
+        matrix: Also learn from each source alone.
+        overrides: Such as "train.epochs=3".
+        settings: Where and how.
+
+    Raises:
+        DataError: Fewer than two sources; nothing can be left out.
+        Interrupted: Ctrl-C; finished runs are kept.
+    """
+    if by not in ("source", "class"):
+        raise DataError(f"by {by!r}: expected source or class")
+    if real is not None and by != "class":
+        raise DataError("--real names a class", hint="add --by class, or leave it out")
+    name, resolved = _resolved(recipe, overrides)
+    bench = Bench(settings, data)
+    (resolved,) = bench.decode({name: resolved}).values()
+    sourced = by_source(bench.prepared) if by == "source" else by_class(bench.prepared, real)
+    title = f"{name} on {bench.prepared.table.name}"
+    with store.writing(settings.runs / "sources", bench.name_run(name, resolved, f" sources {by} {real}")) as folder:
+        found = _Crossing(bench, resolved, sourced, folder).run(title, by, matrix)
+        store.write_json(folder / "sources.json", found.to_dict())
+        return found
+
+
+def learning_curve(
+    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, sizes: Sequence[float] = SIZES, seeds: int = 3,
+    overrides: Sequence[str] = (), settings: Settings = USUAL,
+) -> LearningCurve:  # fmt: skip
+    """Train on parts of the training part, each within the next, and judge all on validation.
+
+    Args:
+        data: A path that `scan` understands, or a table.
+        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
+        sizes: Shares of the training part in (0, 1], or numbers of images above 1.
+        seeds: So often each size: other images, and another seed of the recipe.
+        overrides: Such as "train.epochs=3".
+        settings: Where and how.
+
+    Raises:
+        SplitError: A size that is not in the training part, or no seed.
+        Interrupted: Ctrl-C; finished runs are kept.
+    """
+    if seeds < 1 or not sizes:
+        raise SplitError(f"{len(sizes)} sizes and {seeds} seeds: at least 1 of each is needed")
+    name, resolved = _resolved(recipe, overrides)
+    bench = Bench(settings, data)
+    (resolved,) = bench.decode({name: resolved}).values()
+    sizes = sorted(set(sizes), key=lambda s: s if s > 1 else s * bench.prepared.table.split_counts()["train"])
+    parts = [nested_parts(bench.prepared, sizes, settings.seed + seed) for seed in range(seeds)]
+    title, found, number = f"{name} on {bench.prepared.table.name}", [], 0
+    with store.writing(settings.runs / "curves", bench.name_run(name, resolved, " curve")) as folder:
+        for place in range(len(sizes)):
+            answers: list[Predictions] = []
+            images = round(float(np.mean([of[place].table.split_counts()["train"] for of in parts])))
+            for seed in range(seeds):
+                number += 1
+                bench.settings.progress.say(f"{number}/{len(sizes) * seeds} {images:,} images, seed {seed + 1}", "bold")
+                again = resolved.model_copy(update={"seed": resolved.seed + seed})
+                run = _train(bench.divided(parts[seed][place], folder / "runs"), f"{images}-seed-{seed + 1}", again)
+                answers.append(_answers(run, "valid"))
+            found.append(size_of(images, answers))
+        law, why = power_law(found)
+        notes = ["the validation part may choose (a checkpoint, a temperature): its accuracy is a little too high"]
+        curve = LearningCurve(title, tuple(found), law, why, tuple(notes), folder.resolve())
+        store.write_json(folder / "curve.json", curve.to_dict())
+    return curve
+
+
+class _Crossing:
+    """One crossing under way."""
+
+    def __init__(self, bench: Bench, recipe: Recipe, sourced: Sourced, folder: Path) -> None:
+        self.bench, self.recipe, self.sourced, self.folder = bench, recipe, sourced, folder
+        self.notes: list[str] = []
+        self.made: dict[tuple[str, ...], Predictions] = {}
+        self.total = 0
+
+    def run(self, title: str, by: str, matrix: bool) -> Crossing:
+        """Everything that can be trained."""
+        names = self.sourced.sources
+        without = [tuple(n for n in names if n != one) for one in names]
+        alone = [(one,) for one in names] if matrix else []
+        self.total = len(dict.fromkeys([names, *without, *alone]))
+        if self._learn(names) is None:
+            raise DataError(f"{title}: {self.notes[0]}")
+        left_out = [self._left_out(one, learnt) for one, learnt in zip(names, without, strict=True)]
+        cells = [self._cell(learnt, asked) for learnt in alone for asked in names]
+        found = tuple(one for one in left_out if one is not None)
+        if not found:
+            raise DataError(f"{title}: no source can be left out", hint="; ".join(dict.fromkeys(self.notes)))
+        table, one_sided = self.sourced.table, tuple(n for n in names if n in self.sourced.one_sided)
+        matrix_cells = tuple(cell for cell in cells if cell is not None)
+        notes = tuple(dict.fromkeys(self.notes))
+        return Crossing(title, by, names, table.classes, one_sided, found, matrix_cells, notes, self.folder.resolve())
+
+    def _left_out(self, source: str, learnt: tuple[str, ...]) -> LeftOut | None:
+        unseen, seen = self._cell(learnt, source), self._cell(self.sourced.sources, source)
+        if unseen is None or seen is None:
+            return None
+        with_it, without = (self._part(of, source) for of in (self.sourced.sources, learnt))
+        answers = self.made[learnt]
+        common = self.sourced.rows_of(answers.ids, None)
+        score = score_all(part_of(answers, common), self.sourced.table.positive)["accuracy"] if common.any() else None
+        return LeftOut(source, unseen, seen, compare_shared(without, with_it), score)
+
+    def _part(self, learnt: tuple[str, ...], source: str) -> Predictions:
+        answers = self.made[learnt]
+        return part_of(answers, self.sourced.rows_of(answers.ids, source))
+
+    def _cell(self, learnt: tuple[str, ...], asked: str) -> Cell | None:
+        answers = self._learn(learnt)
+        if answers is None:
+            return None
+        mine, common = (self.sourced.rows_of(answers.ids, source) for source in (asked, None))
+        found = cross(learnt, asked, answers, mine, common, self.sourced.table.positive)
+        if found is None:
+            self.notes.append(f"{asked}: no image is left to ask about when learning from {', '.join(learnt)}")
+        return found
+
+    def _learn(self, learnt: tuple[str, ...]) -> Predictions | None:
+        """The answers of the run that learnt from some sources on all that was held out; None where it cannot be trained."""
+        if learnt in self.made:
+            return self.made[learnt]
+        names = self.sourced.sources
+        left = [name for name in names if name not in learnt]
+        title = "all" if not left else f"only-{learnt[0]}" if len(learnt) == 1 else f"without-{left[0]}"
+        try:
+            prepared = self.sourced.learnt_from(learnt, self.bench.settings.seed)
+        except SplitError as error:
+            if f"{title}: {error.message}" not in self.notes:
+                self.notes.append(f"{title}: {error.message}")
+            return None
+        left_over = len(self.sourced.table) - len(prepared.table)
+        if left_over:
+            self.notes.append(
+                f"{title}: {left_over:,} images are of one group or file with what was learnt, and not asked about"
+            )
+        self.bench.settings.progress.say(f"{len(self.made) + 1}/{self.total} {title}", "bold")
+        run = _train(self.bench.divided(prepared, self.folder / "runs"), _plain(title), self.recipe)
+        self.made[learnt] = _answers(run, HELD)
+        return self.made[learnt]
+
+
+def _train(bench: Bench, name: str, recipe: Recipe) -> Run:
+    try:
+        return bench.train(name, recipe)
+    except (Interrupted, KeyboardInterrupt):
+        raise Interrupted(f"stopped in {name}; the runs before it are kept", hint=_ONWARD) from None
+
+
+def _answers(run: Run, part: str) -> Predictions:
+    found = run.predictions(part)
+    if found is None:
+        raise RunError(f"{run.folder} holds no answers on its {part} part", hint="delete it, and give the command again")
+    return found
+
+
+def _resolved(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[str, Recipe]:
+    """Name and recipe; an ensemble of finished runs has nothing left to train."""
+    found = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
+    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+    if found.classifier.family == "ensemble" and found.classifier.options.get("members"):
+        raise RecipeError(
+            f"{name} is an ensemble of finished runs: nothing is left to train", hint="give a recipe of its members"
+        )
+    return name, found
+
+
+def _plain(name: str) -> str:
+    """As a folder may be called."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "source"

@@ -1,0 +1,209 @@
+"""Score a finished run: on its own test part, deliberately and written down, or on other images.
+
+A detector that only knows its own data set shows it here: the field's first question is how it does on another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart.classifiers.base import Context
+from tellapart.data.cache import PixelCache
+from tellapart.data.prepare import HARMLESS, problems_in_words
+from tellapart.data.scan import scan
+from tellapart.errors import DataError, RunError, unknown_name
+from tellapart.formatting import after_opening
+from tellapart.metrics.classification import confusion_matrix, confusion_shares
+from tellapart.metrics.score_all import undefined
+from tellapart.runs import ledger, store
+from tellapart.runs.store import Run, Scores
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._experiment import USUAL, Settings, device_named, load, open_test, readable, timed, write_evaluation
+
+
+@dataclass(frozen=True)
+class Confused:
+    """Images of one class that were answered as another: `count` of the `of` images of the true class."""
+
+    true: str
+    answered: str
+    count: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """How a run did on some images.
+
+    Attributes:
+        run: Its id.
+        data: What a person calls the images.
+        part: "valid" or "test" of the run's own data, or "other": none of the run's data.
+        scores: Every metric, with n and interval.
+        predictions: The answers.
+        opened: How often the test part of the run's data has been opened.
+        notes: What was left out, and what to think of it.
+    """
+
+    run: str
+    data: str
+    part: str
+    scores: Scores
+    predictions: Predictions
+    opened: int
+    notes: tuple[str, ...]
+
+    @property
+    def undefined(self) -> dict[str, str]:
+        """The scores that are not defined on these images, each with the reason."""
+        return undefined(self.predictions)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """The confusion matrix: (C, C) int64, rows are true classes."""
+        return confusion_matrix(self.predictions.labels, self.predictions.answers, len(self.predictions.classes))
+
+    def confusions(self) -> list[Confused]:
+        """Every wrong answer that occurs, the most frequent first."""
+        counts, names = self.counts, self.predictions.classes
+        order = (divmod(int(place), len(names)) for place in np.argsort(-counts, axis=None, kind="stable"))
+        pairs = [(i, j) for i, j in order if i != j and counts[i, j]]
+        return [Confused(names[i], names[j], int(counts[i, j]), int(counts[i].sum())) for i, j in pairs]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        counts = self.counts
+        shares = {f"by_{by}": _plain(confusion_shares(counts, by)) for by in ("row", "column")}
+        confusion = {"classes": list(self.predictions.classes), "counts": counts.tolist(), **shares}
+        return {
+            "run": self.run, "data": self.data, "part": self.part, "scores": store.scores_to_dict(self.scores),
+            "undefined": self.undefined, "confusion": confusion, "test_opened": self.opened, "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def evaluate(
+    run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
+    mapping: Mapping[str, str] | None = None, settings: Settings = USUAL,
+) -> Evaluated:  # fmt: skip
+    """Score a run.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path.
+        data: Other labelled images; None: the run's own.
+        open_test: Without `data`: answer the test part, which is counted in the ledger, instead of repeating the scores on
+            validation.
+        mapping: From class names of `data` to those of the run, where they differ: {"editada": "fake"}.
+        settings: Where and how.
+
+    Raises:
+        DataError: A class of `data` is none of the run's; corrupt images.
+        RunError: No such run; it has no test part.
+    """
+    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    if data is not None:
+        if open_test:
+            raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to score DATA")
+        return _on_other(run, other_images(run, data, mapping or {}, settings), settings)
+    if open_test:
+        open_own(run, settings)
+    part = "test" if open_test else "valid"
+    predictions = run.predictions(part)
+    if predictions is None or not len(predictions):
+        raise RunError(f"{run.id} has no predictions on its {part} part", hint="train it again, or give other images as DATA")
+    scores, notes = run.scores(part), tuple(late_notes(run))
+    return Evaluated(run.id, str(run.data["name"]), part, scores, predictions, times_opened(run), notes)
+
+
+def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, str], settings: Settings) -> ImageTable:
+    """The labelled images of other data, with the labels of the run.
+
+    Raises:
+        DataError: The data are those of the run, have problems, or a class that is none of the run's.
+    """
+    table = data if isinstance(data, ImageTable) else scan(data, least=1)
+    if table.fingerprint == run.data["fingerprint"]:
+        hint = "leave DATA out for its validation part, or add --open-test for its test part"
+        raise DataError(f"{table.name} is what {run.id} was trained on", hint=hint)
+    bad = [p for p in table.problems if p.kind not in HARMLESS]
+    if bad and not settings.skip_bad:
+        raise DataError(problems_in_words(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+    return _renamed(table, run, mapping)
+
+
+def open_own(run: Run, settings: Settings) -> None:
+    """Answer the test part of a run, which is counted in the ledger; once a run.
+
+    Raises:
+        RunError: Its data have no test part.
+    """
+    table = run.table()
+    if not table.split_counts().get("test"):
+        raise RunError(f"{run.id}: its data have no test part")
+    open_test([run], table, answering(settings), "evaluate")
+
+
+def answering(settings: Settings) -> Context:
+    """The surroundings in which finished runs answer."""
+
+    def parent(name: str) -> Any:
+        return store.open_run(name, settings.runs).folder
+
+    return Context(PixelCache(progress=settings.progress), settings.progress, device_named(settings.device), parents=parent)
+
+
+def times_opened(run: Run) -> int:
+    """How often the test part of a run's data has been opened."""
+    return ledger.times_opened(run.runs, run.data["fingerprint"])
+
+
+def late_notes(run: Run) -> list[str]:
+    """Whether the run was begun after the test part of its data had been opened: then somebody may have chosen by it."""
+    began = run.environment.get("started")
+    before = ledger.times_opened(run.runs, run.data["fingerprint"], before=str(began)) if began else 0
+    return [f"this run was {after_opening(before)}"] if before else []
+
+
+def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluated:
+    context, classifier = answering(settings), load(run)
+    found = len(table)
+    table = readable(table, [classifier.recipe], context.cache, skip_bad=settings.skip_bad)
+    predictions, speed = timed(classifier, table, run.id, context)
+    folder = run.runs / "evaluations" / run.id / f"{Path(table.name).name.partition('.')[0]}-{table.fingerprint[:8]}"
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
+    write_evaluation(folder, "other", predictions, speed, run.positive, "evaluate")
+    scores = {k: store.Score.from_dict(v) for k, v in store.read_json(folder / "scores.json")["other"].items()}
+    notes = [f"{found - len(table):,} of {found:,} images cannot be read and were left out"] if found > len(table) else []
+    absent = [name for label, name in enumerate(run.classes) if label not in table.labels]
+    notes += [f"no image of {', '.join(absent)} among them"] if absent else []
+    notes += late_notes(run)
+    return Evaluated(run.id, table.name, "other", scores, predictions, times_opened(run), tuple(notes))
+
+
+def _renamed(table: ImageTable, run: Run, mapping: Mapping[str, str]) -> ImageTable:
+    """The labelled rows, with the labels of the run."""
+    for name, known, what in (
+        *((k, table.classes, f"class of {table.name}") for k in mapping),
+        *((v, run.classes, f"class of {run.id}") for v in mapping.values()),
+    ):
+        if name not in known:
+            raise DataError(f"--map: {unknown_name(what, name, known)}")
+    meant = [mapping.get(name, name) for name in table.classes]
+    foreign = [name for name, to in zip(table.classes, meant, strict=True) if to not in run.classes]
+    if foreign:
+        hint = f"say what they are with --map, for example --map {foreign[0]}={run.classes[0]}"
+        raise DataError(f"{', '.join(foreign)}: not a class of {run.id}, which knows {', '.join(run.classes)}", hint=hint)
+    table = table.take(table.labels >= 0)
+    if not len(table):
+        raise DataError(f"{table.name}: no image has a label", hint="`tellapart predict` answers images without labels")
+    labels = np.array([run.classes.index(to) for to in meant], dtype=np.int64)[table.labels]
+    return replace(table, frame=table.frame.assign(label=labels), classes=run.classes, positive=run.positive)
+
+
+def _plain(shares: np.ndarray) -> list[list[float | None]]:
+    """(C, C) as JSON values; NaN becomes None."""
+    return [[None if np.isnan(share) else float(share) for share in row] for row in shares]

@@ -1,0 +1,245 @@
+"""The verb `explain`: pictures in; for each the answer and one map a method, and how far the maps can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart import registry
+from tellapart.classifiers.base import Context
+from tellapart.data.decode import decode
+from tellapart.data.loose import from_paths
+from tellapart.data.reader import ImageReader
+from tellapart.data.regions import Cut
+from tellapart.errors import DataError, unknown_name
+from tellapart.explainers._model import Subject
+from tellapart.explainers._picture import explainable, part_read, shrunk_mask
+from tellapart.explainers.base import Explainer, Heatmap
+from tellapart.explainers.faithfulness import Faithfulness, judge, noise_map, overlap, points_into
+from tellapart.recipe.load import check_options
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.workflows._experiment import USUAL, Settings, device_named, load
+
+NOISE, UNTRAINED = "noise", "untrained"
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """One map of one picture.
+
+    Attributes:
+        image: What the picture was called.
+        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
+        answer: The most probable class.
+        proba: Class name → probability.
+        heatmap: The map, of the class that it names.
+        scores: Of this map and of the controls "noise" and "untrained", where asked for and possible.
+        pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
+        iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
+        mask_share: The share of the picture that the mask covers; None without one.
+        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
+        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
+    """
+
+    image: str
+    pixels: np.ndarray
+    answer: str
+    proba: dict[str, float]
+    heatmap: Heatmap
+    scores: dict[str, Faithfulness] = field(default_factory=dict)
+    pointing: dict[str, bool] = field(default_factory=dict)
+    iou: dict[str, float] = field(default_factory=dict)
+    mask_share: float | None = None
+    shrunk_from: tuple[int, int] | None = None
+    part: Cut | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without pixels and map."""
+        return {
+            "image": self.image, "answer": self.answer, "probabilities": self.proba, "class": self.heatmap.class_name,
+            "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
+            "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
+            "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
+            "part": list(self.part) if self.part else None,
+        }  # fmt: skip
+
+
+def explain(
+    run: str | Path | Run, images: Sequence[str | Path], *, class_name: str | None = None, methods: Sequence[str] = (),
+    options: Mapping[str, Any] | None = None, judged: bool = False, masks: Path | None = None, seed: int = 0,
+    settings: Settings = USUAL,
+) -> list[Explained]:  # fmt: skip
+    """Where a run looks.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path.
+        images: Files, or folders of them.
+        class_name: The class whose evidence is shown; None: for each picture the most probable one.
+        methods: Names of explainers; none: grad_cam for a network on images, else occlusion.
+        options: Of the methods, all of which must know them.
+        judged: Score each map, beside a map of noise and that of the same net with random weights.
+        masks: A folder of masks, named as the pictures are: where the truth is known to lie. Others are not scored
+            by it.
+        seed: Of methods and controls that draw.
+        settings: Where and how.
+
+    Returns:
+        Picture by picture, method by method.
+
+    Raises:
+        DataError: Unknown class; a mask of another size; nothing to explain.
+        ImageError: A picture cannot be decoded.
+        RunError: A method of networks, and this is none.
+        RecipeError: Unknown method or option.
+    """
+    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    if class_name is not None and class_name not in run.classes:
+        raise DataError(unknown_name(f"class of {run.id}", class_name, run.classes))
+    subject, explainers = prepare(run, methods, options or {}, seed, settings)
+    control = subject.untrained(seed) if judged or masks else None
+    truths = _masks_in(masks) if masks else {}
+    table, found = from_paths(images, run.classes), []
+    with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
+        for row, path in enumerate(table.paths):
+            asked = Asked.read(subject, reader.get(path), str(table.ids[row]))
+            label = int(asked.proba.argmax()) if class_name is None else run.classes.index(class_name)
+            mask = _mask(truths.get(Path(asked.name).stem), asked)
+            known: dict[str, Faithfulness] = {}  # the map of noise is the same for all methods
+            for explainer in explainers:
+                found.append(_Work(subject, control, explainer, asked, label, seed + row).done(mask, judged, known))
+                known = {name: score for name, score in found[-1].scores.items() if name == NOISE}
+                task.advance()
+    return found
+
+
+def prepare(
+    run: Run, methods: Sequence[str], options: Mapping[str, Any], seed: int, settings: Settings
+) -> tuple[Subject, list[Explainer]]:
+    """A run as explainers see it, and the explainers, as `explain` takes them.
+
+    Raises:
+        RecipeError: Unknown method or option.
+    """
+    subject = Subject(load(run), Context(device=device_named(settings.device), parents=_Finder(settings)), run.id)
+    names = [name.replace("-", "_") for name in methods] or [_usual(subject)]
+    return subject, [_made(name, options, seed) for name in names]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A picture and what a run says of it.
+
+    Attributes:
+        name: What the picture was called.
+        pixels: (H, W, 3) uint8, shrunk where it must be.
+        whole: (height, width) of the picture.
+        size: (height, width) of the part of it that is read, before it was shrunk.
+        proba: (C,) float32, of the picture as it is.
+        part: What of the picture `pixels` are; None: all of it.
+    """
+
+    name: str
+    pixels: np.ndarray
+    whole: tuple[int, int]
+    size: tuple[int, int]
+    proba: np.ndarray
+    part: Cut | None
+
+    @classmethod
+    def read(cls, subject: Subject, content: bytes | np.ndarray, name: str) -> Asked:
+        """Decode a picture and ask about it.
+
+        Raises:
+            ImageError: It cannot be decoded, or is too large.
+        """
+        inputs = subject.original.recipe.inputs
+        whole = decode(content, mode="rgb", path=name, max_pixels=inputs.max_pixels)
+        part = part_read(content, whole.shape[:2], inputs, name)
+        read = whole[part[1] : part[3], part[0] : part[2]] if part else whole
+        pixels = explainable(np.ascontiguousarray(read), subject.inputs, name)
+        return cls(name, pixels, whole.shape[:2], read.shape[:2], subject.answer(content), part)
+
+
+class _Finder:
+    """From the name of a run to its folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.runs = settings.runs
+
+    def __call__(self, name: str) -> Path:
+        return store.open_run(name, self.runs).folder
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One map under way."""
+
+    subject: Subject
+    control: Subject | None
+    explainer: Explainer
+    asked: Asked
+    label: int
+    seed: int
+
+    def done(self, mask: np.ndarray | None, judged: bool, known: Mapping[str, Faithfulness]) -> Explained:
+        """The map, its scores and those of the controls. `mask`: (H, W) bool or None; `known`: scores of controls."""
+        pixels, proba = self.asked.pixels, self.asked.proba
+        heatmap = self.explainer(self.subject, pixels, self.label)
+        maps = {heatmap.method: heatmap.values} | (self._controls() if judged or mask is not None else {})
+        scores = {n: known.get(n) or self._judged(v) for n, v in maps.items()} if judged else {}
+        classes = self.subject.classes
+        shares = dict(zip(classes, map(float, proba), strict=True))
+        return Explained(
+            self.asked.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
+            {name: points_into(v, mask) for name, v in maps.items()} if mask is not None else {},
+            {name: overlap(v, mask) for name, v in maps.items()} if mask is not None else {},
+            None if mask is None else float(mask.mean()),
+            self.asked.size if self.asked.size != pixels.shape[:2] else None,
+            self.asked.part,
+        )  # fmt: skip
+
+    def _judged(self, values: np.ndarray) -> Faithfulness:
+        return judge(self.subject, self.asked.pixels, values, self.label, self.seed)
+
+    def _controls(self) -> dict[str, np.ndarray]:
+        pixels = self.asked.pixels
+        found = {NOISE: noise_map(pixels.shape[0], pixels.shape[1], self.seed)}
+        if self.control is not None:
+            found[UNTRAINED] = self.explainer(self.control, pixels, self.label).values
+        return found
+
+
+def _usual(subject: Subject) -> str:
+    sees_images = subject.network is not None and subject.network.recipe.features is None
+    return "grad_cam" if sees_images else "occlusion"
+
+
+def _made(name: str, options: Mapping[str, Any], seed: int) -> Explainer:
+    explainer = registry.find("explainers", name)
+    return explainer(check_options(explainer.Options, options, f"method {name}"), seed)
+
+
+def _masks_in(folder: Path) -> dict[str, Path]:
+    """Name without ending → file."""
+    if not folder.is_dir():
+        hint = "masks are files named as the pictures, white where the truth is known to lie"
+        raise DataError(f"{folder}: no such folder of masks", hint=hint)
+    return {path.stem: path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
+
+
+def _mask(file: Path | None, asked: Asked) -> np.ndarray | None:
+    """The mask of a picture, (H, W) bool: what is brighter than half grey."""
+    if file is None:
+        return None
+    mask = decode(file.read_bytes(), mode="grey", path=str(file))[..., 0] > 127
+    if mask.shape != asked.whole:
+        (height, width), size = mask.shape, asked.whole
+        raise DataError(f"{file}: is {height}×{width}, but {Path(asked.name).name} is {size[0]}×{size[1]}")
+    if asked.part:
+        mask = mask[asked.part[1] : asked.part[3], asked.part[0] : asked.part[2]]
+    return shrunk_mask(mask, *asked.pixels.shape[:2])

@@ -1,0 +1,153 @@
+"""The verb `export`: a finished run becomes a folder that needs no tellapart."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tellapart.classifiers._exportable import answering_of
+from tellapart.data.cache import PixelCache
+from tellapart.errors import RunError, SystemLimitError
+from tellapart.exporters._card import readme
+from tellapart.exporters._onnx_builder import OPSET
+from tellapart.exporters.hub import config, metadata, preprocessor, weights
+from tellapart.exporters.int8 import Eight, eight_bits
+from tellapart.exporters.onnx_graph import IMAGES, describe, require, whole
+from tellapart.exporters.parity import Parity, golden_images, prove
+from tellapart.inference.onnx import Session
+from tellapart.inference.onnx_model import answering_context, core_of, reference, released, write_durably
+from tellapart.progress import Task
+from tellapart.recipe.schema import Inputs
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.workflows._experiment import USUAL, Settings, load
+
+MODEL, EIGHT, PROOF = "model.onnx", "model.int8.onnx", "parity.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        run: Its id.
+        folder: Where.
+        files: Name → bytes.
+        parity: The proof of model.onnx.
+        opset: Of the operators.
+        int8: What eight bits cost, as plain values; None where they were not asked for.
+    """
+
+    run: str
+    folder: Path
+    files: dict[str, int]
+    parity: Parity
+    opset: int
+    int8: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "run": self.run, "folder": str(self.folder), "files": self.files, "opset": self.opset,
+            "parity": self.parity.to_dict(), "int8": self.int8,
+        }  # fmt: skip
+
+
+def export(
+    run: str | Path | Run, out: str | Path | None = None, *, int8: bool = False, calibration_images: int = 256,
+    settings: Settings = USUAL,
+) -> Exported:  # fmt: skip
+    """Write a run as a graph of ONNX with its weights, configuration and card, once it is proved to answer as the run does.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path. A network on images, or calibrations and ensembles of such.
+        out: The folder; None: `exported/<run id>`. An earlier export there is replaced, anything else is not touched.
+        int8: Also a graph in eight bits, whose loss of accuracy is measured on the validation part.
+        calibration_images: Training images that int8 is calibrated on, at most.
+        settings: Where the runs are, and where to report.
+
+    Raises:
+        RunError: No such run; it has no graph; the graph answers otherwise than torch; int8 loses too much.
+        SystemLimitError: onnx or ONNX Runtime is not installed; no room or no permission.
+        CorruptImages: int8 was asked for, and images of the run were moved or are damaged.
+    """
+    require()
+    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    folder = Path(out) if out is not None else Path("exported") / run.id
+    _refuse_others(folder)
+    with settings.progress.task(f"exporting {run.id}", 4, "step") as task:
+        files, parity, eight = _made(run, int8, calibration_images, settings, task)
+        with _replacing(folder) as beside:
+            for name, content in files.items():
+                write_durably(beside / name, content)
+        task.advance(note="written")
+    sizes = {name: len(content) for name, content in files.items()}
+    return Exported(run.id, folder, sizes, parity, OPSET, None if eight is None else eight.to_dict())
+
+
+def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> tuple[dict[str, bytes], Parity, Eight | None]:
+    """Name → content of every file; nothing where parity does not hold."""
+    from safetensors.torch import save
+
+    classifier, context = load(run), answering_context(settings)
+    core, inputs = core_of(classifier, context, f"{run.id}: ")
+    task.advance(note="traced")
+    facts = metadata(run, classifier)
+    files = {MODEL: _serialised(core, inputs, facts)}
+    session = Session(files[MODEL], run.id)
+    parity = prove(lambda batch: session.ask({IMAGES: batch}), reference(classifier, context), golden_images(inputs), run.id)
+    task.advance(note="proved")
+    eight = eight_bits(core, inputs, run, count, PixelCache(progress=settings.progress), settings.progress) if int8 else None
+    task.advance(note="int8" if eight else "")
+    if eight:
+        files[EIGHT] = _serialised(eight.model, inputs, facts | {"precision": "int8"})
+    module = answering_of(classifier, context)
+    versions = {package: released(package) for package in ("tellapart", "torch", "onnx", "onnxruntime", "pillow")}
+    proof = parity.to_dict() | {"opset": OPSET, "versions": versions, "int8": eight.to_dict() if eight else None}
+    files["model.safetensors"] = save(weights(module), metadata={"format": "pt"})
+    files["config.json"] = _as_json(config(run, classifier))
+    files["preprocessor_config.json"] = _as_json(preprocessor(module))
+    files[PROOF] = _as_json(proof)
+    files["README.md"] = readme(run, inputs, parity, eight).encode()
+    return files, parity, eight
+
+
+def _serialised(core: Any, inputs: Sequence[Inputs], facts: dict[str, str]) -> bytes:
+    model = whole(core, inputs)
+    describe(model, facts)
+    return model.SerializeToString()
+
+
+def _as_json(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _refuse_others(folder: Path) -> None:
+    """Before the work: a folder that is there is only replaced where it is an earlier export, or empty."""
+    if folder.exists() and not (folder.is_dir() and ((folder / PROOF).exists() or not any(folder.iterdir()))):
+        raise RunError(f"{folder} is there already and is no earlier export", hint="choose another folder with -o")
+    near = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path("/"))
+    if not os.access(near, os.W_OK):
+        raise SystemLimitError(f"{near}: no permission to write here", hint="choose another folder with -o")
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which takes its place at the end; after an error nothing is left of it."""
+    beside, old = (folder.with_name(f".{folder.name}.{stage}-{os.getpid()}") for stage in ("new", "old"))
+    with store.system_limits(folder, writes_only=False):
+        beside.mkdir(parents=True)
+        try:
+            yield beside
+            if folder.exists():
+                folder.rename(old)
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)

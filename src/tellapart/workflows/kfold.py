@@ -1,0 +1,273 @@
+"""The verb `kfold`: one recipe, trained once a fold, judged on every image that it may be judged on.
+
+Training and validation images are dealt to k folds, stratified, with groups and identical files together. For each fold a run
+is trained on the others, less a tenth of their images that may stop it early, and answers the fold that it never saw. So every
+image is answered by a model that did not learn from it: the out-of-fold answers. The test part stays out of all of it.
+
+    runs/<id>/                    a run of the family `ensemble`: the mean of the fold models answers new images
+        predictions/oof.parquet   the out-of-fold answers; of several repeats or seeds their mean for each image
+        predictions/train.parquet, valid.parquet    the same answers, by the parts of the split
+        kfold.json                every fold's n and scores, mean, spread and intervals
+        folds/<fold>/             a finished run a fold, as `train` makes one, with predictions/held.parquet
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tellapart.classifiers.base import groups_of
+from tellapart.classifiers.ensemble import Ensemble
+from tellapart.data.folds import HELD, hold_out_each
+from tellapart.errors import RecipeError, RunError, SplitError
+from tellapart.metrics.cross_validation import over_folds, over_repetitions
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe.load import Recipe, parse
+from tellapart.recipe.load import load as load_recipe
+from tellapart.runs import store
+from tellapart.runs.model_card import write_card
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings
+
+KFOLD = "kfold.json"
+_INNER = 0.1  # of the images outside a fold: not learnt from, but asked when to stop
+_SIGNED = ("matthews", "kappa")  # scores that reach down to −1
+_UNBOUNDED = ("log-loss", "brier")  # and those that may lie above 1
+
+
+def kfold(
+    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, folds: int = 5, repeats: int = 1, seeds: int = 1,
+    overrides: Sequence[str] = (), settings: Settings = USUAL,
+) -> Run:  # fmt: skip
+    """Train a recipe once a fold and keep all of it as one run; the test part stays closed.
+
+    Args:
+        data: A path that `scan` understands, or a table.
+        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
+        folds: k, at least two.
+        repeats: How often the images are dealt, each time otherwise.
+        seeds: How many recipe seeds each fold is trained with: the recipe's own and those after it.
+        overrides: Such as "train.epochs=3".
+        settings: Where and how; the seed is of the split and of the dealing.
+
+    Raises:
+        RecipeError: It names finished runs, which may know the images that are held out.
+        SplitError: Fewer than two folds, or a class too small for them.
+        Interrupted: Ctrl-C; finished folds are kept, and the same call goes on.
+    """
+    plan = _Plan(folds, repeats, seeds)
+    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
+    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+    if resolved.classifier.family == "ensemble" and resolved.classifier.options.get("members"):
+        hint = "give k-fold the recipes of its members, one by one, then `tellapart combine` the runs it makes"
+        raise RecipeError(f"{name} is an ensemble of finished runs: nothing is left to train in a fold", hint=hint)
+    bench = Bench(settings, data)
+    (resolved,) = bench.decode({name: resolved}).values()
+    return _Work(bench, resolved, plan).run(plan.title(name))
+
+
+def folds_of(run: Run) -> dict[str, Any]:
+    """What `kfold` found: `each` fold, `over_folds`, `pooled`, `over_repeats`, `over_seeds`, `undefined`.
+
+    Raises:
+        RunError: It was not made by `kfold`.
+    """
+    if not (run.folder / KFOLD).exists():
+        raise RunError(f"{run.id} was not made by k-fold", hint="`tellapart kfold DATA -r RECIPE` makes one")
+    return store.read_json(run.folder / KFOLD)
+
+
+def learnt_from_valid(run: Run) -> bool:
+    """Whether models of a run learnt from validation images: those of k-fold did, and of whatever was made of such a run.
+
+    Its stored answers to validation are out of fold all the same; answers that it gives anew would flatter it.
+    """
+    if (run.folder / KFOLD).exists():
+        return True
+    parents = (run.runs / str(name) for name in run.data.get("parents", ()))
+    return any(learnt_from_valid(Run(folder)) for folder in parents if (folder / store.DONE).exists())
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How much is trained."""
+
+    folds: int
+    repeats: int
+    seeds: int
+
+    def __post_init__(self) -> None:
+        if self.folds < 2:  # said before anything is decoded
+            raise SplitError(f"{self.folds} folds: at least 2 are needed", hint="5 and 10 are usual")
+        if self.repeats < 1 or self.seeds < 1:
+            raise SplitError(f"{self.repeats} repeats and {self.seeds} seeds: at least 1 of each is needed")
+
+    @property
+    def models(self) -> int:
+        return self.folds * self.repeats * self.seeds
+
+    @property
+    def passes(self) -> int:
+        """How many models answer each image."""
+        return self.repeats * self.seeds
+
+    def steps(self) -> Iterator[tuple[int, int, int, str]]:
+        """(repeat, seed, fold, name), from 0; the name tells as much as there is to tell apart."""
+        for repeat in range(self.repeats):
+            for seed in range(self.seeds):
+                for fold in range(self.folds):
+                    more = f"-repeat-{repeat + 1}" * (self.repeats > 1) + f"-seed-{seed + 1}" * (self.seeds > 1)
+                    yield repeat, seed, fold, f"fold-{fold + 1}{more}"
+
+    def title(self, recipe: str) -> str:
+        """The name of the run in a leaderboard; the recipe's comes last, so that it alone still means the plain run."""
+        more = f"-{self.repeats}-repeats" * (self.repeats > 1) + f"-{self.seeds}-seeds" * (self.seeds > 1)
+        return f"{self.folds}-fold{more}-{recipe}"
+
+
+class _Work:
+    """One k-fold under way."""
+
+    def __init__(self, bench: Bench, recipe: Recipe, plan: _Plan) -> None:
+        self.bench, self.recipe, self.plan = bench, recipe, plan
+        self.settings, self.say = bench.settings, bench.settings.progress.say
+        seeds = range(self.settings.seed, self.settings.seed + plan.repeats)
+        self.dealt = [hold_out_each(bench.prepared, plan.folds, share=_INNER, seed=seed) for seed in seeds]
+        self.rows = self.dealt[0][0].table
+
+    def run(self, title: str) -> Run:
+        """Found finished, gone on with, or made."""
+        plan = self.plan
+        more = f" kfold {plan.folds} {plan.repeats} {plan.seeds} {self.settings.seed}"
+        run_id = self.bench.name_run(title, self.recipe, more)
+
+        def waiting() -> None:
+            self.say(f"  waiting: another process is making {run_id}")
+
+        with store.writing(self.settings.runs, run_id, waiting) as folder, self.bench.feed:
+            if (folder / store.DONE).exists():
+                self.say(f"  {run_id} is there already, and used again")
+                return self.bench.feed.whole(Run(folder.resolve()))
+            started = store.now()
+            return self._write(title, folder, self._train(folder), started)
+
+    def _train(self, folder: Path) -> list[Run]:
+        """A finished run for every step."""
+        made = []
+        for number, (repeat, seed, fold, name) in enumerate(self.plan.steps(), 1):
+            spoken = name.replace("-", " ")
+            self.say(f"{number}/{self.plan.models} {spoken}", "bold")
+            bench = self.bench.divided(self.dealt[repeat][fold], folder / "folds")
+            recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + seed})
+            try:
+                made.append(bench.train(name, recipe))
+            except (Interrupted, KeyboardInterrupt):
+                hint = "give the same command again to go on from here"
+                done = f"{number - 1} of {self.plan.models} models are finished and kept"
+                raise Interrupted(f"stopped in {spoken}; {done}", hint=hint) from None
+            self.say(f"  accuracy on the fold {made[-1].scores(HELD)['accuracy']}")
+        return made
+
+    def _write(self, title: str, folder: Path, made: list[Run], started: str) -> Run:
+        """One run of all fold runs, the marker last."""
+        answers = self._answers(folder.name, made)
+        classifier = self._ensemble(folder, made)
+        classifier.save(folder)
+        self.bench.describe(title, folder, started)
+        (folder / "predictions").mkdir(exist_ok=True)
+        for part, found in answers.items():
+            found.to_parquet(folder / "predictions" / f"{part}.parquet")
+        filled = {part: found for part, found in answers.items() if len(found)}
+        scores = {part: store.scores_to_dict(score_all(found, self.rows.positive)) for part, found in filled.items()}
+        store.write_json(folder / KFOLD, {**self._summary(made), "pooled": scores["oof"]})
+        store.write_json(folder / "scores.json", {**scores, "cost": self._cost(classifier, made)})
+        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        return self.bench.feed.whole(store.finish(folder))
+
+    def _answers(self, run_id: str, made: list[Run]) -> dict[str, Predictions]:
+        """The out-of-fold answers: all (`oof`), and by the parts of the split, as other runs store theirs."""
+        rows, place = self.rows, pd.Index(self.rows.ids)
+        total, times = np.zeros((len(rows), len(rows.classes))), np.zeros(len(rows), dtype=np.int64)
+        for run in made:
+            held = run.predictions(HELD)
+            if held is None:
+                raise RunError(f"{run.folder} holds no answers to its fold", hint="delete it, and give the command again")
+            at = place.get_indexer(pd.Index(held.ids))
+            total[at] += held.proba
+            times[at] += 1
+        proba = (total / times[:, None]).astype(np.float32)
+        whole = Predictions(rows.ids, proba, rows.labels, rows.classes, run_id, groups_of(rows))
+        parts = {part: place.get_indexer(pd.Index(self.bench.scored(part).ids)) for part in ("train", "valid")}
+        return {"oof": whole, **{part: _taken(whole, at) for part, at in parts.items()}}
+
+    def _ensemble(self, folder: Path, made: list[Run]) -> Ensemble:
+        """The mean of the fold models, named by their place below the folder of runs."""
+        members = [f"{folder.name}/folds/{run.id}" for run in made]
+        inputs, options = self.recipe.inputs.model_dump(mode="json"), {"how": {"mean": {}}, "members": members}
+        recipe = {"inputs": inputs, "seed": self.recipe.seed, "classifier": {"family": "ensemble", **options}}
+        found, classes = Ensemble(parse(recipe, folder.name)), self.rows.classes
+        nothing = np.empty((len(members), 0, len(classes)), dtype=np.float32)  # a mean learns nothing
+        found.learn(nothing, np.empty(0, dtype=np.int64), classes, self.bench.context())
+        return found
+
+    def _cost(self, classifier: Ensemble, made: list[Run]) -> dict[str, Any]:
+        plan, speeds = self.plan, [run.cost["images_per_second"] for run in made]
+        who = f"by {plan.passes} models that did not learn from it (their mean)" if plan.passes > 1 else "by the one model"
+        who += "" if plan.passes > 1 else " that did not learn from it"
+        notes = [
+            f"the training and validation scores are out of fold: each of {len(self.rows):,} images is answered {who}; "
+            f"other images are answered by the mean of all {plan.models} models",
+            *dict.fromkeys(note for run in made for note in run.cost["notes"]),
+        ]
+        return {
+            "fit_seconds": sum(run.cost["fit_seconds"] for run in made),
+            "images_per_second": 1 / sum(1 / s for s in speeds) if all(speeds) else None,
+            "parameters": classifier.parameters, "pretrained": classifier.pretrained,
+            "bytes": sum(run.cost["bytes"] for run in made), "notes": notes,
+        }  # fmt: skip
+
+    def _summary(self, made: list[Run]) -> dict[str, Any]:
+        """Every fold, and how its scores spread."""
+        plan, each = self.plan, []
+        for run, (repeat, seed, fold, _) in zip(made, plan.steps(), strict=True):
+            table = self.dealt[repeat][fold].table
+            one = {"run": f"folds/{run.id}", "fold": fold + 1, "repeat": repeat + 1, "seed": self.recipe.seed + seed}
+            one |= {
+                "n": len(table.where(split=HELD)),
+                "learnt": len(table.where(split="train")),
+                "fit_seconds": run.cost["fit_seconds"],
+            }
+            each.append({**one, "scores": store.scores_to_dict(run.scores(HELD))})
+        counts = {"folds": plan.folds, "repeats": plan.repeats, "seeds": plan.seeds, "deal_seed": self.settings.seed}
+        return {**counts, "n": len(self.rows), "each": each, **_spreads(each, plan)}
+
+
+def _spreads(each: list[dict[str, Any]], plan: _Plan) -> dict[str, Any]:
+    """Of every metric that all folds have: over folds, repeats and seeds."""
+    share = sum(one["n"] for one in each) / sum(one["learnt"] for one in each)
+    often = Counter(metric for one in each for metric in one["scores"])
+    found: dict[str, Any] = {"over_folds": {}, "over_repeats": {}, "over_seeds": {}}
+    for metric in (metric for metric, times in often.items() if times == len(each)):
+        values = np.array([one["scores"][metric]["value"] for one in each], dtype=np.float64)
+        values = values.reshape(plan.repeats, plan.seeds, plan.folds)
+        least, most = (-1.0 if metric in _SIGNED else 0.0), (math.inf if metric in _UNBOUNDED else 1.0)
+        found["over_folds"][metric] = over_folds(values.mean(axis=1).ravel(), share, least, most).to_dict()
+        by_repeat = over_repetitions(values.mean(axis=1).T)
+        found["over_repeats"][metric] = {name: by_repeat[name] for name in ("means", "sd")}  # folds of another dealing differ
+        found["over_seeds"][metric] = over_repetitions(values.transpose(0, 2, 1).reshape(-1, plan.seeds))
+    lacking = {metric: f"defined in {times} of {len(each)} folds" for metric, times in often.items() if times < len(each)}
+    return {**found, "undefined": lacking}
+
+
+def _taken(answers: Predictions, at: np.ndarray) -> Predictions:
+    """Some rows. `at`: (M,) int64."""
+    groups = None if answers.groups is None else answers.groups[at]
+    return Predictions(answers.ids[at], answers.proba[at], answers.labels[at], answers.classes, answers.run_id, groups)

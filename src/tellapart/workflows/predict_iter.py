@@ -1,0 +1,236 @@
+"""One answer an image, in their order, however many there are: a portion is read ahead, asked about, and forgotten."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+
+from tellapart.data.cache import CorruptImages
+from tellapart.data.decode import quiet, target_size
+from tellapart.errors import DataError, ImageError
+from tellapart.inference._seen import Seen
+from tellapart.inference.decision import Judge
+from tellapart.inference.image_sources.base import USUAL_OPTIONS, Item, Options, Source, all_of, open_sources
+from tellapart.inference.predictor import Answerer, open_answerer
+from tellapart.inference.prefetch import Portion, Size, portions
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe.schema import Inputs
+from tellapart.robustness.perturbations import as_png
+from tellapart.robustness.stability import DELIVERIES, Stability, deliver, weigh
+from tellapart.runs.store import Run
+from tellapart.types import Problem
+from tellapart.workflows._experiment import USUAL, Settings
+
+#: Portions of plain answers: several batches of any answerer, which decodes one while it computes another.
+PLAIN = Size(1024, 64 * 2**20)
+#: With five deliveries of each image, two of them PNG, 10 × as large as the JPEG they were made from.
+DELIVERED = Size(16, 8 * 2**20)
+_PIXELS = 128 * 2**20  # bytes at the size that the run looks at: an answerer may hold a portion decoded
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a run says of one image; of one that could not be read, why.
+
+    Attributes:
+        image: Its name.
+        answer: The most probable class; "" of one that could not be read.
+        proba: (C,) float32; empty likewise.
+        verdict: Of a run that has rules: a class, or "unsure"; else "".
+        because: The rule that said so; else "".
+        stability: Over deliveries, where it was asked for.
+        error: Why it could not be read; else "".
+    """
+
+    image: str
+    answer: str
+    proba: np.ndarray
+    verdict: str = ""
+    because: str = ""
+    stability: Stability | None = None
+    error: str = ""
+
+    def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Plain JSON values; only what there is. `classes`: C names."""
+        if self.error:
+            return {"image": self.image, "error": self.error}
+        said = {"verdict": self.verdict, "because": self.because} if self.verdict else {}
+        found = {} if self.stability is None else {"stability": self.stability.to_dict()}
+        proba = dict(zip(classes, map(float, self.proba), strict=True))
+        return {"image": self.image, "answer": self.answer, **said, "probabilities": proba, **found}
+
+
+def answers(
+    run: str | Path | Run | Answerer, images: Sequence[str | Path], *, stability: bool = False,
+    options: Options = USUAL_OPTIONS, settings: Settings = USUAL,
+) -> Iterator[Answer]:  # fmt: skip
+    """Ask a run about images, one after the other; memory stays as it is however many there are.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path; or one that is open already.
+        images: Files, folders, patterns, tables, archives, "-" for standard input; see `answering.sources`.
+        stability: Also ask about each image re-saved and scaled.
+        options: How names are understood.
+        settings: Where and how.
+
+    Returns:
+        An answer for each image, as they are asked for; a name that stands twice is answered once.
+
+    Raises:
+        CorruptImages: Some cannot be read; with `settings.skip_bad` they are left out.
+        DataError: Something that is named does not exist, or there is no image at all.
+        RunError: There is no such run.
+    """
+    sources = open_sources(images, options)
+    answerer = run if isinstance(run, Answerer) else open_answerer(run, settings)
+    return _each(Asker(answerer, stability), sources, images, settings)
+
+
+def _each(asker: Asker, sources: list[Source], named: Sequence[str | Path], settings: Settings) -> Iterator[Answer]:
+    count, bad, first, left = 0, 0, "", count_left(sources, 0, settings.progress)
+    with settings.progress.task("answering", left, "img") as task, closing(asker.portions(once(sources))) as found:
+        for portion in found:
+            task.advance(len(portion))
+            wrong = refuse_bad(portion, settings.skip_bad)
+            count, bad, first = count + len(portion), bad + len(wrong), first or "".join(wrong[:1])
+            yield from (one for one in portion if not one.error)
+    if not count:
+        raise nothing_in(named)
+    if bad:
+        settings.progress.say(f"  left out: {bad:,} of {count:,} images, which cannot be read; the first is {first}")
+
+
+def once(sources: Iterable[Source], seen: Seen | None = None) -> Iterator[Item | Source]:
+    """The images of some sources, each name once. `seen`: names that came before."""
+    seen = seen or Seen()
+    for source in sources:
+        yield from (one for one in all_of(source) if isinstance(one, Source) or seen.add(one.name))
+
+
+def count_left(sources: Sequence[Source], taken: int, progress: Progress) -> int | None:
+    """How many images are to be answered, for a bar that somebody sees; None where nobody knows. `taken`: those done before."""
+    if progress is SILENT:
+        return None
+    total = 0
+    for source in sources:
+        count = source.count()
+        if count is None:
+            return None
+        total += count
+    return max(total - taken, 0)
+
+
+def nothing_in(named: Sequence[str | Path]) -> DataError:
+    """What is said when nothing that was named holds an image."""
+    return DataError(
+        f"no image in {', '.join(map(str, named))}", hint="name image files, or folders, archives or tables of them"
+    )
+
+
+def refuse_bad(portion: Sequence[Answer], skip_bad: bool) -> list[str]:
+    """Stop at images that could not be read; or say which they are, "name: reason".
+
+    Raises:
+        CorruptImages: There are some, and `skip_bad` is not set.
+    """
+    bad = [row for row, one in enumerate(portion) if one.error]
+    if bad and not skip_bad:
+        raise CorruptImages(bad, [Problem("corrupt image", portion[row].image, portion[row].error) for row in bad])
+    return [f"{portion[row].image}: {portion[row].error}" for row in bad]
+
+
+@final
+class Asker:
+    """A run that is asked about portions of images.
+
+    Args:
+        answerer: The run.
+        stability: Whether to ask about all deliveries of each image.
+    """
+
+    def __init__(self, answerer: Answerer, stability: bool = False) -> None:
+        self.answerer, self.judge = answerer, Judge(answerer.run)
+        self._ask = self._delivered if stability else self._plain
+        self._inputs = Inputs.model_validate(answerer.run.recipe["inputs"])
+        self.size = DELIVERED if stability else _plain_size(self._inputs)
+
+    def portions(self, items: Iterable[Item | Source]) -> Generator[list[Answer]]:
+        """Answers to some images, a portion at a time, those that could not be read among them."""
+        with portions(items, self.size) as read:
+            for portion in read:
+                yield self.ask(portion)
+
+    def ask(self, portion: Portion) -> list[Answer]:
+        """Answers to one portion, in its order."""
+        found: dict[int, Answer] = {}
+        for kind in (bytes, np.ndarray):  # an answerer takes encoded images, or decoded ones
+            rows = [row for row, content in enumerate(portion.contents) if isinstance(content, kind)]
+            if rows:
+                names = [portion.names[row] for row in rows]
+                asked = self._ask([portion.contents[row] for row in rows], names)
+                found |= dict(zip(rows, asked, strict=True))
+        bad = {row: e for row, e in enumerate(portion.contents) if isinstance(e, ImageError)}
+        found |= {row: _bad(portion.names[row], error.reason) for row, error in bad.items()}
+        return [found[row] for row in range(len(portion.names))]
+
+    def _plain(self, contents: Sequence[Any], names: list[str]) -> list[Answer]:
+        """Of the images as they are."""
+        said = self.answerer.ask(contents, names)
+        wrong = {problem.where: problem.message for problem in said.problems}
+        place = {int(row): at for at, row in enumerate(said.rows)}
+        verdicts = self.judge(said.proba)
+        words = [] if verdicts is None else list(zip(verdicts.names, verdicts.reasons, strict=True))
+        found = []
+        for row, name in enumerate(names):
+            if row not in place:
+                found.append(_bad(name, wrong.get(name, "cannot be decoded")))
+                continue
+            proba = said.proba[place[row]]
+            verdict, because = map(str, words[place[row]]) if words else ("", "")
+            found.append(Answer(name, self.judge.classes[proba.argmax()], proba, verdict, because))
+        return found
+
+    def _delivered(self, contents: Sequence[Any], names: list[str]) -> list[Answer]:
+        """Of the images in all their deliveries."""
+        with quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            made = list(pool.map(self._deliveries, contents, names))
+        files = [file for of in made if not isinstance(of, ImageError) for file in of]
+        whole = [name for name, of in zip(names, made, strict=True) if not isinstance(of, ImageError)]
+        asked = self._plain(files, [name for name in whole for _ in DELIVERIES])
+        found = {name: self._weighed(asked[len(DELIVERIES) * at :][: len(DELIVERIES)]) for at, name in enumerate(whole)}
+        return [_bad(n, of.reason) if isinstance(of, ImageError) else found[n] for n, of in zip(names, made, strict=True)]
+
+    def _deliveries(self, content: bytes | np.ndarray, name: str) -> list[bytes] | ImageError:
+        if isinstance(content, np.ndarray):
+            content = as_png(content if content.ndim == 3 else content[:, :, None])
+        try:
+            return deliver(content, name, self._inputs)
+        except ImageError as error:
+            return error
+
+    def _weighed(self, asked: Sequence[Answer]) -> Answer:
+        """The answer to the file itself, and what the others say of it."""
+        first = next((one for one in asked if one.error), asked[0])
+        if first.error:
+            return first
+        found = weigh(np.stack([one.proba for one in asked]), self.judge)
+        return Answer(first.image, first.answer, first.proba, first.verdict, first.because, found)
+
+
+def _plain_size(inputs: Inputs) -> Size:
+    """Of a portion of plain answers."""
+    if inputs.size == "auto":
+        return PLAIN
+    height, width = target_size(inputs)
+    return Size(max(1, min(PLAIN.images, _PIXELS // (3 * height * width))), PLAIN.bytes)
+
+
+def _bad(name: str, reason: str) -> Answer:
+    return Answer(name, "", np.zeros(0, np.float32), error=reason)

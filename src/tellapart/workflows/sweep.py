@@ -1,0 +1,300 @@
+"""The verb `sweep`: try many settings of one recipe, judge each on the validation part, make the best a run.
+
+Candidates of a family that learns from vectors share descriptors, components and kernels (`FeatureFamily.study`), and each
+leaves a line in `trials.jsonl`; those of other families are runs besides. The test part stays closed.
+
+    runs/sweeps/<recipe>-<digest>/
+        trials.jsonl    one line a finished trial; the same command goes on from here
+        table.csv       settings, explained variance, train, valid with its interval, gap, seconds; best first
+        table.json      the same, with what was asked and what is worth knowing
+        study.db        the state of optuna, where it draws
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tellapart import registry
+from tellapart.classifiers.base import Context, groups_of
+from tellapart.classifiers.feature_classifier import FeatureFamily
+from tellapart.errors import DataError, RecipeError, SystemLimitError, TellapartError
+from tellapart.metrics.intervals import wilson
+from tellapart.metrics.probabilistic import log_loss
+from tellapart.metrics.score_all import score_all
+from tellapart.recipe.load import Recipe, load
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.search import grid as grids
+from tellapart.search import sample
+from tellapart.search.candidate import Candidate, candidate, candidates
+from tellapart.search.optuna import ParzenSearch, require
+from tellapart.search.space import Range, Space, space
+from tellapart.search.study import Study, ranked, tabulate
+from tellapart.search.trials import Judged, TrialFile
+from tellapart.types import ImageTable, Predictions, Score
+from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings
+
+__all__ = ["Study", "sweep"]
+
+_BATCH = 10  # draws of optuna that share descriptors; its first ten are random in any case
+
+
+def sweep(
+    data: str | Path | ImageTable, recipe: str | Path, *, grid: Mapping[str, Sequence[Any]] | None = None,
+    ranges: Mapping[str, Range | str] | None = None, random: int | None = None, optuna: int | None = None,
+    overrides: Sequence[str] = (), settings: Settings = USUAL,
+) -> Study:  # fmt: skip
+    """Try many settings of a recipe and make the best on validation a run; what is there already is not made again.
+
+    Args:
+        data: A path that `scan` understands, or a table.
+        recipe: A packaged name, or a path to a .yaml file.
+        grid: Setting → values, such as {"features.pca": [50, 100]}; alone, every combination is tried.
+        ranges: Setting → "LOW..HIGH", then maybe ":log", ":int" or ":log,int"; for draws.
+        random: So many random draws.
+        optuna: So many draws by optuna's TPE, which learns from those before (extra `search`).
+        overrides: What all candidates change, such as "train.epochs=3".
+        settings: Where and how. The seed is of the draws, too.
+
+    Raises:
+        TellapartError: Anything a user can mend. A candidate that cannot be fitted is named in the notes; all failing raises.
+        Interrupted: Ctrl-C; finished trials are kept.
+    """
+    asked, source = space(grid or {}, ranges or {}, random, optuna), _Source(str(recipe), tuple(overrides))
+    fixed = source.check(asked, settings.seed)
+    bench = Bench(settings, data)
+    with _folder(settings, source, f"{asked.identity()} {_identity(bench.prepared.table)}") as folder:
+        work = _Work(bench, source, TrialFile(folder / "trials.jsonl"))
+        if asked.strategy == "optuna":
+            work.announce(asked.count)
+            work.search(asked, folder / "study.db")
+        else:
+            work.announce(len(fixed))
+            work.judge(fixed)
+        if len(fixed) < asked.count and asked.strategy == "random":
+            work.notes.append(f"{asked.count} draws were asked for; only {len(fixed)} that differ were found")
+        return work.finish(asked, folder.resolve())
+
+
+class _Source:
+    """Where candidates come from: a recipe, and what all of them change."""
+
+    def __init__(self, recipe: str, overrides: tuple[str, ...]) -> None:
+        self.recipe, self.overrides = recipe, overrides
+        self.name = Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+
+    def check(self, asked: Space, seed: int) -> list[Candidate]:
+        """The candidates as far as they are known before the first result; settings that do not exist come out here."""
+        fixed = {o.partition("=")[0].strip() for o in self.overrides}
+        if twice := sorted(fixed & set(asked.settings)):
+            raise RecipeError(f"{twice[0]} is both set for all and varied: leave out one of the two")
+        if asked.strategy != "optuna":
+            cells = grids.cells(asked) if asked.strategy == "grid" else sample.draws(asked, seed)
+            return candidates(self.recipe, self.overrides, cells)
+        require()
+        for cell in asked.corners():
+            candidate(self.recipe, self.overrides, cell)
+        return []
+
+    def base(self) -> Recipe:
+        """The recipe with what all change."""
+        return load(self.recipe, self.overrides)
+
+
+class _Work:
+    """One sweep under way: candidates in, trials on the disk."""
+
+    def __init__(self, bench: Bench, source: _Source, trials: TrialFile) -> None:
+        self.bench, self.source, self.trials = bench, source, trials
+        self.progress = bench.settings.progress
+        self.notes: list[str] = []
+        self.total = 0
+        self.failures: dict[str, TellapartError] = {}
+        self.train, self.valid = (bench.prepared.table.where(split=part) for part in ("train", "valid"))
+        if not len(self.valid):
+            raise DataError("there is no validation image to judge candidates by", hint="give the data a validation part")
+
+    def announce(self, total: int) -> None:
+        """Say how many candidates there are, and how many of them are done."""
+        there = len(self.trials.found)
+        self.total = max(total, there)
+        found = f", {there:,} of them there already" if there else ""
+        self.progress.say(f"{self.source.name}: {self.total:,} candidate{'s' if self.total > 1 else ''}{found}", "bold")
+
+    def search(self, asked: Space, path: Path) -> None:
+        """Judge what optuna draws, round by round."""
+        shares = issubclass(_family(self.source.base()), FeatureFamily)
+        drawing = ParzenSearch(path, asked, self.bench.settings.seed, _BATCH if shares else 1)
+        for cells in drawing.rounds():
+            drawn = [candidate(self.source.recipe, self.source.overrides, cell) for cell in cells]
+            self.judge(list({c.key: c for c in drawn}.values()))
+            found = self.trials.found
+            drawing.tell([found[c.key].valid.value if c.key in found else None for c in drawn])
+
+    def judge(self, asked: list[Candidate]) -> None:
+        """Fit and score those that have not been yet; one that cannot be is noted.
+
+        Raises:
+            Interrupted: Ctrl-C.
+            TellapartError: Images cannot be decoded, or the machine failed.
+        """
+        waiting = [c for c in asked if c.key not in self.trials.found]
+        for alike in _sharing(self._decoded(waiting)):
+            try:
+                if issubclass(_family(alike[0].recipe), FeatureFamily):
+                    self._fit_together(alike)
+                else:
+                    number = len(self.trials.found) + len(self.failures) + 1
+                    self.progress.say(f"{number}/{self.total} {_in_words(alike[0].values)}", "bold")
+                    self._keep(self._as_run(alike[0]))
+            except KeyboardInterrupt:
+                kept = f"stopped; {len(self.trials.found):,} finished trials are kept"
+                raise Interrupted(kept, hint="give the same command again to go on from here") from None
+            except TellapartError as error:
+                # neither the user nor the machine will be kinder to the next candidate
+                if isinstance(error, Interrupted | SystemLimitError):
+                    raise
+                self._fail([c for c in alike if c.key not in self.trials.found], error)
+
+    def finish(self, asked: Space, folder: Path) -> Study:
+        """Make the best a run, and write the table."""
+        if not self.trials.found:
+            raise next(iter(self.failures.values()))
+        trials = ranked(self.trials.found.values())
+        run = self._run_of(trials[0])
+        notes = dict.fromkeys([*self.notes, *(note for trial in trials for note in trial.notes)])
+        table = tabulate(trials, groups_of(self.valid))
+        name, data = self.source.name, self.bench.prepared.table.name
+        study = Study(name, data, asked.settings, table, trials[0].values, run, folder, tuple(notes))
+        store.write_atomically(folder / "table.csv", table.to_csv(index=False))
+        said = {"strategy": asked.strategy, "space": json.loads(asked.identity()), "overrides": list(self.source.overrides)}
+        store.write_json(folder / "table.json", study.to_dict() | {"asked": said})
+        return study
+
+    def _decoded(self, asked: list[Candidate]) -> list[Candidate]:
+        """With inputs resolved against the data; each kind of inputs is looked at once."""
+        kinds = {_kind(c.recipe): c.recipe for c in asked}
+        inputs = {kind: recipe.inputs for kind, recipe in (self.bench.decode(kinds) if kinds else {}).items()}
+        table = self.bench.prepared.table  # less the images that could not be decoded
+        self.train, self.valid = (table.where(split=part) for part in ("train", "valid"))
+        return [c.with_inputs(inputs[_kind(c.recipe)]) for c in asked]
+
+    def _fit_together(self, alike: list[Candidate]) -> None:
+        context = Context(self.bench.cache, self.progress, self.bench.device, parents=self.bench.parent)
+        start = time.perf_counter()
+        found = _family(alike[0].recipe).study([c.recipe for c in alike], self.train, self.valid, context)
+        first = next(found)
+        shared = time.perf_counter() - start - first.seconds
+        with self.progress.task("candidates", len(alike), "fits") as task:
+            for fitted in itertools.chain([first], found):
+                one = alike[fitted.index]
+                parts = {"train": (self.train, fitted.train), "valid": (self.valid, fitted.valid)}
+                answers = {part: _predictions(table, proba) for part, (table, proba) in parts.items()}
+                self._keep(_judged(one, answers, fitted.seconds, fitted.facts, tuple(fitted.notes)))
+                task.advance(note=f"best {max(t.valid.value for t in self.trials.found.values()):.3f}")
+        whole = time.perf_counter() - start
+        self.notes += [*context.notes, f"{len(alike)} candidates took {whole:.1f} s, of which {shared:.1f} s once for all"]
+
+    def _as_run(self, one: Candidate) -> Judged:
+        run = self.bench.train(self.source.name, one.recipe)
+        answers = {part: run.predictions(part) for part in ("train", "valid")}
+        known = {part: found for part, found in answers.items() if found is not None}
+        return _judged(one, known, run.cost["fit_seconds"], {}, tuple(run.cost["notes"]), run.id)
+
+    def _keep(self, trial: Judged) -> None:
+        self.failures.pop(trial.key, None)
+        self.trials.add(trial)
+
+    def _fail(self, failed: list[Candidate], error: TellapartError) -> None:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        self.notes.append(f"{_in_words(failed[0].values)}{more} could not be fitted: {error.message}")
+        self.progress.say(f"  {self.notes[-1]}", "red")
+        self.failures |= {c.key: error for c in failed}
+
+    def _run_of(self, best: Judged) -> Run:
+        """The best trial as a run: the one it was, or a fit of its own."""
+        if best.run is not None:
+            return store.open_run(best.run, self.bench.settings.runs)
+        (one,) = self._decoded([candidate(self.source.recipe, self.source.overrides, best.cell)])
+        self.progress.say(f"the best is fitted on its own: {_in_words(best.values)}", "bold")
+        run = self.bench.train(self.source.name, one.recipe)
+        again = run.scores("valid")["accuracy"]
+        if again.value != best.valid.value:
+            self.notes.append(f"fitted on its own the best reaches {again}, in the sweep {best.valid}")
+        return run
+
+
+@contextmanager
+def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path]:
+    """The sweep's folder, held alone; empty with `fresh`."""
+    digest = hashlib.blake2b(f"{source.base().digest()} {settings.seed} {identity}".encode(), digest_size=4).hexdigest()
+    name = f"{source.name}-{digest}"
+    with store.writing(
+        settings.runs / "sweeps", name, lambda: settings.progress.say(f"  waiting: another process works on {name}")
+    ) as folder:
+        for old in ("trials.jsonl", "study.db") if settings.fresh else ():
+            (folder / old).unlink(missing_ok=True)
+        yield folder
+
+
+def _identity(table: ImageTable) -> str:
+    """Of the data and their split; groups change the intervals."""
+    columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]
+    parts = hashlib.blake2b("".join("\0".join(map(str, row)) + "\n" for row in zip(*columns, strict=True)).encode())
+    return f"{table.fingerprint} {parts.hexdigest()[:16]}"
+
+
+def _family(recipe: Recipe) -> Any:
+    return registry.find("classifiers", recipe.classifier.family)
+
+
+def _kind(recipe: Recipe) -> str:
+    """Of inputs; the null does not look at pixels."""
+    return f"{recipe.inputs.model_dump_json()} {recipe.classifier.family == 'null'}"
+
+
+def _sharing(asked: list[Candidate]) -> list[list[Candidate]]:
+    """Candidates of one family and the same descriptors together; each of the other families alone."""
+    together: dict[str, list[Candidate]] = {}
+    for one in asked:
+        recipe, key = one.recipe, one.key
+        if issubclass(_family(recipe), FeatureFamily):
+            features = recipe.features.model_dump(exclude={"pca"}) if recipe.features else None
+            key = f"{recipe.classifier.family} {_kind(recipe)} {features} {recipe.seed}"
+        together.setdefault(key, []).append(one)
+    return list(together.values())
+
+
+def _predictions(table: ImageTable, proba: Any) -> Predictions:
+    """As `Classifier.predict` would give them. `proba`: (N, C)."""
+    scaled = (proba / proba.sum(axis=1, keepdims=True)).astype("float32")
+    return Predictions(table.ids, scaled, table.labels, table.classes, groups=groups_of(table))
+
+
+def _judged(
+    one: Candidate, answers: Mapping[str, Predictions], seconds: float, facts: dict[str, float], notes: tuple[str, ...],
+    run: str | None = None,
+) -> Judged:  # fmt: skip
+    valid, surprise = answers["valid"], log_loss(answers["valid"].labels, answers["valid"].proba)
+    right = valid.answers == valid.labels
+    accuracies = _accuracy(answers["train"]), _accuracy(valid)
+    return Judged(one.key, one.cell, one.values, *accuracies, surprise, right, seconds, facts, run, notes)
+
+
+def _accuracy(found: Predictions) -> Score:
+    """As in `score_all`, whose other scores, of independent images, would cost more than many a fit."""
+    if found.groups is not None:
+        return score_all(found)["accuracy"]
+    right, n = int((found.answers == found.labels).sum()), len(found)
+    return Score(right / n, n, *wilson(right, n))
+
+
+def _in_words(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())

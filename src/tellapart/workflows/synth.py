@@ -1,0 +1,267 @@
+"""The verb `synth`: a data set of real and forged pictures, made of real ones only.
+
+    OUT/
+        train.csv           id, label (real | fake), group, split, source (the forgery, or "none"): DATA for `tellapart compare`
+        images/<name>.png   both classes through one encoder, metadata dropped
+        masks/<name>.png    grey, 255 where forged; forged pictures only
+        provenance.csv      what became of which picture: where it lay, the forgery, the donor, the share forged
+        synth.json          the settings; written last, so a folder without it is unfinished
+
+The same command goes on where it was cut off. All that is drawn for a picture depends on the seed and on its row alone.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tellapart import registry
+from tellapart.data.cache import CorruptImages
+from tellapart.data.decode import decode, quiet
+from tellapart.data.reader import ImageReader
+from tellapart.errors import DataError, ImageError
+from tellapart.forgeries._plan import REAL, Planned, plan
+from tellapart.forgeries.base import SMALLEST, Forgery
+from tellapart.runs.store import system_limits, write_json
+from tellapart.types import ImageTable, Problem
+from tellapart.workflows._experiment import USUAL, Settings
+from tellapart.workflows._synth_reals import real_pictures
+
+VERSION = 1  # counts up when the same settings give other files
+_DONE, _BEGUN = "synth.json", "synth.partial.json"
+_LEARNT_FROM = 64  # pictures that a forgery which learns is shown
+_CHUNK = 64  # pictures between two looks at what the threads found
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """What was made.
+
+    Attributes:
+        folder: For `compare`.
+        counts: Forgery, or "none" for the real ones → pictures.
+        shares: Forgery → mean share of a picture that is forged.
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    shares: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"folder": str(self.folder), "counts": self.counts, "shares": self.shares}
+
+
+def synth(
+    data: str | Path | ImageTable, out: str | Path, *, kinds: Sequence[str] = (), class_name: str | None = None,
+    encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = USUAL,
+) -> Synthesised:  # fmt: skip
+    """Forge half of some real pictures.
+
+    Args:
+        data: Real pictures: a folder or archive; or labelled data, of which `class_name` is the real class.
+        out: Where to; must not exist, be empty, or hold what the same call began.
+        kinds: Forgeries; none: all.
+        class_name: The real class of labelled data.
+        encoding: "png": without compression, so that bytes tell nothing; "jpeg": what they tell of the content remains.
+        quality: Lowest and highest of JPEG, drawn for each picture whatever its class.
+        settings: `seed` draws everything; `skip_bad` leaves out what cannot be decoded, counted.
+
+    Raises:
+        DataError: Too few pictures; `out` holds something else, or lies inside `data`.
+        CorruptImages: Some cannot be decoded or are too small; all are named.
+        RecipeError: Unknown forgery.
+        SystemLimitError: No room, no permission.
+    """
+    names = [str(kind).replace("-", "_") for kind in kinds] or registry.names("forgeries")
+    forgeries: dict[str, Forgery] = {name: registry.find("forgeries", name)() for name in dict.fromkeys(names)}
+    folder = Path(out)
+    _refuse_inside(data, folder)
+    reals = real_pictures(data, class_name, skip_bad=settings.skip_bad)
+    chosen = {
+        "version": VERSION, "seed": settings.seed, "kinds": list(forgeries), "encoding": encoding,
+        "quality": list(quality) if encoding == "jpeg" else None, "reals": reals.fingerprint, "skip_bad": settings.skip_bad,
+    }  # fmt: skip
+    with system_limits(folder):
+        if not _is_made(folder, chosen):
+            _Work(reals, forgeries, folder, chosen, settings).run()
+    return _made(folder)
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """One folder under way."""
+
+    reals: ImageTable
+    forgeries: dict[str, Forgery]
+    folder: Path
+    chosen: dict[str, Any]
+    settings: Settings
+
+    def run(self) -> None:
+        """Write what is missing, then the tables, then the marker."""
+        for name in ("images", "masks"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        write_json(self.folder / _BEGUN, self.chosen)
+        donors = frozenset(name for name, forgery in self.forgeries.items() if forgery.needs_donor)
+        planned = plan(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
+        with ImageReader(self.reals) as reader, quiet():
+            self._learn([one.row for one in planned if one.part == "train"], reader)
+            written, problems = self._write_all(planned, reader)
+        if problems and not self.settings.skip_bad:
+            raise CorruptImages([one.row for one, _ in problems], [problem for _, problem in problems])
+        self._tables([one for one in planned if one.name in written], written)
+        write_json(self.folder / _DONE, self.chosen)
+        (self.folder / _BEGUN).unlink()
+
+    def _learn(self, rows: list[int], reader: ImageReader) -> None:
+        """Show some pictures of the training part, evenly spaced, to the forgeries that learn."""
+        if not any(forgery.learns for forgery in self.forgeries.values()):
+            return
+        pictures = []
+        for row in rows[:: max(1, len(rows) // _LEARNT_FROM)]:
+            found = self._pixels(row, reader)
+            if isinstance(found, np.ndarray):
+                pictures.append(found[:1024, :1024])
+        for forgery in self.forgeries.values():
+            if forgery.learns and pictures:
+                forgery.learn(pictures, self.settings.seed, self.folder, self.settings.progress)
+
+    def _write_all(self, planned: list[Planned], reader: ImageReader) -> tuple[dict[str, float], list[tuple[Planned, Problem]]]:
+        """The share forged of every picture that was written, by name; and those that could not be."""
+        written: dict[str, float] = {}
+        problems: list[tuple[Planned, Problem]] = []
+        with (
+            ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+            self.settings.progress.task("forging", len(planned), "img") as task,
+        ):
+            for start in range(0, len(planned), _CHUNK):
+                some = planned[start : start + _CHUNK]
+                for one, found in zip(some, pool.map(lambda p: self._one(p, reader), some), strict=True):
+                    if isinstance(found, Problem):
+                        problems.append((one, found))
+                    else:
+                        written[one.name] = found
+                task.advance(len(some))
+        return written, problems
+
+    def _one(self, one: Planned, reader: ImageReader) -> float | Problem:
+        """Write one picture, and its mask before it: a picture that is there is whole."""
+        path = self.folder / "images" / f"{one.name}.{'jpg' if self.chosen['encoding'] == 'jpeg' else 'png'}"
+        mask_path = self.folder / "masks" / f"{one.name}.png"
+        if path.exists():
+            return _share(mask_path) if one.kind != REAL else 0.0
+        pixels = self._pixels(one.row, reader)
+        donor = self._pixels(one.donor, reader) if one.donor >= 0 else pixels
+        if isinstance(pixels, Problem) or isinstance(donor, Problem):
+            return pixels if isinstance(pixels, Problem) else donor  # pyright: ignore[reportReturnType] (one of them is)
+        rng, share = np.random.default_rng([self.settings.seed, 2, one.row]), 0.0
+        if one.kind != REAL:
+            pixels, mask = self.forgeries[one.kind](pixels, donor, rng)
+            share = float(mask.mean())
+            _write(mask_path, _encoded(mask.astype(np.uint8) * 255, "png", 0))
+        low, high = self.chosen["quality"] or (0, 0)
+        quality = int(np.random.default_rng([self.settings.seed, 3, one.row]).integers(low, high + 1))
+        _write(path, _encoded(pixels, self.chosen["encoding"], quality))
+        return share
+
+    def _pixels(self, row: int, reader: ImageReader) -> np.ndarray | Problem:
+        """(H, W, 3) uint8, or what is wrong."""
+        path = str(self.reals.paths[row])
+        try:
+            pixels = decode(reader.get(path), path=path)
+        except ImageError as error:
+            return Problem("corrupt image", error.path, error.reason)
+        if min(pixels.shape[:2]) < SMALLEST:
+            size = f"{pixels.shape[1]}×{pixels.shape[0]}"
+            return Problem("too small", path, f"is {size}; at least {SMALLEST} pixels a side can be forged")
+        return pixels
+
+    def _tables(self, planned: list[Planned], shares: dict[str, float]) -> None:
+        ending = "jpg" if self.chosen["encoding"] == "jpeg" else "png"
+        paths = self.reals.paths
+        frame = pd.DataFrame([asdict(one) for one in planned])
+        frame.insert(1, "picture", [str(paths[one.row]) for one in planned])
+        frame["donor"] = [str(paths[one.donor]) if one.donor >= 0 else "" for one in planned]
+        frame["share"] = [shares[one.name] for one in planned]
+        table = pd.DataFrame(
+            {
+                "id": [f"images/{one.name}.{ending}" for one in planned],
+                "label": np.where(frame["kind"] == REAL, "real", "fake"),
+                "group": frame["group"],
+                "split": frame["part"],
+                "source": frame["kind"],
+            }
+        )
+        if not any(one.group for one in planned):
+            table = table.drop(columns="group")
+        for name, content in (("provenance.csv", frame), ("train.csv", table)):
+            _write(self.folder / name, content.to_csv(index=False, lineterminator="\n", float_format="%.4f").encode())
+
+
+def _refuse_inside(data: str | Path | ImageTable, out: Path) -> None:
+    """Forged pictures among the real ones would be taken for real the next time."""
+    root = Path(data.root if isinstance(data, ImageTable) else data).absolute()
+    folder = root if root.is_dir() else root.parent
+    if root.is_dir() and out.absolute().is_relative_to(folder):
+        raise DataError(f"{out} lies inside {root}, whose pictures are read", hint="choose a folder beside it")
+
+
+def _is_made(folder: Path, chosen: dict[str, Any]) -> bool:
+    """Whether the folder holds what these settings give; False where nothing, or a part of it, is there."""
+    if not folder.exists() or not any(folder.iterdir()):
+        return False
+    for name in (_DONE, _BEGUN):
+        if (folder / name).exists():
+            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            if found != chosen:
+                differing = ", ".join(key for key in chosen if found.get(key) != chosen[key])
+                raise DataError(
+                    f"{folder} was made with other settings ({differing})", hint="remove it, or choose another folder"
+                )
+            return name == _DONE
+    raise DataError(f"{folder}: not empty, and nothing that synth made", hint="choose another folder")
+
+
+def _made(folder: Path) -> Synthesised:
+    frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
+    kinds, shares = frame["kind"].to_numpy(), frame["share"].to_numpy().astype(float)
+    names = dict.fromkeys(kinds.tolist())
+    counts = {name: int((kinds == name).sum()) for name in names}
+    return Synthesised(folder, counts, {name: float(shares[kinds == name].mean()) for name in names if name != REAL})
+
+
+def _share(mask: Path) -> float:
+    """How much of a picture a mask covers."""
+    with Image.open(mask) as image:
+        return float((np.asarray(image) > 0).mean())
+
+
+def _encoded(pixels: np.ndarray, encoding: str, quality: int) -> bytes:
+    """PNG without compression, or JPEG with chroma at half size."""
+    buffer = io.BytesIO()
+    if encoding == "jpeg":
+        Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    else:
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,77 @@
+"""Flipped labels are found, by suspicion and by count; where labels cannot be learnt nothing is doubted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tellapart as ta
+from tellapart.checks._dataset_view import Evidence
+from tellapart.checks.base import Found
+from tellapart.checks.labels import Labels
+from tellapart.errors import RecipeError
+from tellapart.recipe.load import check_options
+from tellapart.types import ImageTable
+
+Data = Callable[[str], Path]
+NOISE = 0.05
+
+
+def flipped(table: ImageTable, count: int, seed: int, noise: float = NOISE) -> tuple[ImageTable, np.ndarray]:
+    """`count` rows drawn by lot, a share of their labels replaced by another class; (count,) bool: which."""
+    draw = np.random.default_rng(seed)
+    table = table.take(draw.permutation(len(table))[:count])
+    flip = draw.random(count) < noise
+    wrong = (table.labels + draw.integers(1, len(table.classes), count)) % len(table.classes)
+    frame = table.frame.assign(label=np.where(flip, wrong, table.labels))
+    return ImageTable(frame, table.classes, table.root, table.positive, memory=table.memory), flip
+
+
+def share_found(found: Found, flip: np.ndarray) -> float:
+    """Of the flips, those among the tenth of the rows with the highest scores."""
+    worst = np.argsort(-found.scores, kind="stable")[: len(flip) // 10]
+    return float(flip[worst].sum() / flip.sum())
+
+
+def test_flips_stand_first(shared_data: Data) -> None:
+    table, flip = flipped(ta.scan(shared_data("fashion-mnist")), 1500, seed=1)
+    found = Labels()(Evidence(table))
+    assert share_found(found, flip) >= 0.6
+    assert found.severity == "problem" and found.details["contradicted"] > 2 * found.details["expected"]
+    row = next(iter(found.reasons))
+    assert f"labelled {table.classes[table.labels[row]]!r}" in found.reasons[row] and found.is_issue[row]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fashion-mnist", "cifake.zip", "fruits.tar"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_six_in_ten_flips_are_among_the_first_tenth(shared_data: Data, name: str, seed: int) -> None:
+    table, flip = flipped(ta.scan(shared_data(name)), 3000, seed)
+    found = Labels()(Evidence(table))
+    assert share_found(found, flip) >= 0.6 and found.severity == "problem"
+
+
+def test_without_flips_it_is_no_problem(shared_data: Data) -> None:
+    table, _ = flipped(ta.scan(shared_data("fashion-mnist")), 1500, seed=1, noise=0)
+    found = Labels()(Evidence(table))
+    assert found.severity in ("fine", "notice") and found.details["p_value"] > 1e-3
+
+
+def test_labels_by_lot_are_not_doubted(tiles: np.ndarray) -> None:
+    labels = np.random.default_rng(0).integers(2, size=len(tiles))
+    found = Labels()(Evidence(ta.from_arrays(tiles, ["ab"[label] for label in labels])))
+    assert found.severity == "skipped" and not found.is_issue.any() and not found.scores.any()
+
+
+def test_few_images_one_class_and_no_labels_are_skipped(tiles: np.ndarray) -> None:
+    for labels in (["a"] * 8, [None] * 8, ["a", "b"] * 4):
+        assert Labels()(Evidence(ta.from_arrays(tiles[:8], labels))).severity == "skipped"
+
+
+def test_options_are_checked() -> None:
+    assert Labels(check_options(Labels.Options, {"doubt": 0.2}, "check labels")).options.doubt == 0.2
+    with pytest.raises(RecipeError, match="doubt"):
+        check_options(Labels.Options, {"doubt": 0.9}, "check labels")

@@ -1,0 +1,91 @@
+"""An answer an image: those of `experiment.predict`, whatever the portions; bad ones named; each name once."""
+
+from __future__ import annotations
+
+import struct
+
+import numpy as np
+import pytest
+
+from tellapart.data.cache import CorruptImages
+from tellapart.data.loose import from_paths
+from tellapart.errors import DataError, RunError
+from tellapart.inference.predictor import open_answerer
+from tellapart.inference.prefetch import Size
+from tellapart.progress import Silent
+from tellapart.recipe.schema import Inputs
+from tellapart.robustness.stability import stability
+from tellapart.workflows import predict_iter as module
+from tellapart.workflows import train
+from tellapart.workflows._experiment import Settings
+from tellapart.workflows.predict_iter import answers
+
+
+@pytest.mark.parametrize("images", [1, 4, 1024])
+def test_the_answers_are_those_of_predict(run, settings, shots, monkeypatch, images):
+    monkeypatch.setattr(module, "PLAIN", Size(images, 2**20))
+    wanted = train.predict(run, from_paths([shots], run.classes), settings=settings)
+    found = list(answers(run.id, [shots], settings=settings))
+    assert [one.image for one in found] == wanted.ids.tolist()
+    np.testing.assert_allclose(np.stack([one.proba for one in found]), wanted.proba, atol=1e-6)
+    assert [one.answer for one in found] == [run.classes[label] for label in wanted.answers]
+
+
+def test_a_name_that_stands_twice_is_answered_once(run, settings, shots):
+    found = [one.image for one in answers(run, [shots, shots / "a", shots / "02.png"], settings=settings)]
+    assert found == from_paths([shots]).ids.tolist()
+
+
+def test_bad_images_stop_the_work_or_are_left_out(run, settings, shots, monkeypatch):
+    (shots / "a" / "00.png").write_bytes(b"no image")
+    (shots / "b" / "01.png").write_bytes((shots / "b" / "04.png").read_bytes()[:60])
+    with pytest.raises(CorruptImages) as caught:
+        list(answers(run, [shots], settings=settings))
+    assert [p.where for p in caught.value.problems] == [str(shots / "a/00.png"), str(shots / "b/01.png")]
+    monkeypatch.setattr(module, "PLAIN", Size(3, 2**20))
+    said = []
+    progress = type("Listening", (Silent,), {"say": lambda self, text, style="": said.append(text)})()
+    kept = Settings(runs=settings.runs, skip_bad=True, progress=progress)
+    found = [one.image for one in answers(run, [shots], settings=kept)]
+    assert found == [name for name in from_paths([shots]).ids if not name.endswith(("a/00.png", "b/01.png"))]
+    assert "2 of 11 images" in said[-1] and "a/00.png: not an image" in said[-1]
+
+
+def test_bare_pixels_and_files_together(run, settings, shots):
+    pixels = np.stack([np.full((8, 8), value, np.uint8) for value in (20, 230, 20)])
+    (shots / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, 3, 8, 8) + pixels.tobytes())
+    found = list(answers(run, [shots / "02.png", shots / "t10k-images-idx3-ubyte", shots / "05.png"], settings=settings))
+    assert [one.answer for one in found] == ["real", "real", "fake", "real", "fake"]
+    assert [one.image.rpartition("#")[2] for one in found[1:4]] == ["0", "1", "2"]
+
+
+def test_with_stability(run, settings, shots):
+    (shots / "a" / "00.png").write_bytes(b"no image")
+    answerer = open_answerer(run, settings)
+    kept = Settings(runs=settings.runs, skip_bad=True)
+    found = list(answers(answerer, [shots], stability=True, settings=kept))
+    assert len(found) == 10
+    for one in found:
+        with open(one.image, "rb") as file:  # noqa: PTH123
+            wanted = stability(answerer, file.read())
+        assert one.stability is not None and one.stability.kept == wanted.kept
+        for ours, theirs in zip(one.stability.deliveries, wanted.deliveries, strict=True):
+            assert (ours.name, ours.said) == (theirs.name, theirs.said)
+            np.testing.assert_allclose(ours.proba, theirs.proba, atol=1e-6)
+        np.testing.assert_allclose(one.proba, wanted.deliveries[0].proba, atol=1e-6)
+
+
+def test_nothing_and_nobody(run, settings, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="no image in"):
+        list(answers(run, [tmp_path / "empty"], settings=settings))
+    with pytest.raises(DataError, match="no such file"):  # before the first answer is asked for
+        answers(run, ["nothing.png"], settings=settings)
+    with pytest.raises(RunError, match="did you mean"):
+        answers("neighbours", [tmp_path], settings=settings)
+
+
+def test_large_inputs_make_small_portions():
+    """An answerer may hold a portion decoded: 128 MiB of pixels, whatever the size that a run looks at."""
+    for size, images in ((64, 1024), (512, 170), ((2048, 1024), 21), (4096, 2), ("auto", 1024)):
+        assert module._plain_size(Inputs.model_validate({"size": size})).images == images

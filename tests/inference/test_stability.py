@@ -1,0 +1,81 @@
+"""One photo, five deliveries: against Pillow alone and the answers of `experiment.predict` to files on disk."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tellapart.data.loose import from_paths
+from tellapart.errors import ImageError
+from tellapart.inference.decision import Judge
+from tellapart.inference.predictor import open_answerer
+from tellapart.robustness.stability import DELIVERIES, stability, weigh
+from tellapart.workflows import train
+from tellapart.workflows.calibrate import calibrate
+
+
+def by_hand(picture: Image.Image, folder: Path) -> list[Path]:
+    """The five files, made with Pillow alone."""
+    width, height = picture.size
+    folder.mkdir()
+    picture.save(folder / "0.png")
+    for number, quality in ((1, 90), (2, 70)):
+        picture.save(folder / f"{number}.jpg", quality=quality, subsampling=2)
+    for number, share in ((3, 0.75), (4, 0.5)):
+        small = picture.resize((round(width * share), round(height * share)), Image.Resampling.BICUBIC)
+        small.resize(picture.size, Image.Resampling.BICUBIC).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_deliveries_are_those_that_pillow_makes(run, settings, tmp_path, mode):
+    noise = np.random.default_rng(5).integers(40, 200, (24, 16, 3)).astype(np.uint8)
+    files = by_hand(Image.fromarray(noise).convert(mode), tmp_path / "x")
+    wanted = train.predict(run, from_paths(files, run.classes), settings=settings).proba
+    found = stability(open_answerer(run, settings), files[0].read_bytes())
+    assert tuple(d.name for d in found.deliveries) == DELIVERIES
+    np.testing.assert_allclose(np.stack([d.proba for d in found.deliveries]), wanted, atol=1e-6)
+    label = wanted[0].argmax()
+    assert found.deliveries[0].answer == run.classes[label] and found.of == 4
+    assert found.kept == (wanted[1:].argmax(axis=1) == label).sum()
+    np.testing.assert_allclose([found.lowest, found.highest], [wanted[:, label].min(), wanted[:, label].max()], atol=1e-6)
+
+
+def test_what_changes_sides_is_counted(run):
+    proba = np.array([[0.6, 0.4], [0.7, 0.3], [0.45, 0.55], [0.5, 0.5], [0.1, 0.9]], np.float32)
+    found = weigh(proba, Judge(run))
+    assert (found.kept, found.of, found.stable) == (2, 4, False)
+    assert found.lowest == pytest.approx(0.1) and found.highest == pytest.approx(0.7)
+    content = found.to_dict()
+    assert content["class"] == run.classes[0]
+    assert [d["said"] for d in content["deliveries"]] == [run.classes[row.argmax()] for row in proba]
+    assert weigh(proba[[0, 1, 1, 3, 0]], Judge(run)).stable
+
+
+def test_a_verdict_is_what_must_stay(run, settings):
+    """The most probable class is the same in all deliveries, and of one the run is unsure."""
+    judge = Judge(calibrate(run, how="none", band=(0.2, 0.7), settings=settings))
+    positive = judge.classes.index(run.positive or "")
+    share = np.array([0.9, 0.8, 0.9, 0.6, 0.9])
+    proba = np.stack([1 - share, share] if positive else [share, 1 - share], axis=1).astype(np.float32)
+    found = weigh(proba, judge)
+    assert [d.said for d in found.deliveries] == [run.positive, run.positive, run.positive, "unsure", run.positive]
+    assert (found.kept, found.stable) == (3, False) and found.lowest == pytest.approx(0.6)
+
+
+def test_what_is_no_picture_is_an_error(run, settings):
+    whole = io.BytesIO()
+    Image.new("RGB", (40, 40)).save(whole, "PNG")
+    for content in (b"", b"no image", whole.getvalue()[:60]):
+        with pytest.raises(ImageError, match=r"holiday\.png"):
+            stability(open_answerer(run, settings), content, "holiday.png")
+
+
+def test_a_picture_of_one_pixel(run, settings):
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1), (200, 200, 200)).save(file, "PNG")
+    assert stability(open_answerer(run, settings), file.getvalue()).of == 4

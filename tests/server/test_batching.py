@@ -1,0 +1,128 @@
+"""Requests that wait together are asked together; none waits for another one's fault."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from tellapart.inference.predictor import Answers
+from tellapart.server.batching import Batcher, Full, SlowLane
+from tellapart.types import Problem
+
+
+class Gate:
+    """Answers with the length of each content; the first batch waits until it is opened."""
+
+    def __init__(self) -> None:
+        self.open, self.entered = threading.Event(), threading.Event()
+        self.batches: list[int] = []
+
+    def __call__(self, contents: Sequence[bytes], names: Sequence[str]) -> Answers:
+        self.batches.append(len(contents))
+        self.entered.set()
+        assert self.open.wait(20)
+        if any(content == b"poison" for content in contents):
+            raise ValueError("poison")
+        bad = [row for row, content in enumerate(contents) if content.startswith(b"bad")]
+        rows = np.array([row for row in range(len(contents)) if row not in bad], dtype=np.int64)
+        proba = np.array([[len(contents[row]), 0.0] for row in rows], dtype=np.float32).reshape(-1, 2)
+        return Answers(rows, proba, tuple(Problem("corrupt image", names[row], f"wrong {row}") for row in bad))
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+def batcher(gate: Gate, most: int = 4, waiting: int = 100, told: list | None = None) -> Batcher:
+    counts = [] if told is None else told
+    return Batcher(gate, "test", most, waiting, lambda images, bad: counts.append((images, bad)))
+
+
+def test_what_waits_is_asked_together_and_answered_apart(gate: Gate) -> None:
+    told: list[tuple[int, int]] = []
+    lane = batcher(gate, most=4, told=told)
+    first = lane.submit([b"a"])
+    assert gate.entered.wait(20)
+    others = [lane.submit([b"bb"]), lane.submit([b"ccc", b"bad", b"dddd"]), lane.submit([b"eeeee"]), lane.submit([b"f"])]
+    assert lane.waiting == 6
+    gate.open.set()
+    lane.close()
+    assert gate.batches == [1, 4, 2]  # one at once; then as many whole requests as fit
+    said = [future.result() for future in (first, *others)]
+    assert [[one if isinstance(one, str) else int(one[0]) for one in of] for of in said] == [
+        [1], [2], [3, "wrong 2", 4], [5], [1],
+    ]  # fmt: skip
+    assert told == [(1, 0), (4, 1), (2, 0)]
+
+
+def test_one_fault_is_one_requests_own(gate: Gate) -> None:
+    lane = batcher(gate)
+    lane.submit([b"a"])
+    assert gate.entered.wait(20)
+    good, bad, fine = lane.submit([b"good"]), lane.submit([b"poison"]), lane.submit([b"fine!"])
+    gate.open.set()
+    lane.close()
+    assert int(good.result()[0][0]) == 4 and int(fine.result()[0][0]) == 5  # type: ignore[index]
+    with pytest.raises(ValueError, match="poison"):
+        bad.result()
+
+
+def test_a_full_queue_refuses_at_once_in_images_and_in_bytes(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tellapart.server.batching._BYTES", 1_000)
+    lane = batcher(gate, waiting=3)
+    lane.submit([b"a"])
+    assert gate.entered.wait(20)
+    lane.submit([b"b", b"c"])
+    with pytest.raises(Full):
+        lane.submit([b"d", b"e"])
+    lane.submit([b"d"])
+    gate.open.set()
+    lane.close()
+    with pytest.raises(Full):
+        lane.submit([b"late"])
+    other = batcher(Gate())
+    with pytest.raises(Full):
+        other.submit([bytes(1_001)])
+    other.close()
+
+
+def test_a_request_whose_sender_is_gone_is_not_asked(gate: Gate) -> None:
+    lane = batcher(gate)
+
+    async def leave() -> None:
+        waiting = asyncio.create_task(lane.ask([b"gone"]))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    lane.submit([b"a"])
+    assert gate.entered.wait(20)
+    asyncio.run(leave())
+    gate.open.set()
+    lane.close()
+    assert gate.batches == [1]
+
+
+def test_slow_work_is_bounded_and_its_errors_arrive() -> None:
+    lane, wait = SlowLane("test", waiting=2), threading.Event()
+
+    async def crowd() -> list:
+        tasks = [asyncio.create_task(lane.do(wait.wait)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(Full):
+            await lane.do(int)
+        wait.set()
+        await asyncio.gather(*tasks)
+        with pytest.raises(ZeroDivisionError):
+            await lane.do(lambda: 1 // 0)
+        return [await lane.do(lambda: 7)]
+
+    assert asyncio.run(crowd()) == [7]
+    lane.close()

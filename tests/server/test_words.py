@@ -1,0 +1,144 @@
+"""Certainty, clues, what is kept, what is counted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image, PngImagePlugin
+
+from tellapart.errors import ImageError
+from tellapart.metrics.intervals import wilson
+from tellapart.runs.store import Run
+from tellapart.server.clues import jpeg_quality, read_clues
+from tellapart.server.confidence import Certainty, percent
+from tellapart.server.metrics import Measures
+from tellapart.types import Predictions
+
+from .conftest import encoded, form, noise
+
+
+@pytest.fixture
+def certainty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Certainty]:
+    def make(sure: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None) -> Certainty:
+        ids = np.array([str(i) for i in range(len(sure))], dtype=object)
+        proba = np.stack([1 - sure, sure], axis=1).astype(np.float32)
+        proba /= proba.sum(axis=1, keepdims=True)
+        found = Predictions(ids, proba, np.where(right, 1, 0), ("real", "edited"), "x", groups)
+        monkeypatch.setattr(Run, "predictions", lambda *_: found)
+        monkeypatch.setattr(Run, "classes", ("real", "edited"))
+        return Certainty(Run(Path("nowhere")))
+
+    return make
+
+
+def test_the_word_follows_how_often_such_answers_were_right(certainty: Callable[..., Certainty]) -> None:
+    sure = np.linspace(0.6, 0.999, 400)
+    right = np.ones(400, dtype=bool)
+    right[:300:3] = False
+    found = certainty(sure, right)
+    surest = found.verdict(np.array([0.01, 0.99], np.float32))
+    assert surest.right is not None and surest.right.n == 50  # those at least as sure are fewer
+    assert (surest.right.low, surest.right.high) == wilson(50, 50)
+    assert surest.in_words() == "edited, 99.0 %, sure"
+    middle = found.verdict(np.array([0.3, 0.7], np.float32))
+    n = int((sure >= 0.7 - 1e-6).sum())
+    assert middle.right is not None and middle.right.n == pytest.approx(n, abs=1)
+    assert middle.right.value == pytest.approx(right[-middle.right.n :].mean())
+    assert middle.certainty == "not sure" if middle.right.low < 0.7 else "fairly sure"
+
+
+def test_groups_widen_the_interval(certainty: Callable[..., Certainty]) -> None:
+    right = np.arange(100) % 10 != 0
+    alone = certainty(np.full(100, 0.9), right).right(0.8)
+    groups = np.array([f"scene {i % 10}" for i in range(100)], dtype=object)
+    together = certainty(np.full(100, 0.9), right, groups).right(0.8)
+    assert alone is not None and together is not None and alone.value == together.value == pytest.approx(0.9)
+    assert together.low < alone.low - 0.1
+
+
+def test_a_run_without_validation_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Run, "predictions", lambda *_: None)
+    monkeypatch.setattr(Run, "classes", ("real", "edited"))
+    said = Certainty(Run(Path("nowhere"))).verdict(np.array([0.04, 0.96], np.float32))
+    assert said.right is None and said.reason == "nothing is known of how often such answers are right"
+
+
+def test_no_share_is_called_certain() -> None:
+    assert percent(1.0) == "> 99.9 %" and percent(0.0) == "< 0.1 %" and percent(0.5) == "50 %" and percent(0.005) == "0.5 %"
+
+
+@pytest.mark.parametrize("quality", [1, 10, 35, 50, 77, 90, 95, 100])
+def test_the_quality_of_a_jpeg_is_the_one_it_was_saved_with(quality: int) -> None:
+    clues = {clue.name: clue.value for clue in read_clues(encoded(noise(1, True, 40), "jpeg", quality=quality))}
+    assert clues["JPEG quality"].startswith(f"about {quality} of 100 (")
+    assert jpeg_quality([17] * 64)[1] is False
+
+
+def test_traces_of_a_generator_are_notable() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("parameters", "a cat\x00 on\na mat" + "!" * 300)
+    text.add_text("Software", "Brush 2")
+    clues = read_clues(encoded(noise(1, True), pnginfo=text))
+    notable = {clue.name: clue.value for clue in clues if clue.notable}
+    assert notable["text of a generator"].startswith("parameters: a cat") and len(notable["text of a generator"]) < 140
+    assert notable["software"] == "Brush 2"
+    marked = encoded(noise(1, True), "jpeg") + b"c2pa trainedAlgorithmicMedia"
+    assert sum(clue.name == "says of itself" for clue in read_clues(marked)) == 2
+
+
+def test_exif_is_read_without_showing_where_it_was() -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110], exif[0x0132] = "Maker", "Model 1", "2026:11:21 10:00:00"
+    exif.get_ifd(0x8825)[1] = "N"
+    clues = {clue.name: clue.value for clue in read_clues(encoded(noise(1, True, 40), "jpeg", exif=exif))}
+    assert clues["camera"] == "Maker Model 1" and clues["position"] == "present, not shown"
+    with pytest.raises(ImageError):
+        read_clues(b"no image")
+
+
+def test_nothing_is_kept_unless_asked(other: Callable[..., TestClient], tmp_path: Path) -> None:
+    picture = encoded(noise(1, True))
+    files = [("image", ("../../up.png", picture, "image/png"))]
+    assert other().post("/api/predict", files=files).json()["kept"] is False
+    client = other(keep=tmp_path / "kept")
+    for _ in range(2):
+        said = client.post("/api/predict", files=files).json()
+        assert said["kept"] is True
+    kept = sorted(path.name for path in (tmp_path / "kept").iterdir())
+    assert len(kept) == 2 and kept[1] == "answers.jsonl" and kept[0].endswith(".png")
+    assert (tmp_path / "kept" / kept[0]).read_bytes() == picture
+    lines = [json.loads(line) for line in (tmp_path / "kept" / "answers.jsonl").read_text("utf-8").splitlines()]
+    assert [line["picture"] for line in lines] == [kept[0]] * 2 and lines[0]["sent_as"] == "up.png"
+    assert lines[0]["probabilities"] == said["probabilities"]
+    assert client.post("/api/predict", **form(b"no image")).status_code == 415
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_a_full_disk_costs_nobody_an_answer(
+    other: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = other(keep=tmp_path / "kept")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tellapart.server.upload_log.write_durably", full)
+    reply = client.post("/api/predict", **form(encoded(noise(1, True))))
+    assert reply.status_code == 200 and reply.json()["kept"] is False
+    assert "the disk is full" in caplog.text
+
+
+def test_times_fall_into_the_buckets_that_hold_them() -> None:
+    measures = Measures()
+    for seconds in (0.001, 0.005, 0.3, 99):
+        measures.request("GET", "/x", 200, seconds)
+    measures.request("GET", "/x", 503, 0.1)
+    text = measures.text({'a"b\n': 3})
+    assert 'bucket{route="/x",le="0.005"} 2' in text and 'bucket{route="/x",le="0.5"} 4' in text
+    assert 'bucket{route="/x",le="+Inf"} 5' in text and 'errors_total{method="GET",route="/x",status="503"} 1' in text
+    assert 'tellapart_queue{run="a\\"b\\n"} 3' in text

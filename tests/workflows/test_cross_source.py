@@ -1,0 +1,269 @@
+"""The verbs `sources` and `learning_curve`, on tiny arrays: who learns what, what is asked, what stays closed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, roc_auc_score
+
+import tellapart as ta
+from tellapart.data.folds import HELD
+from tellapart.data.prepare import prepare
+from tellapart.data.source_splits import by_class, by_source, nested_parts
+from tellapart.errors import DataError, RecipeError, SplitError
+from tellapart.metrics.cross_source import Crossing
+from tellapart.metrics.learning_curve import Size, power_law, size_of
+from tellapart.runs.store import Run, list_runs
+from tellapart.types import Predictions, Score
+from tellapart.workflows._experiment import Bench, Interrupted, Settings
+from tellapart.workflows.cross_source import learning_curve, sources
+
+LEVELS = {"real": 100, "bright": 160, "brighter": 180, "dark": 40}
+RECIPE = "pixels-lda"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded pixels beside the test."""
+    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Runs beside the data."""
+    return Settings(runs=tmp_path / "runs", device="cpu")
+
+
+def images(each: int = 60, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Noise around a level each for real photographs and three generators, one of which goes the other way."""
+    rng = np.random.default_rng(seed)
+    pixels = [rng.normal(level, 40, (each, 6, 6)) for level in LEVELS.values()]
+    return np.concatenate(pixels).clip(0, 255).astype(np.uint8), np.repeat(list(LEVELS), each)
+
+
+def with_sources(source: np.ndarray | None = None, **more: Any) -> ta.ImageTable:
+    """Real and fake, the fakes by generator."""
+    pixels, names = images()
+    table = ta.from_arrays(pixels, np.where(names == "real", "real", "fake"), **more)
+    return replace(table, frame=table.frame.assign(source=names if source is None else source))
+
+
+# --- sources ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crossing, list[Bench]]:
+    """One crossing, stopped by Ctrl-C after two runs and gone on with, and the bench of every run that was made."""
+    top = tmp_path_factory.mktemp("crossed")
+    made: list[Bench] = []
+    make = Bench._make
+
+    def making(self: Bench, *rest: Any) -> Run:
+        if len(made) == 2 and not (top / "stopped").exists():
+            (top / "stopped").touch()
+            raise KeyboardInterrupt
+        made.append(self)
+        return make(self, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TELLAPART_CACHE", str(top / "cache"))
+        patch.setattr(Bench, "_make", making)
+        settings = Settings(runs=top / "runs", device="cpu")
+        with pytest.raises(Interrupted, match="the runs before it are kept"):
+            sources(with_sources(), RECIPE, settings=settings)
+        return sources(with_sources(), RECIPE, settings=settings), made
+
+
+def test_what_is_learnt_and_what_is_asked(crossed):
+    found, benches = crossed
+    table = with_sources()
+    assert found.sources == ("bright", "brighter", "dark") == found.one_sided and found.classes == ("fake", "real")
+    split = prepare(table).table.frame.set_index("id")["split"]
+    names = table.frame.set_index("id")["source"]
+    assert len(benches) == 7  # all, three left out, three alone; those before the stop are not made again
+    for bench in benches:
+        rows = bench.prepared.table.frame.set_index("id")
+        assert not (split[rows.index] == "test").any()  # the test part is in none of it
+        learnt, held = rows.index[rows["split"] != HELD], rows.index[rows["split"] == HELD]
+        assert (split[learnt] == "train").all() and "real" in set(names[learnt])
+        known = set(names[learnt])
+        assert ((split[held] == "valid") | ~names[held].isin(known)).all()  # of known sources only what was not learnt from
+    runs = found.folder.parent.parent
+    assert not (runs / "ledger.jsonl").exists() and list_runs(runs) == []
+
+
+def test_a_generator_that_goes_the_other_way_is_missed(crossed):
+    one = {one.source: one for one in crossed[0].left_out}["dark"]
+    assert one.unseen.accuracy.value < 0.1 and one.unseen.auroc is not None and one.unseen.auroc.value <= 0.5
+    assert one.common is not None and one.common.value > 0.8
+    assert one.unseen.accuracy.n == 50 and one.seen.accuracy.n == one.paired.test.n  # all of its train + valid; valid
+
+
+def test_scores_are_those_of_the_answers_kept(crossed):
+    found, _ = crossed
+    content = json.loads((found.folder / "sources.json").read_text())
+    assert content == json.loads(json.dumps(found.to_dict())) and len(found.matrix) == 9
+    cell = found.cell("bright", "dark")
+    assert cell is not None and cell.auroc is not None and not cell.seen
+    (folder,) = (found.folder / "runs").glob("only-bright-*")
+    answers = Run(folder).predictions(HELD)
+    assert answers is not None
+    names = dict(zip(with_sources().ids, with_sources().frame["source"], strict=True))
+    name = np.array([names[i] for i in answers.ids])
+    mine, both = name == "dark", np.isin(name, ["dark", "real"])
+    assert cell.accuracy.value == pytest.approx(accuracy_score(answers.labels[mine], answers.answers[mine]))
+    assert cell.auroc.value == pytest.approx(roc_auc_score(answers.labels[both] == 0, answers.proba[both, 0]))
+    table = found.to_frame()
+    assert len(table) == 12 and table["accuracy"].iloc[-1] == found.matrix[-1].accuracy.value
+
+
+def test_sources_that_hold_both_classes(settings):
+    table = with_sources(source=np.tile(["north", "south"], 120))
+    found = sources(table, RECIPE, settings=settings)
+    assert found.one_sided == () and found.sources == ("north", "south")
+    assert all(one.common is None and one.unseen.auroc is not None for one in found.left_out)
+    assert [one.unseen for one in found.left_out] == [found.cell("south", "north"), found.cell("north", "south")]
+
+
+def test_more_than_two_classes_by_source(settings):
+    pixels, names = images()
+    table = ta.from_arrays(pixels, names)
+    table = replace(table, frame=table.frame.assign(source=np.tile(["n", "s", ""], 80)))
+    found = sources(table, RECIPE, settings=settings)
+    assert found.left_out[0].unseen.auroc is None and found.left_out[0].unseen.undefined == "it is for two classes"
+
+
+def test_classes_as_sources(settings):
+    pixels, names = images()
+    table = ta.from_arrays(pixels, names)
+    found = sources(table, RECIPE, by="class", matrix=False, settings=settings)
+    assert found.classes == ("real", "fake") and found.sources == ("bright", "brighter", "dark")
+    assert [one.unseen.accuracy.n for one in found.left_out] == [48, 48, 48]  # train + valid of 60
+    assert found.left_out[2].unseen.accuracy.value < 0.1 < 0.8 < found.left_out[0].unseen.accuracy.value
+    assert by_class(prepare(table), "dark").table.classes == ("dark", "not dark")
+
+
+def test_a_source_without_which_a_class_is_gone(settings):
+    """Rows of two sources where only one has fakes: leaving that out leaves nothing to learn."""
+    source = np.where(np.repeat(list(LEVELS), 60) == "real", "camera", "web")
+    source[:30] = "web"
+    table = with_sources(source=source)
+    with pytest.raises(DataError, match="at least two sources"):
+        sources(table, RECIPE, settings=settings)  # the camera holds only real images, so it is common
+    frame = with_sources().frame.assign(label=np.repeat([0, 1, 2, 3], 60))
+    four = replace(with_sources(), frame=frame, classes=tuple("abcd"), positive=None)
+    with pytest.raises(DataError, match="no source can be left out") as error:
+        sources(four, RECIPE, settings=settings)
+    assert "without-bright: no image of the class 'b' to learn from" in str(error.value)
+
+
+def test_identical_files_and_groups_are_not_asked_about():
+    pixels, names = images()
+    pixels[60] = pixels[180]  # a bright and a dark image are the same file
+    groups = [f"g{i}" for i in range(240)]
+    groups[125], groups[200] = "pair", "pair"  # a brighter and a dark one belong together
+    table = ta.from_arrays(pixels, np.where(names == "real", "real", "fake"), groups=groups, split=["train"] * 200 + [""] * 40)
+    table = replace(table, frame=table.frame.assign(source=names, split=np.where(np.arange(240) % 10 == 9, "valid", "train")))
+    prepared = by_source(replace(prepare(replace(table, frame=table.frame)), table=table)).learnt_from(["bright", "brighter"])
+    asked = prepared.table.frame[prepared.table.frame["split"] == HELD]
+    assert "180" not in set(asked["id"]) and "200" not in set(asked["id"]) and "181" in set(asked["id"])
+
+
+def test_what_makes_no_sense_is_refused(settings):
+    table = with_sources()
+    bare = replace(table, frame=table.frame.drop(columns="source"))
+    for wrong, message in (
+        ({"by": "camera"}, "expected source or class"),
+        ({"real": "real"}, "--real names a class"),
+        ({"by": "class"}, "two classes leave one source"),
+    ):
+        with pytest.raises(DataError, match=message):
+            sources(table, RECIPE, settings=settings, **wrong)
+    with pytest.raises(DataError, match="have no source"):
+        sources(bare, RECIPE, settings=settings)
+    pixels, names = images()
+    unnamed = ta.from_arrays(pixels, np.where(names == "real", "photo of mine", names))
+    with pytest.raises(DataError, match="which of .* is real cannot be told"):
+        sources(unnamed, RECIPE, by="class", settings=settings)
+    with pytest.raises(DataError, match="did you mean 'dark'"):
+        sources(unnamed, RECIPE, by="class", real="darc", settings=settings)
+
+
+# --- learning curve ---------------------------------------------------------------------------------------------------
+
+
+def test_parts_are_nested_stratified_and_seeded():
+    table = prepare(with_sources(groups=[f"g{i // 3}" for i in range(240)]))
+    parts = nested_parts(table, [0.1, 0.5, 1.0], 0)
+    ids = [set(part.table.where(split="train").ids) for part in parts]
+    assert ids[0] < ids[1] < ids[2] == set(table.table.where(split="train").ids)
+    assert all(set(part.table.where(split="valid").ids) == set(table.table.where(split="valid").ids) for part in parts)
+    assert "test" not in parts[0].table.split_counts()
+    for part, share in zip(parts, (0.1, 0.5, 1.0), strict=True):
+        counts = np.bincount(part.table.where(split="train").labels)
+        assert np.abs(counts - share * np.bincount(table.table.where(split="train").labels)).max() <= 3  # a group at most
+        groups = part.table.where(split="train").frame["group"]
+        assert groups.value_counts().eq(3).all()  # whole groups
+    assert ids[0] == set(nested_parts(table, [0.1], 0)[0].table.where(split="train").ids)
+    assert ids[0] != set(nested_parts(table, [0.1], 1)[0].table.where(split="train").ids)
+    for size in (0, -1, 1000):
+        with pytest.raises(SplitError, match="expected a share"):
+            nested_parts(table, [size], 0)
+
+
+def test_a_curve(settings):
+    curve = learning_curve(with_sources(), RECIPE, sizes=[0.5, 20, 0.2, 1.0], seeds=2, settings=settings)
+    assert [s.images for s in curve.sizes] == [20, 35, 84, 168] and all(len(s.seeds) == 2 for s in curve.sizes)
+    runs = sorted((curve.folder / "runs").iterdir())
+    assert len(runs) == 8 and list_runs(settings.runs) == [] and not (settings.runs / "ledger.jsonl").exists()
+    again = learning_curve(with_sources(), RECIPE, sizes=[0.5, 20, 0.2, 1.0], seeds=2, settings=settings)
+    assert again.to_dict() == curve.to_dict() == json.loads((curve.folder / "curve.json").read_text())
+    of = {run.name.rpartition("-")[0]: Run(run).predictions("valid") for run in runs}
+    right = [np.mean(p.answers == p.labels) for name, p in of.items() if p is not None and name.startswith("84-")]
+    assert sorted(curve.sizes[2].seeds) == pytest.approx(sorted(right))
+    assert curve.sizes[2].accuracy.value == pytest.approx(np.mean(right))
+    assert curve.sizes[2].sd == pytest.approx(np.std(right, ddof=1))
+
+
+def test_no_size_no_seed_no_ensemble(settings):
+    for wrong in ({"sizes": []}, {"seeds": 0}):
+        with pytest.raises(SplitError, match="at least 1 of each"):
+            learning_curve(with_sources(), RECIPE, settings=settings, **wrong)
+    ensemble = ta.Recipe.model_validate({"classifier": {"family": "ensemble", "how": {"mean": {}}, "members": ["a", "b"]}})
+    with pytest.raises(RecipeError, match="nothing is left to train"):
+        learning_curve(with_sources(), ensemble, settings=settings)
+
+
+def test_seeds_do_not_multiply_n():
+    rng = np.random.default_rng(0)
+    proba = np.eye(2, dtype=np.float32)[(rng.random(200) < 0.2).astype(int)]
+    one = Predictions(np.arange(200).astype(str).astype(object), proba, np.zeros(200, np.int64), ("a", "b"))
+    single, five = size_of(50, [one]), size_of(50, [one] * 5)
+    for end in ("value", "low", "high"):
+        assert getattr(five.accuracy, end) == pytest.approx(getattr(single.accuracy, end), abs=0.005)
+    assert math.isnan(single.sd) and five.sd == pytest.approx(0)
+
+
+def test_a_power_law_only_where_it_fits():
+    def size(images: int, error: float, half: float = 0.02) -> Size:
+        return Size(images, Score(1 - error, 500, 1 - error - half, 1 - error + half), (1 - error,))
+
+    n = [100, 200, 400, 800]
+    law, why = power_law([size(i, 2 * i**-0.4) for i in n])
+    assert why == "" and law is not None and law.images == 1600
+    assert law.accuracy == pytest.approx(1 - 2 * 1600**-0.4) and law.low <= law.accuracy <= law.high
+    bent = [0.5, 0.25, 0.24, 0.239]
+    for sizes, reason in (
+        ([size(i, 2 * i**-0.4) for i in n[:3]], "too few"),
+        ([size(i, 0.2 + 0.01 * k) for k, i in enumerate(n)], "does not fall"),
+        ([size(i, e) for i, e in zip(n, bent, strict=True)], "not at"),
+        ([size(i, e) for i, e in zip(n, [0.2, 0.1, 0.05, 0.0], strict=True)], "no error left"),
+    ):
+        law, why = power_law(sizes)
+        assert law is None and reason in why
