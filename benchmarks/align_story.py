@@ -12,7 +12,7 @@ become PNGs, 28 to 32. The same recipes learn from five sets, the same pictures 
     aligned jpeg    `align` of the leaking set: JPEG of quality 60 to 90
     honest jpeg     no leak, and the same JPEG: what the one before should be measured against
 
-For each: the null and the recipes on the test part, and the verdict of `bias` on the validation part.
+For each: the metadata baseline and the recipes on the test part, and the verdict of `bias` on the validation part.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def encoded(pixels: np.ndarray, quality: int) -> tuple[bytes, str]:
 
 
 def measured(data: Path, settings: ta.Settings, epochs: int) -> dict[str, Any]:
-    """Every recipe and the null on one set."""
+    """Every recipe and the metadata baseline on one set."""
     board = ta.compare(data, RECIPES, overrides=[f"train.epochs={epochs}"], settings=settings)
     found = {}
     for run in board.runs:
@@ -132,7 +132,7 @@ def table(content: dict[str, Any]) -> str:
     """One line a recipe, one column a set, as Markdown."""
     sets = content["sets"]
     lines = ["| accuracy on the test part | " + " | ".join(sets) + " |", "| --- |" + " --- |" * len(sets)]
-    for name in ("null", *RECIPES):
+    for name in ("metadata", *RECIPES):
         cells = []
         for of in sets.values():
             score = of["test"][name]["accuracy"]

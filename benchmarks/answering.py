@@ -1,8 +1,8 @@
-"""Neighbours, SVM answers and block spectra against scikit-learn and scipy on the same input: seconds and difference.
+"""Neighbors, SVM answers and block spectra against scikit-learn and scipy on the same input: seconds and difference.
 
     python benchmarks/answering.py [--rounds 3] > answering.json
 
-20,000 training and 4,000 test vectors of 100 (SVM) and 784 (neighbours) values in 10 noisy classes; 256 images of
+20,000 training and 4,000 test vectors of 100 (SVM) and 784 (neighbors) values in 10 noisy classes; 256 images of
 100×100×3 for the spectra; the two take turns, medians over rounds.
 """
 
@@ -70,13 +70,13 @@ def scipy_spectra(images: np.ndarray) -> np.ndarray:
 def main(rounds: int) -> None:
     """Print both duels."""
     X, y, asked = vectors(784)
-    ours, theirs = fitted("neighbors", X, y), KNeighborsClassifier(5, weights="distance", algorithm="brute").fit(X, y)
+    ours, theirs = fitted("knn", X, y), KNeighborsClassifier(5, weights="distance", algorithm="brute").fit(X, y)
 
     def neighbors() -> np.ndarray:
         votes = np.concatenate([ours._answer(asked[i : i + 1024]) for i in range(0, TEST, 1024)])
         return votes / votes.sum(axis=1, keepdims=True)
 
-    found = {"neighbors": duel(neighbors, lambda: theirs.predict_proba(asked), rounds)}
+    found = {"knn": duel(neighbors, lambda: theirs.predict_proba(asked), rounds)}
     X, y, asked = vectors(100)
     machine = fitted("svm-pca-rbf", X, y)
     gamma = float(machine.arrays["gamma"][0])

@@ -2,7 +2,7 @@
 
     python benchmarks/augmentation.py [--rounds 7] [--threads 2] > augmentation.json
 
-The chain is rotation, affine, colours, crop with reflected padding and mirror, as a list of torchvision's transforms on Pillow
+The chain is rotation, affine, colors, crop with reflected padding and mirror, as a list of torchvision's transforms on Pillow
 images, in one process; what comes out is a uint8 batch. torchvision samples to the nearest pixel unless told otherwise; we
 sample between pixels, so `bilinear` is the equal footing. `ours, 1 thread` is what compares with one worker of a data loader;
 several workers multiply the rates of the others, as threads do ours. The settings alternate; medians over rounds. Ratios
@@ -33,10 +33,10 @@ from tellapart.training.setup import tune_allocator
 SIDES, BATCH = (32, 100, 224), 64
 NEEDED = {
     "five_crop": {"size": 88},
-    "centre_crop": {"size": 88},
+    "center_crop": {"size": 88},
     "compose": {"of": [{"flip": {}}]},
-    "one_of": {"of": [{"turn": {}}, {"flip": {}}]},
-    "union": {"of": [[], [{"turn": {}}]]},
+    "one_of": {"of": [{"rotate90": {}}, {"flip": {}}]},
+    "union": {"of": [[], [{"rotate90": {}}]]},
 }
 Rates = dict[str, dict[str, list[float]]]
 
@@ -44,9 +44,9 @@ Rates = dict[str, dict[str, list[float]]]
 def tiles(side: int) -> np.ndarray:
     """(BATCH, side, side, 3) uint8, cut out of photographs."""
     generator, found = np.random.default_rng(0), []
-    colour = [p.load() for p in PHOTOGRAPHS if p.colour]
+    color = [p.load() for p in PHOTOGRAPHS if p.color]
     while len(found) < BATCH:
-        photograph = colour[len(found) % len(colour)]
+        photograph = color[len(found) % len(color)]
         top, left = (generator.integers(0, length - side + 1) for length in photograph.shape[:2])
         found.append(photograph[top : top + side, left : left + side])
     return np.stack(found)
@@ -75,8 +75,8 @@ def ours(pixels: np.ndarray, threads: int) -> Callable[[], object]:
         [
             {"rotate": {"degrees": 15}},
             {"affine": {"shift": 0.1, "scale": [0.9, 1.1]}},
-            {"colour": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}},
-            {"crop": {"shift": pixels.shape[1] // 12}},
+            {"color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0.2, "hue": 0.02}},
+            {"random_crop": {"shift": pixels.shape[1] // 12}},
             {"flip": {}},
         ]
     )

@@ -2,11 +2,11 @@
 
     python benchmarks/classical_grid.py ../shared/data --rounds 3 --json grid.json
 
-3,200 training and 800 validation pictures of `deepfake5`, 100×100 in colour, decoded beforehand for both; 200, 300, 400 and 500
+3,200 training and 800 validation pictures of `deepfake5`, 100×100 in color, decoded beforehand for both; 200, 300, 400 and 500
 components by seven C; every cell scored on both parts. The reference is `GridSearchCV` over a `Pipeline` of StandardScaler, PCA
 and SVC as people write it: a predefined split, two jobs, no cache. Each side runs in a process of its own, in turns; medians.
 The cells are then compared with scikit-learn's own SVC on its own exact PCA (`svd_solver="full"`): the reference's PCA is
-randomised by default, and its table moves with the seed.
+randomized by default, and its table moves with the seed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The neighbours study of row B1, three distances by five k on pixels: one search a distance here, fifteen in scikit-learn.
+"""The neighbors study of row B1, three distances by five k on pixels: one search a distance here, fifteen in scikit-learn.
 
     python benchmarks/classical_neighbors.py ../shared/data --rounds 3 --json neighbors.json [--queries 1000]
 
@@ -49,7 +49,7 @@ def parts(data: Path, queries: int | None) -> Parts:
 def member(metric: str, k: int) -> Knn:
     """A classifier of one cell, not fitted."""
     options = [f"classifier.k={k}", f"classifier.metric={metric}", "classifier.weights=uniform"]
-    found = Knn(recipes.load("neighbors", options))
+    found = Knn(recipes.load("knn", options))
     found.classes, found.notes = CLASSES, []
     return found
 

@@ -28,7 +28,7 @@ HOW = {
     "weighted": ("weighted", {}),
     "vote": ("vote", {}),
     "mean": ("mean", {}),
-    "log_odds": ("log_odds", {}),
+    "geometric_mean": ("geometric_mean", {}),
     "rank": ("rank", {}),
     "confident": ("confident", {}),
 }

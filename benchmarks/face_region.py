@@ -2,7 +2,7 @@
 
     python benchmarks/face_region.py --json benchmarks/results/face_region.json
 
-No set of faces is at hand, so pictures are made of scikit-image's `lfw_subset`: 100 grey faces of 25×25 pixels, enlarged four
+No set of faces is at hand, so pictures are made of scikit-image's `lfw_subset`: 100 gray faces of 25×25 pixels, enlarged four
 times and laid, with soft rims, at random places over photographs that scikit-image carries. All faces get grain; in half of
 the pictures the face is smoothed a little after that. Eight pictures of each face; those of one face are a group. Everything is
 resized to 64×64, or the face is cut out first. This shows that the parts work together and the kind of gain; it says nothing of
@@ -31,7 +31,7 @@ from tellapart.runs.environment import describe_environment
 GROUNDS = ("chelsea.png", "coffee.png", "rocket.jpg", "hubble_deep_field.jpg", "brick.png", "grass.png", "gravel.png")
 READINGS: dict[str, dict[str, Any]] = {
     "whole": {},
-    "centre, 0.5 of each side": {"keep": 0.5},
+    "center, 0.5 of each side": {"keep": 0.5},
     "face, margin 0": {"region": {"face": {"margin": 0}}},
     "face, margin 0.3": {"region": "face"},
 }
@@ -78,7 +78,7 @@ def main() -> None:
         settings = ta.Settings(runs=Path(scratch) / "runs", device="cpu")
         for name, inputs in READINGS.items():
             spectrum = {"descriptors": [{"spectrum": {"block": 16}}]}
-            inputs = {"size": 64, "mode": "grey", **inputs}
+            inputs = {"size": 64, "mode": "gray", **inputs}
             made = {"inputs": inputs, "features": spectrum, "classifier": {"family": "linear"}}
             run = ta.train(table, recipes.parse(made), settings=settings)
             found = ta.predict(run, table.where(split="test"), settings=settings)

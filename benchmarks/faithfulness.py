@@ -39,7 +39,7 @@ QUICK = ("grad_cam", "hires_cam", "eigen_cam")
 SLOW = ("integrated_gradients", "score_cam", "occlusion", "rise")
 #: The first net may look at windows nowhere: what is cut off may be the edit. It keeps the strongest trace (`max`), the
 #: second one their mean: of such a net Grad-CAM is exact.
-FIRST = ("augment=[{flip: {}}, {turn: {}}]", "classifier.ending=max")
+FIRST = ("augment=[{flip: {}}, {rotate90: {}}]", "classifier.ending=max")
 SECOND = (FIRST[0], "train.epochs=8", "train.optimizer.lr=0.01", "train.optimizer.other_lr=0.002")
 
 

@@ -39,8 +39,8 @@ def one(data: Path, descriptor: str, count: int) -> dict[str, float]:
     """MiB of one pass."""
     table = ta.scan(data / "fashion-mnist")
     table = table.take(np.flatnonzero(table.frame["split"].to_numpy(dtype=object) == "train")[:count])
-    images = PixelCache().images(table, Inputs(size=28, mode="grey"))
-    features = Features(descriptors=[{descriptor: {}}], standardise=True)
+    images = PixelCache().images(table, Inputs(size=28, mode="gray"))
+    features = Features(descriptors=[{descriptor: {}}], standardize=True)
     few = DecodedImages(images.pixels, images.positions[:1024])
     Extractor(features, 0).fit_transform(few, table.labels[:1024])
     before = peak()

@@ -73,7 +73,7 @@ def main() -> None:
         truth = make(archive, options.count)
         made = time.perf_counter() - start
         found = {part: run(archive, part) for part in options.parts}
-    print(json.dumps(summarise(found, truth, options.count, made), indent=2))
+    print(json.dumps(summarize(found, truth, options.count, made), indent=2))
 
 
 def make(archive: Path, count: int) -> set[tuple[str, str]]:
@@ -137,7 +137,7 @@ def run(archive: Path, part: str) -> dict:
     return json.loads(done.stdout)
 
 
-def summarise(found: dict[str, dict], truth: set[tuple[str, str]], count: int, made: float) -> dict:
+def summarize(found: dict[str, dict], truth: set[tuple[str, str]], count: int, made: float) -> dict:
     """Seconds, memory, what of the planted pairs was found, and what it ran on."""
     parts = {name: {"seconds": round(wall, 1), "processor_seconds": round(cpu, 1)}
              for one in found.values() for name, (wall, cpu) in one["parts"].items()}  # fmt: skip

@@ -6,7 +6,7 @@ side on purpose. Not so log loss and Brier where mistakes are few and dear: two 
 of log loss, and less of both in groups (see docs/statistics.md). Scores whose truth is not known here (equal error rate, …)
 are simulated in tests/evaluate/test_detection.py.
 Conditions: a population is made first and its scores computed exactly, under the class mix of the test part. In it every
-class has its own accuracy (Beta distributed around that of the setting) and its own favourite wrong answers. `fixed`
+class has its own accuracy (Beta distributed around that of the setting) and its own favorite wrong answers. `fixed`
 test parts have equally many images of each class; in `random` ones the classes are drawn too, so that some have one
 image or none (which counts 0 in the truth, as in the score). `grouped` ones have groups of five images of one class,
 `scenes` groups of ten images of mixed classes; images of a group share a difficulty. 300 simulations: ±2.5 points.

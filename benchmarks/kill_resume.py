@@ -23,7 +23,7 @@ import numpy as np
 
 RECIPE = {
     "inputs": {"size": 16, "mode": "rgb"},
-    "augment": [{"flip": {}}, {"crop": {"shift": 2}}],
+    "augment": [{"flip": {}}, {"random_crop": {"shift": 2}}],
     "classifier": {"family": "network", "net": "staged", "stages": [{"widths": [16], "dropout": 0.2}, {"widths": [32]}]},
     "train": {
         "epochs": 30, "batch": 16, "average": {"name": "ema", "decay": 0.9},

@@ -1,9 +1,9 @@
 """How long does the leaderboard of many runs take, with every score, interval and test?
 
 Claim: 100 runs of 10,000 test images and 100 classes, scored from their predictions (20 scores of each run with intervals) and
-ranked (each against the first and against the null, Holm's correction; every pair besides), take at most 30 s on one core.
-Conditions: synthetic run folders as `compare` leaves them, predictions as parquet, the test part opened for all; answers of 60
-to 80 % accuracy that share their mistakes in part. Writing the folders is not counted.
+ranked (each against the first and against the metadata baseline, Holm's correction; every pair besides), take at most 30 s on
+one core. Conditions: synthetic run folders as `compare` leaves them, predictions as parquet, the test part opened for all;
+answers of 60 to 80 % accuracy that share their mistakes in part. Writing the folders is not counted.
 
     taskset -c 1 python benchmarks/leaderboard_speed.py [--runs 100] [--images 10000] [--classes 100] [--groups 0] [-o FILE]
 
@@ -105,7 +105,7 @@ def write_runs(runs: Path, count: int, images: int, classes: int, groups: int) -
     scores: dict[str, dict] = {}
     for number in range(count):
         skill = 0.0 if number == 0 else 3.9 + 0.9 * number / count
-        folder = runs / f"{'null' if number == 0 else 'recipe'}-{number:04d}"
+        folder = runs / f"{'metadata' if number == 0 else 'recipe'}-{number:04d}"
         (folder / "predictions").mkdir(parents=True)
         given: dict[str, Predictions] = {
             split: answers(rng, labels[split], shared[split], skill, names, split, groups) for split in labels
@@ -140,7 +140,7 @@ def answers(
 
 def describe(folder: Path, number: int, names: tuple[str, ...], sizes: dict[str, int]) -> None:
     """The small files of a run."""
-    family = "null" if number == 0 else "network"
+    family = "metadata" if number == 0 else "network"
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"classifier": {"family": family}, "seed": number}), encoding="utf-8")
     write_json(folder / "environment.json", {"device": "cpu", "started": "2026-01-01T00:00:00Z"})
     counts = {split: {name: n // len(names) for name in names} for split, n in sizes.items()}

@@ -39,28 +39,28 @@ from tellapart.robustness.perturbations import DAMAGES, as_png
 from tellapart.runs.environment import describe_environment
 from tellapart.types import ImageTable, Predictions
 
-_ALIKE = 0.9  # correlation of 32×18 grey thumbnails above which two scenes are twins
+_ALIKE = 0.9  # correlation of 32×18 gray thumbnails above which two scenes are twins
 
 
 def readings(name: str, size: int, whole: bool) -> dict[str, recipes.Recipe]:
     """The recipe `name` with four ways of reading."""
     of = recipes.load(name).model_dump(mode="json")
     within = {key: of[key] for key in ("features", "classifier", "train", "augment") if of[key] is not None}
-    native = {"size": size, "mode": "rgb", "resize": "centre"}
+    native = {"size": size, "mode": "rgb", "resize": "center"}
     plain = {
         f"resized to {size}": {**within, "inputs": {**native, "resize": "stretch"}},
         f"one window of {size}": {**within, "inputs": native},
         f"five windows of {size}": {"inputs": native, "classifier": {"family": "crops", "count": 5, "of": within}},
     }
     if whole:
-        plain["whole, as it is"] = {**within, "inputs": {"size": "auto", "mode": "rgb", "resize": "centre"}}
+        plain["whole, as it is"] = {**within, "inputs": {"size": "auto", "mode": "rgb", "resize": "center"}}
     return {key: recipes.parse(content, key) for key, content in plain.items()}
 
 
 def scenes(data: Path) -> ImageTable:
     """The scenes, twins grouped."""
     table = ta.scan(data / "scenes.tar")
-    images = PixelCache().images(table, recipes.Inputs(size=(18, 32), mode="grey")).get().reshape(len(table), -1)
+    images = PixelCache().images(table, recipes.Inputs(size=(18, 32), mode="gray")).get().reshape(len(table), -1)
     values = images - images.mean(axis=1, keepdims=True)
     values /= values.std(axis=1, keepdims=True)
     _, group = connected_components(values @ values.T / values.shape[1] > _ALIKE)

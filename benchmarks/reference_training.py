@@ -3,7 +3,7 @@
 The script is all but `write_pictures` and what follows it, by which `training_speed.py` takes hold of it: files opened with
 Pillow, torchvision transforms on one image after the other, a DataLoader, NCHW, float32, the allocator as it
 is. Nothing here is slow on purpose: the images are few and small enough to lie in the page cache, rotations use torchvision's
-default (nearest neighbour, its fastest), and `training_speed.py` runs it with 0 and with 2 workers and counts the faster.
+default (nearest neighbor, its fastest), and `training_speed.py` runs it with 0 and with 2 workers and counts the faster.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class PictureDataset(Dataset):
 
 def make_transform(size: int, mode: str) -> transforms.Compose:
     """Augmentation and scaling; `mode`: of Pillow, "L" or "RGB"."""
-    colour = mode == "RGB"
-    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if colour else ((0.286,), (0.353,))
+    color = mode == "RGB"
+    mean, std = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)) if color else ((0.286,), (0.353,))
     return transforms.Compose(
         [
             transforms.RandomHorizontalFlip(),
             transforms.RandomAffine(DEGREES, translate=(SHIFT, SHIFT), scale=SCALE),
             transforms.RandomCrop(size, padding=PADDING[size], padding_mode="reflect"),
-            *([transforms.ColorJitter(JITTER, JITTER, JITTER, HUE)] if colour else []),
+            *([transforms.ColorJitter(JITTER, JITTER, JITTER, HUE)] if color else []),
             transforms.ToTensor(),
             transforms.Normalize(mean, std),
         ]
@@ -100,7 +100,7 @@ def write_pictures(source: Path, folder: Path, size: int, mode: str, count: int)
         table = scan(source)
         table = table.take(table.labels >= 0)
         table = table.take(np.linspace(0, len(table) - 1, count).astype(np.int64))
-        inputs = Inputs(size=size, mode="grey" if mode == "L" else "rgb")
+        inputs = Inputs(size=size, mode="gray" if mode == "L" else "rgb")
         pixels, labels = PixelCache(folder.parent / "source").images(table, inputs).get(), table.labels
     else:
         generator = np.random.default_rng(0)
@@ -111,11 +111,11 @@ def write_pictures(source: Path, folder: Path, size: int, mode: str, count: int)
         path = folder / f"class-{label}" / f"{row:05}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[..., 0] if mode == "L" else image).save(path)
-    return f"{count:,} PNG files of {source.name if source.exists() else 'made-up blocks of colour: the data are not here'}"
+    return f"{count:,} PNG files of {source.name if source.exists() else 'made-up blocks of color: the data are not here'}"
 
 
 class Reference:
-    """The script's net, optimiser and files, for one block of steps after another."""
+    """The script's net, optimizer and files, for one block of steps after another."""
 
     def __init__(self, table: ImageTable, net: nn.Module, size: int, mode: str, batch: int) -> None:
         self.paths, self.labels = [str(Path(table.root) / path) for path in table.paths], table.labels.tolist()

@@ -31,8 +31,8 @@ DATA = {
     "C": ("fashion-mnist", "fruits.tar"),
     "D": ("scenes.tar",),
     "E": ("cifake.zip",),
-    "words-faithful": ("fashion-mnist",),
-    "words-faithful-fruits": ("fruits.tar",),
+    "visual-words-orb": ("fashion-mnist",),
+    "visual-words-orb-fruits": ("fruits.tar",),
 }
 #: Of rows on these sets so many images of each part are drawn: answering all would take longer than training.
 DRAWN = {"cifake.zip": {"train": 2000, "test": 1000}}
@@ -40,14 +40,15 @@ DRAWN = {"cifake.zip": {"train": 2000, "test": 1000}}
 SMALLER = {
     **dict.fromkeys((
         "cnn-stages", "cnn-stages-cosine", "cnn-stages-random", "cnn-doubled-five", "cnn-doubled-deeper", "cnn-doubled-smooth",
-        "cnn-stages-grey", "cnn-stages-half-grey", "vgg-like", "vgg-plateau", "vgg-exponential", "vgg-warmup-exponential",
+        "cnn-stages-grayscale", "cnn-stages-half-grayscale",
+        "vgg-like", "vgg-plateau", "vgg-exponential", "vgg-warmup-exponential",
     ), 48),
-    "resnet18-grey": 32,
+    "resnet18-grayscale": 32,
     "fusion-three": 80,
     "fusion-inception-xception": 80,
-    "fusion-heavy": 80,
+    "fusion-dfdc": 80,
     "inception-resnet-v1": 96,
-    "inception-resnet-v1-centre": 96,
+    "inception-resnet-v1-center": 96,
     "efficientnet-b0-512": 260,
 }  # fmt: skip
 #: Rows without a figure, and why.
@@ -103,7 +104,7 @@ def measure(name: str, data: Path, minutes: float, settings: ta.Settings) -> dic
     """One recipe on one data set."""
     changes = overrides(name, minutes)
     board = ta.compare(drawn(data), [name], overrides=changes, settings=settings)
-    run = next(r for r in board.runs if not r.id.startswith("null"))
+    run = next(r for r in board.runs if not r.id.startswith("metadata"))
     fewer = [f"{most:,} {part} images" for part, most in DRAWN.get(data.name, {}).items()]
     return {
         "recipe": name, "data": data.name, "changes": changes + fewer, "epochs": len(run.log),

@@ -51,7 +51,7 @@ def main() -> None:
         make_files(Path(folder), options.files, options.ids)
         made = time.perf_counter() - start
         runs = [scan_once(Path(folder)) for _ in range(1 if options.once else 3)]
-    print(json.dumps({"ids": options.ids} | summarise(runs, made), indent=2))
+    print(json.dumps({"ids": options.ids} | summarize(runs, made), indent=2))
 
 
 def make_files(folder: Path, count: int, ids: str) -> None:
@@ -88,7 +88,7 @@ def scan_once(folder: Path) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
-def summarise(runs: list[dict[str, float]], made: float) -> dict[str, object]:
+def summarize(runs: list[dict[str, float]], made: float) -> dict[str, object]:
     """Medians, all repeats, and what it ran on."""
     import numpy
     import pandas

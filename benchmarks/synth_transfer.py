@@ -4,8 +4,8 @@
 
 cifake: 3,000 real training photographs are forged by all kinds; each recipe learns from these alone and answers cifake's own
 test part, 1,000 real photographs and 1,000 pictures of a diffusion model. scenes: half of the 60 real road scenes go through
-synth; the other half and the 60 edited scenes, some of them twins of the first half, are answered. The null shows that
-headers tell nothing on the forged set.
+synth; the other half and the 60 edited scenes, some of them twins of the first half, are answered. The metadata baseline shows
+that headers tell nothing on the forged set.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tellapart.runs.environment import describe_environment
 from tellapart.workflows.synth import synth
 
 REALS = 3_000
-RECIPES = ("spectrum-linear", "residual-linear", "cnn-small")
+RECIPES = ("spectrum-linear", "noise-residual-linear", "cnn-small")
 
 
 def halves(table: ta.ImageTable, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +35,7 @@ def halves(table: ta.ImageTable, seed: int = 0) -> tuple[np.ndarray, np.ndarray]
 
 
 def cifake(data: Path) -> tuple[ta.ImageTable, ta.ImageTable]:
-    """Real training photographs, and the labelled test part."""
+    """Real training photographs, and the labeled test part."""
     table = ta.scan(data / "cifake.zip")
     split = table.frame["split"].to_numpy(dtype=object)
     reals = np.flatnonzero((split == "train") & (table.labels == table.classes.index("REAL")))
@@ -60,7 +60,7 @@ def measure(recipe: str, forged: Path, judged: ta.ImageTable, names: dict[str, s
 
 
 def main() -> None:
-    """Both sets, every recipe and the null; the JSON is written after each."""
+    """Both sets, every recipe and the metadata baseline; the JSON is written after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=3)
@@ -80,7 +80,7 @@ def main() -> None:
     for name, (reals, judged, names) in sets.items():
         forged = synth(reals, asked.work / name, settings=settings).folder
         asked.runs = asked.work / f"{name}-runs"
-        for recipe in ("null", *(asked.recipe or RECIPES)):
+        for recipe in ("metadata", *(asked.recipe or RECIPES)):
             found[name].append(measure(recipe, forged, judged, names, asked))
             asked.json.parent.mkdir(parents=True, exist_ok=True)
             asked.json.write_text(json.dumps(found, indent=1), encoding="utf-8")

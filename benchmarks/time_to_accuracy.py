@@ -59,10 +59,10 @@ def draw(curves: dict[str, list[dict[str, Any]]], path: Path) -> None:
         figure = Figure(figsize=(7.4, 3.4), layout="constrained")
         axes = figure.subplots()
         for label, found in curves.items():
-            colour = TEST if label.startswith("quick") else VALID
+            color = TEST if label.startswith("quick") else VALID
             for one in found:
-                axes.plot(one["seconds"], one["valid"], color=colour, alpha=0.55, linewidth=1.2)
-                axes.plot(one["seconds"][-1], one["test"]["value"], "o", color=colour, markersize=4)
+                axes.plot(one["seconds"], one["valid"], color=color, alpha=0.55, linewidth=1.2)
+                axes.plot(one["seconds"][-1], one["test"]["value"], "o", color=color, markersize=4)
             last = found[0]
             axes.annotate(
                 label, (last["seconds"][-1], last["valid"][-1]), xytext=(5, -3), textcoords="offset points", color=INK
@@ -98,7 +98,7 @@ def main() -> None:
     board = ta.compare(asked.data, paths, settings=ta.Settings(runs=asked.runs, device="cpu", progress=progress(quiet=False)))
     curves: dict[str, list[dict[str, Any]]] = {}
     for run in board.runs:
-        if run.id.startswith("null"):
+        if run.id.startswith("metadata"):
             continue
         name = run.data["recipe_name"].rpartition("-seed")[0].replace("-", " ").replace("min", " min")
         curves.setdefault(name, []).append(curve(run))

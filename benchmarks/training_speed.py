@@ -10,7 +10,7 @@ Conditions: both sides read the same folder of PNG files and train the same net 
 batch and the same distribution of augmentations. Ours is what `fit` runs: decode-once cache (made before the clock starts; its
 seconds are given), batched augmentation, channels_last, tuned allocator. The reference runs with 0 and with 2 workers; the
 faster counts. Each side has a process of its own, since the allocator's setting cannot be taken back; both get the bounded spin
-of our command line, so that a busy neighbour does not stall one and spare the other. Blocks of steps alternate, one process
+of our command line, so that a busy neighbor does not stall one and spare the other. Blocks of steps alternate, one process
 waits while the other works; the first steps of a block (workers start) and its last (their queue runs dry) do not count. For
 share and overhead the blocks alternate inside our process. The load before each case is given: above 0.3, measure again.
 """
@@ -165,10 +165,10 @@ def our_recipe(case: Case) -> Any:
     optimizer = {"name": "adamw", "lr": reference.LEARNING_RATE, "weight_decay": reference.WEIGHT_DECAY}
     schedule = {"name": "constant", "warmup": 0}
     content = {
-        "inputs": {"size": case.size, "mode": "grey" if case.mode == "L" else "rgb"},
+        "inputs": {"size": case.size, "mode": "gray" if case.mode == "L" else "rgb"},
         "augment": [
-            *({"flip": {}}, {"affine": moved}, {"crop": {"shift": reference.PADDING[case.size]}}),
-            *([{"colour": jitter}] if case.mode == "RGB" else []),
+            *({"flip": {}}, {"affine": moved}, {"random_crop": {"shift": reference.PADDING[case.size]}}),
+            *([{"color_jitter": jitter}] if case.mode == "RGB" else []),
         ],
         "classifier": {"family": "network", **case.net},
         "train": {"epochs": 1, "batch": case.batch, "optimizer": optimizer, "schedule": schedule},

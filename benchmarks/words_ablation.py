@@ -3,7 +3,7 @@
     python benchmarks/words_ablation.py ../shared/data --json words_ablation.json
 
 Fashion-MNIST (6,000 images to learn from, 2,000 to judge by) and fruits (three quarters and one quarter), all out of the
-training parts: the test parts are never opened. One judge for all: ridge regression onto the classes, standardised columns, the
+training parts: the test parts are never opened. One judge for all: ridge regression onto the classes, standardized columns, the
 best of three penalties, chosen by the images it is judged by, so all rows are a little flattered. Row C1's own net is in its
 recipe.
 Rows are written as they come: a run that is ended early keeps what it has.
@@ -61,10 +61,10 @@ ROWS: list[tuple[str, dict[str, Any]]] = [
 def fashion(data: Path, counts: tuple[int, int]) -> list[tuple[DecodedImages, np.ndarray]]:
     """Images and labels to learn from, and to judge by."""
     table = ta.scan(data / "fashion-mnist")
-    return _split(table.where(split="train"), counts, {"size": 28, "mode": "grey"})
+    return _split(table.where(split="train"), counts, {"size": 28, "mode": "gray"})
 
 
-def fruits(data: Path, mode: str = "grey") -> list[tuple[DecodedImages, np.ndarray]]:
+def fruits(data: Path, mode: str = "gray") -> list[tuple[DecodedImages, np.ndarray]]:
     """The same of the 2,400 training fruits, at a size of 64."""
     table = ta.scan(data / "fruits.tar").where(split="train")
     return _split(table, (len(table) * 3 // 4, len(table) - len(table) * 3 // 4), {"size": 64, "mode": mode})

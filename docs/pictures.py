@@ -26,10 +26,10 @@ SHOWN: dict[str, dict[str, Any]] = {
     "affine": {"degrees": 15, "shift": 0.15, "scale": [0.7, 1.3], "shear": 20},
     "crop": {"shift": 24},
     "five_crop": {"size": 88},
-    "centre_crop": {"size": 88},
+    "center_crop": {"size": 88},
     "random_resized_crop": {"scale": [0.3, 1]},
-    "colour": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.6, "hue": 0.1},
-    "grey": {"probability": 0.5},
+    "color": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.6, "hue": 0.1},
+    "gray": {"probability": 0.5},
     "blur": {"probability": 1, "sigma": [0.5, 2.5]},
     "noise": {"probability": 1, "sigma": [5, 30]},
     "jpeg": {"probability": 1, "quality": [5, 30]},
@@ -37,9 +37,11 @@ SHOWN: dict[str, dict[str, Any]] = {
     "rescale": {"probability": 1, "factor": [0.2, 0.5]},
     "erase": {"probability": 1},
     "mixup": {"alpha": 1},
-    "compose": {"of": [{"rotate": {"degrees": 30}}, {"grey": {"probability": 1}}], "probability": 0.5},
-    "one_of": {"of": [{"turn": {"degrees": [90]}}, {"grey": {"probability": 1}}, {"erase": {"probability": 1}}]},
-    "union": {"of": [[], [{"turn": {}}], [{"five_crop": {"size": 88}}], [{"colour": {"hue": 0.2}}, {"rotate": {}}]]},
+    "compose": {"of": [{"rotate": {"degrees": 30}}, {"grayscale": {"probability": 1}}], "probability": 0.5},
+    "one_of": {
+        "of": [{"rotate90": {"degrees": [90]}}, {"grayscale": {"probability": 1}}, {"random_erasing": {"probability": 1}}]
+    },
+    "union": {"of": [[], [{"rotate90": {}}], [{"five_crop": {"size": 88}}], [{"color_jitter": {"hue": 0.2}}, {"rotate": {}}]]},
 }
 
 

@@ -32,9 +32,9 @@ PUBLIC = [
     "sources", "split", "submit", "sweep", "synth", "train", "view",
 ]  # fmt: skip
 CONTRACTS = {
-    **{"families": Classifier, "features": Descriptor, "nets": Net},
-    **{"augment": Augmentation, "combine": Combiner, "explain": Explainer},
-    **{"check": HealthCheck, "synth": Forgery},
+    **{"classifiers": Classifier, "features": Descriptor, "nets": Net},
+    **{"augmentations": Augmentation, "combiners": Combiner, "explainers": Explainer},
+    **{"checks": HealthCheck, "forgeries": Forgery},
 }
 REGISTERED = [(kind, name) for kind in CONTRACTS for name in registry.names(kind)]
 

@@ -66,12 +66,12 @@ def test_every_option_has_a_table() -> None:
     assert not {model.__qualname__ for model in wanted - shown}
 
 
-@pytest.mark.parametrize("kind", ["families", "nets", "augment", "features", "explain", "check"])
+@pytest.mark.parametrize("kind", ["classifiers", "nets", "augmentations", "features", "explainers", "checks"])
 def test_every_name_has_a_page(kind: str) -> None:
     assert {path.stem for path in (DOCS / kind).glob("*.md")} - {"index"} >= set(registry.names(kind))
 
 
-@pytest.mark.parametrize("kind", ["nets", "augment"])
+@pytest.mark.parametrize("kind", ["nets", "augmentations"])
 def test_every_net_and_augmentation_has_its_picture(kind: str) -> None:
     for page in (DOCS / kind).glob("*.md"):
         shown = re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text("utf-8"))
@@ -149,7 +149,7 @@ def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     names: dict[str, Any] = {"__name__": "docs"}
     for number, block in enumerate(blocks, start=1):
         exec(compile(block, f"python.md, example {number}", "exec"), names)
-    assert "unknown recipe 'neighbours': did you mean 'neighbors'?" in str(_raised(names))
+    assert "unknown recipe 'neighbors': did you mean 'knn'?" in str(_raised(names))
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
@@ -196,7 +196,7 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
     settings = ta.Settings(runs=tmp_path / "runs", device="cpu")
     recipes = [str(extras / "centroids.yaml"), str(extras / "patches.yaml")]
     board = ta.compare(ta.from_arrays(images, labels), recipes=recipes, settings=settings)
-    assert {row.recipe for row in board.rows} == {"null", "centroids", "patches"}
+    assert {row.recipe for row in board.rows} == {"metadata", "centroids", "patches"}
     runs = {run.recipe_name: run for run in board.runs}
     assert runs["centroids"].scores("test")["accuracy"].value == 1
     assert runs["centroids"].cost["parameters"] == 2 * 8
@@ -248,7 +248,7 @@ def _raised(names: dict[str, Any]) -> Exception:
     """The error of the last example of python.md, raised again."""
     ta = names["ta"]
     with pytest.raises(ta.TellapartError) as caught:
-        ta.train(names["table"], "neighbours", settings=names["settings"])
+        ta.train(names["table"], "knnn", settings=names["settings"])
     return caught.value
 
 

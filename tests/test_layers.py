@@ -16,28 +16,28 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1] / "src" / "tellapart"
-#: A module imports from its own package and from the rows above it, never from its neighbours in a row.
+#: A module imports from its own package and from the rows above it, never from its neighbors in a row.
 LAYERS = (
-    ("errors", "recipe_names", "progress"),
-    ("types", "option_errors"),
-    ("registry",),
-    ("recipe_sections",),
+    ("errors", "progress"),
+    ("types",),
+    ("formatting", "io", "registry"),
     ("recipe",),
-    ("evaluate", "combine"),
+    ("metrics", "combiners"),
+    ("calibration",),
     ("data",),
-    ("augment", "nets"),
+    ("augmentations", "nets"),
     ("features",),
-    ("train",),
-    ("families",),
+    ("training",),
+    ("classifiers",),
     ("runs",),
-    ("search",),
-    ("bench",),
-    ("vectors",),
-    ("experiment", "estimator", "evaluation", "sweep", "ensembling", "kfold", "calibration", "sources", "attribution"),
-    ("check", "stress", "explain", "export", "synth", "aligning"),
-    ("answering",),
-    ("report",),
-    ("serve",),
+    ("leaderboard", "search"),
+    ("exporters",),
+    ("inference",),
+    ("checks", "robustness", "explainers", "forgeries", "alignment"),
+    ("plugins",),
+    ("workflows",),
+    ("reports", "sklearn"),
+    ("server",),
     ("cli",),
     ("__main__",),
 )
@@ -80,7 +80,7 @@ def test_modules_are_imported_by_name_in_two_places_only() -> None:
 
 
 def test_scores_and_types_know_no_torch() -> None:
-    parts = [name for name in TREES if layer_of(name) in ("errors", "types", "evaluate", "combine")]
+    parts = [name for name in TREES if layer_of(name) in ("errors", "types", "metrics", "calibration", "combiners")]
     wrong = [f"{name}:{line}" for name in parts for line, module in outside_imports(TREES[name]) if module == "torch"]
     assert not wrong, wrong
     modules = [f"tellapart.{name.removesuffix('.py').removesuffix('/__init__').replace('/', '.')}" for name in parts]
@@ -187,7 +187,7 @@ def test_the_checks_see_what_they_should() -> None:
     code = """
 from typing import TYPE_CHECKING
 if TYPE_CHECKING:
-    from tellapart.report import html
+    from tellapart.reports import report
 def f():
     import tellapart.cli.main
     from tellapart import recipe as recipes, Recipe
@@ -197,9 +197,9 @@ class A:
     from .. import errors
 """
     found = [target for _, target in imports(ast.parse(code), "data/scan.py")]
-    assert sorted(found) == ["__init__", "cli", "data", "errors", "recipe", "report", "types"]
+    assert sorted(found) == ["__init__", "cli", "data", "errors", "recipe", "reports", "types"]
     assert _may_import("data", "recipe") and _may_import("cli", FACADE)
-    assert not _may_import("data", "report") and not _may_import("augment", "nets")
+    assert not _may_import("data", "reports") and not _may_import("augmentations", "nets")
     assert not _may_import("data", FACADE) and not _may_import("data", "unheard_of")
 
 

@@ -16,7 +16,7 @@ from tellapart.recipe.groups import LADDER
 from tellapart.recipe.load import FOLDER, Recipe, describe, load, load_all, names, parse, text
 from tellapart.recipe.schema import Features, Inputs, Section, Train
 
-NEIGHBORS = {"family": "neighbors"}
+NEIGHBORS = {"family": "knn"}
 MLP = {"family": "network", "net": "mlp"}
 
 
@@ -137,16 +137,16 @@ def test_numbers_as_people_write_them(number, value):
     assert recipe.train and recipe.train.optimizer.lr == value
 
 
-@pytest.mark.parametrize("spelling", ["null", '"null"', "'null'", "~"])
+@pytest.mark.parametrize("spelling", ["metadata", '"metadata"', "'metadata'", "~"])
 def test_the_null_needs_no_quotes(tmp_path, spelling):
     path = tmp_path / "r.yaml"
     path.write_text(f"classifier: {{family: {spelling}}}")
-    assert load(str(path)) == load("null")
+    assert load(str(path)) == load("metadata")
 
 
 def test_extends_merges_mappings_and_replaces_lists(tmp_path):
     (tmp_path / "base.yaml").write_text(
-        "inputs: {size: 16, resize: crop}\naugment: [{flip: {}}, {turn: {}}]\n"
+        "inputs: {size: 16, resize: crop}\naugment: [{flip: {}}, {rotate90: {}}]\n"
         "classifier: {family: network, net: mlp, widths: [8, 8]}\ntrain: {epochs: 9, optimizer: {name: sgd, lr: 0.5}}\n"
     )
     change = (
@@ -166,12 +166,12 @@ def test_extends_merges_mappings_and_replaces_lists(tmp_path):
 def test_extends_a_packaged_recipe(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("extends: neighbors\nclassifier: {k: 1}")
-    assert load(str(path)) == load("neighbors", ["classifier.k=1"])
+    assert load(str(path)) == load("knn", ["classifier.k=1"])
     assert load(str(path), ["classifier.k=2"]).classifier.options["k"] == 2
 
 
 def test_extends_one_level_only(tmp_path):
-    (tmp_path / "a.yaml").write_text("classifier: {family: neighbors}")
+    (tmp_path / "a.yaml").write_text("classifier: {family: knn}")
     (tmp_path / "b.yaml").write_text("extends: a")
     (tmp_path / "c.yaml").write_text("extends: b")
     assert load(str(tmp_path / "b.yaml")) == parse({"classifier": NEIGHBORS})
@@ -181,13 +181,13 @@ def test_extends_one_level_only(tmp_path):
 
 def test_extends_nothing_that_exists(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: neighbor")
-    with pytest.raises(RecipeError, match="unknown recipe 'neighbor': did you mean 'neighbors'"):
+    with pytest.raises(RecipeError, match="unknown recipe 'neighbor': did you mean 'knn'"):
         load(str(tmp_path / "a.yaml"))
 
 
 def test_a_bom_is_no_part_of_the_recipe(tmp_path):
     path = tmp_path / "r.yml"
-    path.write_text("classifier: {family: neighbors}", encoding="utf-8-sig")
+    path.write_text("classifier: {family: knn}", encoding="utf-8-sig")
     assert load(str(path)) == parse({"classifier": NEIGHBORS})
 
 
@@ -203,20 +203,20 @@ BAD = [
     ({"classifier": NEIGHBORS, "seed": -1}, "recipe: seed: Input should be greater than or equal to 0, found -1"),
     ({"classifier": NEIGHBORS, "seed": 1.5}, "recipe: seed: "),
     ({"classifier": NEIGHBORS, 1: 2}, "recipe: 1: Keys should be strings"),
-    ({"classifier": "neighbors"}, "recipe: classifier: Input should be a valid dictionary"),
-    ({"classifier": {"family": "neighbours"}}, "recipe: unknown classifier family 'neighbours': did you mean 'neighbors'?"),
+    ({"classifier": "knn"}, "recipe: classifier: Input should be a valid dictionary"),
+    ({"classifier": {"family": "knnn"}}, "recipe: unknown classifier family 'neighbors': did you mean 'knn'?"),
     ({"classifier": NEIGHBORS | {"kk": 3}}, "recipe: classifier: kk: unknown option 'kk': did you mean 'k'?"),
     ({"classifier": NEIGHBORS | {"k": 0}}, "recipe: classifier: k: Input should be greater than or equal to 1, found 0"),
     (
         {"classifier": NEIGHBORS, "train": {}},
-        "the family 'neighbors' does not use the section 'train'; it takes classifier, features",
+        "the family 'knn' does not use the section 'train'; it takes classifier, features",
     ),
-    ({"classifier": NEIGHBORS, "augment": []}, "the family 'neighbors' does not use the section 'augment'"),
+    ({"classifier": NEIGHBORS, "augment": []}, "the family 'knn' does not use the section 'augment'"),
     (
-        {"classifier": {"family": "null"}, "features": {}},
-        "the family 'null' does not use the section 'features'; it takes classifier, inputs, seed",
+        {"classifier": {"family": "metadata"}, "features": {}},
+        "the family 'metadata' does not use the section 'features'; it takes classifier, inputs, seed",
     ),
-    ({"classifier": {"family": "null"}, "features": {}}, "it takes classifier, inputs, seed"),
+    ({"classifier": {"family": "metadata"}, "features": {}}, "it takes classifier, inputs, seed"),
     ({"classifier": {"family": "network"}}, "recipe: classifier: net: is required"),
     ({"classifier": {"family": "network", "net": "mpl"}}, "recipe: unknown net 'mpl': did you mean 'mlp'?"),
     ({"classifier": {"family": "network", "net": 3}}, "recipe: classifier: net: Input should be a valid string, found 3"),
@@ -300,14 +300,14 @@ def test_bad_overrides(override, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"classifier: {family: neighbors", "not valid YAML"),
+        (b"classifier: {family: knn", "not valid YAML"),
         (b"a: b: c", "not valid YAML"),
         (b"- a\n- b", "a recipe is a YAML mapping with the sections inputs, augment"),
         (b"just words", "a recipe is a YAML mapping"),
         (b"", "a recipe is a YAML mapping"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"!!python/object/apply:os.system [echo]", "not valid YAML"),
-        (b"classifier: {family: neighbors, k: 0}", "classifier: k: Input should be"),
+        (b"classifier: {family: knn, k: 0}", "classifier: k: Input should be"),
     ],
 )
 def test_bad_files_are_named(tmp_path, content, message):
@@ -319,7 +319,7 @@ def test_bad_files_are_named(tmp_path, content, message):
 
 
 def test_unknown_recipes():
-    with pytest.raises(RecipeError, match="unknown recipe 'nul': did you mean 'null'") as caught:
+    with pytest.raises(RecipeError, match="unknown recipe 'nul': did you mean 'metadata'") as caught:
         load("nul")
     assert "tellapart recipes" in (caught.value.hint or "")
     with pytest.raises(RecipeError, match="nowhere.yaml: cannot be read"):
@@ -327,7 +327,7 @@ def test_unknown_recipes():
 
 
 def test_several_recipes_take_the_overrides_they_have_a_use_for():
-    found = load_all({"null": "null", "mlp": "mlp", "n": "neighbors"}, ["train.epochs=2", "classifier.k=3", "seed=5"])
+    found = load_all({"metadata": "metadata", "mlp": "mlp", "n": "knn"}, ["train.epochs=2", "classifier.k=3", "seed=5"])
     assert [recipe.seed for recipe in found.values()] == [5, 5, 5]
     assert found["mlp"].train and found["mlp"].train.epochs == 2
     assert found["n"].classifier.options["k"] == 3
@@ -335,13 +335,13 @@ def test_several_recipes_take_the_overrides_they_have_a_use_for():
 
 @pytest.mark.parametrize("override", ["features.pca=3", "classifier.kernel=rbf", "trian.epochs=1"])
 def test_an_override_that_nobody_has_a_use_for_is_an_error(override):
-    with pytest.raises(RecipeError, match="none of null, mlp has such a setting"):
-        load_all({"null": "null", "mlp": "mlp"}, [override])
+    with pytest.raises(RecipeError, match="none of metadata, mlp has such a setting"):
+        load_all({"metadata": "metadata", "mlp": "mlp"}, [override])
 
 
 def test_a_misspelt_option_of_a_section_in_use_is_an_error():
     with pytest.raises(RecipeError, match="unknown option 'epoch': did you mean 'epochs'"):
-        load_all({"null": "null", "mlp": "mlp"}, ["train.epoch=3"])
+        load_all({"metadata": "metadata", "mlp": "mlp"}, ["train.epoch=3"])
 
 
 @pytest.mark.parametrize("model", MODELS, ids=model_name)
@@ -378,7 +378,7 @@ OPTIONS = ["size", "limit", "mode", "resize", "epochs", "optimizer", "descriptor
     st.dictionaries(
         st.sampled_from([*Recipe.model_fields, "x"]), values | st.dictionaries(st.sampled_from(OPTIONS), values, max_size=4)
     ),
-    st.sampled_from(["neighbors", "network", "null", "svm"]),
+    st.sampled_from(["knn", "network", "metadata", "svm"]),
 )
 def test_nonsense_is_a_recipe_error_or_a_recipe_that_survives(content, family):
     if isinstance(content.get("classifier"), dict):

@@ -21,7 +21,7 @@ from tellapart.training.optimizers import make_optimizer
 ROWS = {*(f"A{i}" for i in range(1, 11)), *(f"B{i}" for i in range(1, 6)), *(f"C{i}" for i in range(1, 6)),
         *(f"D{i}" for i in range(1, 6)), *(f"E{i}" for i in range(1, 8))}  # fmt: skip
 NETWORKS = [n for n in recipes.names() if recipes.load(n).classifier.family == "network"]
-#: Parameters for 10 classes at the recipe's size (28 × 28 grey for `auto`). Those worked out below are checked against the sum.
+#: Parameters for 10 classes at the recipe's size (28 × 28 gray for `auto`). Those worked out below are checked against the sum.
 CLASSES = 10
 
 
@@ -46,7 +46,7 @@ def _small(name: str) -> Recipe:
 
 def _body(content: Recipe) -> tuple[Body, tuple[int, int, int]]:
     net = registry.find("nets", content.classifier.options["net"])
-    shape = (1 if content.inputs.mode == "grey" else 3, *target_size(content.inputs))
+    shape = (1 if content.inputs.mode == "gray" else 3, *target_size(content.inputs))
     torch.manual_seed(0)
     return net.build(shape, CLASSES, net.Options.model_validate(content.classifier.options)), shape
 
@@ -100,7 +100,7 @@ def test_parameters_of_the_doubled_stages_of_row_a5() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_recipes_learn_in_two_steps(name: str) -> None:
-    """Shapes, and that two steps of the recipe's own optimiser lower the loss of the batch that they were made on."""
+    """Shapes, and that two steps of the recipe's own optimizer lower the loss of the batch that they were made on."""
     content = _small(name)
     assert content.train is not None
     body, shape = _body(content)

@@ -36,21 +36,21 @@ def test_every_name_is_a_class_of_its_own_file_with_options(kind, name):
 
 
 def test_the_six_first_families_are_there():
-    assert {"null", "neighbors", "svm", "linear", "network"} <= set(registry.names("classifiers"))
+    assert {"metadata", "knn", "svm", "linear", "network"} <= set(registry.names("classifiers"))
     assert {"mlp", "staged"} <= set(registry.names("nets"))
-    assert registry.find("classifiers", "neighbors") is Knn
+    assert registry.find("classifiers", "knn") is Knn
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "message"),
     [
-        ("families", "neighbours", "unknown classifier family 'neighbours': did you mean 'neighbors'"),
+        ("classifiers", "knnn", "unknown classifier family 'neighbors': did you mean 'knn'"),
         ("nets", "stage", "unknown net 'stage': did you mean 'staged'"),
         ("features", "zzz", "unknown descriptor 'zzz': there are "),
-        ("augment", "flipp", "unknown augmentation 'flipp': did you mean 'flip'"),
-        ("families", "_contract", "unknown classifier family '_contract'"),
-        ("families", "", "unknown classifier family ''"),
-        ("families", "../nets/mlp", "unknown classifier family"),
+        ("augmentations", "flipp", "unknown augmentation 'flipp': did you mean 'flip'"),
+        ("classifiers", "base", "unknown classifier family 'base'"),
+        ("classifiers", "", "unknown classifier family ''"),
+        ("classifiers", "../nets/mlp", "unknown classifier family"),
     ],
 )
 def test_unknown_names_come_with_the_closest(kind, name, message):

@@ -63,18 +63,18 @@ def table(folder: Path, garbled: Collection[int] = (), flipped: Collection[int] 
 def work(images: ImageTable, runs: Path) -> dict[str, Any]:
     """Everything that may be done before the opening, and all that it stored."""
     settings = Settings(runs=runs, device="cpu")
-    for recipe in ("null", "neighbors", "spectrum-linear"):
+    for recipe in ("metadata", "knn", "spectrum-linear"):
         train(images, recipe, settings=settings)
     train(images, "cnn-small", overrides=CNN, settings=settings)
-    members = ["neighbors", "spectrum", "cnn"]
+    members = ["knn", "spectrum", "cnn"]
     for how in ("mean", "rank", "weighted", {"greedy": {"bags": 2, "rounds": 5}}, "stack"):
         combine(members, how=how, settings=settings)
-    combine([*members, "null"], how="vote", top=2, settings=settings)
-    combine([*members, "null"], how="vote", between=(0.0, 0.99), settings=settings)
+    combine([*members, "metadata"], how="vote", top=2, settings=settings)
+    combine([*members, "metadata"], how="vote", between=(0.0, 0.99), settings=settings)
     combine(["cnn"], how="mean", checkpoints=True, settings=settings)
     calibrate("cnn", how="platt", fpr=0.2, unsure=0.8, settings=settings)
-    ta.sweep(images, "neighbors", grid={"classifier.k": [1, 3, 5, 9]}, settings=settings)
-    folded = [kfold(images, recipe, folds=2, settings=settings) for recipe in ("spectrum-linear", "neighbors")]
+    ta.sweep(images, "knn", grid={"classifier.k": [1, 3, 5, 9]}, settings=settings)
+    folded = [kfold(images, recipe, folds=2, settings=settings) for recipe in ("spectrum-linear", "knn")]
     combine(folded, how="stack", settings=settings)
     assert not (runs / "evaluations").exists() and not (runs / "ledger.jsonl").exists(), "nothing opened the test part"
     found: dict[str, list[Any]] = {}
@@ -165,7 +165,7 @@ def test_the_comparison_sees_a_single_label_of_the_other_parts(part, tmp_path):
     answers = []
     for name, flipped in (("one", ()), ("two", (row,))):
         images = table(tmp_path / f"data-{name}", flipped=flipped)
-        run = train(images, "neighbors", settings=Settings(runs=tmp_path / name, device="cpu"))
+        run = train(images, "knn", settings=Settings(runs=tmp_path / name, device="cpu"))
         answers.append([stored(run.folder / "predictions" / f"{part}.parquet"), stored(run.folder / "scores.json")])
     assert answers[0][0] != answers[1][0] and answers[0][1] != answers[1][1]
 
@@ -175,7 +175,7 @@ def test_compare_ranks_and_judges_by_validation_and_opens_once(tmp_path):
     boards = []
     for name, changed in (("one", ()), ("two", TEST)):
         images, runs = table(tmp_path / f"data-{name}", changed, changed[::2]), tmp_path / name
-        boards.append(compare(images, ["neighbors", "spectrum-linear"], settings=Settings(runs=runs, device="cpu")))
+        boards.append(compare(images, ["knn", "spectrum-linear"], settings=Settings(runs=runs, device="cpu")))
         assert ledger.times_opened(runs, boards[-1].fingerprint) == 1
     one, two = boards
     assert {row.name: row.valid for row in one.rows} == {row.name: row.valid for row in two.rows}
@@ -188,7 +188,7 @@ def test_compare_ranks_and_judges_by_validation_and_opens_once(tmp_path):
 def test_a_run_made_after_the_opening_is_marked(tmp_path, monkeypatch):
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     images = table(tmp_path / "data")
-    compare(images, ["neighbors"], settings=settings)
+    compare(images, ["knn"], settings=settings)
     monkeypatch.setattr("tellapart.runs.store.now", lambda: "2999-01-01T00:00:00Z")
     late = train(images, "spectrum-linear", settings=settings)
     rows = {row.run_id: row for row in ta.leaderboard(list_runs(tmp_path / "runs")).rows}

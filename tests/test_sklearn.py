@@ -28,11 +28,11 @@ from tellapart.sklearn import InvalidImages, InvalidSetting, RecipeClassifier, a
 
 #: Recipes that scikit-learn's checks are run on, with overrides.
 CHECKED = {
-    "neighbors": {},
+    "knn": {},
     "svm-pca-rbf": {},
     "linear": {"features__descriptors": [{"pixels": {}}]},
     "spectrum-linear": {},
-    "null": {},
+    "metadata": {},
 }
 #: Checks that cannot pass, with the reason: recipe → check → reason.
 EXPECTED_FAILURES: dict[str, dict[str, str]] = {
@@ -40,7 +40,7 @@ EXPECTED_FAILURES: dict[str, dict[str, str]] = {
         "check_classifiers_train": "asks for 83 % by the place of two values; their spectrum is their sum and their "
         "difference without its sign, by which mirrored blobs look alike",
     },
-    "null": {"check_classifiers_train": "asks for 83 % from values; the null never looks at them"},
+    "metadata": {"check_classifiers_train": "asks for 83 % from values; the metadata baseline never looks at them"},
 }
 
 
@@ -82,7 +82,7 @@ X_NEW, Y_NEW = _images(30, 1)
 def test_the_answers_are_those_of_scikit_learns_own_classifier() -> None:
     rows, new = (x.reshape(len(x), -1) / 255 for x in (X, X_NEW))
     reference = KNeighborsClassifier(5, weights="distance").fit(rows, Y).predict_proba(new)
-    ours = as_estimator("neighbors", validation_fraction=0).fit(X, Y).predict_proba(X_NEW)
+    ours = as_estimator("knn", validation_fraction=0).fit(X, Y).predict_proba(X_NEW)
     np.testing.assert_allclose(ours, reference, atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_what_a_fitted_classifier_knows() -> None:
     ids=["words", "integers", "booleans", "one class"],
 )
 def test_labels_come_back_as_they_were(labels: Any, classes: list[Any]) -> None:
-    fitted = as_estimator("neighbors").fit(X, labels)
+    fitted = as_estimator("knn").fit(X, labels)
     assert fitted.classes_.tolist() == classes
     assert fitted.predict(X_NEW).dtype == np.asarray(labels).dtype
     # the order of rows is not that of classes: row 0 is a dog
@@ -116,11 +116,11 @@ def test_images_flat_images_and_floats_are_the_same_images(channels: int) -> Non
     images = np.stack([X] * channels, axis=3) if channels > 1 else X[..., None]
     new = images[::2]
     rows, shape = images.reshape(60, -1), images.shape[1:]
-    wanted = as_estimator("neighbors").fit(images, Y)
+    wanted = as_estimator("knn").fit(images, Y)
     assert wanted.image_shape_ == shape
-    flat = as_estimator("neighbors", image_shape=shape)
-    floats = as_estimator("neighbors", value_range=(0, 1))
-    negative = as_estimator("neighbors", value_range=(255, 0))  # black is white: the distances are the same
+    flat = as_estimator("knn", image_shape=shape)
+    floats = as_estimator("knn", value_range=(0, 1))
+    negative = as_estimator("knn", value_range=(255, 0))  # black is white: the distances are the same
     for fitted, x in (
         (flat.fit(rows, Y), new.reshape(30, -1)), (clone(flat).fit(rows.astype(int), Y), new.reshape(30, -1) * 1.0),
         (floats.fit(images / 255, Y), new / 255), (negative.fit(images, Y), new),
@@ -130,24 +130,24 @@ def test_images_flat_images_and_floats_are_the_same_images(channels: int) -> Non
 
 def test_a_row_of_measured_values_is_scaled_by_what_fit_saw() -> None:
     rows = np.array([[0.0, -50, 3], [1, 50, 3], [0.5, 0, 3]])
-    fitted = as_estimator("neighbors", image_shape="row", validation_fraction=0).fit(rows, [0, 1, 2])
+    fitted = as_estimator("knn", image_shape="row", validation_fraction=0).fit(rows, [0, 1, 2])
     # halves of 255 round to 128; beyond the ends are the ends; the constant column is 0 whatever comes
     np.testing.assert_array_equal(fitted.classifier_.X, [[0, 0, 0], [255, 255, 0], [128, 128, 0]])
     assert fitted.predict([[-9, -99, 0], [9, 99, 9]]).tolist() == [0, 1]
 
 
 def test_a_long_row_is_not_resampled() -> None:
-    """The recipe's limit of 32 pixels is for pictures: neighbouring columns of a table have nothing to do with each other."""
+    """The recipe's limit of 32 pixels is for pictures: neighboring columns of a table have nothing to do with each other."""
     rows = np.zeros((20, 200))
     rows[10:, 137] = 1
-    fitted = as_estimator("neighbors", image_shape="row").fit(rows, np.arange(20) // 10)
+    fitted = as_estimator("knn", image_shape="row").fit(rows, np.arange(20) // 10)
     assert fitted.classifier_.recipe.inputs.size == (1, 200)
     assert fitted.score(rows, np.arange(20) // 10) == 1
 
 
 def test_names_of_columns_are_kept() -> None:
     frame = pd.DataFrame(X.reshape(60, -1), columns=[f"p{i}" for i in range(30)])
-    fitted = as_estimator("neighbors", image_shape=(6, 5)).fit(frame, Y)
+    fitted = as_estimator("knn", image_shape=(6, 5)).fit(frame, Y)
     assert fitted.feature_names_in_.tolist() == list(frame.columns)
     with pytest.raises(ValueError, match="feature names"):
         fitted.predict(frame[frame.columns[::-1]])
@@ -161,7 +161,7 @@ def test_a_share_of_each_class_is_held_out_and_never_learnt_from() -> None:
     levels = np.arange(60, dtype=np.uint8)[:, None, None].repeat(4, 1).repeat(4, 2)
     learnt = {}
     for fraction, seed in ((0.1, 0), (0.1, 1), (0.0, 0)):
-        fitted = as_estimator("neighbors", validation_fraction=fraction, random_state=seed).fit(levels, labels)
+        fitted = as_estimator("knn", validation_fraction=fraction, random_state=seed).fit(levels, labels)
         learnt[fraction, seed] = fitted.classifier_.X[:, 0].astype(int)
     assert [np.count_nonzero(labels[rows] == c) for rows in [learnt[0.1, 0]] for c in range(3)] == [27, 26, 1]
     assert set(learnt[0.1, 0]) != set(learnt[0.1, 1])
@@ -176,11 +176,9 @@ def test_the_validation_part_is_what_chooses() -> None:
 
 
 def test_the_seed_is_that_of_the_recipe_or_the_random_state() -> None:
-    assert as_estimator("neighbors", overrides={"seed": 5}).fit(X, Y).classifier_.recipe.seed == 5
-    assert as_estimator("neighbors", random_state=np.int64(7)).fit(X, Y).classifier_.recipe.seed == 7
-    seeds = [
-        as_estimator("neighbors", random_state=np.random.RandomState(s)).fit(X, Y).classifier_.recipe.seed for s in (1, 1, 2)
-    ]
+    assert as_estimator("knn", overrides={"seed": 5}).fit(X, Y).classifier_.recipe.seed == 5
+    assert as_estimator("knn", random_state=np.int64(7)).fit(X, Y).classifier_.recipe.seed == 7
+    seeds = [as_estimator("knn", random_state=np.random.RandomState(s)).fit(X, Y).classifier_.recipe.seed for s in (1, 1, 2)]
     assert seeds[0] == seeds[1] != seeds[2]
 
 
@@ -234,21 +232,21 @@ def test_set_params_leaves_what_it_was_given_alone() -> None:
     ],
 )
 def test_a_wrong_setting_is_refused_at_once_and_changes_nothing(params: dict[str, Any], match: str) -> None:
-    estimator = as_estimator("neighbors")
+    estimator = as_estimator("knn")
     with pytest.raises(ValueError, match=match):
         estimator.set_params(**params)
     assert estimator.get_params()["classifier__k"] == 5
 
 
 def test_a_wrong_recipe_or_override_is_refused_at_once() -> None:
-    with pytest.raises(InvalidSetting, match="did you mean 'neighbors'"):
-        as_estimator("neighbours")
+    with pytest.raises(InvalidSetting, match="did you mean 'knn'"):
+        as_estimator("knnn")
     with pytest.raises(InvalidSetting, match="expected a mapping"):
-        as_estimator("neighbors", overrides=["classifier.k"])
+        as_estimator("knn", overrides=["classifier.k"])
     with pytest.raises(InvalidSetting, match="not valid YAML"):
-        as_estimator("neighbors", overrides=["classifier.k=[3"])
+        as_estimator("knn", overrides=["classifier.k=[3"])
     with pytest.raises(InvalidSetting, match="value, not a section"):
-        as_estimator(load("neighbors"), overrides={"classifier__k__deeper": 3})
+        as_estimator(load("knn"), overrides={"classifier__k__deeper": 3})
 
 
 # --- inside scikit-learn ----------------------------------------------------------------------------------------------
@@ -267,9 +265,9 @@ def test_a_grid_search_varies_the_recipe() -> None:
 
 
 def test_in_a_pipeline_under_cross_validation() -> None:
-    steps = [("scale", FunctionTransformer(_to_shares)), ("answer", as_estimator("neighbors", value_range=(0, 1)))]
+    steps = [("scale", FunctionTransformer(_to_shares)), ("answer", as_estimator("knn", value_range=(0, 1)))]
     pipeline = Pipeline(steps).set_params(answer__classifier__k=1)
-    plain = cross_val_score(as_estimator("neighbors", overrides={"classifier__k": 1}), X, Y, cv=3)
+    plain = cross_val_score(as_estimator("knn", overrides={"classifier__k": 1}), X, Y, cv=3)
     np.testing.assert_array_equal(cross_val_score(pipeline, X, Y, cv=3), plain)
     assert pipeline.fit(X, Y)["answer"].classifier_.recipe.classifier.options["k"] == 1
 
@@ -285,7 +283,7 @@ def _to_shares(x: np.ndarray) -> np.ndarray:
     return x / 255
 
 
-@pytest.mark.parametrize("name", ["neighbors", "svm-pca-rbf", "spectrum-linear", "null", "mlp"])
+@pytest.mark.parametrize("name", ["knn", "svm-pca-rbf", "spectrum-linear", "metadata", "mlp"])
 def test_a_fitted_one_can_be_pickled(name: str) -> None:
     overrides = ["train.epochs=1", "train.precision=32"] if name == "mlp" else []
     fitted = as_estimator(name, overrides=overrides).fit(X, Y)
@@ -312,7 +310,7 @@ def test_ctrl_c_ends_the_search_around_it_too(monkeypatch: pytest.MonkeyPatch) -
         context.stopped_by_hand = True
 
     monkeypatch.setattr(Knn, "_fit", stopped)
-    estimator = as_estimator("neighbors")
+    estimator = as_estimator("knn")
     with pytest.raises(KeyboardInterrupt):
         estimator.fit(X, Y)
     assert estimator.score(X_NEW, Y_NEW) > 0.8
@@ -351,27 +349,27 @@ FLAT = X.reshape(60, -1)
 )  # fmt: skip
 def test_what_is_no_image_is_refused_with_a_reason(settings: dict[str, Any], x: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        as_estimator("neighbors", **settings).fit(x, Y[: len(x)])
+        as_estimator("knn", **settings).fit(x, Y[: len(x)])
 
 
 def test_refusals_are_errors_of_ours_and_of_scikit_learn() -> None:
     assert issubclass(InvalidImages, ta.TellapartError) and issubclass(InvalidSetting, ta.TellapartError)
     with pytest.raises(TypeError, match=r"[Ss]parse"):
-        as_estimator("neighbors", image_shape=(6, 5)).fit(csr_array(FLAT), Y)
+        as_estimator("knn", image_shape=(6, 5)).fit(csr_array(FLAT), Y)
     with pytest.raises(NotFittedError):
-        as_estimator("neighbors").predict(X)
-    fitted = as_estimator("neighbors").fit(X, Y)
+        as_estimator("knn").predict(X)
+    fitted = as_estimator("knn").fit(X, Y)
     with pytest.raises(InvalidImages, match="images of 5 × 6 × 1; those in fit were 6 × 5 × 1"):
         fitted.predict(X.reshape(-1, 5, 6))
     with pytest.raises(ValueError, match="Unknown label type"):
-        as_estimator("neighbors").fit(X, np.linspace(0, 1, 60))
+        as_estimator("knn").fit(X, np.linspace(0, 1, 60))
     with pytest.warns(DataConversionWarning):
-        as_estimator("neighbors").fit(X, Y[:, None])
+        as_estimator("knn").fit(X, Y[:, None])
 
 
 def test_a_black_image_of_floats_is_answered() -> None:
     """That floats up to 1 are suspicious is asked of the training set; one image may well be black."""
-    assert as_estimator("neighbors").fit(X * 1.0, Y).predict(np.zeros((1, 6, 5))).shape == (1,)
+    assert as_estimator("knn").fit(X * 1.0, Y).predict(np.zeros((1, 6, 5))).shape == (1,)
 
 
 # --- the surroundings -------------------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ class ImageError(DataError):
 
 
 class SplitError(DataError):
-    """The labelled images cannot be divided as asked."""
+    """The labeled images cannot be divided as asked."""
 
 
 class RecipeError(TellapartError):
@@ -66,10 +66,10 @@ class SystemLimitError(TellapartError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is no `kind`, with the closest names or all of them.
 
-    >>> unknown_name("recipe", "nul", ["null", "svm"])
-    "unknown recipe 'nul': did you mean 'null'?"
-    >>> unknown_name("recipe", "zebra", ["null", "svm"])
-    "unknown recipe 'zebra': there are null, svm"
+    >>> unknown_name("recipe", "nul", ["metadata", "svm"])
+    "unknown recipe 'nul': did you mean 'metadata'?"
+    >>> unknown_name("recipe", "zebra", ["metadata", "svm"])
+    "unknown recipe 'zebra': there are metadata, svm"
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)

@@ -28,10 +28,14 @@ KINDS = {
 }
 
 
+#: Public modules in these folders that are not plug-ins: the contract of each kind, and what plug-ins share.
+_SHARED = {"base", "feature_classifier", "pipeline", "faithfulness", "review"}
+
+
 def names(kind: str) -> list[str]:
     """Every registered name of a kind, sorted, without importing any of them."""
     package = importlib.import_module(KINDS[kind][0])
-    own = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")]
+    own = [m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_") and m.name not in _SHARED]
     return sorted({*own, *_outside(kind)})
 
 

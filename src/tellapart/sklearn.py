@@ -51,7 +51,7 @@ def as_estimator(
     Raises:
         InvalidSetting: No such recipe, or an override that it does not take.
 
-    >>> as_estimator("neighbors").set_params(classifier__k=3).get_params()["classifier__k"]
+    >>> as_estimator("knn").set_params(classifier__k=3).get_params()["classifier__k"]
     3
     """
     estimator = RecipeClassifier(
@@ -228,7 +228,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         held = _held_out(table.labels, self.validation_fraction, recipe.seed)
         train, valid, context = table.take(~held), table.take(held), self._context()
         if self.image_shape == "row":
-            inputs = replace_inputs(recipe.inputs, size=self.image_shape_[:2], mode="grey", keep=1.0, region=None)
+            inputs = replace_inputs(recipe.inputs, size=self.image_shape_[:2], mode="gray", keep=1.0, region=None)
         else:
             inputs = resolve_inputs(recipe.inputs, train)
         recipe = recipe.model_copy(update={"inputs": inputs})

@@ -19,7 +19,7 @@ from pandas import util
 
 from tellapart.errors import DataError
 
-UNLABELLED = -1
+UNLABELED = -1
 SPLITS = ("train", "valid", "test")
 #: Class names that mean "not the real thing", lower case. The first class that matches is the positive one.
 FAKE_NAMES = frozenset(
@@ -32,7 +32,7 @@ FAKE_NAMES = frozenset(
 class Problem:
     """One thing that is wrong with the data: which file or row, and why. The row it names is left out of the table."""
 
-    kind: str  # "missing file", "unlabelled row", "corrupt image", "empty class", …
+    kind: str  # "missing file", "unlabeled row", "corrupt image", "empty class", …
     where: str  # "train.csv:17" or "cats/1.jpg"
     message: str
 
@@ -42,7 +42,7 @@ class Problem:
 
 @dataclass(frozen=True, eq=False)
 class ImageTable:
-    """Labelled images, undecoded: one row an image.
+    """Labeled images, undecoded: one row an image.
 
     Columns of `frame`:
         id: str, unique.
@@ -73,7 +73,7 @@ class ImageTable:
             twice = self.ids[self.frame["id"].duplicated().to_numpy()][0]
             raise DataError(f"ids must be unique: {twice!r} stands more than once")
         labels = self.frame["label"].to_numpy()
-        if len(labels) and (labels.min() < UNLABELLED or labels.max() >= len(self.classes)):
+        if len(labels) and (labels.min() < UNLABELED or labels.max() >= len(self.classes)):
             raise DataError(f"labels must lie in −1 … {len(self.classes) - 1}")
 
     def __len__(self) -> int:
@@ -128,12 +128,12 @@ class ImageTable:
         return replace(self, frame=self.frame.iloc[rows].reset_index(drop=True))
 
     def where(self, *, split: str) -> ImageTable:
-        """The labelled rows of one split."""
+        """The labeled rows of one split."""
         if "split" not in self.frame:
             raise DataError("this table has no split yet", hint="call tellapart.split(table) first")
         return self.take(((self.frame["split"] == split) & (self.frame["label"] >= 0)).to_numpy(dtype=bool))
 
-    def unlabelled(self) -> ImageTable:
+    def unlabeled(self) -> ImageTable:
         """The rows without a label."""
         return self.take((self.frame["label"] < 0).to_numpy(dtype=bool))
 
@@ -148,7 +148,7 @@ class ImageTable:
         return replace(self.take(keep), problems=(*self.problems, *problems))
 
     def split_counts(self) -> dict[str, int]:
-        """Labelled images per split, in the order train, valid, test; only splits that occur."""
+        """Labeled images per split, in the order train, valid, test; only splits that occur."""
         if "split" not in self.frame:
             return {}
         counts = self.frame.loc[self.frame["label"] >= 0, "split"].value_counts()
@@ -156,9 +156,9 @@ class ImageTable:
 
     def counts(self) -> pd.DataFrame:
         """Images per class (rows) and split (columns: those that occur, then `all`)."""
-        labelled = self.frame[self.frame["label"] >= 0]
-        split = labelled["split"] if "split" in labelled else pd.Series("", index=labelled.index)
-        grid: Any = pd.crosstab(labelled["label"], split).reindex(range(len(self.classes)), fill_value=0)
+        labeled = self.frame[self.frame["label"] >= 0]
+        split = labeled["split"] if "split" in labeled else pd.Series("", index=labeled.index)
+        grid: Any = pd.crosstab(labeled["label"], split).reindex(range(len(self.classes)), fill_value=0)
         grid.index = pd.Index(self.classes, name="class")
         names = [s for s in SPLITS if s in grid] + [s for s in grid if s not in SPLITS]
         grid = grid[names].rename(columns={"": "not split"})

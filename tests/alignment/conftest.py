@@ -14,7 +14,7 @@ CODECS = ("quality", "exif", "progressive", "subsampling", "icc", "comment", "si
 
 
 def pixels(seed: int, height: int = 32, width: int = 32) -> np.ndarray:
-    """Smooth colours with grain: (height, width, 3) uint8. Nothing in them knows a class."""
+    """Smooth colors with grain: (height, width, 3) uint8. Nothing in them knows a class."""
     rng = np.random.default_rng(seed)
     small = rng.uniform(40, 215, (4, 4, 3)).astype(np.uint8)
     smooth = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)).astype(float)

@@ -75,8 +75,8 @@ def test_the_null_falls_to_chance_on_every_codec_leak(thousand: Aligned) -> None
 @pytest.mark.slow
 def test_the_null_of_the_leaderboard_agrees(thousand: Aligned, plant, tmp_path: Path) -> None:
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    before = ta.train(plant(100), "null", settings=settings)
-    after = ta.train(thousand.folder, "null", settings=settings)
+    before = ta.train(plant(100), "metadata", settings=settings)
+    after = ta.train(thousand.folder, "metadata", settings=settings)
     assert before.scores("valid")["auroc"].value == 1.0 and after.scores("valid")["auroc"].value == 0.5
 
 
@@ -169,7 +169,7 @@ def test_the_sets_at_hand(tmp_path: Path, shared_data) -> None:
         again = ta.scan(tmp_path / name)
         assert again.classes == few.classes and len(again) == len(few)
         if name == "fashion-mnist":
-            assert "bare pixels" in " ".join(found.notes) and {of.grey for of in found.classes.values()} == {1.0}
+            assert "bare pixels" in " ".join(found.notes) and {of.gray for of in found.classes.values()} == {1.0}
 
 
 # --- size and place ---------------------------------------------------------------------------------------------------
@@ -264,12 +264,14 @@ def test_one_distribution_of_qualities_for_all(plant, tmp_path: Path) -> None:
                 Image.new("RGB", (8, 8)).save(file, "JPEG", quality=row.quality)
                 reference[row.quality] = Image.open(file).quantization
             assert image.quantization == reference[row.quality]
-    assert found.null_after is not None and found.null_after.low > 0.5, "grey pictures, and those that were JPEGs, are shorter"
+    assert found.null_after is not None and found.null_after.low > 0.5, "gray pictures, and those that were JPEGs, are shorter"
     assert "the number of bytes of a JPEG tells what is in it" in " ".join(found.notes)
 
 
 def test_what_old_compression_left_is_said(tmp_path: Path) -> None:
-    """Pixels that were a JPEG once, in a PNG: the null sees nothing, the grid does; compressed again, both have one."""
+    """Pixels that were a JPEG once, in a PNG: the metadata baseline sees nothing, the grid does; compressed again, both have
+    one.
+    """
     for fake, name in enumerate(("real", "fake")):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(60):

@@ -54,7 +54,7 @@ def test_traces_see_a_jpeg_and_nothing_else(quality: int) -> None:
     clean = np.array([traces(picture(i)) for i in range(40)])[:, 0]
     old = np.array([traces(compressed(picture(i), quality)) for i in range(40)])[:, 0]
     assert roc_auc_score([0] * 40 + [1] * 40, [*clean, *old]) > 0.97
-    assert abs(clean.mean()) < 0.01, "a picture without a grid favours none"
+    assert abs(clean.mean()) < 0.01, "a picture without a grid favors none"
 
 
 def test_traces_follow_a_grid_that_was_cut() -> None:
@@ -64,10 +64,10 @@ def test_traces_follow_a_grid_that_was_cut() -> None:
     assert at_home > 0.05 and elsewhere < at_home / 5
 
 
-def test_traces_of_grey_and_of_small_pictures() -> None:
-    grey = np.repeat(picture(0)[:, :, :1], 3, axis=2)
-    assert traces(grey)[COUNT] == 1 and traces(picture(0))[COUNT] == 0
-    assert traces(grey[:12]).tolist() == [0, 0, 1]
+def test_traces_of_gray_and_of_small_pictures() -> None:
+    gray = np.repeat(picture(0)[:, :, :1], 3, axis=2)
+    assert traces(gray)[COUNT] == 1 and traces(picture(0))[COUNT] == 0
+    assert traces(gray[:12]).tolist() == [0, 0, 1]
 
 
 def test_the_figure_is_out_of_fold() -> None:

@@ -61,7 +61,7 @@ def test_misplaced_entries_are_refused(entries: list[Any], message: str) -> None
 
 
 def test_a_resolved_recipe_makes_a_pipeline() -> None:
-    entries = [{"union": [[], [{"one_of": [{"turn": {}}, {"compose": [{"jpeg": {}}, {"blur": {}}]}]}]]}, {"cutmix": {}}]
+    entries = [{"union": [[], [{"one_of": [{"rotate90": {}}, {"compose": [{"jpeg": {}}, {"blur": {}}]}]}]]}, {"cutmix": {}}]
     recipe = parse({"classifier": {"family": "network", "net": "mlp", "widths": [4]}, "augment": entries})
     assert recipe.augment is not None
     again = parse(recipe.model_dump(mode="json"))
@@ -109,11 +109,11 @@ def test_what_follows_a_union_works_on_all_versions() -> None:
     assert _equal(out, IMAGES.flip(2))[::2].all() and _equal(out, IMAGES.flip(2, 3))[1::2].all()
 
 
-@pytest.mark.parametrize("entry", [{"compose": [{"centre_crop": {"size": 6}}]}, {"one_of": [{"centre_crop": {"size": 6}}]}])
+@pytest.mark.parametrize("entry", [{"compose": [{"center_crop": {"size": 6}}]}, {"one_of": [{"center_crop": {"size": 6}}]}])
 def test_windows_inside_are_enlarged(entry: dict[str, Any]) -> None:
     expected = reference.resize(IMAGES[:, :, 2:8, 2:8], [10, 10], antialias=True)
     assert (_run([entry]).float() - expected.float()).abs().max() <= 1
-    assert _run([{"centre_crop": {"size": 6}}]).shape == (64, 3, 6, 6)
+    assert _run([{"center_crop": {"size": 6}}]).shape == (64, 3, 6, 6)
 
 
 @pytest.mark.parametrize("name", ["heavy", "web"])

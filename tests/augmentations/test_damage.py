@@ -81,8 +81,8 @@ def test_rescale_draws_kernels_for_each_image(detailed: Tensor) -> None:
 
 
 def test_noise_is_normal_and_of_each_images_strength() -> None:
-    grey = torch.full((40, 3, 64, 64), 128, dtype=torch.uint8)
-    noise = _apply("noise", grey, sigma=(2, 12)).float() - 128
+    gray = torch.full((40, 3, 64, 64), 128, dtype=torch.uint8)
+    noise = _apply("noise", gray, sigma=(2, 12)).float() - 128
     sigma = noise.flatten(1).std(1)
     assert 2 <= sigma.min() < 4 and 10 < sigma.max() <= 12.3
     assert stats.kstest(((sigma - 2) / 10).clamp(0, 1).numpy(), "uniform").pvalue > 1e-3

@@ -155,7 +155,7 @@ CHAIN = [
     {"rotate": {"degrees": 10}},
     {"flip": {"vertical": 0.5}},
     {"affine": {"degrees": 8, "shift": 0.05}},
-    {"crop": {"shift": 3}},
+    {"random_crop": {"shift": 3}},
 ]
 
 
@@ -178,7 +178,7 @@ def test_a_chain_keeps_detail_that_repeated_sampling_blurs(detailed: Tensor) -> 
 
 
 def test_exact_operations_stay_exact_in_a_chain(detailed: Tensor) -> None:
-    out = Pipeline([{"flip": {"horizontal": 1}}, {"turn": {"degrees": [180]}}, {"centre_crop": {"size": 40}}])(
+    out = Pipeline([{"flip": {"horizontal": 1}}, {"rotate90": {"degrees": [180]}}, {"center_crop": {"size": 40}}])(
         detailed, torch.Generator()
     )
     assert torch.equal(out, detailed.flip(2)[:, :, 4:44, 12:52])
@@ -191,7 +191,7 @@ def test_bad_ranges_are_refused(scale: list[float]) -> None:
 
 
 def test_a_large_batch_is_done_in_parts_without_a_trace(detailed: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    chain = [*CHAIN, {"colour": {"contrast": 0.5}}, {"crop": {"size": 40}}]
+    chain = [*CHAIN, {"color_jitter": {"contrast": 0.5}}, {"random_crop": {"size": 40}}]
     whole = Pipeline(chain)(detailed, torch.Generator().manual_seed(1))
     monkeypatch.setattr(base, "_AT_ONCE", 3 * 3 * 40 * 40)
     parts = Pipeline(chain)(detailed, torch.Generator().manual_seed(1))

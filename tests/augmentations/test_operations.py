@@ -21,13 +21,13 @@ def _apply(name: str, images: Tensor = IMAGES, seed: int = 0, **options: object)
 
 #: Options without which an operation cannot be made, or would change nothing here.
 NEEDED: dict[str, dict[str, object]] = {
-    "crop": {"shift": 2},
+    "random_crop": {"shift": 2},
     "five_crop": {"size": 8},
-    "centre_crop": {"size": 8},
-    "compose": {"of": [{"crop": {"shift": 2}}, {"noise": {}}]},
-    "one_of": {"of": [{"turn": {}}, {"flip": {"horizontal": 1}}]},
-    "union": {"of": [[], [{"turn": {}}, {"rotate": {}}]]},
-    "grey": {"probability": 0.5},
+    "center_crop": {"size": 8},
+    "compose": {"of": [{"random_crop": {"shift": 2}}, {"noise": {}}]},
+    "one_of": {"of": [{"rotate90": {}}, {"flip": {"horizontal": 1}}]},
+    "union": {"of": [[], [{"rotate90": {}}, {"rotate": {}}]]},
+    "gray": {"probability": 0.5},
 }
 ALL = pytest.mark.parametrize("name", registry.names("augmentations"))
 
@@ -38,7 +38,7 @@ def test_the_generator_decides_everything_and_the_input_stays(name: str) -> None
     first, second, other = (_apply(name, seed=s, **NEEDED.get(name, {})) for s in (1, 1, 2))
     assert first.dtype == torch.uint8
     assert torch.equal(first, second)
-    assert torch.equal(first, other) == (name == "centre_crop")
+    assert torch.equal(first, other) == (name == "center_crop")
     assert torch.equal(IMAGES, before)
 
 
@@ -50,14 +50,14 @@ def test_shape_type_and_memory_format(name: str, shape: tuple[int, int, int, int
     count, channels, height, width = shape
     images = torch.randint(256, (count, height, width, channels), dtype=torch.uint8).permute(0, 3, 1, 2)
     out = _apply(name, images, **NEEDED.get(name, {}))
-    side = {"five_crop": (8, 8), "centre_crop": (8, 8)}.get(name, (height, width))
+    side = {"five_crop": (8, 8), "center_crop": (8, 8)}.get(name, (height, width))
     assert out.shape == (count, channels, *side)
     assert out.dtype == torch.uint8
     assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*registry.names("augmentations")} - {"five_crop", "centre_crop", "compose", "one_of", "union"})
+    "name", sorted({*registry.names("augmentations")} - {"five_crop", "center_crop", "compose", "one_of", "union"})
 )
 def test_a_single_pixel(name: str) -> None:
     images = torch.full((6, 3, 1, 1), 128, dtype=torch.uint8)
@@ -70,7 +70,7 @@ def test_a_single_pixel(name: str) -> None:
 @ALL
 def test_no_images(name: str) -> None:
     """A batch may have none left, for instance of one version of a union."""
-    if name not in ("five_crop", "centre_crop"):
+    if name not in ("five_crop", "center_crop"):
         empty = torch.empty(0, 3, 9, 9, dtype=torch.uint8)
         assert _apply(name, empty, **NEEDED.get(name, {})).shape == empty.shape
 
@@ -164,13 +164,13 @@ def test_five_crop_gives_corners_and_middle() -> None:
 
 
 @pytest.mark.parametrize(("side", "window", "start"), [(10, 6, 2), (10, 5, 2), (9, 4, 2), (9, 9, 0)])
-def test_centre_crop_cuts_the_middle(side: int, window: int, start: int) -> None:
+def test_center_crop_cuts_the_middle(side: int, window: int, start: int) -> None:
     """Where the border is odd, the smaller half is above and left."""
     middle = slice(start, start + window)
-    assert torch.equal(_apply("centre_crop", IMAGES[:, :, :side, :side], size=window), IMAGES[:, :, middle, middle])
+    assert torch.equal(_apply("center_crop", IMAGES[:, :, :side, :side], size=window), IMAGES[:, :, middle, middle])
 
 
-@pytest.mark.parametrize("name", ["five_crop", "centre_crop"])
+@pytest.mark.parametrize("name", ["five_crop", "center_crop"])
 def test_windows_larger_than_the_image_are_refused(name: str) -> None:
     message = f"augment: {name}: expected a window no larger than the images, found 12×12 for images of 10×8"
     with pytest.raises(RecipeError, match=message):
@@ -178,6 +178,6 @@ def test_windows_larger_than_the_image_are_refused(name: str) -> None:
 
 
 def test_a_pipeline_runs_in_order() -> None:
-    pipeline = Pipeline([{"crop": {"size": 6}}, {"flip": {"horizontal": 1.0}}])
+    pipeline = Pipeline([{"random_crop": {"size": 6}}, {"flip": {"horizontal": 1.0}}])
     out = pipeline(IMAGES, torch.Generator().manual_seed(0))
     assert torch.equal(out, _apply("crop", size=6).flip(3))

@@ -40,7 +40,7 @@ def test_the_first_cell_is_the_original_and_the_others_are_augmented() -> None:
 
 
 def test_windows_stand_in_the_middle_of_their_cells() -> None:
-    cell = _cell(sheet([{"centre_crop": {"size": 60}}], PICTURE, count=1), 1)
+    cell = _cell(sheet([{"center_crop": {"size": 60}}], PICTURE, count=1), 1)
     np.testing.assert_array_equal(cell[20:80, 30:90], PICTURE[20:80, 30:90])
     assert (cell[:20] == 255).all() and (cell[:, :30] == 255).all()
 
@@ -61,14 +61,14 @@ def test_mixing_takes_of_the_other_picture() -> None:
 
 @pytest.mark.parametrize(("side", "shown"), [(8, 96), (600, 256)])
 def test_small_pictures_are_enlarged_and_large_ones_shrunk(side: int, shown: int) -> None:
-    grey = np.full((side, side, 1), 100, dtype=np.uint8)
-    page = sheet([{"rotate": {}}], grey, count=1)
+    gray = np.full((side, side, 1), 100, dtype=np.uint8)
+    page = sheet([{"rotate": {}}], gray, count=1)
     assert page.size == (2 * (shown + GAP) + GAP, shown + LABEL + 2 * GAP)
     assert (_cell(page, 1, (shown, shown)) == 100).all()
 
 
 def test_the_seed_decides() -> None:
-    first, again, other = (np.asarray(sheet([{"colour": {}}], PICTURE, seed=s, count=2)) for s in (0, 0, 1))
+    first, again, other = (np.asarray(sheet([{"color_jitter": {}}], PICTURE, seed=s, count=2)) for s in (0, 0, 1))
     assert (first == again).all() and (first != other).any()
 
 
@@ -95,7 +95,7 @@ def test_a_recipe_is_shown(photo: Path, tmp_path: Path) -> None:
 def test_one_augmentation_is_shown_with_its_options(photo: Path, tmp_path: Path) -> None:
     picture = tmp_path / "sheet.png"
     made = json.loads(_run("turn", photo, "-s", "degrees=[180]", "-o", picture, "--count", "1", "--json"))
-    assert made == {"picture": str(picture), "augment": [{"turn": {"degrees": [180]}}]}
+    assert made == {"picture": str(picture), "augment": [{"rotate90": {"degrees": [180]}}]}
     with Image.open(picture) as page:
         np.testing.assert_array_equal(_cell(page, 1), PICTURE[::-1, ::-1])
 

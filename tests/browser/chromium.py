@@ -113,7 +113,7 @@ class Chromium:
     # --- what a person does -------------------------------------------------------------------------------------------
 
     def look(self, width: int, height: int, *, dark: bool = False, phone: bool = False, script: bool = True) -> None:
-        """The window's size, the colour scheme, whether scripts run."""
+        """The window's size, the color scheme, whether scripts run."""
         self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])

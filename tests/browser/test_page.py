@@ -147,7 +147,7 @@ def test_a_phone_never_scrolls_sideways(browser: Chromium, address: str, photo: 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_stands_out_from_its_ground(browser: Chromium, address: str, photo: Path, dark: bool) -> None:
-    """WCAG 2.2, 1.4.3: a contrast of 4.5 at least, for every text colour on the page's ground and on raised ones."""
+    """WCAG 2.2, 1.4.3: a contrast of 4.5 at least, for every text color on the page's ground and on raised ones."""
     browser.look(1200, 900, dark=dark)
     browser.open(f"{address}/")
     ratio = """(() => {

@@ -64,8 +64,8 @@ def tiles() -> np.ndarray:
         cut = pixels[: rows * TILE, : columns * TILE].reshape(rows, TILE, columns, TILE, 3).swapaxes(1, 2)
         found.append(cut.reshape(-1, TILE, TILE, 3))
     every = np.concatenate(found)
-    grey = [np.asarray(Image.fromarray(tile).resize((64, 64), Image.Resampling.BICUBIC).convert("L")) for tile in every]
-    return every[has_structure(np.stack(grey))]
+    gray = [np.asarray(Image.fromarray(tile).resize((64, 64), Image.Resampling.BICUBIC).convert("L")) for tile in every]
+    return every[has_structure(np.stack(gray))]
 
 
 @pytest.fixture(scope="session")

@@ -178,8 +178,8 @@ def test_light_and_sharpness_are_those_of_numpy(tiles):
 
     found = Pictures.blank(1)
     found.look(0, tiles[0])
-    grey = np.asarray(Image.fromarray(tiles[0]).convert("L")).astype(float)
-    low, high = np.percentile(grey, (1, 99), method="inverted_cdf")
-    assert found.brightness[0] == pytest.approx(grey.mean(), rel=1e-5) and found.contrast[0] == high - low
-    assert found.sharpness[0] == pytest.approx(laplace(grey)[1:-1, 1:-1].std() / grey.std(), rel=1e-4)
+    gray = np.asarray(Image.fromarray(tiles[0]).convert("L")).astype(float)
+    low, high = np.percentile(gray, (1, 99), method="inverted_cdf")
+    assert found.brightness[0] == pytest.approx(gray.mean(), rel=1e-5) and found.contrast[0] == high - low
+    assert found.sharpness[0] == pytest.approx(laplace(gray)[1:-1, 1:-1].std() / gray.std(), rel=1e-4)
     assert found.sides[0].tolist() == [128, 128] and found.thumbnails.shape == (1, 32, 32, 3)

@@ -42,7 +42,7 @@ def test_flips_stand_first(shared_data: Data) -> None:
     assert share_found(found, flip) >= 0.6
     assert found.severity == "problem" and found.details["contradicted"] > 2 * found.details["expected"]
     row = next(iter(found.reasons))
-    assert f"labelled {table.classes[table.labels[row]]!r}" in found.reasons[row] and found.is_issue[row]
+    assert f"labeled {table.classes[table.labels[row]]!r}" in found.reasons[row] and found.is_issue[row]
 
 
 @pytest.mark.slow

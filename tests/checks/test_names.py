@@ -23,7 +23,7 @@ def table_of(ids: list[str], labels: list[str]) -> ImageTable:
     return ta.from_arrays(pictures, labels, ids=ids)
 
 
-def labelled(make: str, count: int = 200) -> ImageTable:
+def labeled(make: str, count: int = 200) -> ImageTable:
     """`make`: a name with the fields {n} (a number by lot), {c} (its class), {b} (a number by class)."""
     draw = np.random.default_rng(4)
     labels = draw.integers(2, size=count)
@@ -43,7 +43,7 @@ def labelled(make: str, count: int = 200) -> ImageTable:
     ],
 )
 def test_what_gives_the_class_away_is_named(make: str, said: str) -> None:
-    table = labelled(make)
+    table = labeled(make)
     found = Names()(Evidence(table))
     if said == "first character":  # a word in the middle: seen neither at the beginning nor at the end
         assert found.severity == "fine"
@@ -53,7 +53,7 @@ def test_what_gives_the_class_away_is_named(make: str, said: str) -> None:
 
 
 def test_names_by_lot_say_nothing() -> None:
-    found = Names()(Evidence(labelled("img_{n:06d}.png")))
+    found = Names()(Evidence(labeled("img_{n:06d}.png")))
     assert found.severity == "fine" and not found.is_issue.any() and not found.reasons
 
 

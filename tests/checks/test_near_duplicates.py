@@ -114,7 +114,7 @@ def test_an_edited_twin_of_the_other_class_is_found(tiles):
     assert pairs_of(found) <= {(n, 40 + n) for n in range(20)} and len(found.pairs) >= 18
     assert found.severity == "leak" and found.details["across_classes"] == len(found.pairs) and not found.drops
     row = int(found.pairs[0, 0])
-    assert found.reasons[row] == f"the same as {row + 40} (labelled edited)"
+    assert found.reasons[row] == f"the same as {row + 40} (labeled edited)"
 
 
 def window(share, save):
@@ -133,7 +133,7 @@ def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
     pictures = tiles[draw.permutation(len(tiles))[:60]]
     table, truth = planted(pictures, range(30), window(0.15, damages["saved"]), draw)
     settings = ta.Settings(runs=tmp_path / "runs")
-    run = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "colours-lda", settings=settings)
+    run = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "color-lda", settings=settings)
     alone = found_in(table)
     options = NearDuplicates.Options(embedding=run.id)
     helped = NearDuplicates(options)(Evidence(table, runs=settings.runs))
@@ -141,7 +141,7 @@ def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
     assert pairs_of(helped) <= truth and helped.details["compared"] > alone.details["compared"]
     together = cut(table, embedding=run.id, runs=settings.runs, anew=True)
     assert together.near == len(pairs_of(helped))
-    null = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "null", settings=settings)
+    null = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "metadata", settings=settings)
     for name, said in (("none", "unknown run"), (null.id, "has no vectors of its own")):
         failed = check(table, only=["near_duplicates"], options={"near_duplicates.embedding": name}, runs=settings.runs)
         assert said in failed.failures["near_duplicates"]
@@ -158,7 +158,7 @@ def test_200_larger_crops(tiles, damages, tmp_path, share, alone, helped):
     """The table of docs/checks/near_duplicates.md, of 200 draws each; another draw may differ by ten."""
     draw = np.random.default_rng(1)
     runs, labels = tmp_path / "runs", np.arange(len(tiles)) % 2
-    run = ta.train(from_arrays(tiles, labels, ["a", "b"]), "colours-lda", settings=ta.Settings(runs=runs))
+    run = ta.train(from_arrays(tiles, labels, ["a", "b"]), "color-lda", settings=ta.Settings(runs=runs))
     hosts = draw.permutation(len(tiles))[:200].tolist()
     table, truth = planted(tiles, hosts, window(share, damages["saved"]), draw)
     for embedding, wanted in ((None, alone), (run.id, helped)):
@@ -218,14 +218,14 @@ def test_candidates_are_those_of_a_plain_product():
 def test_the_descriptor_is_that_of_scipy(tiles):
     from scipy.fft import dctn
 
-    grey = tiles[:20].mean(axis=3).astype(np.uint8)[:, ::2, ::2]
+    gray = tiles[:20].mean(axis=3).astype(np.uint8)[:, ::2, ::2]
     v, u = np.mgrid[:8, :8]
     inside = (u**2 + v**2 <= 50) & (u + v > 0)
-    wanted = dctn(grey.astype(float), axes=(1, 2), norm="ortho")[:, :8, :8][:, inside] * np.sqrt(u**2 + v**2)[inside]
+    wanted = dctn(gray.astype(float), axes=(1, 2), norm="ortho")[:, :8, :8][:, inside] * np.sqrt(u**2 + v**2)[inside]
     wanted /= np.linalg.norm(wanted, axis=1, keepdims=True)
-    vectors = lookalikes.describe(grey)
+    vectors = lookalikes.describe(gray)
     np.testing.assert_allclose(vectors, wanted, atol=1e-4)
-    np.testing.assert_allclose(lookalikes.mirrored(vectors), lookalikes.describe(grey[:, :, ::-1]), atol=1e-4)
+    np.testing.assert_allclose(lookalikes.mirrored(vectors), lookalikes.describe(gray[:, :, ::-1]), atol=1e-4)
 
 
 def test_laying_over_undoes_a_crop(tiles):
@@ -234,8 +234,8 @@ def test_laying_over_undoes_a_crop(tiles):
 
     whole = Image.fromarray(tiles[5]).convert("L")
     window = whole.crop((4, 6, 124, 126))  # 120 of 128: a scale of 0.9375, shifted by 0 and 2 pixels of 128 from the middle
-    grey = np.stack([np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC)) for picture in (whole, window)])
-    kept, where = alignment._laid_over(alignment.Pyramid(grey), np.array([[0, 1]]), False, 64)
+    gray = np.stack([np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC)) for picture in (whole, window)])
+    kept, where = alignment._laid_over(alignment.Pyramid(gray), np.array([[0, 1]]), False, 64)
     assert kept.tolist() == [0]
     np.testing.assert_allclose(where[0], [120 / 128, 1.0, 120 / 128, 0.0], atol=0.25)
     assert abs(where[0, 0] - 120 / 128) < 0.01 and abs(where[0, 2] - 120 / 128) < 0.01

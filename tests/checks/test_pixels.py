@@ -20,12 +20,12 @@ def measure(pixels: np.ndarray) -> dict[str, float]:
     return dict(zip(TRACES, read_traces(pixels).tolist(), strict=True))
 
 
-def test_colours_and_contrast_are_those_of_pillow(tiles: np.ndarray) -> None:
-    grey = np.asarray(Image.fromarray(tiles[7]).convert("L")).astype(float)
+def test_colors_and_contrast_are_those_of_pillow(tiles: np.ndarray) -> None:
+    gray = np.asarray(Image.fromarray(tiles[7]).convert("L")).astype(float)
     found = measure(tiles[7])
     np.testing.assert_allclose([found[f"mean {c}"] for c in ("red", "green", "blue")], tiles[7].mean((0, 1)), rtol=1e-5)
-    assert found["contrast"] == pytest.approx(grey.std(), rel=0.01)
-    steps = np.abs(np.diff(grey, axis=1)).sum() + np.abs(np.diff(grey, axis=0)).sum()
+    assert found["contrast"] == pytest.approx(gray.std(), rel=0.01)
+    steps = np.abs(np.diff(gray, axis=1)).sum() + np.abs(np.diff(gray, axis=0)).sum()
     assert found["sharpness"] == pytest.approx(steps / (2 * 128 * 127), rel=0.02)
 
 

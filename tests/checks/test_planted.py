@@ -26,7 +26,7 @@ CORNERS = ("upper left", "upper right", "lower left", "lower right")
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """One planting under way: what is common to all its images. Size, qualities, words and colours are drawn once."""
+    """One planting under way: what is common to all its images. Size, qualities, words and colors are drawn once."""
 
     generator: np.random.Generator
     kind: str
@@ -34,7 +34,7 @@ class Draw:
     sides: tuple[int, int]
     qualities: tuple[int, int]
     corner: int
-    colour: tuple[int, ...]
+    color: tuple[int, ...]
     width: int
     prefix: str
     editor: str = field(default="")
@@ -43,11 +43,11 @@ class Draw:
     def made(cls, kind: str, seed: int) -> Draw:
         g = np.random.default_rng(seed)
         sides, qualities = g.permutation(np.arange(48, 97))[:2], g.permutation(np.arange(50, 96, 3))[:2]
-        colour = tuple(int(v) for v in g.choice([0, 255], 3))
+        color = tuple(int(v) for v in g.choice([0, 255], 3))
         prefix = "".join(g.choice(list("abcdefgh"), 4))
         return cls(
             g, kind, g.uniform(0.7, 1), (int(sides[0]), int(sides[1])), (int(qualities[0]), int(qualities[1])),
-            int(g.integers(4)), colour, int(g.integers(2, 5)), prefix, f"Editor {g.integers(99)}",
+            int(g.integers(4)), color, int(g.integers(2, 5)), prefix, f"Editor {g.integers(99)}",
         )  # fmt: skip
 
     def picture(self, tile: np.ndarray, struck: bool) -> bytes:
@@ -58,7 +58,7 @@ class Draw:
         if struck and self.kind == "stamp":
             self._stamp(image)
         if struck and self.kind == "border":
-            ImageDraw.Draw(image).rectangle((0, 0, side - 1, side - 1), outline=self.colour, width=self.width)
+            ImageDraw.Draw(image).rectangle((0, 0, side - 1, side - 1), outline=self.color, width=self.width)
         target, exif = io.BytesIO(), Image.Exif()
         exif[0x0131] = self.editor
         if struck and self.kind == "format":
@@ -77,7 +77,7 @@ class Draw:
         """A time of day, as cameras write it."""
         pen, text = ImageDraw.Draw(image), ":".join(f"{n:02d}" for n in self.generator.integers((24, 60)))
         left = 2 if self.corner % 2 == 0 else image.width - 2 - int(pen.textlength(text))
-        pen.text((left, 2 if self.corner < 2 else image.height - 13), text, fill=self.colour)
+        pen.text((left, 2 if self.corner < 2 else image.height - 13), text, fill=self.color)
 
 
 def plant(tiles: np.ndarray, kind: str, seed: int) -> tuple[ImageTable, Draw]:

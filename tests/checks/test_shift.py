@@ -60,7 +60,7 @@ def test_images_without_label_and_part_are_a_part(tiles: np.ndarray) -> None:
         split=["train" if k else "" for k in known],
     )  # fmt: skip
     found = Shift()(Evidence(table))
-    assert found.severity == "problem" and "in unlabelled" in found.summary
+    assert found.severity == "problem" and "in unlabeled" in found.summary
     assert found.is_issue[~known].all() and not found.is_issue[known].any()
 
 

@@ -78,7 +78,7 @@ def test_images_without_names_cannot_be_written():
         write_split(cut(from_arrays(images, [0, 1] * 20, ["a", "b"]), by_twins=False))
 
 
-def test_labels_with_commas_and_unlabelled_rows_survive(tmp_path):
+def test_labels_with_commas_and_unlabeled_rows_survive(tmp_path):
     images = np.random.default_rng(0).integers(0, 255, (24, 24, 24, 3)).astype(np.uint8)
     rows = ["id,label"]
     for number, pixels in enumerate(images):

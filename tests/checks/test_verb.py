@@ -42,7 +42,7 @@ def test_rows_say_what_to_do(table):
     rows = health.rows()
     assert tuple(rows) == COLUMNS and len(rows) == 4 and set(rows["severity"]) == {"leak"}
     assert rows.set_index("id")["action"].to_dict() == {"20": "drop", "0": "review", "2": "review", "31": "review"}
-    assert rows["action"].iloc[0] == "drop" and "labelled" in rows["reason"].iloc[1]
+    assert rows["action"].iloc[0] == "drop" and "labeled" in rows["reason"].iloc[1]
     assert health.rows("near_duplicates").empty
 
 

@@ -33,7 +33,7 @@ TRAIN, VALID, TEST = table(60, "train", 0), table(60, "valid", 1), table(20, "te
 
 
 def recipe_of(content: dict) -> recipes.Recipe:
-    return recipes.parse({"inputs": {"size": 6, "mode": "grey"}, "seed": 0, **content})
+    return recipes.parse({"inputs": {"size": 6, "mode": "gray"}, "seed": 0, **content})
 
 
 def calibrated(**options: object) -> Calibrated:

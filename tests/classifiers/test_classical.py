@@ -23,7 +23,7 @@ from tellapart.errors import RecipeError
 from tellapart.recipe import load as recipes
 
 FAMILIES = {
-    "linear": {"loss": "ridge"}, "lda": {}, "bayes": {}, "forest": {"trees": 20}, "boosting": {"rounds": 10},
+    "linear": {"loss": "ridge"}, "lda": {}, "naive_bayes": {}, "forest": {"trees": 20}, "boosting": {"rounds": 10},
 }  # fmt: skip
 EVERY = pytest.mark.parametrize("family", FAMILIES)
 
@@ -49,7 +49,7 @@ def _learnt(classes: int, family: str, width: int = 6, valid: int = 0, **options
     return classifier
 
 
-def _centred(decision: np.ndarray) -> np.ndarray:
+def _centered(decision: np.ndarray) -> np.ndarray:
     """Decisions mean something but for a constant a row."""
     return decision - decision.mean(axis=1, keepdims=True)
 
@@ -75,7 +75,7 @@ def test_discriminants_are_scikit_learns(classes: int, width: int, shrinkage: fl
     np.testing.assert_allclose(ours._answer(asked), theirs.predict_proba(asked.astype(float)), atol=1e-3)
     theirs_too = theirs.decision_function(asked.astype(float))
     theirs_too = np.stack([-theirs_too, theirs_too], axis=1) / 2 if classes == 2 else theirs_too
-    np.testing.assert_allclose(_centred(asked @ ours.weight.T + ours.bias), _centred(theirs_too), rtol=1e-3, atol=0.05)
+    np.testing.assert_allclose(_centered(asked @ ours.weight.T + ours.bias), _centered(theirs_too), rtol=1e-3, atol=0.05)
 
 
 def test_discriminants_do_not_mind_where_the_origin_is() -> None:
@@ -89,7 +89,7 @@ def test_discriminants_do_not_mind_where_the_origin_is() -> None:
 @pytest.mark.parametrize("smoothing", [1e-9, 0.1])
 def test_bayes_is_scikit_learns(smoothing: float) -> None:
     X, y, asked = _vectors(4)
-    ours = _learnt(4, "bayes", smoothing=[smoothing])
+    ours = _learnt(4, "naive_bayes", smoothing=[smoothing])
     theirs = GaussianNB(var_smoothing=smoothing).fit(X.astype(float), y)
     np.testing.assert_allclose(ours._answer(asked), theirs.predict_proba(asked.astype(float)), atol=1e-5)
 
@@ -142,7 +142,7 @@ def test_boosting_ends_by_the_validation_part() -> None:
 
 @pytest.mark.parametrize(
     ("family", "option", "values"),
-    [("linear", "C", [1e-6, 1.0]), ("lda", "shrinkage", [0.01, 1.0]), ("bayes", "smoothing", [1e-6, 100.0])],
+    [("linear", "C", [1e-6, 1.0]), ("lda", "shrinkage", [0.01, 1.0]), ("naive_bayes", "smoothing", [1e-6, 100.0])],
 )
 def test_validation_picks_the_candidate_of_least_log_loss(family: str, option: str, values: list[float]) -> None:
     X, y, _ = _vectors(4)
@@ -166,7 +166,11 @@ def _loss_of(classifier: Any, X: np.ndarray, y: np.ndarray) -> float:
 
 @pytest.mark.parametrize(
     ("family", "option", "values"),
-    [("linear", "C", [1e-5, 0.1, 100.0]), ("lda", "shrinkage", [0.01, 0.2, 1.0]), ("bayes", "smoothing", [1e-6, 0.3, 100.0])],
+    [
+        ("linear", "C", [1e-5, 0.1, 100.0]),
+        ("lda", "shrinkage", [0.01, 0.2, 1.0]),
+        ("naive_bayes", "smoothing", [1e-6, 0.3, 100.0]),
+    ],
 )
 def test_without_validation_the_middle_candidate_is_kept(family: str, option: str, values: list[float]) -> None:
     _, _, asked = _vectors(4)

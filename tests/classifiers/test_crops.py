@@ -24,7 +24,7 @@ INNER = {"features": {"descriptors": [{"pixels": {}}], "pca": 4}, "classifier": 
 
 def made(count: int = 5, size: int = 8, learnt: int = 0, **inputs: object) -> Recipe:
     options = {"family": "crops", "count": count, "learnt": learnt, "of": INNER}
-    return recipes.parse({"inputs": {"size": size, "mode": "rgb", "resize": "centre", **inputs}, "classifier": options})
+    return recipes.parse({"inputs": {"size": size, "mode": "rgb", "resize": "center", **inputs}, "classifier": options})
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -129,7 +129,7 @@ def test_windows_lie_in_the_region() -> None:
     ("options", "why"),
     [
         ({"of": {**INNER, "inputs": {"size": 3}}}, "stand in the recipe itself"),
-        ({"of": {"classifier": {"family": "null"}}}, "looks at files"),
+        ({"of": {"classifier": {"family": "metadata"}}}, "looks at files"),
         ({"of": {"classifier": {"family": "linear", "D": 1}}}, "unknown option 'D'"),
         ({"of": INNER, "count": 6}, "count"),
         ({}, "is required"),
@@ -137,13 +137,13 @@ def test_windows_lie_in_the_region() -> None:
 )
 def test_what_is_no_recipe_of_windows(options: dict, why: str) -> None:
     with pytest.raises(RecipeError, match=why):
-        recipes.parse({"inputs": {"resize": "centre"}, "classifier": {"family": "crops", **options}})
+        recipes.parse({"inputs": {"resize": "center"}, "classifier": {"family": "crops", **options}})
 
 
 def test_resampling_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="inputs.resize is stretch") as caught:
         ta.train(pictures(), made(resize="stretch"), settings=ta.Settings(runs=tmp_path / "runs", device="cpu"))
-    assert "inputs.resize=centre" in (caught.value.hint or "")
+    assert "inputs.resize=center" in (caught.value.hint or "")
 
 
 def test_a_run_is_trained_asked_and_explained(tmp_path: Path) -> None:

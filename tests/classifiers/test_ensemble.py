@@ -31,7 +31,7 @@ TRAIN, VALID = table(60, "train", 0), table(30, "valid", 1)
 
 
 def recipe_of(content: dict, seed: int = 0) -> recipes.Recipe:
-    return recipes.parse({"inputs": {"size": 6, "mode": "grey"}, "seed": seed, **content})
+    return recipes.parse({"inputs": {"size": 6, "mode": "gray"}, "seed": seed, **content})
 
 
 def written(folder: Path, classifier: Classifier) -> Path:

@@ -1,4 +1,4 @@
-"""Neighbours against every distance measured plainly, against scikit-learn, and against what was worked out by hand."""
+"""Neighbors against every distance measured plainly, against scikit-learn, and against what was worked out by hand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAIN: dict[str, Any] = {"euclidean": "euclidean", "manhattan": "cityblock", "co
 
 
 def _neighbors(k: int, metric: str = "euclidean", weights: str = "uniform", classes: int = 4) -> Knn:
-    options = {"family": "neighbors", "k": k, "metric": metric, "weights": weights}
+    options = {"family": "knn", "k": k, "metric": metric, "weights": weights}
     found = Knn(recipes.parse({"classifier": options}))
     found.classes, found.notes = tuple(str(c) for c in range(classes)), []
     return found
@@ -109,7 +109,7 @@ def test_the_largest_whole_numbers_there_may_be_are_exact() -> None:
 
 
 @pytest.mark.parametrize("k", [900, 1_300, 2_500])
-def test_more_neighbours_than_a_tile_or_a_group_has(k: int) -> None:
+def test_more_neighbors_than_a_tile_or_a_group_has(k: int) -> None:
     X, _, asked = _integers(256, 12, rows=2_500, queries=3)
     for metric in ("euclidean", "manhattan"):
         plain, rows = _plainly(X, asked, metric, k)
@@ -250,10 +250,10 @@ def test_a_study_searches_once_a_distance(monkeypatch: pytest.MonkeyPatch) -> No
     assert searches == [11] * 6  # training and validation part, three distances
 
 
-def test_more_neighbours_than_training_images_are_clipped_and_said() -> None:
+def test_more_neighbors_than_training_images_are_clipped_and_said() -> None:
     X, y, asked = _blobs()
     ours = _learnt(X[:6], y[:6], 9)
-    assert ours.notes == ["6 neighbours were asked, not 9: there are no more training images"]
+    assert ours.notes == ["6 neighbors were asked, not 9: there are no more training images"]
     np.testing.assert_allclose(ours._answer(asked), np.tile(np.bincount(y[:6], minlength=4) / 6, (len(asked), 1)))
 
 

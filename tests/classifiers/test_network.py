@@ -57,10 +57,10 @@ def test_a_run_starts_from_the_trunk_of_a_run_with_other_classes(settings: ta.Se
     assert any(not torch.equal(t, _trunk(parent)[n]) for n, t in _trunk(scratch).items())
 
 
-def test_grey_pictures_start_from_a_run_on_colour(settings: ta.Settings) -> None:
+def test_gray_pictures_start_from_a_run_on_color(settings: ta.Settings) -> None:
     parent = ta.train(_table(3), _recipe(), settings=settings)
-    grey = _recipe(inputs={"size": 12, "mode": "grey"}, classifier={"init_from": parent.id}, train={"freeze": 1.0})
-    child = ta.train(_table(3, channels=1), grey, settings=settings)
+    gray = _recipe(inputs={"size": 12, "mode": "gray"}, classifier={"init_from": parent.id}, train={"freeze": 1.0})
+    child = ta.train(_table(3, channels=1), gray, settings=settings)
     first = "body.trunk.0.0.weight"
     torch.testing.assert_close(_trunk(child)[first], _trunk(parent)[first].sum(1, keepdim=True))
 
@@ -109,7 +109,7 @@ def test_views_are_what_they_are_called() -> None:
     assert all(view(image).shape == image.shape and view(image).dtype == torch.uint8 for v in found.values() for view in v)
 
 
-def test_closer_shows_the_centre_larger_and_farther_more_than_the_image() -> None:
+def test_closer_shows_the_center_larger_and_farther_more_than_the_image() -> None:
     ring = torch.zeros(1, 1, 32, 32, dtype=torch.uint8)
     ring[:, :, 0, :] = ring[:, :, -1, :] = ring[:, :, :, 0] = ring[:, :, :, -1] = 255
     (closer,), (farther,) = views(["closer"]), views(["farther"])
@@ -134,7 +134,7 @@ def test_augmentation_never_touches_validation_or_test(settings: ta.Settings, mo
 
 
 def test_a_window_that_the_net_was_not_built_for_is_named(settings: ta.Settings) -> None:
-    recipe = parse({"classifier": {"family": "network", "net": "mlp"}, "augment": [{"crop": {"size": 8}}], "train": {}})
+    recipe = parse({"classifier": {"family": "network", "net": "mlp"}, "augment": [{"random_crop": {"size": 8}}], "train": {}})
     with pytest.raises(RecipeError, match="augment gives images of 8×8, but net: mlp was built for 12×12"):
         ta.train(_table(3), recipe, settings=settings)
 

@@ -28,7 +28,7 @@ Tell = Callable[..., Answer]
 
 @pytest.fixture
 def tell(monkeypatch, capsys, tmp_path) -> Tell:
-    """`tell("compare", folder, "-q")`: the command in an empty folder of its own, with an empty cache, without colour."""
+    """`tell("compare", folder, "-q")`: the command in an empty folder of its own, with an empty cache, without color."""
     for name in [n for n in os.environ if n.startswith("TELLAPART_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))

@@ -37,7 +37,7 @@ def test_aligned_compared_and_traced_back(tell, leaking: Path, tmp_path: Path) -
     assert "photos: 40 of 40 images, 8×8 pixels, PNG without compression" in answer.out
     assert "AUROC out of fold: before 1.000 (95 % interval" in answer.out and "after 0.500 (95 % interval" in answer.out
     assert f"next: tellapart compare {tmp_path / 'out'}" in answer.out
-    assert tell("train", tmp_path / "out", "-r", "null", "-q").code == 0
+    assert tell("train", tmp_path / "out", "-r", "metadata", "-q").code == 0
     answer = tell("align", tmp_path / "out", "--verify", "-q")
     assert answer.code == 0 and answer.out == "40 of 40 images hold the pixels of their sources, bit for bit\n"
     (leaking / "light" / "07.png").write_bytes(b"")

@@ -15,7 +15,7 @@ import pytest
 from tellapart.errors import DataError
 from tellapart.runs.store import open_run
 
-QUICK = ("-r", "neighbors", "-q")
+QUICK = ("-r", "knn", "-q")
 
 
 def finished() -> list[str]:
@@ -44,7 +44,7 @@ def table_csv(top: Path, header: str = "id,label", *, bom: bool = False, rows: l
 ROWS = [f"{name}/{i:02}.png,{name}" for name in ("dark", "light") for i in range(20)]
 
 
-@pytest.mark.parametrize("verb", [["data"], ["train", "-r", "null", "-q"], ["compare", *QUICK]])
+@pytest.mark.parametrize("verb", [["data"], ["train", "-r", "metadata", "-q"], ["compare", *QUICK]])
 def test_nothing_there(tell, tmp_path, verb):
     (tmp_path / "empty").mkdir()
     fails(tell, 3, *verb, tmp_path / "empty", says="no images in it (it is empty)")
@@ -85,7 +85,7 @@ def test_duplicate_ids_are_named_by_row(tell, photos):
     assert "train.csv:42" in err and "5" in err
 
 
-def test_an_unlabelled_row_in_training(tell, photos):
+def test_an_unlabeled_row_in_training(tell, photos):
     path = table_csv(photos, rows=[*ROWS[:-1], "light/19.png,"])
     fails(tell, 3, "train", path, *QUICK, says="train.csv:41")
     assert tell("train", path, *QUICK, "--skip-bad").code == 0
@@ -109,10 +109,10 @@ def test_names_with_spaces_brackets_and_other_alphabets(tell, photos):
     (odd / "dark").rename(odd / "b] très [bold] foncé")
     (odd / "light").rename(odd / "明るい '\"")
     (odd / "明るい '\"" / "00.png").rename(odd / "明るい '\"" / "[red]a b\u0301.png")
-    code, out, err = tell("compare", odd, "-r", "neighbors", "-o", "r [/b].html")
+    code, out, err = tell("compare", odd, "-r", "knn", "-o", "r [/b].html")
     assert code == 0, err
     assert "report: r [/b].html" in out
-    answer = tell("predict", "neighbors", odd / "明るい '\"", "-q")
+    answer = tell("predict", "knn", odd / "明るい '\"", "-q")
     assert answer.code == 0 and answer.out.count(": 明るい '\" ") == 20 and "[red]a b\u0301.png" in answer.out
     assert tell("leaderboard").code == tell("data", odd).code == 0
 
@@ -131,15 +131,15 @@ def test_corrupt_images_stop_the_work_or_are_left_out(tell, photos, verb):
     assert "dark/03.png: not an image" in err and "light/07.png: cannot be decoded" in err and "--skip-bad" in err
     code, _, err = tell(verb[0], photos, *verb[1:], "--skip-bad", "--json")
     assert code == 0, err
-    data = open_run("neighbors").data
+    data = open_run("knn").data
     assert [p["where"] for p in data["problems"]] == ["dark/03.png", "light/07.png"]
     assert sum(n for part in data["counts"].values() for n in part.values()) == 38
 
 
 def test_the_null_alone_leaves_out_what_has_no_header(tell, photos):
     spoil(photos)
-    fails(tell, 3, "train", photos, "-r", "null", "-q", says="dark/03.png: not an image")
-    code, _, err = tell("train", photos, "-r", "null", "-q", "--skip-bad")
+    fails(tell, 3, "train", photos, "-r", "metadata", "-q", says="dark/03.png: not an image")
+    code, _, err = tell("train", photos, "-r", "metadata", "-q", "--skip-bad")
     assert code == 0, err
 
 
@@ -156,7 +156,7 @@ def test_a_decompression_bomb_is_refused(tell, photos):
     (photos / "dark" / "03.png").write_bytes(bomb())
     fails(tell, 3, "train", photos, *QUICK, says="dark/03.png: 20000×20000 is 400 megapixels, over the limit of 179")
     assert tell("train", photos, *QUICK, "--skip-bad").code == 0
-    answer = tell("predict", "neighbors", photos / "dark" / "03.png", "-q")
+    answer = tell("predict", "knn", photos / "dark" / "03.png", "-q")
     assert answer.code == 3 and "400 megapixels" in answer.err
 
 
@@ -206,8 +206,8 @@ def test_groups_torn_by_a_given_split(tell, photos):
 
 def test_what_one_recipe_refuses_is_known_before_any_training(tell, photos, tmp_path):
     strict = tmp_path / "strict [x].yaml"
-    strict.write_text("inputs: {size: 5, resize: none}\nclassifier: {family: neighbors}")
-    err = fails(tell, 3, "compare", photos, "-q", "-r", "neighbors", "-r", strict, says="40 images cannot be decoded")
+    strict.write_text("inputs: {size: 5, resize: none}\nclassifier: {family: knn}")
+    err = fails(tell, 3, "compare", photos, "-q", "-r", "knn", "-r", strict, says="40 images cannot be decoded")
     assert "is 8×8, but resize: none expects 5×5" in err
 
 
@@ -216,7 +216,7 @@ def test_a_recipe_that_fails_is_named_and_costs_the_others_nothing(tell, photos,
         raise DataError("a[/b].png: something is wrong with [x]")
 
     monkeypatch.setattr("tellapart.classifiers.svm.SVM._learn", fail)
-    code, out, err = tell("compare", photos, "-r", "neighbors", "-r", "svm-pca-rbf")
+    code, out, err = tell("compare", photos, "-r", "knn", "-r", "svm-pca-rbf")
     assert code == 0 and "svm-pca-rbf could not be trained: a[/b].png: something is wrong with [x]" in err
     assert "svm-pca-rbf could not be trained: a[/b].png" in " ".join(out.split())
-    assert [run.partition("-")[0] for run in sorted(finished())] == ["neighbors", "null"]
+    assert [run.partition("-")[0] for run in sorted(finished())] == ["knn", "metadata"]

@@ -18,12 +18,12 @@ def run(tell, tmp_path: Path) -> Path:
         for i in range(40):
             noise = np.random.default_rng(i).integers(0, 255, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(noise).save(tmp_path / "data" / name / f"{i:02}.{'jpg' if name == 'real' else 'png'}")
-    assert tell("train", tmp_path / "data", "-r", "null", "-q").code == 0
+    assert tell("train", tmp_path / "data", "-r", "metadata", "-q").code == 0
     return tmp_path / "data"
 
 
 def test_the_shifts_and_the_verdict(tell, run: Path) -> None:
-    answer = tell("evaluate", "null", "--bias", "-q")
+    answer = tell("evaluate", "metadata", "--bias", "-q")
     assert answer.code == 0 and answer.err == ""
     assert "one class written anew: data, valid part, 8 images" in answer.out
     lines = [line.split() for line in answer.out.splitlines()]
@@ -31,12 +31,12 @@ def test_the_shifts_and_the_verdict(tell, run: Path) -> None:
     assert any(line[:4] == ["png", "fake", "only", "+0.000"] and "1.000" in line for line in lines)
     assert any(line[:2] == ["others", "only"] and line[4].endswith("*") for line in lines)
     assert "The run reads the file, not only the picture" in answer.out and "kept in " in answer.out
-    again = tell("evaluate", "null", "--bias", "--json", "-q")
+    again = tell("evaluate", "metadata", "--bias", "--json", "-q")
     content = json.loads(again.out)["bias"]
     assert content["classes"][0]["verdict"] == "file" and content["quality"] == 75 and content["n"] == 8
-    drawn = tell("evaluate", "null", "--bias", "--figure", "out/shifts.svg", "-q")
+    drawn = tell("evaluate", "metadata", "--bias", "--figure", "out/shifts.svg", "-q")
     assert "figure: out/shifts.svg" in drawn.out and "<svg" in Path("out/shifts.svg").read_text("utf-8")
-    sampled = json.loads(tell("evaluate", "null", "--bias", "--sample", 6, "--quality", 90, "--json", "-q").out)["bias"]
+    sampled = json.loads(tell("evaluate", "metadata", "--bias", "--sample", 6, "--quality", 90, "--json", "-q").out)["bias"]
     assert (sampled["n"], sampled["of"], sampled["quality"]) == (6, 8, 90)
 
 
@@ -50,5 +50,5 @@ def test_the_shifts_and_the_verdict(tell, run: Path) -> None:
     ],
 )
 def test_wrong_usage(tell, arguments: tuple[object, ...], says: str) -> None:
-    answer = tell("evaluate", "null", *arguments)
+    answer = tell("evaluate", "metadata", *arguments)
     assert answer.code == 2 and says in " ".join(answer.err.replace("│", " ").split())

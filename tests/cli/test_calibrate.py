@@ -30,15 +30,15 @@ def _wired(monkeypatch) -> None:
 
 @pytest.fixture
 def trained(tell, photos) -> Path:
-    """Two classes, of which the second is positive by name; neighbours on them."""
+    """Two classes, of which the second is positive by name; neighbors on them."""
     (photos / "light").rename(photos / "fake")
     (photos / "dark").rename(photos / "real")
-    tell("train", photos, "-r", "neighbors", "-q")
+    tell("train", photos, "-r", "knn", "-q")
     return photos
 
 
 def test_what_it_prints(tell, trained):
-    code, out, err = tell("calibrate", "neighbors", "--how", "platt", "--prior", "fake=0.02", "--fpr", "0.3", "-q")
+    code, out, err = tell("calibrate", "knn", "--how", "platt", "--prior", "fake=0.02", "--fpr", "0.3", "-q")
     assert code == 0 and err == ""
     assert re.search(r"before +1\.000 \[", out) and re.search(r"after +1\.000 \[", out)
     assert "n=4, 95 % intervals" in out and "cross-fitted" in out
@@ -53,7 +53,7 @@ def test_what_it_prints(tell, trained):
 
 
 def test_json(tell, trained):
-    code, out, err = tell("calibrate", "neighbors", "--unsure", "0.5", "--method", "aps", "--how", "none", "-q", "--json")
+    code, out, err = tell("calibrate", "knn", "--unsure", "0.5", "--method", "aps", "--how", "none", "-q", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "") and found["run"].startswith("verdict-neighbors-")
     assert found["verdict"]["sets"]["method"] == "aps" and found["effect"]["after"] is None
@@ -61,7 +61,7 @@ def test_json(tell, trained):
 
 
 def test_predict_has_a_verdict_beside_the_answer(tell, trained):
-    tell("calibrate", "neighbors", "--band", "0.2", "1", "--how", "none", "-q")
+    tell("calibrate", "knn", "--band", "0.2", "1", "--how", "none", "-q")
     run = next(Path("runs").glob("verdict-*")).name
     shots = [trained / "fake" / "03.png", trained / "real" / "03.png"]
     code, out, err = tell("predict", run, *shots, "-q")
@@ -77,7 +77,7 @@ def test_predict_has_a_verdict_beside_the_answer(tell, trained):
 
 def test_unsure_is_counted(tell, trained):
     """A coverage that four validation images cannot promise: every set holds both classes."""
-    tell("calibrate", "neighbors", "--unsure", "0.95", "--how", "none", "-q")
+    tell("calibrate", "knn", "--unsure", "0.95", "--how", "none", "-q")
     run = next(Path("runs").glob("verdict-*")).name
     out = tell("predict", run, trained / "real", "-q").out
     assert out.count(": unsure (real ") == 20 and "possible: fake, real" in out
@@ -86,8 +86,8 @@ def test_unsure_is_counted(tell, trained):
 
 def test_a_run_without_a_verdict_is_as_it_was(tell, trained):
     shot = trained / "real" / "03.png"
-    assert tell("predict", "neighbors", shot, "-q").out == f"{shot}: real 100.0%\n"
-    tell("calibrate", "neighbors", "-q")  # a map alone: nothing beyond the most probable class
+    assert tell("predict", "knn", shot, "-q").out == f"{shot}: real 100.0%\n"
+    tell("calibrate", "knn", "-q")  # a map alone: nothing beyond the most probable class
     run = next(Path("runs").glob("temperature-*")).name
     assert tell("predict", run, shot, "-q", "--csv").out.splitlines()[0] == "image,answer,fake,real"
     assert "because" not in tell("predict", run, shot, "-q", "--json").out
@@ -107,7 +107,7 @@ def test_a_run_without_a_verdict_is_as_it_was(tell, trained):
     ],
 )
 def test_what_is_asked_wrongly(tell, trained, arguments, code, message):
-    found = tell("calibrate", "neighbors", *arguments, "-q")
+    found = tell("calibrate", "knn", *arguments, "-q")
     assert found.code == code and message in re.sub(r"[\s│]+", " ", found.err) and "Traceback" not in found.err
 
 
@@ -115,19 +115,19 @@ def test_a_threshold_needs_two_classes(tell, trained):
     (trained / "other").mkdir()
     for shot in sorted((trained / "real").glob("*.png")):
         (trained / "other" / shot.name).write_bytes((trained / "fake" / shot.name).read_bytes() + b" ")
-    tell("train", trained, "-r", "neighbors", "-q", "--fresh", "--runs", "three")
-    code, _, err = tell("calibrate", "neighbors", "--fpr", "0.1", "--runs", "three", "-q")
+    tell("train", trained, "-r", "knn", "-q", "--fresh", "--runs", "three")
+    code, _, err = tell("calibrate", "knn", "--fpr", "0.1", "--runs", "three", "-q")
     assert code == 3 and "a threshold lies between two classes; there are 3: fake, other, real" in err and "--unsure 0.9" in err
-    assert tell("calibrate", "neighbors", "--unsure", "0.5", "--runs", "three", "-q").code == 0
+    assert tell("calibrate", "knn", "--unsure", "0.5", "--runs", "three", "-q").code == 0
 
 
 def test_costs_may_be_given_in_any_case(tell, trained):
-    found = json.loads(tell("calibrate", "neighbors", "--cost", "Miss=5", "-q", "--json").out)
+    found = json.loads(tell("calibrate", "knn", "--cost", "Miss=5", "-q", "--json").out)
     assert "a false alarm 1, a miss 5" in found["verdict"]["threshold"]["reason"]
 
 
 def test_lines_for_evaluate(tell, trained):
-    tell("calibrate", "neighbors", "--fpr", "0.3", "--unsure", "0.6", "-q")
+    tell("calibrate", "knn", "--fpr", "0.3", "--unsure", "0.6", "-q")
     run = open_run(next(Path("runs").glob("temperature-*")).name)
     answers = run.predictions("valid")
     assert isinstance(answers, Predictions)
@@ -143,7 +143,7 @@ def test_lines_for_evaluate(tell, trained):
 
 
 def test_lines_say_what_is_not_defined(tell, trained):
-    tell("calibrate", "neighbors", "--fpr", "0.3", "-q")
+    tell("calibrate", "knn", "--fpr", "0.3", "-q")
     run = open_run(next(Path("runs").glob("temperature-*")).name)
     answers = run.predictions("valid")
     assert answers is not None

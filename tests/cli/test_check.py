@@ -154,12 +154,12 @@ def test_split_says_what_it_cannot_do(tell, photos, tmp_path):
 
 def test_a_run_helps_to_find_near_duplicates(tell, photos, tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    assert tell("train", photos, "-r", "colours-lda", "--runs", tmp_path / "elsewhere", "-q").code == 0
-    embedding = ("-s", "near_duplicates.embedding=colours-lda", "--only", "near_duplicates", "-q")
+    assert tell("train", photos, "-r", "color-lda", "--runs", tmp_path / "elsewhere", "-q").code == 0
+    embedding = ("-s", "near_duplicates.embedding=color-lda", "--only", "near_duplicates", "-q")
     assert tell("check", photos, *embedding, "--runs", tmp_path / "elsewhere").code == 0
     unknown = tell("check", photos, *embedding, "--runs", tmp_path / "nowhere")
     assert unknown.code == 1 and "the check failed" in unknown.out
-    options = ("-o", tmp_path / "split.csv", "--embedding", "colours-lda", "-q")
+    options = ("-o", tmp_path / "split.csv", "--embedding", "color-lda", "-q")
     assert tell("split", photos, *options, "--runs", tmp_path / "elsewhere").code == 0 and (tmp_path / "split.csv").exists()
     both = tell("split", photos, *options, "--exact-only")
     assert both.code == 2 and "--exact-only and --embedding" in both.err

@@ -19,7 +19,7 @@ QUIET = ("--runs", "runs", "-q")
 @pytest.fixture
 def run(tell, photos) -> str:
     """A run that tells dark from light."""
-    return json.loads(tell("train", photos, "-r", "neighbors", "-q", "--json").out)["run"]
+    return json.loads(tell("train", photos, "-r", "knn", "-q", "--json").out)["run"]
 
 
 def test_scores_confusions_and_what_is_not_defined(tell, run):
@@ -58,7 +58,7 @@ def test_robustness(tell, run):
         "figure: out/curves.svg",
     ):
         assert text in out
-    assert "No loss is significant" in out and "grey" not in out
+    assert "No loss is significant" in out and "gray" not in out
     assert "<svg" in Path("out/curves.svg").read_text("utf-8")
     assert tell(*options, "--figure", "curves.png").code == 0
     assert Path("curves.png").read_bytes().startswith(b"\x89PNG")
@@ -69,19 +69,19 @@ def test_robustness(tell, run):
 
 
 def test_one_command_is_one_opening(tell, run):
-    content = json.loads(tell("evaluate", run, "--open-test", "--robustness", "--damage", "grey", "--json", *QUIET).out)
+    content = json.loads(tell("evaluate", run, "--open-test", "--robustness", "--damage", "gray", "--json", *QUIET).out)
     assert content["part"] == content["robustness"]["part"] == "test"
     assert content["test_opened"] == content["robustness"]["test_opened"] == 1
-    again = json.loads(tell("evaluate", run, "--open-test", "--robustness", "--damage", "grey", "--json", *QUIET).out)
+    again = json.loads(tell("evaluate", run, "--open-test", "--robustness", "--damage", "gray", "--json", *QUIET).out)
     assert again == content
 
 
 def test_a_sample_and_other_data(tell, run, photos):
-    out = tell("evaluate", run, "--robustness", "--damage", "grey", "--sample", "3", *QUIET).out
+    out = tell("evaluate", run, "--robustness", "--damage", "gray", "--sample", "3", *QUIET).out
     assert "a sample of 3 of 4" in out
     other = photos.rename(photos.parent / "others")
     (other / "dark" / "00.png").unlink()
-    out = tell("evaluate", run, other, "--robustness", "--damage", "grey", *QUIET).out
+    out = tell("evaluate", run, other, "--robustness", "--damage", "gray", *QUIET).out
     assert "under damage: others, 39 images" in " ".join(out.split())
 
 

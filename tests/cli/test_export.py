@@ -26,7 +26,7 @@ def trained(tell, photos):
 
 
 def test_a_folder_that_answers_by_itself(tell, trained, tmp_path):
-    assert tell("train", trained, "-r", "null", "-q").code == 0
+    assert tell("train", trained, "-r", "metadata", "-q").code == 0
     here = tmp_path / "here"
     (here / "out").mkdir()
     for name in ("parity.json", "of-an-earlier-export.txt"):
@@ -63,14 +63,15 @@ def test_a_folder_that_answers_by_itself(tell, trained, tmp_path):
         "## Use",
         "## Data",
         "## Scores",
-        "## Beside the null",
+        "## Beside the metadata baseline",
         "## Limits",
-        "## Licence of the weights",
+        "## License of the weights",
         "## Parity",
     ):
         assert heading in card, heading
     assert (
-        "The null, which sees only what the file's metadata say" in card and "In int8, calibrated on 9 training images" in card
+        "The metadata baseline, which sees only what the file's metadata say" in card
+        and "In int8, calibrated on 9 training images" in card
     )
     ast.parse(card.split("```python\n")[1].split("```")[0])
     config = json.loads((here / "out" / "config.json").read_text())
@@ -83,13 +84,13 @@ def test_a_folder_that_answers_by_itself(tell, trained, tmp_path):
 
 
 def test_what_is_refused(tell, trained, tmp_path, monkeypatch):
-    assert tell("train", trained, "-r", "neighbors", "-q").code == 0
+    assert tell("train", trained, "-r", "knn", "-q").code == 0
     here = tmp_path / "here"
     (here / "full").mkdir()
     (here / "full" / "letter.txt").write_text("mine")
     monkeypatch.setattr(int8, "WORST", -1.0)  # any loss is too much
     for arguments, code, message in (
-        (("neighbors",), 5, "the family neighbors answers without a network"),
+        (("knn",), 5, "the family neighbors answers without a network"),
         (("cnm-small",), 5, "unknown run 'cnm-small'"),
         (("cnn-small", "-o", "full"), 5, "is there already and is no earlier export"),
         (("cnn-small", "-o", "full/letter.txt"), 5, "is there already"),

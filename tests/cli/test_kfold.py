@@ -26,7 +26,7 @@ def ask(tell: Any) -> Ask:
 
 
 def test_a_line_for_each_fold_then_mean_and_intervals(ask: Ask, photos: Path) -> None:
-    found = ask(photos, "-r", "neighbors", "--folds", 4, "-q")
+    found = ask(photos, "-r", "knn", "--folds", 4, "-q")
     assert found.exit_code == 0, found.output
     lines = found.stdout.splitlines()
     assert lines[0] == "4-fold-neighbors: 32 images of training and validation; the test part stays closed"
@@ -71,10 +71,10 @@ def test_minutes_are_divided_among_the_models(ask: Ask, photos: Path) -> None:
 
 def test_bad_input(ask: Ask, photos: Path) -> None:
     for arguments, kind, message in (
-        (("-r", "neighbors", "--folds", 1), SplitError, "at least 2 are needed"),
-        (("-r", "neighbors", "--folds", 17), SplitError, "too small for 17 folds"),
-        (("-r", "neighbours"), RecipeError, "did you mean 'neighbors'"),
+        (("-r", "knn", "--folds", 1), SplitError, "at least 2 are needed"),
+        (("-r", "knn", "--folds", 17), SplitError, "too small for 17 folds"),
+        (("-r", "knnn"), RecipeError, "did you mean 'knn'"),
     ):
         found = ask(photos, *arguments, "-q")
         assert isinstance(found.exception, kind) and message in str(found.exception)
-    assert ask(photos, "-r", "neighbors", "--repeats", 0).exit_code == 2
+    assert ask(photos, "-r", "knn", "--repeats", 0).exit_code == 2

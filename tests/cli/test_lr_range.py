@@ -36,7 +36,7 @@ def test_json_holds_the_whole_curve(tell, photos):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["-r", "neighbors"], 4, "the family 'neighbors' has no learning rate"),
+        (["-r", "knn"], 4, "the family 'knn' has no learning rate"),
         (["-r", "mlp", "--from", "1", "--to", "0.1"], 4, "the rates must grow"),
         (["-r", "mlp", "--steps", "3"], 4, "at least 10 steps"),
         (["-r", "mlp", "-o", "."], 6, "is a folder"),
@@ -61,5 +61,5 @@ def test_minutes_bound_training(tell, photos):
 
 @pytest.mark.parametrize("flags", [("--epochs", "2"), ("--minutes", "1")])
 def test_a_family_that_does_not_train_by_epochs_takes_no_budget(tell, photos, flags):
-    code, out, err = tell("train", photos, "-r", "neighbors", *flags, "-q")
+    code, out, err = tell("train", photos, "-r", "knn", *flags, "-q")
     assert code == 4 and out == "" and "does not use the section 'train'" in err

@@ -1,4 +1,4 @@
-"""Help, version, exit codes, errors, colours."""
+"""Help, version, exit codes, errors, colors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_verbose_shows_the_traceback_wherever_it_stands(tell, arguments):
     code, out, err = tell(*arguments)
     assert code == 4 and out == ""
     assert "Traceback" in err and err.count("\nerror: unknown recipe 'nulll'") == 1
-    assert "Traceback" not in tell("recipes", "null").err
+    assert "Traceback" not in tell("recipes", "metadata").err
 
 
 def test_a_fault_of_ours_is_not_hidden(tell, monkeypatch):
@@ -112,7 +112,7 @@ def test_a_fault_of_ours_is_not_hidden(tell, monkeypatch):
 
 
 def run_alone(script: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Python in a process of its own; `environment` is added to ours without its colours."""
+    """Python in a process of its own; `environment` is added to ours without its colors."""
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR")}
     return subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, env={**plain, **environment}
@@ -137,7 +137,7 @@ assert not [m for m in ("torch", "sklearn", "pandas", "matplotlib") if m in sys.
     assert result.returncode == 0, result.stderr
 
 
-def test_colours_can_be_forced_and_forbidden():
+def test_colors_can_be_forced_and_forbidden():
     script = "import sys; sys.argv = ['tellapart', 'recipes', 'nulll']; from tellapart.cli.main import main; main()"
     asked = run_alone(script, FORCE_COLOR="1", TERM="xterm-256color")
     assert asked.returncode == 4 and "\x1b[" in asked.stderr
@@ -153,14 +153,14 @@ def test_a_reader_that_leaves_is_no_error_to_shout_about():
 
 def test_recipes_are_listed_and_shown(tell):
     code, out, _ = tell("recipes")
-    assert code == 0 and [line.split()[0] for line in out.splitlines()][:2] == ["null", "neighbors"]
+    assert code == 0 and [line.split()[0] for line in out.splitlines()][:2] == ["metadata", "knn"]
     listed = json.loads(tell("recipes", "--json").out)
     assert [entry["recipe"] for entry in listed] == [line.split()[0] for line in out.splitlines()]
     assert all(len(entry["summary"]) > 10 for entry in listed)
     assert tell("recipes", "mlp").out.startswith("# ")
     assert "epochs: 3" in tell("recipes", "mlp", "-s", "train.epochs=3").out
     assert json.loads(tell("recipes", "mlp", "-s", "seed=4", "--json").out)["seed"] == 4
-    assert "max_pixels: 178956970" in tell("recipes", "null", "--resolved").out
+    assert "max_pixels: 178956970" in tell("recipes", "metadata", "--resolved").out
 
 
 @pytest.mark.parametrize(
@@ -168,10 +168,10 @@ def test_recipes_are_listed_and_shown(tell):
     [
         (["recipes", "mpl"], "unknown recipe 'mpl': did you mean 'mlp'?"),
         (["recipes", "mlp", "-s", "train.epoch=3"], "unknown option 'epoch': did you mean 'epochs'?"),
-        (["train", "{photos}", "-r", "neighbours"], "unknown recipe 'neighbours': did you mean 'neighbors'?"),
+        (["train", "{photos}", "-r", "knnn"], "unknown recipe 'neighbors': did you mean 'knn'?"),
         (
-            ["compare", "{photos}", "-r", "neighbors", "-s", "classifier.kk=1"],
-            "-s classifier.kk=1: none of null, neighbors has such",
+            ["compare", "{photos}", "-r", "knn", "-s", "classifier.kk=1"],
+            "-s classifier.kk=1: none of metadata, knn has such",
         ),
         (["compare", "{photos}", "--rank-by", "f2"], "rank_by 'f2': expected one of accuracy"),
     ],

@@ -35,7 +35,7 @@ def run(tmp_path_factory) -> Path:
         draw(top / ("real", "fake")[seed % 2] / f"{seed:02}.png", seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TELLAPART_CACHE", str(top / "cache"))
-        return train.train(top, "neighbors", settings=Settings(runs=top / "runs")).folder
+        return train.train(top, "knn", settings=Settings(runs=top / "runs")).folder
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ BASED = {
     "mine": "# A net of mine.\n# Rows: A1, B2\n# Reported: .67 (96 classes,\n# n = 9)\n# Ours: more.\nextends: base/net\n",
     "words": "# Words.\nclassifier: {family: svm}\nfeatures: {descriptors: [{pixels: {}}, {spectrum: {block: 8}}]}\n",
     "nothing": '# Nothing at all, said at such length that a line of one hundred characters cannot hold the whole of it.\n'
-    'classifier: {family: "null"}\n',
+    'classifier: {family: "metadata"}\n',
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ def test_the_tree_groups_by_family_then_net(tell):
         "network",
         "  staged",
         "    mine     A net of mine. [A1, B2]",
-        "null",
+        "metadata",
         "    nothing  Nothing at all, said at such length that a line of one hundred characters cannot hold",
         "             the whole of it.",
         "svm",

@@ -40,7 +40,7 @@ def test_json_is_one_document(tell, photos):
 
 
 def test_one_setting_gives_curves_only(tell, photos):
-    code, out, _ = tell("sweep", photos, "-r", "neighbors", "--grid", "classifier.k=1,3", "-q", "--json")
+    code, out, _ = tell("sweep", photos, "-r", "knn", "--grid", "classifier.k=1,3", "-q", "--json")
     assert code == 0 and [Path(p).name for p in json.loads(out)["pictures"]] == ["curves.svg", "curves.png"]
 
 
@@ -78,5 +78,5 @@ def test_optuna_that_is_not_installed_is_named_with_its_extra(tell, photos, monk
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    code, _, err = tell("sweep", photos, "-r", "neighbors", "--grid", "classifier.k=1,3", "--optuna", "2", "-q")
+    code, _, err = tell("sweep", photos, "-r", "knn", "--grid", "classifier.k=1,3", "--optuna", "2", "-q")
     assert code == 6 and "tellapart[search]" in err

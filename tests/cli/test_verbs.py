@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellapart.runs.store import open_run
 
-QUICK = ("-r", "neighbors", "-q")
+QUICK = ("-r", "knn", "-q")
 
 
 def shot(seed: int, top: Path) -> Path:
@@ -29,7 +29,7 @@ def test_data_shows_what_was_understood(tell, photos):
 
 
 def test_train_scores_train_and_validation_only(tell, photos):
-    code, out, err = tell("train", photos, "-r", "neighbors")
+    code, out, err = tell("train", photos, "-r", "knn")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[:2]] == ["train", "valid"]
     assert "run neighbors-" in out and "valid accuracy 1.000" in err
@@ -47,35 +47,35 @@ def test_settings_from_the_command_line_reach_the_run(tell, photos):
 
 
 def test_a_fresh_run_is_another_run(tell, photos):
-    first = json.loads(tell("train", photos, "-r", "null", "-q", "--json").out)["run"]
-    fresh = json.loads(tell("train", photos, "-r", "null", "-q", "--json", "--fresh").out)["run"]
+    first = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json").out)["run"]
+    fresh = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json", "--fresh").out)["run"]
     assert fresh != first and fresh.startswith(first)
 
 
 def test_the_main_job(tell, photos):
     code, out, err = tell("compare", photos, *QUICK, "-o", "out/report.html")
     assert code == 0 and err == ""
-    assert "null" in out and "neighbors" in out and "report: out/report.html" in out
+    assert "metadata" in out and "knn" in out and "report: out/report.html" in out
     assert "<html" in Path("out/report.html").read_text(encoding="utf-8")
 
     code, out, err = tell("leaderboard", "--json")
     (board,) = json.loads(out)
     assert code == 0 and err == ""
-    assert "neighbors" in json.dumps(board) and "null" in json.dumps(board)
-    assert tell("leaderboard").out.count("neighbors") >= 1
+    assert "knn" in json.dumps(board) and "metadata" in json.dumps(board)
+    assert tell("leaderboard").out.count("knn") >= 1
 
     again = tell("compare", photos, *QUICK, "--json")
     assert again.code == 0 and json.loads(again.out)["report"] == "report.html"
     assert len(list(Path("runs").glob("neighbors-*"))) == 1
     assert len(Path("runs/ledger.jsonl").read_text().splitlines()) == 2  # one opening of each run, by the first command
 
-    code, out, _ = tell("report", "neighbors", "-o", "two.html", "--json")
+    code, out, _ = tell("report", "knn", "-o", "two.html", "--json")
     assert code == 0 and json.loads(out) == {"report": "two.html"} and Path("two.html").exists()
 
 
 def test_progress_goes_to_standard_error(tell, photos):
-    code, out, err = tell("compare", photos, "-r", "neighbors", "--json")
-    assert code == 0 and "1/2 null" in err and "2/2 neighbors" in err
+    code, out, err = tell("compare", photos, "-r", "knn", "--json")
+    assert code == 0 and "1/2 metadata" in err and "2/2 knn" in err
     json.loads(out)
 
 
@@ -88,12 +88,12 @@ def test_predict(tell, photos, tmp_path):
     assert (code, err) == (0, "")
     assert out == f"{odd}: light 100.0%\n{photos / 'dark' / '03.png'}: dark 100.0%\n"
 
-    code, out, _ = tell("predict", "neighbors", photos / "light", "-q", "--json")
+    code, out, _ = tell("predict", "knn", photos / "light", "-q", "--json")
     entries = json.loads(out)
     assert code == 0 and len(entries) == 20 and {e["answer"] for e in entries} == {"light"}
     assert all(abs(sum(e["probabilities"].values()) - 1) < 1e-5 for e in entries)
 
-    code, out, _ = tell("predict", "neighbors", photos, "-q", "--csv")
+    code, out, _ = tell("predict", "knn", photos, "-q", "--csv")
     rows = list(csv.reader(io.StringIO(out)))
     assert code == 0 and rows[0] == ["image", "answer", "dark", "light"] and len(rows) == 41
 
@@ -101,13 +101,13 @@ def test_predict(tell, photos, tmp_path):
 def test_predict_and_what_it_cannot_read(tell, photos, tmp_path):
     tell("train", photos, *QUICK)
     (tmp_path / "broken.png").write_bytes(b"no image")
-    code, out, err = tell("predict", "neighbors", tmp_path / "broken.png", shot(1, photos), "-q")
+    code, out, err = tell("predict", "knn", tmp_path / "broken.png", shot(1, photos), "-q")
     assert code == 3 and out == "" and "broken.png: not an image" in err
-    code, out, _ = tell("predict", "neighbors", tmp_path / "broken.png", shot(1, photos), "-q", "--skip-bad", "--json")
+    code, out, _ = tell("predict", "knn", tmp_path / "broken.png", shot(1, photos), "-q", "--skip-bad", "--json")
     assert code == 0 and len(json.loads(out)) == 1
-    assert tell("predict", "neighbors", tmp_path / "nothing.png", "-q").code == 3
+    assert tell("predict", "knn", tmp_path / "nothing.png", "-q").code == 3
     (tmp_path / "empty").mkdir()
-    assert tell("predict", "neighbors", tmp_path / "empty", "-q").code == 3
+    assert tell("predict", "knn", tmp_path / "empty", "-q").code == 3
 
 
 @pytest.mark.parametrize("arguments", [["leaderboard"], ["report"], ["leaderboard", "svm"], ["predict", "svm", "x.png"]])
@@ -117,21 +117,21 @@ def test_no_runs_is_5(tell, arguments):
 
 
 def test_unknown_and_ambiguous_runs(tell, photos):
-    run = json.loads(tell("train", photos, "-r", "null", "-q", "--json").out)["run"]
-    tell("train", photos, "-r", "null", "-q", "--seed", "1")
-    assert f"did you mean '{run}'" in tell("leaderboard", run.replace("null", "nul")).err
-    assert "fits several runs" in tell("leaderboard", "null").err
+    run = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json").out)["run"]
+    tell("train", photos, "-r", "metadata", "-q", "--seed", "1")
+    assert f"did you mean '{run}'" in tell("leaderboard", run.replace("metadata", "nul")).err
+    assert "fits several runs" in tell("leaderboard", "metadata").err
     code, _, err = tell("train", photos, *QUICK, "--split-from", "svm")
     assert code == 5 and "unknown run 'svm'" in err
 
 
 def test_an_unfinished_run_is_no_run(tell, photos):
-    run = json.loads(tell("train", photos, "-r", "null", "-q", "--json").out)["run"]
+    run = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json").out)["run"]
     (Path("runs") / run / "done").unlink()
     assert tell("leaderboard").code == 5
     code, _, err = tell("leaderboard", run)
     assert code == 5 and "is not finished" in err
-    assert tell("train", photos, "-r", "null", "-q").code == 0
+    assert tell("train", photos, "-r", "metadata", "-q").code == 0
     assert tell("leaderboard", run).code == 0
 
 
@@ -194,8 +194,8 @@ def test_a_device_that_is_not_there_is_an_error(tell, photos, device):
     assert code in (2, 6) and "Traceback" not in err and device in err
 
 
-def test_one_grey_picture_of_another_size_is_answered_too(tell, photos, tmp_path):
+def test_one_gray_picture_of_another_size_is_answered_too(tell, photos, tmp_path):
     tell("train", photos, *QUICK)
     Image.new("L", (300, 20), 200).save(tmp_path / "long.png")
-    code, out, _ = tell("predict", "neighbors", tmp_path / "long.png", "-q", "--json")
+    code, out, _ = tell("predict", "knn", tmp_path / "long.png", "-q", "--json")
     assert code == 0 and json.loads(out)[0]["answer"] == "light"

@@ -81,9 +81,9 @@ def test_voters_of_one_mind_are_believed(how):
 def test_it_works_without_validation_images(how):
     voters, _ = voters_like(3, 20, 3)
     combiner = make(how).fit(voters[:, :0], np.empty(0, dtype=np.int64))
-    if how not in ("vote", "log_odds", "confident"):
+    if how not in ("vote", "geometric_mean", "confident"):
         np.testing.assert_allclose(combiner(voters), voters.mean(axis=0), atol=1e-6)
-    assert combiner.notes or how in ("vote", "log_odds", "confident", "mean")
+    assert combiner.notes or how in ("vote", "geometric_mean", "confident", "mean")
 
 
 @pytest.mark.parametrize("how", NAMES)
@@ -139,11 +139,11 @@ def test_mean_and_log_odds_by_hand():
     voters = rows([0.9, 0.1], [0.2, 0.8])
     np.testing.assert_allclose(make("mean")(voters)[0], [0.55, 0.45], atol=1e-7)
     odds = np.sqrt((0.9 / 0.1) * (0.2 / 0.8))  # e^(mean of the log-odds)
-    np.testing.assert_allclose(make("log_odds")(voters)[0], [odds / (1 + odds), 1 / (1 + odds)], atol=1e-6)
+    np.testing.assert_allclose(make("geometric_mean")(voters)[0], [odds / (1 + odds), 1 / (1 + odds)], atol=1e-6)
 
 
 def test_log_odds_take_a_certain_voter_without_breaking():
-    proba = make("log_odds")(rows([1, 0, 0], [0, 1, 0]))[0]
+    proba = make("geometric_mean")(rows([1, 0, 0], [0, 1, 0]))[0]
     assert np.isfinite(proba).all() and proba[0] == pytest.approx(proba[1]) and proba[2] < 1e-3
 
 

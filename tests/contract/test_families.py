@@ -26,8 +26,8 @@ from tellapart.types import ImageTable
 _SMALL_NET = {"epochs": 2, "batch": 16, "optimizer": {"name": "adamw", "lr": 0.01}, "precision": "32"}
 #: Recipe of each family, small; nets once each.
 TINY = {
-    "null": {"classifier": {"family": "null", "rounds": 5}},
-    "neighbors": {"classifier": {"family": "neighbors", "k": 3}},
+    "metadata": {"classifier": {"family": "metadata", "rounds": 5}},
+    "knn": {"classifier": {"family": "knn", "k": 3}},
     "calibrated (of a recipe)": {
         "classifier": {
             "family": "calibrated",
@@ -37,7 +37,7 @@ TINY = {
         }
     },
     "crops": {
-        "inputs": {"size": 8, "mode": "rgb", "resize": "centre"},
+        "inputs": {"size": 8, "mode": "rgb", "resize": "center"},
         "classifier": {
             "family": "crops",
             "count": 4,
@@ -51,11 +51,11 @@ TINY = {
     },
     "linear (ridge)": {"features": {"pca": 6}, "classifier": {"family": "linear", "loss": "ridge"}},
     "lda": {"classifier": {"family": "lda"}},
-    "bayes": {"classifier": {"family": "bayes"}},
+    "naive_bayes": {"classifier": {"family": "naive_bayes"}},
     "forest": {"classifier": {"family": "forest", "trees": 20}},
     "boosting": {"classifier": {"family": "boosting", "rounds": 8}},
     "network": {
-        "augment": [{"flip": {}}, {"turn": {}}, {"crop": {"shift": 1}}],
+        "augment": [{"flip": {}}, {"rotate90": {}}, {"random_crop": {"shift": 1}}],
         "classifier": {"family": "network", "net": "staged", "stages": [{"widths": [8], "dropout": 0.2}]},
         "train": _SMALL_NET,
     },
@@ -165,7 +165,7 @@ def test_probabilities_are_finite_and_sum_to_one(name: str, fitted: dict) -> Non
     np.testing.assert_allclose(predictions.proba.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [n for n in TINY if n != "null"])
+@pytest.mark.parametrize("name", [n for n in TINY if n != "metadata"])
 def test_it_learns(name: str, fitted: dict) -> None:
     classifier, context = fitted[name]
     predictions = classifier.predict(_table(30, seed=2, split="test"), context)
@@ -292,12 +292,12 @@ def test_two_images_are_enough(name: str) -> None:
 
 @FAMILIES
 def test_bare_arrays_work(name: str) -> None:
-    """No files: the null must say that it is the class prior; the others do not care."""
+    """No files: the metadata baseline must say that it is the class prior; the others do not care."""
     generator = np.random.default_rng(0)
     table = from_arrays(generator.integers(0, 255, (12, 12, 12), dtype=np.uint8), [0, 1, 2] * 4, ["a", "b", "c"])
     classifier, context = _fitted(name, table)
     answer = classifier.predict(table, context)
-    if name == "null":
+    if name == "metadata":
         np.testing.assert_allclose(answer.proba, 1 / 3, atol=1e-6)
         assert any("class prior" in note for note in context.notes)
 
@@ -320,16 +320,16 @@ def test_the_null_never_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not one pixel: Pillow's `load` and our decoder are out of reach while it is fitted and asked."""
 
     def refuse(*_: object, **__: object) -> None:
-        raise AssertionError("the null decoded an image")
+        raise AssertionError("the metadata baseline decoded an image")
 
     table, valid = _table(), _table(24, 3, 1, "valid")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", refuse)
     monkeypatch.setattr("tellapart.data.cache.decode_to", refuse)
-    classifier = registry.find("classifiers", "null")(_recipe("null")).fit(table, valid, Context())
+    classifier = registry.find("classifiers", "metadata")(_recipe("metadata")).fit(table, valid, Context())
     assert len(classifier.predict(valid, Context())) == 24
 
 
 def test_the_null_names_a_file_whose_header_is_damaged() -> None:
     with pytest.raises(ImageError, match="#0"):
-        classifier, context = _fitted("null")
+        classifier, context = _fitted("metadata")
         classifier.predict(from_bytes([b"\x89PNG broken"], [-1], classifier.classes), context)

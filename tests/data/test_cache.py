@@ -89,7 +89,7 @@ def test_what_was_decoded_is_used_again(folder, tmp_path, monkeypatch):
 def test_other_inputs_decode_anew_but_a_spent_limit_does_not(folder, tmp_path, monkeypatch):
     table, spy = scan(photos(tmp_path / "data")), Spy(monkeypatch)
     cache = PixelCache()
-    for inputs in (INPUTS, Inputs(size=8, mode="grey"), Inputs(size=4, mode="rgb"), Inputs(size=8, mode="rgb", resize="crop")):
+    for inputs in (INPUTS, Inputs(size=8, mode="gray"), Inputs(size=4, mode="rgb"), Inputs(size=8, mode="rgb", resize="crop")):
         cache.images(table, inputs)
     assert spy.calls == 4 * 12
     cache.images(table, Inputs(size=8, mode="rgb", limit=100))
@@ -138,9 +138,9 @@ def test_an_empty_table_has_no_pixels_and_spoils_nothing(folder, tmp_path):
 def test_tables_in_memory_leave_no_files(folder):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8)
     table, cache = from_arrays(pixels, ["x", "y", "x", "y", "x"]), PixelCache()
-    grey = Inputs(size=8, mode="grey")
-    assert (cache.images(table, grey).get()[..., 0] == pixels).all()
-    assert (cache.images(table.take(np.array([4, 1])), grey).get()[..., 0] == pixels[[4, 1]]).all()
+    gray = Inputs(size=8, mode="gray")
+    assert (cache.images(table, gray).get()[..., 0] == pixels).all()
+    assert (cache.images(table.take(np.array([4, 1])), gray).get()[..., 0] == pixels[[4, 1]]).all()
     assert not folder.exists()
 
 
@@ -368,7 +368,7 @@ def table_of(*sizes: tuple[int, int], mode: str = "RGB"):
         ([(20, 10), (30, 30), (40, 50)], Inputs(), (30, 30)),  # medians of either side
         ([(400, 100)] * 2, Inputs(limit=100), (25, 100)),
         ([(400, 1)] * 2, Inputs(limit=10), (1, 10)),
-        ([(400, 100)] * 2, Inputs(limit=128, resize="centre"), (100, 128)),
+        ([(400, 100)] * 2, Inputs(limit=128, resize="center"), (100, 128)),
         ([(50, 40)] * 2, Inputs(limit=128), (40, 50)),
         ([(50, 40)] * 2, Inputs(size=7), 7),
     ],
@@ -378,15 +378,15 @@ def test_auto_size_follows_the_data_within_the_limit(sizes, inputs, expected):
     assert resolved.size == expected and resolved.mode == "rgb"
 
 
-def test_auto_mode_is_grey_only_when_all_are_grey():
-    assert resolve_inputs(Inputs(), table_of((4, 4), (4, 4), mode="L")).mode == "grey"
+def test_auto_mode_is_gray_only_when_all_are_gray():
+    assert resolve_inputs(Inputs(), table_of((4, 4), (4, 4), mode="L")).mode == "gray"
     assert resolve_inputs(Inputs(mode="rgb"), table_of((4, 4), (4, 4), mode="L")).mode == "rgb"
     mixed = from_bytes(blobs(Image.new("L", (4, 4)), Image.new("RGB", (4, 4))), ["a", "b"])
     assert resolve_inputs(Inputs(), mixed).mode == "rgb"
 
 
 def test_resolved_inputs_are_left_alone_and_read_nothing(monkeypatch):
-    inputs = Inputs(size=4, mode="grey")
+    inputs = Inputs(size=4, mode="gray")
     assert resolve_inputs(inputs, from_bytes([b"x", b"y"], ["a", "b"])) is inputs
 
 

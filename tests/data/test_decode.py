@@ -34,14 +34,14 @@ def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def raw_png(width: int, height: int, bits: int, colour: int, rows: bytes, *extra: bytes) -> bytes:
+def raw_png(width: int, height: int, bits: int, color: int, rows: bytes, *extra: bytes) -> bytes:
     """A PNG written by hand: what Pillow cannot write itself."""
-    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    start = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + start + b"".join(extra) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
-def over_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    return (colour * alpha + 255.0 * (255 - alpha)) / 255
+def over_white(color: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    return (color * alpha + 255.0 * (255 - alpha)) / 255
 
 
 def is_sound(pixels: np.ndarray, *shape: int) -> bool:
@@ -55,34 +55,34 @@ def test_rgb_is_taken_as_it_is():
     assert (found == pixels).all()
 
 
-def test_grey_is_repeated_or_kept():
+def test_gray_is_repeated_or_kept():
     pixels = noise(5, 7, 1)
     content = encode(Image.fromarray(pixels))
     assert (decode(content) == pixels[:, :, None]).all()
     assert is_sound(decode(content), 5, 7, 3)
-    assert is_sound(decode(content, mode="grey"), 5, 7, 1)
-    assert (decode(content, mode="grey")[:, :, 0] == pixels).all()
+    assert is_sound(decode(content, mode="gray"), 5, 7, 1)
+    assert (decode(content, mode="gray")[:, :, 0] == pixels).all()
 
 
-def test_colour_to_grey_is_itu_601_luma():
+def test_color_to_gray_is_itu_601_luma():
     pixels = noise(6, 6)
-    found = decode(encode(Image.fromarray(pixels)), mode="grey")[:, :, 0]
+    found = decode(encode(Image.fromarray(pixels)), mode="gray")[:, :, 0]
     assert np.abs(found - pixels @ np.array([0.299, 0.587, 0.114])).max() <= 1
 
 
-def test_of_16_bit_grey_the_upper_byte_is_kept():
+def test_of_16_bit_gray_the_upper_byte_is_kept():
     values = np.array([[0, 255, 256, 1000], [32767, 32768, 65279, 65535]], dtype=np.uint16)
     found = decode(encode(Image.fromarray(values)))
     assert is_sound(found, 2, 4, 3)
     assert found[:, :, 0].tolist() == (values >> 8).tolist() == [[0, 0, 1, 3], [127, 128, 254, 255]]
 
 
-def test_16_bit_colour_and_16_bit_grey_follow_the_same_rule():
+def test_16_bit_color_and_16_bit_gray_follow_the_same_rule():
     values = np.random.default_rng(0).integers(0, 65536, (3, 4), dtype=np.uint16)
-    grey = raw_png(4, 3, 16, 0, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
-    colour = raw_png(4, 3, 16, 2, b"".join(b"\0" + np.repeat(row, 3).astype(">u2").tobytes() for row in values))
-    assert (decode(grey) == decode(colour)).all()
-    assert (decode(colour)[:, :, 1] == values >> 8).all()
+    gray = raw_png(4, 3, 16, 0, b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))
+    color = raw_png(4, 3, 16, 2, b"".join(b"\0" + np.repeat(row, 3).astype(">u2").tobytes() for row in values))
+    assert (decode(gray) == decode(color)).all()
+    assert (decode(color)[:, :, 1] == values >> 8).all()
 
 
 def test_32_bit_values_beyond_16_bits_are_refused():
@@ -121,12 +121,12 @@ def test_alpha_is_laid_over_white(mode):
 
 
 @pytest.mark.parametrize("image", [Image.new("L", (2, 2), 7), Image.new("RGB", (2, 2), (7, 7, 7)), Image.new("1", (2, 2), 0)])
-def test_a_transparent_colour_is_white(image):
+def test_a_transparent_color_is_white(image):
     clear = {"L": 7, "RGB": (7, 7, 7), "1": 0}[image.mode]
     assert (decode(encode(image, transparency=clear)) == 255).all()
 
 
-def test_a_transparent_value_of_16_bit_grey_is_white():
+def test_a_transparent_value_of_16_bit_gray_is_white():
     rows = b"".join(b"\0" + struct.pack(">HH", 1000, 2000) for _ in range(2))
     content = raw_png(2, 2, 16, 0, rows, chunk(b"tRNS", struct.pack(">H", 1000)))
     assert decode(content)[0, :, 0].tolist() == [255, 7]
@@ -178,7 +178,7 @@ def test_damaged_exif_spoils_neither_the_picture_nor_its_header(cut):
 
 @pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("PNG", {})])
 def test_of_several_frames_the_first_counts(kind, options):
-    frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue", "lime")]
+    frames = [Image.new("RGB", (6, 4), color) for color in ("red", "blue", "lime")]
     content = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
     assert Image.open(io.BytesIO(content)).n_frames == 3
     assert (decode(content) == (255, 0, 0)).all()
@@ -278,7 +278,7 @@ def test_the_limit_is_a_setting():
 def test_one_pixel():
     content = encode(Image.new("RGB", (1, 1), (1, 2, 3)))
     assert decode(content).tolist() == [[[1, 2, 3]]]
-    for resize in ("stretch", "crop", "pad", "centre"):
+    for resize in ("stretch", "crop", "pad", "center"):
         found = decode_to(content, Inputs(size=(3, 5), mode="rgb", resize=resize))
         assert is_sound(found, 3, 5, 3)
         if resize != "pad":
@@ -286,14 +286,14 @@ def test_one_pixel():
 
 
 def test_arrays_pass_through():
-    grey, colour = noise(4, 6, 1), noise(4, 6)
-    assert (decode(grey) == grey[:, :, None]).all()
-    assert (decode_to(grey, Inputs(size=(4, 6), mode="grey"))[:, :, 0] == grey).all()
-    assert (decode_to(colour, Inputs(size=(4, 6), mode="rgb")) == colour).all()
-    assert is_sound(decode_to(colour[:, ::-1], Inputs(size=(4, 6), mode="rgb")), 4, 6, 3)
-    assert is_sound(decode_to(grey, Inputs(size=(2, 3), mode="rgb")), 2, 3, 3)
-    assert header(grey) == (4, 6, True)
-    assert header(colour) == (4, 6, False)
+    gray, color = noise(4, 6, 1), noise(4, 6)
+    assert (decode(gray) == gray[:, :, None]).all()
+    assert (decode_to(gray, Inputs(size=(4, 6), mode="gray"))[:, :, 0] == gray).all()
+    assert (decode_to(color, Inputs(size=(4, 6), mode="rgb")) == color).all()
+    assert is_sound(decode_to(color[:, ::-1], Inputs(size=(4, 6), mode="rgb")), 4, 6, 3)
+    assert is_sound(decode_to(gray, Inputs(size=(2, 3), mode="rgb")), 2, 3, 3)
+    assert header(gray) == (4, 6, True)
+    assert header(color) == (4, 6, False)
 
 
 def test_stretch_resamples_both_sides_bicubically():
@@ -326,18 +326,18 @@ def test_keep_cuts_the_border_off_before_anything_else(encoded: bool):
     assert (found == pixels[2:7, 5:15]).all()
 
 
-def test_centre_cuts_without_resampling():
+def test_center_cuts_without_resampling():
     pixels = noise(9, 12)
-    found = decode_to(encode(Image.fromarray(pixels)), Inputs(size=(5, 4), mode="rgb", resize="centre"))
+    found = decode_to(encode(Image.fromarray(pixels)), Inputs(size=(5, 4), mode="rgb", resize="center"))
     assert (found == pixels[2:7, 4:8]).all()
 
 
-def test_centre_mirrors_where_the_image_is_smaller():
+def test_center_mirrors_where_the_image_is_smaller():
     pixels = noise(2, 3)
-    found = decode_to(encode(Image.fromarray(pixels)), Inputs(size=(2, 7), mode="rgb", resize="centre"))
+    found = decode_to(encode(Image.fromarray(pixels)), Inputs(size=(2, 7), mode="rgb", resize="center"))
     assert (found == pixels[:, [1, 0, 0, 1, 2, 2, 1]]).all()
-    grey = decode_to(noise(2, 3, 1), Inputs(size=(9, 9), mode="grey", resize="centre"))
-    assert is_sound(grey, 9, 9, 1)
+    gray = decode_to(noise(2, 3, 1), Inputs(size=(9, 9), mode="gray", resize="center"))
+    assert is_sound(gray, 9, 9, 1)
 
 
 def test_resize_none_refuses_another_size_and_says_both():
@@ -361,12 +361,12 @@ sides = st.integers(1, 40) | st.sampled_from([1, 2, 300, 1000])
     sides,
     st.integers(1, 40),
     st.integers(1, 40),
-    st.sampled_from(["stretch", "crop", "pad", "centre"]),
-    st.sampled_from(["rgb", "grey"]),
+    st.sampled_from(["stretch", "crop", "pad", "center"]),
+    st.sampled_from(["rgb", "gray"]),
     st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "I;16"]),
 )
 def test_every_size_in_gives_the_size_asked(height, width, new_height, new_width, resize, mode, kind):
     content = encode(Image.new(kind, (width, height)))
     found = decode_to(content, Inputs(size=(new_height, new_width), mode=mode, resize=resize))
-    assert is_sound(found, new_height, new_width, 1 if mode == "grey" else 3)
+    assert is_sound(found, new_height, new_width, 1 if mode == "gray" else 3)
     assert header(content)[:2] == (height, width) == decode(content).shape[:2]

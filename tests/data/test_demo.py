@@ -23,7 +23,7 @@ from tellapart.workflows import demo
 
 TILES = 24
 SCENES = {photo.scene for photo in PHOTOGRAPHS}
-COLOUR = {photo.name: photo.colour for photo in PHOTOGRAPHS}
+COLOR = {photo.name: photo.color for photo in PHOTOGRAPHS}
 
 
 def no_network(*_: object, **__: object) -> None:
@@ -70,7 +70,7 @@ def test_the_scanner_understands_it(folder: Path) -> None:
 
 
 def test_both_classes_and_all_kinds_are_cut_from_every_photograph_alike(tiles: pd.DataFrame) -> None:
-    assert set(tiles["photograph"]) == set(COLOUR)
+    assert set(tiles["photograph"]) == set(COLOR)
     assert ((tiles["kind"] == "none") == (tiles["label"] == "real")).all()
     for _, mine in tiles.groupby("photograph"):
         counts = mine["kind"].value_counts()
@@ -91,14 +91,14 @@ def test_no_scene_is_in_two_parts(tiles: pd.DataFrame) -> None:
     assert pair["photograph"].nunique() == 2 and pair["scene"].nunique() == 1
 
 
-def test_donors_are_of_the_same_part_another_scene_and_like_colour(tiles: pd.DataFrame) -> None:
+def test_donors_are_of_the_same_part_another_scene_and_like_color(tiles: pd.DataFrame) -> None:
     spliced = tiles[tiles["kind"] == "splice"]
     assert (tiles.loc[tiles["kind"] != "splice", "donor"] == "").all()
     scene_of = {photo.name: photo.scene for photo in PHOTOGRAPHS}
     part_of = dict(zip(tiles["photograph"], tiles["split"], strict=True))
     for row in spliced.itertuples():
         assert part_of[row.donor] == row.split and scene_of[row.donor] != row.scene
-        assert COLOUR[row.donor] or not COLOUR[row.photograph]
+        assert COLOR[row.donor] or not COLOR[row.photograph]
 
 
 def test_masks_tell_the_truth(folder: Path, tiles: pd.DataFrame) -> None:
@@ -122,14 +122,14 @@ def test_masks_exist_for_edited_tiles_only(folder: Path, tiles: pd.DataFrame) ->
     assert {path.stem for path in (folder / "masks").iterdir()} == names
 
 
-def test_grey_photographs_stay_grey(folder: Path, tiles: pd.DataFrame) -> None:
-    for name in tiles.loc[~tiles["photograph"].map(COLOUR), "name"]:
+def test_gray_photographs_stay_gray(folder: Path, tiles: pd.DataFrame) -> None:
+    for name in tiles.loc[~tiles["photograph"].map(COLOR), "name"]:
         image = pixels(folder / "images" / f"{name}.png")
         assert (image == image[..., :1]).all()
 
 
 def test_the_files_tell_nothing(folder: Path) -> None:
-    """What the null classifier sees is the same for every tile."""
+    """What the metadata baseline classifier sees is the same for every tile."""
     paths = list((folder / "images").iterdir())
     assert len({path.stat().st_size for path in paths}) == 1
     for path in paths:
@@ -159,8 +159,8 @@ def test_every_seed_holds_out_enough_scenes(seed: int) -> None:
     assert set(parts) == SCENES
     counts = pd.Series(parts).value_counts().to_dict()
     assert counts == {"train": 7, "test": 7, "valid": 3}
-    colour = {photo.scene for photo in PHOTOGRAPHS if photo.colour}
-    assert all(sum(parts[scene] == part for scene in colour) >= 2 for part in ("train", "valid", "test"))
+    color = {photo.scene for photo in PHOTOGRAPHS if photo.color}
+    assert all(sum(parts[scene] == part for scene in color) >= 2 for part in ("train", "valid", "test"))
 
 
 def test_a_finished_folder_is_used_again(folder: Path) -> None:
@@ -280,24 +280,24 @@ def test_photographs_are_what_the_libraries_load() -> None:
     np.testing.assert_array_equal(loaded["coffee"], data.coffee())
     np.testing.assert_array_equal(loaded["camera"][..., 0], data.camera())
     np.testing.assert_array_equal(loaded["china"], load_sample_image("china.jpg"))
-    assert all(loaded[photo.name].shape[2] == (3 if photo.colour else 1) for photo in PHOTOGRAPHS)
+    assert all(loaded[photo.name].shape[2] == (3 if photo.color else 1) for photo in PHOTOGRAPHS)
 
 
 @pytest.mark.slow
-def test_edits_can_be_found_but_not_by_colour(tmp_path: Path) -> None:
-    """Statistics of the noise residual find edits on unseen photographs; colour alone does not (n = 672, 3 σ = 0.06)."""
+def test_edits_can_be_found_but_not_by_color(tmp_path: Path) -> None:
+    """Statistics of the noise residual find edits on unseen photographs; color alone does not (n = 672, 3 σ = 0.06)."""
     from scipy import ndimage
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     made = demo.make(tmp_path / "demo")
     table = pd.read_csv(made / "train.csv")
     images = np.stack([pixels(made / name) for name in table["id"]]).astype(np.float32)
-    colour = np.concatenate([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
-    grey = images.mean(axis=3)
-    rough = np.stack([np.abs(np.diff(grey, 2, axis=axis))[:, :62, :62] for axis in (1, 2)], axis=1)
-    local = np.log(0.1 + ndimage.uniform_filter(rough, (0, 0, 9, 9))[..., 4:-4:4, 4:-4:4]).reshape(len(grey), 2, -1)
+    color = np.concatenate([images.mean(axis=(1, 2)), images.std(axis=(1, 2))], axis=1)
+    gray = images.mean(axis=3)
+    rough = np.stack([np.abs(np.diff(gray, 2, axis=axis))[:, :62, :62] for axis in (1, 2)], axis=1)
+    local = np.log(0.1 + ndimage.uniform_filter(rough, (0, 0, 9, 9))[..., 4:-4:4, 4:-4:4]).reshape(len(gray), 2, -1)
     spread = [local.std(2), local.min(2) - local.mean(2), local.max(2) - local.mean(2)]
-    residual = np.concatenate([*spread, *np.quantile(rough.reshape(len(grey), 2, -1), [0.1, 0.25, 0.5, 0.9], 2)], axis=1)
+    residual = np.concatenate([*spread, *np.quantile(rough.reshape(len(gray), 2, -1), [0.1, 0.25, 0.5, 0.9], 2)], axis=1)
 
     def accuracy(features: np.ndarray) -> float:
         train, test = ((table["split"] == part).to_numpy() for part in ("train", "test"))
@@ -305,4 +305,4 @@ def test_edits_can_be_found_but_not_by_colour(tmp_path: Path) -> None:
         return float((model.predict(features[test]) == table["label"][test]).mean())
 
     assert 0.62 < accuracy(residual) < 0.95
-    assert 0.40 < accuracy(colour) < 0.60
+    assert 0.40 < accuracy(color) < 0.60

@@ -61,7 +61,7 @@ def test_only_a_splice_looks_at_the_donor() -> None:
 
 
 def test_a_splice_of_a_brighter_copy_leaves_no_trace_of_the_brightness() -> None:
-    """Blending by gradients: only differences between neighbours are moved, so an even donor leaves a smooth fill."""
+    """Blending by gradients: only differences between neighbors are moved, so an even donor leaves a smooth fill."""
     ramp = np.broadcast_to(np.linspace(20, 80, 48)[None, :, None], (48, 48, 3)).astype(np.uint8)
     edited, mask = edit("splice", ramp, np.full_like(ramp, 200), np.random.default_rng(0))
     assert np.abs(edited.astype(int) - ramp)[mask].max() <= 2
@@ -75,7 +75,7 @@ def test_the_harmonic_fill_restores_harmonic_functions() -> None:
     np.testing.assert_allclose(filled, values, atol=1e-8)
 
 
-def test_the_harmonic_fill_is_the_mean_of_its_neighbours_and_stays_within_its_rim() -> None:
+def test_the_harmonic_fill_is_the_mean_of_its_neighbors_and_stays_within_its_rim() -> None:
     values = noise(40, 3, 4).astype(float)
     region = draw_region(40, np.random.default_rng(4))
     filled = fill_harmonic(values, region)

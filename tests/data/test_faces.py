@@ -118,13 +118,13 @@ def test_the_face_with_its_margin_is_what_is_decoded(portrait: np.ndarray) -> No
 
 
 def test_every_kind_of_file(portrait: np.ndarray) -> None:
-    grey = np.asarray(Image.fromarray(portrait).convert("L"))
-    deep = grey.astype(np.uint16) * 257
+    gray = np.asarray(Image.fromarray(portrait).convert("L"))
+    deep = gray.astype(np.uint16) * 257
     sideways = Image.Exif()
     sideways[0x0112] = 6  # the file lies on its side; shown upright it is the portrait
     for content in (
-        grey,
-        encoded(grey),
+        gray,
+        encoded(gray),
         encoded(deep),
         encoded(portrait, "JPEG", quality=90),
         encoded(np.ascontiguousarray(np.rot90(portrait)), "PNG", exif=sideways),
@@ -135,10 +135,10 @@ def test_every_kind_of_file(portrait: np.ndarray) -> None:
 def test_without_a_face_the_option_decides(cat: np.ndarray) -> None:
     plain = Inputs(size=32, mode="rgb")
     assert (decode_to(cat, inputs(missing="whole")) == decode_to(cat, plain)).all()
-    centre = Inputs.model_validate(
-        {**inputs(missing="whole").model_dump(), "keep": 0.5, "region": {"face": {"missing": "centre"}}}
+    center = Inputs.model_validate(
+        {**inputs(missing="whole").model_dump(), "keep": 0.5, "region": {"face": {"missing": "center"}}}
     )
-    assert (decode_to(cat, centre) == decode_to(cat, Inputs(size=32, mode="rgb", keep=0.5))).all()
+    assert (decode_to(cat, center) == decode_to(cat, Inputs(size=32, mode="rgb", keep=0.5))).all()
     with pytest.raises(ImageError, match="cat.png: no face found"):
         decode_to(cat, inputs(missing="error"), "cat.png")
 

@@ -62,7 +62,7 @@ def test_in_an_archive_with_class_names(tmp_path, pixels, pack, kind):
         assert (reader.get(table.paths[5]) == pixels[5]).all()
 
 
-def test_unlabelled_test_images_and_a_spare_copy(tmp_path, pixels):
+def test_unlabeled_test_images_and_a_spare_copy(tmp_path, pixels):
     write_set(tmp_path, "train", pixels, [0, 1, 0, 1, 0, 1])
     write_set(tmp_path, "train", pixels, [0, 1, 0, 1, 0, 1], packed=False)
     (tmp_path / "test-images-idx3-ubyte").write_bytes(idx(pixels))

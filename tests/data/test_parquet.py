@@ -74,11 +74,11 @@ def test_rows_without_image_or_label(tmp_path):
     assert [(p.kind, p.where) for p in table.problems] == [
         ("missing image", "p.parquet#3"),
         ("missing image", "p.parquet#4"),
-        ("unlabelled row", "p.parquet#2"),
+        ("unlabeled row", "p.parquet#2"),
     ]
 
 
-def test_unlabelled_test_file(tmp_path):
+def test_unlabeled_test_file(tmp_path):
     write(tmp_path / "train.parquet", structs(BLOBS[:4]), label=[0, 1, 0, 1])
     write(tmp_path / "test.parquet", structs(BLOBS[4:6]), label=[-1, -1])
     table = scan(tmp_path)

@@ -153,7 +153,7 @@ def test_an_error_says_when_too_little_is_left(tmp_path, cache, is_spoilt, messa
 
 
 def run_folder(tmp_path: Path, table: ImageTable) -> Path:
-    folder = tmp_path / "null-12345678"
+    folder = tmp_path / "metadata-12345678"
     folder.mkdir()
     table.frame.to_parquet(folder / "split.parquet", index=False)
     return folder
@@ -175,7 +175,7 @@ def test_a_part_of_the_images_keeps_its_parts(tmp_path):
 
 def test_an_image_that_was_not_in_the_run_is_an_error(tmp_path):
     folder = run_folder(tmp_path, split(table_of(20)))
-    with pytest.raises(DataError, match="20 images, '20' first, are not in the split of null-12345678") as caught:
+    with pytest.raises(DataError, match="20 images, '20' first, are not in the split of metadata-12345678") as caught:
         apply_split(table_of(40), folder)
     assert "--split-from" in (caught.value.hint or "")
 

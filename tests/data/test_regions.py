@@ -1,4 +1,4 @@
-"""Boxes of a table, the centre, and what stays as it was without a region."""
+"""Boxes of a table, the center, and what stays as it was without a region."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_inputs_without_a_region_are_written_as_before() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.integers(1, 60), st.integers(1, 60), st.floats(0.05, 1), st.sampled_from(["stretch", "crop", "pad", "centre"]),
+    st.integers(1, 60), st.integers(1, 60), st.floats(0.05, 1), st.sampled_from(["stretch", "crop", "pad", "center"]),
 )  # fmt: skip
 def test_keep_cuts_as_it_always_did(height: int, width: int, share: float, resize: str) -> None:
     """The rule of the first version, written out."""
@@ -80,7 +80,7 @@ def test_keep_cuts_as_it_always_did(height: int, width: int, share: float, resiz
     assert (decode_to(pixels, Inputs(**rule, keep=share)) == decode_to(middle, Inputs(**rule))).all()
 
 
-@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "centre"])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "center"])
 def test_the_usual_geometry_is_that_of_pillow(resize: str) -> None:
     """Bit for bit what Pillow gives, called here by hand."""
     from PIL import ImageOps
@@ -90,7 +90,7 @@ def test_the_usual_geometry_is_that_of_pillow(resize: str) -> None:
         "stretch": lambda: image.resize(size, Image.Resampling.BICUBIC),
         "crop": lambda: ImageOps.fit(image, size, Image.Resampling.BICUBIC),
         "pad": lambda: ImageOps.pad(image, size, Image.Resampling.BICUBIC),
-        "centre": lambda: image.crop((17, 10, 29, 20)),
+        "center": lambda: image.crop((17, 10, 29, 20)),
     }
     file = io.BytesIO()
     image.save(file, "PNG")
@@ -104,7 +104,7 @@ def test_the_usual_geometry_is_that_of_pillow(resize: str) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"region": "centre"}, "set `keep`"),
+        ({"region": "center"}, "set `keep`"),
         ({"region": "fase"}, "did you mean 'face'"),
         ({"region": {}}, "expected one of `box` and `face`"),
         ({"region": {"box": {}, "face": {}}}, "expected one of `box` and `face`"),
@@ -113,22 +113,22 @@ def test_the_usual_geometry_is_that_of_pillow(resize: str) -> None:
         ({"region": {"face": {"margin": -0.1}}}, "greater than or equal to 0"),
         ({"region": {"face": {"detector": "yunet"}}}, "needs `model`"),
         ({"region": {"face": {"model": "x.onnx"}}}, "takes no `model`"),
-        ({"region": {"face": {"missing": "centre"}}}, "needs `keep`"),
+        ({"region": {"face": {"missing": "center"}}}, "needs `keep`"),
         ({"region": "face", "keep": 0.5}, "another part"),
     ],
 )
 def test_what_is_no_region(given: dict, why: str) -> None:
     with pytest.raises(RecipeError, match="recipe: inputs") as caught:
-        recipes.parse({"inputs": given, "classifier": {"family": "null"}})
+        recipes.parse({"inputs": given, "classifier": {"family": "metadata"}})
     assert why in caught.value.message
 
 
 @pytest.mark.parametrize("region", ["face", "box", {"box": {"columns": ["l", "t", "r", "b"], "corners": True, "margin": 0.5}}])
 def test_a_region_survives_a_round_trip(region: str | dict, tmp_path: Path) -> None:
-    made = recipes.parse({"inputs": {"region": region}, "classifier": {"family": "null"}})
+    made = recipes.parse({"inputs": {"region": region}, "classifier": {"family": "metadata"}})
     (tmp_path / "again.yaml").write_text(made.dump(), encoding="utf-8")
     assert recipes.load(str(tmp_path / "again.yaml")) == made
-    assert made.digest() != recipes.parse({"classifier": {"family": "null"}}).digest()
+    assert made.digest() != recipes.parse({"classifier": {"family": "metadata"}}).digest()
 
 
 def test_an_override_names_a_region() -> None:
@@ -261,8 +261,8 @@ def test_a_cut_lies_in_the_picture_or_is_refused(size, box, margin) -> None:
 
 def test_nothing_follows_the_rule() -> None:
     assert cut_of((40, 30), inputs(missing="whole"), NOTHING, "p") == (0, 0, 40, 30)
-    centre = Inputs.model_validate({"keep": 0.5, "region": {"box": {"missing": "centre"}}})
-    assert cut_of((40, 32), centre, NOTHING, "p") == (10, 8, 30, 24)
+    center = Inputs.model_validate({"keep": 0.5, "region": {"box": {"missing": "center"}}})
+    assert cut_of((40, 32), center, NOTHING, "p") == (10, 8, 30, 24)
 
 
 def test_boxes_follow_changed_copies(pictures: Path) -> None:

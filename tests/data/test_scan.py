@@ -103,7 +103,7 @@ def test_training_folder_alone_makes_no_split_column(tree):
     table = scan(tree("train/a/1.png", "train/b/1.png", "test/1.png", "test/2.png"))
     assert "split" not in table.frame
     assert table.labels.tolist() == [-1, -1, 0, 1] and table.problems == ()
-    assert "unlabelled" in table.layout
+    assert "unlabeled" in table.layout
 
 
 def test_images_beside_the_split_folders_are_left_out(tree):

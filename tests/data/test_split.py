@@ -202,7 +202,7 @@ def test_twins_across_given_parts_are_counted():
     twins = find_twins(table_of(labels, contents, parts=parts))
     assert twins.images == 7
     assert twins.across_splits == 2  # the test row of 1, the test row of 3
-    assert twins.across_classes == 2  # the rows of 2; an unlabelled twin is of no other class
+    assert twins.across_classes == 2  # the rows of 2; an unlabeled twin is of no other class
     assert ("0", "1") in twins.examples and ("4", "5") in twins.examples
 
 
@@ -268,15 +268,15 @@ def test_whatever_the_data_nothing_is_torn_or_lost(rows, seed):
         except SplitError as error:
             assert error.hint
             continue
-        labelled = np.array(labels) >= 0
-        assert set(found[~labelled]) <= {""} and set(found[labelled]) <= set(SPLITS)
-        by_group = sides([n for n, known in zip(names, labelled, strict=True) if known], found[labelled])
+        labeled = np.array(labels) >= 0
+        assert set(found[~labeled]) <= {""} and set(found[labeled]) <= set(SPLITS)
+        by_group = sides([n for n, known in zip(names, labeled, strict=True) if known], found[labeled])
         assert all(len(s) == 1 for name, s in by_group.items() if name)
         if given_parts is None:
-            by_content = sides(np.array(contents)[labelled], found[labelled])
+            by_content = sides(np.array(contents)[labeled], found[labeled])
             assert all(len(s) == 1 for s in by_content.values())
         else:
-            kept = labelled & (np.array(given_parts) == "test")
+            kept = labeled & (np.array(given_parts) == "test")
             assert (found[kept] == "test").all()
 
 

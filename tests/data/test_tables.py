@@ -57,7 +57,7 @@ def test_the_same_from_an_archive(tree, pack, kind):
         assert [a.get(p) for p in loose.paths] == [b.get(p) for p in packed.paths]
 
 
-def test_validation_and_unlabelled_test(tree):
+def test_validation_and_unlabeled_test(tree):
     files = {
         "train.csv": "id,label\na,x\nb,y\n",
         "validation.csv": "id,label\nc,x\nd,zebra\n",
@@ -68,16 +68,16 @@ def test_validation_and_unlabelled_test(tree):
     table = scan(tree(*names, files=files))
     assert table.ids.tolist() == list("abcef")
     assert table.frame["split"].tolist() == ["train", "train", "valid", "", ""]
-    assert table.labels.tolist() == [0, 1, 0, -1, -1] and len(table.unlabelled()) == 2
+    assert table.labels.tolist() == [0, 1, 0, -1, -1] and len(table.unlabeled()) == 2
     assert problems(table) == [("unknown label", "validation.csv:3")]
     assert "Not used: sample_submission.csv." in table.layout and "test.csv (columns id; no labels)" in table.layout
 
 
-def test_labelled_test_table(tree):
+def test_labeled_test_table(tree):
     files = {"train.csv": "id,label\na,x\nb,y\n", "test.csv": "id,label\nc,y\nd,\n"}
     table = scan(tree("a.png", "b.png", "c.png", "d.png", files=files))
     assert table.frame["split"].tolist() == ["train", "train", "test"]
-    assert problems(table) == [("unlabelled row", "test.csv:3")]
+    assert problems(table) == [("unlabeled row", "test.csv:3")]
 
 
 def test_ids_that_count_from_one_in_both_tables(tree):
@@ -120,8 +120,8 @@ def test_problems_name_the_line(tree):
         ("missing file", "train.csv:5"),
         ("ambiguous file", "train.csv:7"),
         ("missing id", "train.csv:8"),
-        ("unlabelled row", "train.csv:6"),
-        ("unlabelled row", "train.csv:9"),
+        ("unlabeled row", "train.csv:6"),
+        ("unlabeled row", "train.csv:9"),
     ]
     assert "x/5.png and y/5.png" in table.problems[1].message
 
@@ -186,7 +186,7 @@ def test_composed_and_decomposed_letters_are_the_same(tree):
 def test_integers_written_as_floats(tree):
     files = {"train.csv": "id,label\n1,10.0\n2,9.0\n3,\n", "val.csv": "id,label\n4,9\n"}
     table = scan(tree("1.png", "2.png", "3.png", "4.png", files=files))
-    assert table.classes == ("9", "10") and problems(table) == [("unlabelled row", "train.csv:4")]
+    assert table.classes == ("9", "10") and problems(table) == [("unlabeled row", "train.csv:4")]
 
 
 def test_optional_columns(tree):
@@ -204,7 +204,7 @@ def test_split_column_with_empty_cells_in_a_lone_table(tree):
     text = "id,label,split\n1,a,train\n2,b,\n3,a,test\n4,b,train\n5,,test\n"
     table = scan(tree("1.png", "2.png", "3.png", "4.png", "5.png", files={"labels.csv": text}))
     assert table.frame["split"].tolist() == ["train", "", "test", "train"]
-    assert problems(table) == [("unlabelled row", "labels.csv:6")]
+    assert problems(table) == [("unlabeled row", "labels.csv:6")]
     assert "'fold 1' is no split" in refused(tree("1.png", files={"train.csv": "id,label,split\n1,a,fold 1\n"}))
 
 

@@ -1,4 +1,4 @@
-"""A small set of pictures and a run of nearest neighbours on it: red squares on noise, or none."""
+"""A small set of pictures and a run of nearest neighbors on it: red squares on noise, or none."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def settings(home: Path) -> ta.Settings:
 
 
 @pytest.fixture(scope="module")
-def neighbours(home: Path, settings: ta.Settings) -> ta.Run:
+def neighbors(home: Path, settings: ta.Settings) -> ta.Run:
     """Trained on the pictures."""
-    return ta.train(home / "images" / "data.csv", "neighbors", settings=settings)
+    return ta.train(home / "images" / "data.csv", "knn", settings=settings)
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from tellapart.workflows.class_maps import class_maps
 OPTIONS = {"window": 0.4, "overlap": 2}
 
 
-def test_means_are_those_of_single_maps(home, neighbours, settings) -> None:
+def test_means_are_those_of_single_maps(home, neighbors, settings) -> None:
     images = sorted((home / "images").glob("*-1[6-9].png"))
-    found = class_maps(neighbours, images, options=OPTIONS, settings=settings)
-    single = ta.explain(neighbours, images, options=OPTIONS, settings=settings)
+    found = class_maps(neighbors, images, options=OPTIONS, settings=settings)
+    single = ta.explain(neighbors, images, options=OPTIONS, settings=settings)
     assert [m.class_name for m in found] == ["other", "red"] and sum(m.n for m in found) == len(images) == 8
     for one in found:
         mine = [e for e in single if e.answer == one.class_name]
@@ -43,6 +43,6 @@ def test_sizes_meet_in_what_is_shown(home, network, settings, tmp_path) -> None:
     assert all(not m.values.any() and m.to_dict()["peak"] is None for m in empty)
 
 
-def test_nothing_to_average(neighbours, settings, tmp_path) -> None:
+def test_nothing_to_average(neighbors, settings, tmp_path) -> None:
     with pytest.raises(DataError, match="no image"):
-        class_maps(neighbours, [tmp_path], settings=settings)
+        class_maps(neighbors, [tmp_path], settings=settings)

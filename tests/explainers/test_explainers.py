@@ -21,7 +21,7 @@ from tellapart.explainers._geometry import onto_picture, resample
 from tellapart.explainers._model import Subject
 from tellapart.explainers.base import Explainer
 from tellapart.explainers.integrated_gradients import IntegratedGradients
-from tellapart.nets.base import Body, Model, Normalise
+from tellapart.nets.base import Body, Model, Normalize
 from tellapart.recipe.load import parse
 
 SIZE = 32
@@ -51,27 +51,27 @@ def net(body: Body, **inputs: Any) -> Subject:
     content = {"inputs": {"size": SIZE, "mode": "rgb", **inputs}, "classifier": {"family": "network", "net": "quick"}}
     made = Network(parse(content, "test"))
     made.classes, made.net_options = ("other", "red"), made.options
-    made.model = Model(Normalise(torch.zeros(3), torch.full((3,), 1 / 255)), body)
+    made.model = Model(Normalize(torch.zeros(3), torch.full((3,), 1 / 255)), body)
     return Subject(made, Context(), "red")
 
 
 @pytest.fixture
 def picture() -> np.ndarray:
-    """Grey noise with a red square."""
+    """Gray noise with a red square."""
     pixels = np.random.default_rng(0).integers(90, 110, (SIZE, SIZE, 3)).astype(np.uint8)
     pixels[SQUARE] = (230, 10, 10)
     return pixels
 
 
 @pytest.fixture
-def neighbours() -> Subject:
+def neighbors() -> Subject:
     """Red squares at any place, or none."""
     rng = np.random.default_rng(1)
     images = rng.integers(90, 110, (60, SIZE, SIZE, 3)).astype(np.uint8)
     for image in images[:30]:
         image[SQUARE] = (230, 10, 10)
     table = from_arrays(images, ["red"] * 30 + ["other"] * 30)
-    recipe = parse({"inputs": {"size": SIZE, "mode": "rgb"}, "classifier": {"family": "neighbors"}}, "test")
+    recipe = parse({"inputs": {"size": SIZE, "mode": "rgb"}, "classifier": {"family": "knn"}}, "test")
     parts = np.arange(60) % 5 == 0
     return Subject(Knn(recipe).fit(table.take(~parts), table.take(parts), Context()), Context(), "nn")
 
@@ -144,16 +144,16 @@ def test_contributions_sum_to_the_rise_of_the_logit(picture: np.ndarray) -> None
 
 
 @pytest.mark.parametrize("name", ["occlusion", "rise"])
-def test_any_classifier_can_be_asked(name: str, neighbours: Subject, picture: np.ndarray) -> None:
-    values = explain(name, neighbours, picture, neighbours.classes.index("red"))
+def test_any_classifier_can_be_asked(name: str, neighbors: Subject, picture: np.ndarray) -> None:
+    values = explain(name, neighbors, picture, neighbors.classes.index("red"))
     y, x = np.unravel_index(values.argmax(), values.shape)
     assert 14 <= y < 26 and 2 <= x < 14
 
 
 @pytest.mark.parametrize("name", OF_NETS)
-def test_methods_of_nets_refuse_others(name: str, neighbours: Subject, picture: np.ndarray) -> None:
+def test_methods_of_nets_refuse_others(name: str, neighbors: Subject, picture: np.ndarray) -> None:
     with pytest.raises(RunError, match="is no network"):
-        explain(name, neighbours, picture, 0)
+        explain(name, neighbors, picture, 0)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,7 +163,7 @@ def test_any_size_of_picture(name: str, size: tuple[int, int]) -> None:
     explain(name, net(RedBody(), resize="pad"), image, 1)
 
 
-@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "centre"])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "center"])
 @pytest.mark.parametrize(("height", "width"), [(90, 60), (50, 120), (20, 26)])
 @pytest.mark.parametrize("keep", [1.0, 0.7])
 def test_a_map_lies_where_its_picture_lies(resize: Any, height: int, width: int, keep: float) -> None:
@@ -171,7 +171,7 @@ def test_a_map_lies_where_its_picture_lies(resize: Any, height: int, width: int,
     y, x = np.mgrid[:height, :width]
     smooth = np.rint(127 + 60 * np.sin(y / height * 5) + 60 * np.cos(x / width * 4)).astype(np.uint8)
     recipe = parse(
-        {"inputs": {"size": SIZE, "mode": "grey", "resize": resize, "keep": keep}, "classifier": {"family": "null"}}, "t"
+        {"inputs": {"size": SIZE, "mode": "gray", "resize": resize, "keep": keep}, "classifier": {"family": "metadata"}}, "t"
     )
     shown = decode_to(smooth, recipe.inputs)[..., 0].astype(np.float32) + 1
     back = onto_picture(shown, recipe.inputs, height, width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tellapart.explainers.faithfulness import fill_from_neighbours, judge, noise_map, overlap, points_into
+from tellapart.explainers.faithfulness import fill_from_neighbors, judge, noise_map, overlap, points_into
 
 
 class Reddish:
@@ -34,23 +34,23 @@ def test_a_true_map_is_better_than_a_wrong_one(picture: np.ndarray) -> None:
     assert right.insertion > noise.insertion > wrong.insertion
     assert right.road > 0.3 and wrong.road == pytest.approx(-right.road, abs=0.05)
     # the square is 1/16 of the picture: by the first of 16 steps it is gone, or there
-    p, bare = 245 / 255, 15 / 255  # of the mean colour, (109, 94, 94), something is left
+    p, bare = 245 / 255, 15 / 255  # of the mean color, (109, 94, 94), something is left
     assert right.deletion == pytest.approx((p + bare) / 32 + bare * 15 / 16, abs=1e-3)
     assert right.insertion > p * 15 / 16
 
 
-def test_gaps_are_filled_from_neighbours() -> None:
-    """A plane stays a plane away from the rim; one missing pixel is the weighted mean of its eight neighbours."""
+def test_gaps_are_filled_from_neighbors() -> None:
+    """A plane stays a plane away from the rim; one missing pixel is the weighted mean of its eight neighbors."""
     y, x = np.mgrid[:9, :9]
     plane = np.repeat((10 * y + 5 * x)[:, :, None], 3, axis=2).astype(np.uint8)
     rng = np.random.default_rng(0)
     gap = np.array([4 * 9 + 4, 4 * 9 + 5, 5 * 9 + 4])
-    found = fill_from_neighbours(plane, gap, rng).astype(int)
+    found = fill_from_neighbors(plane, gap, rng).astype(int)
     assert np.abs(found - plane).max() <= 9  # the noise: sd 2.55
     assert (np.delete(found.reshape(-1, 3), gap, axis=0) == np.delete(plane.reshape(-1, 3), gap, axis=0)).all()
     image = np.zeros((3, 3, 3), np.uint8)
     image[0, 1], image[0, 0] = 120, 120
-    filled = np.mean([fill_from_neighbours(image, np.array([4]), rng)[1, 1] for _ in range(200)])
+    filled = np.mean([fill_from_neighbors(image, np.array([4]), rng)[1, 1] for _ in range(200)])
     assert filled == pytest.approx(120 / 6 + 120 / 12, abs=1)
 
 

@@ -43,12 +43,12 @@ def test_a_calibrated_network_is_explained_by_what_it_stands_on(home, network, c
     assert set(judged.scores) == {"grad_cam", "noise", "untrained"}
 
 
-def test_an_ensemble_is_asked(home, network, neighbours, settings) -> None:
-    both = ta.combine([network.id, neighbours.id], how="mean", settings=settings)
+def test_an_ensemble_is_asked(home, network, neighbors, settings) -> None:
+    both = ta.combine([network.id, neighbors.id], how="mean", settings=settings)
     images = [home / "images" / "red-19.png"]
     mixed, *single = (
         ta.explain(run, images, class_name="red", methods=["occlusion"], settings=settings)[0]
-        for run in (both, network, neighbours)
+        for run in (both, network, neighbors)
     )
     assert mixed.proba["red"] == pytest.approx(np.mean([one.proba["red"] for one in single]), abs=1e-5)
     assert ta.explain(both, images, settings=settings)[0].heatmap.method == "occlusion"
@@ -85,7 +85,7 @@ def test_a_layer_by_its_name(home, network, settings) -> None:
         Image.new("RGB", (1, 1), (200, 0, 0)),
         Image.new("1", (3, 2)),
     ],
-    ids=["16-bit", "grey", "palette", "alpha", "1x1", "bits"],
+    ids=["16-bit", "gray", "palette", "alpha", "1x1", "bits"],
 )
 def test_pictures_of_every_kind(picture: Image.Image, tmp_path: Path, network, settings) -> None:
     picture.save(tmp_path / "Bild ü.png")
@@ -113,8 +113,8 @@ def test_a_photograph_is_shrunk_and_says_so(tmp_path: Path, network, settings) -
 
 def test_own_pixels_are_not_shrunk() -> None:
     pixels = np.zeros((5001, 5000, 3), np.uint8)
-    assert explainable(pixels[:5000], Inputs(size=32, resize="centre"), "p").shape == (5000, 5000, 3)
-    for resize in ("centre", "none"):
+    assert explainable(pixels[:5000], Inputs(size=32, resize="center"), "p").shape == (5000, 5000, 3)
+    for resize in ("center", "none"):
         with pytest.raises(ImageError, match=r"25 megapixels, over the 25 that can be explained(.|\n)*cut out") as caught:
             explainable(pixels, Inputs(size=32, resize=resize), "huge.png")
         assert caught.value.path == "huge.png"
@@ -141,10 +141,10 @@ def test_a_picture_of_400_megapixels_is_refused_by_its_header(tmp_path: Path, ne
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
-def test_a_part_that_is_read_is_what_is_explained(home, neighbours, settings, tmp_path) -> None:
-    """A run that reads a box, or the centre where a row has none: loose files have none."""
-    classifier: Any = load(neighbours)
-    region = {"box": {"missing": "centre"}}
+def test_a_part_that_is_read_is_what_is_explained(home, neighbors, settings, tmp_path) -> None:
+    """A run that reads a box, or the center where a row has none: loose files have none."""
+    classifier: Any = load(neighbors)
+    region = {"box": {"missing": "center"}}
     content = classifier.recipe.inputs.model_dump() | {"region": region, "keep": 0.5}
     inputs = Inputs.model_validate(content)
     classifier.recipe = classifier.recipe.model_copy(update={"inputs": inputs})

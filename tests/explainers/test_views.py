@@ -24,10 +24,10 @@ def pixels(path: Path | str) -> np.ndarray:
     return np.asarray(Image.open(path).convert("RGB"))
 
 
-def test_neighbours_beside_scikit_learn(home, neighbours, settings) -> None:
+def test_neighbors_beside_scikit_learn(home, neighbors, settings) -> None:
     image = home / "images" / "red-19.png"
-    (found,) = view(neighbours, [image], ["nearest"], settings=settings)
-    train = neighbours.table().where(split="train")
+    (found,) = view(neighbors, [image], ["nearest"], settings=settings)
+    train = neighbors.table().where(split="train")
     X = np.stack([pixels(Path(train.root) / p) for p in train.paths]).reshape(len(train), -1).astype(float)
     search = NearestNeighbors().fit(X)
     distance, rows = search.kneighbors(pixels(image).reshape(1, -1), 5)
@@ -60,12 +60,12 @@ def test_the_vectors_of_a_network_are_those_of_the_descriptor(home, network, set
     assert found[0].nearest is not None and found[0].nearest.by == vectors.by  # what a calibrated run stands on
 
 
-def test_spectra_beside_scipy(home, neighbours, settings) -> None:
-    train = neighbours.table().where(split="train")
+def test_spectra_beside_scipy(home, neighbors, settings) -> None:
+    train = neighbors.table().where(split="train")
     of_class = [pixels(Path(train.root) / p) for p, label in zip(train.paths, train.labels, strict=True) if label == 1]
-    grey = [np.asarray(Image.fromarray(p).convert("L")) / 255 for p in of_class]
-    power = np.mean([10 * np.log10(np.abs(fft.fftshift(fft.fft2(g, norm="ortho"))) ** 2 + 1e-6) for g in grey], axis=0)
-    spectra = Spectra(neighbours, settings)
+    gray = [np.asarray(Image.fromarray(p).convert("L")) / 255 for p in of_class]
+    power = np.mean([10 * np.log10(np.abs(fft.fftshift(fft.fft2(g, norm="ortho"))) ** 2 + 1e-6) for g in gray], axis=0)
+    spectra = Spectra(neighbors, settings)
     usual = spectra.classes["red"]
     assert usual.n == 12 and list(spectra.classes) == ["other", "red"]
     np.testing.assert_allclose(usual.power, power, atol=0.01)
@@ -79,14 +79,14 @@ def test_spectra_beside_scipy(home, neighbours, settings) -> None:
     np.testing.assert_allclose(found.residual, grain, atol=1e-3)
 
 
-def test_a_wave_stands_at_its_frequency(neighbours, settings) -> None:
+def test_a_wave_stands_at_its_frequency(neighbors, settings) -> None:
     x = np.arange(24)
     wave = (
         np.repeat(np.rint(127 + 100 * np.cos(2 * np.pi * 6 * x / 24))[None, :, None], 24, axis=0)
         .repeat(3, axis=2)
         .astype(np.uint8)
     )
-    found = Spectra(neighbours, settings).of(wave, wave, "wave")
+    found = Spectra(neighbors, settings).of(wave, wave, "wave")
     row, column = np.unravel_index(np.where(np.hypot(*np.mgrid[-12:12, -12:12]) < 2, -99, found.power).argmax(), (24, 24))
     assert row == 12 and abs(column - 12) == 6
     highest = np.argsort(found.rings[2:])[-1] + 2
@@ -95,9 +95,9 @@ def test_a_wave_stands_at_its_frequency(neighbours, settings) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (400, 300)])
-def test_any_size_of_picture(size: tuple[int, int], tmp_path, neighbours, settings) -> None:
+def test_any_size_of_picture(size: tuple[int, int], tmp_path, neighbors, settings) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)).save(tmp_path / "p.png")
-    (found,) = view(neighbours, [tmp_path / "p.png"], settings=settings)
+    (found,) = view(neighbors, [tmp_path / "p.png"], settings=settings)
     content = json.loads(json.dumps(found.to_dicts(), allow_nan=False))
     assert [one["view"] for one in content] == ["nearest", "frequency"]
     assert max(found.pixels.shape) <= 256
@@ -105,9 +105,9 @@ def test_any_size_of_picture(size: tuple[int, int], tmp_path, neighbours, settin
     assert len(content[1]["decibels"]) == len(content[1]["classes"]["red"]["decibels"])
 
 
-def test_views_refuse_in_words(home, neighbours, settings, tmp_path) -> None:
+def test_views_refuse_in_words(home, neighbors, settings, tmp_path) -> None:
     with pytest.raises(DataError, match="did you mean 'nearest'"):
-        view(neighbours, [home / "images" / "red-19.png"], ["nearst"], settings=settings)
+        view(neighbors, [home / "images" / "red-19.png"], ["nearst"], settings=settings)
     (tmp_path / "half.png").write_bytes((home / "images" / "red-19.png").read_bytes()[:90])
     with pytest.raises(ImageError, match=r"half\.png"):
-        view(neighbours, [tmp_path / "half.png"], settings=settings)
+        view(neighbors, [tmp_path / "half.png"], settings=settings)

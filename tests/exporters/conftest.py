@@ -21,7 +21,7 @@ Untrained = Callable[..., Network]
 
 @pytest.fixture(scope="session")
 def untrained() -> Untrained:
-    """`untrained(classifier={"net": "quick"}, size=32, mode="grey")`: a network with random weights and statistics."""
+    """`untrained(classifier={"net": "quick"}, size=32, mode="gray")`: a network with random weights and statistics."""
     return make_untrained
 
 
@@ -36,10 +36,10 @@ def make_untrained(classifier: dict[str, Any], strongest: float = 20.0, **inputs
     made = Network(parse(content, "test"))
     made.classes, made.net_options = CLASSES, made.options
     made.model = made._build().eval()
-    normalise: Any = made.model.normalise
+    normalize: Any = made.model.normalize
     if made.recipe.classifier.options["net"] != "fusion":  # whose backbones scale for themselves
-        normalise.mean.fill_(120.0)
-        normalise.scale.fill_(1 / 60)
+        normalize.mean.fill_(120.0)
+        normalize.scale.fill_(1 / 60)
     seen = made.recipe.inputs.model_copy(update={"region": None})
     pixels = np.stack([decode_to(image, seen) for image in golden_images(seen)])
     settle(made.model, torch.from_numpy(pixels).permute(0, 3, 1, 2), strongest)

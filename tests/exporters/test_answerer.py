@@ -41,7 +41,7 @@ def pictures(count: int) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of runs: a small network, and the null."""
+    """A folder of runs: a small network, and the metadata baseline."""
     folder = tmp_path_factory.mktemp("runs")
     table = from_arrays(pictures(80), ["dark", "light"] * 40)
     network = recipes.parse(
@@ -52,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     settings = Settings(runs=folder, device="cpu")
     assert train(table, network, settings=settings).family == "network"
-    train(table, "null", settings=settings)
+    train(table, "metadata", settings=settings)
     return folder
 
 
@@ -79,10 +79,10 @@ def test_it_answers_as_torch_does(home: Path, settings: Settings, monkeypatch: A
     monkeypatch.setattr(onnx, "batch", 8)  # several batches
     rng = np.random.default_rng(1)
     arrays = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in ((12, 10), (40, 7), (16, 16)) * 7]
-    greys = [array[..., 0].copy() for array in arrays]
-    files = [as_png(array) for array in arrays + greys]
+    grays = [array[..., 0].copy() for array in arrays]
+    files = [as_png(array) for array in arrays + grays]
     files[3], files[20] = b"no picture", files[20][:60]
-    for asked in (arrays + greys, files):
+    for asked in (arrays + grays, files):
         found, expected = onnx.ask(asked), torch.ask(asked)
         np.testing.assert_allclose(found.proba, expected.proba, atol=1e-5)
         np.testing.assert_array_equal(found.rows, expected.rows)
@@ -96,7 +96,7 @@ def test_it_answers_as_torch_does(home: Path, settings: Settings, monkeypatch: A
 
 def test_pictures_of_a_wrong_size_are_named_among_others(tmp_path: Path) -> None:
     """Sizes are asked about one by one; what is wrong is still told by its place among all."""
-    content = {"inputs": {"size": [12, 10], "resize": "none"}, "classifier": {"family": "neighbors"}}
+    content = {"inputs": {"size": [12, 10], "resize": "none"}, "classifier": {"family": "knn"}}
     settings = Settings(runs=tmp_path, device="cpu")
     run = train(from_arrays(pictures(40), ["dark", "light"] * 20), recipes.parse(content, "strict"), settings=settings)
     right, other, small = pictures(1)[0], np.zeros((8, 8, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)
@@ -134,10 +134,10 @@ def test_the_graph_is_made_once_and_anew_when_it_must_be(home: Path, settings: S
 
 def test_what_cannot_be_exported_answers_with_torch(home: Path, settings: Settings, tmp_path: Path, monkeypatch: Any) -> None:
     heard: Any = settings.progress
-    null = open_answerer(run_of(home, "null"), settings)
+    null = open_answerer(run_of(home, "metadata"), settings)
     assert isinstance(null, TorchAnswerer) and not heard.lines  # nobody expects a graph of it
     with pytest.raises(RunError, match="never looks at pixels"):
-        open_answerer(run_of(home, "null"), settings, "onnx")
+        open_answerer(run_of(home, "metadata"), settings, "onnx")
     monkeypatch.setattr(onnx_graph, "installed", lambda name: name != "onnxruntime")
     run = run_of(home, "network")
     assert isinstance(open_answerer(run, settings), TorchAnswerer)
@@ -161,7 +161,7 @@ def test_accelerators_keep_torch(home: Path, monkeypatch: Any) -> None:
     from tellapart.inference import predictor
 
     monkeypatch.setattr(predictor, "device_named", lambda name: "cuda")
-    monkeypatch.setattr(predictor, "_ACCELERATORS", ("null",))  # /dev/null is there
+    monkeypatch.setattr(predictor, "_ACCELERATORS", ("metadata",))  # /dev/null is there
     assert not predictor._on_cpu("auto")
     monkeypatch.setattr(predictor, "_ACCELERATORS", ("nothing-like-it",))
     assert predictor._on_cpu("auto") and not predictor._on_cpu("cuda")

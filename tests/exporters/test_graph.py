@@ -93,18 +93,18 @@ def ensemble(members: list[Classifier]) -> Ensemble:
     """Their mean log-odds."""
     first = members[0].recipe
     of = {"classifier": {"family": "network", **first.classifier.options}}
-    content = {"inputs": first.inputs.model_dump(), "classifier": {"family": "ensemble", "how": "log_odds", "of": of}}
+    content = {"inputs": first.inputs.model_dump(), "classifier": {"family": "ensemble", "how": "geometric_mean", "of": of}}
     made = Ensemble(parse(content, "t"))
     made.classes, made.copies, made.combiner = CLASSES, tuple(members), GeometricMean(GeometricMean.Options())
     return made
 
 
 def test_an_ensemble_of_many_kinds(untrained: Any) -> None:
-    """Staged on grey with borders, quick with views on a crop, a calibrated one that is stretched: one graph, three inputs."""
+    """Staged on gray with borders, quick with views on a crop, a calibrated one that is stretched: one graph, three inputs."""
     platt = Decision(CLASSES, 100, None, Platt(1.7, (0.0, 0.4, -0.3)), seen=(0.3, 0.3, 0.4), prior=(0.6, 0.2, 0.2))
     views = {**QUICK, "views": ["flip", "closer", "farther"]}
     members: list[Classifier] = [
-        untrained(STAGED, size=(24, 31), mode="grey", resize="pad"),
+        untrained(STAGED, size=(24, 31), mode="gray", resize="pad"),
         untrained(views, size=40, resize="crop", keep=0.8),
         calibrated(untrained(QUICK, size=32), platt),
     ]
@@ -121,9 +121,9 @@ def test_a_fusion_of_libraries(untrained: Any) -> None:
     backbones = [
         {"net": "timm", "model": "resnet10t", "weights": "none"},
         {"net": "torchvision", "model": "squeezenet1_1", "weights": "none", "size": 48},
-        {"net": "quick", "width": 4, "mode": "grey", "size": [20, 28]},
+        {"net": "quick", "width": 4, "mode": "gray", "size": [20, 28]},
     ]
-    made = untrained({"net": "fusion", "backbones": backbones}, size=64, resize="centre")
+    made = untrained({"net": "fusion", "backbones": backbones}, size=64, resize="center")
     assert difference(made, golden_images()[2::2]) <= LIMIT
 
 
@@ -151,8 +151,8 @@ def test_nothing_of_this_machine_is_in_a_graph(strict: Any) -> None:
 
 
 def test_what_has_no_graph_is_refused_with_a_reason(untrained: Any) -> None:
-    nn = Knn(parse({"inputs": {"size": 8, "mode": "rgb"}, "classifier": {"family": "neighbors"}}, "t"))
-    null = parse({"classifier": {"family": "null"}}, "t")
+    nn = Knn(parse({"inputs": {"size": 8, "mode": "rgb"}, "classifier": {"family": "knn"}}, "t"))
+    null = parse({"classifier": {"family": "metadata"}}, "t")
     vectors = parse({"inputs": {"size": 8}, "features": {}, "classifier": {"family": "network", "net": "mlp"}}, "t")
     for made, reason in (
         (nn, "the family neighbors answers without a network"),

@@ -19,7 +19,7 @@ from tellapart.errors import RunError
 from tellapart.recipe.schema import Inputs
 
 COMBINERS: list[tuple[str, dict[str, Any]]] = [
-    ("mean", {}), ("vote", {}), ("log_odds", {}), ("confident", {"sure": 0.6}), ("rank", {}), ("weighted", {}),
+    ("mean", {}), ("vote", {}), ("geometric_mean", {}), ("confident", {"sure": 0.6}), ("rank", {}), ("weighted", {}),
     ("weighted", {"by": "inverse"}), ("greedy", {}), ("greedy", {"bags": 5, "share": 0.7}), ("stack", {}),
 ]  # fmt: skip
 

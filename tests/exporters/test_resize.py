@@ -48,7 +48,7 @@ def assert_equal(inputs: Inputs, asked: onnxruntime.InferenceSession, images: np
     np.testing.assert_array_equal(found, expected, err_msg=f"{images.shape} {inputs}")
 
 
-@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "centre"])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "center"])
 @pytest.mark.parametrize("size", TARGETS, ids=str)
 def test_pixels_are_those_of_pillow(resize: Any, size: Any) -> None:
     inputs = Inputs(size=size, mode="rgb", resize=resize)
@@ -58,21 +58,21 @@ def test_pixels_are_those_of_pillow(resize: Any, size: Any) -> None:
         assert_equal(inputs, asked, pictures(seed, height, width))
 
 
-@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "centre"])
-@pytest.mark.parametrize("mode", ["rgb", "grey"])
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad", "center"])
+@pytest.mark.parametrize("mode", ["rgb", "gray"])
 @pytest.mark.parametrize("keep", [0.01, 0.55, 0.875])
-def test_the_border_and_grey(resize: Any, mode: Any, keep: float) -> None:
+def test_the_border_and_gray(resize: Any, mode: Any, keep: float) -> None:
     inputs = Inputs(size=(30, 41), mode=mode, resize=resize, keep=keep)
     asked = session(inputs)
     for seed, (height, width) in enumerate([*ODD, (30, 41), (55, 75)]):
         assert_equal(inputs, asked, pictures(seed, height, width))
 
 
-def test_every_grey_of_every_colour() -> None:
+def test_every_gray_of_every_color() -> None:
     """Luma is a rounded sum of three: all levels of each against corners of the others."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (1, 512, 512, 3), dtype=np.uint8)
-    inputs = Inputs(size=512, mode="grey")
+    inputs = Inputs(size=512, mode="gray")
     assert_equal(inputs, session(inputs), image)
 
 

@@ -71,7 +71,7 @@ def test_negative_triples_of_channels_are_one() -> None:
     assert describe(IMAGES).shape == (2, 3 * 4 + 14)
 
 
-def test_grey_and_flat_images() -> None:
+def test_gray_and_flat_images() -> None:
     found = Cooccurrence(Cooccurrence.Options(channels=True))(np.zeros((2, 12, 12, 1), np.uint8))
     assert found.shape == (2, 2 * 39) and found.sum() == 4  # no channels to tell apart; all tuples are (0, 0, 0)
 

@@ -86,7 +86,8 @@ def test_an_option_without_effect_is_an_error() -> None:
 
 
 DESCRIPTORS = [
-    {"lbp": {"cells": 2}}, {"colours": {"joint": True, "bins": 4}}, {"spectrum": {"of": "radial"}}, {"residual": {}},
+    {"lbp": {"cells": 2}}, {"color_histogram": {"joint": True, "bins": 4}}, {"spectrum": {"of": "radial"}},
+    {"noise_residual": {}},
     {"cooccurrence": {"channels": True}},
 ]  # fmt: skip
 

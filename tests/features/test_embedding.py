@@ -59,7 +59,7 @@ def test_it_is_what_the_trunk_gives(parent: tuple[Path, Network]) -> None:
     found = _embedding(folder)(PIXELS)
     with torch.inference_mode():
         model = net.model.eval()
-        expected = model.body.trunk(model.normalise(torch.from_numpy(PIXELS).permute(0, 3, 1, 2)))
+        expected = model.body.trunk(model.normalize(torch.from_numpy(PIXELS).permute(0, 3, 1, 2)))
     assert found.dtype == np.float32 and found.shape == (24, 6)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
     np.testing.assert_allclose(_embedding(folder)(PIXELS[3:4])[0], found[3], atol=1e-5)

@@ -67,7 +67,7 @@ def test_signed_tells_a_light_edge_on_the_left_from_one_on_the_right() -> None:
     assert signed.argmax(axis=1).tolist() == [0, 2]
 
 
-def test_of_a_colour_picture_the_strongest_channel_counts() -> None:
+def test_of_a_color_picture_the_strongest_channel_counts() -> None:
     picture = np.zeros((1, 16, 16, 3), np.uint8)
     picture[:, :, 8:, 2] = 255  # upright, strong, in blue
     picture[:, 8:, :, 0] = 40  # lying, weak, in red

@@ -34,16 +34,16 @@ def test_histograms_are_scikit_images(points: int, radius: float, invariant: boo
 
 
 def test_which_pixels_share_a_pattern_is_scikit_images() -> None:
-    """Bin by bin, not only as a multiset: a single bright pixel turns each neighbour's pattern into a known one."""
+    """Bin by bin, not only as a multiset: a single bright pixel turns each neighbor's pattern into a known one."""
     image = np.zeros((1, 5, 5, 1), np.uint8)
     image[0, 2, 2] = 200
     found = LBP(LBP.Options(invariant=True))(image)[0]
-    # 8 dark pixels see 8 neighbours as bright; the bright one sees none
+    # 8 dark pixels see 8 neighbors as bright; the bright one sees none
     np.testing.assert_allclose(found, np.eye(10)[8] * 8 / 9 + np.eye(10)[0] / 9, atol=1e-6)
 
 
 def test_a_flat_picture_has_one_pattern() -> None:
-    """Interpolated neighbours of equal pixels are equal to the bit, at any brightness."""
+    """Interpolated neighbors of equal pixels are equal to the bit, at any brightness."""
     flat = np.arange(256, dtype=np.uint8)[:, None, None, None] * np.ones((1, 6, 6, 1), np.uint8)
     found = LBP(LBP.Options(points=8, radius=1.3, invariant=True))(flat)
     np.testing.assert_array_equal(found, np.tile(np.eye(10, dtype=np.float32)[8], (256, 1)))
@@ -58,18 +58,18 @@ def test_turning_the_picture_changes_nothing_if_invariant() -> None:
 
 def test_cells_are_those_of_the_parts() -> None:
     """Four cells of a picture whose inner part is 16×20: each is described as that quarter of the patterns."""
-    found = LBP(LBP.Options(cells=2, of="grey"))(np.zeros((2, 18, 22, 3), np.uint8)).reshape(2, 4, 59)
+    found = LBP(LBP.Options(cells=2, of="gray"))(np.zeros((2, 18, 22, 3), np.uint8)).reshape(2, 4, 59)
     np.testing.assert_allclose(found.sum(axis=2), 1)
     image = np.zeros((1, 18, 22, 1), np.uint8)
     image[0, :9, :11] = np.random.default_rng(0).integers(0, 256, (9, 11, 1), dtype=np.uint8)
     assert (LBP(LBP.Options(cells=2))(image).reshape(4, 59)[:, :-1].max(axis=1) < 1).tolist() == [True, False, False, False]
 
 
-def test_grey_weighs_the_channels() -> None:
-    grey = np.random.default_rng(1).integers(0, 256, (2, 12, 12, 1), dtype=np.uint8)
-    same = np.repeat(grey, 3, axis=3)
-    np.testing.assert_allclose(LBP(LBP.Options(of="grey"))(same), LBP(LBP.Options())(grey), atol=2e-2)
-    assert LBP(LBP.Options(of="grey"))(same).shape == (2, 59)
+def test_gray_weighs_the_channels() -> None:
+    gray = np.random.default_rng(1).integers(0, 256, (2, 12, 12, 1), dtype=np.uint8)
+    same = np.repeat(gray, 3, axis=3)
+    np.testing.assert_allclose(LBP(LBP.Options(of="gray"))(same), LBP(LBP.Options())(gray), atol=2e-2)
+    assert LBP(LBP.Options(of="gray"))(same).shape == (2, 59)
 
 
 def test_a_picture_smaller_than_the_circle_is_an_error() -> None:

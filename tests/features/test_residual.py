@@ -8,7 +8,7 @@ from scipy.signal import correlate2d
 from scipy.stats import pearsonr
 
 from tellapart.errors import RecipeError
-from tellapart.features._residuals import KERNELS, quantised, residuals
+from tellapart.features._residuals import KERNELS, quantized, residuals
 from tellapart.features.noise_residual import NoiseResidual
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 14, 19, 3), dtype=np.uint8)
@@ -42,8 +42,8 @@ def test_the_extremes_of_the_largest_kernel_do_not_overflow() -> None:
 
 def test_quantising_rounds_and_cuts_off() -> None:
     r = np.array([-9.0, -1.6, -0.4, 0.0, 0.9, 2.6, 9.0], np.float32)
-    assert quantised(r, 1.0, 2).tolist() == [0, 0, 2, 2, 3, 4, 4]
-    assert quantised(r, 2.0, 2).tolist() == [0, 1, 2, 2, 2, 3, 4]
+    assert quantized(r, 1.0, 2).tolist() == [0, 0, 2, 2, 3, 4, 4]
+    assert quantized(r, 2.0, 2).tolist() == [0, 1, 2, 2, 2, 3, 4]
 
 
 def test_the_shares_moments_and_correlations_are_those_of_the_residual() -> None:
@@ -63,7 +63,7 @@ def test_the_shares_moments_and_correlations_are_those_of_the_residual() -> None
 
 
 @pytest.mark.parametrize("images", [np.zeros((2, 9, 9, 3), np.uint8), IMAGES[:, :5, :5], IMAGES[..., :1]])
-def test_flat_tiny_and_grey_images_are_finite(images: np.ndarray) -> None:
+def test_flat_tiny_and_gray_images_are_finite(images: np.ndarray) -> None:
     found = NoiseResidual(NoiseResidual.Options())(images)
     channels = images.shape[3]
     assert np.isfinite(found).all()

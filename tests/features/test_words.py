@@ -27,7 +27,9 @@ LABELS = np.repeat([0, 1], [len(CROPS), len(STRIPES)])
 SMALL: dict[str, Any] = {"step": 4, "patches": [8, 12], "words": 24}
 
 
-def _fitted(images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, seed: int = 0, **options: Any) -> tuple[VisualWords, list[str]]:
+def _fitted(
+    images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, seed: int = 0, **options: Any
+) -> tuple[VisualWords, list[str]]:
     words, around = VisualWords(VisualWords.Options(**(SMALL | options))), Surroundings(seed)
     words.fit(DecodedImages(images, np.arange(len(images))), labels, around)
     return words, around.notes
@@ -37,7 +39,7 @@ def _counted(words: VisualWords, image: np.ndarray, grid: int) -> np.ndarray:
     """The histogram of one image by a plain loop over its patches."""
     patches, vocabulary = find_patches(image[None], words.options), words.arrays["words"]
     counts = np.zeros((grid, grid, len(vocabulary)))
-    for vector, (down, across) in zip(patches.vectors, patches.centres, strict=True):
+    for vector, (down, across) in zip(patches.vectors, patches.centers, strict=True):
         word = cdist(vector[None].astype(float), vocabulary.astype(float)).argmin()
         counts[int(down * grid), int(across * grid), word] += 1
     return counts.ravel()
@@ -67,7 +69,7 @@ def test_a_patch_is_described_by_the_votes_of_its_own_pixels() -> None:
 
 def test_the_grid_covers_the_picture_evenly() -> None:
     found = find_patches(np.zeros((2, 20, 31, 1), np.uint8), VisualWords.Options(step=5, patches=[8]))
-    downs, acrosses = (np.unique(found.centres[found.owner == 0, axis]) for axis in (0, 1))
+    downs, acrosses = (np.unique(found.centers[found.owner == 0, axis]) for axis in (0, 1))
     np.testing.assert_allclose(downs * 20, np.array([1, 6, 11]) + 4, rtol=1e-5)
     np.testing.assert_allclose(acrosses * 31, np.array([1, 6, 11, 16, 21]) + 4, rtol=1e-5)
     assert (np.bincount(found.owner) == 15).all() and not found.missing.any()
@@ -81,13 +83,13 @@ def test_orb_finds_what_opencv_finds_and_the_whole_image_stands_in() -> None:
     detector = cv2.ORB.create(nfeatures=500, edgeThreshold=25, fastThreshold=20)
     counts = []
     for image in images:
-        grey = cv2.cvtColor(cv2.resize(image, (64, 64)), cv2.COLOR_RGB2GRAY)
-        counts.append(len(detector.detect(grey, None)))
+        gray = cv2.cvtColor(cv2.resize(image, (64, 64)), cv2.COLOR_RGB2GRAY)
+        counts.append(len(detector.detect(gray, None)))
     assert counts[1] == 0 and max(counts) > 0
     assert np.bincount(found.owner, minlength=3).tolist() == [max(1, c) for c in counts]
     assert found.missing.tolist() == [c == 0 for c in counts]
-    np.testing.assert_allclose(found.centres[found.owner == 1], 0.5)
-    inside = found.centres[np.isin(found.owner, np.flatnonzero(~found.missing))] * 64
+    np.testing.assert_allclose(found.centers[found.owner == 1], 0.5)
+    inside = found.centers[np.isin(found.owner, np.flatnonzero(~found.missing))] * 64
     assert inside.min() >= 24 and inside.max() <= 40  # all within 25 of the edges: 14 × 14 pixels of 64 × 64
 
 
@@ -98,9 +100,9 @@ def test_sift_is_opencvs(detector: str) -> None:
     found = find_patches(image[None], options)
     assert found.vectors.shape[1] == 128 and len(found.vectors) == len(found.owner) > 0
     if detector == "dense":  # upright, the 48 pixels of the patch are 4 × 4 parts of 12 = 3 times half the size
-        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-        y, x = found.centres[0] * 96 - 0.5
-        _, wanted = cv2.SIFT.create().compute(grey, [cv2.KeyPoint(float(x), float(y), 8.0, 0.0)])
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        y, x = found.centers[0] * 96 - 0.5
+        _, wanted = cv2.SIFT.create().compute(gray, [cv2.KeyPoint(float(x), float(y), 8.0, 0.0)])
         np.testing.assert_allclose(found.vectors[0], wanted[0])
 
 
@@ -114,11 +116,11 @@ def test_the_nearest_words_are_those_of_scipy_and_ties_go_to_the_earlier() -> No
     np.testing.assert_array_equal(gaps, np.sort(distances, axis=1)[:, :3])
 
 
-def test_a_vocabulary_finds_the_centres_of_clusters() -> None:
+def test_a_vocabulary_finds_the_centers_of_clusters() -> None:
     rng = np.random.default_rng(0)
-    centres = np.unique(rng.integers(40, 200, (8, 5)), axis=0)
-    vectors = (centres[rng.integers(0, 8, 4000)] + rng.integers(-2, 3, (4000, 5))).astype(np.float32)
-    gaps = cdist(centres, learn_words(vectors, 16, 0)).min(axis=1)
+    centers = np.unique(rng.integers(40, 200, (8, 5)), axis=0)
+    vectors = (centers[rng.integers(0, 8, 4000)] + rng.integers(-2, 3, (4000, 5))).astype(np.float32)
+    gaps = cdist(centers, learn_words(vectors, 16, 0)).min(axis=1)
     assert gaps.max() <= 4
 
 

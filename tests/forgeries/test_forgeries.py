@@ -138,7 +138,7 @@ def test_windows_and_patches_fit(pictures: list[np.ndarray]) -> None:
     assert soft(region, 0)[4, 4] == 1 and soft(region, 4)[2, 4] == pytest.approx(0.2) and not soft(region, 4)[0].any()
 
 
-def test_pictures_with_alpha_or_grey_reach_a_forgery_as_rgb(tmp_path: Path) -> None:
+def test_pictures_with_alpha_or_gray_reach_a_forgery_as_rgb(tmp_path: Path) -> None:
     from tellapart.data.decode import decode
 
     for mode in ("L", "LA", "RGBA", "P"):

@@ -163,7 +163,7 @@ def luma_sums(folder: Path) -> list[int]:
     return found
 
 
-def test_one_class_of_labelled_data(reals: Path, tmp_path: Path) -> None:
+def test_one_class_of_labeled_data(reals: Path, tmp_path: Path) -> None:
     both = tmp_path / "both"
     shutil.copytree(reals, both / "REAL")
     (both / "FAKE").mkdir()

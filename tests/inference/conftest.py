@@ -29,13 +29,13 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def run(home, tmp_path_factory) -> Run:
-    """Nearest neighbours of forty pictures of 8×8: real ones are dark, fake ones light."""
+    """Nearest neighbors of forty pictures of 8×8: real ones are dark, fake ones light."""
     top = tmp_path_factory.mktemp("trained")
     for seed in range(40):
         draw(top / ("real", "fake")[seed % 2] / f"{seed:02}.png", seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TELLAPART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return train.train(top, "neighbors", settings=Settings(runs=home))
+        return train.train(top, "knn", settings=Settings(runs=home))
 
 
 @pytest.fixture

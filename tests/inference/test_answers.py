@@ -82,7 +82,7 @@ def test_nothing_and_nobody(run, settings, tmp_path):
     with pytest.raises(DataError, match="no such file"):  # before the first answer is asked for
         answers(run, ["nothing.png"], settings=settings)
     with pytest.raises(RunError, match="did you mean"):
-        answers("neighbours", [tmp_path], settings=settings)
+        answers("knnn", [tmp_path], settings=settings)
 
 
 def test_large_inputs_make_small_portions():

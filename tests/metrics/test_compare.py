@@ -153,7 +153,7 @@ def test_words_for_a_real_difference():
         "cnn is right on 62 images where svm is wrong, and wrong on 31 where svm is right, of 800: a real difference "
         "(exact McNemar p = 0.002; +3.9 points, 95 % CI +1.5 … +6.2)."
     )
-    assert "a real difference, in favour of svm (exact McNemar p = 0.002; −3.9 points" in words(worse, better)
+    assert "a real difference, in favor of svm (exact McNemar p = 0.002; −3.9 points" in words(worse, better)
 
 
 def test_words_for_no_difference():

@@ -140,7 +140,7 @@ def test_what_is_not_defined_is_none():
     decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=UnsureBand(0.3, 0.8))
     found = judge(decision, predictions([0.5, 0.6], [1, 1]))
     assert found.fpr is None and found.accuracy is None and found.tpr.value == 1.0 and found.answered.value == 0
-    with pytest.raises(DataError, match="one labelled image"):
+    with pytest.raises(DataError, match="one labeled image"):
         judge(decision, predictions([0.5], [-1]))
     with pytest.raises(DataError, match="verdicts are between a, b"):
         judge(Decision(("a", "b"), 9), predictions([0.5], [1]))

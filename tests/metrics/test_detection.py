@@ -218,7 +218,7 @@ def test_intervals_of_rankings_hold_the_truth(tiles):
     part = np.trapezoid(np.append(0, stats.norm.sf(stats.norm.isf(x) - shift)), np.append(0, x))
     truth = {
         "eer": stats.norm.sf(shift / 2),
-        "partial-auroc": roc.standardised(part, 0.1),
+        "partial-auroc": roc.standardized(part, 0.1),
         "tpr-at-1-fpr": stats.norm.sf(stats.norm.isf(0.01) - shift),
         "tpr-at-5-fpr": stats.norm.sf(stats.norm.isf(0.05) - shift),
         "average-precision": _true_average_precision(shift, m / (m + n)),

@@ -52,7 +52,7 @@ def test_beside_cleanlab(beside, case):
     beside("confident joint, cleanlab", confident_joint(labels, proba), plain)
     beside("calibrated joint, cleanlab", calibrated_joint(labels, proba), calibrated)
     beside("issues, cleanlab", np.flatnonzero(find_issues(labels, proba)), sorted(ranked))
-    beside("normalised margin, cleanlab", label_quality(labels, proba)[:4], margin)
+    beside("normalized margin, cleanlab", label_quality(labels, proba)[:4], margin)
     beside("self-confidence, cleanlab", label_quality(labels, proba, "self-confidence")[:4], confidence)
     found = suspicious(answered(labels, proba))
     assert found["id"].head(len(ranked)).tolist() == [f"i{row}" for row in ranked]

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from tellapart import registry
 from tellapart.errors import RecipeError, RunError, TellapartError
-from tellapart.nets.base import Body, Model, Normalise
+from tellapart.nets.base import Body, Model, Normalize
 from tellapart.nets.fusion import Fusion
 from tellapart.recipe import load as recipes
 
@@ -32,9 +32,9 @@ def _images(channels: int = 3, size: int = 16) -> torch.Tensor:
 
 def _model(options: Any, channels: int = 3, size: int = 16, classes: int = 3) -> Model:
     """As the family network makes it: the scaling is what the net asks for."""
-    mean, spread = Fusion.normalisation(options)
+    mean, spread = Fusion.normalization(options)
     scale = 1 / (torch.tensor(spread[:channels]) * 255)
-    return Model(Normalise(torch.tensor(mean[:channels]) * 255, scale), Fusion.build((channels, size, size), classes, options))
+    return Model(Normalize(torch.tensor(mean[:channels]) * 255, scale), Fusion.build((channels, size, size), classes, options))
 
 
 def _run(folder: Path, size: int = 16, mode: str = "rgb", **classifier: object) -> Model:
@@ -43,9 +43,9 @@ def _run(folder: Path, size: int = 16, mode: str = "rgb", **classifier: object) 
         {"inputs": {"size": size, "mode": mode}, "classifier": {"family": "network", **(classifier or _STAGED)}, "train": {}}
     )
     kind = registry.find("nets", recipe.classifier.options["net"])
-    channels = 1 if mode == "grey" else 3
+    channels = 1 if mode == "gray" else 3
     body: Body = kind.build((channels, size, size), 5, kind.Options.model_validate(recipe.classifier.options))
-    model = Model(Normalise(torch.rand(channels) * 200, torch.rand(channels) / 50), body)
+    model = Model(Normalize(torch.rand(channels) * 200, torch.rand(channels) / 50), body)
     for module in body.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) and module.running_mean is not None:
             module.running_mean.uniform_(-0.3, 0.3)
@@ -62,7 +62,7 @@ def _member(model: Model, number: int = 0) -> Any:
 def test_two_nets_learn_jointly() -> None:
     model = _model(_options(_STAGED, _MLP, dense=[7], dropout=0.1))
     images = _images()
-    assert model.eval().body.trunk(model.normalise(images)).shape == (4, 6 + 5)
+    assert model.eval().body.trunk(model.normalize(images)).shape == (4, 6 + 5)
     assert model(images).shape == (4, 3)
     model.train()(images).sum().backward()
     assert all(p.grad is not None and p.grad.abs().sum() >= 0 for p in model.parameters())
@@ -70,23 +70,23 @@ def test_two_nets_learn_jointly() -> None:
 
 def test_the_vectors_are_those_of_the_backbones_in_order() -> None:
     model = _model(_options(_STAGED, _MLP)).eval()
-    x = model.normalise(_images())
+    x = model.normalize(_images())
     parts = [_member(model, number)(x) for number in (0, 1)]
     assert torch.equal(model.body.trunk(x), torch.cat(parts, dim=1))
 
 
 def test_the_outer_scaling_is_none_at_all() -> None:
     images = _images()
-    assert torch.equal(_model(_options(_MLP)).normalise(images), images.float())
+    assert torch.equal(_model(_options(_MLP)).normalize(images), images.float())
 
 
 @pytest.mark.parametrize("net", ["timm", "torchvision"])
 def test_a_backbone_with_published_weights_sees_their_scaling(net: str) -> None:
     model = _model(_options({"net": net, "model": "resnet18", "weights": "hub"}, _MLP), size=32)
-    normalise = _member(model).normalise
-    torch.testing.assert_close(normalise.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]) * 255)
-    torch.testing.assert_close(1 / normalise.scale.flatten(), torch.tensor([0.229, 0.224, 0.225]) * 255)
-    scaled = _member(model, 1).normalise(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(-1, 3, -1, -1))
+    normalize = _member(model).normalize
+    torch.testing.assert_close(normalize.mean.flatten(), torch.tensor([0.485, 0.456, 0.406]) * 255)
+    torch.testing.assert_close(1 / normalize.scale.flatten(), torch.tensor([0.229, 0.224, 0.225]) * 255)
+    scaled = _member(model, 1).normalize(torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(-1, 3, -1, -1))
     torch.testing.assert_close(scaled[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))
 
 
@@ -111,31 +111,31 @@ def test_a_run_answers_in_a_fusion_as_on_its_own_and_the_child_needs_it_no_more(
     model = _model(options, size=32)
     assert Fusion.start(model.body, options, tmp_path.joinpath) == "run: 1-parent"
     images, weights = _images(size=32), model.state_dict()
-    expected = parent.body.trunk(parent.normalise(images))
-    assert torch.equal(_member(model.eval())(model.normalise(images)), expected)
+    expected = parent.body.trunk(parent.normalize(images))
+    assert torch.equal(_member(model.eval())(model.normalize(images)), expected)
     shutil.rmtree(tmp_path / "1-parent")
     again = _model(Fusion.Options.model_validate_json(options.model_dump_json()), size=32)
     again.load_state_dict(weights)
-    assert torch.equal(_member(again.eval())(again.normalise(images)), expected)
+    assert torch.equal(_member(again.eval())(again.normalize(images)), expected)
 
 
-def test_a_grey_run_sees_grey_and_an_rgb_run_sees_three_channels(tmp_path: Path) -> None:
-    parent = _run(tmp_path / "1-grey", mode="grey")
-    options = Fusion.resolve(_options({"run": "1-grey"}), tmp_path.joinpath)
+def test_a_gray_run_sees_gray_and_an_rgb_run_sees_three_channels(tmp_path: Path) -> None:
+    parent = _run(tmp_path / "1-gray", mode="gray")
+    options = Fusion.resolve(_options({"run": "1-gray"}), tmp_path.joinpath)
     model = _model(options).eval()
     Fusion.start(model.body, options, tmp_path.joinpath)
     images = _images()
-    grey = [np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L")) for image in images]
-    expected = parent.body.trunk(parent.normalise(torch.from_numpy(np.stack(grey))[:, None]))
-    assert torch.equal(_member(model)(model.normalise(images)), expected)
+    gray = [np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L")) for image in images]
+    expected = parent.body.trunk(parent.normalize(torch.from_numpy(np.stack(gray))[:, None]))
+    assert torch.equal(_member(model)(model.normalize(images)), expected)
 
     parent = _run(tmp_path / "2-rgb")
     options = Fusion.resolve(_options({"run": "2-rgb"}), tmp_path.joinpath)
     model = _model(options, channels=1).eval()
     Fusion.start(model.body, options, tmp_path.joinpath)
     images = _images(1)
-    expected = parent.body.trunk(parent.normalise(images.expand(-1, 3, -1, -1)))
-    torch.testing.assert_close(_member(model)(model.normalise(images)), expected)
+    expected = parent.body.trunk(parent.normalize(images.expand(-1, 3, -1, -1)))
+    torch.testing.assert_close(_member(model)(model.normalize(images)), expected)
 
 
 def test_a_backbone_of_another_size_gets_its_size(tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_backbone_of_another_size_gets_its_size(tmp_path: Path) -> None:
     Fusion.start(model.body, options, tmp_path.joinpath)
     flat = torch.full((1, 3, 16, 16), 77, dtype=torch.uint8)
     small = _member(model.eval())
-    torch.testing.assert_close(small(model.normalise(flat)), small(torch.full((1, 3, 8, 8), 77.0)))
+    torch.testing.assert_close(small(model.normalize(flat)), small(torch.full((1, 3, 8, 8), 77.0)))
 
 
 def test_a_fusion_can_be_a_backbone(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_fusion_can_be_a_backbone(tmp_path: Path) -> None:
     model = _model(options).eval()
     Fusion.start(model.body, options, tmp_path.joinpath)
     images = _images()
-    assert torch.equal(model.body.trunk(model.normalise(images)), parent.body.trunk(parent.normalise(images)))
+    assert torch.equal(model.body.trunk(model.normalize(images)), parent.body.trunk(parent.normalize(images)))
 
 
 def test_a_backbone_may_start_from_a_file_or_a_run(tmp_path: Path) -> None:

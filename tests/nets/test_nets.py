@@ -9,7 +9,7 @@ import torch
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.nets.base import Body, Normalise
+from tellapart.nets.base import Body, Normalize
 
 #: Net → options that make it small, and the least side of a square image.
 SMALL: dict[str, tuple[dict[str, Any], int]] = {
@@ -57,7 +57,7 @@ def test_logits_have_one_column_a_class(net: str, channels: int, classes: int) -
 
 
 @pytest.mark.parametrize("net", ["mlp", "staged", "bottleneck", "resnet_cifar"])
-def test_the_defaults_take_small_grey_pictures(net: str) -> None:
+def test_the_defaults_take_small_gray_pictures(net: str) -> None:
     assert build(net, (1, 28, 28), 10).eval()(torch.rand(1, 1, 28, 28)).shape == (1, 10)
 
 
@@ -120,10 +120,10 @@ def test_the_names_of_a_trunks_weights_do_not_change(net: str) -> None:
         assert (weights[0], weights[-1], len(names)) == NAMES[net]
 
 
-def test_normalise_gives_zero_mean_and_unit_variance() -> None:
+def test_normalize_gives_zero_mean_and_unit_variance() -> None:
     images = torch.randint(0, 256, (50, 2, 9, 9), dtype=torch.uint8)
     values = images.float()
-    layer = Normalise(values.mean((0, 2, 3)), 1 / values.std((0, 2, 3)))
+    layer = Normalize(values.mean((0, 2, 3)), 1 / values.std((0, 2, 3)))
     out = layer(images)
     torch.testing.assert_close(out.mean((0, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
     torch.testing.assert_close(out.std((0, 2, 3)), torch.ones(2), atol=1e-5, rtol=0)

@@ -161,12 +161,12 @@ def test_no_weights_are_no_weights() -> None:
 
 
 @pytest.mark.parametrize(("net", "model"), [("timm", "resnet18"), ("torchvision", "googlenet")])
-def test_a_grey_net_answers_as_the_rgb_net_for_the_image_in_three_channels(tmp_path: Path, net: str, model: str) -> None:
-    rgb, grey = _build(net, model, (3, 64, 64)).eval(), _build(net, model, (1, 64, 64)).eval()
+def test_a_gray_net_answers_as_the_rgb_net_for_the_image_in_three_channels(tmp_path: Path, net: str, model: str) -> None:
+    rgb, gray = _build(net, model, (3, 64, 64)).eval(), _build(net, model, (1, 64, 64)).eval()
     save_file(rgb.net.state_dict(), tmp_path / "w.safetensors")
-    _start(grey, net, model, tmp_path / "w.safetensors")
+    _start(gray, net, model, tmp_path / "w.safetensors")
     x = torch.rand(2, 1, 64, 64)
-    torch.testing.assert_close(grey.trunk(x), rgb.trunk(x.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gray.trunk(x), rgb.trunk(x.expand(-1, 3, -1, -1)), atol=1e-4, rtol=1e-4)
 
 
 def test_weights_of_another_net_are_refused_with_names_and_shapes(tmp_path: Path, resnet: nn.Module) -> None:
@@ -189,14 +189,14 @@ def test_weights_of_a_run_and_missing_files_are_refused(tmp_path: Path) -> None:
         _start(body, "timm", "resnet18", tmp_path / "nothing.pth")
 
 
-def test_normalisation_is_that_of_the_published_weights_or_none() -> None:
+def test_normalization_is_that_of_the_published_weights_or_none() -> None:
     for net, model, mean in [
         ("timm", "resnet18", 0.485), ("timm", "inception_v4", 0.5),
         ("torchvision", "resnet18", 0.485), ("torchvision", "googlenet", 0.5),
     ]:  # fmt: skip
         kind, without = _options(net, model)
-        assert kind.normalisation(without) is None
-        values = kind.normalisation(_options(net, model, weights="hub")[1])
+        assert kind.normalization(without) is None
+        values = kind.normalization(_options(net, model, weights="hub")[1])
         assert values[0][0] == pytest.approx(mean) and len(values[0]) == len(values[1]) == 3
 
 

@@ -29,7 +29,7 @@ def _body(channels: int = 3, classes: int = 3, net: str = "staged", **options: o
 def _of_run(body: Body) -> dict[str, Tensor]:
     """As the family network saves it."""
     return {f"body.{name}": tensor.clone() for name, tensor in body.state_dict().items()} | {
-        "normalise.mean": torch.zeros(1, 3, 1, 1), "normalise.scale": torch.ones(1, 3, 1, 1),
+        "normalize.mean": torch.zeros(1, 3, 1, 1), "normalize.scale": torch.ones(1, 3, 1, 1),
     }  # fmt: skip
 
 
@@ -134,16 +134,16 @@ def test_a_dense_layer_of_another_width_stays_new() -> None:
     assert all(torch.equal(tensor, before[name]) for name, tensor in child.head.state_dict().items())
 
 
-def test_rgb_becomes_grey_and_grey_becomes_rgb() -> None:
-    grey = torch.rand(2, 1, 16, 16)
-    rgb = grey.expand(-1, 3, -1, -1)
+def test_rgb_becomes_gray_and_gray_becomes_rgb() -> None:
+    gray = torch.rand(2, 1, 16, 16)
+    rgb = gray.expand(-1, 3, -1, -1)
     parent, child = _body(3), _body(1)
     notes = transfer(child, _of_run(parent), True)
-    torch.testing.assert_close(child.eval()(grey), parent.eval()(rgb))
+    torch.testing.assert_close(child.eval()(gray), parent.eval()(rgb))
     assert any("0.0.weight was fitted" in note for note in notes)
     parent, child = _body(1), _body(3)
     transfer(child, _of_run(parent), True)
-    torch.testing.assert_close(child.eval()(rgb), parent.eval()(grey))
+    torch.testing.assert_close(child.eval()(rgb), parent.eval()(gray))
 
 
 def test_another_trunk_is_an_error_that_lists_names_and_both_shapes_and_changes_nothing() -> None:

@@ -29,7 +29,7 @@ class World:
 
 
 def make_world(folder: Path, classes: Sequence[str], *, per_class: int = 20, side: int = 24, pictures: bool = True) -> World:
-    """`per_class` images a class, 60/20/20, as PNG files of noise around the class's own colour."""
+    """`per_class` images a class, 60/20/20, as PNG files of noise around the class's own color."""
     rng = np.random.default_rng(0)
     names = [f"{c:03d}/{i:03d}.png" for c in range(len(classes)) for i in range(per_class)]
     labels = np.repeat(np.arange(len(classes)), per_class)
@@ -37,8 +37,8 @@ def make_world(folder: Path, classes: Sequence[str], *, per_class: int = 20, sid
     for name, label in zip(names, labels, strict=True) if pictures else ():
         target = root / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        colour = np.array([37 * label % 256, 91 * label % 256, 173 * label % 256])
-        pixels = np.clip(colour + rng.normal(0, 30, (side, side, 3)), 0, 255).astype(np.uint8)
+        color = np.array([37 * label % 256, 91 * label % 256, 173 * label % 256])
+        pixels = np.clip(color + rng.normal(0, 30, (side, side, 3)), 0, 255).astype(np.uint8)
         Image.fromarray(pixels).save(target)
     place = np.tile(np.arange(per_class), len(classes)) / per_class
     split = np.where(place < 0.6, "train", np.where(place < 0.8, "valid", "test"))

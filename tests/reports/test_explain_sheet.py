@@ -6,7 +6,7 @@ import numpy as np
 
 from tellapart.explainers._frequency import ClassSpectrum, Frequencies
 from tellapart.explainers.base import Heatmap
-from tellapart.inference.nearest import Nearest, Neighbour
+from tellapart.inference.nearest import Nearest, Neighbor
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.workflows.class_maps import ClassMap
 from tellapart.workflows.explain import Explained
@@ -23,7 +23,7 @@ def explained(method: str = "grad_cam", size: tuple[int, int] = (20, 30)) -> Exp
 
 
 def viewed(*, residual: bool = True, count: int = 5) -> Viewed:
-    near = Nearest("pixels at 32×32", 9, float("nan"), tuple(Neighbour(f"{i}.png", "fake", i / 2) for i in range(count)),
+    near = Nearest("pixels at 32×32", 9, float("nan"), tuple(Neighbor(f"{i}.png", "fake", i / 2) for i in range(count)),
                    tuple(pixels() for _ in range(count)))  # fmt: skip
     power, rings = np.random.default_rng(1).normal(0, 9, (16, 16)).astype(np.float32), np.arange(8, dtype=np.float32)
     classes = {name: ClassSpectrum(n, power + n, rings + n, rings / 9) for n, name in enumerate("abcdef", 1)}

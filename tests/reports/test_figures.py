@@ -55,7 +55,7 @@ def test_curves_mark_the_kept_epoch_and_leave_gaps():
 def test_leaderboard_takes_undefined_and_missing_scores():
     nan = float("nan")
     rows = [figures.Dots("a", Score(0.5, 10, nan, nan), None), figures.Dots("b", None, Score(nan, 0, nan, nan))]
-    assert "the null" in str(svg.inline(figures.leaderboard(rows, {"the null": 0.4}), "k", ""))
+    assert "the metadata baseline" in str(svg.inline(figures.leaderboard(rows, {"the metadata baseline": 0.4}), "k", ""))
 
 
 def test_svg_is_deterministic_and_names_no_address():
@@ -66,7 +66,7 @@ def test_svg_is_deterministic_and_names_no_address():
     assert references <= set(re.findall(r'id="([^"]+)"', text))
 
 
-def test_every_drawn_colour_follows_the_theme():
+def test_every_drawn_color_follows_the_theme():
     text = str(svg.inline(figures.confusion(np.array([[9, 1], [2, 8]]), ["a", "b"]), "k", ""))
     assert set(re.findall(r"#[0-9a-fA-F]{6}", text)) <= {"#ffffff"}, "only white numbers on dark cells are fixed"
 

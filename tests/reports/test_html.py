@@ -81,8 +81,8 @@ def ladder(new_world, run, tmp_path_factory):
     return [
         run(place, "cnn-small", skill=2.4, epochs=9, seed=1),
         run(place, "svm", family="svm", skill=1.5, seed=2),
-        run(place, "neighbors", family="neighbors", skill=0.0, seed=3),
-        run(place, "null", family="null", skill=0.2, seed=4),
+        run(place, "knn", family="knn", skill=0.0, seed=3),
+        run(place, "metadata", family="metadata", skill=0.2, seed=4),
     ]
 
 
@@ -153,8 +153,8 @@ def test_three_views_of_the_confusion_matrix_equal_scikit_learn_and_need_no_scri
     assert ["checked" in attrs for attrs in radios] == [True, False, False]
     assert {e["attrs"]["for"] for e in inside if e["tag"] == "label"} == {attrs["id"] for attrs in radios}
     assert re.search(r"\.views input:nth-of-type\(3\):checked ~ \.view:nth-of-type\(3\)", text)
-    for by, normalise in (("row", "true"), ("column", "pred")):
-        theirs = confusion_matrix(predictions.labels, predictions.answers, labels=range(3), normalize=normalise)
+    for by, normalize in (("row", "true"), ("column", "pred")):
+        theirs = confusion_matrix(predictions.labels, predictions.answers, labels=range(3), normalize=normalize)
         (view,) = [e for e in inside if e["attrs"].get("data-view") == by]
         for i, j in itertools.product(range(3), repeat=2):
             (cell,) = [e for e in page.find("g", id=f"d0-r1-confusion-{by}-s-{i}-{j}") if view in e["parents"]]
@@ -277,7 +277,7 @@ def test_vile_names_stay_text(world, run, tmp_path):
     place = world(VILE)
     runs = [
         run(place, "r<b>", skill=1.0, data={"layout": "<script>alert(3)</script>"}),
-        run(place, "null", family="null", seed=2),
+        run(place, "metadata", family="metadata", seed=2),
     ]
     page = page_of(runs, tmp_path / "report.html")
     assert len(page.find("script")) == 1
@@ -336,7 +336,7 @@ def test_many_classes(world, run, tmp_path):
 
 def test_several_data_sets_get_a_part_each(world, run, tmp_path):
     first, second = world(["cat", "dog"], "one"), world(["a", "b", "c"], "two")
-    runs = [run(first, "svm"), run(second, "svm"), run(first, "null", family="null", seed=2)]
+    runs = [run(first, "svm"), run(second, "svm"), run(first, "metadata", family="metadata", seed=2)]
     page = page_of(runs, tmp_path / "report.html", png=tmp_path / "png")
     assert len(page.find("table", class_="board")) == 2
     assert page.find("h1")[0]["text"] == "2 data sets"
@@ -370,7 +370,7 @@ def test_the_verdict_names_winner_duel_null_and_openings(ladder, page):
     accuracy = ladder[0].scores("test")["accuracy"]
     assert said[0].startswith("cnn-small is first of 4 by validation accuracy")
     assert f"{accuracy.value:.3f}" in said[0] and f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{accuracy.n}" in said[0]
-    assert "cnn-small is right on" in said[1] and said[2].startswith("The null, which sees no pixels")
+    assert "cnn-small is right on" in said[1] and said[2].startswith("The metadata baseline, which sees no pixels")
     assert said[3].startswith("Not told apart from cnn-small on the 36 test images") and said[3].endswith(": svm.")
     assert said[4] == "The test part of these data has been opened once."
     assert "not shown to look at the pixels" in " ".join(e["text"] for e in page.find("span", class_="badge"))

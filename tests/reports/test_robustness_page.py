@@ -112,12 +112,12 @@ def test_the_panels_show_the_cells(svm: Run) -> None:
     ticks = {axes.get_title(loc="left"): [t.get_text() for t in axes.get_xticklabels()] for axes in panels}
     assert ticks["jpeg"] == ["none", "95", "85", "70", "50", "30"]
     assert ticks["brightness"] == ["−30%", "−15%", "none", "+15%", "+30%"]
-    assert ticks["grey"] == ["none", "yes"]
+    assert ticks["gray"] == ["none", "yes"]
 
 
 def test_one_damage_is_a_figure_too(svm: Run, tmp_path: Path) -> None:
     found = sweep(svm)
-    grey = Robustness.from_dict(found.to_dict() | {"cells": [c.to_dict() for c in found.of_damage("grey")]}, tmp_path, 0)
-    assert write(curves(grey), tmp_path / "a.svg").read_text("utf-8").count("<svg") == 1
+    gray = Robustness.from_dict(found.to_dict() | {"cells": [c.to_dict() for c in found.of_damage("gray")]}, tmp_path, 0)
+    assert write(curves(gray), tmp_path / "a.svg").read_text("utf-8").count("<svg") == 1
     with pytest.raises(DataError, match="is written as .png or .svg"):
-        write(curves(grey), tmp_path / "a.pdf")
+        write(curves(gray), tmp_path / "a.pdf")

@@ -92,7 +92,7 @@ def test_names_are_escaped_and_missing_files_are_said(world, run):
 
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
-    """A run of nearest neighbours on pixels, with a validation image that is a training image of the other class."""
+    """A run of nearest neighbors on pixels, with a validation image that is a training image of the other class."""
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
     rng = np.random.default_rng(0)
     dark, light = (rng.normal(level, 30, (42, 32, 32)).clip(0, 255).astype(np.uint8) for level in (80, 170))
@@ -106,7 +106,7 @@ def trained(tmp_path, monkeypatch):
             rows.append((f"{name}-{i}.png", name))
     table = pd.DataFrame(rows, columns=["image", "label"]).assign(split=split)
     table.to_csv(tmp_path / "data.csv", index=False)
-    return ta.train(tmp_path / "data.csv", "neighbors", settings=Settings(runs=tmp_path / "runs", device="cpu"))
+    return ta.train(tmp_path / "data.csv", "knn", settings=Settings(runs=tmp_path / "runs", device="cpu"))
 
 
 @pytest.mark.parametrize("by", [None, "pixels"])
@@ -140,11 +140,11 @@ def test_distances_beside_numpy(trained):
         assert one.closer == pytest.approx((apart < own).mean(), abs=1e-6)
 
 
-def test_what_has_no_neighbours(trained, world, run):
+def test_what_has_no_neighbors(trained, world, run):
     with pytest.raises(DataError, match="no predictions on its test part"):
         nearest_training(trained, "test")
     with pytest.raises(DataError, match="expected pixels"):
-        nearest_training(trained, by="colour")
+        nearest_training(trained, by="color")
     proba = np.eye(2, dtype=np.float32)[trained.predictions("valid").labels]
     of = trained.predictions("valid")
     Predictions(of.ids, proba, of.labels, of.classes).to_parquet(trained.folder / "predictions" / "valid.parquet")

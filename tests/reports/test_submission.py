@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ta.Run, Settings,
     for i in range(6):
         _picture(top / "test" / f"img_{i}.png", list(LEVELS.values())[i % 2], 100 + i)
     settings = Settings(runs=top / "runs", device="cpu")
-    return ta.train(top / "data", "neighbors", settings=settings), settings, top / "test"
+    return ta.train(top / "data", "knn", settings=settings), settings, top / "test"
 
 
 @pytest.fixture
@@ -143,7 +143,7 @@ def test_classes_of_one_name_are_added(tmp_path) -> None:
     for i in range(4):
         _picture(tmp_path / "test" / f"{i}.png", 80 + 40 * i, 50 + i)
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    run = ta.train(tmp_path / "data", "neighbors", settings=settings)
+    run = ta.train(tmp_path / "data", "knn", settings=settings)
     sample = _sample(tmp_path / "s.csv", "id,x,y", [f"{i},0,0" for i in range(4)])
     done = submit(
         run, test=tmp_path / "test", sample=sample, out=tmp_path / "o.csv", mapping={"a": "x", "b": "x", "c": "y"},

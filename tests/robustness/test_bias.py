@@ -27,7 +27,7 @@ SIDE, EACH = 32, 120
 
 
 def blobs(seed: int) -> np.ndarray:
-    """Smooth colours with grain: (32, 32, 3) float."""
+    """Smooth colors with grain: (32, 32, 3) float."""
     rng = np.random.default_rng(seed)
     small = Image.fromarray(rng.uniform(60, 190, (4, 4, 3)).astype(np.uint8))
     smooth = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)).astype(float)
@@ -67,7 +67,7 @@ def pictures(folder: Path, draw: Callable[[int, bool], np.ndarray], each: int = 
 def test_readers_of_the_codec_are_told_from_the_fragile_and_the_steady(tmp_path: Path) -> None:
     settings, verdicts, said = Settings(runs=tmp_path / "runs", device="cpu"), {}, {}
     for name, draw in PLANTED.items():
-        recipe = "neighbors" if name == "fakes are bright" else "residual-linear"
+        recipe = "knn" if name == "fakes are bright" else "noise-residual-linear"
         run = ta.train(pictures(tmp_path / name, draw), recipe, settings=settings)
         assert run.scores("valid")["accuracy"].value > 0.9, name
         other = pictures(tmp_path / f"{name}, other", lambda seed, fake, draw=draw: draw(seed + 5000, fake), 60)
@@ -86,7 +86,7 @@ def test_readers_of_the_codec_are_told_from_the_fragile_and_the_steady(tmp_path:
 
 def test_a_reader_of_files_is_unmasked_by_a_lossless_copy(tmp_path: Path) -> None:
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    run = ta.train(pictures(tmp_path / "data", lambda seed, _: whole(blobs(seed)), 60, "jpg"), "null", settings=settings)
+    run = ta.train(pictures(tmp_path / "data", lambda seed, _: whole(blobs(seed)), 60, "jpg"), "metadata", settings=settings)
     found = bias(run, settings=settings)
     resaved = found.classes[0].of("png")
     assert found.classes[0].verdict == "file" and resaved is not None
@@ -101,7 +101,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures with a pattern, and a run on them."""
     top = tmp_path_factory.mktemp("home")
     pictures(top / "data", PLANTED["fakes have a pattern"])
-    ta.train(top / "data", "residual-linear", settings=Settings(runs=top / "runs", device="cpu"))
+    ta.train(top / "data", "noise-residual-linear", settings=Settings(runs=top / "runs", device="cpu"))
     return top
 
 
@@ -112,7 +112,7 @@ def settings(home: Path, tmp_path: Path) -> Settings:
 
 
 def test_every_figure_is_that_of_another_implementation(settings: Settings) -> None:
-    run = ta.open_run("residual-linear", settings.runs)
+    run = ta.open_run("noise-residual-linear", settings.runs)
     found = bias(run, settings=settings)
     files = run.predictions("valid")
     assert files is not None and found.classes[0].name == "fake" and found.of == found.n == len(files)
@@ -144,7 +144,7 @@ def test_every_figure_is_that_of_another_implementation(settings: Settings) -> N
 
 
 def test_what_is_there_is_read_and_another_quality_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = bias("residual-linear", settings=settings)
+    first = bias("noise-residual-linear", settings=settings)
     asked: list[str] = []
     answers = module.Asking.answers
 
@@ -153,17 +153,17 @@ def test_what_is_there_is_read_and_another_quality_asked(settings: Settings, mon
         return answers(self, way, as_they_are, task, note)
 
     monkeypatch.setattr(module.Asking, "answers", noted)
-    assert bias("residual-linear", settings=settings) == first and asked == []
-    other = bias("residual-linear", quality=30, settings=settings)
+    assert bias("noise-residual-linear", settings=settings) == first and asked == []
+    other = bias("noise-residual-linear", quality=30, settings=settings)
     assert asked == ["1/1 jpeg-30"] and other.quality == 30 and other.text("jpeg") == "jpeg 30"
     assert other.classes[0].of("scale") == first.classes[0].of("scale")
-    assert bias("residual-linear", settings=settings) == first and len(asked) == 1
+    assert bias("noise-residual-linear", settings=settings) == first and len(asked) == 1
     content = json.loads(json.dumps(first.to_dict(), allow_nan=False))
     assert Bias.from_dict(content, first.folder, 0) == first and content["summary"] == in_words(first)
 
 
 def test_the_test_part_is_opened_once(settings: Settings) -> None:
-    run = ta.open_run("residual-linear", settings.runs)
+    run = ta.open_run("noise-residual-linear", settings.runs)
     assert bias(run, settings=settings).opened == 0
     for _ in range(2):
         found = bias(run, open_test=True, settings=settings)
@@ -172,15 +172,15 @@ def test_the_test_part_is_opened_once(settings: Settings) -> None:
 
 
 def test_a_sample_and_what_makes_no_sense(settings: Settings, home: Path, tmp_path: Path) -> None:
-    found = bias("residual-linear", sample=20, settings=settings)
+    found = bias("noise-residual-linear", sample=20, settings=settings)
     assert found.n == 20 and found.of == 24 and found.folder.name == "bias-valid-20"
     with pytest.raises(DataError, match="the quality of JPEG is 0"):
-        bias("residual-linear", quality=0, settings=settings)
+        bias("noise-residual-linear", quality=0, settings=settings)
     (tmp_path / "one" / "fake").mkdir(parents=True)
     for path in sorted((home / "data" / "fake").iterdir())[:4]:
         shutil.copy(path, tmp_path / "one" / "fake" / f"new {path.name}")
     with pytest.raises(DataError, match="images of one class only"):
-        bias("residual-linear", tmp_path / "one" / "fake" / "..", settings=settings)
+        bias("noise-residual-linear", tmp_path / "one" / "fake" / "..", settings=settings)
 
 
 # --- verdicts on answers made up --------------------------------------------------------------------------------------
@@ -271,7 +271,7 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
     images = [whole(blobs(i) * 0.5 + 80 * (i % 3 == 1) + 8 * (i % 3 == 2) * BOARD) for i in range(240)]
     table = ta.from_arrays(np.stack(images), [("a", "b", "c")[i % 3] for i in range(240)])
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    found = bias(ta.train(table, "residual-linear", settings=settings), table, settings=settings)
+    found = bias(ta.train(table, "noise-residual-linear", settings=settings), table, settings=settings)
     assert [one.name for one in found.classes] == ["a", "b", "c"] and found.part == "valid"
     assert all(way.own.n + way.others.n == found.n for one in found.classes for way in one.ways)
     assert "c" in in_words(found)

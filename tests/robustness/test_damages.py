@@ -31,7 +31,7 @@ def picture(height: int = 40, width: int = 56, channels: int = 3) -> np.ndarray:
 def damaged(name: str, strength: float, pixels: np.ndarray, image: str = "a") -> np.ndarray:
     """What a reader of the damaged file sees, (H, W, C) uint8."""
     content = DAMAGES[name].apply(pixels, strength, image)
-    return decode(content, mode="grey" if pixels.shape[2] == 1 else "rgb")
+    return decode(content, mode="gray" if pixels.shape[2] == 1 else "rgb")
 
 
 def kind(content: bytes) -> str | None:
@@ -39,16 +39,16 @@ def kind(content: bytes) -> str | None:
         return image.format
 
 
-def test_there_are_three_to_five_strengths_of_each_but_grey() -> None:
+def test_there_are_three_to_five_strengths_of_each_but_gray() -> None:
     assert {name: len(damage.strengths) for name, damage in DAMAGES.items()} == {
-        "jpeg": 5, "webp": 4, "scale": 3, "blur": 3, "noise": 3, "crop": 3, "brightness": 4, "grey": 1, "screenshot": 3,
+        "jpeg": 5, "webp": 4, "scale": 3, "blur": 3, "noise": 3, "crop": 3, "brightness": 4, "gray": 1, "screenshot": 3,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_unharmed_picture_survives_to_the_bit(channels: int) -> None:
     pixels = picture(channels=channels)
-    found = decode(as_png(pixels), mode="grey" if channels == 1 else "rgb")
+    found = decode(as_png(pixels), mode="gray" if channels == 1 else "rgb")
     np.testing.assert_array_equal(found, pixels)
 
 
@@ -107,13 +107,13 @@ def test_crop_is_the_middle() -> None:
     np.testing.assert_array_equal(damaged("crop", 0.5, picture()), picture()[10:30, 14:42])
 
 
-def test_brightness_and_grey_are_their_formulas() -> None:
+def test_brightness_and_gray_are_their_formulas() -> None:
     pixels = picture()
     np.testing.assert_array_equal(damaged("brightness", 0.3, pixels), np.clip(np.rint(pixels * 1.3), 0, 255))
     np.testing.assert_array_equal(damaged("brightness", -0.3, pixels), np.rint(pixels * 0.7))
     luma = pixels @ np.array(LUMA)
-    assert np.abs(damaged("grey", 1, pixels) - luma[:, :, None]).max() <= 0.51
-    np.testing.assert_array_equal(damaged("grey", 1, picture(channels=1)), picture(channels=1))
+    assert np.abs(damaged("gray", 1, pixels) - luma[:, :, None]).max() <= 0.51
+    np.testing.assert_array_equal(damaged("gray", 1, picture(channels=1)), picture(channels=1))
 
 
 def test_a_screenshot_has_a_frame_and_fewer_levels() -> None:
@@ -127,7 +127,7 @@ def test_a_screenshot_has_a_frame_and_fewer_levels() -> None:
 
 def test_the_gamma_table_merges_as_many_levels_as_is_said() -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 4, axis=0)
-    content = decode(DAMAGES["screenshot"].apply(ramp, 1.0, "a"), mode="grey")  # 1.0: nothing is resampled
+    content = decode(DAMAGES["screenshot"].apply(ramp, 1.0, "a"), mode="gray")  # 1.0: nothing is resampled
     border = round(0.01 * 256)
     levels = content[border, border:-border, 0].astype(int)
     assert 256 - len(np.unique(levels)) == 17

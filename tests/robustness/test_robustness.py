@@ -29,7 +29,7 @@ from tellapart.types import Predictions, Score
 from tellapart.workflows._experiment import Settings
 from tellapart.workflows.robustness import robustness, stored
 
-FEW = ["jpeg", "blur", "grey"]
+FEW = ["jpeg", "blur", "gray"]
 SIDE = 16
 
 
@@ -57,8 +57,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     top = tmp_path_factory.mktemp("home")
     pictures(top / "data", 140)
     settings = Settings(runs=top / "runs", device="cpu")
-    ta.train(top / "data", "residual-linear", settings=settings)
-    ta.train(top / "data", "null", settings=settings)
+    ta.train(top / "data", "noise-residual-linear", settings=settings)
+    ta.train(top / "data", "metadata", settings=settings)
     return top
 
 
@@ -70,7 +70,7 @@ def settings(home: Path, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def run(settings: Settings) -> ta.Run:
-    return ta.open_run("residual-linear", settings.runs)
+    return ta.open_run("noise-residual-linear", settings.runs)
 
 
 # --- the figures ------------------------------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_every_figure_of_a_cell_is_that_of_another_implementation(run: ta.Run, s
     found = robustness(run, damages=FEW, settings=settings)
     undamaged = answers(found, "undamaged")
     assert [cell.text for cell in found.cells] == [
-        *(f"jpeg {q}" for q in (95, 85, 70, 50, 30)), "blur 0.5", "blur 1", "blur 2", "grey",
+        *(f"jpeg {q}" for q in (95, 85, 70, 50, 30)), "blur 0.5", "blur 1", "blur 2", "gray",
     ]  # fmt: skip
     fake, labels = run.classes.index("fake"), undamaged.labels
     ps = []
@@ -124,7 +124,7 @@ def answers(found: Robustness, name: str) -> Predictions:
 
 
 def test_the_undamaged_are_answered_as_the_files_were(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=["grey"], settings=settings)
+    found = robustness(run, damages=["gray"], settings=settings)
     valid = run.predictions("valid")
     assert valid is not None and found.recoded.value == 0 and found.n == found.of == len(valid)
     np.testing.assert_allclose(answers(found, "undamaged").proba, valid.proba, atol=1e-6)
@@ -149,11 +149,14 @@ def test_the_null_reads_files_and_says_so(home: Path, tmp_path: Path) -> None:
             image.save(path.with_suffix(".jpg"), quality=90)
         path.unlink()
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    run = ta.train(data, "null", settings=settings)
+    run = ta.train(data, "metadata", settings=settings)
     assert run.scores("valid")["accuracy"].value == 1
     found = robustness(run, damages=["jpeg", "webp"], settings=settings)
     assert found.undamaged["accuracy"].value == 0.5 and found.recoded.value == 0.5
-    assert "4 of 8 verdicts change when the undamaged images are only written again, as PNG: the null" in found.notes[0]
+    assert (
+        "4 of 8 verdicts change when the undamaged images are only written again, as PNG: the metadata baseline"
+        in found.notes[0]
+    )
     assert "all undamaged images are answered real" in found.notes[1]
     jpeg = found.of_damage("jpeg")[0]
     assert jpeg.flips is not None and jpeg.flips.value > 0.5, "now all are JPEG, as the fakes were"
@@ -175,7 +178,7 @@ def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
     labels = ["fake" if i % 2 else "real" for i in range(120)]
     table = ta.from_arrays(images, labels, groups=[f"scene {i // 6}" for i in range(120)])
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    run = ta.train(table, "residual-linear", settings=settings)
+    run = ta.train(table, "noise-residual-linear", settings=settings)
     found = robustness(run, table, damages=["blur"], settings=settings)
     given, undamaged = answers(found, "blur-2"), answers(found, "undamaged")
     assert undamaged.groups is not None and len(set(undamaged.groups)) == len(undamaged) // 6
@@ -195,17 +198,17 @@ def test_a_sweep_that_is_there_is_read(run: ta.Run, settings: Settings, monkeypa
     monkeypatch.setattr(module, "Asking", None)  # nobody is asked any more
     assert robustness(run, damages=FEW, settings=settings) == first
     assert stored(run) == [first]
-    narrow = robustness(run, damages=["grey"], settings=settings)
-    assert [cell.text for cell in narrow.cells] == ["grey"] and narrow.cells[0].p_holm == narrow.cells[0].p_value
+    narrow = robustness(run, damages=["gray"], settings=settings)
+    assert [cell.text for cell in narrow.cells] == ["gray"] and narrow.cells[0].p_holm == narrow.cells[0].p_value
     assert stored(run) == [first], "the wider answer stays"
     assert first.folder == settings.runs.resolve() / "evaluations" / run.id / "robustness-valid"
     assert run.evaluations == []
 
 
 def test_more_damages_use_the_cells_that_are_there(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    robustness(run, damages=["grey"], settings=settings)
+    robustness(run, damages=["gray"], settings=settings)
     asked = spy(monkeypatch)
-    wide = robustness(run, damages=["grey", "crop"], settings=settings)
+    wide = robustness(run, damages=["gray", "crop"], settings=settings)
     assert asked == ["crop-0.9", "crop-0.75", "crop-0.5"] and stored(run) == [wide]
 
 
@@ -247,23 +250,23 @@ def test_a_sweep_that_was_cut_off_goes_on(run: ta.Run, settings: Settings, monke
     assert stored(run) == []
     asked = spy(monkeypatch)
     found = robustness(run, damages=FEW, settings=settings)
-    assert asked == ["jpeg-70", "jpeg-50", "jpeg-30", "blur-0.5", "blur-1", "blur-2", "grey-1"]
+    assert asked == ["jpeg-70", "jpeg-50", "jpeg-30", "blur-0.5", "blur-1", "blur-2", "gray-1"]
     shutil.rmtree(found.folder)
     assert robustness(run, damages=FEW, settings=settings) == found, "as if it had never been cut off"
 
 
 def test_the_run_folder_is_not_touched(run: ta.Run, settings: Settings) -> None:
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
-    robustness(run, damages=["grey"], settings=settings)
+    robustness(run, damages=["gray"], settings=settings)
     assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
 
 
 def test_another_version_of_the_damages_is_made_anew(run: ta.Run, settings: Settings, monkeypatch) -> None:
-    robustness(run, damages=["grey"], settings=settings)
+    robustness(run, damages=["gray"], settings=settings)
     monkeypatch.setattr(module, "VERSION", 999)
     asked = spy(monkeypatch)
-    robustness(run, damages=["grey"], settings=settings)
-    assert asked == ["undamaged", "grey-1"]
+    robustness(run, damages=["gray"], settings=settings)
+    assert asked == ["undamaged", "gray-1"]
 
 
 def test_portions_change_nothing(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,19 +294,19 @@ def test_validation_opens_nothing_and_no_label_is_handed_on(run: ta.Run, setting
         return predict(self, table, context, run_id)
 
     monkeypatch.setattr(ta.load(run).__class__, "predict", watched)
-    found = robustness(run, damages=["grey"], settings=settings)
+    found = robustness(run, damages=["gray"], settings=settings)
     assert seen and all((labels == -1).all() for labels in seen)
     assert found.opened == 0 and not (settings.runs / "ledger.jsonl").exists()
 
 
 def test_the_test_part_is_opened_once_a_sweep(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, open_test=True, damages=["grey"], settings=settings)
+    found = robustness(run, open_test=True, damages=["gray"], settings=settings)
     assert (found.part, found.opened, found.n) == ("test", 1, len(run.table().where(split="test")))
     assert found.recoded.value == 0 and len(run.evaluations) == 1
-    again = robustness(run, open_test=True, damages=["grey"], settings=settings)
+    again = robustness(run, open_test=True, damages=["gray"], settings=settings)
     assert again == found and openings(run) == 1, "it was read"
     assert ta.evaluate(run, open_test=True, settings=settings).opened == 1
-    wider = robustness(run, open_test=True, damages=["grey", "crop"], settings=settings)
+    wider = robustness(run, open_test=True, damages=["gray", "crop"], settings=settings)
     assert wider.opened == 2, "the images were looked at again"
     assert [o.by for o in ledger.openings(run.runs, run.data["fingerprint"])] == ["evaluate", "evaluate --robustness"]
 
@@ -324,7 +327,7 @@ def test_a_run_made_after_an_opening_says_so(run: ta.Run, settings: Settings) ->
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
     store.write_json(run.folder / "environment.json", environment | {"started": "2999-01-01T00:00:00Z"})
     ledger.record(run.runs, "another", run.data["fingerprint"], 24, "compare", "s")
-    found = robustness(ta.open_run(run.id, settings.runs), damages=["grey"], settings=settings)
+    found = robustness(ta.open_run(run.id, settings.runs), damages=["gray"], settings=settings)
     assert found.notes == ("this run was made after the test was opened once",)
 
 
@@ -334,23 +337,23 @@ def test_a_run_made_after_an_opening_says_so(run: ta.Run, settings: Settings) ->
 def test_other_images_by_other_names(run: ta.Run, settings: Settings, tmp_path: Path) -> None:
     other = pictures(tmp_path / "other", 8, seed=500, names=("original", "editada"))
     names = {"original": "real", "editada": "fake"}
-    found = robustness(run, other, mapping=names, damages=["grey"], settings=settings)
+    found = robustness(run, other, mapping=names, damages=["gray"], settings=settings)
     assert (found.part, found.n, found.recoded.value, found.opened) == ("other", 16, 0, 0)
     assert found.folder.name.startswith("robustness-other-")
     plain = ta.evaluate(run, other, mapping=names, settings=settings)
     assert found.undamaged["accuracy"] == plain.scores["accuracy"]
     with pytest.raises(RunError, match="the test part is the run's own"):
         robustness(run, other, mapping=names, open_test=True, settings=settings)
-    with pytest.raises(DataError, match="not a class of residual-linear"):
+    with pytest.raises(DataError, match="not a class of noise-residual-linear"):
         robustness(run, other, settings=settings)
 
 
 def test_a_sample(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=["grey"], sample=10, settings=settings)
+    found = robustness(run, damages=["gray"], sample=10, settings=settings)
     assert (found.n, found.of) == (10, len(run.table().where(split="valid")))
     assert found.folder.name == "robustness-valid-10"
-    assert robustness(run, damages=["grey"], sample=10, settings=settings) == found
-    all_of_them = robustness(run, damages=["grey"], sample=1000, settings=settings)
+    assert robustness(run, damages=["gray"], sample=10, settings=settings) == found
+    all_of_them = robustness(run, damages=["gray"], sample=1000, settings=settings)
     assert all_of_them.n == all_of_them.of == found.of
     assert all_of_them.notes == (f"a sample of 1,000 was asked for; there are {found.of}, and all were taken",)
     with pytest.raises(DataError, match="a sample of 0"):
@@ -358,13 +361,13 @@ def test_a_sample(run: ta.Run, settings: Settings) -> None:
 
 
 def test_every_kind_of_file_is_undamaged_when_undamaged(run: ta.Run, settings: Settings, tmp_path: Path) -> None:
-    """Grey, alpha, palette, 16 bits, CMYK, a turned photograph, one pixel: written as PNG they are answered as before."""
+    """Gray, alpha, palette, 16 bits, CMYK, a turned photograph, one pixel: written as PNG they are answered as before."""
     base = Image.fromarray(pixels(True, 7, 24))
-    grey = np.asarray(base.convert("L")).astype(np.uint16)
+    gray = np.asarray(base.convert("L")).astype(np.uint16)
     exif = Image.Exif()
     exif[0x0112] = 6
     kinds = {
-        "grey.png": base.convert("L"), "palette.png": base.quantize(16), "sixteen.png": Image.fromarray(grey * 257),
+        "gray.png": base.convert("L"), "palette.png": base.quantize(16), "sixteen.png": Image.fromarray(gray * 257),
         "bits.png": base.convert("1"), "cmyk.jpg": base.convert("CMYK"), "web.webp": base,
         "pixel.png": Image.new("RGB", (1, 1)),
         "alpha.png": Image.merge("RGBA", (*base.split(), base.convert("L"))), "wide.png": base.resize((90, 3)),
@@ -390,11 +393,11 @@ def test_unknown_damages(run: ta.Run, settings: Settings) -> None:
 
 def test_images_that_moved_away(settings: Settings, home: Path, tmp_path: Path) -> None:
     data = pictures(tmp_path / "data", 30)
-    run = ta.train(data, "neighbors", settings=settings)
+    run = ta.train(data, "knn", settings=settings)
     data.rename(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=r"the images of neighbors-.* are no longer in .*data"):
-        robustness(run, damages=["grey"], settings=settings)
-    found = robustness(run, tmp_path / "elsewhere", damages=["grey"], settings=settings)
+        robustness(run, damages=["gray"], settings=settings)
+    found = robustness(run, tmp_path / "elsewhere", damages=["gray"], settings=settings)
     assert found.part == "valid" and found.recoded.value == 0, "the same files at another place are the run's own"
 
 
@@ -402,10 +405,10 @@ def test_an_image_that_cannot_be_decoded(run: ta.Run, settings: Settings, tmp_pa
     other = pictures(tmp_path / "other", 6, seed=900)
     whole = (other / "fake" / "000.png").read_bytes()
     (other / "fake" / "000.png").write_bytes(whole[: len(whole) // 2])  # the header is fine
-    for name in ("residual-linear", "null"):
+    for name in ("noise-residual-linear", "metadata"):
         with pytest.raises(CorruptImages, match=r"1 image cannot be decoded:\s+fake/000.png"):
-            robustness(name, other, damages=["grey"], settings=settings)
-    found = robustness(run, other, damages=["grey"], settings=replace(settings, skip_bad=True))
+            robustness(name, other, damages=["gray"], settings=settings)
+    found = robustness(run, other, damages=["gray"], settings=replace(settings, skip_bad=True))
     assert found.n == 11 and found.notes == ("1 of 12 images cannot be decoded and were left out",)
 
 
@@ -418,13 +421,13 @@ def test_an_empty_part(run: ta.Run, settings: Settings) -> None:
 
 
 def test_a_run_that_takes_one_size_only(settings: Settings, home: Path) -> None:
-    run = ta.train(home / "data", "neighbors", overrides=["inputs.resize=none", "inputs.size=16"], settings=settings)
-    found = robustness(run, damages=["grey", "crop"], settings=settings)
-    grey, *crops = found.cells[::-1] if found.cells[-1].damage == "grey" else found.cells
-    assert grey.flips is not None and math.isfinite(grey.p_holm)
+    run = ta.train(home / "data", "knn", overrides=["inputs.resize=none", "inputs.size=16"], settings=settings)
+    found = robustness(run, damages=["gray", "crop"], settings=settings)
+    gray, *crops = found.cells[::-1] if found.cells[-1].damage == "gray" else found.cells
+    assert gray.flips is not None and math.isfinite(gray.p_holm)
     for cell in crops:
         assert "but resize: none expects 16×16" in cell.reason and cell.scores == {} and math.isnan(cell.p_holm)
-    assert grey.p_holm == grey.p_value, "cells without an answer are no tests"
+    assert gray.p_holm == gray.p_value, "cells without an answer are no tests"
     assert Robustness.from_dict(found.to_dict(), found.folder, 0).to_dict() == found.to_dict()
     assert np.isnan(found.to_frame()["accuracy"][:3]).all()
 
@@ -478,9 +481,9 @@ def test_progress_counts_every_image_of_every_cell(run: ta.Run, settings: Settin
 
 def test_models_that_learnt_from_validation_are_not_swept_on_it(home: Path, settings: Settings) -> None:
     """Fold models did, and an ensemble with them; on other images they may be swept."""
-    folded = ta.kfold(home / "data", "residual-linear", folds=2, settings=settings)
-    mixed = ta.combine([folded, "residual-linear"], settings=settings)
+    folded = ta.kfold(home / "data", "noise-residual-linear", folds=2, settings=settings)
+    mixed = ta.combine([folded, "noise-residual-linear"], settings=settings)
     for one in (folded, mixed):
         with pytest.raises(RunError, match="learnt from its validation images"):
-            robustness(one, damages=["grey"], settings=settings)
-    assert robustness("residual-linear", damages=["grey"], settings=settings).part == "valid"
+            robustness(one, damages=["gray"], settings=settings)
+    assert robustness("noise-residual-linear", damages=["gray"], settings=settings).part == "valid"

@@ -35,7 +35,7 @@ def show(board, width: int = 120) -> str:
 @pytest.fixture
 def ladder(write_run):
     """A null and two runs; the CNN is the best by validation, the SVM the better on test."""
-    null = write_run("null", valid=32, test=52)
+    null = write_run("metadata", valid=32, test=52)
     svm = write_run("svm", valid=45, test=90, cost={"fit_seconds": 2.0, "notes": ["PCA kept 99 components"]})
     cnn = write_run("cnn-small", valid=50, test=85, family="network", cost={"fit_seconds": 185.0})
     return null, svm, cnn
@@ -46,7 +46,7 @@ def test_rows_are_ranked_by_validation_not_test(ladder):
     assert [(row.rank, row.recipe, row.family) for row in board.rows] == [
         (1, "cnn-small", "network"),
         (2, "svm", "svm"),
-        (3, "null", "null"),
+        (3, "metadata", "metadata"),
     ]
     assert [run.id for run in board.runs] == [row.run_id for row in board.rows]
     assert [row.test["accuracy"].value for row in board.rows] == pytest.approx([0.85, 0.90, 0.52])
@@ -56,7 +56,7 @@ def test_rows_are_ranked_by_validation_not_test(ladder):
 
 @pytest.mark.parametrize("rank_by", ["accuracy", "macro-f1", "auroc", "log-loss"])
 def test_every_ranking_puts_the_better_first(ladder, rank_by):
-    assert [row.recipe for row in build(ladder, rank_by).rows] == ["cnn-small", "svm", "null"]
+    assert [row.recipe for row in build(ladder, rank_by).rows] == ["cnn-small", "svm", "metadata"]
 
 
 def test_equal_scores_are_ordered_by_time_then_id(write_run):
@@ -67,50 +67,50 @@ def test_equal_scores_are_ordered_by_time_then_id(write_run):
 
 def test_every_run_stands_against_the_null_on_the_same_test_images(ladder):
     cnn, svm, null = build(ladder).rows
-    assert (svm.vs_null.only_a, svm.vs_null.only_b, svm.vs_null.n, svm.vs_null_split) == (38, 0, 100, "test")
-    assert svm.vs_null.p_value == pytest.approx(binomtest(38, 38).pvalue)
-    assert cnn.beats_null
+    assert (svm.vs_baseline.only_a, svm.vs_baseline.only_b, svm.vs_baseline.n, svm.vs_baseline_split) == (38, 0, 100, "test")
+    assert svm.vs_baseline.p_value == pytest.approx(binomtest(38, 38).pvalue)
+    assert cnn.beats_baseline
     assert svm.mark == cnn.mark == ""
-    assert (null.vs_null, null.beats_null, null.mark) == (None, None, "")
+    assert (null.vs_baseline, null.beats_baseline, null.mark) == (None, None, "")
 
 
 def test_a_run_that_does_not_beat_the_null_is_marked(write_run):
-    null = write_run("null", valid=40, test=70)
+    null = write_run("metadata", valid=40, test=70)
     close, worse = write_run("close", valid=42, test=73), write_run("worse", valid=30, test=40)
     rows = {row.recipe: row for row in build([null, close, worse]).rows}
-    assert rows["close"].vs_null.p_value == 0.25
+    assert rows["close"].vs_baseline.p_value == 0.25
     assert rows["close"].mark == rows["worse"].mark == NOT_SHOWN == "not shown to look at the pixels"
-    assert rows["worse"].vs_null.significant
-    assert not rows["worse"].beats_null, "significantly worse is not better"
+    assert rows["worse"].vs_baseline.significant
+    assert not rows["worse"].beats_baseline, "significantly worse is not better"
     assert NOT_SHOWN in show(build([null, close, worse]), width=200).replace("\n", " ")
 
 
 def test_without_both_openings_the_null_is_met_on_validation(write_run):
-    null, svm = write_run("null", valid=30, test=50), write_run("svm", valid=50)
+    null, svm = write_run("metadata", valid=30, test=50), write_run("svm", valid=50)
     row = build([null, svm]).rows[0]
-    assert (row.vs_null_split, row.vs_null.n, row.test) == ("valid", 60, {})
+    assert (row.vs_baseline_split, row.vs_baseline.n, row.test) == ("valid", 60, {})
     assert row.images_per_second == 900.0
 
 
 def test_without_a_null_run_the_table_says_so(ladder):
     board = build(ladder[1:])
-    assert all(row.vs_null is None and row.beats_null is None and row.mark == "" for row in board.rows)
+    assert all(row.vs_baseline is None and row.beats_baseline is None and row.mark == "" for row in board.rows)
     assert board.notes[-1] == NO_NULL
-    assert "no null run" in show(board)
+    assert "no metadata baseline" in show(board)
 
 
 def test_the_strongest_null_is_the_one_to_beat(write_run):
-    weak, strong = write_run("null", valid=30, test=50), write_run("null", valid=45, test=80, seed=1)
+    weak, strong = write_run("metadata", valid=30, test=50), write_run("metadata", valid=45, test=80, seed=1)
     svm = write_run("svm", valid=46, test=82)
     rows = {row.run_id: row for row in build([weak, strong, svm]).rows}
-    assert rows[svm.id].vs_null.only_a == 2
-    assert rows[weak.id].vs_null is None
+    assert rows[svm.id].vs_baseline.only_a == 2
+    assert rows[weak.id].vs_baseline is None
 
 
 def test_groups_are_the_units_of_every_test(write_run):
-    null, svm = write_run("null", valid=30, test=50, groups=4), write_run("svm", valid=50, test=90, groups=4)
+    null, svm = write_run("metadata", valid=30, test=50, groups=4), write_run("svm", valid=50, test=90, groups=4)
     board = build([null, svm])
-    assert board.rows[0].vs_null.groups == 4
+    assert board.rows[0].vs_baseline.groups == 4
     assert board.rows[0].mark == NOT_SHOWN
     assert "4 groups are too few to give any" in board.duel
 
@@ -122,7 +122,7 @@ def test_the_duel_is_between_the_two_best_by_validation_on_test(ladder):
 
 
 def test_an_unopened_duel_says_so(write_run):
-    board = build([write_run("null", valid=31), write_run("svm", valid=50)])
+    board = build([write_run("metadata", valid=31), write_run("svm", valid=50)])
     assert board.duel.startswith("The two best, on the validation part that chose them (test is not opened): svm is")
     assert board.times_opened == 0
     assert show(board).rstrip().endswith("Test not opened.")
@@ -149,9 +149,9 @@ def test_notes_name_their_run(ladder):
 
 
 def test_runs_of_one_recipe_are_told_apart(write_run):
-    runs = [write_run("svm", valid=50), write_run("svm", valid=40, seed=1), write_run("null", valid=30)]
+    runs = [write_run("svm", valid=50), write_run("svm", valid=40, seed=1), write_run("metadata", valid=30)]
     board = build([*runs, runs[0]])
-    assert [row.name for row in board.rows] == ["svm (svm-0000)", "svm (svm-0001)", "null"]
+    assert [row.name for row in board.rows] == ["svm (svm-0000)", "svm (svm-0001)", "metadata"]
     assert "svm (svm-0000) is right" in board.duel
 
 
@@ -190,7 +190,7 @@ def test_json_holds_every_score_of_every_split(ladder):
             stored = {name: score.to_dict() for name, score in run.scores(split).items()}
             assert entry["scores"][split] == stored
             assert all({"value", "n", "low", "high"} <= set(score) for score in stored.values())
-    assert content["runs"][1]["vs_null"] | {"p_value": None} == {
+    assert content["runs"][1]["vs_baseline"] | {"p_value": None} == {
         "only_a": 38, "only_b": 0, "n": 100, "p_value": None, "groups": None, "split": "test",
     }  # fmt: skip
 
@@ -202,7 +202,7 @@ def test_frame(ladder):
     assert frame.loc[2, "test.accuracy"] == pytest.approx(0.9)
     assert frame.loc[2, "test.accuracy.low"] < 0.9 < frame.loc[2, "test.accuracy.high"]
     assert frame.loc[2, "test.accuracy.n"] == 100
-    assert {"valid.log-loss.high", "test.auroc", "train.macro-f1", "fit_seconds", "beats_null"} <= set(frame.columns)
+    assert {"valid.log-loss.high", "test.auroc", "train.macro-f1", "fit_seconds", "beats_baseline"} <= set(frame.columns)
 
 
 @pytest.mark.parametrize(("width", "stacked"), [(120, False), (100, True), (80, True)])
@@ -313,7 +313,7 @@ def test_what_n_can_show_is_said(write_run):
 
 
 def test_validation_decides_until_all_are_opened_and_that_is_said(write_run):
-    board = build([write_run("null", valid=30, test=50), write_run("svm", valid=50, test=80), write_run("mlp", valid=45)])
+    board = build([write_run("metadata", valid=30, test=50), write_run("svm", valid=50, test=80), write_run("mlp", valid=45)])
     assert (board.standing.split, board.standing.n) == ("valid", 60)
     assert board.rows[1].vs_first.difference.value == pytest.approx(-5 / 60)
     assert "on validation, which chose the first (test is not opened for all)" in " ".join(show(board).split())
@@ -327,7 +327,7 @@ def test_runs_that_answer_alike_can_show_nothing(write_run):
 
 
 def test_groups_are_the_units_against_the_first(write_run):
-    runs = [write_run("null", valid=30, test=50, groups=20), write_run("svm", valid=50, test=90, groups=20)]
+    runs = [write_run("metadata", valid=30, test=50, groups=20), write_run("svm", valid=50, test=90, groups=20)]
     board = build(runs)
     contrast = board.rows[1].vs_first
     assert contrast.test == "exact sign-flip test over groups" and contrast.counts.groups == 20
@@ -361,10 +361,10 @@ def test_many_classes_rank_by_macro_auroc(write_run):
 def test_a_run_without_the_score_comes_last_and_that_is_said(write_run):
     """Matthews is not defined where all answers are one class."""
     one_class = np.arange(60) % 2 == 0  # right on every image of the first class: all answers are that class
-    runs = [write_run("null", valid=one_class), write_run("svm", valid=20)]
+    runs = [write_run("metadata", valid=one_class), write_run("svm", valid=20)]
     board = build(runs, "matthews")
-    assert [row.name for row in board.rows] == ["svm", "null"]
-    assert "null: matthews is not defined for its answers, so it comes last" in board.notes
+    assert [row.name for row in board.rows] == ["svm", "metadata"]
+    assert "metadata: matthews is not defined for its answers, so it comes last" in board.notes
     assert "–" in show(board)
 
 

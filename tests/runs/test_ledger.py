@@ -23,12 +23,12 @@ def test_an_opening_is_one_line(tmp_path):
 
 
 def test_one_invocation_counts_once_for_all_its_runs(tmp_path):
-    for run in ("null-1", "svm-1", "cnn-1"):
+    for run in ("metadata-1", "svm-1", "cnn-1"):
         record(tmp_path, run, "d474", 100, "compare", "s1")
     assert times_opened(tmp_path, "d474") == 1
     record(tmp_path, "svm-2", "d474", 100, "compare", "s2")
     assert times_opened(tmp_path, "d474") == 2
-    assert [o.run for o in openings(tmp_path, "d474")] == ["null-1", "svm-1", "cnn-1", "svm-2"]
+    assert [o.run for o in openings(tmp_path, "d474")] == ["metadata-1", "svm-1", "cnn-1", "svm-2"]
 
 
 def test_other_data_do_not_count(tmp_path):

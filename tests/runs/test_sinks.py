@@ -22,7 +22,7 @@ from tellapart.runs.loggers.base import Scores, Sink, open_sinks
 from tellapart.runs.loggers.feed import Feed, curves
 from tellapart.runs.store import Run
 
-EMPTY: dict[str, Any] = {"classifier": {"family": "null"}}
+EMPTY: dict[str, Any] = {"classifier": {"family": "metadata"}}
 
 
 def entry(epoch: int) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def test_a_run_that_goes_on_is_told_from_its_first_epoch(feed: Any, tmp_path: Pa
 
 def test_a_finished_run_is_told_whole(feed: Any, write_run: Callable[..., Run]) -> None:
     told, sink, _ = feed
-    run = write_run("null")
+    run = write_run("metadata")
     log_of(run.folder / "log.jsonl", 2)
     with told:
         assert told.whole(run) is run
@@ -183,7 +183,7 @@ class _Loud(Silent):
 def test_tensorboard_has_every_epoch_once(tmp_path: Path, write_run: Callable[..., Run]) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    run = write_run("null")
+    run = write_run("metadata")
     twice("tensorboard", tmp_path, run)
     found = EventAccumulator(str(tmp_path / "tensorboard" / run.id)).Reload()
     points = found.Scalars("loss/train")
@@ -197,7 +197,7 @@ def test_tensorboard_has_every_epoch_once(tmp_path: Path, write_run: Callable[..
 
 @pytest.mark.slow
 def test_mlflow_has_every_epoch_once(tmp_path: Path, write_run: Callable[..., Run]) -> None:
-    run = write_run("null")
+    run = write_run("metadata")
     twice("mlflow", tmp_path / "my runs", run)
     with contextlib.closing(sqlite3.connect(tmp_path / "my runs" / "mlflow.db")) as base:
         points = base.execute("select step, value from metrics where key = 'loss/train' order by step").fetchall()
@@ -208,5 +208,5 @@ def test_mlflow_has_every_epoch_once(tmp_path: Path, write_run: Callable[..., Ru
     assert [value for _, value in points] == pytest.approx([1, 1 / 2, 1 / 3])
     assert scores == [(3, run.scores("valid")["accuracy"].value)]
     assert runs == [(run.id, "FINISHED")]
-    assert params["classifier.family"] == "null" and params["seed"] == "0"
+    assert params["classifier.family"] == "metadata" and params["seed"] == "0"
     assert not (tmp_path / "mlruns").exists() and not Path("mlruns").exists()

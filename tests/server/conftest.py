@@ -54,11 +54,11 @@ def settings(home: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def runs(home: Path, settings: Settings) -> dict[str, Run]:
-    """A linear classifier, a calibrated one that may be unsure, a small network, the null."""
+    """A linear classifier, a calibrated one that may be unsure, a small network, the metadata baseline."""
     net = ["train.epochs=2", "classifier.stages=[{widths: [8]}, {widths: [8], pool: 1}]", "augment=[]"]
     found = {"linear": train(home / "photos", "spectrum-linear", settings=settings)}
     found["net"] = train(home / "photos", "cnn-small", overrides=net, settings=settings)
-    found["null"] = train(home / "photos", "null", settings=settings)
+    found["metadata"] = train(home / "photos", "metadata", settings=settings)
     found["calibrated"] = calibrate(found["linear"], band=(0.3, 0.7), settings=settings)
     return found
 

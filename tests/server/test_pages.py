@@ -66,9 +66,9 @@ def checked(text: str) -> Page:
             assert re.match(r"/(?!/)|#|data:image/|$", attributes.get(name) or ""), attributes
     assert all(of.get("src") for of in page.of("script"))
     assert all(of.get("alt") for of in page.of("img"))
-    labelled = {of["for"] for of in page.of("label") if of.get("for")}
+    labeled = {of["for"] for of in page.of("label") if of.get("for")}
     for control in page.of("select") + [of for of in page.of("input") if of.get("type") in ("file", "range")]:
-        assert control["id"] in labelled
+        assert control["id"] in labeled
     ids = [of["id"] for _, of in page.elements if of.get("id")]
     assert len(ids) == len(set(ids))
     return page
@@ -173,7 +173,7 @@ def test_the_leaderboard_lists_all_runs_and_leads_to_them(client: TestClient, ru
 
 
 def test_two_runs_are_compared_on_the_same_images(client: TestClient, runs: dict[str, Run]) -> None:
-    a, b = runs["linear"], runs["null"]
+    a, b = runs["linear"], runs["metadata"]
     page = get(client, f"/compare?a={a.id}&b={b.id}")
     ours, theirs = a.predictions("valid"), b.predictions("valid")
     assert ours is not None and theirs is not None

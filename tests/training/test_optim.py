@@ -1,4 +1,4 @@
-"""Optimisers and schedules against independent references."""
+"""Optimizers and schedules against independent references."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
                 pixels = (level + generator.normal(0, 25, (8, 8, 3)) + generator.normal(0, 8)).clip(0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(top / "data" / part / name / f"{i}.png")
     settings = Settings(runs=top / "runs", device="cpu")
-    for recipe in ("null", "neighbors", "spectrum-linear"):
+    for recipe in ("metadata", "knn", "spectrum-linear"):
         ta.train(top / "data", recipe, settings=settings)
     return top / "data", top / "runs"
 
@@ -65,35 +65,35 @@ def rewrite(run: Run, frame: pd.DataFrame) -> None:
 
 
 def test_a_calibrated_run_is_a_run_and_the_parent_stays(settings):
-    parent = of(settings, "neighbors")
+    parent = of(settings, "knn")
     before = {p: p.read_bytes() for p in parent.folder.rglob("*") if p.is_file()}
-    run = calibrate("neighbors", settings=settings)
+    run = calibrate("knn", settings=settings)
     assert before == {p: p.read_bytes() for p in parent.folder.rglob("*") if p.is_file()}
     assert run.family == "calibrated" and run.recipe_name == "temperature-neighbors" and run.data["parents"] == [parent.id]
     assert run.id in [row.run_id for row in ta.leaderboard(ta.list_runs(settings.runs)).rows]
     assert run.cost["fit_seconds"] > parent.cost["fit_seconds"] and run.cost["parameters"] == parent.cost["parameters"] + 1
     assert has_verdict(run) and not has_verdict(parent)
     assert not ledger.openings(settings.runs, run.data["fingerprint"]) and run.predictions("test") is None
-    assert calibrate("neighbors", settings=settings).id == run.id, "the same work lands in the same folder"
-    assert calibrate("neighbors", settings=replace(settings, fresh=True)).id != run.id
+    assert calibrate("knn", settings=settings).id == run.id, "the same work lands in the same folder"
+    assert calibrate("knn", settings=replace(settings, fresh=True)).id != run.id
 
 
 def test_it_answers_images_as_it_answered_stored_ones(made, settings):
-    run = calibrate("neighbors", how="platt", prior={"fake": 0.1}, settings=settings)
+    run = calibrate("knn", how="platt", prior={"fake": 0.1}, settings=settings)
     files = sorted((made[0] / "train" / "real").glob("*.png"))[:8]
     answers = ta.predict(run, from_paths(list(map(str, files))), settings=settings)
     train = run.predictions("train")
     stored = dict(zip(train.ids, train.proba, strict=True))
     wanted = [stored[next(name for name in stored if name.endswith(f"train/real/{file.name}"))] for file in files]
     np.testing.assert_allclose(answers.proba, wanted, atol=1e-5)
-    raw = ta.predict("neighbors", from_paths(list(map(str, files))), settings=settings)
+    raw = ta.predict("knn", from_paths(list(map(str, files))), settings=settings)
     np.testing.assert_allclose(decision(run)(raw.proba), answers.proba, atol=1e-6)
 
 
 def test_validation_scores_are_cross_fitted(settings):
     """Each fifth by scikit-learn's logistic regression of the log-odds, learnt from the others."""
-    parent = valid(of(settings, "neighbors"))
-    run = calibrate("neighbors", how="platt", settings=settings)
+    parent = valid(of(settings, "knn"))
+    run = calibrate("knn", how="platt", settings=settings)
     fold = deal_folds(parent.labels, parent.groups, 0)
     p = np.clip(parent.proba.astype(float), np.finfo(np.float32).eps, 1)
     x, wanted = np.log(p[:, [1]] / p[:, [0]]), np.empty(len(parent))
@@ -113,13 +113,13 @@ def test_validation_scores_are_cross_fitted(settings):
 
 def test_whether_it_helped_is_tested_on_the_same_images(settings):
     """A run that is right in 80 % gains where it says 99.9 %, and does not where it says 80 %."""
-    parent, run = valid(of(settings, "neighbors")), calibrate("neighbors", how="platt", settings=settings)
+    parent, run = valid(of(settings, "knn")), calibrate("knn", how="platt", settings=settings)
     found = effect(run)
     assert set(found["before"]) == set(found["after"]) == set(ABOUT)
     for name, answers in (("before", parent), ("after", valid(run))):
         reference = log_loss(answers.labels, np.clip(answers.proba[:, 1].astype(float), 2**-23, 1 - 2**-23))
         assert found[name]["log-loss"]["value"] == pytest.approx(reference, abs=1e-6)
-    rigged = of(settings, "null")
+    rigged = of(settings, "metadata")
     frame = pd.read_parquet(rigged.folder / "predictions" / "valid.parquet")
     right = np.where(np.arange(len(frame)) % 5 == 0, 1 - frame["label"], frame["label"])
     for sure, wanted in ((0.999, HELPED), (0.8, NO_EVIDENCE)):
@@ -143,7 +143,7 @@ def test_a_prior_is_applied_after_the_map_and_said(settings):
     assert not any("mix" in note for note in plain.cost["notes"])
 
 
-def test_thresholds_and_their_judgement(settings):
+def test_thresholds_and_their_judgment(settings):
     run = calibrate("spectrum", fpr=0.2, prior={"fake": 0.1}, settings=settings)
     at = decision(run).threshold
     assert at is not None and at.fpr.value <= 0.2
@@ -178,8 +178,8 @@ def test_unsure_by_a_band(settings):
 
 
 def test_the_null_and_an_ensemble_can_be_calibrated(made, settings):
-    ensemble = ta.combine(["neighbors", "spectrum"], settings=settings)
-    for parent in (ensemble.id, "null"):
+    ensemble = ta.combine(["knn", "spectrum"], settings=settings)
+    for parent in (ensemble.id, "metadata"):
         run = calibrate(parent, how="beta", settings=settings)
         answer = ta.predict(run, from_paths([str(made[0] / "train" / "fake" / "3.png")]), settings=settings)
         raw = ta.predict(parent, from_paths([str(made[0] / "train" / "fake" / "3.png")]), settings=settings)
@@ -187,23 +187,23 @@ def test_the_null_and_an_ensemble_can_be_calibrated(made, settings):
 
 
 def test_a_calibrated_run_can_be_a_member_and_opens_its_own_test_part(made, settings):
-    run = calibrate("neighbors", how="platt", settings=settings)
+    run = calibrate("knn", how="platt", settings=settings)
     both = ta.combine([run, "spectrum"], settings=settings)
     assert len(ta.predict(both, from_paths([str(made[0] / "train" / "fake" / "3.png")]), settings=settings)) == 1
     found = ta.evaluate(run, open_test=True, settings=settings)
     assert found.opened == 1 and judge(run, found.predictions).answered.n == found.scores["accuracy"].n
-    again = calibrate("neighbors", how="beta", settings=settings)
+    again = calibrate("knn", how="beta", settings=settings)
     assert any("opened once" in note for note in again.cost["notes"])
 
 
 def test_labels_of_test_rows_are_never_read(settings):
     """Other labels in the test part of the parent: the same run, the same decision."""
-    first = calibrate("neighbors", how="platt", unsure=0.8, settings=settings)
-    parent = of(settings, "neighbors")
+    first = calibrate("knn", how="platt", unsure=0.8, settings=settings)
+    parent = of(settings, "knn")
     frame = pd.read_parquet(parent.folder / "split.parquet")
     frame.loc[frame["split"] == "test", "label"] = 0
     frame.to_parquet(parent.folder / "split.parquet", index=False)
-    again = calibrate("neighbors", how="platt", unsure=0.8, settings=replace(settings, fresh=True))
+    again = calibrate("knn", how="platt", unsure=0.8, settings=replace(settings, fresh=True))
     assert decision(again) == decision(first)
     np.testing.assert_array_equal(valid(again).proba, valid(first).proba)
 
@@ -224,19 +224,19 @@ def test_labels_of_test_rows_are_never_read(settings):
 )
 def test_what_is_asked_wrongly(settings, options, error, message):
     with pytest.raises(error, match=message):
-        calibrate("neighbors", settings=settings, **options)
+        calibrate("knn", settings=settings, **options)
     assert len(list(settings.runs.glob("neighbors-*"))) == 1, "nothing was left behind"
 
 
 def test_a_calibrated_run_is_not_calibrated_again(settings):
-    run = calibrate("neighbors", settings=settings)
+    run = calibrate("knn", settings=settings)
     with pytest.raises(RunError, match="calibrated already") as error:
         calibrate(run, how="platt", settings=settings)
     assert f"tellapart calibrate {run.data['parents'][0]}" in str(error.value)
 
 
 def test_runs_without_usable_validation_answers(settings):
-    parent = of(settings, "neighbors")
+    parent = of(settings, "knn")
     file = parent.folder / "predictions" / "valid.parquet"
     frame = pd.read_parquet(file)
     name = f"p.{parent.classes[0]}"
@@ -255,7 +255,7 @@ def test_runs_without_usable_validation_answers(settings):
 
 
 def test_a_run_without_verdict_has_none_to_give(settings):
-    parent = of(settings, "neighbors")
+    parent = of(settings, "knn")
     for ask in (decision, effect):
         with pytest.raises(RunError, match=f"tellapart calibrate {parent.id}"):
             ask(parent)
@@ -266,7 +266,7 @@ def test_a_run_without_verdict_has_none_to_give(settings):
 
 
 def test_a_missing_parent_is_named(made, settings):
-    run = calibrate("neighbors", settings=settings)
+    run = calibrate("knn", settings=settings)
     shutil.rmtree(of(settings, run.data["parents"][0]).folder)
     with pytest.raises(RunError, match="which was calibrated, is missing") as error:
         ta.predict(run, from_paths([str(made[0] / "train" / "fake" / "3.png")]), settings=settings)

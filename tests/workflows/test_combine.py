@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
             pixels = (level + generator.normal(0, 25, (12, 12, 3)) + generator.normal(0, 8)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(top / "data" / name / f"{i}.png")
     settings = Settings(runs=top / "runs", device="cpu")
-    for recipe in ("null", "neighbors", "spectrum-linear"):
+    for recipe in ("metadata", "knn", "spectrum-linear"):
         ta.train(top / "data", recipe, settings=settings)
     ta.train(top / "data", "cnn-small", overrides=CNN, settings=settings)
     return top / "data", top / "runs"
@@ -64,12 +64,12 @@ def of(settings: Settings, name: str) -> Run:
 
 
 def test_a_combination_is_a_run_that_stands_beside_its_members(made, settings):
-    run = ta.combine(["neighbors", "spectrum", "cnn"], how="vote", settings=settings)
+    run = ta.combine(["knn", "spectrum", "cnn"], how="vote", settings=settings)
     assert run.family == "ensemble" and run.recipe_name == "vote-3"
-    assert sorted(run.data["parents"]) == sorted(of(settings, n).id for n in ("neighbors", "spectrum", "cnn"))
+    assert sorted(run.data["parents"]) == sorted(of(settings, n).id for n in ("knn", "spectrum", "cnn"))
     board = ta.leaderboard(ta.list_runs(settings.runs))
     assert run.id in [row.run_id for row in board.rows] and len(board.rows) == 5
-    parents = [of(settings, n).cost for n in ("neighbors", "spectrum", "cnn")]
+    parents = [of(settings, n).cost for n in ("knn", "spectrum", "cnn")]
     assert run.cost["fit_seconds"] > sum(p["fit_seconds"] for p in parents)
     assert run.cost["parameters"] == sum(p["parameters"] for p in parents)
     assert run.cost["images_per_second"] == pytest.approx(1 / sum(1 / p["images_per_second"] for p in parents))
@@ -77,9 +77,9 @@ def test_a_combination_is_a_run_that_stands_beside_its_members(made, settings):
 
 
 def test_its_answers_are_those_of_the_stored_votes(settings):
-    run = ta.combine(["neighbors", "spectrum", "cnn"], how="mean", settings=settings)
+    run = ta.combine(["knn", "spectrum", "cnn"], how="mean", settings=settings)
     for part in ("train", "valid"):
-        stored = [of(settings, n).predictions(part) for n in ("neighbors", "spectrum", "cnn")]
+        stored = [of(settings, n).predictions(part) for n in ("knn", "spectrum", "cnn")]
         np.testing.assert_allclose(run.predictions(part).proba, np.mean([s.proba for s in stored], axis=0), atol=1e-6)
         assert list(run.predictions(part).ids) == list(stored[0].ids)
         assert run.predictions(part).run_id == run.id
@@ -88,7 +88,7 @@ def test_its_answers_are_those_of_the_stored_votes(settings):
 @pytest.mark.parametrize("how", ["vote", "stack", {"greedy": {"rounds": 5}}])
 def test_it_answers_new_images_as_it_answered_stored_ones(made, settings, how):
     """Through the members' classifiers, from the image files; of one that learns, by the final combiner."""
-    run = ta.combine(["neighbors", "spectrum"], how=how, settings=settings)
+    run = ta.combine(["knn", "spectrum"], how=how, settings=settings)
     files = sorted((made[0] / "real").glob("*.png"))[:6]
     answers = ta.predict(run, from_paths(list(map(str, files))), settings=settings)
     train = run.predictions("train")
@@ -100,15 +100,15 @@ def test_it_answers_new_images_as_it_answered_stored_ones(made, settings, how):
 
 def test_it_is_found_by_its_members_wherever_the_verb_is_called(made, settings, monkeypatch, tmp_path):
     """Members are opened beside the ensemble; other settings than those it was made with do not matter."""
-    run = ta.combine(["neighbors", "spectrum"], settings=settings)
+    run = ta.combine(["knn", "spectrum"], settings=settings)
     monkeypatch.chdir(tmp_path)
     images = from_paths([str(next((made[0] / "real").glob("*.png")))])
     assert len(ta.predict(run, images, settings=Settings(device="cpu"))) == 1
 
 
 def test_a_missing_member_is_named(made, settings):
-    run = ta.combine(["neighbors", "spectrum"], settings=settings)
-    gone = of(settings, "neighbors")
+    run = ta.combine(["knn", "spectrum"], settings=settings)
+    gone = of(settings, "knn")
     shutil.rmtree(gone.folder)
     with pytest.raises(RunError, match=f"{gone.id}, a member of the ensemble, is missing") as error:
         ta.predict(run, from_paths([str(next((made[0] / "real").glob("*.png")))]), settings=settings)
@@ -116,9 +116,9 @@ def test_a_missing_member_is_named(made, settings):
 
 
 def test_the_gain_is_scipys_exact_test_against_the_best_member(settings):
-    run = ta.combine(["neighbors", "spectrum", "null"], how="log-odds", settings=settings)
+    run = ta.combine(["knn", "spectrum", "metadata"], how="geometric-mean", settings=settings)
     found = gain(run)
-    members = {of(settings, n).id: of(settings, n).predictions("valid") for n in ("neighbors", "spectrum", "null")}
+    members = {of(settings, n).id: of(settings, n).predictions("valid") for n in ("knn", "spectrum", "metadata")}
     accuracy = {name: (p.answers == p.labels).mean() for name, p in members.items()}
     assert accuracy[found["best"]] == max(accuracy.values())
     ours, best = run.predictions("valid"), members[found["best"]]
@@ -131,14 +131,14 @@ def test_the_gain_is_scipys_exact_test_against_the_best_member(settings):
 
 def test_what_learns_is_judged_on_what_it_did_not_learn_from(settings):
     """The stored validation answers of a selection are cross-fitted; each fold by a selection that never saw it."""
-    run = ta.combine(["neighbors", "spectrum", "cnn"], how={"greedy": {"rounds": 4}}, settings=settings)
-    members = [of(settings, n).predictions("valid") for n in ("neighbors", "spectrum", "cnn")]
+    run = ta.combine(["knn", "spectrum", "cnn"], how={"greedy": {"rounds": 4}}, settings=settings)
+    members = [of(settings, n).predictions("valid") for n in ("knn", "spectrum", "cnn")]
     voters, labels = np.stack([m.proba for m in members]), members[0].labels
     options = Greedy.Options(rounds=4)
     final = Greedy(options).fit(voters, labels)
     assert [m["weight"] for m in gain(run)["members"]] == pytest.approx(final.weights.tolist())
     stored = run.predictions("valid").proba
-    fold = _folds(of(settings, "null").table().where(split="valid"), 0)
+    fold = _folds(of(settings, "metadata").table().where(split="valid"), 0)
     for one in range(5):
         learnt, asked = fold != one, fold == one
         wanted = Greedy(options).fit(voters[:, learnt], labels[learnt])(voters[:, asked])
@@ -154,7 +154,7 @@ def folded(made: tuple[Path, Path]) -> list[str]:
     """Ids of two k-fold runs, in the same folder as the others."""
     settings = Settings(runs=made[1].parent / "folded", device="cpu")
     shutil.copytree(made[1], settings.runs)
-    return [kfold(made[0], recipe, folds=3, settings=settings).id for recipe in ("neighbors", "spectrum-linear")]
+    return [kfold(made[0], recipe, folds=3, settings=settings).id for recipe in ("knn", "spectrum-linear")]
 
 
 @pytest.fixture
@@ -243,7 +243,7 @@ def test_folds_are_stratified_and_keep_groups_whole():
 @pytest.mark.parametrize("how", ["vote", "weighted", "greedy", "stack", "rank"])
 def test_the_test_part_is_never_looked_at(settings, how):
     """Blanked test labels, and then no test rows at all, change nothing; and nothing is entered in the ledger."""
-    names, runs = ("neighbors", "spectrum"), []
+    names, runs = ("knn", "spectrum"), []
     for change in (lambda f: f, _blank_test, _drop_test):
         for name in names:
             path = of(settings, name).folder / "split.parquet"
@@ -267,13 +267,13 @@ def _drop_test(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def test_made_after_an_opening_says_so(made, settings):
-    ta.compare(made[0], ["neighbors"], settings=settings)
-    run = ta.combine(["neighbors", "spectrum"], settings=settings)
+    ta.compare(made[0], ["knn"], settings=settings)
+    run = ta.combine(["knn", "spectrum"], settings=settings)
     assert any("made after the test was opened once" in note for note in run.cost["notes"])
 
 
 def test_an_ensemble_can_be_scored_on_the_test_part_later(settings):
-    run = ta.combine(["neighbors", "spectrum"], settings=settings)
+    run = ta.combine(["knn", "spectrum"], settings=settings)
     ta.evaluate(run, open_test=True, settings=settings)
     tested = run.predictions("test")
     assert tested is not None and len(tested) == 24
@@ -286,11 +286,11 @@ def test_all_runs_but_null_and_combinations_when_none_is_named(settings):
     first = ta.combine(how="mean", settings=settings)
     second = ta.combine(how="vote", settings=settings)
     assert sorted(second.data["parents"]) == sorted(first.data["parents"])
-    assert {of(settings, p).family for p in second.data["parents"]} == {"neighbors", "linear", "network"}
+    assert {of(settings, p).family for p in second.data["parents"]} == {"knn", "linear", "network"}
 
 
 def test_top_and_between_choose_by_validation(settings):
-    everyone = ("null", "neighbors", "spectrum", "cnn")
+    everyone = ("metadata", "knn", "spectrum", "cnn")
     accuracy = {of(settings, n).id: of(settings, n).scores("valid")["accuracy"].value for n in everyone}
     best = sorted(accuracy, key=lambda n: -accuracy[n])[:2]
     run = ta.combine(everyone, top=2, settings=settings)
@@ -304,13 +304,13 @@ def test_top_and_between_choose_by_validation(settings):
 
 
 def test_the_same_combination_is_made_once(settings):
-    one, two = (ta.combine(["neighbors", "spectrum"], how="vote", settings=settings) for _ in range(2))
+    one, two = (ta.combine(["knn", "spectrum"], how="vote", settings=settings) for _ in range(2))
     assert one.folder == two.folder
-    assert ta.combine(["neighbors", "spectrum"], how={"confident": {"sure": 0.7}}, settings=settings).id != one.id
+    assert ta.combine(["knn", "spectrum"], how={"confident": {"sure": 0.7}}, settings=settings).id != one.id
 
 
 def test_an_ensemble_may_be_a_member(made, settings):
-    inner = ta.combine(["neighbors", "spectrum"], settings=settings)
+    inner = ta.combine(["knn", "spectrum"], settings=settings)
     outer = ta.combine([inner, "cnn"], how="mean", settings=settings)
     images = from_paths([str(next((made[0] / "real").glob("*.png")))])
     given = [ta.predict(r, images, settings=settings).proba for r in (inner, of(settings, "cnn"), outer)]
@@ -356,14 +356,14 @@ def test_only_equal_networks_make_a_soup(made, settings):
     with pytest.raises(RunError, match=f"{small.id} and {other.id} differ in their options of the net"):
         ta.combine([small, other], how="soup", settings=settings)
     with pytest.raises(RunError, match="is no network on images"):
-        ta.combine(["neighbors", "spectrum"], how="soup", settings=settings)
+        ta.combine(["knn", "spectrum"], how="soup", settings=settings)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
 def test_runs_of_other_data_splits_or_classes_are_refused_by_name(made, settings, tmp_path):
-    first = of(settings, "neighbors")
+    first = of(settings, "knn")
     for change, message in (
         ({"fingerprint": "0"}, "learnt from different data"),
         ({"split_fingerprint": "0"}, "split the same data differently"),
@@ -383,28 +383,28 @@ def test_missing_rows_and_broken_probabilities_are_named(settings):
     whole = pd.read_parquet(path)
     whole.iloc[1:].to_parquet(path)
     with pytest.raises(TellapartError, match=f"{whole['id'][0]}.* was not answered by {broken.id}"):
-        ta.combine(["neighbors", "spectrum"], settings=settings)
+        ta.combine(["knn", "spectrum"], settings=settings)
     whole.assign(**{"p.real": np.nan}).to_parquet(path)
     with pytest.raises(RunError, match=rf"{broken.id}: .*valid.parquet cannot be used \(probabilities must be finite"):
-        ta.combine(["neighbors", "spectrum"], settings=settings)
+        ta.combine(["knn", "spectrum"], settings=settings)
 
 
 def test_what_cannot_be_combined_says_why(settings):
     with pytest.raises(RunError, match="1 of 1 members are left; a combination needs two"):
-        ta.combine(["neighbors", "neighbors"], settings=settings)
+        ta.combine(["knn", "knn"], settings=settings)
     with pytest.raises(RecipeError, match="unknown combiner 'vot': did you mean 'vote'"):
-        ta.combine(["neighbors", "spectrum"], how="vot", settings=settings)
+        ta.combine(["knn", "spectrum"], how="vot", settings=settings)
     with pytest.raises(RecipeError, match="how: greedy: .*unknown option 'bag': did you mean 'bags'"):
-        ta.combine(["neighbors", "spectrum"], how={"greedy": {"bag": 3}}, settings=settings)
+        ta.combine(["knn", "spectrum"], how={"greedy": {"bag": 3}}, settings=settings)
     with pytest.raises(RunError, match="kept no weights of epochs"):
-        ta.combine(["neighbors", "spectrum"], checkpoints=True, settings=settings)
+        ta.combine(["knn", "spectrum"], checkpoints=True, settings=settings)
     with pytest.raises(RunError, match="is no combination of runs"):
-        gain(of(settings, "neighbors"))
+        gain(of(settings, "knn"))
     with pytest.raises(RunError, match="holds no finished run"):
         ta.combine(settings=Settings(runs=settings.runs / "nothing"))
 
 
 def test_predictions_of_a_combination_round_trip(settings):
-    run = ta.combine(["neighbors", "spectrum"], how="rank", settings=settings)
+    run = ta.combine(["knn", "spectrum"], how="rank", settings=settings)
     stored = Predictions.from_parquet(run.folder / "predictions" / "valid.parquet")
     assert stored.classes == run.classes and np.isfinite(stored.proba).all()

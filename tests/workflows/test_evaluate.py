@@ -37,7 +37,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def run(tmp_path: Path, settings: Settings) -> ta.Run:
-    return ta.train(pictures(tmp_path / "data", {"real": 90, "fake": 150}, 30, 0), "neighbors", settings=settings)
+    return ta.train(pictures(tmp_path / "data", {"real": 90, "fake": 150}, 30, 0), "knn", settings=settings)
 
 
 @pytest.fixture

@@ -52,8 +52,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Four folds of neighbours."""
-    return kfold(folder, "neighbors", folds=4, settings=Settings(runs=tmp_path_factory.mktemp("runs"), device="cpu"))
+    """Four folds of neighbors."""
+    return kfold(folder, "knn", folds=4, settings=Settings(runs=tmp_path_factory.mktemp("runs"), device="cpu"))
 
 
 def fold_runs(run: Run) -> list[Run]:
@@ -87,7 +87,7 @@ def test_a_fold_run_is_the_recipe_fitted_on_its_training_images(made: Run, folde
     dealt = hold_out_each(prepared, 4, share=0.1)
     for run, fold in zip(fold_runs(made), dealt, strict=True):
         recipe = parse(run.recipe, "again")
-        classifier = registry.find("classifiers", "neighbors")(recipe)
+        classifier = registry.find("classifiers", "knn")(recipe)
         parts = {part: fold.table.where(split=part) for part in ("train", "valid", HELD)}
         classifier.fit(parts["train"], parts["valid"], Context())
         np.testing.assert_array_equal(classifier.predict(parts[HELD], Context()).proba, run.predictions(HELD).proba)
@@ -110,8 +110,8 @@ def test_the_test_part_stays_closed(folder: Path, settings: Settings, tmp_path: 
     table = ta.split(ta.scan(folder))
     test = (table.frame["split"] == "test").to_numpy()
     turned = replace(table, frame=table.frame.assign(label=np.where(test, 1 - table.labels, table.labels)))
-    one = kfold(table, "neighbors", folds=3, settings=settings)
-    two = kfold(turned, "neighbors", folds=3, settings=replace(settings, runs=tmp_path / "other"))
+    one = kfold(table, "knn", folds=3, settings=settings)
+    two = kfold(turned, "knn", folds=3, settings=replace(settings, runs=tmp_path / "other"))
     assert one.id != two.id
     np.testing.assert_array_equal(one.predictions("oof").proba, two.predictions("oof").proba)
     assert one.predictions("test") is None and not list(tmp_path.rglob("ledger.jsonl"))
@@ -177,7 +177,7 @@ def test_repeats_and_seeds_are_averaged_and_their_spread_is_told(folder: Path, s
 def test_it_answers_images_as_the_mean_of_its_fold_models_wherever_it_is_moved(
     folder: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = kfold(folder, "neighbors", folds=3, settings=settings)
+    run = kfold(folder, "knn", folds=3, settings=settings)
     assert run.family == "ensemble" and run.recipe_name == "3-fold-neighbors"
     images = from_paths([str(path) for path in sorted((folder / "real").glob("*.png"))[:4]])
     wanted = np.mean([ta.predict(one, images, settings=settings).proba for one in fold_runs(run)], axis=0)
@@ -189,8 +189,8 @@ def test_it_answers_images_as_the_mean_of_its_fold_models_wherever_it_is_moved(
 
 
 def test_it_stands_in_the_leaderboard_and_its_test_part_can_be_opened(folder: Path, settings: Settings) -> None:
-    run = kfold(folder, "neighbors", folds=3, settings=settings)
-    plain = ta.train(folder, "neighbors", settings=settings)
+    run = kfold(folder, "knn", folds=3, settings=settings)
+    plain = ta.train(folder, "knn", settings=settings)
     assert [r.id for r in ta.list_runs(settings.runs)] == [run.id, plain.id], "fold runs are not among the runs"
     assert {row.run_id for row in ta.leaderboard(ta.list_runs(settings.runs)).rows} == {run.id, plain.id}
     assert "out of fold" in (run.folder / "card.md").read_text("utf-8")
@@ -202,7 +202,7 @@ def test_it_stands_in_the_leaderboard_and_its_test_part_can_be_opened(folder: Pa
 
 
 def test_it_may_be_a_member_of_a_combination(folder: Path, settings: Settings) -> None:
-    run = kfold(folder, "neighbors", folds=3, settings=settings)
+    run = kfold(folder, "knn", folds=3, settings=settings)
     plain = ta.train(folder, "spectrum-linear", settings=settings)
     both = ta.combine([run, plain], settings=settings)
     np.testing.assert_allclose(
@@ -214,7 +214,7 @@ def test_it_may_be_a_member_of_a_combination(folder: Path, settings: Settings) -
 
 
 def test_bagging_in_every_fold(folder: Path, settings: Settings) -> None:
-    of = {"classifier": {"family": "neighbors"}, "features": {"descriptors": [{"pixels": {}}]}}
+    of = {"classifier": {"family": "knn"}, "features": {"descriptors": [{"pixels": {}}]}}
     recipe = parse({"classifier": {"family": "ensemble", "of": of, "copies": 2}}, "bags")
     assert len(kfold(folder, recipe, folds=2, settings=settings).predictions("oof")) == 64
 
@@ -224,8 +224,8 @@ def test_bagging_in_every_fold(folder: Path, settings: Settings) -> None:
 
 def test_the_same_call_finds_the_run_and_other_folds_are_another_run(made: Run, folder: Path) -> None:
     settings = Settings(runs=made.runs, device="cpu")
-    assert kfold(folder, "neighbors", folds=4, settings=settings).folder == made.folder
-    others = [kfold(folder, "neighbors", folds=k, repeats=r, settings=settings).id for k, r in ((3, 1), (2, 2))]
+    assert kfold(folder, "knn", folds=4, settings=settings).folder == made.folder
+    others = [kfold(folder, "knn", folds=k, repeats=r, settings=settings).id for k, r in ((3, 1), (2, 2))]
     assert len({made.id, *others}) == 3
 
 
@@ -286,11 +286,11 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_half_run(
 
 def test_fold_runs_of_a_killed_call_are_used_as_they_are(folder: Path, settings: Settings) -> None:
     """Killed between the last fold and the end: nothing is trained again."""
-    run = kfold(folder, "neighbors", folds=2, settings=settings)
+    run = kfold(folder, "knn", folds=2, settings=settings)
     before = run.predictions("oof").proba
     stamps = {p: p.stat().st_mtime_ns for p in run.folder.glob("folds/*/done")}
     (run.folder / "done").unlink()
-    again = kfold(folder, "neighbors", folds=2, settings=settings)
+    again = kfold(folder, "knn", folds=2, settings=settings)
     assert again.id == run.id and {p: p.stat().st_mtime_ns for p in stamps} == stamps
     np.testing.assert_array_equal(again.predictions("oof").proba, before)
 
@@ -300,11 +300,11 @@ def test_fold_runs_of_a_killed_call_are_used_as_they_are(folder: Path, settings:
 
 def test_too_few_folds_or_images(folder: Path, settings: Settings) -> None:
     with pytest.raises(SplitError, match="1 folds: at least 2 are needed"):
-        kfold(folder, "neighbors", folds=1, settings=settings)
+        kfold(folder, "knn", folds=1, settings=settings)
     with pytest.raises(SplitError, match="0 repeats and 1 seeds"):
-        kfold(folder, "neighbors", repeats=0, settings=settings)
+        kfold(folder, "knn", repeats=0, settings=settings)
     with pytest.raises(SplitError, match="is too small for 40 folds: 32 images .*none to be judged on") as error:
-        kfold(folder, "neighbors", folds=40, settings=settings)
+        kfold(folder, "knn", folds=40, settings=settings)
     assert "at most 32 folds" in str(error.value.hint)
 
 
@@ -330,4 +330,4 @@ def test_ensembles_of_finished_runs_and_runs_that_know_the_images_are_refused(fo
 
 def test_other_runs_have_no_folds(folder: Path, settings: Settings) -> None:
     with pytest.raises(RunError, match="was not made by k-fold"):
-        folds_of(ta.train(folder, "neighbors", settings=settings))
+        folds_of(ta.train(folder, "knn", settings=settings))

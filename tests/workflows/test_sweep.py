@@ -175,7 +175,7 @@ def test_other_families_become_runs_that_are_used_again(go: Any, table: ta.Image
 
 
 def test_families_and_sizes_can_be_varied(go: Any) -> None:
-    study = go("neighbors", grid={"inputs.size": [4, 8], "classifier.k": [1, 5]})
+    study = go("knn", grid={"inputs.size": [4, 8], "classifier.k": [1, 5]})
     assert sorted(zip(study.table["inputs.size"], study.table["classifier.k"], strict=True)) == [(4, 1), (4, 5), (8, 1), (8, 5)]
     assert study.run.recipe["inputs"]["size"] == study.best["inputs.size"]
     assert "explained_variance" not in study.table or study.table["explained_variance"].isna().all()

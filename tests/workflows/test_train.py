@@ -43,7 +43,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def test_train_leaves_the_test_part_closed(folder: Path, settings: Settings) -> None:
-    run = ta.train(folder, "neighbors", settings=settings)
+    run = ta.train(folder, "knn", settings=settings)
     assert set(run._scores) == {"train", "valid", "cost"}
     assert run.scores("test") == {} and run.predictions("test") is None
     assert not (settings.runs / "ledger.jsonl").exists()
@@ -51,18 +51,18 @@ def test_train_leaves_the_test_part_closed(folder: Path, settings: Settings) -> 
 
 
 def test_compare_opens_it_once_and_writes_that_down(folder: Path, settings: Settings) -> None:
-    board = ta.compare(folder, ["neighbors", "spectrum-linear"], settings=settings)
-    assert {row.recipe for row in board.rows} == {"null", "neighbors", "spectrum-linear"}
+    board = ta.compare(folder, ["knn", "spectrum-linear"], settings=settings)
+    assert {row.recipe for row in board.rows} == {"metadata", "knn", "spectrum-linear"}
     fingerprint = board.runs[0].data["fingerprint"]
     assert ledger.times_opened(settings.runs, fingerprint) == 1
     assert len(ledger.openings(settings.runs, fingerprint)) == 3
-    again = ta.compare(folder, ["neighbors", "spectrum-linear"], settings=settings)
+    again = ta.compare(folder, ["knn", "spectrum-linear"], settings=settings)
     assert ledger.times_opened(settings.runs, fingerprint) == 1, "finished runs are used again, nothing is opened"
     assert again.to_dict() == board.to_dict()
 
 
 def test_scores_equal_scikit_learns(folder: Path, settings: Settings) -> None:
-    board = ta.compare(folder, ["neighbors"], settings=settings)
+    board = ta.compare(folder, ["knn"], settings=settings)
     for run in board.runs:
         stored = Predictions.from_parquet(run.evaluations[-1].folder / "predictions" / "test.parquet")
         answers, scores = stored.proba.argmax(1), run.scores("test")
@@ -75,8 +75,8 @@ def test_scores_equal_scikit_learns(folder: Path, settings: Settings) -> None:
 
 
 def test_the_null_is_always_there(folder: Path, settings: Settings) -> None:
-    board = ta.compare(folder, ["neighbors"], settings=settings)
-    assert "null" in [row.family for row in board.rows]
+    board = ta.compare(folder, ["knn"], settings=settings)
+    assert "metadata" in [row.family for row in board.rows]
 
 
 def test_test_labels_teach_nothing(folder: Path, settings: Settings, tmp_path: Path) -> None:
@@ -150,15 +150,15 @@ def test_ctrl_c_in_compare_opens_no_test_part(folder: Path, settings: Settings, 
 
     monkeypatch.setattr("tellapart.classifiers.knn.Neighbors._learn", press)
     with pytest.raises(Interrupted):
-        ta.compare(folder, ["neighbors", "spectrum-linear"], settings=settings)
+        ta.compare(folder, ["knn", "spectrum-linear"], settings=settings)
     assert not (settings.runs / "ledger.jsonl").exists()
-    assert [run.recipe_name for run in ta.list_runs(settings.runs)] == ["null"]
+    assert [run.recipe_name for run in ta.list_runs(settings.runs)] == ["metadata"]
 
 
 def test_a_recipe_that_fails_is_named_and_the_others_go_on(folder: Path, settings: Settings) -> None:
     too_deep = "classifier.stages=[" + "{widths: [4]}," * 5 + "]"
-    board = ta.compare(folder, ["neighbors", "cnn-small"], overrides=[too_deep], settings=settings)
-    assert {row.recipe for row in board.rows} == {"null", "neighbors"}
+    board = ta.compare(folder, ["knn", "cnn-small"], overrides=[too_deep], settings=settings)
+    assert {row.recipe for row in board.rows} == {"metadata", "knn"}
     assert any("cnn-small could not be trained" in note and "too small" in note for note in board.notes)
 
 
@@ -166,27 +166,27 @@ def test_corrupt_images_stop_the_work_before_training(folder: Path, settings: Se
     (folder / "real" / "3.png").write_bytes((folder / "real" / "3.png").read_bytes()[:60])
     (folder / "fake" / "5.png").write_bytes(b"no picture")
     with pytest.raises(CorruptImages) as caught:
-        ta.compare(folder, ["neighbors"], settings=settings)
+        ta.compare(folder, ["knn"], settings=settings)
     assert "real/3.png" in str(caught.value) and "fake/5.png" in str(caught.value)
     assert ta.list_runs(settings.runs) == []
-    board = ta.compare(folder, ["neighbors"], settings=replace(settings, skip_bad=True))
+    board = ta.compare(folder, ["knn"], settings=replace(settings, skip_bad=True))
     assert {p["where"] for p in board.runs[0].data["problems"]} == {"real/3.png", "fake/5.png"}
     assert sum(sum(c.values()) for c in board.runs[0].data["counts"].values()) == 58
 
 
 def test_split_from_uses_the_split_again(folder: Path, settings: Settings) -> None:
-    first = ta.train(folder, "neighbors", settings=replace(settings, seed=3))
+    first = ta.train(folder, "knn", settings=replace(settings, seed=3))
     second = ta.train(folder, "spectrum-linear", settings=replace(settings, split_from=first.id))
     assert first.data["split_fingerprint"] == second.data["split_fingerprint"]
-    assert first.data["split_fingerprint"] != ta.train(folder, "neighbors", settings=settings).data["split_fingerprint"]
+    assert first.data["split_fingerprint"] != ta.train(folder, "knn", settings=settings).data["split_fingerprint"]
     (folder / "real" / "new.png").write_bytes((folder / "real" / "0.png").read_bytes())
     with pytest.raises(DataError, match=r"new\.png.*not in the split"):
-        ta.train(folder, "neighbors", settings=replace(settings, split_from=first.id))
+        ta.train(folder, "knn", settings=replace(settings, split_from=first.id))
 
 
 def test_planted_copies_are_found_and_written_down(folder: Path, settings: Settings) -> None:
     (folder / "fake" / "copy.png").write_bytes((folder / "real" / "0.png").read_bytes())
-    run = ta.train(folder, "neighbors", settings=settings)
+    run = ta.train(folder, "knn", settings=settings)
     assert run.data["duplicates"]["images"] == 2 and run.data["duplicates"]["across_classes"] == 2
     assert run.data["duplicates"]["across_splits"] == 0, "identical files stay on one side"
     assert ["fake/copy.png", "real/0.png"] in [sorted(pair) for pair in run.data["duplicates"]["examples"]]
@@ -200,36 +200,36 @@ def test_a_planted_leak_across_given_parts_is_said_out_loud(folder: Path, settin
                 (folder / name / f"{i}.png").rename(tmp_path / "given" / part / name / f"{i}.png")
     leaked = (tmp_path / "given" / "train" / "real" / "0.png").read_bytes()
     (tmp_path / "given" / "test" / "real" / "leak.png").write_bytes(leaked)
-    board = ta.compare(tmp_path / "given", ["neighbors"], settings=settings)
+    board = ta.compare(tmp_path / "given", ["knn"], settings=settings)
     assert any(note.startswith("LEAK: 1 validation or test image") for note in board.notes)
 
 
 def test_minutes_bound_the_networks_and_skip_what_comes_too_late(folder: Path, settings: Settings) -> None:
     board = ta.compare(folder, ["cnn-small"], overrides=CNN, minutes=1e-6, settings=settings)
-    assert [row.recipe for row in board.rows] == ["null"]
+    assert [row.recipe for row in board.rows] == ["metadata"]
     assert any("cnn-small was not started" in note for note in board.notes)
 
 
 def test_a_group_stands_for_its_recipes(folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(GROUPS, "pair", ("neighbors", "spectrum-linear"))
-    board = ta.compare(folder, ["pair", "neighbors"], settings=settings)
-    assert {row.recipe for row in board.rows} == {"null", "neighbors", "spectrum-linear"}
+    monkeypatch.setitem(GROUPS, "pair", ("knn", "spectrum-linear"))
+    board = ta.compare(folder, ["pair", "knn"], settings=settings)
+    assert {row.recipe for row in board.rows} == {"metadata", "knn", "spectrum-linear"}
 
 
 def test_fresh_trains_anew(folder: Path, settings: Settings) -> None:
-    first = ta.train(folder, "neighbors", settings=settings)
-    second = ta.train(folder, "neighbors", settings=replace(settings, fresh=True))
+    first = ta.train(folder, "knn", settings=settings)
+    second = ta.train(folder, "knn", settings=replace(settings, fresh=True))
     assert first.id != second.id and len(ta.list_runs(settings.runs)) == 2
 
 
 def test_an_override_that_no_recipe_has_a_use_for_is_an_error(folder: Path, settings: Settings) -> None:
-    with pytest.raises(RecipeError, match="none of null, neighbors has such a setting"):
-        ta.compare(folder, ["neighbors"], overrides=["train.epochs=2"], settings=settings)
+    with pytest.raises(RecipeError, match="none of metadata, knn has such a setting"):
+        ta.compare(folder, ["knn"], overrides=["train.epochs=2"], settings=settings)
 
 
 def test_unknown_ranking_is_an_error(folder: Path, settings: Settings) -> None:
     with pytest.raises(RecipeError, match="rank_by"):
-        ta.compare(folder, ["neighbors"], rank_by="beauty", settings=settings)
+        ta.compare(folder, ["knn"], rank_by="beauty", settings=settings)
 
 
 def test_an_unknown_device_is_an_error(folder: Path, settings: Settings) -> None:
@@ -264,39 +264,39 @@ def test_two_recipes_of_one_name_are_refused(folder: Path, settings: Settings, t
     paths = [tmp_path / "a" / "mine.yaml", tmp_path / "b" / "mine.yaml"]
     for path in paths:
         path.parent.mkdir()
-        path.write_text("classifier: {family: neighbors}\n")
+        path.write_text("classifier: {family: knn}\n")
     with pytest.raises(RecipeError, match="the same name"):
         ta.compare(folder, paths, settings=settings)
 
 
 def test_another_positive_class_or_grouping_is_another_run(folder: Path, settings: Settings) -> None:
     table = ta.scan(folder)
-    first = ta.train(table, "neighbors", settings=settings)
-    assert ta.train(replace(table, positive="real"), "neighbors", settings=settings).positive == "real"
-    split = ta.train(table, "neighbors", settings=settings).table().frame["split"].to_numpy(dtype=object)
+    first = ta.train(table, "knn", settings=settings)
+    assert ta.train(replace(table, positive="real"), "knn", settings=settings).positive == "real"
+    split = ta.train(table, "knn", settings=settings).table().frame["split"].to_numpy(dtype=object)
     groups = table.frame.assign(split=split, group=split)  # the same split, but images that are not independent
-    grouped = ta.train(replace(table, frame=groups), "neighbors", settings=settings)
+    grouped = ta.train(replace(table, frame=groups), "knn", settings=settings)
     assert grouped.id != first.id and grouped.data["split_fingerprint"] != first.data["split_fingerprint"]
 
 
 def test_the_size_of_test_images_chooses_no_input_size(folder: Path, settings: Settings) -> None:
-    frame = ta.train(folder, "neighbors", settings=settings).table().frame
+    frame = ta.train(folder, "knn", settings=settings).table().frame
     for path in frame["path"][frame["split"] != "train"]:
         Image.new("RGB", (100, 100)).save(folder / path)
     sizes = frame["split"].to_numpy(dtype=object)
     table = ta.scan(folder)
-    run = ta.train(replace(table, frame=table.frame.assign(split=sizes)), "neighbors", settings=settings)
+    run = ta.train(replace(table, frame=table.frame.assign(split=sizes)), "knn", settings=settings)
     assert run.recipe["inputs"]["size"] == [12, 12]
 
 
 def test_the_null_answers_without_decoding(folder: Path, settings: Settings, tmp_path: Path) -> None:
-    run = ta.train(folder, "null", settings=settings)
+    run = ta.train(folder, "metadata", settings=settings)
     whole = (folder / "real" / "0.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     assert len(ta.predict(run, from_paths([tmp_path / "cut.png"], run.classes), settings=settings)) == 1
 
 
-@pytest.mark.parametrize(("recipe", "file"), [("null", "model.skops"), ("neighbors", "weights.safetensors")])
+@pytest.mark.parametrize(("recipe", "file"), [("metadata", "model.skops"), ("knn", "weights.safetensors")])
 def test_a_damaged_classifier_is_named(folder: Path, settings: Settings, recipe: str, file: str) -> None:
     run = ta.train(folder, recipe, settings=settings)
     for damage in (lambda: (run.folder / file).write_text("garbage"), (run.folder / "classifier.json").unlink):
@@ -307,14 +307,14 @@ def test_a_damaged_classifier_is_named(folder: Path, settings: Settings, recipe:
 
 def test_images_without_a_group_are_independent(folder: Path, settings: Settings) -> None:
     table = ta.scan(folder)
-    run = ta.train(table, "neighbors", settings=settings)
+    run = ta.train(table, "knn", settings=settings)
     cells = np.array(["", None, "a", "a", *[""] * 56], dtype=object)
     answers = ta.predict(run, replace(table, frame=table.frame.assign(group=cells)), settings=settings)
     assert answers.groups is not None and len(set(answers.groups)) == 59 and list(answers.groups[2:4]) == ["a", "a"]
 
 
 def test_the_seed_reaches_the_null(folder: Path, settings: Settings) -> None:
-    run = ta.train(folder, "null", overrides=["seed=7"], settings=settings)
+    run = ta.train(folder, "metadata", overrides=["seed=7"], settings=settings)
     null: Any = ta.load(run)
     assert null.estimator.random_state == 7
 
@@ -323,7 +323,7 @@ def test_a_null_that_knew_less_answers_as_it_did(folder: Path, settings: Setting
     """Saved before credentials, date, software, camera and text chunks were read: they count for nothing."""
     with monkeypatch.context() as before:
         before.setattr("tellapart.classifiers.metadata.read_metadata", lambda content, path: read_metadata(content, path)[:-5])
-        run = ta.train(folder, "null", settings=settings)
+        run = ta.train(folder, "metadata", settings=settings)
     again = ta.predict(run, ta.scan(folder), settings=settings)
     valid = run.predictions("valid")
     assert valid is not None

@@ -13,7 +13,7 @@ ENCODERS: tuple[Encoder, ...] = ("png", "jpeg")
 GRIDS: tuple[Grid, ...] = ("keep", "random")
 IMAGES = "images"  # the folder of a copy that holds them
 LEAST_SIDE = 8  # pixels: one block of JPEG; less is no picture
-#: Colour at half size, as most software writes JPEG; the only one that is written.
+#: Color at half size, as most software writes JPEG; the only one that is written.
 SUBSAMPLING = "4:2:0"
 
 

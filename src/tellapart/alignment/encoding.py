@@ -15,7 +15,7 @@ def encode(pixels: np.ndarray, quality: int) -> bytes:
 
     Args:
         pixels: (H, W, 3) uint8, RGB.
-        quality: Of JPEG (baseline, colour at half size); 0: PNG, stored without compression, so that its number of bytes
+        quality: Of JPEG (baseline, color at half size); 0: PNG, stored without compression, so that its number of bytes
             depends on the size alone. Compressed, it would tell how noisy a picture is, and so whether it was a JPEG.
     """
     file, picture = io.BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))

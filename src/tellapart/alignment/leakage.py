@@ -1,7 +1,7 @@
 """How well a few numbers tell the classes apart, on images that the model did not learn from.
 
-Gradient boosting as in the null family (`classifiers/metadata.py`), five folds, groups and identical files together. The same folds
-before and after, so that the two figures differ by the files alone.
+Gradient boosting as in the metadata baseline family (`classifiers/metadata.py`), five folds, groups and identical files
+together. The same folds before and after, so that the two figures differ by the files alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def deal(table: ImageTable, digests: np.ndarray, seed: int) -> np.ndarray | None
     """The fold of each image: (N,) int64; None where there are too few images, or there is one class only.
 
     Args:
-        table: N labelled images.
+        table: N labeled images.
         digests: (N,) object (str), equal for identical files.
         seed: Of the dealing.
     """
@@ -43,7 +43,7 @@ def tell_apart(table: ImageTable, numbers: np.ndarray, dealt: np.ndarray) -> Sco
     """AUROC out of fold; of more than two classes, the mean of one against the rest.
 
     Args:
-        table: N labelled images.
+        table: N labeled images.
         numbers: (N, D) float64, NaN where not defined.
         dealt: (N,) int64, of `deal`.
     """

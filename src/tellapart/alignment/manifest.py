@@ -36,15 +36,15 @@ def texts(
     """
     numbers = np.array(sorted(written))
     everything = _manifest(table, survey, plan, choices, written, numbers)
-    labelled = (everything["label"] != "").to_numpy()
+    labeled = (everything["label"] != "").to_numpy()
     columns = ["id", "label", *(name for name in _KEPT if name in table.frame)]
     left = _left_out(table, survey, plan, lost)
     made = {MANIFEST: _csv(everything), "README.txt": _readme(found)}
     if len(left):
         made["left-out.csv"] = _csv(left)
-    if not labelled.all():
-        made["test.csv"] = _csv(everything.loc[~labelled, ["id"]])
-    return made | {"train.csv": _csv(everything.loc[labelled, columns])}
+    if not labeled.all():
+        made["test.csv"] = _csv(everything.loc[~labeled, ["id"]])
+    return made | {"train.csv": _csv(everything.loc[labeled, columns])}
 
 
 def _manifest(

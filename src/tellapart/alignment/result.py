@@ -26,14 +26,14 @@ class OfClass:
         found: How many there were.
         small: Left out, smaller than the common size.
         unreadable: Left out, corrupt.
-        grey: Share of the written ones without any colour.
+        gray: Share of the written ones without any color.
         area: Pixels of the median source picture.
     """
 
     found: int
     small: int
     unreadable: int
-    grey: float
+    gray: float
     area: float
 
     @property
@@ -109,15 +109,15 @@ class Aligned:
 def _of_null(found: Aligned) -> list[str]:
     said = []
     if found.null_after is None:
-        said.append("too few images, or one class only: the null was not asked")
+        said.append("too few images, or one class only: the metadata baseline was not asked")
     elif found.null_before is None:
         said.append("the source has no files whose metadata could tell anything: it was bare pixels")
     if found.null_after is not None and found.null_after.high > CHANCE:
         more = ": the number of bytes of a JPEG tells what is in it" if found.choices.encoder == "jpeg" else ""
         if found.null_after.low > 0.5:
-            said.append(f"the null still tells the classes apart{more}")
+            said.append(f"the metadata baseline still tells the classes apart{more}")
         else:
-            said.append("too few images to say that the null is at chance: its interval is wide")
+            said.append("too few images to say that the metadata baseline is at chance: its interval is wide")
     return said
 
 
@@ -140,9 +140,9 @@ def _of_classes(found: Aligned) -> list[str]:
     small = {name: of.small / of.found for name, of in own.items()}
     if max(small.values()) - min(small.values()) > _DIFFERENT:
         said.append(f"small images left out: {_shares(small)}; what is left of a class may be another sort of picture")
-    grey = {name: of.grey for name, of in own.items()}
-    if max(grey.values()) - min(grey.values()) > _DIFFERENT:
-        said.append(f"grey pictures: {_shares(grey)}; a classifier can see that")
+    gray = {name: of.gray for name, of in own.items()}
+    if max(gray.values()) - min(gray.values()) > _DIFFERENT:
+        said.append(f"gray pictures: {_shares(gray)}; a classifier can see that")
     area = {name: of.area for name, of in own.items()}
     if max(area.values()) > _SCALE * min(area.values()):
         sides = ", ".join(f"{name} {np.sqrt(value):,.0f}" for name, value in area.items())

@@ -17,7 +17,7 @@ from tellapart.errors import ImageError
 from tellapart.progress import Progress
 from tellapart.types import ImageTable, Problem
 
-#: Two blocks of JPEG: with colour at half size, a block of colour covers 16 pixels.
+#: Two blocks of JPEG: with color at half size, a block of color covers 16 pixels.
 GRID = 16
 _CHUNK = 512
 _FORMAT, _ORIENTATION = NAMES.index("format"), NAMES.index("EXIF orientation")
@@ -34,7 +34,7 @@ class Survey:
         origins: (N, 2) int64, where the grid of 16×16 pixels begins in the upright picture, top and left: 0, unless EXIF turns
             the picture, so that the grid is counted from its other end.
         digests: (N,) object (str), 32 hex digits of the encoded bytes, or of the pixels where the data are bare arrays.
-        metadata: (N, len(NAMES)) float64, what the null sees; NaN where there is no file.
+        metadata: (N, len(NAMES)) float64, what the metadata baseline sees; NaN where there is no file.
     """
 
     sizes: np.ndarray

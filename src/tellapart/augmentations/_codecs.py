@@ -61,10 +61,10 @@ def recompress(
 
 def through(pixels: np.ndarray, save: Callable[[Image.Image, Any, int], None], quality: int) -> np.ndarray:
     """One image through a codec: (H, W, C) uint8 → the same."""
-    grey = pixels.shape[2] == 1
-    picture = Image.fromarray(pixels[:, :, 0] if grey else pixels)
+    gray = pixels.shape[2] == 1
+    picture = Image.fromarray(pixels[:, :, 0] if gray else pixels)
     file = io.BytesIO()
     save(picture, file, quality)
     file.seek(0)
     with Image.open(file) as read:
-        return np.asarray(read.convert("L" if grey else "RGB")).reshape(pixels.shape)
+        return np.asarray(read.convert("L" if gray else "RGB")).reshape(pixels.shape)

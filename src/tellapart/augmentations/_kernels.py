@@ -60,8 +60,8 @@ def _weights(before: Tensor, after: Tensor, columns: int, rows: int, kernel: Ker
     ratio = (before / after)[:, None, None]
     widened = ratio.clamp(min=1)
     inputs = torch.arange(columns, device=before.device) + 0.5
-    centres = (torch.arange(rows, device=before.device)[:, None] + 0.5) * ratio
-    distance = (inputs - centres) / widened
+    centers = (torch.arange(rows, device=before.device)[:, None] + 0.5) * ratio
+    distance = (inputs - centers) / widened
     weights = kernel(distance).masked_fill((distance.abs() > support) | (inputs > before[:, None, None]), 0)
     total = weights.sum(2, keepdim=True)
     return weights / torch.where(total == 0, 1, total)

@@ -1,6 +1,6 @@
 """What an augmentation promises: a batch of uint8 images in, an altered one out, parameters drawn per image.
 
-Neighbours in a recipe that only say where a pixel comes from (`Geometry`) or how its channels mix (`Colour`) are done in one
+Neighbors in a recipe that only say where a pixel comes from (`Geometry`) or how its channels mix (`Color`) are done in one
 pass: each tells its matrix, the matrices are multiplied, the image is sampled once. So three turns do not blur three times.
 """
 
@@ -41,7 +41,7 @@ class Augmentation(ABC):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8, not changed in place → (B, C, H', W') uint8; `generator` decides everything.
 
-        C is 3 (RGB) or 1 (grey). `generator` is of the CPU also where the images are not; what it gives is moved.
+        C is 3 (RGB) or 1 (gray). `generator` is of the CPU also where the images are not; what it gives is moved.
         """
 
 
@@ -60,8 +60,8 @@ class Geometry(Augmentation):
         return fused([self], images, generator)
 
 
-class Colour(Augmentation):
-    """Mixes the channels of each pixel; a hue or a saturation of a grey image does nothing."""
+class Color(Augmentation):
+    """Mixes the channels of each pixel; a hue or a saturation of a gray image does nothing."""
 
     #: Whether the matrix depends on the image's mean.
     measures: ClassVar[bool] = False
@@ -72,7 +72,7 @@ class Colour(Augmentation):
 
     @abstractmethod
     def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:
-        """drawn: what `draw` gave; mean: (B, 3), the images' mean colour, 0 … 255 → (B, 3, 4), as in `_sampling`."""
+        """drawn: what `draw` gave; mean: (B, 3), the images' mean color, 0 … 255 → (B, 3, 4), as in `_sampling`."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → the same shape, in channels_last."""
@@ -141,7 +141,7 @@ class Joining(Augmentation):
 
 
 class Steps:
-    """Operations in order, neighbours fused; what a pipeline and the combinators are made of."""
+    """Operations in order, neighbors fused; what a pipeline and the combinators are made of."""
 
     def __init__(self, operations: Sequence[Augmentation]) -> None:
         self.runs: list[list[Augmentation]] = []
@@ -237,18 +237,18 @@ def build(entries: Sequence[Entry]) -> list[Augmentation]:
 
 
 def fused(operations: Sequence[Augmentation], images: Tensor, generator: torch.Generator) -> Tensor:
-    """Geometry and colour in one pass. images: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last.
+    """Geometry and color in one pass. images: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last.
 
     The geometry is done first; a contrast is around the mean of what it leaves. Exact operations alone resample nothing.
     """
     count, size = len(images), (images.shape[2], images.shape[3])
-    place, colours, exact, moved = _warp.identity(count, 2), [], True, False
+    place, colors, exact, moved = _warp.identity(count, 2), [], True, False
     for operation in operations:
         if isinstance(operation, Geometry):
             matrices, size = operation.draw(count, size, generator)
             place, exact, moved = _warp.chain(place, matrices), exact and operation.exact, True
-        elif isinstance(operation, Colour):
-            colours.append((operation, operation.draw(count, generator)))
+        elif isinstance(operation, Color):
+            colors.append((operation, operation.draw(count, generator)))
     if not count:
         return images.new_empty(0, images.shape[1], *size)
     at_once = count if images.device.type != "cpu" else max(1, _AT_ONCE // (images.shape[1] * size[0] * size[1]))
@@ -256,22 +256,22 @@ def fused(operations: Sequence[Augmentation], images: Tensor, generator: torch.G
     made = []
     for rows in (slice(start, start + at_once) for start in range(0, count, at_once)):
         values = kernel(images[rows], place[rows], size) if kernel else images[rows]
-        if colours:
-            values = _warp.recolour(values, _colour_matrix([(o, d[rows]) for o, d in colours], values))
+        if colors:
+            values = _warp.recolor(values, _color_matrix([(o, d[rows]) for o, d in colors], values))
         made.append(values if values.dtype == torch.uint8 else _warp.to_bytes(values))
     return made[0] if len(made) == 1 else torch.cat([m.permute(0, 2, 3, 1) for m in made]).permute(0, 3, 1, 2)
 
 
-def _colour_matrix(colours: list[tuple[Colour, Tensor]], values: Tensor) -> Tensor:
-    """All colour operations as one (B, 3, 4), on the device of the images."""
-    measures = any(operation.measures for operation, _ in colours)
-    mean = _warp.mean_colour(values) if measures else torch.zeros(len(values), 3, device=values.device)
+def _color_matrix(colors: list[tuple[Color, Tensor]], values: Tensor) -> Tensor:
+    """All color operations as one (B, 3, 4), on the device of the images."""
+    measures = any(operation.measures for operation, _ in colors)
+    mean = _warp.mean_color(values) if measures else torch.zeros(len(values), 3, device=values.device)
     total = _warp.identity(len(values), 3).to(values.device)
-    for operation, drawn in colours:
+    for operation, drawn in colors:
         now = torch.einsum("bij,bj->bi", total[:, :, :3], mean) + total[:, :, 3]
         total = _warp.chain(operation.matrix(drawn.to(values.device), now), total)
     return total
 
 
 def _fuses(operation: Augmentation) -> bool:
-    return isinstance(operation, Geometry | Colour)
+    return isinstance(operation, Geometry | Color)

@@ -17,7 +17,7 @@ class CenterCrop(Geometry):
     """Always the same window, so of use beside others, inside `union` or `one_of`; there it is enlarged."""
 
     class Options(Section):
-        """Options of `centre_crop`."""
+        """Options of `center_crop`."""
 
         size: int = Field(ge=1, description="side of the window, pixels; at most the image's")
 
@@ -30,6 +30,6 @@ class CenterCrop(Geometry):
         Raises:
             RecipeError: The window is larger than the images.
         """
-        window = check_window("centre_crop", self.options.size, size)
+        window = check_window("center_crop", self.options.size, size)
         tops, lefts = (torch.full((count,), (side - w) // 2) for side, w in zip(size, window, strict=True))
         return to_windows(tops, lefts, window, size), window

@@ -2,7 +2,7 @@
 
 Each is drawn as torchvision's ColorJitter does (a factor evenly in max(0, 1 − x) … 1 + x, a hue evenly in −x … x); brightness,
 contrast and saturation are its formulas too. Differences: the order is fixed, values are bounded once at the end, and hue is a
-rotation about the grey axis instead of one in HSV. Both turn red into green at 1/3; in between they differ by some levels.
+rotation about the gray axis instead of one in HSV. Both turn red into green at 1/3; in between they differ by some levels.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from torch import Tensor
 
 from tellapart.augmentations._random import evenly
 from tellapart.augmentations._warp import LUMA
-from tellapart.augmentations.base import Colour as ColourOperation
+from tellapart.augmentations.base import Color as ColorOperation
 from tellapart.recipe.schema import Section
 
 
-class ColorJitter(ColourOperation):
-    """In a grey image, brightness and contrast."""
+class ColorJitter(ColorOperation):
+    """In a gray image, brightness and contrast."""
 
     class Options(Section):
-        """Options of `colour`."""
+        """Options of `color`."""
 
         brightness: float = Field(default=0.2, ge=0, description="largest change of the factor on all values")
         contrast: float = Field(
             default=0.2, ge=0, description="largest change of the factor on the distance from the mean luma"
         )
-        saturation: float = Field(default=0.2, ge=0, description="largest change of the factor on the distance from grey")
-        hue: float = Field(default=0.02, ge=0, le=0.5, description="largest turn of the colours, as a share of the circle")
+        saturation: float = Field(default=0.2, ge=0, description="largest change of the factor on the distance from gray")
+        hue: float = Field(default=0.02, ge=0, le=0.5, description="largest turn of the colors, as a share of the circle")
 
     measures: ClassVar[bool] = True
     options: Any
@@ -43,7 +43,7 @@ class ColorJitter(ColourOperation):
         return torch.stack([*factors, evenly(-self.options.hue, self.options.hue, count, generator)], 1)
 
     def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:
-        """(B, 3, 4): hue · saturation · contrast · brightness; greys stay grey."""
+        """(B, 3, 4): hue · saturation · contrast · brightness; grays stay gray."""
         brightness, contrast, saturation, hue = drawn.T[:, :, None, None]
         luma = torch.tensor(LUMA, device=mean.device)
         eye = torch.eye(3, device=mean.device)
@@ -54,7 +54,7 @@ class ColorJitter(ColourOperation):
 
 
 def _hue_rotation(share: Tensor) -> Tensor:
-    """Rotation about the grey axis by a share of the circle: (B, 1, 1) → (B, 3, 3) (Rodrigues' formula)."""
+    """Rotation about the gray axis by a share of the circle: (B, 1, 1) → (B, 3, 3) (Rodrigues' formula)."""
     cosine, sine = (share * 2 * math.pi).cos(), (share * 2 * math.pi).sin()
     eye = torch.eye(3, device=share.device)
     cross = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]], device=share.device)

@@ -39,5 +39,5 @@ def _stretch(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
     """Which pixels of an axis the rectangles hold, around a middle drawn evenly: share (B,) → (B, length) bool."""
     half = (share * length / 2)[:, None]
     middle = torch.rand(len(share), 1, generator=generator) * length
-    centres = torch.arange(length) + 0.5
-    return (centres > middle - half) & (centres < middle + half)
+    centers = torch.arange(length) + 0.5
+    return (centers > middle - half) & (centers < middle + half)

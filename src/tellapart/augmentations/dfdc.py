@@ -2,7 +2,7 @@
 
 Source: S. Seferbekov 2020, github.com/selimsef/dfdc_deepfake_challenge, `create_train_transforms`. Its parts: JPEG of quality
 60 to 100 (half of the images), Gaussian noise (a tenth), blur (a twentieth), mirror, an isotropic resize with one of three
-pairs of kernels, brightness and contrast or colour (seven tenths), grey (a fifth), shift, scale and rotation (half).
+pairs of kernels, brightness and contrast or color (seven tenths), gray (a fifth), shift, scale and rotation (half).
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ ENTRIES: list[Entry] = [
     {"flip": {}},
     {
         "one_of": [
-            {"rescale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["box", "bicubic"]}},
-            {"rescale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["box", "bilinear"]}},
-            {"rescale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["bilinear"]}},
+            {"downscale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["box", "bicubic"]}},
+            {"downscale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["box", "bilinear"]}},
+            {"downscale": {"probability": 0.5, "factor": [0.4, 1.0], "kernels": ["bilinear"]}},
         ]
     },
     {
@@ -33,20 +33,20 @@ ENTRIES: list[Entry] = [
             "of": [
                 {
                     "one_of": [
-                        {"colour": {"brightness": 0.2, "contrast": 0.2, "saturation": 0, "hue": 0}},
-                        {"colour": {"brightness": 0.08, "contrast": 0, "saturation": 0.12, "hue": 0.11}},
+                        {"color_jitter": {"brightness": 0.2, "contrast": 0.2, "saturation": 0, "hue": 0}},
+                        {"color_jitter": {"brightness": 0.08, "contrast": 0, "saturation": 0.12, "hue": 0.11}},
                     ]
                 }
             ],
         }
     },
-    {"grey": {"probability": 0.2}},
+    {"grayscale": {"probability": 0.2}},
     {"compose": {"probability": 0.5, "of": [{"affine": {"degrees": 10, "shift": 0.1, "scale": [0.8, 1.2]}}]}},
 ]
 
 
 class Dfdc(Augmentation):
-    """Without its colour shift along principal components; what opens is reflected, there black."""
+    """Without its color shift along principal components; what opens is reflected, there black."""
 
     def __init__(self, options: Any) -> None:
         super().__init__(options)

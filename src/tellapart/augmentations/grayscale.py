@@ -1,4 +1,4 @@
-"""Some images without their colours: luma (ITU-R BT.601) in all three channels."""
+"""Some images without their colors: luma (ITU-R BT.601) in all three channels."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations._warp import LUMA
-from tellapart.augmentations.base import Colour
+from tellapart.augmentations.base import Color
 from tellapart.recipe.schema import Section
 
 
-class Grayscale(Colour):
-    """As torchvision's RandomGrayscale. Does nothing to images that are grey already."""
+class Grayscale(Color):
+    """As torchvision's RandomGrayscale. Does nothing to images that are gray already."""
 
     class Options(Section):
-        """Options of `grey`."""
+        """Options of `gray`."""
 
-        probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colours")
+        probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colors")
 
     options: Any
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, 1): 1 for images that lose their colours, else 0."""
+        """(count, 1): 1 for images that lose their colors, else 0."""
         return (torch.rand(count, 1, generator=generator) < self.options.probability).float()
 
     def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from tellapart.recipe.schema import Section
 
 
 class OneOf(Augmentation):
-    """In a recipe also as a list: `one_of: [{turn: {}}, {flip: {}}]`. Windows are enlarged to the size that went in."""
+    """In a recipe also as a list: `one_of: [{rotate90: {}}, {flip: {}}]`. Windows are enlarged to the size that went in."""
 
     class Options(Section):
         """Options of `one_of`."""

@@ -24,7 +24,7 @@ class RandomErasing(Sometimes):
         area: ShareRange = Field(default=(0.02, 0.33), description="smallest and largest rectangle, of the image's area")
         ratio: PositiveRange = Field(default=(0.3, 3.3), description="smallest and largest height ÷ width")
         fill: Literal["black", "mean", "noise"] = Field(
-            default="noise", description="black; the image's mean colour; or every value drawn evenly from 0 to 255"
+            default="noise", description="black; the image's mean color; or every value drawn evenly from 0 to 255"
         )
 
     options: Any
@@ -44,7 +44,7 @@ class RandomErasing(Sometimes):
         if self.options.fill == "black":
             return images.new_zeros(1)
         if self.options.fill == "mean":
-            return _warp.mean_colour(images)[:, :channels, None, None].round().to(torch.uint8)
+            return _warp.mean_color(images)[:, :channels, None, None].round().to(torch.uint8)
         drawn = torch.randint(256, (count, height, width, channels), generator=generator, dtype=torch.uint8)
         return drawn.to(images.device).permute(0, 3, 1, 2)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from tellapart.augmentations.base import Augmentation, Entry, Steps
 
 _CROP: Entry = {"random_resized_crop": {"scale": [0.6, 1.0], "ratio": [0.8, 1.25]}}
-_SHRINK: Entry = {"rescale": {"probability": 1, "factor": [0.4, 1.0], "kernels": ["bilinear", "bicubic", "lanczos"]}}
+_SHRINK: Entry = {"downscale": {"probability": 1, "factor": [0.4, 1.0], "kernels": ["bilinear", "bicubic", "lanczos"]}}
 _UPLOAD: Entry = {
     "one_of": [
         {"jpeg": {"probability": 1, "quality": [60, 95]}},
@@ -25,8 +25,8 @@ _UPLOAD: Entry = {
 #: A screen draws the picture in another size and with its own tone curve; the file is lossless.
 _SCREENSHOT: list[Entry] = [
     _CROP,
-    {"colour": {"brightness": 0.05, "contrast": 0.05, "saturation": 0.05, "hue": 0}},
-    {"rescale": {"probability": 1, "factor": [0.5, 1.0], "kernels": ["bilinear"]}},
+    {"color_jitter": {"brightness": 0.05, "contrast": 0.05, "saturation": 0.05, "hue": 0}},
+    {"downscale": {"probability": 1, "factor": [0.5, 1.0], "kernels": ["bilinear"]}},
 ]
 ENTRIES: list[Entry] = [
     {"compose": {"probability": 0.4, "of": [_CROP]}},

@@ -68,7 +68,7 @@ class Conformal:
             )
         n = len(labels)
         if not n or labels.min() < 0 or not np.isfinite(proba).all():
-            raise DataError("conformal sets are fitted on labelled images with finite probabilities, one at least")
+            raise DataError("conformal sets are fitted on labeled images with finite probabilities, one at least")
         scores = np.sort(_scores(proba, method)[np.arange(n), labels])
         needed = math.ceil((n + 1) * coverage - 1e-9)
         return cls(method, float(scores[needed - 1]) if needed <= n else math.inf, coverage, n)
@@ -102,7 +102,7 @@ class Conformal:
 
 @dataclass(frozen=True)
 class SetReport:
-    """How the sets did on other labelled images.
+    """How the sets did on other labeled images.
 
     Attributes:
         covered: The share of sets that hold the true class.
@@ -129,7 +129,7 @@ def judge_sets(sets: np.ndarray, labels: np.ndarray) -> SetReport:
     (0.667, 0.667, 0.5, 1.333)
     """
     if not len(labels):
-        raise DataError("sets are judged on one labelled image at least")
+        raise DataError("sets are judged on one labeled image at least")
     covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
     one = size == 1
     return SetReport(_share(covered), _share(one), _share(covered[one]) if one.any() else None, float(size.mean()))

@@ -23,7 +23,7 @@ from tellapart.calibration.conformal import Conformal, SetReport, judge_sets
 from tellapart.calibration.thresholds import UNSURE, Threshold, UnsureBand, correct_prior
 from tellapart.errors import DataError
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
-from tellapart.types import UNLABELLED, Predictions, Score
+from tellapart.types import UNLABELED, Predictions, Score
 
 UNSURE_NAME = "unsure"
 
@@ -119,7 +119,7 @@ class Decision:
     def uncorrected(self, proba: np.ndarray) -> np.ndarray | None:
         """Step 2 undone: (N, C) float of step 2 → (N, C) float32 for the mix seen; None where the prior leaves a class nothing.
 
-        Whether probabilities are true can be asked of images of the mix that they are for; labelled images have the mix seen.
+        Whether probabilities are true can be asked of images of the mix that they are for; labeled images have the mix seen.
 
         >>> decision = Decision(("real", "fake"), 100, "fake", seen=(0.5, 0.5), prior=(0.98, 0.02))
         >>> decision.uncorrected(np.array([[.845, .155]])).round(2)
@@ -212,12 +212,12 @@ def as_answered(proba: np.ndarray) -> np.ndarray:
     return (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-# --- how it did on labelled images ------------------------------------------------------------------------------------
+# --- how it did on labeled images ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class VerdictReport:
-    """How verdicts did on labelled images; groups, where there are any, are what varies.
+    """How verdicts did on labeled images; groups, where there are any, are what varies.
 
     Attributes:
         answered: The share of images that got a class.
@@ -270,9 +270,9 @@ def judge(decision: Decision, predictions: Predictions) -> VerdictReport:
     """
     if predictions.classes != decision.classes:
         raise DataError(f"verdicts are between {_listed(decision.classes)}; these answers are {_listed(predictions.classes)}")
-    known = predictions.labels != UNLABELLED
+    known = predictions.labels != UNLABELED
     if not known.any():
-        raise DataError("verdicts are judged on one labelled image at least")
+        raise DataError("verdicts are judged on one labeled image at least")
     labels, proba, groups = predictions.labels[known], predictions.proba[known], predictions.groups
     codes = group_codes(None if groups is None else groups[known])
     said = decision.verdicts(proba).answers

@@ -59,7 +59,7 @@ class Calibration(Protocol):
 
 @dataclass(frozen=True)
 class Temperature:
-    """softmax(ln p / T): T > 1 where the classifier is too sure. T minimises the log-loss, between 0.02 and 50.
+    """softmax(ln p / T): T > 1 where the classifier is too sure. T minimizes the log-loss, between 0.02 and 50.
 
     >>> proba = np.array([[.9, .1], [.9, .1], [.9, .1], [.1, .9]])
     >>> found = Temperature.fit(proba, np.array([0, 0, 1, 1]))

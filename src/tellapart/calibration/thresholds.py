@@ -186,7 +186,7 @@ def correct_prior(proba: np.ndarray, seen: np.ndarray, prior: np.ndarray) -> np.
 
 
 def estimate_prior(proba: np.ndarray, seen: np.ndarray, steps: int = 10_000, tolerance: float = 1e-9) -> np.ndarray:
-    """The mix of classes among unlabelled images, most likely given their probabilities: (C,) float64 of sum 1.
+    """The mix of classes among unlabeled images, most likely given their probabilities: (C,) float64 of sum 1.
 
     EM of Saerens et al.: correct the probabilities for the mix, take their mean as the mix, until it stands still.
 

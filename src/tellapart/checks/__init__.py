@@ -1,1 +1,1 @@
-"""Health checks of labelled images: what would make a classifier look better, or worse, than it is. One file a check."""
+"""Health checks of labeled images: what would make a classifier look better, or worse, than it is. One file a check."""

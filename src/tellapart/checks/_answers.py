@@ -1,6 +1,6 @@
 """What a quick model makes of small copies of the pictures, each judged by a model that learnt from the others.
 
-Shape (HOG), colour by place, noise residuals and cheap measures, brought to 120 principal components, then logistic regression:
+Shape (HOG), color by place, noise residuals and cheap measures, brought to 120 principal components, then logistic regression:
 a few seconds for thousands of images. It is no classifier to keep, but it knows enough to doubt a label.
 """
 
@@ -70,6 +70,6 @@ def _components(thumbnails: np.ndarray, traces: np.ndarray, generator: np.random
 
 def _describe(thumbnails: np.ndarray, traces: np.ndarray) -> np.ndarray:
     """(N, D) float32; what could not be measured counts as 0."""
-    colours = thumbnails.reshape(len(thumbnails), 8, 4, 8, 4, 3).mean((2, 4)).reshape(len(thumbnails), -1)
-    parts = [HOG(HOG.Options())(thumbnails), NoiseResidual(NoiseResidual.Options())(thumbnails), colours, np.nan_to_num(traces)]
+    colors = thumbnails.reshape(len(thumbnails), 8, 4, 8, 4, 3).mean((2, 4)).reshape(len(thumbnails), -1)
+    parts = [HOG(HOG.Options())(thumbnails), NoiseResidual(NoiseResidual.Options())(thumbnails), colors, np.nan_to_num(traces)]
     return np.concatenate(parts, axis=1, dtype=np.float32)

@@ -1,6 +1,6 @@
 """Which of many pictures may show the same? Candidates, found exhaustively by a coarse look; `_alignment` then judges each.
 
-A picture of 64 × 64 grey pixels is described by its lowest frequencies: the DCT coefficients within 7 half waves, without the
+A picture of 64 × 64 gray pixels is described by its lowest frequencies: the DCT coefficients within 7 half waves, without the
 mean, each multiplied by its frequency, so that large forms do not drown the rest (natural pictures have about 1/f). The vectors
 have length 1; two pictures are candidates where their cosine reaches 0.7. A picture that is saved again reaches 0.99, one that
 lost 5 % of its sides 0.7 in 98 of 100 cases or more (200 pictures each of cifake and deepfake5, 120 scenes); of 10,000 pairs of
@@ -23,15 +23,15 @@ REACH, LEAST = 7, 0.7
 _ROWS, _COLUMNS = 512, 4096
 
 
-def describe(grey: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+def describe(gray: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     """Vectors of length 1, (N, D) float32; zeros for a picture without any form.
 
     Args:
-        grey: (M, 64, 64) uint8.
+        gray: (M, 64, 64) uint8.
         rows: (N,) int64: which of them; None: all. Nothing is copied as a whole.
     """
-    rows = np.arange(len(grey)) if rows is None else rows
-    size = grey.shape[1]
+    rows = np.arange(len(gray)) if rows is None else rows
+    size = gray.shape[1]
     x = (np.arange(size) + 0.5) / size
     basis = np.cos(np.pi * np.arange(REACH + 1)[:, None] * x).astype(np.float32)
     basis[0] /= np.sqrt(2)
@@ -39,7 +39,7 @@ def describe(grey: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
     weight = np.sqrt(u**2 + v**2).astype(np.float32)
     found = np.zeros((len(rows), len(u)), np.float32)
     for start in range(0, len(rows), _COLUMNS):
-        part = basis @ grey[rows[start : start + _COLUMNS]].astype(np.float32) @ basis.T
+        part = basis @ gray[rows[start : start + _COLUMNS]].astype(np.float32) @ basis.T
         found[start : start + _COLUMNS] = part[:, v, u] * weight
     length = np.linalg.norm(found, axis=1, keepdims=True)
     return np.where(length > 1, found / np.maximum(length, 1), 0)

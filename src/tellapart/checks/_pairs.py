@@ -51,7 +51,7 @@ def join(count: int, rows: np.ndarray) -> np.ndarray:
 
 
 def chain(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
-    """Pairs that hold each cluster together, (P, 2) int64: neighbours by split, then class, so that crossings are among them.
+    """Pairs that hold each cluster together, (P, 2) int64: neighbors by split, then class, so that crossings are among them.
 
     Args:
         cluster: (N,) int64, equal for pictures that are the same.
@@ -85,7 +85,7 @@ def judge(evidence: Evidence, pairs: Pairs, noun: str, exact: bool, details: dic
     kinds = {
         "across_splits": splits,
         "across_classes": classes,
-        "to_unlabelled": half,
+        "to_unlabeled": half,
         "within": within,
         "mirrored": pairs.mirror,
     }
@@ -129,7 +129,7 @@ def _summary(counts: dict[str, Any], noun: str) -> str:
     images, pairs = counts["images"], counts["pairs"]
     kinds = {
         "across_splits": "across splits", "across_classes": "across classes", "within": "within one split and class",
-        "to_unlabelled": "of a labelled and an unlabelled image",
+        "to_unlabeled": "of a labeled and an unlabeled image",
     }  # fmt: skip
     said = ", ".join(f"{counts[key]:,} {words}" for key, words in kinds.items() if counts[key])
     parts = "; ".join(f"{n:,} between {names}" for names, n in counts["parts"].items())
@@ -165,7 +165,7 @@ def _reasons(table: ImageTable, pairs: Pairs) -> dict[int, str]:
         for row, other in ((first, second), (second, first)):
             if row not in found:
                 where = [SPLITS[ranks[other]]] if ranks[other] >= 0 else []
-                where += [f"labelled {table.classes[labels[other]]}"] if labels[other] >= 0 else []
+                where += [f"labeled {table.classes[labels[other]]}"] if labels[other] >= 0 else []
                 words = "the mirror image of" if mirror else "the same as"
                 found[row] = " ".join([words, str(ids[other]), *([f"({', '.join(where)})"] if where else [])])
     return found

@@ -1,4 +1,4 @@
-"""Cheap measures of pixels at a picture's own size: colour, contrast, border, 8×8 grid, and what is written into corners.
+"""Cheap measures of pixels at a picture's own size: color, contrast, border, 8×8 grid, and what is written into corners.
 
 None of them knows what a picture shows. Where one tells classes apart, a classifier may be answering by it.
 
@@ -25,7 +25,7 @@ _ZONES = (
 )
 _PLACES = tuple((row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1))
 _GENERAL = (
-    "mean red", "mean green", "mean blue", "contrast", "colourfulness", "sharpness", "plain border", "frame width",
+    "mean red", "mean green", "mean blue", "contrast", "colorfulness", "sharpness", "plain border", "frame width",
     "brightness of the border", "the 8×8 grid",
 )  # fmt: skip
 TRACES = (*_GENERAL, *(f"thin strokes, {zone}" for zone in _ZONES), *(f"brightness, {zone}" for zone in _ZONES))
@@ -35,7 +35,7 @@ DRAWN = ("plain border", "frame width", "the 8×8 grid")
 _STROKE, _CONTRAST = 5, 72  # pixels, and of 255: what writing is, and little in photographs
 _PLAIN = 16  # of 255: how far pixels of a plain border lie from its median
 _BLOCK = 8
-_FEW = (32, 32)  # pixels that are enough to judge colours by
+_FEW = (32, 32)  # pixels that are enough to judge colors by
 
 
 def read_traces(pixels: np.ndarray) -> np.ndarray:
@@ -46,17 +46,17 @@ def read_traces(pixels: np.ndarray) -> np.ndarray:
     """
     import cv2  # a tenth of the time that NumPy takes, and other threads may run meanwhile
 
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    across, down = _apart(grey[:, 1:], grey[:, :-1]), _apart(grey[1:], grey[:-1])
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    across, down = _apart(gray[:, 1:], gray[:, :-1]), _apart(gray[1:], gray[:-1])
     few = cv2.resize(pixels, _FEW, interpolation=cv2.INTER_AREA)
     spread = few.max(axis=2).astype(np.float32) - few.min(axis=2)
     steps = across.size + down.size
     general = [
-        *cv2.mean(pixels)[:3], cv2.meanStdDev(grey)[1].item(), spread.mean(),
+        *cv2.mean(pixels)[:3], cv2.meanStdDev(gray)[1].item(), spread.mean(),
         (across.sum() + down.sum()) / steps if steps else np.nan,
-        *_border(grey), _blockiness(across, down),
+        *_border(gray), _blockiness(across, down),
     ]  # fmt: skip
-    return np.array([*general, *_zones(_strokes(pixels)), *_zones(grey)], np.float32)
+    return np.array([*general, *_zones(_strokes(pixels)), *_zones(gray)], np.float32)
 
 
 def trace_columns(traces: np.ndarray) -> list[Column]:
@@ -75,19 +75,19 @@ def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.maximum(a, b) - np.minimum(a, b)
 
 
-def _border(grey: np.ndarray) -> tuple[float, float, float]:
+def _border(gray: np.ndarray) -> tuple[float, float, float]:
     """Share of the outermost pixels near their median, width of the plain frame, brightness less that of the picture."""
-    ring = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]).astype(np.float32)
+    ring = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]).astype(np.float32)
     plain = float(np.mean(np.abs(ring - np.median(ring)) <= _PLAIN))
-    return plain, _frame(grey), float(ring.mean() - grey.mean())
+    return plain, _frame(gray), float(ring.mean() - gray.mean())
 
 
-def _frame(grey: np.ndarray) -> float:
+def _frame(gray: np.ndarray) -> float:
     """How many of the outermost rows or columns are plain, on the side where most are: a share of rows or columns."""
     widest = 0.0
     for axis in (0, 1):
-        varied = np.flatnonzero(grey.max(axis=axis).astype(np.int16) - grey.min(axis=axis) > _PLAIN)
-        count = grey.shape[1 - axis]
+        varied = np.flatnonzero(gray.max(axis=axis).astype(np.int16) - gray.min(axis=axis) > _PLAIN)
+        count = gray.shape[1 - axis]
         widest = max(widest, max(varied[0], count - 1 - varied[-1]) / count if len(varied) else 1.0)
     return float(widest)
 

@@ -1,6 +1,6 @@
 """Do two pictures show the same? They are laid over each other, then compared detail by detail.
 
-1. Laying over: scale and shift, each horizontal and vertical, by Gauss–Newton on the grey values (Lucas & Kanade 1981), from
+1. Laying over: scale and shift, each horizontal and vertical, by Gauss–Newton on the gray values (Lucas & Kanade 1981), from
    16 × 16 over 32 × 32 to 64 × 64. That undoes a crop. A pair that does not agree after a coarse step is dropped there.
 2. Comparing, at the resolution that both files really have (64, 32 or 16 pixels; a picture of 32 × 32 has no more to say):
    *detail* is the correlation of what remains when a local mean is taken away; *share* is how much of the picture agrees, tile
@@ -33,7 +33,7 @@ LEVELS: tuple[Level, ...] = ((64, 64, 0.70, 0.75), (24, 32, 0.85, 0.60), (0, 16,
 SURE = (0.98, 0.85, 8.0)
 #: Below this many pixels a side nothing can be said.
 SMALLEST = 12
-#: A tile has structure from this standard deviation of grey values on; a picture needs this share of such tiles.
+#: A tile has structure from this standard deviation of gray values on; a picture needs this share of such tiles.
 STRUCTURE, TILES_LEAST = 3.0, 0.15
 _TILE_AGREES = 0.8
 _COARSE = ((16, 6, 0.7), (32, 4, 0.75), (64, 4, -2.0))  # size, steps, agreement that is needed to go on
@@ -43,30 +43,30 @@ _UNIT, _DOUBLE = np.array([1, 0, 1, 0], np.float32), np.array([1, 2, 1, 2], np.f
 
 @final
 class Pyramid:
-    """N grey pictures at 64, 32 and 16 pixels a side, uint8.
+    """N gray pictures at 64, 32 and 16 pixels a side, uint8.
 
     Args:
-        grey: (M, 64, 64) uint8; kept as it is.
+        gray: (M, 64, 64) uint8; kept as it is.
         rows: (N,) int64: which of them; None: all.
     """
 
-    def __init__(self, grey: np.ndarray, rows: np.ndarray | None = None) -> None:
-        self._rows = np.arange(len(grey)) if rows is None else rows
-        self._grey = grey
-        self._of = {32: _halved(grey, self._rows)}
+    def __init__(self, gray: np.ndarray, rows: np.ndarray | None = None) -> None:
+        self._rows = np.arange(len(gray)) if rows is None else rows
+        self._gray = gray
+        self._of = {32: _halved(gray, self._rows)}
         self._of[16] = _halved(self._of[32], np.arange(len(self._rows)))
 
     def at(self, size: int, rows: np.ndarray, mirror: bool = False) -> np.ndarray:
         """Some of them: (len(rows), size, size) float32, as they are or mirrored."""
-        found = (self._grey[self._rows[rows]] if size == 64 else self._of[size][rows]).astype(np.float32)
+        found = (self._gray[self._rows[rows]] if size == 64 else self._of[size][rows]).astype(np.float32)
         return found[:, :, ::-1] if mirror else found
 
 
-def _halved(grey: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _halved(gray: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Means of 2 × 2 pixels, rounded: N rows of (M, S, S) uint8 → (N, S/2, S/2) uint8."""
-    found = np.empty((len(rows), grey.shape[1] // 2, grey.shape[2] // 2), np.uint8)
+    found = np.empty((len(rows), gray.shape[1] // 2, gray.shape[2] // 2), np.uint8)
     for start in range(0, len(rows), 4096):
-        part = grey[rows[start : start + 4096]].astype(np.uint16)
+        part = gray[rows[start : start + 4096]].astype(np.uint16)
         four = part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
         found[start : start + 4096] = (four + 2) // 4
     return found
@@ -79,7 +79,7 @@ class Agreement:
     Attributes:
         detail: Correlation of fine detail, −1 … 1; −1 where the pair was dropped before.
         share: Share of the structure that agrees, 0 … 1.
-        shift: How much brighter one is: the median over tiles, in grey values.
+        shift: How much brighter one is: the median over tiles, in gray values.
         same: (P,) bool: detail and share reach the thresholds.
     """
 
@@ -99,11 +99,11 @@ class Agreement:
         return self.same & (self.detail >= SURE[0]) & (self.share >= SURE[1]) & (self.shift <= SURE[2])
 
 
-def has_structure(grey: np.ndarray) -> np.ndarray:
-    """Which pictures show enough to be recognised: (N,) bool. grey: (N, 64, 64) uint8."""
-    found = np.zeros(len(grey), bool)
-    for start in range(0, len(grey), 4096):
-        tiles = _tiles(grey[start : start + 4096].astype(np.float32), 8)
+def has_structure(gray: np.ndarray) -> np.ndarray:
+    """Which pictures show enough to be recognized: (N,) bool. gray: (N, 64, 64) uint8."""
+    found = np.zeros(len(gray), bool)
+    for start in range(0, len(gray), 4096):
+        tiles = _tiles(gray[start : start + 4096].astype(np.float32), 8)
         found[start : start + 4096] = (tiles.std(axis=2) > STRUCTURE).mean(axis=1) >= TILES_LEAST
     return found
 

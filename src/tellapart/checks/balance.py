@@ -32,7 +32,7 @@ class Balance(HealthCheck):
         table = evidence.table
         counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
         images = dict(zip(table.classes, counts.tolist(), strict=True))
-        details = {"images": images, "unlabelled": int((table.labels < 0).sum())}
+        details = {"images": images, "unlabeled": int((table.labels < 0).sum())}
         if not counts.sum():
             return fine(len(table), "no image has a label: nothing to balance", "skipped", **details)
         said = self._faults(table, counts)

@@ -84,7 +84,7 @@ class _Judged:
     def reason(self, i: int) -> str:
         """What is wrong with row `i` of the M."""
         guess, label = self.classes[self.guesses[i]], self.classes[self.labels[i]]
-        return f"looks like {guess!r} ({self.proba[i, self.guesses[i]]:.0%}), labelled {label!r} ({self.quality[i]:.1%})"
+        return f"looks like {guess!r} ({self.proba[i, self.guesses[i]]:.0%}), labeled {label!r} ({self.quality[i]:.1%})"
 
     def pairs(self, flagged: np.ndarray) -> dict[str, int]:
         """How many flagged labels of each pair, the most frequent first. `flagged`: (M,) bool."""

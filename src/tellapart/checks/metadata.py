@@ -1,8 +1,8 @@
 """What files say before any pixel is decoded, by class: format, size, JPEG quality, EXIF, software, date, byte count.
 
 Where it tells the classes apart, a classifier can score well without looking at a picture: a decoder's traces, a resampled size
-and a quality setting are all visible in the pixels, too. The null family is the same warning in a leaderboard; here what
-carries it is named. The byte count and what follows from it move with what the pictures show, and are only a notice.
+and a quality setting are all visible in the pixels, too. The metadata baseline family is the same warning in a leaderboard;
+here what carries it is named. The byte count and what follows from it move with what the pictures show, and are only a notice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tellapart.data.jpeg_quality import find_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, TEXTS
 
 _SUBJECT = "file metadata"
-_CODED = ("format", "size", "JPEG quality", "JPEG tables", "colour mode")  # what a byte count follows from
+_CODED = ("format", "size", "JPEG quality", "JPEG tables", "color mode")  # what a byte count follows from
 _BEHIND = (("EXIF",), ("EXIF",), ("format",))  # of TEXTS: what it follows from that they are there at all
 _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
@@ -50,8 +50,8 @@ class Metadata(HealthCheck):
 _ALIKE = "all files have the same metadata, or there are too few to tell"
 _ADVICE = {
     True: "`tellapart align DATA OUT` writes a copy that is alike for all classes (format, size, compression, no EXIF): train "
-    "on it, and compare every score with the null's",
-    False: "compare every score with the null's: what the pictures show may be all there is to it",
+    "on it, and compare every score with the metadata baseline's",
+    False: "compare every score with the metadata baseline's: what the pictures show may be all there is to it",
 }
 
 
@@ -67,7 +67,7 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[C
     exif, sampling = of["EXIF bytes"], of["subsampling"]
     return [
         _kind("format", of["format"], lambda v: f"format {_listed(FORMATS, v)}"),
-        _kind("colour mode", of["mode"], lambda v: f"mode {_listed(MODES, v)}"),
+        _kind("color mode", of["mode"], lambda v: f"mode {_listed(MODES, v)}"),
         Column("size", size, sizes),
         *(Column(name, of[name], ordered=True, behind=("size",)) for name in ("width", "height")),
         Column("aspect", of["aspect"], ordered=True, behind=("size", "width", "height")),

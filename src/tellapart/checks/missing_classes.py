@@ -47,7 +47,7 @@ _ADVICE = (
 
 
 def _counts(parts: np.ndarray | None, labels: np.ndarray, classes: int) -> dict[str, np.ndarray]:
-    """Labelled images of each part that has any, by class: (C,) int64 each."""
+    """Labeled images of each part that has any, by class: (C,) int64 each."""
     if parts is None:
         return {}
     found = {part: np.bincount(labels[(parts == part) & (labels >= 0)], minlength=classes) for part in SPLITS}

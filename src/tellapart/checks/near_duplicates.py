@@ -63,8 +63,8 @@ def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
         DataError, RunError: The run of the option `embedding` cannot be had, or cannot read the images.
     """
     rows, details = _judged(evidence)
-    grey = evidence.pictures.grey
-    vectors, pyramid = lookalikes.describe(grey, rows), alignment.Pyramid(grey, rows)
+    gray = evidence.pictures.gray
+    vectors, pyramid = lookalikes.describe(gray, rows), alignment.Pyramid(gray, rows)
     sides = evidence.pictures.sides[rows].min(axis=1)
     copy_of = copies(evidence)[rows]
     embedded = _embedded(evidence, rows, options) if options.embedding else None
@@ -90,7 +90,7 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
     """Pairs of `rows` that lie close as vectors of a run: (P, 2) int64 positions in `rows`.
 
     Raises:
-        RunError: There is no such run, or it compares images by nothing of its own (the null, ensembles).
+        RunError: There is no such run, or it compares images by nothing of its own (the metadata baseline, ensembles).
         CorruptImages: An image cannot be read as that run reads it.
         DataError: Columns of boxes that the run reads by are not there.
     """
@@ -102,23 +102,23 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
     if by.by == PLAIN:
         raise RunError(
             f"{run.id}: a run of the family {run.family!r} has no vectors of its own to compare images by",
-            hint="name a network, or a run on descriptors, for example of the recipe colours-lda",
+            hint="name a network, or a run on descriptors, for example of the recipe color-lda",
         )
     if len(rows) < 2:
         return np.zeros((0, 2), np.int64)
     vectors = by.of(evidence.table.take(rows))
     vectors -= vectors.mean(axis=0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    with evidence.progress.task(f"looking for neighbours in {run.id}", len(rows), "img") as task:
+    with evidence.progress.task(f"looking for neighbors in {run.id}", len(rows), "img") as task:
         return lookalikes.candidates(vectors, vectors, options.candidates, task, _ALIKE)[0]
 
 
 def _judged(evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
-    """Rows that can be recognised, of exact copies in one split and class the first; and why others are left out."""
+    """Rows that can be recognized, of exact copies in one split and class the first; and why others are left out."""
     table, pictures = evidence.table, evidence.pictures
     readable = evidence.readable
     tiny = readable & (pictures.sides.min(axis=1) < alignment.SMALLEST)
-    poor = readable & ~tiny & ~alignment.has_structure(pictures.grey)
+    poor = readable & ~tiny & ~alignment.has_structure(pictures.gray)
     splits = np.unique(table.frame["split"].to_numpy(str), return_inverse=True)[1] if "split" in table.frame else table.labels
     key = np.column_stack([pictures.digests, table.labels.astype(np.uint64), splits.astype(np.uint64)])
     first = np.unique(key, axis=0, return_index=True)[1]

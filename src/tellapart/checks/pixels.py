@@ -1,4 +1,4 @@
-"""Cheap measures of pixels that tell the classes apart: mean colour, border, 8×8 grid, what is written into corners.
+"""Cheap measures of pixels that tell the classes apart: mean color, border, 8×8 grid, what is written into corners.
 
 Where the classes show different things (fruits by their names) such a measure may be the thing itself, so it is a notice. Where
 one class means "not the real thing", all classes should show the same, and what somebody or some program drew there (a border,

@@ -20,9 +20,9 @@ class Quality(HealthCheck):
     class Options(Section):
         """Options of the check."""
 
-        blank: float = Field(default=4.0, ge=0, description="a blank picture spans so many grey values, 1st to 99th percentile")
-        dark: float = Field(default=12.0, ge=0, description="mean grey value below which a picture is dark, of 255")
-        bright: float = Field(default=250.0, le=255, description="mean grey value above which a picture is overexposed, of 255")
+        blank: float = Field(default=4.0, ge=0, description="a blank picture spans so many gray values, 1st to 99th percentile")
+        dark: float = Field(default=12.0, ge=0, description="mean gray value below which a picture is dark, of 255")
+        bright: float = Field(default=250.0, le=255, description="mean gray value above which a picture is overexposed, of 255")
         blurry: float = Field(
             default=6.0, gt=0, description="so many deviations (of the logarithm, by the median) less sharp than the median"
         )
@@ -52,9 +52,9 @@ class Quality(HealthCheck):
         """(kind, (N,) bool, row → words), the worst first."""
         options, p = self.options, evidence.pictures
         blank = p.contrast <= options.blank
-        yield "blank", blank, lambda row: f"blank: grey values span {p.contrast[row]:.0f} of 255"
-        yield "dark", ~blank & (p.brightness < options.dark), lambda row: f"dark: mean grey value {p.brightness[row]:.0f}"
-        yield "bright", ~blank & (p.brightness > options.bright), lambda row: f"bright: mean grey value {p.brightness[row]:.0f}"
+        yield "blank", blank, lambda row: f"blank: gray values span {p.contrast[row]:.0f} of 255"
+        yield "dark", ~blank & (p.brightness < options.dark), lambda row: f"dark: mean gray value {p.brightness[row]:.0f}"
+        yield "bright", ~blank & (p.brightness > options.bright), lambda row: f"bright: mean gray value {p.brightness[row]:.0f}"
         level, least = _sharp_enough(p.sharpness[evidence.readable & ~blank], options.blurry)
         yield "blurry", ~blank & (p.sharpness < least), lambda row: f"blurry: {p.sharpness[row]:.3f}, usual is {level:.2f}"
         sides = p.sides.min(axis=1)

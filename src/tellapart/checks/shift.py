@@ -22,9 +22,9 @@ from tellapart.checks._shortcut import Verdict, details, judge, rows_given_away,
 from tellapart.checks._units import find_units
 from tellapart.checks.base import Found, HealthCheck, Severity, fine
 from tellapart.checks.metadata import metadata_columns
-from tellapart.types import SPLITS, UNLABELLED
+from tellapart.types import SPLITS, UNLABELED
 
-_OPEN = "unlabelled"
+_OPEN = "unlabeled"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +61,11 @@ _ADVICE = (
 
 
 def _parts(evidence: Evidence) -> np.ndarray:
-    """The part of each image, "unlabelled" for those without label and part, "" for none: (N,) object."""
+    """The part of each image, "unlabeled" for those without label and part, "" for none: (N,) object."""
     given = evidence.splits
     if given is None:
         return np.full(len(evidence.table), "", dtype=object)
-    return np.where((given == "") & (evidence.table.labels == UNLABELLED), _OPEN, given)
+    return np.where((given == "") & (evidence.table.labels == UNLABELED), _OPEN, given)
 
 
 def _kinds_of_columns(evidence: Evidence) -> dict[str, list[Column]]:

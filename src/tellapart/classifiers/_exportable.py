@@ -37,7 +37,7 @@ def answering_of(classifier: Classifier, context: Context, whose: str = "") -> A
     if isinstance(classifier, Exportable):
         return classifier.answering(context)
     family = classifier.recipe.classifier.family
-    reason = "never looks at pixels" if family == "null" else "answers without a network on whole pictures"
+    reason = "never looks at pixels" if family == "metadata" else "answers without a network on whole pictures"
     raise RunError(
         f"{whose}the family {family} {reason}, so there is no graph to export",
         hint="export a run of the family network; this one can be used with `tellapart predict` and `serve`, or from Python",

@@ -17,7 +17,7 @@ _BLOCK = 2_048  # rows or columns in double precision at a time
 _SINGULAR = 1e-10  # of the trace: a smaller penalty would leave directions in which nothing varies to rounding
 
 
-def penalised(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.ndarray]:
+def penalized(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.ndarray]:
     """A function of penalty > 0 and R (D, S) that gives W (D, S), float64.
 
     Args:

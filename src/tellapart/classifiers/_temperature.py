@@ -16,7 +16,7 @@ _LEAST = np.log(1e-12)  # log probability below which a wrong answer costs no mo
 
 
 def temperature(decision: np.ndarray, labels: np.ndarray, coolest: float = 0.01) -> float:
-    """The factor t in [coolest, 100] that minimises the log loss of softmax(t · decision); 1 without usable labels.
+    """The factor t in [coolest, 100] that minimizes the log loss of softmax(t · decision); 1 without usable labels.
 
     Args:
         decision: (N, C) float64; −inf for classes that training lacked.

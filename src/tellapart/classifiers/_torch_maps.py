@@ -211,7 +211,7 @@ class _MeanRank(Combined):
 
 
 class _Logistic(Combined):
-    """The multinomial stack on centred log-probabilities; classes that it never saw keep the mean."""
+    """The multinomial stack on centered log-probabilities; classes that it never saw keep the mean."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         super().__init__()

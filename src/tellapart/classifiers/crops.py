@@ -3,7 +3,7 @@
 Resizing a large picture to the size that a classifier reads is a low-pass filter, and what generators and editors leave lies
 in the high frequencies. Here windows of `inputs.size` are cut out of the picture as it is. A recipe is fitted within: each
 window of a training image is one image for it, with that image's label. A picture that is smaller than the window is continued
-by reflection (`inputs.resize: centre`); one with no room for several windows has fewer. The mean of probabilities is that of
+by reflection (`inputs.resize: center`); one with no room for several windows has fewer. The mean of probabilities is that of
 Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks", section 4.1, who
 averaged the answers to ten crops.
 
@@ -51,7 +51,7 @@ class Crops(Classifier):
 
         count: Literal[1, 4, 5, 9, 16] = Field(
             default=5,
-            description="windows of an image, whose answers are averaged: 1 the centre; 5 the corners and the centre; "
+            description="windows of an image, whose answers are averaged: 1 the center; 5 the corners and the center; "
             "4, 9, 16 an even grid from rim to rim",
         )
         learnt: int = Field(
@@ -68,15 +68,17 @@ class Crops(Classifier):
                 content = parse(of, "of").model_dump(mode="json", exclude={"inputs", "seed"})
             except RecipeError as error:
                 raise ValueError(error.message) from None
-            if content["classifier"]["family"] in ("null", "crops"):
-                raise ValueError("windows are pixels: `null` looks at files, and `crops` within `crops` at windows of windows")
+            if content["classifier"]["family"] in ("metadata", "crops"):
+                raise ValueError(
+                    "windows are pixels: `metadata` looks at files, and `crops` within `crops` at windows of windows"
+                )
             return {name: section for name, section in content.items() if section is not None}
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
         """See `Classifier`; inputs must not resample, and what the family within has to say."""
-        if recipe.inputs.resize != "centre":
-            hint = "-s inputs.resize=centre -s inputs.size=128"
+        if recipe.inputs.resize != "center":
+            hint = "-s inputs.resize=center -s inputs.size=128"
             raise RecipeError(f"crops: nothing is resampled, but inputs.resize is {recipe.inputs.resize}", hint=hint)
         inner = parse(recipe.classifier.options["of"], "of")
         registry.find("classifiers", inner.classifier.family).check(inner)
@@ -141,7 +143,7 @@ class Crops(Classifier):
 
 
 def _areas(table: ImageTable, inputs: Any, context: Context) -> list[tuple[int, int, int, int]]:
-    """The part of each image that windows are cut from, in pixels: all of it, its centre, or its region."""
+    """The part of each image that windows are cut from, in pixels: all of it, its center, or its region."""
     found, areas = context.cache.found(table, inputs), []
     with ImageReader(table) as reader:
         for row, path in enumerate(table.paths):

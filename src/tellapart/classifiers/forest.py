@@ -1,4 +1,4 @@
-"""Random forests and extremely randomised trees, grown by scikit-learn, kept and asked as plain arrays.
+"""Random forests and extremely randomized trees, grown by scikit-learn, kept and asked as plain arrays.
 
 Breiman 2001, "Random Forests": each tree sees a bootstrap sample and takes the best cut of some values drawn at each node.
 Geurts, Ernst & Wehenkel 2006, "Extremely Randomized Trees": all images, one random cut a drawn value. The shares of the leaves
@@ -34,7 +34,7 @@ class Forest(FeatureFamily):
     class Options(Section):
         """Options of `family: forest`."""
 
-        kind: Literal["random", "extra"] = Field(default="extra", description="random forest, or extremely randomised trees")
+        kind: Literal["random", "extra"] = Field(default="extra", description="random forest, or extremely randomized trees")
         trees: int = Field(default=300, ge=1, description="how many")
         values: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = Field(
             default="sqrt", description="values drawn at each node: sqrt, the square root of all, or a share in (0, 1]"

@@ -1,4 +1,4 @@
-"""k nearest neighbours: exact, by the distances of `_distances`.
+"""k nearest neighbors: exact, by the distances of `_distances`.
 
 Fix & Hodges 1951, "Discriminatory Analysis: Nonparametric Discrimination"; Cover & Hart 1967, "Nearest Neighbor Pattern
 Classification". Of training images at equal distance the earlier row is nearer; of classes with equal votes the first in order
@@ -26,9 +26,9 @@ class Knn(FeatureFamily):
     """The share of the k nearest training images that bear each label."""
 
     class Options(Section):
-        """Options of `family: neighbors`."""
+        """Options of `family: knn`."""
 
-        k: int = Field(default=5, ge=1, description="neighbours asked; more than there are training images are clipped")
+        k: int = Field(default=5, ge=1, description="neighbors asked; more than there are training images are clipped")
         metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field(default="euclidean", description="distance")
         weights: Literal["uniform", "distance"] = Field(default="distance", description="distance: a vote weighs 1 / distance")
 
@@ -36,7 +36,7 @@ class Knn(FeatureFamily):
         del X_valid, y_valid
         self._keep(compact(X), y)
         if (k := self.options.k) > len(X):
-            self.notes.append(f"{len(X):,} neighbours were asked, not {k:,}: there are no more training images")
+            self.notes.append(f"{len(X):,} neighbors were asked, not {k:,}: there are no more training images")
 
     def _keep(self, X: np.ndarray, y: np.ndarray) -> None:
         """X: (N, D) uint8 where `compact` could, float32 otherwise."""
@@ -44,10 +44,8 @@ class Knn(FeatureFamily):
         self.searches: dict[np.dtype, Search] = {}
 
     @classmethod
-    def _study(
-        cls, members: Sequence[Knn], vectors: Vectors
-    ) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
-        """See `FeatureFamily`. One search a distance; a training image is its own neighbour, as where it is asked."""
+    def _study(cls, members: Sequence[Knn], vectors: Vectors) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
+        """See `FeatureFamily`. One search a distance; a training image is its own neighbor, as where it is asked."""
         v, X = vectors, compact(vectors.X)
         for member in members:
             member._learn(X, v.y, v.X_valid, v.y_valid)
@@ -65,7 +63,7 @@ class Knn(FeatureFamily):
         return self._vote(self._nearest(X))
 
     def _vote(self, nearest: Nearest) -> np.ndarray:
-        """(N, C) float64 from lists of at least k neighbours."""
+        """(N, C) float64 from lists of at least k neighbors."""
         distance, index = (part[:, : self.options.k] for part in nearest)
         weight = np.ones_like(distance)
         if self.options.weights == "distance":

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
-from tellapart.classifiers._ridge_solver import penalised
+from tellapart.classifiers._ridge_solver import penalized
 from tellapart.recipe.schema import Section
 
 
@@ -38,14 +38,14 @@ def _discriminants(X: np.ndarray, y: np.ndarray, shrinkages: list[float]) -> Ite
     """Weights and biases with each shrinkage, the largest first."""
     seen, place, counts = np.unique(y, return_inverse=True, return_counts=True)
     means = np.stack([X[place == i].mean(axis=0, dtype=np.float64) for i in range(len(seen))])
-    centre = counts @ means / len(X)
+    center = counts @ means / len(X)
     within = X - means[place].astype(np.float32)
-    solve = penalised(within, "lda")
+    solve = penalized(within, "lda")
     mean_variance = max(float(np.square(within).mean(dtype=np.float64)), 1e-12)
-    gaps = means - centre
+    gaps = means - center
     for shrinkage in sorted(shrinkages, reverse=True):
         ball, rest = shrinkage * mean_variance, (1 - shrinkage) / len(X)
         # Σ is WᵀW / N, W the vectors without their class means
         weight = (solve(ball / rest, gaps.T) / rest if rest else gaps.T / ball).T
-        bias = np.log(counts / len(X)) - np.einsum("ij,ij->i", gaps, weight) / 2 - weight @ centre
+        bias = np.log(counts / len(X)) - np.einsum("ij,ij->i", gaps, weight) / 2 - weight @ center
         yield weight, bias

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
-from tellapart.classifiers._ridge_solver import crossed, penalised
+from tellapart.classifiers._ridge_solver import crossed, penalized
 from tellapart.recipe.schema import Section
 
 
@@ -53,7 +53,7 @@ def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> Plane:
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
-        # an early end is a regulariser like any other here: validation judges the result
+        # an early end is a regularizer like any other here: validation judges the result
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(X, y)
     weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
@@ -63,13 +63,13 @@ def _refit(model: Any, X: np.ndarray, y: np.ndarray) -> Plane:
 
 
 def _ridges(X: np.ndarray, y: np.ndarray, inverse: list[float]) -> Iterator[Plane]:
-    """Least squares with each penalty, the strongest first, on one-hot targets; the bias is not penalised."""
-    centre = X.mean(axis=0, dtype=np.float64)
+    """Least squares with each penalty, the strongest first, on one-hot targets; the bias is not penalized."""
+    center = X.mean(axis=0, dtype=np.float64)
     target = (y[:, None] == np.unique(y)).astype(np.float64)
     share = target.mean(axis=0)
-    X = X - centre.astype(np.float32)
-    solve = penalised(X, "linear with loss: ridge")
+    X = X - center.astype(np.float32)
+    solve = penalized(X, "linear with loss: ridge")
     right = crossed(X, target - share)
     for C in sorted(inverse):
         weight = solve(1 / C, right).T
-        yield weight, share - weight @ centre
+        yield weight, share - weight @ center

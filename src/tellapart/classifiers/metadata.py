@@ -1,4 +1,4 @@
-"""The null: a classifier that sees no pixel, only what the file's header says.
+"""The metadata baseline: a classifier that sees no pixel, only what the file's header says.
 
 It stands in every leaderboard. Where it scores well, the classes differ in how their files were written, and a classifier on
 pixels that does not beat it has not been shown to look at them. Gradient boosting on `data/metadata.py`. Where there are
@@ -21,14 +21,14 @@ from tellapart.data.reader import ImageReader
 from tellapart.recipe.schema import Section
 from tellapart.types import ImageTable
 
-PRIOR_NOTE = "the null is the class prior: there are no files whose metadata it could read"
+PRIOR_NOTE = "the metadata baseline is the class prior: there are no files whose metadata it could read"
 
 
 class Metadata(Classifier):
     """Gradient boosting on file metadata."""
 
     class Options(Section):
-        """Options of `family: null`."""
+        """Options of `family: metadata`."""
 
         rounds: int = Field(default=60, ge=1, description="boosting rounds")
         leaves: int = Field(default=15, ge=2, description="leaves a tree")

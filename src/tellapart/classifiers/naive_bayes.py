@@ -26,7 +26,7 @@ class NaiveBayes(FeatureFamily):
     """softmax of t · log posteriors."""
 
     class Options(Section):
-        """Options of `family: bayes`."""
+        """Options of `family: naive_bayes`."""
 
         smoothing: list[Annotated[float, Field(gt=0)]] = Field(
             default=[1e-4, 1e-3, 1e-2, 1e-1, 1.0],

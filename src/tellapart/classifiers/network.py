@@ -27,7 +27,7 @@ from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Surroundings
 from tellapart.features.pipeline import Extractor
 from tellapart.nets._weights import name_run, read_weights, transfer
-from tellapart.nets.base import Model, NetOptions, Normalise
+from tellapart.nets.base import Model, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import Section, Train
 from tellapart.training.loop import Part, forward, train
@@ -171,15 +171,15 @@ class Network(Classifier, Differentiable, Exportable):
         inputs = self.recipe.inputs
         if self.extractor:
             return Model(nn.Identity(), self._net.build((self.extractor.width,), len(self.classes), self.net_options))
-        channels = 1 if inputs.mode == "grey" else 3
+        channels = 1 if inputs.mode == "gray" else 3
         body = self._net.build((channels, *target_size(inputs)), len(self.classes), self.net_options)
-        return Model(Normalise(torch.zeros(channels), torch.ones(channels)), body)
+        return Model(Normalize(torch.zeros(channels), torch.ones(channels)), body)
 
     def _start(self, images: DecodedImages, context: Context) -> None:
         """Give the new net its scaling, and the weights that its options name."""
-        wanted = self._net.normalisation(self.net_options)
-        if isinstance(self.model.normalise, Normalise):
-            _set(self.model.normalise, *wanted) if wanted else _measure(self.model.normalise, images)
+        wanted = self._net.normalization(self.net_options)
+        if isinstance(self.model.normalize, Normalize):
+            _set(self.model.normalize, *wanted) if wanted else _measure(self.model.normalize, images)
         self._whose = self._net.start(self.model.body, self.net_options, context.parents)
         if self.options.init_from:
             self._transfer(Path(self.options.init_from), context)
@@ -209,7 +209,7 @@ class Network(Classifier, Differentiable, Exportable):
         other = copy.copy(self)
         torch.manual_seed(seed)
         other.model = self._build()
-        other.model.normalise.load_state_dict(self.model.normalise.state_dict())
+        other.model.normalize.load_state_dict(self.model.normalize.state_dict())
         return other
 
     def answering(self, context: Context) -> NetAnswering:
@@ -267,16 +267,16 @@ def _resident(get: Any, images: DecodedImages, device: torch.device) -> Any:
     return lambda rows: there[torch.from_numpy(rows).to(device)]
 
 
-def _set(layer: Normalise, mean: Any, spread: Any) -> None:
+def _set(layer: Normalize, mean: Any, spread: Any) -> None:
     """Set the normalising layer to the mean and standard deviation, in [0, 1], that the weights were trained with."""
-    grey = layer.mean.numel() == 1
+    gray = layer.mean.numel() == 1
     mean, spread = (torch.as_tensor(v, dtype=torch.float32) for v in (mean, spread))
-    mean, spread = (v.mean().view(1) if grey else v for v in (mean, spread))
+    mean, spread = (v.mean().view(1) if gray else v for v in (mean, spread))
     layer.mean.copy_((mean * 255).view(1, -1, 1, 1))
     layer.scale.copy_((1 / (spread * 255)).view(1, -1, 1, 1))
 
 
-def _measure(layer: Normalise, images: DecodedImages) -> None:
+def _measure(layer: Normalize, images: DecodedImages) -> None:
     """Set the normalising layer from up to 4,096 training images, spread evenly."""
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(np.int64))
     pixels = images.get(rows).reshape(-1, images.shape[2])

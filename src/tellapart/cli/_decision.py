@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def verdict_lines(run: Run, predictions: Predictions, part: str) -> list[str]:
-    """How the verdicts of a calibrated run did on labelled images; no line for another run.
+    """How the verdicts of a calibrated run did on labeled images; no line for another run.
 
     Args:
         run: Any run.

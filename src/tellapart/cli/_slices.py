@@ -29,7 +29,7 @@ def slices_of(
 
     Args:
         run: Whose `split.parquet` says what is known of the images.
-        predictions: Labelled.
+        predictions: Labeled.
         columns: None or empty: all that say something.
         table: Other images than the run's own, when the predictions are on those.
 

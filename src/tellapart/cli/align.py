@@ -152,7 +152,7 @@ def _print(found: Aligned, positive: str | None) -> None:
     console.print(_classes(found))
     before, after = _score(found.null_before), _score(found.null_after)
     lines = [
-        f"the null (file metadata alone), AUROC out of fold: before {before}, after {after}",
+        f"the metadata baseline (file metadata alone), AUROC out of fold: before {before}, after {after}",
         f"old compression in the pixels, the same way: {_score(found.traces)}",
         *(f"note: {note}" for note in found.notes),
         f"next: tellapart compare {found.folder}" + (f" --positive {positive}" if positive else ""),
@@ -165,10 +165,10 @@ def _classes(found: Aligned) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("class", "written", "too small", "unreadable", "grey"):
+    for heading in ("class", "written", "too small", "unreadable", "gray"):
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, of in found.classes.items():
-        row = (f"{of.written:,}", f"{of.small:,}", f"{of.unreadable:,}", f"{of.grey:.1%}")
+        row = (f"{of.written:,}", f"{of.small:,}", f"{of.unreadable:,}", f"{of.gray:.1%}")
         table.add_row(name or "(no label)", *row)
     return table
 

@@ -87,13 +87,13 @@ def _pixels(path: Path, inputs: Inputs) -> np.ndarray:
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(str(path), f"cannot be read ({error.strerror})") from None
-    height, width, is_grey = header(content, str(path))
+    height, width, is_gray = header(content, str(path))
     changes: dict[str, Any] = {}
     if inputs.size == "auto":
         shrink = min(1.0, (inputs.limit or 512) / max(height, width))
         changes["size"] = (max(1, round(height * shrink)), max(1, round(width * shrink)))
     if inputs.mode == "auto":
-        changes["mode"] = "grey" if is_grey else "rgb"
+        changes["mode"] = "gray" if is_gray else "rgb"
     return decode_to(content, inputs.model_copy(update=changes), str(path))
 
 

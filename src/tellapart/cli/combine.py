@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def run(
     run_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all but null and combinations."),
+        typer.Argument(
+            metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all but the metadata baseline and combinations."
+        ),
     ] = None,
     how: Annotated[
         str,

@@ -21,7 +21,7 @@ def run(
         typer.Option(
             "-r",
             "--recipe",
-            help="A recipe, or a group: ladder (the default), classical; repeatable. The null is always added.",
+            help="A recipe, or a group: ladder (the default), classical; repeatable. The metadata baseline is always added.",
         ),
     ] = None,
     overrides: shared.Overrides = None,

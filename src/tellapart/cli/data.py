@@ -16,9 +16,9 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Show what is understood of DATA: classes, counts per split, sizes, formats, the first problems."""
-    from tellapart.data.summary import summarise
+    from tellapart.data.summary import summarize
 
-    summary = summarise(shared.scanned(data, images, id_column, label_column, group, positive))
+    summary = summarize(shared.scanned(data, images, id_column, label_column, group, positive))
     if as_json:
         shared.print_json(summary.to_dict())
     else:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PAIRS = 5  # confusions shown
 
-Other = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other labelled images. Left out: the run's own.")]
+Other = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other labeled images. Left out: the run's own.")]
 Opened = Annotated[bool, typer.Option("--open-test", help="Answer the run's test part; the opening is counted in the ledger.")]
 Mapped = Annotated[
     list[str] | None, typer.Option("--map", metavar="THEIRS=OURS", help="A class of DATA and the run's class. Repeatable.")

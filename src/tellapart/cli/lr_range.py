@@ -19,7 +19,7 @@ def run(
     overrides: shared.Overrides = None,
     start: Annotated[float, typer.Option("--from", help="The first rate.")] = 1e-6,
     end: Annotated[float, typer.Option("--to", help="The last rate.")] = 10.0,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimiser, each at a larger rate.")] = 100,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the optimizer, each at a larger rate.")] = 100,
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the picture is written.")] = Path("lr-range.png"),
     images: shared.Images = None,
     id_column: shared.IdColumn = None,
@@ -37,7 +37,7 @@ def run(
 ) -> None:
     """Find a learning rate for a network on DATA: the rate rises step by step until the loss explodes.
 
-    Net, optimiser, batches and augmentation are the recipe's; only the training part is used, and no run is made.
+    Net, optimizer, batches and augmentation are the recipe's; only the training part is used, and no run is made.
     """
     from tellapart.training.lr_range import Span
     from tellapart.workflows import train

@@ -54,7 +54,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Tell images apart: an honest leaderboard of every kind of image classifier, from a folder or a CSV.",
     epilog="Exit codes: 0 done, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 7 found by check, 130 Ctrl-C. "
-    "Colours follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
+    "Colors follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
 )
 COMMANDS = (
     *(data, check, split, align, synth),

@@ -33,7 +33,7 @@ def run(
     quiet: shared.Quiet = False,
     verbose: shared.Verbose = False,
 ) -> None:
-    """Leave each class of DATA out in turn: are its images recognised as none of the others?
+    """Leave each class of DATA out in turn: are its images recognized as none of the others?
 
     For sets of many generators: a classifier of five names one of the five for a sixth, too, unless it may say "none of these".
     The test part stays closed. The same command goes on where it was cut off.

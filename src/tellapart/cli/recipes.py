@@ -96,7 +96,7 @@ def _tree(entries: list[dict[str, Any]], wide: int) -> Iterator[str]:
     def place(entry: Mapping[str, Any]) -> tuple[str, str]:
         return entry["family"], entry["net"] or ""
 
-    families = list(dict.fromkeys(e["family"] for e in entries))  # the ladder's order: from the null upwards
+    families = list(dict.fromkeys(e["family"] for e in entries))  # the ladder's order: from the metadata baseline upwards
     entries = sorted(entries, key=lambda e: (families.index(e["family"]), e["net"] or ""))
     for family, of_family in groupby(entries, key=lambda e: e["family"]):
         yield family

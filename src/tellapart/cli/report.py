@@ -45,11 +45,13 @@ def run(
 
 
 def _search(chosen: list[Run], runs: Path) -> None:
-    """The neighbours of each run's surest mistakes, on its test part when that was opened; the null sees no pixels."""
-    from tellapart.leaderboard.comparisons import NULL_FAMILY
+    """The neighbors of each run's surest mistakes, on its test part when that was opened; the metadata baseline sees no
+    pixels.
+    """
+    from tellapart.leaderboard.comparisons import BASELINE
     from tellapart.reports.nearest_to_errors import nearest_training
 
     settings = shared.settings(runs=runs, device="auto", quiet=False)
-    for run in (run for run in chosen if run.family != NULL_FAMILY):
-        settings.progress.say(f"neighbours of the mistakes of {run.id}")
+    for run in (run for run in chosen if run.family != BASELINE):
+        settings.progress.say(f"neighbors of the mistakes of {run.id}")
         nearest_training(run, "test" if run.evaluations else "valid", settings=settings)

@@ -1,4 +1,4 @@
-"""`tellapart synth`: labelled pseudo-fakes from real pictures."""
+"""`tellapart synth`: labeled pseudo-fakes from real pictures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import typer
 from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.workflows.synth import Synthesised
+    from tellapart.workflows.synth import Synthesized
 
 
 def run(
-    reals: Annotated[str, typer.Argument(metavar="REALS", help="Real pictures: a folder, an archive, or labelled data.")],
+    reals: Annotated[str, typer.Argument(metavar="REALS", help="Real pictures: a folder, an archive, or labeled data.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the pictures that are written.")],
     kinds: Annotated[
         list[str] | None,
         typer.Option("-k", "--kind", help="splice, inpaint, … Repeatable. Default: all, taking turns; docs/synth.md."),
     ] = None,
     class_name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Of labelled REALS: the class whose images are real.")
+        str | None, typer.Option("--class", metavar="NAME", help="Of labeled REALS: the class whose images are real.")
     ] = None,
     encoding: Annotated[
         Literal["png", "jpeg"], typer.Option("--format", help="png: uncompressed, so that bytes tell nothing; or jpeg.")
@@ -67,7 +67,7 @@ def _range(text: str) -> tuple[int, int]:
     return found
 
 
-def _print(made: Synthesised) -> None:
+def _print(made: Synthesized) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tellapart.errors import DataError
 from tellapart.recipe.schema import Section
-from tellapart.types import UNLABELLED, Predictions
+from tellapart.types import UNLABELED, Predictions
 
 #: Probabilities are kept this far from 0 before a logarithm, as `evaluate.metrics` keeps them: the resolution of float32.
 CLIP = float(np.finfo(np.float32).eps)
@@ -51,7 +51,7 @@ class Combiner(ABC):
             labels: (N,) int64; −1, unknown, is left out.
         """
         self.arrays, self.estimator, self.notes = {}, None, []
-        known = labels != UNLABELLED
+        known = labels != UNLABELED
         self._fit(voters if known.all() else voters[:, known], labels[known])
         return self
 

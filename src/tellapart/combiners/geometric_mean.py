@@ -1,4 +1,4 @@
-"""The mean of the log-odds: p ∝ exp((1/K) Σ ln p_k), the normalised geometric mean.
+"""The mean of the log-odds: p ∝ exp((1/K) Σ ln p_k), the normalized geometric mean.
 
 Of two classes it is exactly the mean of the voters' log-odds. One voter that is sure counts for more than in the plain mean: a
 probability near 0 is a veto. Source: the logarithmic opinion pool, Genest & Zidek 1986, "Combining probability distributions".

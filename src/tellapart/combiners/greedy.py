@@ -1,7 +1,7 @@
 """Greedy selection with replacement: from many voters a weighted few, found on validation.
 
 Caruana, Niculescu-Mizil, Crew & Ksikes 2004, "Ensemble selection from libraries of models". The ensemble starts with the best
-few voters (sorted initialisation); in each round the voter whose addition to the mean scores best on validation is added,
+few voters (sorted initialization); in each round the voter whose addition to the mean scores best on validation is added,
 whether it is in already or not; the best ensemble on the way is kept. How often a voter was taken is its weight. With `bags`
 this is done several times, each with a random share of the voters, and the weights are averaged, which guards against luck on
 validation.

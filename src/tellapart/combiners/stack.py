@@ -1,7 +1,7 @@
 """Stacking: a classifier that learns from the voters' answers which of them to believe, and when.
 
 Wolpert 1992, "Stacked generalization". It ought to learn from answers that each voter gave to images it was not trained on; the
-validation part is such a part, if a small one. logistic: multinomial, L2, on the centred log-probabilities of all voters; the
+validation part is such a part, if a small one. logistic: multinomial, L2, on the centered log-probabilities of all voters; the
 penalty is the one of least log loss in four folds. boosting: shallow boosted trees on the probabilities; they need many images.
 A class that the validation part lacks keeps the voters' mean probability.
 """
@@ -104,7 +104,7 @@ def _fitted(X: np.ndarray, y: np.ndarray, C: float, iterations: int) -> tuple[np
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an early end is a regulariser like any other
+        warnings.simplefilter("ignore", ConvergenceWarning)  # an early end is a regularizer like any other
         model = LogisticRegression(C=C, max_iter=iterations).fit(X, y)
     weight, bias = model.coef_.astype(np.float64), model.intercept_.astype(np.float64)
     if len(weight) == 1:  # two classes: scikit-learn keeps the second one's logit alone

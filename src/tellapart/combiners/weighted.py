@@ -1,6 +1,6 @@
 """The weighted mean, the weights found on validation.
 
-minimise: the weights of least log loss on the simplex w ≥ 0, Σ w = 1. With p_ki what voter k gives the true class of image i,
+minimize: the weights of least log loss on the simplex w ≥ 0, Σ w = 1. With p_ki what voter k gives the true class of image i,
     the loss −(1/N) Σ_i ln Σ_k w_k p_ki is convex; the EM step w_k ← w_k (1/N) Σ_i p_ki / Σ_j w_j p_ji (Dempster, Laird &
     Rubin 1977, mixing proportions) never raises it. With g_k the factor of w_k in that step, the loss is at most max g_k − 1
     above the least one, so the end is certified, not guessed.
@@ -29,15 +29,15 @@ class Weighted(Weighting):
     class Options(Section):
         """Options of `weighted`."""
 
-        by: Literal["minimise", "inverse"] = Field(
-            default="minimise", description="weights of least validation log loss, or each voter's 1 / log loss"
+        by: Literal["minimize", "inverse"] = Field(
+            default="minimize", description="weights of least validation log loss, or each voter's 1 / log loss"
         )
 
     def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None:
         if not len(labels):
             return self._equal(voters, "there is no validation image to weigh by")
         given = np.maximum(likelihood(voters, labels), CLIP)
-        self.arrays = {"weights": least_loss(given) if self.options.by == "minimise" else inverse_loss(given)}
+        self.arrays = {"weights": least_loss(given) if self.options.by == "minimize" else inverse_loss(given)}
 
 
 def least_loss(given: np.ndarray) -> np.ndarray:

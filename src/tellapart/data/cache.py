@@ -257,7 +257,7 @@ def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     """Replace `auto` by what the data say, from the headers of up to 256 images spread over the table.
 
     `size`: the median height and width of what `region` or `keep` leave, shrunk so that the longer side is at most `limit`;
-    with `resize: centre` each side is cut to `limit`. `mode`: grey if every probed image is grey.
+    with `resize: center` each side is cut to `limit`. `mode`: gray if every probed image is gray.
 
     Raises:
         DataError: No probed image can be read; the columns of boxes, or the detector of faces, are not there.
@@ -267,13 +267,13 @@ def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
     found = _probed(inputs, table)
     if not found:
         raise DataError("none of the probed images can be read", hint="`tellapart data` shows what is wrong with them")
-    mode = inputs.mode if inputs.mode != "auto" else ("grey" if all(grey for *_, grey in found) else "rgb")
+    mode = inputs.mode if inputs.mode != "auto" else ("gray" if all(gray for *_, gray in found) else "rgb")
     if inputs.size != "auto":
         return replace_inputs(inputs, mode=mode)
     share = inputs.keep if inputs.region is None else 1.0
     height, width = (max(1, int(np.median([f[axis] for f in found]) * share)) for axis in (0, 1))
     limit = inputs.limit or max(height, width)
-    if inputs.resize == "centre":
+    if inputs.resize == "center":
         return replace_inputs(inputs, mode=mode, size=(min(height, limit), min(width, limit)))
     shrink = min(1.0, limit / max(height, width))
     size = (max(1, round(height * shrink)), max(1, round(width * shrink)))
@@ -281,7 +281,7 @@ def resolve_inputs(inputs: Inputs, table: ImageTable) -> Inputs:
 
 
 def _probed(inputs: Inputs, table: ImageTable) -> list[tuple[int, int, bool]]:
-    """(height, width, is grey) of pictures, or of their regions, as far as they can be read."""
+    """(height, width, is gray) of pictures, or of their regions, as far as they can be read."""
     rows, found = np.arange(len(table))[:: -(-len(table) // _PROBED) or 1], []
     box = inputs.region.box if inputs.region else None
     boxes = read_boxes(table, box)[0] if box else None
@@ -290,12 +290,12 @@ def _probed(inputs: Inputs, table: ImageTable) -> list[tuple[int, int, bool]]:
             with contextlib.suppress(ImageError):  # named when the images are decoded
                 path = str(table.paths[row])
                 content = reader.get(path)
-                height, width, grey = header(content, path)
+                height, width, gray = header(content, path)
                 if inputs.region is not None and inputs.size == "auto":
                     there = find_region(content, inputs, path) if boxes is None else boxes[row]
                     left, top, right, bottom = cut_of((width, height), inputs, there, path)
                     height, width = bottom - top, right - left
-                found.append((height, width, grey))
+                found.append((height, width, gray))
     return found
 
 
@@ -310,7 +310,7 @@ def _way(inputs: Inputs) -> str:
 
 
 def _shape(inputs: Inputs) -> tuple[int, int, int]:
-    return (*target_size(inputs), 1 if inputs.mode == "grey" else 3)
+    return (*target_size(inputs), 1 if inputs.mode == "gray" else 3)
 
 
 def _mapped(path: Path) -> np.ndarray | None:

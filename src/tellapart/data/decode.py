@@ -2,9 +2,9 @@
 
 1. The first frame of an animation, the first page of a TIFF.
 2. EXIF orientation is applied.
-3. Of 16 bits a channel the upper 8 are kept, in grey as in colour; 32-bit values beyond that and floats are refused.
+3. Of 16 bits a channel the upper 8 are kept, in gray as in color; 32-bit values beyond that and floats are refused.
 4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and other spaces are converted by Pillow.
-5. `rgb` gives three channels (grey repeated); `grey` gives one, ITU-R 601-2 luma.
+5. `rgb` gives three channels (gray repeated); `gray` gives one, ITU-R 601-2 luma.
 6. With `Inputs.region` a box or the largest face is cut out, with `Inputs.keep` < 1 the border is cut off. Geometry as
    `Inputs.resize` says; resampling is Pillow's bicubic, which antialiases when shrinking.
 
@@ -31,7 +31,7 @@ from tellapart.recipe.schema import Inputs
 #: Part of every cache key: another decoder may give other pixels.
 DECODER = f"pillow-{PIL.__version__}/1"
 Image.MAX_IMAGE_PIXELS = None  # our own limit, `Inputs.max_pixels`, is checked before any pixel is decoded
-_GREY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
+_GRAY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
 #: What the endings that `scan` looks for stand for. Others are not tried, whatever the bytes say: EPS would start
 #: Ghostscript, and icons hold pictures of another size than their header says.
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF")
@@ -40,7 +40,7 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000
 def decode(
     content: bytes | np.ndarray,
     *,
-    mode: Literal["rgb", "grey"] = "rgb",
+    mode: Literal["rgb", "gray"] = "rgb",
     path: str = "image",
     max_pixels: int = 178_956_970,
 ) -> np.ndarray:
@@ -53,7 +53,7 @@ def decode(
         max_pixels: Refuse larger images, before decoding them.
 
     Returns:
-        (H, W, 3) uint8 RGB, or (H, W, 1) uint8 for `grey`.
+        (H, W, 3) uint8 RGB, or (H, W, 1) uint8 for `gray`.
 
     Raises:
         ImageError: Not an image, truncated, of an unknown pixel type, or too large.
@@ -86,11 +86,11 @@ def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image", 
         ImageError: As for `decode`; with `resize: none`, another size; nothing in the region, and `missing: error`.
     """
     height, width = target_size(inputs)
-    mode = "grey" if inputs.mode == "grey" else "rgb"
+    mode = "gray" if inputs.mode == "gray" else "rgb"
     whole = inputs.keep == 1 and inputs.region is None
     if isinstance(content, np.ndarray) and content.shape[:2] == (height, width) and whole:
         pixels = content if content.ndim == 3 else content[:, :, None]
-        if pixels.shape[2] == (1 if mode == "grey" else 3):
+        if pixels.shape[2] == (1 if mode == "gray" else 3):
             return np.ascontiguousarray(pixels)
     image = _open(content, path, inputs.max_pixels)
     if not whole:
@@ -131,7 +131,7 @@ def target_size(inputs: Inputs) -> tuple[int, int]:
 
 
 def header(content: bytes | np.ndarray, path: str = "image") -> tuple[int, int, bool]:
-    """(height, width, is grey) from the header alone, EXIF orientation applied.
+    """(height, width, is gray) from the header alone, EXIF orientation applied.
 
     Raises:
         ImageError: Not an image.
@@ -149,7 +149,7 @@ def header(content: bytes | np.ndarray, path: str = "image") -> tuple[int, int, 
         raise ImageError(path, f"its header cannot be read ({_first_line(error)})") from None
     if swapped:
         width, height = height, width
-    return height, width, image.mode in _GREY_MODES
+    return height, width, image.mode in _GRAY_MODES
 
 
 def orientation(image: Image.Image) -> int:
@@ -215,7 +215,7 @@ def _eight_bit(image: Image.Image, path: str) -> Image.Image:
 
 
 def _upper_byte(image: Image.Image, path: str) -> Image.Image:
-    """16-bit grey to L, as Pillow itself does with 16-bit colour; the one value a PNG may call transparent is white."""
+    """16-bit gray to L, as Pillow itself does with 16-bit color; the one value a PNG may call transparent is white."""
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise ImageError(path, f"32-bit values from {values.min()} to {values.max()}", hint="save it with 8 or 16 bits")
@@ -236,12 +236,12 @@ def _fit(image: Image.Image, size: tuple[int, int], resize: str, path: str) -> I
         return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
     if resize == "pad":
         return ImageOps.pad(image, size, Image.Resampling.BICUBIC)
-    if resize == "centre":
-        return _centre(image, size)
+    if resize == "center":
+        return _center(image, size)
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+def _center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Cut the middle; where the image is smaller, continue it by reflection. No pixel is resampled."""
     pixels = np.asarray(image)
     for axis, target in ((0, size[1]), (1, size[0])):
@@ -257,7 +257,7 @@ def _centre(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:
-    pixels = np.asarray(image.convert("L" if mode == "grey" else "RGB"))
+    pixels = np.asarray(image.convert("L" if mode == "gray" else "RGB"))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
 
 

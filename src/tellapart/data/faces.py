@@ -29,7 +29,7 @@ _LEAST = 32  # pixels
 #: pictures of animals, twice enlarged, it finds none. The `default` cascade: 94, none, 3.
 _CASCADE = "haarcascade_frontalface_alt.xml"
 _HAAR_SIDE = 20  # pixels: the window of the cascade
-_STEP, _NEIGHBOURS = 1.1, 5  # between two sizes of the window; windows that must agree
+_STEP, _NEIGHBORS = 1.1, 5  # between two sizes of the window; windows that must agree
 _SURE, _OVERLAP, _BEST = 0.9, 0.3, 50  # of YuNet: least score, overlap of two faces, faces kept: OpenCV's own but the last
 #: Detectors that nobody uses now: each serves one thread at a time, and loading one takes tens of milliseconds.
 _idle: defaultdict[str, list[Any]] = defaultdict(list)
@@ -84,9 +84,9 @@ def _haar(detector: Any, pixels: np.ndarray, least: float) -> np.ndarray:
 
     if min(pixels.shape[:2]) < _HAAR_SIDE:
         return np.empty((0, 4))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     side = max(int(least), _HAAR_SIDE)
-    found = detector.detectMultiScale(grey, scaleFactor=_STEP, minNeighbors=_NEIGHBOURS, minSize=(side, side))
+    found = detector.detectMultiScale(gray, scaleFactor=_STEP, minNeighbors=_NEIGHBORS, minSize=(side, side))
     return np.asarray(found, dtype=np.float64).reshape(-1, 4)
 
 

@@ -1,4 +1,4 @@
-"""What the headers of images say, as columns to slice scores by: width, height, pixels, grey or colour. Nothing is decoded."""
+"""What the headers of images say, as columns to slice scores by: width, height, pixels, gray or color. Nothing is decoded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tellapart.types import ImageTable
 
 
 def with_headers(table: ImageTable, progress: Progress = SILENT) -> pd.DataFrame:
-    """The table's frame with `width`, `height`, `pixels` (float64) and `mode` ("grey", "colour").
+    """The table's frame with `width`, `height`, `pixels` (float64) and `mode` ("gray", "color").
 
     Images that cannot be read, because the files moved or are damaged, have NaN and "".
 
@@ -26,8 +26,8 @@ def with_headers(table: ImageTable, progress: Progress = SILENT) -> pd.DataFrame
     with ImageReader(table) as reader, progress.task("reading headers", len(table), "img") as task:
         for path in table.paths:
             try:
-                height, width, grey = header(reader.get(path), str(path))
-                rows.append((width, height, "grey" if grey else "colour"))
+                height, width, gray = header(reader.get(path), str(path))
+                rows.append((width, height, "gray" if gray else "color"))
             except ImageError:
                 rows.append((math.nan, math.nan, ""))
             task.advance()

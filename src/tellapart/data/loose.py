@@ -10,11 +10,11 @@ import pandas as pd
 
 from tellapart.data.listing import IMAGE_ENDINGS
 from tellapart.errors import DataError
-from tellapart.types import UNLABELLED, ImageTable
+from tellapart.types import UNLABELED, ImageTable
 
 
 def from_paths(paths: Sequence[str | Path], classes: Sequence[str] = ()) -> ImageTable:
-    """A table of unlabelled image files.
+    """A table of unlabeled image files.
 
     Args:
         paths: Files, taken whatever their ending, or folders, searched for files with an image's ending.
@@ -33,12 +33,12 @@ def from_paths(paths: Sequence[str | Path], classes: Sequence[str] = ()) -> Imag
         {
             "id": pd.Series(shown, dtype=object),
             "path": pd.Series([os.path.relpath(file, root) for file in full], dtype=object),
-            "label": UNLABELLED,
+            "label": UNLABELED,
             "size": [s.st_size for s in status],
             "stamp": [s.st_mtime_ns for s in status],
         }
     )
-    return ImageTable(frame, tuple(classes), root, layout=f"{len(frame):,} unlabelled files")
+    return ImageTable(frame, tuple(classes), root, layout=f"{len(frame):,} unlabeled files")
 
 
 def _files(path: Path) -> Iterator[Path]:

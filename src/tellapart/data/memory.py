@@ -11,7 +11,7 @@ import pandas as pd
 from tellapart.data.archives import bytes_digest
 from tellapart.data.layouts._aliases import class_texts, order_classes
 from tellapart.errors import DataError, unknown_name
-from tellapart.types import SPLITS, UNLABELLED, ImageTable, guess_positive
+from tellapart.types import SPLITS, UNLABELED, ImageTable, guess_positive
 
 
 def from_arrays(
@@ -25,7 +25,7 @@ def from_arrays(
     """A table of decoded images.
 
     Args:
-        images: (N, H, W) or (N, H, W, 3) uint8, grey or RGB.
+        images: (N, H, W) or (N, H, W, 3) uint8, gray or RGB.
         labels: (N,) class names, or integers; −1 or None for unknown.
         classes: C names; integer labels index them. Left out: the labels that occur.
         ids: (N,) unique names; left out: "0", "1", ….
@@ -106,13 +106,13 @@ def _table(
 def _number(labels: Sequence[Any] | np.ndarray, classes: Sequence[str] | None) -> tuple[tuple[str, ...], np.ndarray]:
     """Class names in label order, and labels (N,) int64."""
     values = labels.tolist() if isinstance(labels, np.ndarray) else list(labels)
-    unknown = [v is None or v == UNLABELLED or v != v for v in values]
+    unknown = [v is None or v == UNLABELED or v != v for v in values]
     if classes is not None and all(isinstance(v, int) for v, u in zip(values, unknown, strict=True) if not u):
         names = tuple(str(name) for name in classes)
         wrong = next((v for v, u in zip(values, unknown, strict=True) if not u and not 0 <= v < len(names)), None)
         if wrong is not None:
             raise DataError(f"the label {wrong} is no index into {len(names)} classes")
-        return names, np.array([UNLABELLED if u else v for v, u in zip(values, unknown, strict=True)], dtype=np.int64)
+        return names, np.array([UNLABELED if u else v for v, u in zip(values, unknown, strict=True)], dtype=np.int64)
     texts = class_texts(str(v) for v, u in zip(values, unknown, strict=True) if not u)
     names = order_classes(texts.values()) if classes is None else tuple(str(name) for name in classes)
     number = {name: i for i, name in enumerate(names)}
@@ -120,5 +120,5 @@ def _number(labels: Sequence[Any] | np.ndarray, classes: Sequence[str] | None) -
     if wrong is not None:
         raise DataError(unknown_name("class", wrong, names))
     return names, np.array(
-        [UNLABELLED if u else number[texts[str(v)]] for v, u in zip(values, unknown, strict=True)], dtype=np.int64
+        [UNLABELED if u else number[texts[str(v)]] for v, u in zip(values, unknown, strict=True)], dtype=np.int64
     )

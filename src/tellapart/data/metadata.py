@@ -1,7 +1,7 @@
 """What a file tells before any pixel is decoded: container, sizes, JPEG tables, EXIF, who wrote it and when.
 
-Read by the null family and by the check `metadata`. Everything comes from the header, by Pillow's lazy `open`; `load` is never
-called.
+Read by the metadata baseline family and by the check `metadata`. Everything comes from the header, by Pillow's lazy `open`;
+`load` is never called.
 
 Sources:
     CIPA DC-008 (Exif 2.32), tags Make, Model, Software, DateTime, DateTimeOriginal.

@@ -23,13 +23,13 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
 from tellapart.types import SPLITS, ImageTable, Problem
 
-#: Problems that lose no labelled image: they are shown, and stop nothing.
+#: Problems that lose no labeled image: they are shown, and stop nothing.
 HARMLESS = frozenset({"other file"})
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table with every labelled row in train, valid or test, and what was found about identical files."""
+    """A table with every labeled row in train, valid or test, and what was found about identical files."""
 
     table: ImageTable
     twins: Twins
@@ -98,15 +98,15 @@ def check_headers(table: ImageTable, *, skip_bad: bool = False) -> ImageTable:
 
 
 def apply_split(table: ImageTable, run: Path) -> ImageTable:
-    """Give every labelled row the part that it has in a run folder, by id.
+    """Give every labeled row the part that it has in a run folder, by id.
 
     Raises:
         DataError: An image was not in that run.
     """
     old = pd.read_parquet(run / "split.parquet")
     parts = pd.Series(table.ids).map(dict(zip(old["id"], old["split"], strict=True)))
-    labelled = table.labels >= 0
-    unknown = (parts.isna() | (parts == "")).to_numpy() & labelled
+    labeled = table.labels >= 0
+    unknown = (parts.isna() | (parts == "")).to_numpy() & labeled
     if unknown.any():
         name = table.ids[np.flatnonzero(unknown)[0]]
         raise DataError(
@@ -114,7 +114,7 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
             f"{'are' if unknown.sum() > 1 else 'is'} not in the split of {run.name}",
             hint="leave --split-from out to draw a new split",
         )
-    return table.with_split(np.where(labelled, parts.fillna(""), "").astype(str))
+    return table.with_split(np.where(labeled, parts.fillna(""), "").astype(str))
 
 
 def problems_in_words(problems: Sequence[Problem], shown: int = 10) -> str:

@@ -1,4 +1,4 @@
-"""Which part of a picture is read: its centre, a box that the table gives, or the largest face.
+"""Which part of a picture is read: its center, a box that the table gives, or the largest face.
 
 What was found or given of a picture is (4,) float32: left, top, right and bottom in pixels of the upright picture (its EXIF
 orientation applied), before any margin; NaN where there is nothing. Right and bottom are the first pixels outside.
@@ -46,7 +46,7 @@ def cut_of(size: tuple[int, int], inputs: Inputs, found: np.ndarray, path: str) 
         return _widened(found, rule.margin, size, path)
     if rule.missing == "error":
         raise ImageError(path, f"no {words(inputs)}", hint="leave such images out, counted, with --skip-bad")
-    return _middle(size, inputs.keep) if rule.missing == "centre" else (0, 0, *size)
+    return _middle(size, inputs.keep) if rule.missing == "center" else (0, 0, *size)
 
 
 def words(inputs: Inputs) -> str:
@@ -122,7 +122,7 @@ def in_words(table: ImageTable, inputs: Inputs, found: np.ndarray) -> str:
     parts = table.frame["split"].to_numpy(dtype=object) if "split" in table.frame else np.full(len(table), "", dtype=object)
     counts = [(part, parts == part) for part in (*SPLITS, *sorted({*parts.tolist()} - {*SPLITS}))]
     told = [f"{there[of].sum():,} of {of.sum():,} {part}".rstrip() for part, of in counts if of.any()]
-    rest = {"error": "", "whole": "the whole picture", "centre": f"the centre, {inputs.keep:g} of each side,"}
+    rest = {"error": "", "whole": "the whole picture", "center": f"the center, {inputs.keep:g} of each side,"}
     other = rest[inputs.region.rule.missing] if inputs.region else ""
     said = f"{words(inputs)} in {', '.join(told)} images"
     return said + (f"; of the others {other} is read" if other and not there.all() else "")

@@ -28,8 +28,8 @@ class Photograph:
         scene: What it shows; the two pictures of a stereo pair show one scene.
         library: The package that carries it.
         file: Its name there.
-        credit: Author and licence, as the library states them.
-        colour: False for grey photographs.
+        credit: Author and license, as the library states them.
+        color: False for gray photographs.
         shrink: Each side is divided by this (mean of the pixels) before use: some files are larger than their detail.
     """
 
@@ -38,7 +38,7 @@ class Photograph:
     library: str
     file: str
     credit: str
-    colour: bool = True
+    color: bool = True
     shrink: int = 1
 
     @property
@@ -64,9 +64,9 @@ class Photograph:
         return hashlib.sha256(self.path.read_bytes()).hexdigest()[:16]
 
     def load(self) -> np.ndarray:
-        """The pixels: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 for a grey photograph."""
+        """The pixels: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 for a gray photograph."""
         with Image.open(self.path) as image:
-            pixels = image.convert("RGB" if self.colour else "L").reduce(self.shrink)
+            pixels = image.convert("RGB" if self.color else "L").reduce(self.shrink)
         return np.asarray(pixels).reshape(pixels.height, pixels.width, -1)
 
 
@@ -78,7 +78,7 @@ _FLOWER = (
 )
 _ASTRONAUT = "Eileen Collins, NASA Great Images, https://flic.kr/p/r9qvLn; public domain"
 _ROCKET = "SpaceX, https://www.flickr.com/photos/spacexphotos/16511594820/; public domain"
-_STEREO = "Middlebury 2014 stereo benchmark (Scharstein et al., GCPR 2014), reduced by the library, which states no licence"
+_STEREO = "Middlebury 2014 stereo benchmark (Scharstein et al., GCPR 2014), reduced by the library, which states no license"
 _HUBBLE = "NASA, Hubble eXtreme Deep Field; public domain"
 _RETINA = "Mikael Häggström, WikiJournal of Medicine 1 (2), 2014, File:Fundus_photograph_of_normal_left_eye.jpg; CC0"
 _IHC = "Center for Microscopy And Molecular Imaging; no known copyright restrictions"
@@ -98,11 +98,11 @@ PHOTOGRAPHS: tuple[Photograph, ...] = (
     Photograph("hubble", "hubble", _SKIMAGE, "hubble_deep_field.jpg", _HUBBLE),
     Photograph("retina", "retina", _SKIMAGE, "retina.jpg", _RETINA, shrink=3),
     Photograph("ihc", "ihc", _SKIMAGE, "ihc.png", _IHC),
-    Photograph("camera", "camera", _SKIMAGE, "camera.png", "Lav Varshney; CC0", colour=False),
-    Photograph("coins", "coins", _SKIMAGE, "coins.png", _COINS, colour=False),
-    Photograph("moon", "moon", _SKIMAGE, "moon.png", "the library states neither author nor licence", colour=False),
-    Photograph("brick", "brick", _SKIMAGE, "brick.png", "https://cc0textures.com, Bricks25; CC0", colour=False),
-    Photograph("grass", "grass", _SKIMAGE, "grass.png", _GRASS, colour=False),
-    Photograph("gravel", "gravel", _SKIMAGE, "gravel.png", "https://cc0textures.com, Gravel04; CC0", colour=False),
-    Photograph("text", "text", _SKIMAGE, "text.png", _TEXT, colour=False),
+    Photograph("camera", "camera", _SKIMAGE, "camera.png", "Lav Varshney; CC0", color=False),
+    Photograph("coins", "coins", _SKIMAGE, "coins.png", _COINS, color=False),
+    Photograph("moon", "moon", _SKIMAGE, "moon.png", "the library states neither author nor license", color=False),
+    Photograph("brick", "brick", _SKIMAGE, "brick.png", "https://cc0textures.com, Bricks25; CC0", color=False),
+    Photograph("grass", "grass", _SKIMAGE, "grass.png", _GRASS, color=False),
+    Photograph("gravel", "gravel", _SKIMAGE, "gravel.png", "https://cc0textures.com, Gravel04; CC0", color=False),
+    Photograph("text", "text", _SKIMAGE, "text.png", _TEXT, color=False),
 )

@@ -27,12 +27,12 @@ from tellapart.data.layouts.table import TABLE_ENDINGS, alone, choose_tables, fi
 from tellapart.data.listing import IMAGE_ENDINGS, Listing, ending_of, list_archive, list_file, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import DataError, unknown_name
-from tellapart.types import UNLABELLED, ImageTable, Problem, guess_positive
+from tellapart.types import UNLABELED, ImageTable, Problem, guess_positive
 
 __all__ = ["from_arrays", "from_bytes", "scan"]
 
 _PARQUET_ENDINGS = (".parquet", ".pq")
-_EXPECTED = "a folder, CSV, parquet file, .zip or .tar of labelled images"
+_EXPECTED = "a folder, CSV, parquet file, .zip or .tar of labeled images"
 
 
 def scan(
@@ -45,7 +45,7 @@ def scan(
     positive: str | None = None,
     least: int = 2,
 ) -> ImageTable:
-    """Understand a set of labelled images.
+    """Understand a set of labeled images.
 
     Args:
         path: A folder, a CSV or TSV, a parquet file, a `.zip` or `.tar`, or a folder of IDX files.
@@ -57,7 +57,7 @@ def scan(
         least: How many classes there must be; to be judged on, one is enough.
 
     Returns:
-        The table. Without a labelled validation or test part it has no `split` column.
+        The table. Without a labeled validation or test part it has no `split` column.
 
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
@@ -100,7 +100,7 @@ def _list_images(top: str) -> Listing:
 
 
 def _understand(listing: Listing, single: str | None, pictures: Listing, choices: Choices) -> Found:
-    """Recognise the layout and read it: IDX by its names, then tables, folders, parquet."""
+    """Recognize the layout and read it: IDX by its names, then tables, folders, parquet."""
     if single is not None:
         table = next((table for table in find_tables(listing, "") if table.path == single), None)
         if table is None:
@@ -176,13 +176,13 @@ def _assemble(found: Found, pictures: Listing, positive: str | None, group: str 
     """Number the classes, leave out rows whose label is missing or unknown, build the table."""
     _check_ids(found)
     names = found.class_names.tolist()
-    labelled = np.fromiter((name is not None for name in names), dtype=bool, count=len(names))
-    trained = labelled & (found.split == "train")
-    classes = order_classes(set(found.class_names[trained if trained.any() else labelled].tolist()))
+    labeled = np.fromiter((name is not None for name in names), dtype=bool, count=len(names))
+    trained = labeled & (found.split == "train")
+    classes = order_classes(set(found.class_names[trained if trained.any() else labeled].tolist()))
     if len(classes) < least:
         raise _too_few(classes, found, pictures)
     number: dict[str | None, int] = {name: i for i, name in enumerate(classes)}
-    number[None] = UNLABELLED
+    number[None] = UNLABELED
     labels = np.fromiter((number.get(name, _UNKNOWN) for name in names), dtype=np.int64, count=len(names))
     columns = {
         "id": np.array(found.ids, dtype=object),
@@ -192,10 +192,10 @@ def _assemble(found: Found, pictures: Listing, positive: str | None, group: str 
         "stamp": found.stamps,
         "group": found.source if group == "source" and found.group is None else found.group,
         "source": found.source,
-        "split": _split(found.split, labelled),
+        "split": _split(found.split, labeled),
     }
     columns |= {f"{name} of the table" if name in (*columns, *_OF_HEADERS) else name: of for name, of in found.more.items()}
-    unknown, lacking = labels == _UNKNOWN, _lacking(found.split, labelled)
+    unknown, lacking = labels == _UNKNOWN, _lacking(found.split, labeled)
     keep = ~(unknown | lacking)
     frame = pd.DataFrame({k: pd.Series(v[keep], dtype=v.dtype) for k, v in columns.items() if v is not None})
     return ImageTable(
@@ -222,12 +222,12 @@ def _check_ids(found: Found) -> None:
         first[name] = row
 
 
-def _lacking(split: np.ndarray, labelled: np.ndarray) -> np.ndarray:
+def _lacking(split: np.ndarray, labeled: np.ndarray) -> np.ndarray:
     """Rows that should have a label: in training, or in a part where others have one. (N,) bool."""
-    lacking = ~labelled
+    lacking = ~labeled
     for part in ("valid", "test"):
         here = split == part
-        if not labelled[here].any():
+        if not labeled[here].any():
             lacking &= ~here
     return lacking
 
@@ -235,17 +235,17 @@ def _lacking(split: np.ndarray, labelled: np.ndarray) -> np.ndarray:
 def _label_problems(found: Found, lacking: np.ndarray, unknown: np.ndarray) -> list[Problem]:
     said = "the class {!r} does not occur in the training part"
     return [
-        Problem("unlabelled row", found.where(row), "it has no label")
+        Problem("unlabeled row", found.where(row), "it has no label")
         if lacking[row]
         else Problem("unknown label", found.where(row), said.format(found.class_names[row]))
         for row in np.flatnonzero(lacking | unknown).tolist()
     ]
 
 
-def _split(split: np.ndarray, labelled: np.ndarray) -> np.ndarray | None:
-    """(N,) object, or None when no labelled row belongs to validation or test; unlabelled rows have no split."""
-    given = labelled & ((split == "valid") | (split == "test"))
-    return np.where(labelled, split, "") if given.any() else None
+def _split(split: np.ndarray, labeled: np.ndarray) -> np.ndarray | None:
+    """(N,) object, or None when no labeled row belongs to validation or test; unlabeled rows have no split."""
+    given = labeled & ((split == "valid") | (split == "test"))
+    return np.where(labeled, split, "") if given.any() else None
 
 
 def _positive(given: str | None, classes: tuple[str, ...]) -> str | None:

@@ -42,10 +42,10 @@ class Twins:
 
 
 def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES, twins: Twins | None = None) -> ImageTable:
-    """Give every labelled row a part. Unlabelled rows get "".
+    """Give every labeled row a part. Unlabeled rows get "".
 
     Args:
-        table: Labelled images; a `split` column is kept where it is filled, a `group` column is respected.
+        table: Labeled images; a `split` column is kept where it is filled, a `group` column is respected.
         seed: Same seed, same split.
         shares: Sizes of train, valid and test, relative to each other.
         twins: `find_twins(table)`, if it is known already.
@@ -54,14 +54,14 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
         SplitError: A class is too small for the parts, a group stands in two given parts, or there is nothing to train on.
     """
     given = table.frame["split"].to_numpy(dtype=object) if "split" in table.frame else np.full(len(table), "", dtype=object)
-    labelled = table.labels >= 0
-    parts = np.where(labelled, given, "").astype(object)
+    labeled = table.labels >= 0
+    parts = np.where(labeled, given, "").astype(object)
     present = [name for name in SPLITS if (parts == name).any()]
-    if present and "train" not in present and not (labelled & (parts == "")).any():
+    if present and "train" not in present and not (labeled & (parts == "")).any():
         raise SplitError(
             f"there is a {' and a '.join(present)} part, but nothing to train on", hint="label some images as train"
         )
-    open_rows = np.flatnonzero(labelled & ((parts == "") | (parts == "train")))
+    open_rows = np.flatnonzero(labeled & ((parts == "") | (parts == "train")))
     missing = [name for name in ("valid", "test") if name not in present]
     units = _units(table, twins or find_twins(table))
     parts[open_rows] = "train"
@@ -79,7 +79,7 @@ def folds(table: ImageTable, count: int, *, seed: int = 0, twins: Twins | None =
     """Deal the rows of train and valid out to folds of equal size, stratified by class, groups and identical files together.
 
     Args:
-        table: Split; rows of test and unlabelled rows belong to no fold.
+        table: Split; rows of test and unlabeled rows belong to no fold.
         count: How many folds, at least two.
         seed: Same seed, same folds.
         twins: `find_twins(table)`, if it is known already.

@@ -64,8 +64,8 @@ class Summary:
         root: The folder or archive that holds the images.
         layout: What was understood, in words.
         images: Rows, with or without a label.
-        classes: Class name → split (or "all") → labelled images.
-        unlabelled, sources, groups: Rows without a label; distinct values of the columns, 0 without the column.
+        classes: Class name → split (or "all") → labeled images.
+        unlabeled, sources, groups: Rows without a label; distinct values of the columns, 0 without the column.
         positive: The class that counts as positive.
         bytes: Of all encoded images together; 0 where unknown.
         headers: Sizes, formats, modes.
@@ -76,7 +76,7 @@ class Summary:
     layout: str
     images: int
     classes: dict[str, dict[str, int]]
-    unlabelled: int
+    unlabeled: int
     sources: int
     groups: int
     positive: str | None
@@ -97,7 +97,7 @@ class Summary:
             "layout": self.layout,
             "images": self.images,
             "classes": self.classes,
-            "unlabelled": self.unlabelled,
+            "unlabeled": self.unlabeled,
             "sources": self.sources,
             "groups": self.groups,
             "positive": self.positive,
@@ -125,7 +125,7 @@ class Summary:
         headers = self.headers
         yield (
             "images",
-            f"{self.images:,}" + (f", {self.unlabelled:,} of them without a label" if self.unlabelled else ""),
+            f"{self.images:,}" + (f", {self.unlabeled:,} of them without a label" if self.unlabeled else ""),
         )
         yield "positive", self.positive or ""
         yield "sources", f"{self.sources:,}" if self.sources else ""
@@ -167,7 +167,7 @@ class Summary:
         return [head, *(Text(f"  {problem}") for problem in everything[:_SHOWN_PROBLEMS]), *tail]
 
 
-def summarise(table: ImageTable, probe: int = 512) -> Summary:
+def summarize(table: ImageTable, probe: int = 512) -> Summary:
     """Describe a table.
 
     Args:
@@ -182,7 +182,7 @@ def summarise(table: ImageTable, probe: int = 512) -> Summary:
         layout=table.layout,
         images=len(table),
         classes={name: dict(zip(counts.columns, row, strict=True)) for name, row in zip(table.classes, rows, strict=True)},
-        unlabelled=int((table.labels < 0).sum()),
+        unlabeled=int((table.labels < 0).sum()),
         sources=_distinct(table, "source"),
         groups=_distinct(table, "group"),
         positive=table.positive,

@@ -12,7 +12,7 @@ Fill = Literal["mean", "black", "blur"]
 
 
 def mean(image: np.ndarray) -> np.ndarray:
-    """The picture's mean colour everywhere: (H, W, 3) uint8 → the same."""
+    """The picture's mean color everywhere: (H, W, 3) uint8 → the same."""
     return np.broadcast_to(np.rint(image.mean(axis=(0, 1))).astype(np.uint8), image.shape)
 
 

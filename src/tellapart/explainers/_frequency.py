@@ -1,4 +1,4 @@
-"""The frequencies of a picture beside those of each class, and what its neighbours do not foretell of each pixel.
+"""The frequencies of a picture beside those of each class, and what its neighbors do not foretell of each pixel.
 
 Generators and editors leave traces that are not in one place, so no map over the pixels shows them: an upsampling layer lifts
 some frequencies, a resampled region loses the highest. Shown is the power of the picture's own pixels (its middle, never
@@ -61,7 +61,7 @@ class Frequencies:
     Attributes:
         power: (H, W) float32, decibels, frequency 0 in the middle.
         rings: (R,) float32, decibels of each ring, from low frequencies to high.
-        residual: (h, w) float32, grey values; smaller than the picture by a pixel at each rim, empty for tiny pictures.
+        residual: (h, w) float32, gray values; smaller than the picture by a pixel at each rim, empty for tiny pictures.
         classes: Class name → its usual spectrum; classes without a training image are missing.
         distance: Class name → how far the picture is from it, in standard deviations of the class, ≥ 0.
     """
@@ -98,7 +98,7 @@ class Spectra:
         train = run.table().where(split="train")
         if not len(train):
             raise DataError(f"{run.id} has no training images to compare with", hint="ask for another view")
-        own = Inputs(size="auto", limit=_SIDE, mode="grey", resize="centre")
+        own = Inputs(size="auto", limit=_SIDE, mode="gray", resize="center")
         self.inputs, cache = resolve_inputs(own, train), PixelCache(progress=settings.progress)
         self.classes: dict[str, ClassSpectrum] = {}
         for label, name in enumerate(train.classes):
@@ -151,7 +151,7 @@ def _distance(rings: np.ndarray, usual: ClassSpectrum) -> float:
 
 
 def _residual(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 → (h, w) float32, a pixel less at each rim: the mean over colours."""
+    """(H, W, 3) uint8 → (h, w) float32, a pixel less at each rim: the mean over colors."""
     if min(pixels.shape[:2]) < _REACH:
         return np.zeros((0, 0), np.float32)
     top, left = (max(side - _GRAIN_SIDE, 0) // 2 for side in pixels.shape[:2])

@@ -29,7 +29,7 @@ def onto_picture(values: np.ndarray, inputs: Inputs, height: int, width: int) ->
 
 
 def resample(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h, w) float → (height, width) float32, linear between the centres."""
+    """(h, w) float → (height, width) float32, linear between the centers."""
     image = Image.fromarray(values.astype(np.float32))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
 
@@ -48,8 +48,8 @@ def _unfit(values: np.ndarray, resize: str, height: int, width: int) -> np.ndarr
         found = np.zeros((height, width), np.float32)
         found[rows, columns] = resample(values, rows.stop - rows.start, columns.stop - columns.start)
         return found
-    if resize == "centre":
-        return _uncentre(_uncentre(values, 0, height), 1, width)
+    if resize == "center":
+        return _uncenter(_uncenter(values, 0, height), 1, width)
     return resample(values, height, width)
 
 
@@ -62,7 +62,7 @@ def _covered(height: int, width: int, h: int, w: int) -> tuple[slice, slice]:
     return slice((height - part) // 2, (height - part) // 2 + part), slice(0, width)
 
 
-def _uncentre(values: np.ndarray, axis: int, target: int) -> np.ndarray:
+def _uncenter(values: np.ndarray, axis: int, target: int) -> np.ndarray:
     """Undo a cut (with zeros) or a reflection (by cutting it off) along one axis."""
     have = values.shape[axis]
     if have >= target:

@@ -2,7 +2,7 @@
 
 Occlusion and RISE hold several copies of a picture, and every map has its size, so a photograph of a hundred megapixels would
 fill the memory. It is shrunk first, where the classifier is shown a shrunk picture anyway; where it is shown the picture's own
-pixels (`resize: centre` or `none`), shrinking would change what it sees, so more is allowed and the rest refused.
+pixels (`resize: center` or `none`), shrinking would change what it sees, so more is allowed and the rest refused.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _THUMBNAIL = 256  # pixels
 
 
 def part_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs, path: str) -> Cut | None:
-    """The part of a picture that its classifier reads; None: all of it, or its centre (`keep`), which maps know to lay back.
+    """The part of a picture that its classifier reads; None: all of it, or its center (`keep`), which maps know to lay back.
 
     Args:
         content: Encoded, or (H, W, 3) uint8.
@@ -55,7 +55,7 @@ def explainable(pixels: np.ndarray, inputs: Inputs, path: str) -> np.ndarray:
         ImageError: It is too large, and must not be shrunk.
     """
     height, width = pixels.shape[:2]
-    if inputs.resize in ("centre", "none"):
+    if inputs.resize in ("center", "none"):
         if height * width > _MOST:
             size = f"{width}×{height} is {height * width / 1e6:,.0f} megapixels"
             hint = f"the run is shown own pixels (resize: {inputs.resize}), so it cannot be shrunk: cut out what matters"

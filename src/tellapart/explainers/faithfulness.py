@@ -3,7 +3,7 @@
 deletion    The marked pixels go first; the area under the class's probability. Lower is better.
 insertion   From a blur, the marked pixels come first; the area under the probability. Higher is better.
 road        The probability when the least marked pixels go, less that when the most marked go, mean over several shares; the
-            gaps are filled from their neighbours with a little noise, so that their shape gives nothing away. Higher is better,
+            gaps are filled from their neighbors with a little noise, so that their shape gives nothing away. Higher is better,
             about 0 for a map that says nothing.
 pointing    Whether the highest pixel lies in a given mask.
 iou         Of the mask and as many of the highest pixels as it has.
@@ -35,8 +35,8 @@ _SIDE = 128  # pixels: pictures are judged at this size at most, or ROAD's equat
 _STEPS = 17  # points of the two curves, from nothing to everything
 _SHARES = (0.2, 0.4, 0.6, 0.8)
 _NOISE = 0.01 * 255
-#: Weights of direct and of diagonal neighbours, equation 5 of Rong et al.
-_NEIGHBOURS = (*(((dy, dx), 1 / 6) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))),
+#: Weights of direct and of diagonal neighbors, equation 5 of Rong et al.
+_NEIGHBORS = (*(((dy, dx), 1 / 6) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))),
                *(((dy, dx), 1 / 12) for dy in (-1, 1) for dx in (-1, 1)))  # fmt: skip
 
 
@@ -124,11 +124,11 @@ def _roads(image: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> It
     for share in _SHARES:
         count = round(share * len(order))
         for which in (order[:count], order[len(order) - count :]):
-            yield fill_from_neighbours(image, which, rng)
+            yield fill_from_neighbors(image, which, rng)
 
 
-def fill_from_neighbours(image: np.ndarray, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each missing pixel the weighted mean of its neighbours, missing ones included: one linear system, and noise on top.
+def fill_from_neighbors(image: np.ndarray, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each missing pixel the weighted mean of its neighbors, missing ones included: one linear system, and noise on top.
 
     Args:
         image: (H, W, 3) uint8.
@@ -143,7 +143,7 @@ def fill_from_neighbours(image: np.ndarray, which: np.ndarray, rng: np.random.Ge
     known, whole = np.zeros((len(which), 3)), np.zeros(len(which))
     pixels = image.reshape(-1, 3).astype(np.float64)
     near = []
-    for (dy, dx), weight in _NEIGHBOURS:
+    for (dy, dx), weight in _NEIGHBORS:
         inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
         whole += weight * inside
         near.append((np.flatnonzero(inside), ((y + dy) * width + x + dx)[inside], weight))

@@ -1,6 +1,6 @@
 """Integrated gradients: what each pixel adds on the straight way from an empty picture to this one.
 
-(x − x′) ⊙ ∫ ∂logit/∂x along x′ + t (x − x′), summed over colours: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for
+(x − x′) ⊙ ∫ ∂logit/∂x along x′ + t (x − x′), summed over colors: Sundararajan, Taly & Yan 2017, "Axiomatic attribution for
 deep networks", equation 1; the integral by Gauss-Legendre points. The contributions sum to the logit's rise from x′ to x. The
 map shows their size, whichever way they go, as pixels carry a class's evidence in pairs of both signs.
 """
@@ -29,7 +29,7 @@ class IntegratedGradients(Explainer):
 
         steps: int = Field(default=32, ge=2, le=1024, description="points on the way")
         start: Literal["mean", "black", "white"] = Field(
-            default="mean", description="the empty picture: its mean colour, black, or white"
+            default="mean", description="the empty picture: its mean color, black, or white"
         )
 
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:

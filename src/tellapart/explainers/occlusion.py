@@ -25,7 +25,7 @@ class Occlusion(Explainer):
 
         window: float = Field(default=0.2, gt=0, le=1, description="side of the covered square, as a share of the shorter side")
         overlap: int = Field(default=3, ge=1, le=16, description="windows along a side of the window")
-        fill: Fill = Field(default="mean", description="what covers: the picture's mean colour, black, or the picture blurred")
+        fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
 
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
         boxes = list(self._boxes(*image.shape[:2]))

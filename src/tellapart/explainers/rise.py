@@ -28,7 +28,7 @@ class Rise(Explainer):
         masks: int = Field(default=500, ge=2, description="how many")
         cells: int = Field(default=7, ge=2, le=64, description="of the grid along a side")
         visible: float = Field(default=0.5, gt=0, lt=1, description="share of cells left visible")
-        fill: Fill = Field(default="mean", description="what covers: the picture's mean colour, black, or the picture blurred")
+        fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
 
     def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
         cover = FILLS[self.options.fill](image).astype(np.float32)

@@ -1,6 +1,7 @@
 """README.md of an exported folder: a model card with the front matter that model hubs read.
 
-The middle is the run's own card; before it stands how to ask the graph, after it the null, the licence and the proof.
+The middle is the run's own card; before it stands how to ask the graph, after it the metadata baseline, the license and the
+proof.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from tellapart import formatting
 from tellapart.exporters._onnx_builder import OPSET
 from tellapart.exporters.hub import input_words
 from tellapart.exporters.onnx_graph import IMAGES, PROBABILITIES
-from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.leaderboard.comparisons import BASELINE
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.model_card import write_card
@@ -44,23 +45,23 @@ def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Eight | 
         f"## {scores}",
         _null(run),
         f"## Cost{after.rstrip()}",
-        _licence(run),
+        _license(run),
         _proof(parity, eight),
     ]
     return f"---\n{_front(run)}---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def licence_of(run: Run) -> tuple[str, str]:
-    """The licence of the weights, as far as it is known: a name for the front matter, and a sentence."""
+def license_of(run: Run) -> tuple[str, str]:
+    """The license of the weights, as far as it is known: a name for the front matter, and a sentence."""
     starts = str(run.cost["pretrained"])
     if starts == "no":
         sentence = (
-            "The weights were trained from random ones on the data above by whoever made this run. No licence was stated: "
+            "The weights were trained from random ones on the data above by whoever made this run. No license was stated: "
             "add yours here, and mind the terms of the images."
         )
         return "other", sentence
     name = _published(run)
-    known = f"which state the licence `{name}`" if name else "whose licence is not known here: look it up where they come from"
+    known = f"which state the license `{name}`" if name else "whose license is not known here: look it up where they come from"
     return name or "other", f"The weights started from others ({starts}), {known}. They may bind what was made of them."
 
 
@@ -84,7 +85,7 @@ def _front(run: Run) -> str:
     name = {"name": data, "type": data, "split": formatting.PARTS[part]}
     result = {"task": {"type": "image-classification"}, "dataset": name, "metrics": metrics}
     content: dict[str, Any] = {
-        "license": licence_of(run)[0], "library_name": "tellapart", "pipeline_tag": "image-classification",
+        "license": license_of(run)[0], "library_name": "tellapart", "pipeline_tag": "image-classification",
         "tags": ["image-classification", "onnx", "tellapart", run.family],
         "model-index": [{"name": run.recipe_name, "results": [result]}],
     }  # fmt: skip
@@ -113,29 +114,32 @@ print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
 
 
 def _null(run: Run) -> str:
-    """What the null reaches on the same images."""
-    found = [one for one in store.list_runs(run.runs) if one.family == NULL_FAMILY and _same_images(one, run)]
+    """What the metadata baseline reaches on the same images."""
+    found = [one for one in store.list_runs(run.runs) if one.family == BASELINE and _same_images(one, run)]
     if not found:
-        hint = "`tellapart train DATA -r null` adds one"
-        text = f"No null run was there on the same images, so nothing shows that it looks at the pixels ({hint})."
-        return f"## Beside the null\n\n{text}"
+        hint = "`tellapart train DATA -r metadata` adds one"
+        text = f"There is no metadata baseline on the same images, so nothing shows that the run looks at the pixels ({hint})."
+        return f"## Beside the metadata baseline\n\n{text}"
     lines = []
     for part in ("valid", "test"):
-        null, own = found[-1].scores(part), run.scores(part)
-        if "accuracy" in null and "accuracy" in own:
+        baseline, own = found[-1].scores(part), run.scores(part)
+        if "accuracy" in baseline and "accuracy" in own:
             lines.append(
-                f"The null, which sees only what the file's metadata say and no pixel, reaches an accuracy of "
-                f"{formatting.full(null['accuracy'])} on {formatting.PARTS[part]}; this run {formatting.full(own['accuracy'])}."
+                f"The metadata baseline, which sees only what the file's metadata say and no pixel, reaches an accuracy of "
+                f"{formatting.full(baseline['accuracy'])} on {formatting.PARTS[part]}; "
+                f"this run {formatting.full(own['accuracy'])}."
             )
-    return "## Beside the null\n\n" + ("\n".join(lines) or "The null run has no scores to set beside these.")
+    return "## Beside the metadata baseline\n\n" + (
+        "\n".join(lines) or "The metadata baseline run has no scores to set beside these."
+    )
 
 
 def _same_images(one: Run, other: Run) -> bool:
     return all(one.data.get(key) == other.data.get(key) for key in ("fingerprint", "split_fingerprint"))
 
 
-def _licence(run: Run) -> str:
-    return f"## Licence of the weights\n\n{licence_of(run)[1]}"
+def _license(run: Run) -> str:
+    return f"## License of the weights\n\n{license_of(run)[1]}"
 
 
 def _proof(parity: Parity, eight: Eight | None) -> str:

@@ -1,6 +1,6 @@
 """From pictures of any size to what a net takes, as nodes of ONNX: the steps of `data.decode` after decoding, in their order.
 
-`keep`, then the rule of `resize`, then grey. A picture that has the net's size already passes unchanged, as it does there.
+`keep`, then the rule of `resize`, then gray. A picture that has the net's size already passes unchanged, as it does there.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def preprocess(nodes: Nodes, images: str, inputs: Inputs) -> str:
         pixels = _refuse_others(nodes, pixels, height, width)
     else:
         pixels = _sized(nodes, pixels, inputs.resize, height, width)
-    if inputs.mode == "grey":
-        pixels = _grey(nodes, pixels)
+    if inputs.mode == "gray":
+        pixels = _gray(nodes, pixels)
     return nodes.add("Transpose", pixels, perm=[0, 2, 3, 1])
 
 
@@ -75,8 +75,8 @@ def _sized(nodes: Nodes, pixels: str, how: str, height: int, width: int) -> str:
     """By a rule of `Inputs.resize` other than none; nothing is computed for pictures that have the size."""
     other, as_is = Nodes(f"{nodes.prefix}/resize"), Nodes(f"{nodes.prefix}/as_is")
     sides = _side(other, pixels, 2), _side(other, pixels, 3)
-    if how == "centre":
-        result = _centred(other, pixels, sides, (height, width))
+    if how == "center":
+        result = _centered(other, pixels, sides, (height, width))
     else:
         result = resized(other, pixels, *_axes(other, how, sides, (height, width)))
     untouched = as_is.add("Identity", pixels)
@@ -132,7 +132,7 @@ def _contained(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> tu
     return counts, places
 
 
-def _centred(nodes: Nodes, pixels: str, sides: tuple[str, str], targets: tuple[int, int]) -> str:
+def _centered(nodes: Nodes, pixels: str, sides: tuple[str, str], targets: tuple[int, int]) -> str:
     """The middle; where there is too little, the picture reflected, as often as needed. No pixel is resampled."""
     add = nodes.add
     for axis, (side, target) in enumerate(zip(sides, targets, strict=True), 2):
@@ -145,7 +145,7 @@ def _centred(nodes: Nodes, pixels: str, sides: tuple[str, str], targets: tuple[i
     return pixels
 
 
-def _grey(nodes: Nodes, pixels: str) -> str:
+def _gray(nodes: Nodes, pixels: str) -> str:
     """(B, 3, H, W) uint8 → (B, 1, H, W) uint8."""
     luma = nodes.constant(np.array(_LUMA).reshape(3, 1, 1) / 65536)
     total = nodes.add("ReduceSum", nodes.add("Mul", nodes.cast(pixels, np.float64), luma), nodes.constant([1], np.int64))

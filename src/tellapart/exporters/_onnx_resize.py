@@ -10,7 +10,7 @@ It costs more than Pillow, which skips the weights that are 0.
 Legend: an axis of `side` pixels; from it `length` pixels from `start` on, both of which may be fractions, become `count` pixels
 that are laid at `place` of `target` pixels; the rest stays black.
 
-Sources: Keys 1981, "Cubic convolution interpolation", with a = −0.5; Pillow's documented behaviour, and its results, which
+Sources: Keys 1981, "Cubic convolution interpolation", with a = −0.5; Pillow's documented behavior, and its results, which
 `tests/export/test_resize.py` compares with.
 """
 
@@ -84,12 +84,12 @@ def weights(nodes: Nodes, axis: Axis) -> str:
     spread = add("Max", scale, one)
     reach = add("Mul", spread, number(_REACH))
     index = add("Sub", number(np.arange(axis.target)[:, None]), axis.place)
-    centre = add("Add", axis.start, add("Mul", add("Add", index, half), scale))
+    center = add("Add", axis.start, add("Mul", add("Add", index, half), scale))
     side = nodes.cast(axis.side, np.float64)
-    first = add("Max", add("Floor", add("Add", add("Sub", centre, reach), half)), zero)
-    last = add("Min", add("Floor", add("Add", add("Add", centre, reach), half)), side)
+    first = add("Max", add("Floor", add("Add", add("Sub", center, reach), half)), zero)
+    last = add("Min", add("Floor", add("Add", add("Add", center, reach), half)), side)
     pixel = add("Range", zero, side, one)
-    away = add("Mul", add("Add", add("Sub", pixel, centre), half), add("Div", one, spread))
+    away = add("Mul", add("Add", add("Sub", pixel, center), half), add("Div", one, spread))
     used = add("And", add("GreaterOrEqual", pixel, first), add("Less", pixel, last))
     there = add("And", add("GreaterOrEqual", index, zero), add("Less", index, axis.count))
     value = add("Where", add("And", used, there), _cubic(nodes, away), zero)

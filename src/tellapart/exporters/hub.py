@@ -53,9 +53,9 @@ def preprocessor(module: Answering) -> dict[str, Any]:
     first = module.inputs[0]
     height, width = target_size(first)
     return {
-        "image_processor_type": "tellapart", "do_resize": first.resize not in ("none", "centre"),
+        "image_processor_type": "tellapart", "do_resize": first.resize not in ("none", "center"),
         "size": {"height": height, "width": width}, "resample": _BICUBIC, "do_rescale": True, "rescale_factor": 1 / 255,
-        "do_normalize": True, **_scaling(module), "do_convert_rgb": first.mode != "grey",
+        "do_normalize": True, **_scaling(module), "do_convert_rgb": first.mode != "gray",
         "inputs": [one.model_dump(mode="json") for one in module.inputs],
     }  # fmt: skip
 
@@ -78,9 +78,9 @@ def _architecture(run: Run) -> str:
 
 def _scaling(module: Answering) -> dict[str, Any]:
     """Mean and standard deviation of the one net, in [0, 1]; nothing where there are several."""
-    from tellapart.nets.base import Normalise
+    from tellapart.nets.base import Normalize
 
-    found = [one for name, one in module.named_modules() if isinstance(one, Normalise) and name.endswith("net.normalise")]
+    found = [one for name, one in module.named_modules() if isinstance(one, Normalize) and name.endswith("net.normalize")]
     if len(found) != 1:
         return {}
     mean, scale = found[0].mean.flatten().double(), found[0].scale.flatten().double()
@@ -90,9 +90,9 @@ def _scaling(module: Answering) -> dict[str, Any]:
 def input_words(inputs: Inputs) -> str:
     """How a picture is made to fit, as a sentence needs it.
 
-    >>> input_words(Inputs(size=64, mode="grey", resize="pad", keep=0.5))
-    'the middle 0.5 of each side, then 64×64 (resize: pad), grey'
+    >>> input_words(Inputs(size=64, mode="gray", resize="pad", keep=0.5))
+    'the middle 0.5 of each side, then 64×64 (resize: pad), gray'
     """
     height, width = target_size(inputs)
     kept = f"the middle {inputs.keep:g} of each side, then " if inputs.keep < 1 else ""
-    return f"{kept}{height}×{width} (resize: {inputs.resize}), {'grey' if inputs.mode == 'grey' else 'RGB'}"
+    return f"{kept}{height}×{width} (resize: {inputs.resize}), {'gray' if inputs.mode == 'gray' else 'RGB'}"

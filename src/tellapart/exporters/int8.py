@@ -1,6 +1,6 @@
 """The graph in eight bits: smaller, on some machines faster, never quite the same; its loss is measured before it is written.
 
-Static quantisation by ONNX Runtime in the format QDQ: weights a channel, activations by the least and greatest value that
+Static quantization by ONNX Runtime in the format QDQ: weights a channel, activations by the least and greatest value that
 training images give. Weights use seven of the eight bits, since processors without VNNI overflow with eight. What stands after
 the softmax, and the preprocessing, stay as they are.
 """
@@ -28,7 +28,7 @@ from tellapart.types import ImageTable, Predictions
 
 #: Accuracy on validation that may be lost: whatever the test says, and where it says that the loss is real.
 WORST, WORST_REAL = 0.02, 0.01
-_QUANTISED = ["Conv", "Gemm", "MatMul"]
+_QUANTIZED = ["Conv", "Gemm", "MatMul"]
 _PIXELS = 32 * 224 * 224  # of a batch, at most
 
 
@@ -67,7 +67,7 @@ class Eight:
 
 
 def eight_bits(model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache: PixelCache, progress: Progress) -> Eight:
-    """Quantise a core, and measure what it costs.
+    """Quantize a core, and measure what it costs.
 
     Args:
         model: The core, float32; not changed.
@@ -78,7 +78,7 @@ def eight_bits(model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache
         progress: Where it is reported.
 
     Raises:
-        RunError: No validation answers to compare with, it cannot be quantised, or the loss is too large.
+        RunError: No validation answers to compare with, it cannot be quantized, or the loss is too large.
         CorruptImages: The images were moved, or are damaged.
     """
     answers = run.predictions("valid")
@@ -88,14 +88,14 @@ def eight_bits(model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache
     train, valid = _of_ids(table, table.where(split="train").ids, count), _of_ids(table, answers.ids, len(answers))
     if not len(train):
         raise RunError(f"{run.id} has no training image left to calibrate int8 on")
-    quantised = _quantised(model, _batches([cache.images(train, one) for one in inputs], inputs))
+    quantized = _quantized(model, _batches([cache.images(train, one) for one in inputs], inputs))
     asked = [cache.images(valid, one) for one in inputs]
     full, small = (
         _answers(one, asked, inputs, replace(answers, run_id=name), progress)
-        for one, name in ((model, "float32"), (quantised, "int8"))
+        for one, name in ((model, "float32"), (quantized, "int8"))
     )
     result = Eight(
-        quantised, len(train), float(np.mean(small.answers == small.labels)), compare(full, small),
+        quantized, len(train), float(np.mean(small.answers == small.labels)), compare(full, small),
         float(np.mean(small.answers != full.answers)), float(np.abs(small.proba - full.proba).max()),
     )  # fmt: skip
     refuse_loss(result, run.id)
@@ -140,7 +140,7 @@ def _batches(images: Sequence[DecodedImages], inputs: Sequence[Inputs]) -> Itera
         yield {name: one.get(slice(start, start + size)) for name, one in zip(names, images, strict=True)}
 
 
-def _quantised(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
+def _quantized(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
     """By ONNX Runtime's own tools, which work on files."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
@@ -156,13 +156,13 @@ def _quantised(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
         try:
             quant_pre_process(given, ready, skip_symbolic_shape=True)
             quantize_static(
-                ready, done, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=_QUANTISED, per_channel=True,
+                ready, done, Reader(), quant_format=QuantFormat.QDQ, op_types_to_quantize=_QUANTIZED, per_channel=True,
                 reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
                 nodes_to_exclude=_double(onnx.load(ready)),
             )  # fmt: skip
             return onnx.load(done)
         except Exception as error:  # the tools raise nearly anything
-            raise RunError(f"ONNX Runtime cannot quantise this graph ({str(error).strip()[:200]})") from error
+            raise RunError(f"ONNX Runtime cannot quantize this graph ({str(error).strip()[:200]})") from error
 
 
 def _double(model: Any) -> list[str]:
@@ -170,4 +170,4 @@ def _double(model: Any) -> list[str]:
     from onnx import TensorProto
 
     double = {one.name for one in model.graph.initializer if one.data_type == TensorProto.DOUBLE}
-    return [node.name for node in model.graph.node if node.op_type in _QUANTISED and double.intersection(node.input)]
+    return [node.name for node in model.graph.node if node.op_type in _QUANTIZED and double.intersection(node.input)]

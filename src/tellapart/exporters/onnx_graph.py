@@ -120,7 +120,7 @@ def describe(model: Any, facts: Mapping[str, str]) -> None:
 
 
 def _shape(inputs: Inputs) -> tuple[int, int, int]:
-    return (*target_size(inputs), 1 if inputs.mode == "grey" else 3)
+    return (*target_size(inputs), 1 if inputs.mode == "gray" else 3)
 
 
 def _plain(model: Any) -> Any:

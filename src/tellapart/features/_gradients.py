@@ -34,7 +34,7 @@ def votes(orientations: int, signed: bool, shared: bool) -> Votes:
     Args:
         orientations: Bins over half a turn, or the whole turn if `signed`.
         signed: Light to dark and dark to light are two directions.
-        shared: The magnitude is split between the two nearest bin centres; else all of it goes to the bin (`other` is 0).
+        shared: The magnitude is split between the two nearest bin centers; else all of it goes to the bin (`other` is 0).
     """
     difference = np.arange(-_REACH, _REACH + 1, dtype=np.float64)
     turn = 360.0 if signed else 180.0

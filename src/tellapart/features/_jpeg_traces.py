@@ -1,4 +1,4 @@
-"""What an old JPEG leaves in pixels, in two numbers that no new file takes away. And whether a picture is grey.
+"""What an old JPEG leaves in pixels, in two numbers that no new file takes away. And whether a picture is gray.
 
 JPEG rounds the DCT coefficients of 8×8 blocks, the fine ones mostly to 0. In the pixels that come back, more of them are near 0
 on the old grid than on the same grid moved by half a block, and a picture that was never compressed knows no such grid. The
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dctn
 
-#: How many of the numbers speak of compression; the one after them says whether a picture is grey.
+#: How many of the numbers speak of compression; the one after them says whether a picture is gray.
 COUNT = 2
 _BLOCK, _WIDEST = 8, 512  # pixels; a part of a large picture is enough
 _ORDER = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK))
@@ -24,7 +24,7 @@ _NEAR = 1.0  # a coefficient of 0 comes back from rounding to 8 bits within abou
 
 
 def traces(pixels: np.ndarray, first: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """The numbers above, and 1 for a grey picture, else 0.
+    """The numbers above, and 1 for a gray picture, else 0.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -33,13 +33,13 @@ def traces(pixels: np.ndarray, first: tuple[int, int] = (0, 0)) -> np.ndarray:
     Returns:
         (3,) float64; 0 and 0 for a picture that is too small to show it.
     """
-    grey = float((pixels == pixels[:, :, :1]).all())
+    gray = float((pixels == pixels[:, :, :1]).all())
     part = pixels[first[0] :, first[1] :][:_WIDEST, :_WIDEST].astype(np.float32)
     if min(part.shape[:2]) < 2 * _BLOCK:
-        return np.array([0.0] * COUNT + [grey])
+        return np.array([0.0] * COUNT + [gray])
     luma = part @ np.array([0.299, 0.587, 0.114], np.float32)
     moved = np.mean([_near_zero(luma[top:, left:]) for top, left in _MOVED], axis=0)
-    return np.array([*(_near_zero(luma) - moved), grey])
+    return np.array([*(_near_zero(luma) - moved), gray])
 
 
 def _near_zero(luma: np.ndarray) -> np.ndarray:

@@ -21,8 +21,8 @@ from tellapart.features._gradients import differences, votes
 _PIXELS = 1 << 18  # a portion: gradient maps of 8 directions then take 8 MiB
 _LENGTH = 512.0  # of a described vector, as in SIFT
 _CLIP = 0.2  # bound on one value of a vector of length 1, as in SIFT and HOG
-_FINE = 16  # steps a grey level, of the sums
-_FAINT = 2.0  # mean gradient of a patch, grey levels a pixel, that counts half: below it is noise
+_FINE = 16  # steps a gray level, of the sums
+_FAINT = 2.0  # mean gradient of a patch, gray levels a pixel, that counts half: below it is noise
 _SIFT_WINDOW = 6  # side of what SIFT describes, in sizes of its keypoint: 4 bins of 3 times half the size
 
 
@@ -32,13 +32,13 @@ class Patches:
 
     Attributes:
         owner: (K,) int64, which image of the block; rising.
-        centres: (K, 2) float32, down and across, as shares of the sides.
+        centers: (K, 2) float32, down and across, as shares of the sides.
         vectors: (K, E) float32, whole numbers in 0 … 255.
         missing: (B,) bool: no keypoint was found, and the whole image is described instead.
     """
 
     owner: np.ndarray
-    centres: np.ndarray
+    centers: np.ndarray
     vectors: np.ndarray
     missing: np.ndarray
 
@@ -74,8 +74,8 @@ def find_patches(images: np.ndarray, options: Any) -> Patches:
         order = np.argsort(np.concatenate([owner, absent]), kind="stable")
         owner, boxes = np.concatenate([owner, absent])[order], np.concatenate([boxes, whole])[order]
     see = _hog if options.description == "hog" else _sift
-    centres = (boxes[:, :2] + boxes[:, 2:] / 2) / np.array(images.shape[1:3])
-    return Patches(owner, centres.astype(np.float32), see(images, owner, boxes, options), missing)
+    centers = (boxes[:, :2] + boxes[:, 2:] / 2) / np.array(images.shape[1:3])
+    return Patches(owner, centers.astype(np.float32), see(images, owner, boxes, options), missing)
 
 
 def _resized(images: np.ndarray, side: int) -> np.ndarray:
@@ -87,7 +87,7 @@ def _resized(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def _grid(shape: tuple[int, ...], o: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Owners and boxes (down, across, height, width) of a grid on every image, centred."""
+    """Owners and boxes (down, across, height, width) of a grid on every image, centered."""
     count, height, width, _ = shape
     boxes = []
     for wanted in o.patches:
@@ -109,7 +109,7 @@ def _keypoints(images: np.ndarray, o: Any) -> tuple[np.ndarray, np.ndarray]:
     else:
         detector = cv2.SIFT.create(nfeatures=limit)
     owners, boxes, sides = [], [], np.array(images.shape[1:3])
-    for place, image in enumerate(_grey(images)):
+    for place, image in enumerate(_gray(images)):
         found = sorted(detector.detect(image, None), key=lambda k: -k.response)[:limit]
         for point in found:
             wanted = o.patches if o.detector == "orb" else [round(_SIFT_WINDOW * point.size)]
@@ -121,7 +121,7 @@ def _keypoints(images: np.ndarray, o: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.array(owners, np.int64), np.array(boxes, np.int64).reshape(-1, 4)
 
 
-def _grey(images: np.ndarray) -> np.ndarray:
+def _gray(images: np.ndarray) -> np.ndarray:
     """(B, H, W, C) uint8 → (B, H, W) uint8."""
     if images.shape[3] == 1:
         return np.ascontiguousarray(images[..., 0])
@@ -145,7 +145,7 @@ def _hog(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: Any) -> np
 def _running_sums(images: np.ndarray, orientations: int) -> tuple[np.ndarray, int, int]:
     """(B · (H + 1) · (W + 1), orientations) int32: of the votes above and left of each corner, modulo 2³²; and H, W.
 
-    In whole steps of 1/16 grey level: differences of sums are then exact however large the image is.
+    In whole steps of 1/16 gray level: differences of sums are then exact however large the image is.
     """
     table, index = votes(orientations, False, True), differences(images)
     count, height, width = index.shape
@@ -175,7 +175,7 @@ def _sift(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: Any) -> n
     describe: Any = cv2.SIFT.create()
     found = [np.empty((0, 128), np.float32)]
     ends = np.searchsorted(owner, np.arange(len(images) + 1))
-    for image, start, end in zip(_grey(images), ends, ends[1:], strict=False):
+    for image, start, end in zip(_gray(images), ends, ends[1:], strict=False):
         points = [
             cv2.KeyPoint(float(x + (w - 1) / 2), float(y + (h - 1) / 2), max(h, w) / _SIFT_WINDOW, 0.0)
             for y, x, h, w in boxes[start:end]

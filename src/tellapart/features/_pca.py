@@ -1,4 +1,4 @@
-"""Principal components: exact where the shorter side of the matrix allows, randomised beyond.
+"""Principal components: exact where the shorter side of the matrix allows, randomized beyond.
 
 With fewer rows than columns the eigenvectors of the (N, N) matrix of inner products give the components (Turk & Pentland 1991,
 "Eigenfaces for Recognition"): 30,000 columns cost no more than the product. One decomposition at the largest count serves all
@@ -21,50 +21,50 @@ def decompose(X: np.ndarray, count: int, seed: int) -> dict[str, np.ndarray]:
     Args:
         X: (N, D) float32.
         count: At most min(N, D).
-        seed: Of the randomised method (Halko et al. 2011), taken where both sides are longer than 8,000.
+        seed: Of the randomized method (Halko et al. 2011), taken where both sides are longer than 8,000.
 
     Returns:
-        `components` (count, D), `centre` (D,), `explained` (count,): shares of the variance; all float32.
+        `components` (count, D), `center` (D,), `explained` (count,): shares of the variance; all float32.
     """
-    centre = X.mean(axis=0, dtype=np.float64).astype(np.float32)
+    center = X.mean(axis=0, dtype=np.float64).astype(np.float32)
     if min(X.shape) > _EXACT:
         from sklearn.decomposition import PCA
 
         pca: Any = PCA(count, svd_solver="randomized", random_state=seed).fit(X)
-        return _arrays(pca.components_, centre, pca.explained_variance_ratio_)
+        return _arrays(pca.components_, center, pca.explained_variance_ratio_)
     if len(X) < X.shape[1]:
-        values, vectors, total = _largest(_products(X, centre), count)
+        values, vectors, total = _largest(_products(X, center), count)
         components = vectors.T.astype(np.float32) @ X
-        components -= (vectors.sum(axis=0)[:, None] * centre).astype(np.float32)  # of X − centre, without a copy of X
+        components -= (vectors.sum(axis=0)[:, None] * center).astype(np.float32)  # of X − center, without a copy of X
         components /= np.maximum(np.linalg.norm(components, axis=1, keepdims=True), 1e-12)
     else:
-        values, vectors, total = _largest(_covariance(X, centre), count)
+        values, vectors, total = _largest(_covariance(X, center), count)
         components = vectors.T
-    return _arrays(components, centre, values / max(total, 1e-12))
+    return _arrays(components, center, values / max(total, 1e-12))
 
 
-def _arrays(components: np.ndarray, centre: np.ndarray, explained: np.ndarray) -> dict[str, np.ndarray]:
+def _arrays(components: np.ndarray, center: np.ndarray, explained: np.ndarray) -> dict[str, np.ndarray]:
     """Signs: the largest value of each component is positive, so that equal data give equal components."""
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components = np.where(largest < 0, -1, 1) * components
-    found = {"components": components, "centre": centre, "explained": explained}
+    found = {"components": components, "center": center, "explained": explained}
     return {name: np.ascontiguousarray(value, np.float32) for name, value in found.items()}
 
 
-def _products(X: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(X − centre)(X − centre)ᵀ: (N, N) float64, summed over blocks of columns."""
+def _products(X: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """(X − center)(X − center)ᵀ: (N, N) float64, summed over blocks of columns."""
     total = np.zeros((len(X), len(X)))
     for start in range(0, X.shape[1], _BLOCK):
-        block = X[:, start : start + _BLOCK] - centre[start : start + _BLOCK]
+        block = X[:, start : start + _BLOCK] - center[start : start + _BLOCK]
         total += block @ block.T
     return total
 
 
-def _covariance(X: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    """(X − centre)ᵀ(X − centre): (D, D) float64, summed over blocks of rows."""
+def _covariance(X: np.ndarray, center: np.ndarray) -> np.ndarray:
+    """(X − center)ᵀ(X − center): (D, D) float64, summed over blocks of rows."""
     total = np.zeros((X.shape[1], X.shape[1]))
     for start in range(0, len(X), _BLOCK):
-        block = X[start : start + _BLOCK] - centre
+        block = X[start : start + _BLOCK] - center
         total += block.T @ block
     return total
 

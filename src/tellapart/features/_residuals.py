@@ -1,4 +1,4 @@
-"""Noise residuals: what a pixel is beyond what its neighbours foretell.
+"""Noise residuals: what a pixel is beyond what its neighbors foretell.
 
 Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images": linear predictors of rising order, their residual
 divided by the weight that the pixel itself has. `wide` is the 5×5 predictor of Ker & Böhme 2008.
@@ -37,7 +37,7 @@ def residuals(images: np.ndarray, kernel: str) -> list[np.ndarray]:
         kernel: A name in `KERNELS`.
 
     Returns:
-        One or two of (B, C, h, w) float32, grey values; h and w are smaller than H and W by the kernel's reach.
+        One or two of (B, C, h, w) float32, gray values; h and w are smaller than H and W by the kernel's reach.
 
     Raises:
         RecipeError: The images are smaller than the kernel.
@@ -48,7 +48,7 @@ def residuals(images: np.ndarray, kernel: str) -> list[np.ndarray]:
     return [_filtered(x, w, kernel) / np.float32(scale) for w in turned]
 
 
-def quantised(residual: np.ndarray, quantum: float, most: int) -> np.ndarray:
+def quantized(residual: np.ndarray, quantum: float, most: int) -> np.ndarray:
     """Rounded multiples of `quantum`, cut off at ± `most`: the same shape, int64 in 0 … 2 · most."""
     return np.clip(np.rint(residual / np.float32(quantum)), -most, most).astype(np.int64) + most
 

@@ -29,8 +29,8 @@ def learn_words(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
     machine = MiniBatchKMeans(count, random_state=seed, n_init=one, batch_size=batch, init_size=batch, max_iter=20)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        centres = machine.fit(vectors).cluster_centers_
-    return np.unique(np.rint(centres), axis=0).astype(np.float32)
+        centers = machine.fit(vectors).cluster_centers_
+    return np.unique(np.rint(centers), axis=0).astype(np.float32)
 
 
 def join_words(groups: Iterable[np.ndarray], count: int) -> np.ndarray:

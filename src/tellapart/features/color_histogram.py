@@ -1,7 +1,7 @@
-"""Colour histograms and moments.
+"""Color histograms and moments.
 
 Swain & Ballard 1991, "Color Indexing" (joint histograms); Stricker & Orengo 1995, "Similarity of Color Images" (mean, spread
-and skewness of each channel). Grey images have one channel, whatever the space.
+and skewness of each channel). Gray images have one channel, whatever the space.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tellapart.features._blocks import cell_edges, histograms, in_portions, plan
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import Section
 
-#: Least and largest value of each channel as OpenCV gives them for float images; a* and b* of all sRGB colours lie within ±110.
+#: Least and largest value of each channel as OpenCV gives them for float images; a* and b* of all sRGB colors lie within ±110.
 _RANGES = {
     "rgb": ((0, 1), (0, 1), (0, 1)),
     "hsv": ((0, 360), (0, 1), (0, 1)),
@@ -29,12 +29,12 @@ class ColorHistogram(Descriptor):
     """D = cells² · (C · bins, or bins^C if joint) and cells² · C · 3 moments."""
 
     class Options(Section):
-        """Options of the colour histograms."""
+        """Options of the color histograms."""
 
         space: Literal["rgb", "hsv", "lab"] = Field(default="hsv", description="hue, saturation, value; CIE L*a*b* (D65)")
         bins: int = Field(default=16, ge=2, le=256, description="of each channel")
         joint: bool = Field(default=False, description="one histogram over all three channels; 8 bins are then 512 values")
-        root: bool = Field(default=True, description="square roots of the shares: rare colours then count for more")
+        root: bool = Field(default=True, description="square roots of the shares: rare colors then count for more")
         moments: bool = Field(default=True, description="add mean, standard deviation and skewness of each channel")
         cells: int = Field(default=1, ge=1, description="cells along each side that are described by themselves")
 
@@ -64,7 +64,7 @@ class ColorHistogram(Descriptor):
 
 
 def in_space(images: np.ndarray, space: str) -> np.ndarray:
-    """(B, H, W, C) uint8 RGB or grey → (B, C, H, W) float32 in [0, 1], each channel by the range of its space."""
+    """(B, H, W, C) uint8 RGB or gray → (B, C, H, W) float32 in [0, 1], each channel by the range of its space."""
     x = images.astype(np.float32) / 255
     if images.shape[3] == 1 or space == "rgb":
         return planes(x)

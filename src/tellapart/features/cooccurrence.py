@@ -1,4 +1,4 @@
-"""Which values stand beside which: co-occurrences of quantised residuals, or of pixels.
+"""Which values stand beside which: co-occurrences of quantized residuals, or of pixels.
 
 Of residuals: Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images"; a tuple, its reverse and its negative
 count as one, which loses nothing in natural pictures and keeps the vector short. Of pixels: Nataraj et al. 2019, "Detecting
@@ -16,7 +16,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from tellapart.errors import RecipeError
 from tellapart.features._blocks import histograms, in_portions, planes
-from tellapart.features._residuals import Kernel, merged, quantised, residuals, symmetric
+from tellapart.features._residuals import Kernel, merged, quantized, residuals, symmetric
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import Section
 
@@ -38,7 +38,7 @@ class Cooccurrence(Descriptor):
             default=["second"], min_length=1, description="what is counted: residuals by their predictor, or the pixels"
         )
         levels: int = Field(default=5, ge=2, le=128, description="values after quantising; odd for residuals")
-        quantum: float = Field(default=1.0, gt=0, description="of a residual: grey values a level")
+        quantum: float = Field(default=1.0, gt=0, description="of a residual: gray values a level")
         order: int = Field(default=3, ge=2, le=5, description="values in a row that make a tuple")
         steps: list[Annotated[int, Field(ge=1)]] = Field(
             default=[1], min_length=1, description="pixels between the values of a tuple"
@@ -76,7 +76,7 @@ class Cooccurrence(Descriptor):
 
     def _of(self, images: np.ndarray, source: str) -> list[np.ndarray]:
         o, signs = self.options, source != "pixels"
-        maps = [quantised(r, o.quantum, o.levels // 2) for r in residuals(images, source)] if signs else None
+        maps = [quantized(r, o.quantum, o.levels // 2) for r in residuals(images, source)] if signs else None
         maps = maps or [planes(images).astype(np.int64) * o.levels // 256]
         along, across = maps[0], maps[-1]
         ways = [(along, across)] if len(maps) == 1 else [(along, across), (across, along)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _ANSWERED = 256  # images a forward pass, at most
-_PARTS = ("normalise.", "body.trunk.")  # of a saved model: what is needed; the head is left behind
+_PARTS = ("normalize.", "body.trunk.")  # of a saved model: what is needed; the head is left behind
 
 
 class Embedding(Descriptor):
@@ -119,7 +119,7 @@ def _check_shape(recipe: Recipe, name: str, found: tuple[int, int, int]) -> None
     height, width, channels = found
     inputs = recipe.inputs
     size = (inputs.size, inputs.size) if isinstance(inputs.size, int) else inputs.size
-    wanted = (*size, 1 if inputs.mode == "grey" else 3)
+    wanted = (*size, 1 if inputs.mode == "gray" else 3)
     if wanted != found:
         raise RecipeError(
             f"embedding: the net of {name} saw images of {wanted[0]}×{wanted[1]}×{wanted[2]} (height, width, channels), "
@@ -134,15 +134,15 @@ def _build(arrays: dict[str, np.ndarray]) -> nn.Module:
     import torch
     from torch import nn
 
-    from tellapart.nets.base import Normalise
+    from tellapart.nets.base import Normalize
 
     about = json.loads(arrays["net"].tobytes())
     net = registry.find("nets", about["net"])
     body = net.build(tuple(about["shape"]), about["classes"], net.Options.model_validate(about["options"]))
     channels = about["shape"][0]
-    normalise = Normalise(torch.zeros(channels), torch.ones(channels))
-    for prefix, part in zip(_PARTS, (normalise, body.trunk), strict=True):
+    normalize = Normalize(torch.zeros(channels), torch.ones(channels))
+    for prefix, part in zip(_PARTS, (normalize, body.trunk), strict=True):
         state = part.state_dict()
         # a number that was an array of no dimension came back from the file with one
         part.load_state_dict({k: torch.from_numpy(np.array(arrays[prefix + k])).reshape(v.shape) for k, v in state.items()})
-    return nn.Sequential(normalise, body.trunk).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return nn.Sequential(normalize, body.trunk).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -19,7 +19,7 @@ from tellapart.features._gradients import differences, votes
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import Section
 
-_CLIP = 0.2  # Lowe's bound on one value of a normalised block
+_CLIP = 0.2  # Lowe's bound on one value of a normalized block
 _EPSILON = 1e-5  # of the norm, as in scikit-image, for pixels in 0 … 255
 
 
@@ -32,7 +32,7 @@ class HOG(Descriptor):
         cell: int = Field(
             default=8, ge=2, description="side of a cell, pixels; what is left at the right and below is not seen"
         )
-        block: int = Field(default=2, ge=1, description="cells along a side of the blocks that are normalised together")
+        block: int = Field(default=2, ge=1, description="cells along a side of the blocks that are normalized together")
         orientations: int = Field(default=9, ge=2, le=36, description="directions told apart")
         signed: bool = Field(default=False, description="over the whole turn: a light edge on the left and on the right differ")
         shared: bool = Field(default=False, description="split a vote between the nearest directions and the nearest cells")
@@ -75,7 +75,7 @@ def _own_cells(images: np.ndarray, o: Any) -> np.ndarray:
 
 
 def _shared_cells(images: np.ndarray, o: Any) -> np.ndarray:
-    """The same with shared votes: each pixel counts in a cell by its nearness to the cell's centre, along both sides."""
+    """The same with shared votes: each pixel counts in a cell by its nearness to the cell's center, along both sides."""
     table = votes(o.orientations, o.signed, True)
     index = differences(images)
     count, height, width = index.shape
@@ -90,14 +90,14 @@ def _shared_cells(images: np.ndarray, o: Any) -> np.ndarray:
 
 @cache
 def nearness(side: int, cell: int) -> np.ndarray:
-    """Weight of each position in each cell, 1 at its centre, falling to 0 at its neighbours': (cells, side) float32, / cell."""
-    centres = (np.arange(side // cell) + 0.5) * cell
-    distance = np.abs(np.arange(side) + 0.5 - centres[:, None])
+    """Weight of each position in each cell, 1 at its center, falling to 0 at its neighbors': (cells, side) float32, / cell."""
+    centers = (np.arange(side // cell) + 0.5) * cell
+    distance = np.abs(np.arange(side) + 0.5 - centers[:, None])
     return (np.maximum(0, 1 - distance / cell) / cell).astype(np.float32)
 
 
 def _blocks(cells: np.ndarray, block: int) -> np.ndarray:
-    """(B, rows, columns, orientations) → every block of block × block cells, L2-Hys normalised, flattened: (B, D)."""
+    """(B, rows, columns, orientations) → every block of block × block cells, L2-Hys normalized, flattened: (B, D)."""
     windows = np.lib.stride_tricks.sliding_window_view(cells, (block, block), axis=(1, 2))  # (B, r, c, O, block, block)
     x = windows.transpose(0, 1, 2, 4, 5, 3).copy().reshape(*windows.shape[:3], block**2 * cells.shape[3])
     x /= _norm(x)

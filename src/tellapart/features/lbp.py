@@ -1,7 +1,7 @@
-"""Local binary patterns: which neighbours on a circle are at least as bright as the pixel, counted over the picture.
+"""Local binary patterns: which neighbors on a circle are at least as bright as the pixel, counted over the picture.
 
 Ojala, Pietikäinen & Mäenpää 2002, "Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local Binary
-Patterns". Neighbours between pixels are interpolated; pixels whose circle leaves the picture are not counted. A pattern is
+Patterns". Neighbors between pixels are interpolated; pixels whose circle leaves the picture are not counted. A pattern is
 uniform if it changes between 0 and 1 at most twice around the circle; all others share one bin. Several radii: several entries.
 """
 
@@ -15,7 +15,7 @@ from pydantic import Field
 
 from tellapart.errors import RecipeError
 from tellapart.features._blocks import histograms, in_portions, planes
-from tellapart.features._gray import grey
+from tellapart.features._gray import gray
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import Section
 
@@ -26,12 +26,12 @@ class LBP(Descriptor):
     class Options(Section):
         """Options of the local binary patterns."""
 
-        points: int = Field(default=8, ge=4, le=16, description="neighbours on the circle")
+        points: int = Field(default=8, ge=4, le=16, description="neighbors on the circle")
         radius: float = Field(default=1.0, gt=0, description="of the circle, pixels")
         invariant: bool = Field(
             default=False, description="count a uniform pattern by its number of ones, however it is turned"
         )
-        of: Literal["grey", "channels"] = Field(default="channels", description="the brightness, or each channel by itself")
+        of: Literal["gray", "channels"] = Field(default="channels", description="the brightness, or each channel by itself")
         cells: int = Field(default=1, ge=1, description="cells along each side that have a histogram of their own")
 
     options: Any
@@ -46,17 +46,17 @@ class LBP(Descriptor):
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options
-        x = grey(images) if o.of == "grey" else planes(images).astype(np.float32)
+        x = gray(images) if o.of == "gray" else planes(images).astype(np.float32)
         names = _bins(o.points, o.invariant)
         return histograms(names[patterns(x, o.points, o.radius)], int(names.max()) + 1, o.cells)
 
 
 def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
-    """The pattern of each inner pixel as a number: bit p is set where neighbour p, counted from the right, is as bright.
+    """The pattern of each inner pixel as a number: bit p is set where neighbor p, counted from the right, is as bright.
 
     Args:
         x_BCHW: (B, C, H, W) float32.
-        points: Neighbours, at most 16.
+        points: Neighbors, at most 16.
         radius: Pixels.
 
     Returns:
@@ -78,7 +78,7 @@ def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
 
 
 def _shifted(x_BCHW: np.ndarray, edge: int, down: float, right: float) -> np.ndarray:
-    """The inner picture seen from `down`, `right` off: bilinear, and exact where neighbours are equal."""
+    """The inner picture seen from `down`, `right` off: bilinear, and exact where neighbors are equal."""
     down, right = round(down, 5), round(right, 5)  # cosines that should be 0 are
     top, left = int(np.floor(down)), int(np.floor(right))
     rows, columns = np.float32(down - top), np.float32(right - left)

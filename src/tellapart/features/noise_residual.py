@@ -1,7 +1,7 @@
 """Statistics of noise residuals, where a camera's noise and a generator's lack of it show.
 
-Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images" (IEEE TIFS 7(3)): high-pass residuals, quantised and
-cut off, here as histograms with their moments. Correlations between a residual's channels and with its neighbours, since
+Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images" (IEEE TIFS 7(3)): high-pass residuals, quantized and
+cut off, here as histograms with their moments. Correlations between a residual's channels and with its neighbors, since
 demosaicing and upsampling leave them: Goljan, Fridrich & Cogranne 2014, "Rich Model for Steganalysis of Color Images".
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.features._blocks import histograms, in_portions
-from tellapart.features._residuals import Kernel, quantised, residuals
+from tellapart.features._residuals import Kernel, quantized, residuals
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import Section
 
-_FLAT = 1e-3  # mean square of a residual below which an image has none, grey values²
+_FLAT = 1e-3  # mean square of a residual below which an image has none, gray values²
 
 
 class NoiseResidual(Descriptor):
@@ -29,9 +29,9 @@ class NoiseResidual(Descriptor):
         kernels: list[Kernel] = Field(
             default=["first", "second", "third", "square", "wide"],
             min_length=1,
-            description="predictors: the neighbour, two or three along a line, 3×3, 5×5",
+            description="predictors: the neighbor, two or three along a line, 3×3, 5×5",
         )
-        quantum: float = Field(default=1.0, gt=0, description="width of a bin, grey values")
+        quantum: float = Field(default=1.0, gt=0, description="width of a bin, gray values")
         most: int = Field(default=4, ge=1, le=64, description="bins on either side of 0; larger residuals lie in the last")
         moments: bool = Field(default=True, description="add log mean magnitude, log standard deviation and log kurtosis")
         correlations: bool = Field(default=True, description="add correlations with the next pixels, and between channels")
@@ -53,7 +53,7 @@ class NoiseResidual(Descriptor):
             for residual in residuals(images, kernel):
                 flat = residual.reshape(*residual.shape[:2], -1)
                 products = flat @ flat.transpose(0, 2, 1) / flat.shape[2]
-                parts.append(histograms(quantised(residual, o.quantum, o.most), 2 * o.most + 1, 1))
+                parts.append(histograms(quantized(residual, o.quantum, o.most), 2 * o.most + 1, 1))
                 parts += [_moments(residual, products)] if o.moments else []
                 parts += [_correlations(residual, products)] if o.correlations else []
         return np.concatenate(parts, axis=1)

@@ -21,14 +21,14 @@ from tellapart.progress import Progress
 from tellapart.recipe.schema import Features
 
 _ALIKE = 1e-6  # standard deviation below which a value is taken for constant
-_ROWS = 1_024  # of the matrix, standardised at a time
+_ROWS = 1_024  # of the matrix, standardized at a time
 
 
 class Extractor:
     """The `features` section of a recipe, fitted on the training images.
 
     Attributes:
-        arrays: `mean`, `scale` (D,) and, with PCA, `components` (K, D), `centre` (D,), `explained` (K,), all float32.
+        arrays: `mean`, `scale` (D,) and, with PCA, `components` (K, D), `center` (D,), `explained` (K,), all float32.
         descriptors: In the recipe's order.
         notes: What was done otherwise than asked, or is worth knowing.
     """
@@ -51,7 +51,7 @@ class Extractor:
         for descriptor in self.descriptors:
             descriptor.fit(images, labels, around)
         X = self._describe(images, around.progress)
-        self._standardise(X)
+        self._standardize(X)
         if self.features.pca:
             self.arrays |= decompose(X, self._components(X.shape), self.seed)
             X = self._project(X)
@@ -123,10 +123,10 @@ class Extractor:
                 )
         return np.concatenate(parts, axis=1)
 
-    def _standardise(self, X: np.ndarray) -> None:
+    def _standardize(self, X: np.ndarray) -> None:
         """In place, and kept for others; without standardising, mean 0 and scale 1."""
         self.arrays = {"mean": np.zeros(X.shape[1], np.float32), "scale": np.ones(X.shape[1], np.float32)}
-        if not self.features.standardise or not len(X):
+        if not self.features.standardize or not len(X):
             return
         mean = X.mean(axis=0, dtype=np.float64)
         spread = np.sqrt(sum(((X[i : i + _ROWS] - mean) ** 2).sum(axis=0) for i in range(0, len(X), _ROWS)) / len(X))
@@ -146,8 +146,8 @@ class Extractor:
         return count
 
     def _project(self, X: np.ndarray) -> np.ndarray:
-        """(B, D) → (B, K); the centre is taken off the products, not off a copy of X."""
-        return X @ self.arrays["components"].T - self.arrays["components"] @ self.arrays["centre"]
+        """(B, D) → (B, K); the center is taken off the products, not off a copy of X."""
+        return X @ self.arrays["components"].T - self.arrays["components"] @ self.arrays["center"]
 
 
 def _build(features: Features) -> list[Descriptor]:

@@ -23,7 +23,7 @@ from tellapart.features.base import Descriptor, Surroundings
 from tellapart.recipe.schema import Section
 
 _CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-_EACH = 20  # patches of an image in the sample, at most: neighbouring ones are alike, other images tell more
+_EACH = 20  # patches of an image in the sample, at most: neighboring ones are alike, other images tell more
 _JUDGED = 10_000  # images that select words and measure their weights, at most
 _MEASURED = 256  # images that say how far patches are off their words
 _TREES = 100
@@ -53,7 +53,7 @@ class VisualWords(Descriptor):
         keypoints: int = Field(default=500, ge=1, description="orb, sift: most of an image, the strongest")
         edge: int = Field(default=31, ge=1, description="orb: no keypoint is nearer to the edge, pixels (edgeThreshold)")
         fast_threshold: int = Field(
-            default=20, ge=1, description="orb: least contrast of a corner, grey levels (fastThreshold)"
+            default=20, ge=1, description="orb: least contrast of a corner, gray levels (fastThreshold)"
         )
         description: Literal["hog", "sift"] = Field(default="hog", description="of a patch; sift: 128 values")
         cells: int = Field(default=2, ge=1, le=8, description="hog: parts along a patch's side; values = cells² · orientations")
@@ -105,7 +105,7 @@ class VisualWords(Descriptor):
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32, at least 0."""
         found = [self._histograms(p) for p in describe_blocks(iter([images]), self.options, _CORES)]
-        X = self._normalised(np.concatenate(found))
+        X = self._normalized(np.concatenate(found))
         return np.minimum(X / self.arrays["most"], 1) if "most" in self.arrays else X
 
     def _of_sample(self, images: DecodedImages, rng: np.random.Generator, around: Surroundings) -> _Learnt:
@@ -156,7 +156,7 @@ class VisualWords(Descriptor):
         X = np.concatenate([self._histograms(p) for p in self._found(images, around, "histograms")])
         if o.histogram == "tfidf":
             self.arrays["rarity"] = (np.log((1 + len(X)) / (1 + (X > 0).sum(axis=0))) + 1).astype(np.float32)
-        X = self._normalised(X)
+        X = self._normalized(X)
         if o.select:
             self.arrays["kept"] = kept = _select(X, labels, o.select, around.seed)
             X = X[:, kept]
@@ -164,20 +164,20 @@ class VisualWords(Descriptor):
             self.arrays["most"] = np.maximum(X.max(axis=0), 1e-6)
 
     def _histograms(self, patches: Patches) -> np.ndarray:
-        """(B, words · parts) float32, one column a word and part, unnormalised."""
+        """(B, words · parts) float32, one column a word and part, unnormalized."""
         o, words = self.options, self.arrays["words"]
         count = min(o.nearest, len(words)) if o.histogram == "soft" else 1
         places, gaps = nearest_words(patches.vectors, words, count)
         weights = _closeness(gaps, self.arrays["spread"][0]) if "spread" in self.arrays else np.ones_like(gaps)
         images, parts = len(patches.missing), []
         for grid in o.pyramid:
-            cell = np.minimum((patches.centres * grid).astype(np.int64), grid - 1) @ np.array([grid, 1])
+            cell = np.minimum((patches.centers * grid).astype(np.int64), grid - 1) @ np.array([grid, 1])
             index = (patches.owner * grid**2 + cell)[:, None] * len(words) + places
             sums = np.bincount(index.ravel(), weights.ravel(), images * grid**2 * len(words))
             parts.append(sums.reshape(images, -1).astype(np.float32))
         return np.concatenate(parts, axis=1)
 
-    def _normalised(self, X: np.ndarray) -> np.ndarray:
+    def _normalized(self, X: np.ndarray) -> np.ndarray:
         """(B, words · parts) → (B, D), by the rows alone."""
         o = self.options
         if "rarity" in self.arrays:

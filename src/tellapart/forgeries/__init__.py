@@ -1,1 +1,1 @@
-"""Labelled pseudo-fakes, made of real pictures only. One file a forgery."""
+"""Labeled pseudo-fakes, made of real pictures only. One file a forgery."""

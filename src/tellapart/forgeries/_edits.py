@@ -9,7 +9,7 @@ What is moved is turned and then enlarged, each with linear interpolation, as in
 interpolation for both, gradient boosting on residual statistics found 53 % of the resampled test tiles of three
 seeds at 38 % false alarms (240 and 720 tiles): too close to guessing for a demo.
 
-Pixels are (S, S, C) uint8 with C = 3, or C = 1 so that a grey picture stays grey to the last bit.
+Pixels are (S, S, C) uint8 with C = 3, or C = 1 so that a gray picture stays gray to the last bit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KINDS = ("splice", "inpaint", "resample")
 #: What a region may cover, as a share of the picture. Below a fifth the cheap classifiers of the ladder fall to chance.
 AREA = (0.20, 0.40)
 _LEANEST = 0.5  # of the smallest share, when the outline came out lean
-_MARGIN = 2  # pixels at the rim that no edit touches: the harmonic fill needs neighbours
+_MARGIN = 2  # pixels at the rim that no edit touches: the harmonic fill needs neighbors
 _FEATHER = 2  # pixels over which a resampled region fades in
 _TURN = (5.0, 25.0)  # degrees, either way
 _ENLARGE = (1.10, 1.25)
@@ -78,7 +78,7 @@ def draw_region(size: int, rng: np.random.Generator, area: tuple[float, float] =
 
 
 def fill_harmonic(values: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Replace the region by the function with Laplacian 0 that meets its rim (4 neighbours, solved exactly).
+    """Replace the region by the function with Laplacian 0 that meets its rim (4 neighbors, solved exactly).
 
     Args:
         values: (H, W, C) float.
@@ -93,10 +93,10 @@ def fill_harmonic(values: np.ndarray, region: np.ndarray) -> np.ndarray:
     rim = np.zeros((len(ys), values.shape[2]))
     rows, columns = [np.arange(len(ys))], [np.arange(len(ys))]
     for dy, dx in ((0, 1), (0, -1), (1, 0), (-1, 0)):
-        neighbour = number[ys + dy, xs + dx]
-        inside = neighbour >= 0
+        neighbor = number[ys + dy, xs + dx]
+        inside = neighbor >= 0
         rows.append(np.flatnonzero(inside))
-        columns.append(neighbour[inside])
+        columns.append(neighbor[inside])
         rim[~inside] += values[ys + dy, xs + dx][~inside]
     entries = np.concatenate([np.full(len(ys), 4.0), np.full(sum(map(len, rows[1:])), -1.0)])
     laplacian = csc_array((entries, (np.concatenate(rows), np.concatenate(columns))), shape=(len(ys), len(ys)))

@@ -1,6 +1,6 @@
-"""A region of a picture, recoloured, sharpened or blurred and slightly warped, is blended back into the same picture.
+"""A region of a picture, recolored, sharpened or blurred and slightly warped, is blended back into the same picture.
 
-Source and target are one photograph, so all that gives the fake away is the blending itself: rim, colour, sharpness, geometry.
+Source and target are one photograph, so all that gives the fake away is the blending itself: rim, color, sharpness, geometry.
 Shiohara & Yamasaki (2022), "Detecting deepfakes with self-blended images", CVPR; there around faces, here in any region.
 """
 
@@ -16,7 +16,7 @@ from tellapart.forgeries.base import Forgery
 _SHIFT = 0.06  # of the window's side, at most
 _ENLARGE = (0.94, 1.06)
 _BEND = 0.03  # of the side: standard deviation of the elastic displacement
-_COLOUR, _CONTRAST, _LIGHT = 12.0, (0.85, 1.15), 16.0  # grey levels, a factor, grey levels
+_COLOR, _CONTRAST, _LIGHT = 12.0, (0.85, 1.15), 16.0  # gray levels, a factor, gray levels
 _BLUR, _SHARPEN = (0.4, 1.2), (0.3, 1.0)
 _FEATHER = (1.0, 8.0)  # pixels
 _RATIO = (0.5, 1.0)  # how much of the source shows where it is opaque
@@ -38,9 +38,9 @@ class SelfBlend(Forgery):
 
 
 def _restyled(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other colours, and either softer or crisper."""
+    """Other colors, and either softer or crisper."""
     mean = tile.mean(axis=(0, 1))
-    tile = (tile - mean) * rng.uniform(*_CONTRAST) + mean + rng.uniform(-_LIGHT, _LIGHT) + rng.uniform(-_COLOUR, _COLOUR, 3)
+    tile = (tile - mean) * rng.uniform(*_CONTRAST) + mean + rng.uniform(-_LIGHT, _LIGHT) + rng.uniform(-_COLOR, _COLOR, 3)
     if rng.random() < 0.5:
         return ndimage.gaussian_filter(tile, (*[rng.uniform(*_BLUR)] * 2, 0))
     return tile + rng.uniform(*_SHARPEN) * (tile - ndimage.gaussian_filter(tile, (1, 1, 0)))

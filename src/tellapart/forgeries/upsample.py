@@ -1,4 +1,4 @@
-"""The grid that a generator's upsampling leaves: half the size, and back by a transposed convolution or by nearest neighbours.
+"""The grid that a generator's upsampling leaves: half the size, and back by a transposed convolution or by nearest neighbors.
 
 Decoders of generator networks enlarge their maps by inserting zeros and convolving, or by repeating values and convolving;
 both leave copies of the spectrum at half the sampling rate. Odena et al. (2016), "Deconvolution and checkerboard artifacts",
@@ -16,7 +16,7 @@ from tellapart.forgeries.base import Forgery
 _SMOOTH = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16  # enlarges evenly: each of the four phases of a pixel gets the same weight
 _UNEVEN = (0.01, 0.08)  # standard deviation of what is added to its weights
 _APART = 0.01  # standard deviation between the kernels of the channels, which are nearly one
-_BOX = (0.2, 0.6)  # weight that a repeated value gives to its eight neighbours
+_BOX = (0.2, 0.6)  # weight that a repeated value gives to its eight neighbors
 
 
 class Upsample(Forgery):

@@ -1,7 +1,7 @@
 """Images as the vectors that a run itself compares them by.
 
 The descriptors of a family on vectors, or what a network's trunk gives before its head; of a calibrated run, those of what it
-stands on. Other runs (the null, ensembles) have none of their own: for them it is plain pixels at 32×32.
+stands on. Other runs (the metadata baseline, ensembles) have none of their own: for them it is plain pixels at 32×32.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Vectors:
             self.by, self._transform = "the run's own descriptors", classifier.extractor.transform_block
         elif isinstance(classifier, Network):
             model = classifier.module()
-            trunk = nn.Sequential(model.normalise, model.body.trunk)
+            trunk = nn.Sequential(model.normalize, model.body.trunk)
             self.by, self._transform = "the network's features before its head", partial(embed, trunk)
         else:
             return

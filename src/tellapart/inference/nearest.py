@@ -1,8 +1,8 @@
 """The training images that a run finds most like a picture: what it may have been reminded of.
 
-Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. Whether a distance is small is said by the usual one: the
-median, over training images, of the distance to the nearest other. A picture farther than that from everything is unlike all
-that the run has learnt from, and its answer is worth as much.
+Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. Whether a distance is small is said by the
+usual one: the median, over training images, of the distance to the nearest other. A picture farther than that from everything
+is unlike all that the run has learnt from, and its answer is worth as much.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tellapart.inference.embedding import Vectors
 from tellapart.runs.store import Run
 from tellapart.workflows._experiment import Settings
 
-NEIGHBOURS = 5
+NEIGHBORS = 5
 _SAMPLED = 256  # training images that the usual distance is measured on
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbor:
     """One training image near a picture.
 
     Attributes:
@@ -55,7 +55,7 @@ class Nearest:
     by: str
     training: int
     usual: float
-    found: tuple[Neighbour, ...]
+    found: tuple[Neighbor, ...]
     pictures: tuple[np.ndarray, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class Nearest:
         return {"by": self.by, "training": self.training, "usual_distance": usual, "nearest": found}
 
 
-class Neighbourhood:
+class Neighborhood:
     """The training part of a run, ready to be searched for what is like a picture.
 
     Args:
@@ -89,7 +89,7 @@ class Neighbourhood:
             sample = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLED)).astype(np.int64))
             self._usual = float(np.median(self._search.nearest(X[sample], 2)[0][:, 1]))  # the nearest is the image itself
 
-    def of(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBOURS) -> Nearest:
+    def of(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBORS) -> Nearest:
         """The training images nearest to one picture.
 
         Args:
@@ -98,12 +98,12 @@ class Neighbourhood:
             count: How many, at most.
 
         Raises:
-            ImageError: It cannot be decoded, or one of its neighbours cannot any more.
+            ImageError: It cannot be decoded, or one of its neighbors cannot any more.
         """
         query = self._vectors.of_one(content, path)[None]
         distance, index = (found[0] for found in self._search.nearest(query, min(count, len(self.train))))
         found = tuple(
-            Neighbour(str(self.train.ids[row]), self.train.classes[self.train.labels[row]], float(apart))
+            Neighbor(str(self.train.ids[row]), self.train.classes[self.train.labels[row]], float(apart))
             for row, apart in zip(index, distance, strict=True)
         )
         with ImageReader(self.train) as reader:

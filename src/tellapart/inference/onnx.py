@@ -18,7 +18,7 @@ class Session:
     """A loaded graph.
 
     Args:
-        model: The serialised onnx.ModelProto.
+        model: The serialized onnx.ModelProto.
         whose: Names the graph in errors.
     """
 

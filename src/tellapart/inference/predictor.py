@@ -67,7 +67,7 @@ class Answerer(ABC):
         """Answer images that are all encoded, or all decoded.
 
         Args:
-            contents: N encoded files; or N pictures of any sizes, (H, W), or (H, W, 3), uint8, grey or RGB.
+            contents: N encoded files; or N pictures of any sizes, (H, W), or (H, W, 3), uint8, gray or RGB.
             names: N, for what is said of a damaged one; default: their positions.
         """
         if not len(contents):

@@ -1,4 +1,4 @@
-"""How runs stand to each other on the same images: against the first, against the null, every pair.
+"""How runs stand to each other on the same images: against the first, against the metadata baseline, every pair.
 
 Stored answers are read once a run and part. Where all runs have been scored on test, test decides; else the validation part
 does, which also chose the first, and that is said. Accuracy is compared by exact tests; where AUROC ranks, AUROC by DeLong's.
@@ -18,7 +18,7 @@ from tellapart.metrics.pairwise import Answered, Contrast, contrasts, detectable
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 
-NULL_FAMILY = "null"
+BASELINE = "metadata"
 ACCURACY, AUROC = "accuracy", "auroc"
 
 
@@ -123,17 +123,19 @@ def stand(ranked: Sequence[Run], answers: Answers, rank_by: str) -> Standing:
     )
 
 
-def against_null(ranked: Sequence[Run], answers: Answers) -> dict[Run, tuple[str, McNemar]]:
-    """Each run (A) against the best null run (B): where they meet, and the paired test. Null runs are left out."""
-    null = next((run for run in ranked if run.family == NULL_FAMILY), None)
-    if null is None:
+def compare_to_baseline(ranked: Sequence[Run], answers: Answers) -> dict[Run, tuple[str, McNemar]]:
+    """Each run (A) against the best metadata baseline (B): where they meet, and the paired test. Runs of the baseline are left
+    out.
+    """
+    baseline = next((run for run in ranked if run.family == BASELINE), None)
+    if baseline is None:
         return {}
     found = {}
     for run in ranked:
-        if run.family != NULL_FAMILY:
-            part = answers.shared(run, null)
+        if run.family != BASELINE:
+            part = answers.shared(run, baseline)
             correct = part.answered.correct
-            test = paired_test(correct[part.place[run]], correct[part.place[null]], part.answered.groups)
+            test = paired_test(correct[part.place[run]], correct[part.place[baseline]], part.answered.groups)
             found[run] = part.split, test
     return found
 

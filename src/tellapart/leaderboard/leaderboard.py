@@ -1,7 +1,7 @@
 """The leaderboard: finished runs on the same data and split, ranked by validation, judged on test.
 
-Built from run folders alone: it needs neither images nor a model. Every run stands against the null run, which sees
-only file metadata, on the same images, and against the first; how is in `standing`. How it is shown is in
+Built from run folders alone: it needs neither images nor a model. Every run stands against the metadata baseline run, which
+sees only file metadata, on the same images, and against the first; how is in `standing`. How it is shown is in
 `leaderboard_view`.
 """
 
@@ -17,7 +17,7 @@ import pandas as pd
 
 from tellapart import formatting
 from tellapart.errors import RunError, unknown_name
-from tellapart.leaderboard.comparisons import NULL_FAMILY, Answers, Standing, against_null, duel, stand
+from tellapart.leaderboard.comparisons import BASELINE, Answers, Standing, compare_to_baseline, duel, stand
 from tellapart.leaderboard.row import Row, flat
 from tellapart.metrics.mcnemar import McNemar
 from tellapart.metrics.pairwise import Contrast
@@ -36,8 +36,8 @@ NEEDS = {
     "matthews": "images and answers of more than one class",
 }
 NO_NULL = (
-    "there is no null run on this data: nothing here shows that the others look at the pixels; "
-    "`tellapart train DATA -r null` adds one"
+    "there is no metadata baseline on this data: nothing here shows that the others look at the pixels; "
+    "`tellapart train DATA -r metadata` adds one"
 )
 
 
@@ -53,7 +53,7 @@ class Leaderboard:
         name: What a person calls the data.
         classes: Class names in label order.
         positive: The positive class, when there are two.
-        split_sizes: Labelled images per split.
+        split_sizes: Labeled images per split.
         notes: What the runs have to say, and what is missing here.
         duel: The two best by validation, compared in words; "" with fewer than two runs.
         times_opened: How many times the test part of this data was scored.
@@ -146,7 +146,7 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
     ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
     names = _names(ranked)
     answers = Answers(ranked)
-    standing, nulls = stand(ranked, answers, rank_by), against_null(ranked, answers)
+    standing, nulls = stand(ranked, answers, rank_by), compare_to_baseline(ranked, answers)
     against = dict(zip(ranked[1:], standing.first, strict=True))
     rows = tuple(_row(rank, run, names[run], nulls.get(run), against.get(run)) for rank, run in enumerate(ranked, start=1))
     data = ranked[0].data
@@ -212,7 +212,7 @@ def _names(runs: list[Run]) -> dict[Run, str]:
     return {run: name if recipes.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, recipes, strict=True)}
 
 
-def _row(rank: int, run: Run, name: str, null: tuple[str, McNemar] | None, first: Contrast | None) -> Row:
+def _row(rank: int, run: Run, name: str, baseline: tuple[str, McNemar] | None, first: Contrast | None) -> Row:
     cost, evaluations = run.cost, run.evaluations
     speed = evaluations[-1].images_per_second if evaluations else cost["images_per_second"]
     made = run.environment.get("started")
@@ -230,8 +230,8 @@ def _row(rank: int, run: Run, name: str, null: tuple[str, McNemar] | None, first
         parameters=int(cost["parameters"]),
         pretrained=str(cost["pretrained"]),
         device=str(run.environment["device"]),
-        vs_null=None if null is None else null[1],
-        vs_null_split="" if null is None else null[0],
+        vs_baseline=None if baseline is None else baseline[1],
+        vs_baseline_split="" if baseline is None else baseline[0],
         vs_first=first,
         late=times_opened(run.runs, run.data["fingerprint"], before=str(made)) if made else 0,
         parents=lineage.parents(run),
@@ -247,7 +247,7 @@ def _notes(ranked: list[Run], names: dict[Run, str], rank_by: str) -> tuple[str,
         for run in ranked
         if RANKINGS[rank_by] not in run.scores("valid")
     ]
-    has_null = any(run.family == NULL_FAMILY for run in ranked)
+    has_null = any(run.family == BASELINE for run in ranked)
     return (*_leaks(ranked[0]), *said, *(() if has_null else (NO_NULL,)))
 
 

@@ -41,7 +41,7 @@ def rich_view(board: Leaderboard) -> Group:
 
 
 def html_view(board: Leaderboard) -> str:
-    """The same for notebooks: one table, no script, colours left to the notebook."""
+    """The same for notebooks: one table, no script, colors left to the notebook."""
     headings, rows = _headings(board), [_cells(board, row) for row in board.rows]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in headings)
     body = "".join(f"<tr>{''.join(f'<td>{_html_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
@@ -61,7 +61,9 @@ def lines(board: Leaderboard) -> list[str]:
     devices = ", ".join(sorted({row.device for row in board.rows}))
     said = [CAPTION, f"Fit time and img/s were measured once each, on {devices}."]
     if any(row.mark for row in board.rows):
-        said.append(f"“{NOT_SHOWN}”: not right significantly more often (p < 0.05) than null on the same images.")
+        said.append(
+            f"“{NOT_SHOWN}”: not right significantly more often (p < 0.05) than the metadata baseline on the same images."
+        )
     said += [f"Note: {note}" for note in board.notes]
     return [*said, *standing_lines(board), *board.lineage, *opening_lines(board)]
 

@@ -34,8 +34,8 @@ class Row:
         parameters: Fitted numbers.
         pretrained: "no", or what it started from.
         device: What it was trained on.
-        vs_null: This run (A) against the null run (B) on the same images; None for the null run, or without one.
-        vs_null_split: The images of that test: "test" when both were opened, else "valid"; "" without one.
+        vs_baseline: This run (A) against the metadata baseline (B) on the same images; None for the baseline, or without one.
+        vs_baseline_split: The images of that test: "test" when both were opened, else "valid"; "" without one.
         vs_first: This run (A) against the first of the table (B), p corrected for all runs; None for the first.
         late: How many times the test part of its data had been opened when it was made.
         parents: Ids of the runs that it was made of.
@@ -54,21 +54,21 @@ class Row:
     parameters: int
     pretrained: str
     device: str
-    vs_null: McNemar | None
-    vs_null_split: str
+    vs_baseline: McNemar | None
+    vs_baseline_split: str
     vs_first: Contrast | None = None
     late: int = 0
     parents: tuple[str, ...] = ()
 
     @property
-    def beats_null(self) -> bool | None:
-        """Whether it is right significantly more often than the null run; None where there is nothing to compare."""
-        return None if self.vs_null is None else self.vs_null.a_is_better
+    def beats_baseline(self) -> bool | None:
+        """Whether it is right significantly more often than the metadata baseline; None without a baseline."""
+        return None if self.vs_baseline is None else self.vs_baseline.a_is_better
 
     @property
     def mark(self) -> str:
-        """What must be said beside the name of a run that is not shown to beat the null; "" when there is nothing."""
-        return NOT_SHOWN if self.beats_null is False else ""
+        """The mark beside the name of a run that is not shown to beat the metadata baseline; else ""."""
+        return NOT_SHOWN if self.beats_baseline is False else ""
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -89,8 +89,8 @@ class Row:
         return {
             **{fact: getattr(self, fact) for fact in FACTS},
             "scores": {split: scores_to_dict(self.scores(split)) for split in SPLITS if self.scores(split)},
-            "vs_null": None if self.vs_null is None else self.vs_null.to_dict() | {"split": self.vs_null_split},
-            "beats_null": self.beats_null,
+            "vs_baseline": None if self.vs_baseline is None else self.vs_baseline.to_dict() | {"split": self.vs_baseline_split},
+            "beats_baseline": self.beats_baseline,
             "mark": self.mark,
             "vs_first": None if self.vs_first is None else self.vs_first.to_dict(),
             "made_after_openings": self.late,
@@ -105,8 +105,8 @@ def flat(row: Row) -> dict[str, Any]:
         for metric, score in row.scores(split).items():
             key = f"{split}.{metric}"
             flat |= {key: score.value, f"{key}.low": score.low, f"{key}.high": score.high, f"{key}.n": score.n}
-    null = row.vs_null
-    flat |= {"vs_null.p_value": None if null is None else null.p_value, "beats_null": row.beats_null}
+    baseline = row.vs_baseline
+    flat |= {"vs_baseline.p_value": None if baseline is None else baseline.p_value, "beats_baseline": row.beats_baseline}
     first = row.vs_first
     found = (None, None) if first is None else (first.difference.value, first.p_value)
     return flat | dict(zip(("vs_first.difference", "vs_first.p_value"), found, strict=True)) | {"late": row.late}

@@ -50,7 +50,7 @@ def delong_test(a: Predictions, b: Predictions, positive: str | None = None) -> 
     the interval always. Where the two rank every image alike p is 1.
 
     Args:
-        a: Labelled predictions of two classes, both of which occur.
+        a: Labeled predictions of two classes, both of which occur.
         b: Predictions for the same ids, in any order.
         positive: The class whose probability ranks; the second when None.
 
@@ -96,8 +96,8 @@ def areas_in_words(name_a: str, name_b: str, area_a: float, area_b: float, found
 p = 0.19; +0.8 points, 95 % CI −0.4 … +2.0).
     """
     score, p = found.score, found.p_value
-    favour = "" if score.value > 0 else f", in favour of {name_b}"
-    verdict = f"a real difference{favour}" if found.significant else "no evidence of a difference"
+    favor = "" if score.value > 0 else f", in favor of {name_b}"
+    verdict = f"a real difference{favor}" if found.significant else "no evidence of a difference"
     p_said = "p not defined" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
     value, low, high = (
         "undefined" if math.isnan(of) else f"{100 * of:+.1f}".replace("-", "−") for of in (score.value, score.low, score.high)
@@ -117,7 +117,7 @@ def paired_bootstrap(
     Draws in which the score is NaN do not count.
 
     Args:
-        a: Labelled predictions.
+        a: Labeled predictions.
         b: Predictions for the same ids, in any order.
         score: From labels (N,) int64 and probabilities (N, C) to a number, for example `probability.log_loss`.
         draws: Samples.

@@ -198,8 +198,8 @@ def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: f
         low, high = wilson(p * units, units)
     else:
         half = _t95(strata) * math.sqrt(variance) / top / (p * (1 - p))
-        centre = math.log(p / (1 - p))
-        low, high = float(expit(centre - half)), float(expit(centre + half))
+        center = math.log(p / (1 - p))
+        low, high = float(expit(center - half)), float(expit(center + half))
     low, high = low * top - bias, high * top - bias
     return max(0.0, min(low, value)), min(top, max(high, value))
 

@@ -10,7 +10,7 @@ repeats it. A flagged image is a place to look, no verdict: the classifier may b
 
 Sources:
     Northcutt, Jiang & Chuang (2021), "Confident learning: estimating uncertainty in dataset labels" (the confident joint;
-    pruning by noise rate; self-confidence and normalised margin).
+    pruning by noise rate; self-confidence and normalized margin).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import numpy as np
 import pandas as pd
 
 from tellapart.errors import DataError
-from tellapart.types import UNLABELLED, Predictions
+from tellapart.types import UNLABELED, Predictions
 
 By = Literal["margin", "self-confidence"]
 _ROUNDING = 1e-6  # a probability this far below a threshold reaches it
 
 
 def suspicious(predictions: Predictions, by: By = "margin") -> pd.DataFrame:
-    """Every labelled image with the quality of its label, the flagged first, then the worst label first.
+    """Every labeled image with the quality of its label, the flagged first, then the worst label first.
 
     Args:
         predictions: Out of sample; images without a label are left out.
@@ -49,9 +49,9 @@ def suspicious(predictions: Predictions, by: By = "margin") -> pd.DataFrame:
     >>> int(found["is_issue"].sum())
     1
     """
-    rows = np.flatnonzero(predictions.labels != UNLABELLED)
+    rows = np.flatnonzero(predictions.labels != UNLABELED)
     if not len(rows):
-        raise DataError("no image has a label that could be doubted", hint="give predictions on labelled images")
+        raise DataError("no image has a label that could be doubted", hint="give predictions on labeled images")
     labels, proba = predictions.labels[rows], predictions.proba[rows].astype(np.float64)
     names = np.array(predictions.classes, dtype=object)
     guess = proba.argmax(axis=1)
@@ -69,7 +69,7 @@ def hardest(predictions: Predictions, most: int = 12) -> pd.DataFrame:
     """The images whose own label got the lowest probability, lowest first; columns as of `suspicious`.
 
     Args:
-        predictions: Labelled, out of sample.
+        predictions: Labeled, out of sample.
         most: Rows at most.
     """
     return suspicious(predictions, "self-confidence").sort_values("score", kind="stable").head(most).reset_index(drop=True)
@@ -78,7 +78,7 @@ def hardest(predictions: Predictions, most: int = 12) -> pd.DataFrame:
 def find_issues(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     """Which labels are flagged, (N,) bool: pruning by noise rate.
 
-    Of the images labelled i, those that surely are j by the (calibrated) confident joint number n_ij; the n_ij with the
+    Of the images labeled i, those that surely are j by the (calibrated) confident joint number n_ij; the n_ij with the
     largest p_j − p_i are flagged, less those whose label is the most probable class. A class always keeps one image.
 
     Args:

@@ -22,7 +22,7 @@ from scipy.special import bdtr
 
 from tellapart.errors import DataError
 from tellapart.metrics.intervals import Z95, Interval, difference_interval, group_codes, variance_within
-from tellapart.types import UNLABELLED, Predictions, Score
+from tellapart.types import UNLABELED, Predictions, Score
 
 LEVEL = 0.05
 
@@ -69,10 +69,10 @@ class Comparison:
 
 
 def compare(a: Predictions, b: Predictions) -> Comparison:
-    """Compare two classifiers on the same labelled images; groups, where there are any, count as the independent units.
+    """Compare two classifiers on the same labeled images; groups, where there are any, count as the independent units.
 
     Args:
-        a: Labelled predictions.
+        a: Labeled predictions.
         b: Predictions for the same ids, in any order.
 
     Raises:
@@ -123,7 +123,7 @@ def align(a: Predictions, b: Predictions) -> Predictions:
         )
     groups = None if b.groups is None else b.groups[place]
     b = Predictions(b.ids[place], b.proba[place], b.labels[place], b.classes, b.run_id, groups)
-    doubtful = a.ids[(a.labels != b.labels) | (a.labels == UNLABELLED)]
+    doubtful = a.ids[(a.labels != b.labels) | (a.labels == UNLABELED)]
     if len(doubtful):
         raise DataError(f"{names} cannot be compared: image {doubtful[0]!r} has no label, or two different ones")
     return b
@@ -238,7 +238,7 @@ def _grouped_interval(differences: np.ndarray, sizes: np.ndarray) -> Interval:
 
 def _verdict(test: McNemar, name_b: str) -> str:
     if test.significant:
-        return "a real difference" if test.only_a > test.only_b else f"a real difference, in favour of {name_b}"
+        return "a real difference" if test.only_a > test.only_b else f"a real difference, in favor of {name_b}"
     too_few = test.groups is not None and 2.0 ** (1 - test.groups) >= LEVEL
     return "no evidence of a difference" + (f", {test.groups} groups are too few to give any" if too_few else "")
 

@@ -53,7 +53,7 @@ def all_pairs(predictions: Sequence[Predictions]) -> list[Pair]:
     sign-flip test of each pair.
 
     Args:
-        predictions: Labelled predictions for the same ids, in any order.
+        predictions: Labeled predictions for the same ids, in any order.
 
     Raises:
         DataError: They do not cover the same ids with the same labels and classes, or an image has no label.

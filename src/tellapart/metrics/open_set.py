@@ -1,4 +1,4 @@
-"""Is an image of a class that was never learnt recognised as none of those that were?
+"""Is an image of a class that was never learnt recognized as none of those that were?
 
 How unknown an image looks is 1 − its highest probability. A threshold is set on images of known classes that were not learnt
 from, so that a stated share of them at most is called "none of these"; like a conformal set without a class, it holds for

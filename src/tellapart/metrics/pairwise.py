@@ -98,7 +98,7 @@ def gather(predictions: Iterable[Predictions], positive: str | None = None) -> A
     """What many classifiers answered; of each, little is kept, so they may come one by one.
 
     Args:
-        predictions: Labelled predictions for the same ids, in any order; at least one.
+        predictions: Labeled predictions for the same ids, in any order; at least one.
         positive: Of two classes the one whose probability ranks; the second when None.
 
     Raises:

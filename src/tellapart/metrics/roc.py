@@ -6,7 +6,7 @@ example the probability of the positive class. `tellapart.metrics.roc_intervals`
 
 Sources:
     Hanley & McNeil (1982), "The meaning and use of the area under a receiver operating characteristic (ROC) curve".
-    McClish (1989), "Analyzing a portion of the ROC curve" (partial areas, standardised).
+    McClish (1989), "Analyzing a portion of the ROC curve" (partial areas, standardized).
     Davis & Goadrich (2006), "The relationship between precision-recall and ROC curves" (why steps, not lines, for precision).
 """
 
@@ -43,14 +43,14 @@ def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
 
 
 def partial_auroc(positive: np.ndarray, scores: np.ndarray, highest: float = PARTIAL) -> float:
-    """The area where FPR ≤ α, standardised: ½ (1 + (A − α²/2) / (α − α²/2)), so that chance has ½ and perfection 1.
+    """The area where FPR ≤ α, standardized: ½ (1 + (A − α²/2) / (α − α²/2)), so that chance has ½ and perfection 1.
 
     The curve is taken as straight between its points, and cut at α (`highest`).
 
     >>> round(partial_auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1]), 0.5), 4)
     0.6667
     """
-    return standardised(partial_area(rank(positive, scores), highest), highest)
+    return standardized(partial_area(rank(positive, scores), highest), highest)
 
 
 def equal_error_rate(positive: np.ndarray, scores: np.ndarray) -> float:
@@ -96,7 +96,7 @@ def precision_area(sweep: Ranking) -> float:
 
 
 def partial_area(sweep: Ranking, highest: float) -> float:
-    """The area under the curve left of FPR = `highest`, not standardised: in [0, `highest`].
+    """The area under the curve left of FPR = `highest`, not standardized: in [0, `highest`].
 
     >>> partial_area(rank(np.array([True, False]), np.array([0.9, 0.1])), 0.25)
     0.25
@@ -107,10 +107,10 @@ def partial_area(sweep: Ranking, highest: float) -> float:
     return float(np.sum(np.diff(fpr) * (tpr[:-1] + tpr[1:])) / 2)
 
 
-def standardised(part: float, highest: float) -> float:
+def standardized(part: float, highest: float) -> float:
     """McClish's scale for a partial area.
 
-    >>> standardised(0.1**2 / 2, 0.1), standardised(0.1, 0.1)
+    >>> standardized(0.1**2 / 2, 0.1), standardized(0.1, 0.1)
     (0.5, 1.0)
     """
     least = highest**2 / 2

@@ -63,7 +63,7 @@ def partial_auroc_interval(sweep: Ranking, units: np.ndarray, highest: float = r
     [in] (V − V(α)) + α V(α), a positive one α less the FPR above it, but at least 0. Arguments as of `auroc_interval`.
     """
     part = roc.partial_area(sweep, highest)
-    value, scale = roc.standardised(part, highest), 0.5 / (highest - highest**2 / 2)
+    value, scale = roc.standardized(part, highest), 0.5 / (highest - highest**2 / 2)
     at = float(np.interp(highest, sweep.fpr, sweep.tpr))
     inside = sweep.fpr[1:][sweep.place] <= highest
     of_negatives = np.where(inside, sweep.reached - at, 0.0) + highest * at

@@ -18,7 +18,7 @@ from tellapart.metrics.jackknife import Mean, sum_scores
 from tellapart.metrics.probabilistic import places, squared_distances, surprises
 from tellapart.metrics.reliability import calibration_interval, expected_calibration_error
 from tellapart.metrics.roc_intervals import macro_interval
-from tellapart.types import UNLABELLED, Predictions, Score
+from tellapart.types import UNLABELED, Predictions, Score
 
 __all__ = ["RANKINGS", "PerClass", "confusion_matrix", "per_class", "score_all", "score_classes", "undefined"]
 
@@ -42,7 +42,7 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
 
     Keys: accuracy, macro-precision, macro-recall, macro-f1, log-loss, auroc (two classes), balanced-accuracy, micro- and
     weighted-precision, -recall and -f1, matthews, kappa, top-3 and top-5 (more classes than that), brier, ece; with two
-    classes average-precision, eer, partial-auroc (FPR ≤ 0.1, standardised), tpr-at-1-fpr and tpr-at-5-fpr (% of false
+    classes average-precision, eer, partial-auroc (FPR ≤ 0.1, standardized), tpr-at-1-fpr and tpr-at-5-fpr (% of false
     positives); with more classes macro-auroc and macro-average-precision, one class against the rest, the mean over those
     that occur. What is undefined is left out: `undefined` says why. Of single classes: `score_classes`.
 
@@ -50,11 +50,11 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     the others. With groups, groups are what varies, not images.
 
     Args:
-        predictions: Labelled predictions for at least one image.
+        predictions: Labeled predictions for at least one image.
         positive: The class whose probability AUROC and its kin rank by; the second class when None.
 
     Raises:
-        DataError: No image, an unlabelled image, or a `positive` that is not a class.
+        DataError: No image, an unlabeled image, or a `positive` that is not a class.
 
     >>> p = np.array([[.9, .1], [.8, .2], [.3, .7], [.6, .4]], dtype=np.float32)
     >>> ids = np.array(list("abcd"), dtype=object)
@@ -80,7 +80,7 @@ def undefined(predictions: Predictions) -> dict[str, str]:
     """The scores that `score_all` leaves out, each with the reason.
 
     Args:
-        predictions: Labelled predictions for at least one image.
+        predictions: Labeled predictions for at least one image.
 
     >>> p = np.array([[.9, .1], [.8, .2]], dtype=np.float32)
     >>> why = undefined(Predictions(np.array(["a", "b"], dtype=object), p, np.array([0, 0]), ("real", "fake")))
@@ -108,7 +108,7 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
     the variance of a ratio over groups.
 
     Args:
-        predictions: Labelled predictions for at least one image.
+        predictions: Labeled predictions for at least one image.
 
     >>> p = np.array([[.9, .1], [.4, .6], [.3, .7], [.2, .8]], dtype=np.float32)
     >>> ids = np.array(list("abcd"), dtype=object)
@@ -134,12 +134,12 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
 def _refuse_unscorable(predictions: Predictions, positive: str | None) -> None:
     if not len(predictions):
         raise DataError("there is nothing to score: no image was predicted", hint="give a split that has images")
-    unlabelled = np.flatnonzero(predictions.labels == UNLABELLED)
-    if len(unlabelled):
-        first = predictions.ids[unlabelled[0]]
+    unlabeled = np.flatnonzero(predictions.labels == UNLABELED)
+    if len(unlabeled):
+        first = predictions.ids[unlabeled[0]]
         raise DataError(
-            f"{len(unlabelled)} of {len(predictions)} predictions have no label to be scored against, first {first!r}",
-            hint="score only labelled images",
+            f"{len(unlabeled)} of {len(predictions)} predictions have no label to be scored against, first {first!r}",
+            hint="score only labeled images",
         )
     if positive is not None and positive not in predictions.classes:
         raise DataError(f"the positive class {positive!r} is not one of {', '.join(predictions.classes)}")
@@ -178,7 +178,7 @@ def _of_two(predictions: Predictions, positive: str | None, units: np.ndarray) -
     """The scores of how the two classes rank, from one sweep of the threshold."""
     target = 1 if positive is None else predictions.classes.index(positive)
     sweep, n = rank(predictions.labels == target, np.asarray(predictions.proba)[:, target]), len(predictions)
-    partial = roc.standardised(roc.partial_area(sweep, roc.PARTIAL), roc.PARTIAL)
+    partial = roc.standardized(roc.partial_area(sweep, roc.PARTIAL), roc.PARTIAL)
     found = {
         "auroc": Score(roc.area(sweep), n, *roc_intervals.auroc_interval(sweep, units)),
         "average-precision": Score(roc.precision_area(sweep), n, *roc_intervals.average_precision_interval(sweep, units)),

@@ -23,7 +23,7 @@ from tellapart.metrics.multiple import holm
 from tellapart.metrics.score_all import score_all
 from tellapart.metrics.slice_columns import COLUMNS, describe_columns
 from tellapart.metrics.two_proportions import Difference, power_to_show, unpaired_difference
-from tellapart.types import UNLABELLED, Predictions, Score
+from tellapart.types import UNLABELED, Predictions, Score
 
 POINTS, POWER = 0.1, 0.8  # a slice is too small when a difference of so much is found with a chance below this
 
@@ -145,13 +145,13 @@ def slices(
     The difference is tested by Fisher's exact test on right and wrong answers; with groups by the t test over groups.
 
     Args:
-        predictions: Labelled; rows without a label are left out.
+        predictions: Labeled; rows without a label are left out.
         frame: One row an image with `id` and any further columns, such as a run's `split.parquet`.
         columns: To slice by; None: all that say something. `format` is read off `path`, `size` is bytes.
         positive: As of `score_all`.
 
     Raises:
-        DataError: No labelled image, an unknown column, or an image that is not in the frame.
+        DataError: No labeled image, an unknown column, or an image that is not in the frame.
 
     >>> proba = np.array([[.9, .1], [.2, .8], [.6, .4], [.7, .3]], dtype=np.float32)
     >>> ids, labels = np.array(list("abcd"), dtype=object), np.array([0, 1, 1, 0])
@@ -162,10 +162,10 @@ def slices(
     >>> found.slices[0].undefined["auroc"]
     'no image of fake'
     """
-    labelled = np.flatnonzero(predictions.labels != UNLABELLED)
-    if not len(labelled):
-        raise DataError("there is nothing to slice: no image has a label", hint="give predictions on labelled images")
-    predictions = _take(predictions, labelled)
+    labeled = np.flatnonzero(predictions.labels != UNLABELED)
+    if not len(labeled):
+        raise DataError("there is nothing to slice: no image has a label", hint="give predictions on labeled images")
+    predictions = _take(predictions, labeled)
     frame = _rows_of(predictions.ids, frame)
     wanted = list(columns) if columns else None
     known = [c for c in (*COLUMNS, *frame) if c in frame or (c == "format" and "path" in frame)]

@@ -44,7 +44,7 @@ class PretrainedOptions(NetOptions):
 
 
 class PadTo(nn.Module):
-    """Zeros, the mean of normalised images, on the right and below, up to the one size that a net takes."""
+    """Zeros, the mean of normalized images, on the right and below, up to the one size that a net takes."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()

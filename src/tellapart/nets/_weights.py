@@ -2,8 +2,8 @@
 
 Every tensor of a trunk must be there with its name and shape, or nothing is loaded: a net that is half pretrained and half
 random looks like one that is merely bad. Two differences are bridged. A first convolution for RGB is summed over its input
-channels for grey, which gives on grey images exactly what the RGB net gives on the same image repeated in three channels; one
-for grey is repeated and divided by three for RGB, which gives the same for grey images. Position embeddings are resampled by
+channels for gray, which gives on gray images exactly what the RGB net gives on the same image repeated in three channels; one
+for gray is repeated and divided by three for RGB, which gives the same for gray images. Position embeddings are resampled by
 the nets that have them.
 """
 
@@ -111,7 +111,7 @@ def load_into(
         error: What to raise.
 
     Returns:
-        Names of the convolutions that were adapted between grey and RGB.
+        Names of the convolutions that were adapted between gray and RGB.
     """
     own = module.state_dict()
     given = {n: _fit_channels(t, own[n]) if n in own else t for n, t in tensors.items() if n in own or not n.startswith(heads)}

@@ -1,7 +1,7 @@
 """What an architecture promises: from the shape of the input and the number of classes, a trunk and a head.
 
     Model    uint8 (B, C, H, W) → logits (B, classes): what is trained, saved and asked
-      normalise    uint8 → float32, zero mean, unit variance
+      normalize    uint8 → float32, zero mean, unit variance
       body         Body, made by `Net.build`
         trunk      float32 (B, C, H, W) → (B, D); its children are the stages, from the input on
         head       (B, D) → (B, classes)
@@ -38,7 +38,7 @@ class NetOptions(Section):
         default=["as is"],
         min_length=1,
         description="copies of an image whose probabilities are averaged when answering: as is, flip (left-right), "
-        "upside down, turned (180°), five crops (corners and centre, 7/8 of a side), closer (centre 7/8), farther (8/7, "
+        "upside down, turned (180°), five crops (corners and center, 7/8 of a side), closer (center 7/8), farther (8/7, "
         "reflected borders); all are resampled to the size of the image",
     )
     init_from: str | None = Field(
@@ -50,7 +50,7 @@ class Body(nn.Module, ABC):
     """A trunk and a head.
 
     Attributes:
-        trunk: float32 (B, C, H, W), normalised → (B, D).
+        trunk: float32 (B, C, H, W), normalized → (B, D).
         head: (B, D) → (B, classes) logits.
     """
 
@@ -83,13 +83,13 @@ class StagedBody(Body):
 class Model(nn.Module):
     """What is trained and saved: uint8 (B, C, H, W), or float32 (B, D) vectors, → logits (B, classes)."""
 
-    def __init__(self, normalise: nn.Module, body: Body) -> None:
+    def __init__(self, normalize: nn.Module, body: Body) -> None:
         super().__init__()
-        self.normalise, self.body = normalise, body
+        self.normalize, self.body = normalize, body
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, classes) logits."""
-        return self.body(self.normalise(x))
+        return self.body(self.normalize(x))
 
 
 class Net(ABC):
@@ -118,7 +118,7 @@ class Net(ABC):
         return options
 
     @staticmethod
-    def normalisation(options: Any) -> tuple[Sequence[float], Sequence[float]] | None:
+    def normalization(options: Any) -> tuple[Sequence[float], Sequence[float]] | None:
         """Mean and standard deviation per RGB channel in [0, 1] that the weights want; None: those of the training images."""
         del options
         return None
@@ -130,7 +130,7 @@ class Net(ABC):
         return "no"
 
 
-class Normalise(nn.Module):
+class Normalize(nn.Module):
     """uint8 (B, C, H, W) in 0 … 255 → float32 with zero mean and unit variance per channel of the training images."""
 
     mean: Tensor

@@ -3,7 +3,7 @@
 The blocks are those of He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385, figure 5, with the
 norm behind the ReLU instead of before it, nothing after the sum, and identity shortcuts throughout, because a 1×1 convolution
 before the blocks of a stage changes the width. `share_blocks` repeats one block instead of stacking several: the second pass
-has the weights, and the norm, of the first. Everything keeps PyTorch's initialisation.
+has the weights, and the norm, of the first. Everything keeps PyTorch's initialization.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.nets._weights import load_into, name_run, read_weights, transfer
-from tellapart.nets.base import Body, Net, NetOptions, Normalise, Parents, Width, dense_head, image_shape, trunk_width
+from tellapart.nets.base import Body, Net, NetOptions, Normalize, Parents, Width, dense_head, image_shape, trunk_width
 from tellapart.recipe import load as recipes
 from tellapart.recipe.errors import in_words
 
@@ -44,7 +44,7 @@ class Fusion(Net):
         backbones: list[dict[str, Any]] = Field(
             min_length=1,
             description="each {net: NAME, …} with options of that net (its `weights` or `init_from` too), or {run: RUN}, the "
-            "trunk of an earlier run; a net may also have its own `size`, pixels or [height, width], and `mode`, rgb or grey",
+            "trunk of an earlier run; a net may also have its own `size`, pixels or [height, width], and `mode`, rgb or gray",
         )
         dense: list[Width] = Field(default=[], description="units of the dense layers before the logits")
         dense_norm: bool = Field(default=False, description="batch norm in each dense layer")
@@ -79,7 +79,7 @@ class Fusion(Net):
         return type(options).model_validate({**options.model_dump(mode="json"), "backbones": entries})
 
     @staticmethod
-    def normalisation(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def normalization(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """None of its own: mean 0, and a standard deviation of 1/255 that makes the scale 1. Backbones scale for themselves."""
         del options
         return (0.0,) * 3, (1 / 255,) * 3
@@ -115,12 +115,12 @@ class _Member(nn.Module):
         if "run" in entry:
             raise RecipeError(f"backbone {{run: {entry['run']}}} was not resolved", hint="train fusions with a recipe")
         net, options = _net(entry)
-        self.channels = {"rgb": 3, "grey": 1}[entry["mode"]] if "mode" in entry else shape[0]
+        self.channels = {"rgb": 3, "gray": 1}[entry["mode"]] if "mode" in entry else shape[0]
         self.size = _size(entry.get("size")) or shape[1:]
-        mean, spread = net.normalisation(options) or ((0.5,) * 3, (0.5,) * 3)
+        mean, spread = net.normalization(options) or ((0.5,) * 3, (0.5,) * 3)
         values = torch.tensor([mean, spread]) * 255
         values = values.mean(1, keepdim=True) if self.channels == 1 else values
-        self.normalise = Normalise(values[0], 1 / values[1])
+        self.normalize = Normalize(values[0], 1 / values[1])
         self.body = net.build((self.channels, *self.size), 2, options)
         self.body.head = nn.Identity()
         self.width = trunk_width(self.body.trunk, (self.channels, *self.size))
@@ -131,11 +131,11 @@ class _Member(nn.Module):
             x_BCHW = x_BCHW.expand(-1, 3, -1, -1) if self.channels == 3 else _luma(x_BCHW)
         if tuple(x_BCHW.shape[2:]) != tuple(self.size):
             x_BCHW = F.interpolate(x_BCHW, self.size, mode="bilinear", antialias=True)
-        return self.body(self.normalise(x_BCHW))
+        return self.body(self.normalize(x_BCHW))
 
 
 def _luma(x_B3HW: Tensor) -> Tensor:
-    """(B, 3, H, W) in 0 … 255 → (B, 1, H, W): ITU-R 601-2 luma, rounded as Pillow rounds it when it decodes to grey."""
+    """(B, 3, H, W) in 0 … 255 → (B, 1, H, W): ITU-R 601-2 luma, rounded as Pillow rounds it when it decodes to gray."""
     red, green, blue = x_B3HW.float().split(1, dim=1)
     return ((red * 19595 + green * 38470 + blue * 7471 + 32768) / 65536).floor()
 
@@ -145,7 +145,7 @@ def _start(member: _Member, entry: dict[str, Any], parents: Parents) -> str:
     if run := entry.get("from_run"):
         folder = parents(run)
         tensors = read_weights(folder / "weights.safetensors")
-        load_into(member, {n: t for n, t in tensors.items() if n.startswith(("normalise.", "body.trunk."))}, name_run(folder))
+        load_into(member, {n: t for n, t in tensors.items() if n.startswith(("normalize.", "body.trunk."))}, name_run(folder))
         return f"run: {run}"
     whose = net.start(member.body, options, parents)
     if options.init_from:
@@ -166,7 +166,7 @@ def _of_run(run: str, parents: Parents) -> dict[str, Any]:
         )
     net = registry.find("nets", recipe.classifier.options["net"])
     options = net.resolve(net.Options.model_validate(recipe.classifier.options), parents)
-    inputs = {"size": list(target_size(recipe.inputs)), "mode": "grey" if recipe.inputs.mode == "grey" else "rgb"}
+    inputs = {"size": list(target_size(recipe.inputs)), "mode": "gray" if recipe.inputs.mode == "gray" else "rgb"}
     return {**options.model_dump(mode="json"), "init_from": None, **inputs, "from_run": run}
 
 
@@ -198,8 +198,8 @@ def _checked(entry: dict[str, Any], where: str) -> dict[str, Any]:
     size = _size(entry.get("size")) if isinstance(entry.get("size"), int | list | tuple) else None
     if entry.get("size") is not None and (not size or len(size) != 2 or any(type(s) is not int or s < 1 for s in size)):
         raise RecipeError(f"{where}.size: expected pixels, or [height, width]; found {entry['size']!r}")
-    if entry.get("mode") not in (None, "rgb", "grey"):
-        raise RecipeError(f"{where}.mode: expected rgb or grey; found {entry['mode']!r}")
+    if entry.get("mode") not in (None, "rgb", "gray"):
+        raise RecipeError(f"{where}.mode: expected rgb or gray; found {entry['mode']!r}")
     net = registry.find("nets", entry["net"])
     try:
         options = net.Options.model_validate({k: v for k, v in entry.items() if k not in _OWN})

@@ -1,6 +1,6 @@
 """Multilayer perceptron on flattened pixels or feature vectors: linear, batch norm, ReLU, dropout, once a width.
 
-Linear layers keep PyTorch's initialisation.
+Linear layers keep PyTorch's initialization.
 """
 
 from __future__ import annotations

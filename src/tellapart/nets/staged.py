@@ -1,6 +1,6 @@
 """A convolutional net as a list of stages, each: convolutions, pooling, dropout; then a dense head.
 
-Convolutions keep PyTorch's initialisation. The random layers stand in the first stage, behind its pooling: what they mirror or
+Convolutions keep PyTorch's initialization. The random layers stand in the first stage, behind its pooling: what they mirror or
 turn are its maps, at training only.
 """
 

@@ -23,7 +23,7 @@ class Timm(Net):
     Convolutional models take any size that survives their strides. Models made for one size (ViT, DINO, Swin, …) are built for
     the size of the input, rounded up to whole patches: images are padded on the right and below. Pretrained position
     embeddings are resampled to that grid, as timm does. A first convolution trained on RGB is summed over its input channels
-    for grey images, which is exact for images whose three channels are equal.
+    for gray images, which is exact for images whose three channels are equal.
     """
 
     class Options(PretrainedOptions):
@@ -45,7 +45,7 @@ class Timm(Net):
         return _TimmBody(net, shape, padded, classes, options)
 
     @staticmethod
-    def normalisation(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    def normalization(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Mean and standard deviation that the published weights were trained with; None without weights."""
         if options.weights == "none":
             return None

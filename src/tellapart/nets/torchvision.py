@@ -31,7 +31,7 @@ class TorchVision(Net):
 
     Its last linear layer (of SqueezeNet the last convolution) makes room for our head; the layers before it stay, dropout and
     all. GoogLeNet and Inception-v3 have no auxiliary classifiers. A ViT is built for the size of the input, rounded up to a
-    square of whole patches: images are padded on the right and below, pretrained position embeddings resampled. For grey
+    square of whole patches: images are padded on the right and below, pretrained position embeddings resampled. For gray
     images the first convolution is summed over its input channels, random or pretrained: the net answers as for the same
     image in three equal channels.
     """
@@ -54,12 +54,12 @@ class TorchVision(Net):
             raise too_small(options.model, shape, f"it takes {least[0]}×{least[1]} and more")
         net, padded = _create(options.model, shape)
         if shape[0] == 1:
-            _make_grey(net)
+            _make_gray(net)
         net.set_submodule(_last(net), nn.Identity())
         return _TorchVisionBody(net, shape, padded, classes, options)
 
     @staticmethod
-    def normalisation(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    def normalization(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Mean and standard deviation that the published weights were trained with; None without weights."""
         if options.weights == "none":
             return None
@@ -135,7 +135,7 @@ def _last(net: nn.Module) -> str:
     return (linear or [name for name, module in named if isinstance(module, nn.Conv2d)])[-1]
 
 
-def _make_grey(net: nn.Module) -> None:
+def _make_gray(net: nn.Module) -> None:
     """Sum the first convolution over its three input channels."""
     name, old = next((n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(1, old.out_channels, old.kernel_size, old.stride, old.padding, old.dilation, bias=old.bias is not None)  # type: ignore[arg-type]

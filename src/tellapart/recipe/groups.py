@@ -1,11 +1,11 @@
 """Recipes that go together, by the name of the group. Imports nothing."""
 
 #: What `compare` trains by default, from what sees no pixel to the network.
-LADDER = ("null", "neighbors", "spectrum-linear", "svm-pca-rbf", "mlp", "cnn-small")
+LADDER = ("metadata", "knn", "spectrum-linear", "svm-pca-rbf", "mlp", "cnn-small")
 #: A chosen dozen: all descriptors but `embedding`, which needs a run, and all estimators between them.
 CLASSICAL = (
-    "neighbors", "pixels-bayes", "eigenfaces-linear", "svm-pca-rbf", "hog-svm", "words", "colours-forest", "colours-boosting",
-    "spectrum-linear", "residual-svm", "cooccurrence-lda", "forensic-lda",
+    "knn", "pixels-naive-bayes", "eigenfaces-linear", "svm-pca-rbf", "hog-svm", "words", "color-forest", "color-boosting",
+    "spectrum-linear", "noise-residual-svm", "cooccurrence-lda", "forensic-lda",
 )  # fmt: skip
 #: Names that stand for several recipes wherever a list of recipes is asked for.
 GROUPS = {"ladder": LADDER, "classical": CLASSICAL}

@@ -3,7 +3,7 @@
     extends: cnn-small            # optional, one level; mappings merge, lists replace
     inputs:     {size: auto, limit: 128, mode: auto, resize: stretch}
     augment:    [{flip: {}}, {one_of: [{jpeg: {}}, {blur: {}}]}]
-    features:   {descriptors: [{pixels: {}}], standardise: true, pca: 300}
+    features:   {descriptors: [{pixels: {}}], standardize: true, pca: 300}
     classifier: {family: network, net: staged, …}
     train:      {epochs: 20, batch: 128, optimizer: {name: adamw, lr: 1e-3}, …}
     seed: 0

@@ -41,9 +41,9 @@ class BoxRegion(Section):
     margin: float = Field(
         default=0.0, ge=0, le=4, description="share of the longer side of the box that is added on each of its sides"
     )
-    missing: Literal["error", "whole", "centre"] = Field(
+    missing: Literal["error", "whole", "center"] = Field(
         default="error",
-        description="of a row whose cells are empty: an error; the whole picture; or its centre, as much as `keep` says",
+        description="of a row whose cells are empty: an error; the whole picture; or its center, as much as `keep` says",
     )
 
     @field_validator("columns")
@@ -69,9 +69,9 @@ class FaceRegion(Section):
     margin: float = Field(
         default=0.3, ge=0, le=4, description="share of the longer side of the face that is added on each of its sides"
     )
-    missing: Literal["error", "whole", "centre"] = Field(
+    missing: Literal["error", "whole", "center"] = Field(
         default="whole",
-        description="where no face is found: an error; the whole picture; or its centre, as much as `keep` says",
+        description="where no face is found: an error; the whole picture; or its center, as much as `keep` says",
     )
 
     @field_validator("model")
@@ -114,11 +114,11 @@ class Inputs(Section):
         default="auto", description="pixels: one number for a square, [height, width], or auto: the data's own, within `limit`"
     )
     limit: int | None = Field(default=None, ge=1, description="longest side that `size: auto` may choose, in pixels")
-    mode: Literal["auto", "rgb", "grey"] = Field(default="auto", description="auto: grey when every probed image is grey")
-    resize: Literal["stretch", "crop", "pad", "centre", "none"] = Field(
+    mode: Literal["auto", "rgb", "gray"] = Field(default="auto", description="auto: gray when every probed image is gray")
+    resize: Literal["stretch", "crop", "pad", "center", "none"] = Field(
         default="stretch",
         description="stretch: resample both sides; crop: resample the short side, cut the long one; pad: resample the long "
-        "side, fill with black; centre: cut or reflect without resampling; none: another size is an error",
+        "side, fill with black; center: cut or reflect without resampling; none: another size is an error",
     )
     region: Region | None = Field(
         default=None, description="the part that is read: {box: …} or {face: …}, before anything else; none: the whole picture"
@@ -127,8 +127,8 @@ class Inputs(Section):
         default=1.0,
         gt=0,
         le=1,
-        description="share of each side that is kept, around the centre, before anything else; with a region: only where "
-        "that is `missing: centre`",
+        description="share of each side that is kept, around the center, before anything else; with a region: only where "
+        "that is `missing: center`",
     )
     max_pixels: int = Field(
         default=178_956_970, ge=1, description="an image with more pixels is refused as a decompression bomb"
@@ -138,19 +138,19 @@ class Inputs(Section):
     @classmethod
     def _by_name(cls, given: Any) -> Any:
         """`whole`, `box` and `face` alone stand for their defaults."""
-        if given == "centre":
-            raise ValueError("for the centre leave `region` out and set `keep`, the share of each side: keep: 0.7")
+        if given == "center":
+            raise ValueError("for the center leave `region` out and set `keep`, the share of each side: keep: 0.7")
         if isinstance(given, str) and given not in ("whole", "box", "face"):
             raise ValueError(unknown_name("region", given, ("whole", "box", "face")))
         return None if given == "whole" else {given: {}} if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _one_cut(self) -> Inputs:
-        wanted = self.region is not None and self.region.rule.missing == "centre"
+        wanted = self.region is not None and self.region.rule.missing == "center"
         if wanted and self.keep == 1:
-            raise ValueError("missing: centre needs `keep`, the share of each side that is its centre: keep: 0.7")
+            raise ValueError("missing: center needs `keep`, the share of each side that is its center: keep: 0.7")
         if self.region is not None and self.keep < 1 and not wanted:
-            raise ValueError("`keep` cuts the centre out, and `region` another part: give one, or missing: centre")
+            raise ValueError("`keep` cuts the center out, and `region` another part: give one, or missing: center")
         return self
 
     @model_serializer(mode="wrap")
@@ -168,12 +168,12 @@ class Features(Section):
     descriptors: list[dict[str, dict[str, Any]]] = Field(
         default=[{"pixels": {}}], description="one {name: options} each; their vectors are concatenated"
     )
-    standardise: bool = Field(default=True, description="zero mean and unit variance per component, measured on train")
+    standardize: bool = Field(default=True, description="zero mean and unit variance per component, measured on train")
     pca: int | None = Field(default=None, ge=1, description="principal components kept; more than the rows allow are clipped")
 
 
 class Optimizer(Section):
-    """The optimiser of a network. Weight decay never touches biases and norms."""
+    """The optimizer of a network. Weight decay never touches biases and norms."""
 
     name: Literal["sgd", "adam", "adamw", "radam", "muon"] = Field(default="adamw", description="which rule")
     lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
@@ -280,5 +280,5 @@ class ClassifierSection(BaseModel):
     @field_validator("family", mode="before")
     @classmethod
     def _null_is_a_name(cls, value: Any) -> Any:
-        """YAML reads an unquoted `family: null` as nothing."""
-        return "null" if value is None else value
+        """YAML reads an unquoted `family: metadata` as nothing."""
+        return "metadata" if value is None else value

@@ -27,26 +27,26 @@ def shifts(found: Bias) -> Figure:
         figsize=(3.4 * min(2, len(shown)) + 1.2, (0.5 * lines + 0.7) * -(-len(shown) // 2) + 0.5), layout="constrained"
     )
     panels = figure.subplots(-(-len(shown) // 2), min(2, len(shown)), sharex=True, squeeze=False).ravel()
-    colour = TEST if found.part == "test" else VALID
+    color = TEST if found.part == "test" else VALID
     for axes, one in zip(panels, shown, strict=False):
-        _panel(axes, found, one, colour)
+        _panel(axes, found, one, color)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
         panels[len(shown) - 2].tick_params(labelbottom=True)  # the panel above it is the last of its column
     figure.supxlabel("shift of the probability", color=MUTED, fontsize=9)
     handles = [
-        panels[0].plot([], [], "o", color=colour, markersize=5, label="its own images")[0],
+        panels[0].plot([], [], "o", color=color, markersize=5, label="its own images")[0],
         panels[0].plot([], [], "s", color=MUTED, markersize=5, label="all others")[0],
-        panels[0].plot([], [], "o", color=colour, markersize=5, markerfacecolor=PAPER, label="hollow: does not count")[0],
+        panels[0].plot([], [], "o", color=color, markersize=5, markerfacecolor=PAPER, label="hollow: does not count")[0],
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
     return figure
 
 
-def _panel(axes: Axes, found: Bias, one: Leaning, colour: str) -> None:
+def _panel(axes: Axes, found: Bias, one: Leaning, color: str) -> None:
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
     for line, way in enumerate(one.ways):
-        _mark(axes, way.own, line - _APART, "o", colour)
+        _mark(axes, way.own, line - _APART, "o", color)
         _mark(axes, way.others, line + _APART, "s", MUTED)
     axes.set_yticks(range(len(one.ways)), [found.text(way.way) for way in one.ways])
     axes.set_ylim(len(one.ways) - 0.5, -0.5)
@@ -55,6 +55,6 @@ def _panel(axes: Axes, found: Bias, one: Leaning, colour: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _mark(axes: Axes, side: Side, line: float, marker: str, colour: str) -> None:
-    axes.hlines(line, side.shift.low, side.shift.high, color=colour, linewidth=1.6)
-    axes.plot([side.shift.value], [line], marker, color=colour, markersize=5, markerfacecolor=colour if side.counted else PAPER)
+def _mark(axes: Axes, side: Side, line: float, marker: str, color: str) -> None:
+    axes.hlines(line, side.shift.low, side.shift.high, color=color, linewidth=1.6)
+    axes.plot([side.shift.value], [line], marker, color=color, markersize=5, markerfacecolor=color if side.counted else PAPER)

@@ -1,4 +1,4 @@
-"""Figures of the calibration page: the reliability diagram, and the risk-coverage curve. Colours as in `report.figures`."""
+"""Figures of the calibration page: the reliability diagram, and the risk-coverage curve. Colors as in `report.figures`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from matplotlib.ticker import PercentFormatter
 
 from tellapart.calibration.thresholds import RiskCoverage
 from tellapart.metrics.reliability import Reliability
-from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLOURS, styled
+from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLORS, styled
 
 _DASHES = (0, (3, 3))
 
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One classifier on one part: the first is drawn in the part's colour, others in grey."""
+    """One classifier on one part: the first is drawn in the part's color, others in gray."""
 
     name: str
     reliability: Reliability
@@ -31,7 +31,7 @@ def reliability_diagram(series: Sequence[Series], split: str, classes: int) -> F
 
     Args:
         series: At least one; the first is what the page is about.
-        split: "valid" or "test", for the colour.
+        split: "valid" or "test", for the color.
         classes: Confidence cannot be below 1 / classes.
     """
     figure = Figure(figsize=(4.3, 4.4), layout="constrained")
@@ -40,10 +40,10 @@ def reliability_diagram(series: Sequence[Series], split: str, classes: int) -> F
     least = max(0.0, float(np.floor(20 * least) / 20))
     upper.plot([least, 1], [least, 1], color=MUTED, linewidth=0.9, linestyle=_DASHES, zorder=0.5, label="as sure as right")
     for number, of in reversed(list(enumerate(series))):
-        found, colour = of.reliability, SPLIT_COLOURS[split] if number == 0 else MUTED
-        upper.vlines(found.confidence, found.accuracy_low, found.accuracy_high, color=colour, linewidth=1.4)
-        face = colour if number == 0 else PAPER
-        upper.plot(found.confidence, found.accuracy, "o", color=colour, markerfacecolor=face, markersize=5, label=of.name)
+        found, color = of.reliability, SPLIT_COLORS[split] if number == 0 else MUTED
+        upper.vlines(found.confidence, found.accuracy_low, found.accuracy_high, color=color, linewidth=1.4)
+        face = color if number == 0 else PAPER
+        upper.plot(found.confidence, found.accuracy, "o", color=color, markerfacecolor=face, markersize=5, label=of.name)
     shown = series[0].reliability
     width = np.maximum(shown.high - np.maximum(shown.low, least), 0.004)
     lower.bar(np.maximum(shown.low, least), shown.n, width, align="edge", color=LINE, edgecolor=MUTED, linewidth=0.5)
@@ -64,19 +64,19 @@ def risk_coverage_curve(series: Sequence[Series], split: str) -> Figure:
 
     Args:
         series: At least one; the first is what the page is about.
-        split: "valid" or "test", for the colour.
+        split: "valid" or "test", for the color.
     """
     figure = Figure(figsize=(4.3, 4.4), layout="constrained")
     axes = figure.add_subplot()
     for number, of in reversed(list(enumerate(series))):
-        colour = SPLIT_COLOURS[split] if number == 0 else MUTED
+        color = SPLIT_COLORS[split] if number == 0 else MUTED
         name = f"{of.name}, area {of.risk.area:.4f}"
         axes.plot(
-            of.risk.coverage, of.risk.risk, color=colour, label=name, solid_joinstyle="round",
+            of.risk.coverage, of.risk.risk, color=color, label=name, solid_joinstyle="round",
             linestyle="-" if number == 0 else _DASHES, linewidth=1.8 if number == 0 else 1.2,
         )  # fmt: skip
     risk = float(series[0].risk.risk[-1])
-    axes.plot([1], [risk], "o", color=SPLIT_COLOURS[split], markersize=5)
+    axes.plot([1], [risk], "o", color=SPLIT_COLORS[split], markersize=5)
     axes.annotate(f"all answered: {risk:.1%} wrong", (1, risk), xytext=(-8, 6), textcoords="offset points", ha="right",
                   fontsize=8, color=INK)  # fmt: skip
     top = max(float(of.risk.risk[of.risk.coverage >= 0.02].max()) for of in series)  # the first few answers are noise

@@ -1,7 +1,7 @@
 """The report's page on how true a run's probabilities are: reliability, risk and coverage, and what was decided on them.
 
 ECE, Brier and log loss are those stored with the run. The bins of the diagram hold about equally many answers; those of the ECE
-are of equal width. Of a run that corrects the mix of classes, figures and scores are those before the correction: labelled
+are of equal width. Of a run that corrects the mix of classes, figures and scores are those before the correction: labeled
 images have the mix of the data, and only there can it be seen whether probabilities are true.
 """
 

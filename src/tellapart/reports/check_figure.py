@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from tellapart.reports.figures import INK, MUTED, PAPER, TEST, TRAIN, VALID, shorten, styled
 
-_COLOURS = (TEST, VALID, TRAIN, MUTED)
-_LINES = ("-", (0, (4, 1.5)))  # from the fifth class on the colours come again, dashed or hatched
+_COLORS = (TEST, VALID, TRAIN, MUTED)
+_LINES = ("-", (0, (4, 1.5)))  # from the fifth class on the colors come again, dashed or hatched
 _HATCHES = ("", "///")
 #: Panels of one figure.
 MOST = 6
@@ -49,17 +49,17 @@ def draw(distributions: list[dict[str, Any]]) -> Figure:
 
 def _measure(axes: Axes, one: Mapping[str, Any]) -> None:
     for n, (name, shares) in enumerate(one["shares"].items()):
-        colour, line = _COLOURS[n % len(_COLOURS)], _LINES[n // len(_COLOURS)]
-        axes.stairs(shares, one["edges"], color=colour, linewidth=1.4, linestyle=line, label=shorten(name))
-        axes.stairs(shares, one["edges"], fill=True, color=colour, alpha=0.12)
+        color, line = _COLORS[n % len(_COLORS)], _LINES[n // len(_COLORS)]
+        axes.stairs(shares, one["edges"], color=color, linewidth=1.4, linestyle=line, label=shorten(name))
+        axes.stairs(shares, one["edges"], fill=True, color=color, alpha=0.12)
 
 
 def _kinds(axes: Axes, one: Mapping[str, Any]) -> None:
     count, places = len(one["shares"]), range(len(one["values"]))
     for n, (name, shares) in enumerate(one["shares"].items()):
         moved = [place + 0.8 * ((n + 0.5) / count - 0.5) for place in places]
-        colour, hatch = _COLOURS[n % len(_COLOURS)], _HATCHES[n // len(_COLOURS)]
-        axes.bar(moved, shares, width=0.8 / count, color=colour, hatch=hatch, edgecolor=PAPER, label=shorten(name))
+        color, hatch = _COLORS[n % len(_COLORS)], _HATCHES[n // len(_COLORS)]
+        axes.bar(moved, shares, width=0.8 / count, color=color, hatch=hatch, edgecolor=PAPER, label=shorten(name))
     words = [shorten(word) for word in what_differs(one["values"])]
     flat = sum(map(len, words)) < _LINE
     axes.set_xticks(places, words, **({} if flat else {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}))

@@ -25,7 +25,7 @@ def sheet(
 
     Args:
         entries: The `augment` section of a recipe.
-        image: (H, W, C) uint8, RGB or grey.
+        image: (H, W, C) uint8, RGB or gray.
         seed: Of the parameters.
         count: Versions.
         other: (H, W, C) uint8, for `mixup` and `cutmix` to mix in; default: the image upside down.

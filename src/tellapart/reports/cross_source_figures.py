@@ -1,4 +1,4 @@
-"""The pictures of generalisation: the cross-source matrix as a heat map, the learning curve with its guess."""
+"""The pictures of generalization: the cross-source matrix as a heat map, the learning curve with its guess."""
 
 from __future__ import annotations
 

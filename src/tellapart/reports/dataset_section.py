@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from tellapart import formatting
-from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.leaderboard.comparisons import BASELINE
 from tellapart.leaderboard.leaderboard import Leaderboard
 from tellapart.leaderboard.render import opening_lines, standing_lines
 from tellapart.reports import figures
@@ -41,7 +41,7 @@ class DataPart:
     key: str
     name: str
     table: ImageTable
-    unlabelled: int
+    unlabeled: int
     counts: pd.DataFrame
     chart: Markup | None
     samples: list[Samples]
@@ -87,7 +87,7 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
         key=key,
         name=name,
         table=table,
-        unlabelled=len(table.unlabelled()),
+        unlabeled=len(table.unlabeled()),
         counts=table.counts(),
         chart=_count_chart(table, sheet, key),
         samples=shown,
@@ -135,9 +135,9 @@ def _count_chart(table: ImageTable, sheet: Sheet, key: str) -> Markup | None:
 
 def _plot(board: Leaderboard, sheet: Sheet, key: str) -> Markup:
     rows = [figures.Dots(row.name, row.valid.get("accuracy"), row.test.get("accuracy")) for row in board.rows]
-    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
-    score = null and (null.test or null.valid).get("accuracy")
-    figure = figures.leaderboard(rows, {"the null": score.value} if score else {})
+    baseline = next((row for row in board.rows if row.family == BASELINE), None)
+    score = baseline and (baseline.test or baseline.valid).get("accuracy")
+    figure = figures.leaderboard(rows, {"the metadata baseline": score.value} if score else {})
     about = "; ".join(f"{r.name} {formatting.fraction(s.value)}" for r in rows if (s := r.test or r.valid))
     return sheet.place(figure, "leaderboard", f"{key}-board", f"Accuracy of each run with its interval: {about}.")
 

@@ -18,7 +18,7 @@ from tellapart.leaderboard.row import Row
 from tellapart.metrics.label_issues import suspicious
 from tellapart.metrics.slices import POINTS, POWER, Slice, SliceReport, slices
 from tellapart.reports import nearest_to_errors
-from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLOURS, shorten, styled
+from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLORS, shorten, styled
 from tellapart.reports.nearest_to_errors import Near
 from tellapart.reports.svg import Sheet
 from tellapart.reports.templating import environment
@@ -105,7 +105,7 @@ def forest(report: SliceReport, split: str) -> Figure:
 
     Args:
         report: With slices.
-        split: Whose colour is used.
+        split: Whose color is used.
     """
     lines: list[tuple[str, Slice | None]] = []
     for column in report.columns:
@@ -113,7 +113,7 @@ def forest(report: SliceReport, split: str) -> Figure:
         lines += [(one.name, one) for one in report.slices if one.column == column]
     lines = lines[:_MOST_DRAWN]
     figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(lines)), layout="constrained")
-    axes, colour = figure.add_subplot(), SPLIT_COLOURS.get(split, MUTED)
+    axes, color = figure.add_subplot(), SPLIT_COLORS.get(split, MUTED)
     axes.axvline(report.whole.value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
     axes.annotate(
         f"all {report.whole.value:.3f}", (report.whole.value, -0.75), xytext=(4, 0), textcoords="offset points", fontsize=8,
@@ -123,9 +123,9 @@ def forest(report: SliceReport, split: str) -> Figure:
         if one is None:
             continue
         axes.axhline(y, color=LINE, linewidth=0.6, zorder=0)
-        axes.plot([one.accuracy.low, one.accuracy.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="round")
-        face = PAPER if one.too_small else colour
-        axes.plot([one.accuracy.value], [y], "o", markersize=5.5, markeredgewidth=1.4, color=colour, markerfacecolor=face)
+        axes.plot([one.accuracy.low, one.accuracy.high], [y, y], color=color, linewidth=1.8, solid_capstyle="round")
+        face = PAPER if one.too_small else color
+        axes.plot([one.accuracy.value], [y], "o", markersize=5.5, markeredgewidth=1.4, color=color, markerfacecolor=face)
     axes.set_yticks(range(len(lines)), [_tick(name, one) for name, one in lines], color=INK)
     for tick, (_, one) in zip(axes.get_yticklabels(), lines, strict=True):
         tick.set_fontweight("bold" if one is None else "normal")

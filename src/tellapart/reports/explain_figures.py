@@ -18,8 +18,8 @@ from tellapart.workflows.class_maps import ClassMap
 from tellapart.workflows.explain import Explained
 from tellapart.workflows.explain_views import Viewed
 
-#: From nothing to most; as even to the eye as it looks, in colour and in grey.
-COLOURS = "inferno"
+#: From nothing to most; as even to the eye as it looks, in color and in gray.
+COLORS = "inferno"
 _STRONGEST = 0.75  # opacity where the map is highest: the picture stays visible
 _DOTS = 120  # an inch
 _SIDE = 2.6  # inches of one picture
@@ -36,10 +36,10 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8.
     """
-    colours = matplotlib.colormaps[COLOURS](values)[..., :3] * 255
+    colors = matplotlib.colormaps[COLORS](values)[..., :3] * 255
     share = _STRONGEST * values[..., None]
-    grey = pixels.mean(axis=2, keepdims=True)
-    return np.rint((1 - share) * (0.5 * pixels + 0.5 * grey) + share * colours).astype(np.uint8)
+    gray = pixels.mean(axis=2, keepdims=True)
+    return np.rint((1 - share) * (0.5 * pixels + 0.5 * gray) + share * colors).astype(np.uint8)
 
 
 @styled
@@ -113,10 +113,10 @@ def _draw_maps(part: SubFigure, found: Sequence[Explained]) -> None:
 
 def _show(axes: Axes, pixels: np.ndarray, title: str, most: float | None = None) -> None:
     """A picture, or a map up to `most`."""
-    axes.imshow(pixels, **({} if most is None else {"cmap": COLOURS, "vmin": 0, "vmax": most}))
+    axes.imshow(pixels, **({} if most is None else {"cmap": COLORS, "vmin": 0, "vmax": most}))
     axes.set_title(title, color=INK, fontsize=9)
 
 
 def _bar(figure: Figure | SubFigure, axes: list[Axes], label: str, most: float) -> None:
-    bar = figure.colorbar(ScalarMappable(Normalize(0, most), COLOURS), ax=axes, fraction=0.03, pad=0.01)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, most), COLORS), ax=axes, fraction=0.03, pad=0.01)
     bar.set_label(label, fontsize=8)

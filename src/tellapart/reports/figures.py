@@ -1,8 +1,8 @@
 """The figures of the report, as matplotlib `Figure`s that nothing global holds on to.
 
-Colours are those of Okabe and Ito (2008), told apart by colour-blind readers, and mean the same thing in every figure:
+Colors are those of Okabe and Ito (2008), told apart by color-blind readers, and mean the same thing in every figure:
 green is train, vermilion is validation (and wrong answers), blue is test (and right answers). They are drawn in the
-values of `PALETTE`; `report.svg` replaces these by the page's own colours, so that a figure follows the theme, and a
+values of `PALETTE`; `report.svg` replaces these by the page's own colors, so that a figure follows the theme, and a
 PNG keeps them. Text stays text, in the bundled DejaVu Sans, so that the layout is the same on every machine.
 """
 
@@ -28,7 +28,7 @@ from tellapart.types import Score
 INK, MUTED, LINE, PAPER = "#1c2126", "#59626b", "#d9dee2", "#fefefe"
 TRAIN, VALID, TEST = "#009e73", "#d55e00", "#0072b2"
 RIGHT, WRONG = "#0072b3", "#d55e01"  # as test and validation, but always dark enough for white numbers
-#: Drawn colour → the page's CSS variable.
+#: Drawn color → the page's CSS variable.
 PALETTE = {
     INK: "--ink",
     MUTED: "--muted",
@@ -40,7 +40,7 @@ PALETTE = {
     RIGHT: "--right",
     WRONG: "--wrong",
 }
-SPLIT_COLOURS = {"train": TRAIN, "valid": VALID, "test": TEST}
+SPLIT_COLORS = {"train": TRAIN, "valid": VALID, "test": TEST}
 #: The same two for pixels inside a figure, where one value serves both themes.
 RIGHT_RGB, WRONG_RGB = (0x12, 0x7F, 0xC2), (0xE0, 0x6A, 0x12)
 STYLE: dict[Any, Any] = {
@@ -87,7 +87,7 @@ def leaderboard(rows: Sequence[Dots], references: Mapping[str, float], metric: s
 
     Args:
         rows: In the order of the leaderboard.
-        references: Name → value of dashed vertical lines, such as the null's score.
+        references: Name → value of dashed vertical lines, such as the metadata baseline's score.
         metric: The axis label.
     """
     figure = Figure(figsize=(8.6, 0.9 + 0.42 * len(rows)), layout="constrained")
@@ -107,13 +107,13 @@ def leaderboard(rows: Sequence[Dots], references: Mapping[str, float], metric: s
     return figure
 
 
-def _interval(axes: Axes, score: Score | None, y: float, colour: str, *, filled: bool) -> None:
+def _interval(axes: Axes, score: Score | None, y: float, color: str, *, filled: bool) -> None:
     if score is None or not math.isfinite(score.value):
         return
     if math.isfinite(score.low) and math.isfinite(score.high):
-        axes.plot([score.low, score.high], [y, y], color=colour, linewidth=1.8, solid_capstyle="round")
-    face = colour if filled else PAPER
-    axes.plot([score.value], [y], "o", markersize=6, markeredgewidth=1.6, color=colour, markerfacecolor=face)
+        axes.plot([score.low, score.high], [y, y], color=color, linewidth=1.8, solid_capstyle="round")
+    face = color if filled else PAPER
+    axes.plot([score.value], [y], "o", markersize=6, markeredgewidth=1.6, color=color, markerfacecolor=face)
 
 
 def _legend(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
@@ -141,8 +141,8 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     left, right = figure.subplots(1, 2)
     best = best_epoch(log)
     for axes, kind in ((left, "loss"), (right, "accuracy")):
-        for split, colour in (("train", TRAIN), ("valid", VALID)):
-            _curve(axes, log, f"{split}_{kind}", colour, "validation" if split == "valid" else split, best)
+        for split, color in (("train", TRAIN), ("valid", VALID)):
+            _curve(axes, log, f"{split}_{kind}", color, "validation" if split == "valid" else split, best)
         axes.set_title(kind, loc="left", color=INK)
         axes.set_xlabel("epoch")
         axes.grid(axis="y")
@@ -157,16 +157,16 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _curve(axes: Axes, log: Sequence[Mapping[str, Any]], key: str, colour: str, label: str, best: float | None) -> None:
+def _curve(axes: Axes, log: Sequence[Mapping[str, Any]], key: str, color: str, label: str, best: float | None) -> None:
     """One line; epochs without the value (None or absent) are gaps."""
     epochs = np.array([float(line["epoch"]) for line in log])
     values = np.array([float("nan") if line.get(key) is None else float(line[key]) for line in log])
     if not np.isfinite(values).any():
         return
     marker = "o" if len(log) <= 2 else ""
-    axes.plot(epochs, values, color=colour, label=label, marker=marker, markersize=4, solid_joinstyle="round")
+    axes.plot(epochs, values, color=color, label=label, marker=marker, markersize=4, solid_joinstyle="round")
     if best is not None:
-        axes.plot(epochs[epochs == best], values[epochs == best], "o", markersize=5.5, color=colour)
+        axes.plot(epochs[epochs == best], values[epochs == best], "o", markersize=5.5, color=color)
 
 
 def best_epoch(log: Sequence[Mapping[str, Any]]) -> float | None:
@@ -177,14 +177,14 @@ def best_epoch(log: Sequence[Mapping[str, Any]]) -> float | None:
 
 @styled
 def confusion(counts: np.ndarray, classes: Sequence[str], by: str = "counts") -> Figure:
-    """A heat map of a confusion matrix: colour is a share, blue where right, vermilion where wrong.
+    """A heat map of a confusion matrix: color is a share, blue where right, vermilion where wrong.
 
     The share enters as its square root, so that rare confusions are seen; with up to 15 classes the cells hold numbers.
 
     Args:
         counts: (C, C) int, rows are true classes, columns are predicted ones.
         classes: C names.
-        by: "counts": cells hold counts, colours are shares of the row; "row", "column": cells hold these shares in per cent.
+        by: "counts": cells hold counts, colors are shares of the row; "row", "column": cells hold these shares in per cent.
     """
     number = len(classes)
     side = min(6.6, max(2.2, 0.52 * number + 0.6)) if number <= NUMBERS_UP_TO else 6.6
@@ -206,10 +206,10 @@ def _cells(axes: Axes, counts: np.ndarray, shade: np.ndarray, shares: np.ndarray
     """Squares with their numbers; each text is named `n-<true>-<predicted>` in the SVG, of shares `s-…`."""
     size = (9.5 if len(counts) <= 10 else 7.5) - (shares is not None)
     for i, j in np.ndindex(*counts.shape):
-        colour = RIGHT if i == j else WRONG
+        color = RIGHT if i == j else WRONG
         if counts[i, j]:
             alpha = 0.06 + 0.9 * shade[i, j]
-            axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
+            axes.add_patch(Rectangle((j - 0.48, i - 0.48), 0.96, 0.96, facecolor=color, alpha=alpha, linewidth=0))
         ink = "white" if shade[i, j] > 0.9 else INK if counts[i, j] else MUTED
         said = str(counts[i, j]) if shares is None else "–" if np.isnan(shares[i, j]) else f"{100 * shares[i, j]:.1f}"
         text = axes.text(j, i, said, ha="center", va="center_baseline", fontsize=size, color=ink)
@@ -241,7 +241,7 @@ def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
 
 
 def _shade_key(axes: Axes, side: float, of: str) -> None:
-    """A narrow double colour bar beside the matrix: what the shades mean, shares `of` what. `side`: inches."""
+    """A narrow double color bar beside the matrix: what the shades mean, shares `of` what. `side`: inches."""
     key = axes.inset_axes((1 + 0.18 / side, 0.0, 0.24 / side, min(1.0, 2.4 / side)))
     picture = np.empty((64, 2, 4), dtype=np.uint8)
     picture[:, 0, :3], picture[:, 1, :3] = RIGHT_RGB, WRONG_RGB
@@ -271,8 +271,8 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
     floor = np.zeros(len(classes))
     handles = []
     for split, values in counts.items():
-        height, colour = np.asarray(values)[order], SPLIT_COLOURS.get(split, MUTED)
-        handles.append(axes.bar(range(len(classes)), height, 0.8, floor, color=colour, label=split, linewidth=0))
+        height, color = np.asarray(values)[order], SPLIT_COLORS.get(split, MUTED)
+        handles.append(axes.bar(range(len(classes)), height, 0.8, floor, color=color, label=split, linewidth=0))
         floor = floor + height
     names = [shorten(str(classes[i]), 18) for i in order] if named else []
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=7)

@@ -1,7 +1,7 @@
 """The nearest training image to each mistake: what the classifier may have taken it for.
 
-Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. A nearest image of the wrong class that looks the same
-speaks for a wrong label or a twin; one that looks like nothing of the kind, for vectors that see something else.
+Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. A nearest image of the wrong class that looks
+the same speaks for a wrong label or a twin; one that looks like nothing of the kind, for vectors that see something else.
 
     runs/evaluations/<run>/nearest-<part>/nearest.json      what was found, used again; a run folder is never rewritten
 """
@@ -72,7 +72,7 @@ class Nearest:
 def nearest_training(
     run: Run, part: str = "valid", *, most: int = MOST, by: str | None = None, settings: Settings = USUAL
 ) -> Nearest:
-    """Search the whole training part for the neighbours of the surest mistakes, and keep what was found.
+    """Search the whole training part for the neighbors of the surest mistakes, and keep what was found.
 
     Args:
         run: With stored predictions on the part.

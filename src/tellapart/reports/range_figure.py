@@ -35,12 +35,12 @@ def rates_figure(
     room = max(high - low, 0.05 * abs(high), 1e-6)
     axes.set_ylim(low - 0.15 * room, high + 0.35 * room)
     for number, (name, rate) in enumerate(marks.items()):
-        colour = VALID if number == 0 else MUTED
-        axes.axvline(rate, color=colour, linewidth=1.4 if number == 0 else 0.9, linestyle=(0, (3, 3)), zorder=1.5)
+        color = VALID if number == 0 else MUTED
+        axes.axvline(rate, color=color, linewidth=1.4 if number == 0 else 0.9, linestyle=(0, (3, 3)), zorder=1.5)
         place = (rate, 1 - 0.075 * (number + 0.5))
         axes.annotate(
             f"{name} {rate:.2g}", place, xycoords=("data", "axes fraction"), xytext=(4, 0), textcoords="offset points",
-            fontsize=8, color=colour, va="center",
+            fontsize=8, color=color, va="center",
         )  # fmt: skip
     axes.set(xlabel="learning rate", ylabel="training loss, smoothed")
     axes.set_title(title, loc="left", color=INK)

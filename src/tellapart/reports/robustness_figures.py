@@ -59,7 +59,7 @@ def write(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _panel(axes: Axes, undamaged: Score, cells: Sequence[Cell], colour: str) -> None:
+def _panel(axes: Axes, undamaged: Score, cells: Sequence[Cell], color: str) -> None:
     points = _in_order(cells)
     places = np.arange(len(points))
     scores = [undamaged if cell is None else cell.scores.get("accuracy") for cell in points]
@@ -69,15 +69,15 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[Cell], colour: str) -> 
     )
     axes.axhline(undamaged.value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
     if len(points) > 2:
-        axes.fill_between(places, low, high, color=colour, alpha=0.16, linewidth=0)
-        axes.plot(places, value, color=colour, linewidth=1.6)
+        axes.fill_between(places, low, high, color=color, alpha=0.16, linewidth=0)
+        axes.plot(places, value, color=color, linewidth=1.6)
         axes.plot(places, flips, color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)))
     else:
-        axes.vlines(places, low, high, color=colour, linewidth=1.6)
+        axes.vlines(places, low, high, color=color, linewidth=1.6)
         axes.plot(places, flips, "x", color=MUTED, markersize=4.5)
     for place, cell in enumerate(points):
         worse = cell is not None and cell.worse
-        axes.plot([place], [value[place]], "o", color=colour, markersize=4.5, markerfacecolor=colour if worse else PAPER)
+        axes.plot([place], [value[place]], "o", color=color, markersize=4.5, markerfacecolor=color if worse else PAPER)
     texts = [UNHARMED if cell is None else DAMAGES[cell.damage].text(cell.strength) or "yes" for cell in points]
     axes.set_xticks(places, texts)
     axes.set(xlim=(-0.35, len(points) - 0.65), ylim=(-0.03, 1.03))
@@ -95,12 +95,12 @@ def _in_order(cells: Sequence[Cell]) -> list[Cell | None]:
     return [*before, None, *(cell for cell in cells if cell not in before)]
 
 
-def _explain(figure: Figure, colour: str) -> None:
+def _explain(figure: Figure, color: str) -> None:
     """What the lines mean, once for all panels."""
     axes = figure.axes[0]
     handles = [
-        axes.plot([], [], "-o", color=colour, markersize=4.5, markerfacecolor=PAPER, label="accuracy, 95 % band")[0],
-        axes.plot([], [], "o", color=colour, markersize=4.5, label="significantly lower")[0],
+        axes.plot([], [], "-o", color=color, markersize=4.5, markerfacecolor=PAPER, label="accuracy, 95 % band")[0],
+        axes.plot([], [], "o", color=color, markersize=4.5, label="significantly lower")[0],
         axes.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), label="undamaged")[0],
         axes.plot([], [], color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)), label="verdicts that flip")[0],
     ]

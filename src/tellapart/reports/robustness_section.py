@@ -77,7 +77,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "fraction": formatting.fraction, "interval": formatting.interval, "number": formatting.count, "p_value": formatting.p_value,
+        "fraction": formatting.fraction, "interval": formatting.interval, "number": formatting.count,
+        "p_value": formatting.p_value,
         "tie": formatting.tie, "points": formatting.points, "percent": percent, "points_interval": points_interval,
         "percent_interval": percent_interval,
     }  # fmt: skip

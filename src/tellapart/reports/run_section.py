@@ -27,7 +27,7 @@ from tellapart.types import SPLITS, Predictions, Score
 MOST_CONFUSIONS = 10
 #: Of a run, its row, a key, pictures, where figures go, and the level of headings.
 PageMaker = Callable[[Run, Row, str, Album, Sheet, int], Markup | None]
-#: The confusion matrix, three times: what is written in its cells, and what the colours are shares of.
+#: The confusion matrix, three times: what is written in its cells, and what the colors are shares of.
 VIEWS = {"counts": "counts", "row": "by row", "column": "by column"}
 
 

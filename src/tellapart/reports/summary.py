@@ -1,9 +1,9 @@
-"""The report in a few sentences and figures: who won, what the null reaches, how often the test was opened."""
+"""The report in a few sentences and figures: who won, what the metadata baseline reaches, how often the test was opened."""
 
 from __future__ import annotations
 
 from tellapart import formatting
-from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.leaderboard.comparisons import BASELINE
 from tellapart.leaderboard.leaderboard import Leaderboard
 from tellapart.leaderboard.row import Row
 from tellapart.metrics.score_all import RANKINGS
@@ -11,14 +11,14 @@ from tellapart.types import SPLITS, Score
 
 
 def verdict(board: Leaderboard) -> list[str]:
-    """The winner, the duel, the null, who is not told apart from the winner, the openings: one sentence each."""
+    """The winner, the duel, the metadata baseline, who is not told apart from the winner, the openings: one sentence each."""
     best = board.rows[0]
-    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
+    baseline = next((row for row in board.rows if row.family == BASELINE), None)
     said = [_winner(board, best)]
     if board.duel:
         said.append(board.duel)
-    if null is not None:
-        said.append(_null_sentence(board, best, null))
+    if baseline is not None:
+        said.append(_baseline_sentence(board, best, baseline))
     if tied := [row.name for row in board.rows if row.tied]:
         said.append(_tied_sentence(board, best, tied))
     times = board.times_opened
@@ -49,16 +49,16 @@ def _tied_sentence(board: Leaderboard, best: Row, tied: list[str]) -> str:
     return f"Not told apart from {best.name} on the {board.standing.n:,} {part} images, corrected for all comparisons: {few}."
 
 
-def _null_sentence(board: Leaderboard, best: Row, null: Row) -> str:
-    part, scores = ("test", null.test) if null.test else ("validation", null.valid)
+def _baseline_sentence(board: Leaderboard, best: Row, baseline: Row) -> str:
+    part, scores = ("test", baseline.test) if baseline.test else ("validation", baseline.valid)
     reach = f"{formatting.full(scores['accuracy'])} on the {part} images"
-    if best is null:
-        better = [row.name for row in board.rows if row.beats_null]
+    if best is baseline:
+        better = [row.name for row in board.rows if row.beats_baseline]
         rest = f"Right significantly more often: {', '.join(better)}." if better else "Nothing here is shown to do better."
-        return f"The first is the null, which sees no pixels: it reaches {reach}. {rest}"
-    start = f"The null, which sees no pixels, reaches {reach}"
-    if best.beats_null and best.vs_null is not None:
-        p_value = formatting.p_value(best.vs_null.p_value)
+        return f"The first is the metadata baseline, which sees no pixels: it reaches {reach}. {rest}"
+    start = f"The metadata baseline, which sees no pixels, reaches {reach}"
+    if best.beats_baseline and best.vs_baseline is not None:
+        p_value = formatting.p_value(best.vs_baseline.p_value)
         return f"{start}; {best.name} is right significantly more often on the same images ({p_value})."
     return f"{start}; {best.name} is not shown to do better, so it is not shown to look at the pixels."
 
@@ -67,13 +67,16 @@ def tiles(board: Leaderboard) -> list[tuple[str, str, str]]:
     """(what, number, small print) of the figures at the top."""
     best = board.rows[0]
     found = []
-    null = next((row for row in board.rows if row.family == NULL_FAMILY), None)
-    for what, row in [(best.name, best), *([("null (sees no pixels)", null)] if null and null is not best else [])]:
+    baseline = next((row for row in board.rows if row.family == BASELINE), None)
+    for what, row in [
+        (best.name, best),
+        *([("metadata baseline (sees no pixels)", baseline)] if baseline and baseline is not best else []),
+    ]:
         part, scores = ("test", row.test) if row.test else ("validation", row.valid)
         found.append(_score_tile(f"{part} accuracy, {what}", scores["accuracy"]))
     sizes = board.split_sizes
     parts = ", ".join(f"{formatting.count(sizes[s])} {formatting.PARTS[s]}" for s in SPLITS if s in sizes)
-    found.append(("labelled images", formatting.count(sum(sizes.values())), parts))
+    found.append(("labeled images", formatting.count(sum(sizes.values())), parts))
     openings, late = formatting.times(board.times_opened), sum(row.late > 0 for row in board.rows)
     small = f"{late} of {len(board.rows)} runs made after that" if late else "counted in the ledger of the runs folder"
     found.append(("test part opened", openings, small))

@@ -34,12 +34,12 @@ class Sheet:
 def inline(figure: Figure, key: str, description: str) -> Markup:
     """The figure as an `<svg>` element for the middle of a page.
 
-    Ids get `key` in front, since those of matplotlib repeat in every figure; colours of the palette become CSS
+    Ids get `key` in front, since those of matplotlib repeat in every figure; colors of the palette become CSS
     variables; fonts and line joins are left to the page; comments, metadata and namespaces, which name web addresses,
     are dropped.
 
     Args:
-        figure: Drawn with the colours of `figures.PALETTE`.
+        figure: Drawn with the colors of `figures.PALETTE`.
         key: Unique on the page; letters, digits and dashes.
         description: What a person who cannot see the figure is told.
     """
@@ -51,8 +51,8 @@ def inline(figure: Figure, key: str, description: str) -> Markup:
     body = re.sub(r'(href="#|url\(#)', rf"\1{key}-", body)
     body = re.sub(r"font: (?:([a-z]+) )?([\d.]+)px [^;\"]+", r"font-size: \2px", body)
     body = re.sub(r"font-family: [^;\"]+(?:; )?", "", body)
-    for colour, variable in PALETTE.items():
-        body = body.replace(colour, f"var({variable})")
+    for color, variable in PALETTE.items():
+        body = body.replace(color, f"var({variable})")
     body = re.sub(r"\n\s*", "\n", body).strip()
     width, height = (72 * inches for inches in figure.get_size_inches())
     return Markup(

@@ -94,8 +94,8 @@ def _cloud(best: pd.DataFrame, across: str, up: str, title: str) -> Figure:
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     x, y = _places(axes, _column(best, across), "x"), _places(axes, _column(best, up), "y")
-    colours = [to_rgba(VALID, 0.06 + 0.9 * shade) for shade in _shades(_column(best, "valid"))]
-    axes.scatter(x, y, s=42, c=colours, edgecolors="none")
+    colors = [to_rgba(VALID, 0.06 + 0.9 * shade) for shade in _shades(_column(best, "valid"))]
+    axes.scatter(x, y, s=42, c=colors, edgecolors="none")
     first = int(np.flatnonzero(best["first"])[0])
     axes.plot([x[first]], [y[first]], "o", markersize=8, markerfacecolor="none", markeredgecolor=INK, markeredgewidth=1.6)
     axes.annotate(
@@ -125,8 +125,8 @@ def curves(table: pd.DataFrame, settings: Sequence[str], title: str = "") -> Fig
         panels = [axes]
     else:
         panels = list(figure.subplots(1, 2, sharey=True))
-        for axes, part, colour in zip(panels, ("train", "valid"), (TRAIN, VALID), strict=True):
-            _family_of_lines(axes, best, (settings[0], lines), part, colour)
+        for axes, part, color in zip(panels, ("train", "valid"), (TRAIN, VALID), strict=True):
+            _family_of_lines(axes, best, (settings[0], lines), part, color)
     for axes in panels:
         axes.set_xlabel(settings[0])
         axes.grid(axis="y")
@@ -150,7 +150,7 @@ def _both(axes: Axes, table: pd.DataFrame, across: str, *, joined: bool) -> None
     axes.legend(loc="best", handlelength=1.4)
 
 
-def _family_of_lines(axes: Axes, best: pd.DataFrame, names: tuple[str, str], part: str, colour: str) -> None:
+def _family_of_lines(axes: Axes, best: pd.DataFrame, names: tuple[str, str], part: str, color: str) -> None:
     """One line a value of the second setting, darker with the value."""
     across, lines = names
     found = _values(best, lines)
@@ -160,7 +160,7 @@ def _family_of_lines(axes: Axes, best: pd.DataFrame, names: tuple[str, str], par
         points = sorted((x_of[a], y) for a, y in zip(line[across], line[part], strict=True))
         named = len(found) <= _NAMED or number in (0, len(found) - 1)
         axes.plot(
-            *np.transpose(points), color=colour, alpha=0.25 + 0.75 * (number + 1) / len(found), marker="o", markersize=3.5,
+            *np.transpose(points), color=color, alpha=0.25 + 0.75 * (number + 1) / len(found), marker="o", markersize=3.5,
             label=_text(value) if named else None, gid=f"{part}-{number}",
         )  # fmt: skip
     axes.set_title("train" if part == "train" else "validation", loc="left", color=INK)
@@ -230,7 +230,7 @@ def _name(axes: Axes, *lines: str) -> None:
 
 @styled
 def _write_svg(figure: Figure, path: Path) -> Path:
-    """A file of its own, on white; colours stay as they are drawn."""
+    """A file of its own, on white; colors stay as they are drawn."""
     with system_limits(path):
         FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})
     return path

@@ -22,8 +22,10 @@ def environment() -> Environment:
     )
     made.filters |= {
         "fraction": formatting.fraction, "interval": formatting.interval, "full": formatting.full, "number": formatting.count,
-        "duration": formatting.duration, "rate": formatting.rate, "times": formatting.times, "part": formatting.PARTS.__getitem__,
-        "p_value": formatting.p_value, "tie": formatting.tie, "points": formatting.points, "after_opening": formatting.after_opening,
+        "duration": formatting.duration, "rate": formatting.rate, "times": formatting.times,
+        "part": formatting.PARTS.__getitem__,
+        "p_value": formatting.p_value, "tie": formatting.tie, "points": formatting.points,
+        "after_opening": formatting.after_opening,
     }  # fmt: skip
     made.tests["late"] = lambda note: str(note).startswith(formatting.LATE)
     return made

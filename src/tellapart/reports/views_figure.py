@@ -9,15 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
 from tellapart.explainers._frequency import Frequencies
-from tellapart.inference.nearest import NEIGHBOURS
+from tellapart.inference.nearest import NEIGHBORS
 from tellapart.reports.figures import INK, LINE, MUTED, TEST, TRAIN, VALID, shorten
 from tellapart.workflows.explain_views import Viewed
 
-#: Of classes in the plot of rings, after the picture's own line; told apart by colour-blind readers.
-_CLASS_COLOURS = (TEST, VALID, TRAIN, "#cc79a7")
-_DRAWN = len(_CLASS_COLOURS)  # classes that are drawn: the nearest ones
-_APART = 15.0  # decibels from a class's mean at which the colours of a difference end
-_GRAIN = 3.0  # standard deviations of the residual at which its greys end
+#: Of classes in the plot of rings, after the picture's own line; told apart by color-blind readers.
+_CLASS_COLORS = (TEST, VALID, TRAIN, "#cc79a7")
+_DRAWN = len(_CLASS_COLORS)  # classes that are drawn: the nearest ones
+_APART = 15.0  # decibels from a class's mean at which the colors of a difference end
+_GRAIN = 3.0  # standard deviations of the residual at which its grays end
 
 
 def draw_nearest(part: SubFigure, viewed: Viewed) -> None:
@@ -25,7 +25,7 @@ def draw_nearest(part: SubFigure, viewed: Viewed) -> None:
     near = viewed.nearest
     if near is None:
         return
-    axes = part.subplots(1, NEIGHBOURS + 1, squeeze=False)[0]
+    axes = part.subplots(1, NEIGHBORS + 1, squeeze=False)[0]
     usual = "" if math.isnan(near.usual) else f"; usual among them: {near.usual:.3g}"
     part.suptitle(f"nearest of {near.training:,} training images, by {near.by}{usual}", color=MUTED, fontsize=9)
     _show(axes[0], viewed.pixels, "the picture")
@@ -61,17 +61,17 @@ def _draw_residual(axes: Axes, residual: np.ndarray) -> None:
         axes.text(0.5, 0.5, "too small for a residual", ha="center", va="center", fontsize=8, color=MUTED)
         return
     end = _GRAIN * float(residual.std()) or 1.0
-    _show(axes, residual, "noise residual", cmap="grey", vmin=-end, vmax=end)
+    _show(axes, residual, "noise residual", cmap="gray", vmin=-end, vmax=end)
 
 
 def _draw_rings(axes: Axes, found: Frequencies, names: list[str]) -> None:
     """Decibels of each ring: bands of mean ± one standard deviation, and the picture's own line."""
     at = (np.arange(len(found.rings)) + 0.5) / len(found.rings)
-    for name, colour in zip(names, _CLASS_COLOURS, strict=False):
+    for name, color in zip(names, _CLASS_COLORS, strict=False):
         of = found.classes[name]
-        axes.fill_between(at, of.rings - of.spread, of.rings + of.spread, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(at, of.rings - of.spread, of.rings + of.spread, color=color, alpha=0.18, linewidth=0)
         label = f"{shorten(name, 14)}, n = {of.n:,}: {found.distance[name]:.2g} sd away"
-        axes.plot(at, of.rings, color=colour, linewidth=1.2, label=label)
+        axes.plot(at, of.rings, color=color, linewidth=1.2, label=label)
     axes.plot(at, found.rings, color=INK, linewidth=1.4, label="the picture")
     axes.set_xlabel("frequency, of the highest")
     axes.set_ylabel("power, dB")
@@ -79,6 +79,6 @@ def _draw_rings(axes: Axes, found: Frequencies, names: list[str]) -> None:
     axes.legend(fontsize=7.5)
 
 
-def _show(axes: Axes, pixels: np.ndarray, title: str, **colours: object) -> None:
-    axes.imshow(pixels, **colours)  # type: ignore[arg-type]
+def _show(axes: Axes, pixels: np.ndarray, title: str, **colors: object) -> None:
+    axes.imshow(pixels, **colors)  # type: ignore[arg-type]
     axes.set_title(title, color=INK, fontsize=9)

@@ -25,7 +25,7 @@ class Chosen:
     """The images asked about: the rows, of how many, and the part that they are.
 
     Attributes:
-        rows: Labelled images, with the run's classes.
+        rows: Labeled images, with the run's classes.
         of: Images in the part: more than rows in a sample.
         part: "valid" or "test" of the run's own data, or "other".
         asked: The size of the sample that was asked for.
@@ -70,7 +70,7 @@ def choose(
         found = run.table() if table is None else apply_split(table, run.folder)
         rows = found.where(split=part)
         if not len(rows):
-            raise RunError(f"{run.id}: its data have no {part} part", hint="give other labelled images as DATA")
+            raise RunError(f"{run.id}: its data have no {part} part", hint="give other labeled images as DATA")
         if part == "valid" and learnt_from_valid(run):
             said = f"{run.id} learnt from its validation images, fold by fold: they would flatter it, damaged or not"
             raise RunError(said, hint="sweep a single run, open the test part with --open-test, or give other images as DATA")

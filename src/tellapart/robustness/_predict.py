@@ -19,7 +19,7 @@ from tellapart.progress import SILENT, Task
 from tellapart.recipe.schema import Inputs
 from tellapart.robustness.perturbations import as_png
 from tellapart.runs.store import Run
-from tellapart.types import UNLABELLED, ImageTable, Predictions, Problem
+from tellapart.types import UNLABELED, ImageTable, Predictions, Problem
 from tellapart.workflows._experiment import Settings, load
 from tellapart.workflows.evaluate import answering
 
@@ -75,7 +75,7 @@ class Asking:
     def _proba(self, start: int, files: list[bytes]) -> np.ndarray:
         """(len(files), C) float32. No label is handed on; the pixels are forgotten with the portion's own cache."""
         ids = self.table.ids[start : start + len(files)].tolist()
-        portion = from_bytes(files, [UNLABELLED] * len(files), classes=self.table.classes, ids=ids)
+        portion = from_bytes(files, [UNLABELED] * len(files), classes=self.table.classes, ids=ids)
         originals = self.table.take(np.arange(start, start + len(files)))
         portion = carry_boxes(portion, originals, self.classifier.recipe.inputs)
         context = Context(PixelCache(), SILENT, self.around.device, parents=self.around.parents)
@@ -115,7 +115,7 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
     """
     bad, problems, paths, inputs = [], [], table.paths, Inputs.model_validate(run.recipe["inputs"])
     # the run reads images of one size only; where it reads boxes, a wrong one comes out with the answers to the files
-    fixed = inputs.resize == "none" and not (inputs.region and inputs.region.box) and run.family != "null"
+    fixed = inputs.resize == "none" and not (inputs.region and inputs.region.box) and run.family != "metadata"
     with (
         ImageReader(table) as reader, _threads() as pool, quiet(),
         settings.progress.task("reading images", len(table), "img") as task,
@@ -157,9 +157,9 @@ def _refuse_moved(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:
 
 
 def _pixels(content: bytes | np.ndarray, path: str, inputs: Inputs) -> np.ndarray:
-    """(H, W, C) uint8 at the file's own size; a grey file stays grey, C = 1."""
-    grey = header(content, path)[2]
-    return decode(content, mode="grey" if grey else "rgb", path=path, max_pixels=inputs.max_pixels)
+    """(H, W, C) uint8 at the file's own size; a gray file stays gray, C = 1."""
+    gray = header(content, path)[2]
+    return decode(content, mode="gray" if gray else "rgb", path=path, max_pixels=inputs.max_pixels)
 
 
 def _threads() -> Executor:

@@ -169,7 +169,7 @@ def lean(files: Predictions, answers: Mapping[str, Answers], marks: np.ndarray, 
     """One class against all others.
 
     Args:
-        files: Labelled answers on the files as they are; both sides occur.
+        files: Labeled answers on the files as they are; both sides occur.
         answers: Way → answers on the same images, all written anew; or why there are none.
         marks: (N,) float64, the more, the more traces of JPEG in the pixels of each image as it is.
         label: The class.

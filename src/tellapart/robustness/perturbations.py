@@ -11,10 +11,10 @@ kept. What is drawn (noise) depends on the image's id and on nothing else.
     noise       Gaussian, standard deviation of values from 0 to 255; the same pattern at every strength
     crop        the middle, this share of each side; the file gets smaller
     brightness  all values times 1 + this
-    grey        luma (ITU-R BT.601), one channel
+    gray        luma (ITU-R BT.601), one channel
     screenshot  the picture as a viewer shows it and a screen grab stores it: resampled to this share of its size (bicubic),
-                values through an 8-bit gamma table and back (a colour-managed display; it merges 17 of 256 levels), and a
-                window's frame in grey 200 around it, 1 % of the longer side wide, 1 pixel at least
+                values through an 8-bit gamma table and back (a color-managed display; it merges 17 of 256 levels), and a
+                window's frame in gray 200 around it, 1 % of the longer side wide, 1 pixel at least
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Damage:
     def text(self, strength: float) -> str:
         """A strength as a person reads it.
 
-        >>> DAMAGES["brightness"].text(-0.15), DAMAGES["crop"].text(0.9), DAMAGES["grey"].text(0)
+        >>> DAMAGES["brightness"].text(-0.15), DAMAGES["crop"].text(0.9), DAMAGES["gray"].text(0)
         ('−15%', '90%', '')
         """
         return self.shown.format(strength).replace("-", "−")
@@ -135,7 +135,7 @@ def _brightness(pixels: np.ndarray, change: float, name: str) -> bytes:
     return as_png(_rounded(np.arange(256) * (1 + change))[pixels])
 
 
-def _grey(pixels: np.ndarray, strength: float, name: str) -> bytes:
+def _gray(pixels: np.ndarray, strength: float, name: str) -> bytes:
     del strength, name
     return as_png(_pixels(_picture(pixels).convert("L")))
 
@@ -188,7 +188,7 @@ DAMAGES = {
         Damage("noise", (2, 5, 10), "noise of {} in 255", "{:g}", _noise),
         Damage("crop", (0.9, 0.75, 0.5), "cropping to {} of the side", "{:.0%}", _crop),
         Damage("brightness", (-0.3, -0.15, 0.15, 0.3), "brightness {}", "{:+.0%}", _brightness),
-        Damage("grey", (1,), "grey", "", _grey),
+        Damage("gray", (1,), "gray", "", _gray),
         Damage("screenshot", (0.9, 0.75, 0.5), "a screenshot at {} of the size", "{:g}", _screenshot),
     )
 }

@@ -112,7 +112,7 @@ class Robustness:
         n: Images in the sweep.
         of: Images in the part: more than n in a sample.
         classes: Class names in label order.
-        undamaged: Scores on the undamaged images, which travelled the same way: decoded and written as PNG.
+        undamaged: Scores on the undamaged images, which traveled the same way: decoded and written as PNG.
         recoded: Share of the verdicts on them that differ from those on the files as they lie there.
         cells: One a damage and strength, in the order of `DAMAGES`.
         opened: How often the test part of the run's data has been opened.
@@ -177,7 +177,7 @@ def judge(undamaged: Predictions, answers: Mapping[tuple[str, float], Answers], 
     """All cells of a sweep.
 
     Args:
-        undamaged: Labelled answers on the undamaged images.
+        undamaged: Labeled answers on the undamaged images.
         answers: (damage, strength) → the answers on the same images, or why there are none.
         positive: The class whose probability ranks, when there are two.
     """

@@ -6,8 +6,8 @@
     scaled 3/4  both sides times 0.75 and back, as PNG
     scaled 1/2  both sides times 0.5 and back, as PNG
 
-The damages are those of `robustness/perturbations.py`. What a run says is its verdict where it has one, else its most probable class. A
-picture is stable when of all four others the same is said as of the file itself. That is no promise of being right.
+The damages are those of `robustness/perturbations.py`. What a run says is its verdict where it has one, else its most probable
+class. A picture is stable when of all four others the same is said as of the file itself. That is no promise of being right.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def deliver(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
     Raises:
         ImageError: It cannot be decoded.
     """
-    grey = header(content, name)[2]
-    pixels = decode(content, mode="grey" if grey else "rgb", path=name, max_pixels=inputs.max_pixels)
+    gray = header(content, name)[2]
+    pixels = decode(content, mode="gray" if gray else "rgb", path=name, max_pixels=inputs.max_pixels)
     return [content, *(way(pixels) for way in _WAYS.values())]
 
 

@@ -21,7 +21,7 @@ def describe_data(prepared: Prepared, recipe_name: str, split_fingerprint: str) 
         "recipe_name": recipe_name, "fingerprint": table.fingerprint, "split_fingerprint": split_fingerprint,
         "name": table.name, "root": table.root, "layout": table.layout,
         "classes": list(table.classes), "positive": table.positive,
-        "counts": counts, "unlabelled": len(table.unlabelled()),
+        "counts": counts, "unlabeled": len(table.unlabeled()),
         "problems": [p.__dict__ for p in table.problems],
         "duplicates": {
             "images": twins.images, "across_splits": twins.across_splits, "across_classes": twins.across_classes,

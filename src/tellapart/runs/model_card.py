@@ -8,7 +8,7 @@ from __future__ import annotations
 import yaml
 
 from tellapart import formatting
-from tellapart.leaderboard.comparisons import NULL_FAMILY
+from tellapart.leaderboard.comparisons import BASELINE
 from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS
 
@@ -35,7 +35,7 @@ def _what(run: Run) -> str:
 def _data(run: Run) -> str:
     counts = {split: sum(run.data["counts"][split].values()) for split in SPLITS if split in run.data["counts"]}
     sizes = ", ".join(f"{formatting.count(n)} for {formatting.PARTS[split]}" for split, n in counts.items())
-    return f"## Data\n\n{_plain(run.data['layout'])}. Labelled images: {sizes}. Data fingerprint `{run.data['fingerprint']}`."
+    return f"## Data\n\n{_plain(run.data['layout'])}. Labeled images: {sizes}. Data fingerprint `{run.data['fingerprint']}`."
 
 
 def _scores(run: Run) -> str:
@@ -73,7 +73,7 @@ def _limits(run: Run) -> str:
         points.append("The probabilities are what the classifier answered; they were not calibrated afterwards.")
     if not run.evaluations:
         points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")
-    if run.family == NULL_FAMILY:
+    if run.family == BASELINE:
         points.insert(0, "It never sees a pixel: it is a yardstick for the others, not a detector.")
     points += [_plain(note) for note in run.cost["notes"]]
     return "## Limits\n\n" + "\n".join(f"- {point}" for point in points)

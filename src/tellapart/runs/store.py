@@ -90,7 +90,7 @@ class Run:
 
     @property
     def runs(self) -> Path:
-        """The folder that holds this run and its neighbours."""
+        """The folder that holds this run and its neighbors."""
         return self.folder.parent
 
     @cached_property

@@ -61,12 +61,12 @@ def of_batch(run: ServedRun, found: Sequence[Answered], *, clues: bool) -> Batch
 
 
 def of_map(run: ServedRun, upload: Upload, found: Explanation) -> MapAnswer:
-    """A map, its values as a grey PNG."""
+    """A map, its values as a gray PNG."""
     values = found.heatmap.values
     content = {
         "image": upload.name, "run": run.id, "answer": found.answer, "class": found.heatmap.class_name,
         "method": found.heatmap.method, "height": values.shape[0], "width": values.shape[1], "empty": not values.any(),
-        "note": found.note, "map_png": base64.b64encode(overlays.grey(values)).decode(),
+        "note": found.note, "map_png": base64.b64encode(overlays.gray(values)).decode(),
     }  # fmt: skip
     return MapAnswer.model_validate(content)
 

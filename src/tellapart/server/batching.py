@@ -2,7 +2,7 @@
 
 Each run has one thread that asks it, since one thread at a time may. While it is at work, images wait; when it comes back, it
 takes all that wait, up to a batch. So a lone request never waits for company, and under load batches grow by themselves. What
-takes longer (maps, neighbours, deliveries) has a thread of its own, so that verdicts do not stand behind it.
+takes longer (maps, neighbors, deliveries) has a thread of its own, so that verdicts do not stand behind it.
 
 The queues are bounded, in images and in bytes. What does not fit is refused at once: better an honest "come back" than a queue
 that nobody outlives.
@@ -58,7 +58,7 @@ class Batcher:
         self._thread.start()
 
     async def ask(self, contents: Sequence[bytes]) -> list[Said]:
-        """Wait for the answers to some images. A caller that is cancelled takes its images out of the queue.
+        """Wait for the answers to some images. A caller that is canceled takes its images out of the queue.
 
         Raises:
             Full: There is no room for them.
@@ -153,7 +153,7 @@ class SlowLane:
         self._room = threading.BoundedSemaphore(waiting)
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Wait for a piece of work. One that was cancelled before its turn is not begun.
+        """Wait for a piece of work. One that was canceled before its turn is not begun.
 
         Raises:
             Full: Enough waits already.

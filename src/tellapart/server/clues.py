@@ -105,7 +105,7 @@ def _exif(image: Image.Image) -> list[Clue]:
     if exif.get_ifd(ExifTags.IFD.GPSInfo):
         found.append(Clue("position", "present, not shown"))
     if image.info.get("icc_profile"):
-        found.append(Clue("colour profile", f"{len(image.info['icc_profile']):,} bytes"))
+        found.append(Clue("color profile", f"{len(image.info['icc_profile']):,} bytes"))
     return found
 
 

@@ -14,7 +14,7 @@ def place(figure: Figure, key: str, description: str) -> Markup:
     """The figure as `<svg>` whose looks are attributes, not styles: the page's security policy lets no inline style through.
 
     Args:
-        figure: Drawn with the colours of `figures.PALETTE`.
+        figure: Drawn with the colors of `figures.PALETTE`.
         key: Unique on the page.
         description: What a person who cannot see the figure is told.
     """

@@ -22,7 +22,7 @@ from tellapart.errors import DataError, TellapartError, unknown_name
 from tellapart.explainers._model import Subject
 from tellapart.explainers.base import Heatmap
 from tellapart.inference.decision import Judge
-from tellapart.inference.nearest import Nearest, Neighbourhood
+from tellapart.inference.nearest import Nearest, Neighborhood
 from tellapart.inference.predictor import open_answerer
 from tellapart.recipe.load import check_options
 from tellapart.robustness.stability import Stability, stability
@@ -158,10 +158,10 @@ class _Training:
         self._run, self._options = run, options
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._found: Neighbourhood | TellapartError | None = None
+        self._found: Neighborhood | TellapartError | None = None
 
-    def opened(self, patience: float = 0.5) -> Neighbourhood:
-        """The neighbourhood. `patience`: seconds to wait for it."""
+    def opened(self, patience: float = 0.5) -> Neighborhood:
+        """The neighborhood. `patience`: seconds to wait for it."""
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._open, name=f"read {self._run.id}", daemon=True)
@@ -175,7 +175,7 @@ class _Training:
 
     def _open(self) -> None:
         try:
-            self._found = Neighbourhood(self._run, self._options.settings)
+            self._found = Neighborhood(self._run, self._options.settings)
         except TellapartError as error:
             self._found = DataError(f"the training images of {self._run.id} cannot be searched: {error.message}")
         except Exception as error:  # of whatever library reads them; the thread must leave an answer

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from tellapart.data.decode import decode
-from tellapart.reports.explain_figures import COLOURS, overlay
+from tellapart.reports.explain_figures import COLORS, overlay
 
 LONGEST = 720  # pixels of a preview: enough for a phone held across, little enough to travel twice
 
@@ -42,14 +42,14 @@ def preview(content: bytes, name: str, max_pixels: int) -> Preview:
 
 
 def layer(values: np.ndarray) -> Image.Image:
-    """A map as colours that cover more the higher it is: (H, W) float32 in [0, 1] → RGBA, at the size of a preview."""
+    """A map as colors that cover more the higher it is: (H, W) float32 in [0, 1] → RGBA, at the size of a preview."""
     shrunk = Image.fromarray(values.astype(np.float32))
     scale = min(1.0, LONGEST / max(values.shape))
     size = (max(1, round(values.shape[1] * scale)), max(1, round(values.shape[0] * scale)))
     small = np.asarray(shrunk.resize(size, Image.Resampling.BILINEAR)).clip(0, 1)
-    colours = matplotlib.colormaps[COLOURS](0.15 + 0.85 * small)
-    colours[..., 3] = np.sqrt(small)
-    return Image.fromarray(np.rint(255 * colours).astype(np.uint8), "RGBA")
+    colors = matplotlib.colormaps[COLORS](0.15 + 0.85 * small)
+    colors[..., 3] = np.sqrt(small)
+    return Image.fromarray(np.rint(255 * colors).astype(np.uint8), "RGBA")
 
 
 def overlaid(pixels: np.ndarray, values: np.ndarray) -> bytes:
@@ -57,8 +57,8 @@ def overlaid(pixels: np.ndarray, values: np.ndarray) -> bytes:
     return encoded(Image.fromarray(overlay(pixels, values)), "png")
 
 
-def grey(values: np.ndarray) -> bytes:
-    """A map at its own size, (H, W) float32 in [0, 1] → PNG, 8 bits of grey."""
+def gray(values: np.ndarray) -> bytes:
+    """A map at its own size, (H, W) float32 in [0, 1] → PNG, 8 bits of gray."""
     return encoded(Image.fromarray(np.rint(255 * values).astype(np.uint8)), "png")
 
 

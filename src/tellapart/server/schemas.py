@@ -97,7 +97,7 @@ class MapAnswer(BaseModel):
     width: int
     empty: bool = Field(description="nothing speaks for the class")
     note: str
-    map_png: str = Field(description="the map as PNG, 8 bits of grey, base64")
+    map_png: str = Field(description="the map as PNG, 8 bits of gray, base64")
 
 
 class RunAnswer(BaseModel):

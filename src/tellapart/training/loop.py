@@ -172,7 +172,7 @@ def batch_loss(
 
 
 def descend(state: State, loss: Tensor) -> None:
-    """One step of the optimiser."""
+    """One step of the optimizer."""
     state.optimizer.zero_grad(set_to_none=True)
     state.fabric.backward(loss)
     if state.plan.clip:

@@ -1,4 +1,4 @@
-"""Optimisers by name, Muon included.
+"""Optimizers by name, Muon included.
 
 Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"): momentum, then the nearest
 semi-orthogonal matrix by five Newton–Schulz steps, so that every direction of a weight matrix moves equally fast. For
@@ -24,7 +24,7 @@ _QUINTIC = (
 
 
 def make_optimizer(model: nn.Module, o: Optimizer, layer_decay: float = 1.0, *, fused: bool = False) -> torch.optim.Optimizer:
-    """The optimiser of a recipe.
+    """The optimizer of a recipe.
 
     Every group has `peak`, its learning rate at the top of the schedule: the recipe's for the head, × `layer_decay` for every
     stage further down. Weight decay is not applied to biases and norms (vectors), as is usual since He et al. 2019, "Bag of
@@ -74,7 +74,7 @@ _OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer, bool], torch.o
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for groups with `muon: True`, AdamW (β 0.9, 0.99: runs are short) for the others, in one optimiser."""
+    """Muon for groups with `muon: True`, AdamW (β 0.9, 0.99: runs are short) for the others, in one optimizer."""
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float = 0.9) -> None:
         super().__init__(groups, {"momentum": momentum, "weight_decay": 0.0, "muon": True})

@@ -1,6 +1,6 @@
 """Everything that changes during a training run, and the files that let it go on after a crash.
 
-`resume/state.safetensors`: weights, average, optimiser, random generators, step, figures so far; rewritten after every epoch.
+`resume/state.safetensors`: weights, average, optimizer, random generators, step, figures so far; rewritten after every epoch.
 `resume/best.safetensors`: the weights of the best epoch, written first, so that the state never names weights that are not
 there.
 """
@@ -51,12 +51,12 @@ class Length:
 
 
 class State:
-    """Model, optimiser, average, generators and counters of one run.
+    """Model, optimizer, average, generators and counters of one run.
 
     Attributes:
         wrapped: The model as Fabric set it up; forward passes that are trained go through it.
         generator: Of shuffling and augmentation.
-        step: Optimiser steps so far.
+        step: Optimizer steps so far.
         seconds: Training time so far, validation not counted.
         warm_up: Epochs that the warm-up took, or has taken so far.
     """

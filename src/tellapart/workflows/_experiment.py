@@ -177,7 +177,7 @@ class Bench:
         """Write down where the region of each image lies, if the recipe reads one; one sentence that says of how many it was
         found."""
         table = self.prepared.table
-        found = self.cache.found(table, recipe.inputs) if recipe.classifier.family != "null" else None
+        found = self.cache.found(table, recipe.inputs) if recipe.classifier.family != "metadata" else None
         if found is None:
             return []
         region_table(table, found).to_parquet(folder / "regions.parquet", index=False)
@@ -281,8 +281,10 @@ def load(run: Run) -> Classifier:
 
 
 def readable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
-    """The images that all recipes can read, decoded where one of them looks at pixels: the null reads headers only."""
-    needed = [r.inputs for r in recipes if r.classifier.family != "null"]
+    """The images that all recipes can read, decoded where one of them looks at pixels: the metadata baseline reads headers
+    only.
+    """
+    needed = [r.inputs for r in recipes if r.classifier.family != "metadata"]
     return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
 
 

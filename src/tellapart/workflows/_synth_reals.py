@@ -18,10 +18,10 @@ from tellapart.types import ImageTable
 
 
 def real_pictures(data: str | Path | ImageTable, class_name: str | None = None, *, skip_bad: bool = False) -> ImageTable:
-    """All pictures of a folder or an archive; or the rows of one class of labelled data, or all rows of a table.
+    """All pictures of a folder or an archive; or the rows of one class of labeled data, or all rows of a table.
 
     Args:
-        data: A folder or archive, labelled or not; whatever `scan` understands; or a table.
+        data: A folder or archive, labeled or not; whatever `scan` understands; or a table.
         class_name: The class whose images are real.
         skip_bad: Leave bad rows out instead of stopping.
 

@@ -1,4 +1,4 @@
-"""The verb `align`: a copy of labelled images in which files of all classes are alike.
+"""The verb `align`: a copy of labeled images in which files of all classes are alike.
 
 Every image gives one crop of its own pixels, never resized, of the one size; the crops are written by the one encoder, without
 metadata, under numbers that were drawn. What a header says of a file is then the same for all. What an earlier compression
@@ -189,22 +189,22 @@ class _Work:
         numbers = np.array(sorted(unfinished.written))
         seen = np.array([unfinished.written[number].traces for number in numbers.tolist()])
         rows = self.plan.rows[numbers]
-        labelled = self.table.labels[rows] >= 0
-        asked = self.table.take(rows[labelled])
-        before = self.survey.metadata[rows[labelled]]
-        dealt = leakage.deal(asked, self.survey.digests[rows[labelled]], self.choices.seed)
+        labeled = self.table.labels[rows] >= 0
+        asked = self.table.take(rows[labeled])
+        before = self.survey.metadata[rows[labeled]]
+        dealt = leakage.deal(asked, self.survey.digests[rows[labeled]], self.choices.seed)
         scores = [None, None, None]
         if dealt is not None:
-            self.settings.progress.say("  asking the null, before and after")
-            known = [before if np.isfinite(before).any() else None, metadata[labelled], seen[labelled, :COUNT]]
+            self.settings.progress.say("  asking the metadata baseline, before and after")
+            known = [before if np.isfinite(before).any() else None, metadata[labeled], seen[labeled, :COUNT]]
             scores = [None if of is None else leakage.tell_apart(asked, of, dealt) for of in known]
         return Aligned(
             self.out, self.table.name, self.choices, self.plan.size, self._classes(rows, seen[:, COUNT]), total / 1e6, *scores,
             problems=tuple(map(str, problems)),
         )  # fmt: skip
 
-    def _classes(self, rows: np.ndarray, grey: np.ndarray) -> dict[str, OfClass]:
-        """By name; "" for images without a label. `rows`: (W,) positions of those written; `grey`: (W,) 0 or 1."""
+    def _classes(self, rows: np.ndarray, gray: np.ndarray) -> dict[str, OfClass]:
+        """By name; "" for images without a label. `rows`: (W,) positions of those written; `gray`: (W,) 0 or 1."""
         found = {}
         area = self.survey.sizes.prod(axis=1)
         for label in np.unique(self.whole.labels)[::-1]:
@@ -213,7 +213,7 @@ class _Work:
             name = self.table.classes[label] if label >= 0 else ""
             if not own.any():
                 raise DataError(f"nothing is left of the class {name!r}: none of its images can be decoded")
-            shares = float(grey[own].mean()), float(np.median(area[there]))
+            shares = float(gray[own].mean()), float(np.median(area[there]))
             found[name] = OfClass(count, small, count - small - int(own.sum()), *shares)
         return dict(sorted(found.items(), key=lambda item: self._place(item[0])))
 

@@ -119,11 +119,11 @@ def verdicts(run: Run, predictions: Predictions) -> Verdicts:
 
 
 def judge(run: Run, predictions: Predictions) -> VerdictReport:
-    """How the verdicts did on labelled images: TPR and FPR at the threshold, answered, right among them, coverage of the sets.
+    """How the verdicts did on labeled images: TPR and FPR at the threshold, answered, right among them, coverage of the sets.
 
     Args:
         run: Calibrated.
-        predictions: Its answers; unlabelled ones are left out.
+        predictions: Its answers; unlabeled ones are left out.
     """
     return decisions.judge(decision(run), predictions)
 

@@ -3,7 +3,7 @@
 Pictures of other sizes meet in what the classifier is shown of them. Each map is scaled to a highest value of 1 before the mean
 so that every picture counts alike; one without evidence counts as 0 everywhere. Beside it stands the mean picture, as a mean
 map says something only where the pictures are alike: faces that were aligned, tiles, a watermark in one corner. A bright corner
-over a mean picture that is grey everywhere is a shortcut worth a look.
+over a mean picture that is gray everywhere is a shortcut worth a look.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class _Sum:
 
 
 def _shown(pixels: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """A picture as the classifier is shown it, grey three times: (H, W, 3) uint8 → (h, w, 3) uint8."""
+    """A picture as the classifier is shown it, gray three times: (H, W, 3) uint8 → (h, w, 3) uint8."""
     with quiet():
         shown = decode_to(pixels, inputs, "the picture")
     return np.broadcast_to(shown, (*shown.shape[:2], 3))
@@ -133,8 +133,8 @@ def _shown(pixels: np.ndarray, inputs: Inputs) -> np.ndarray:
 
 def _shown_map(values: np.ndarray, inputs: Inputs) -> np.ndarray:
     """A map laid over what the classifier is shown, its highest value 1: (H, W) in [0, 1] → (h, w) float64."""
-    grey = np.rint(values * 255).astype(np.uint8)  # the way of pictures, which are of 8 bits
+    gray = np.rint(values * 255).astype(np.uint8)  # the way of pictures, which are of 8 bits
     with quiet():
-        found = decode_to(grey, inputs.model_copy(update={"mode": "grey"}), "the map")[..., 0].astype(np.float64)
+        found = decode_to(gray, inputs.model_copy(update={"mode": "gray"}), "the map")[..., 0].astype(np.float64)
     most = found.max()
     return found / most if most > 0 else found

@@ -112,7 +112,7 @@ def bias(
 
     Args:
         run: A run, an id, the beginning of one, or a path.
-        data: Other labelled images; None: the run's own.
+        data: Other labeled images; None: the run's own.
         open_test: Of the run's own data, the test part instead of validation; counted in the ledger, once.
         mapping: From class names of `data` to those of the run, where they differ.
         quality: Of the JPEGs, 1 to 100.

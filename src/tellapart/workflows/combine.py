@@ -49,7 +49,8 @@ def combine(
     """Make one run of several; nothing is trained, and no image is decoded unless checkpoints or a soup need it.
 
     Args:
-        runs: Runs, ids or paths, of the same data and split. None: all in the folder but null and earlier combinations.
+        runs: Runs, ids or paths, of the same data and split. None: all in the folder except the metadata baseline and
+            earlier combinations.
         how: A combiner, as "vote" or {"greedy": {"bags": 10}}; "soup" averages the weights of equal networks instead.
         between: Only members whose validation accuracy lies in [low, high].
         top: Only so many, the best by validation accuracy.
@@ -143,7 +144,7 @@ class _Work:
     def _inputs(self) -> Any:
         """Of the first member that looks at pixels: files are checked by them before anyone is asked."""
         used = self._used()
-        return next((run for run in used if run.family != "null"), used[0]).recipe["inputs"]
+        return next((run for run in used if run.family != "metadata"), used[0]).recipe["inputs"]
 
     def _used(self) -> list[Run]:
         """The parents that still have a member, each once."""
@@ -300,10 +301,12 @@ def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     if runs:
         named = [run if isinstance(run, Run) else store.open_run(run, settings.runs) for run in runs]
     else:
-        named = [r for r in store.select_runs([], settings.runs) if r.family != "null" and "parents" not in r.data]
+        named = [r for r in store.select_runs([], settings.runs) if r.family != "metadata" and "parents" not in r.data]
     found = list({run.folder: run for run in named}.values())
     if not found:
-        raise RunError(f"{settings.runs} holds no run to combine", hint="name some; without names null is left out")
+        raise RunError(
+            f"{settings.runs} holds no run to combine", hint="name some; without names the metadata baseline is left out"
+        )
     first = found[0]
     for run in found[1:]:
         _refuse_other(first, run)

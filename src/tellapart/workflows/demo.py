@@ -3,14 +3,14 @@
     <folder>/
         train.csv           id, label (real | edited), group (scene), split, source (kind of edit, or "none")
         images/<name>.png   RGB, all of one size in pixels and in bytes
-        masks/<name>.png    grey, 255 where edited, 0 elsewhere; edited tiles only
+        masks/<name>.png    gray, 255 where edited, 0 elsewhere; edited tiles only
         provenance.csv      where each tile was cut, the edit, where its donor was cut, the share edited
         README.txt          what this is and is not, with credits
         demo.json           the settings: a folder made with the same ones is used again
 
 What must not give the answer away: whole scenes lie in one part and donors come from the same part; a tile is real or
-edited, never both, drawn by lot before anything is edited, half and half in every photograph; grey photographs get grey
-donors, colour ones colour donors; PNGs are stored uncompressed, so files of both classes have the same number of bytes.
+edited, never both, drawn by lot before anything is edited, half and half in every photograph; gray photographs get gray
+donors, color ones color donors; PNGs are stored uncompressed, so files of both classes have the same number of bytes.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ VERSION = 1  # counts up when the same settings give other files
 #: Tiles per scene come in this number: a stereo pair halves them, two classes again, the kinds of edit share the rest.
 MULTIPLE = 2 * 2 * len(KINDS)
 _MARKER = "demo.json"
-#: Scenes in colour (True) and in grey; the others train. 7 test scenes: a sign-flip test over 5 cannot fall below p = 0.06.
+#: Scenes in color (True) and in gray; the others train. 7 test scenes: a sign-flip test over 5 cannot fall below p = 0.06.
 _HELD_OUT = {True: {"test": 4, "valid": 2}, False: {"test": 3, "valid": 1}}
 _SMALLEST_AREA = 0.01  # of a tile: at 32 pixels an edit of ten pixels is left
-_TEXTURE = 1.0  # grey levels: in flatter tiles (sky, black space) an edit would change nothing that anyone could see
+_TEXTURE = 1.0  # gray levels: in flatter tiles (sky, black space) an edit would change nothing that anyone could see
 _STEP = 8  # pixels between the positions of tiles; multiples of 8 keep the JPEG grid of a photograph where it was
 
 
@@ -181,11 +181,11 @@ def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, siz
 
 
 def assign_parts(seed: int) -> dict[str, str]:
-    """Scene → train, valid or test, drawn by lot among the colour scenes and among the grey ones."""
+    """Scene → train, valid or test, drawn by lot among the color scenes and among the gray ones."""
     parts: dict[str, str] = {}
     rng = np.random.default_rng(seed)
-    for colour, held_out in _HELD_OUT.items():
-        scenes = sorted({photo.scene for photo in PHOTOGRAPHS if photo.colour == colour})
+    for color, held_out in _HELD_OUT.items():
+        scenes = sorted({photo.scene for photo in PHOTOGRAPHS if photo.color == color})
         names = [name for name, count in held_out.items() for _ in range(count)]
         names += ["train"] * (len(scenes) - len(names))
         parts |= dict(zip(rng.permutation(scenes).tolist(), names, strict=True))
@@ -210,14 +210,14 @@ def _corners(photo: Photograph, pixels: np.ndarray, count: int, size: int, rng: 
 
 
 def _with_donor(tile: _Tile, tiles: list[_Tile], rng: np.random.Generator) -> _Tile:
-    """Draw the tile that a spliced region comes from: same part, another scene, colour for colour."""
+    """Draw the tile that a spliced region comes from: same part, another scene, color for color."""
     if tile.kind != "splice":
         return tile
-    colour = {photo.name: photo.colour for photo in PHOTOGRAPHS}
+    color = {photo.name: photo.color for photo in PHOTOGRAPHS}
     donors = [
         other
         for other in tiles
-        if other.split == tile.split and other.scene != tile.scene and (colour[other.photograph] or not colour[tile.photograph])
+        if other.split == tile.split and other.scene != tile.scene and (color[other.photograph] or not color[tile.photograph])
     ]
     donor = donors[rng.integers(len(donors))]
     where = {"donor": donor.photograph, "donor_x": donor.x, "donor_y": donor.y}
@@ -273,7 +273,7 @@ table names the scene as `group`. No scene is in two parts, and regions are move
 Tiles that are almost flat are left out, for both classes alike. The pictures are stored without compression, so that
 their size in bytes tells nothing. provenance.csv says where everything was cut.
 
-Photographs, with the credits and licences that the libraries state. The tiles are cut from them, and half are edited as
-described above; if you pass them on, these licences apply:
+Photographs, with the credits and licenses that the libraries state. The tiles are cut from them, and half are edited as
+described above; if you pass them on, these licenses apply:
 {credits}
 """

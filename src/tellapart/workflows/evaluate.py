@@ -94,7 +94,7 @@ def evaluate(
 
     Args:
         run: A run, an id, the beginning of one, or a path.
-        data: Other labelled images; None: the run's own.
+        data: Other labeled images; None: the run's own.
         open_test: Without `data`: answer the test part, which is counted in the ledger, instead of repeating the scores on
             validation.
         mapping: From class names of `data` to those of the run, where they differ: {"editada": "fake"}.
@@ -120,7 +120,7 @@ def evaluate(
 
 
 def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, str], settings: Settings) -> ImageTable:
-    """The labelled images of other data, with the labels of the run.
+    """The labeled images of other data, with the labels of the run.
 
     Raises:
         DataError: The data are those of the run, have problems, or a class that is none of the run's.
@@ -185,7 +185,7 @@ def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluated:
 
 
 def _renamed(table: ImageTable, run: Run, mapping: Mapping[str, str]) -> ImageTable:
-    """The labelled rows, with the labels of the run."""
+    """The labeled rows, with the labels of the run."""
     for name, known, what in (
         *((k, table.classes, f"class of {table.name}") for k in mapping),
         *((v, run.classes, f"class of {run.id}") for v in mapping.values()),

@@ -233,10 +233,10 @@ def _masks_in(folder: Path) -> dict[str, Path]:
 
 
 def _mask(file: Path | None, asked: Asked) -> np.ndarray | None:
-    """The mask of a picture, (H, W) bool: what is brighter than half grey."""
+    """The mask of a picture, (H, W) bool: what is brighter than half gray."""
     if file is None:
         return None
-    mask = decode(file.read_bytes(), mode="grey", path=str(file))[..., 0] > 127
+    mask = decode(file.read_bytes(), mode="gray", path=str(file))[..., 0] > 127
     if mask.shape != asked.whole:
         (height, width), size = mask.shape, asked.whole
         raise DataError(f"{file}: is {height}×{width}, but {Path(asked.name).name} is {size[0]}×{size[1]}")

@@ -4,7 +4,7 @@ nearest     The training images that the run finds most like it; `explain._neare
 frequency   Its spectrum and its noise residual, beside the mean of each class; `explain._frequency`.
 
 They are no explainers: these give a value for every pixel of a picture and a class, so that all of them can be drawn, judged
-and averaged in one way. A neighbour or a frequency lies at no pixel, and has nothing to be judged by a mask. So a view is what
+and averaged in one way. A neighbor or a frequency lies at no pixel, and has nothing to be judged by a mask. So a view is what
 it is, with its own type, its own drawing and its own numbers, and the two are asked for beside the maps.
 """
 
@@ -23,7 +23,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, unknown_name
 from tellapart.explainers._frequency import Frequencies, Spectra
 from tellapart.explainers._picture import thumbnail
-from tellapart.inference.nearest import Nearest, Neighbourhood
+from tellapart.inference.nearest import Nearest, Neighborhood
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.workflows._experiment import USUAL, Settings
@@ -77,7 +77,7 @@ def view(
             raise DataError(unknown_name("view", name, VIEWS))
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     table = from_paths(images, run.classes)
-    near = Neighbourhood(run, settings) if "nearest" in names else None
+    near = Neighborhood(run, settings) if "nearest" in names else None
     spectra = Spectra(run, settings) if "frequency" in names else None
     found = []
     with ImageReader(table) as reader, settings.progress.task("viewing", len(table), "img") as task:

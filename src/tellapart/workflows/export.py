@@ -99,14 +99,14 @@ def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> t
     core, inputs = core_of(classifier, context, f"{run.id}: ")
     task.advance(note="traced")
     facts = metadata(run, classifier)
-    files = {MODEL: _serialised(core, inputs, facts)}
+    files = {MODEL: _serialized(core, inputs, facts)}
     session = Session(files[MODEL], run.id)
     parity = prove(lambda batch: session.ask({IMAGES: batch}), reference(classifier, context), golden_images(inputs), run.id)
     task.advance(note="proved")
     eight = eight_bits(core, inputs, run, count, PixelCache(progress=settings.progress), settings.progress) if int8 else None
     task.advance(note="int8" if eight else "")
     if eight:
-        files[EIGHT] = _serialised(eight.model, inputs, facts | {"precision": "int8"})
+        files[EIGHT] = _serialized(eight.model, inputs, facts | {"precision": "int8"})
     module = answering_of(classifier, context)
     versions = {package: released(package) for package in ("tellapart", "torch", "onnx", "onnxruntime", "pillow")}
     proof = parity.to_dict() | {"opset": OPSET, "versions": versions, "int8": eight.to_dict() if eight else None}
@@ -118,7 +118,7 @@ def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> t
     return files, parity, eight
 
 
-def _serialised(core: Any, inputs: Sequence[Inputs], facts: dict[str, str]) -> bytes:
+def _serialized(core: Any, inputs: Sequence[Inputs], facts: dict[str, str]) -> bytes:
     model = whole(core, inputs)
     describe(model, facts)
     return model.SerializeToString()

@@ -1,4 +1,4 @@
-"""The range test of a recipe: its net, optimiser, batches and augmentation, on the training part alone."""
+"""The range test of a recipe: its net, optimizer, batches and augmentation, on the training part alone."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def attribute(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, share: float = 0.05, overrides: Sequence[str] = (),
     settings: Settings = USUAL,
 ) -> Attribution:  # fmt: skip
-    """Leave out each class in turn: are its images recognised as none of the others?
+    """Leave out each class in turn: are its images recognized as none of the others?
 
     Args:
         data: A path that `scan` understands, or a table; three classes or more.
@@ -117,7 +117,7 @@ def _left_out(bench: Bench, held: Prepared, label: int, recipe: Recipe, folder: 
 
 
 def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
-    """The rows of all classes but one, with labels and classes counted anew; and the rows of the one, unlabelled."""
+    """The rows of all classes but one, with labels and classes counted anew; and the rows of the one, unlabeled."""
     table = held.table
     of_it = table.labels == label
     rows = np.flatnonzero(~of_it)

@@ -47,7 +47,7 @@ def robustness(
 
     Args:
         run: A run, an id, the beginning of one, or a path.
-        data: Other labelled images; None: the run's own. The run's own images at another place, or in memory, may be given.
+        data: Other labeled images; None: the run's own. The run's own images at another place, or in memory, may be given.
         open_test: Of the run's own data, the test part instead of validation; counted in the ledger, once.
         mapping: From class names of `data` to those of the run, where they differ.
         damages: Names, see `tellapart.robustness.perturbations`; None: all.
@@ -113,8 +113,8 @@ class _Sweep:
         notes = []
         if recoded:
             said = f"{recoded:,} of {len(undamaged):,} verdicts change when the undamaged images are only written again, as PNG"
-            null = ": the null reads files, and its files here are PNG, or the JPEG and WebP of those damages"
-            notes.append(said + (null if self.run.family == "null" else ""))
+            baseline = ": the metadata baseline reads files, and its files here are PNG, or the JPEG and WebP of those damages"
+            notes.append(said + (baseline if self.run.family == "metadata" else ""))
         given = np.unique(undamaged.answers)
         if len(given) == 1:
             notes.append(f"all undamaged images are answered {self.run.classes[given[0]]}: that nothing flips then says little")

@@ -60,7 +60,7 @@ def cut(
     """Split a table.
 
     Args:
-        table: Labelled images; equal values of a `group` column stay together.
+        table: Labeled images; equal values of a `group` column stay together.
         by_twins: Near-duplicates stay together, too; exact copies always do.
         embedding: A finished run that helps to find near-duplicates, as the option of the check; None: none.
         runs: Folder of the runs.

@@ -256,8 +256,8 @@ def _family(recipe: Recipe) -> Any:
 
 
 def _kind(recipe: Recipe) -> str:
-    """Of inputs; the null does not look at pixels."""
-    return f"{recipe.inputs.model_dump_json()} {recipe.classifier.family == 'null'}"
+    """Of inputs; the metadata baseline does not look at pixels."""
+    return f"{recipe.inputs.model_dump_json()} {recipe.classifier.family == 'metadata'}"
 
 
 def _sharing(asked: list[Candidate]) -> list[list[Candidate]]:

@@ -3,7 +3,7 @@
     OUT/
         train.csv           id, label (real | fake), group, split, source (the forgery, or "none"): DATA for `tellapart compare`
         images/<name>.png   both classes through one encoder, metadata dropped
-        masks/<name>.png    grey, 255 where forged; forged pictures only
+        masks/<name>.png    gray, 255 where forged; forged pictures only
         provenance.csv      what became of which picture: where it lay, the forgery, the donor, the share forged
         synth.json          the settings; written last, so a folder without it is unfinished
 
@@ -44,7 +44,7 @@ _CHUNK = 64  # pictures between two looks at what the threads found
 
 
 @dataclass(frozen=True)
-class Synthesised:
+class Synthesized:
     """What was made.
 
     Attributes:
@@ -65,14 +65,14 @@ class Synthesised:
 def synth(
     data: str | Path | ImageTable, out: str | Path, *, kinds: Sequence[str] = (), class_name: str | None = None,
     encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = USUAL,
-) -> Synthesised:  # fmt: skip
+) -> Synthesized:  # fmt: skip
     """Forge half of some real pictures.
 
     Args:
-        data: Real pictures: a folder or archive; or labelled data, of which `class_name` is the real class.
+        data: Real pictures: a folder or archive; or labeled data, of which `class_name` is the real class.
         out: Where to; must not exist, be empty, or hold what the same call began.
         kinds: Forgeries; none: all.
-        class_name: The real class of labelled data.
+        class_name: The real class of labeled data.
         encoding: "png": without compression, so that bytes tell nothing; "jpeg": what they tell of the content remains.
         quality: Lowest and highest of JPEG, drawn for each picture whatever its class.
         settings: `seed` draws everything; `skip_bad` leaves out what cannot be decoded, counted.
@@ -233,12 +233,12 @@ def _is_made(folder: Path, chosen: dict[str, Any]) -> bool:
     raise DataError(f"{folder}: not empty, and nothing that synth made", hint="choose another folder")
 
 
-def _made(folder: Path) -> Synthesised:
+def _made(folder: Path) -> Synthesized:
     frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
     kinds, shares = frame["kind"].to_numpy(), frame["share"].to_numpy().astype(float)
     names = dict.fromkeys(kinds.tolist())
     counts = {name: int((kinds == name).sum()) for name in names}
-    return Synthesised(folder, counts, {name: float(shares[kinds == name].mean()) for name in names if name != REAL})
+    return Synthesized(folder, counts, {name: float(shares[kinds == name].mean()) for name in names if name != REAL})
 
 
 def _share(mask: Path) -> float:

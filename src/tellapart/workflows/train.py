@@ -64,7 +64,7 @@ def compare(
 
     Args:
         data: A path that `scan` understands, or a table.
-        recipes: Names of recipes or of groups ("ladder", "classical"), or paths; the null is always added.
+        recipes: Names of recipes or of groups ("ladder", "classical"), or paths; the metadata baseline is always added.
         overrides: Each is applied to the recipes that have such a setting.
         rank_by: A key of `tellapart.metrics.score_all.RANKINGS`, such as "macro-f1" or "log-loss", on validation.
         minutes: Bound on training: no recipe starts after it, and networks divide 70 % of it between them.
@@ -77,12 +77,12 @@ def compare(
     if rank_by not in RANKINGS:
         raise RecipeError(f"rank_by {rank_by!r}: expected one of {', '.join(RANKINGS)}")
     start = time.monotonic()
-    named = load_all(_by_name(["null", *recipes]), overrides)
+    named = load_all(_by_name(["metadata", *recipes]), overrides)
     bench = Bench(settings, data)
     named = bench.decode(share_minutes(named, minutes))
     runs, notes, failures = [], [], []
     for number, (name, resolved) in enumerate(named.items(), 1):
-        if minutes and time.monotonic() - start > minutes * 60 and resolved.classifier.family != "null":
+        if minutes and time.monotonic() - start > minutes * 60 and resolved.classifier.family != "metadata":
             notes.append(f"{name} was not started: {minutes:g} minutes were up")
             continue
         settings.progress.say(f"{number}/{len(named)} {name}", "bold")
@@ -94,7 +94,7 @@ def compare(
                 raise
             failures.append(f"{name} could not be trained: {error.message}")
             settings.progress.say(f"  {failures[-1]}", "red")
-    if failures and all(run.family == "null" for run in runs):
+    if failures and all(run.family == "metadata" for run in runs):
         raise RunError("no recipe could be trained: " + "; ".join(failures))
     bench.open_test(runs, "compare")
     board = build(runs, rank_by)

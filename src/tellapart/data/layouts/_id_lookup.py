@@ -1,4 +1,4 @@
-"""Images by the names under which a table asks for them: the test images of a competition, none of them labelled."""
+"""Images by the names under which a table asks for them: the test images of a competition, none of them labeled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tellapart.data.layouts.base import Choices
 from tellapart.data.layouts.table import TABLE_ENDINGS
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
-from tellapart.types import UNLABELLED, ImageTable
+from tellapart.types import UNLABELED, ImageTable
 
 #: From the position of an id to the place that asked for it, for messages: "sample.csv:7".
 Place = Callable[[int], str]
@@ -56,14 +56,14 @@ def find_asked(
         {
             "id": pd.Series(list(ids), dtype=object),
             "path": pd.Series(listing.locators(files), dtype=object),
-            "label": UNLABELLED,
+            "label": UNLABELED,
             "size": listing.sizes[files],
             "stamp": listing.stamps[files],
             **more,
         }
     )
     unasked = int(listing.is_image.sum()) - len(files) if unasked < 0 else unasked
-    return ImageTable(frame, tuple(classes), listing.root, layout=f"{len(frame):,} unlabelled images"), unasked
+    return ImageTable(frame, tuple(classes), listing.root, layout=f"{len(frame):,} unlabeled images"), unasked
 
 
 def _listed(where: Path) -> Listing:

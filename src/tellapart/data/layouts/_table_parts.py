@@ -16,7 +16,7 @@ from tellapart.errors import DataError
 from tellapart.types import Problem
 
 #: What an empty cell of the label, group, source or split column may look like.
-NOT_GIVEN = frozenset({"", "nan", "NaN", "NA", "N/A", "<NA>", "null", "NULL"})
+NOT_GIVEN = frozenset({"", "nan", "NaN", "NA", "N/A", "<NA>", "metadata", "NULL"})
 
 
 MOST_MORE = 50  # further columns that are kept, the first in the table
@@ -96,9 +96,9 @@ class TablePart:
         rows = file[file >= 0]
         folders = [images.folders[i] for i in np.unique(images.folder[rows]).tolist()]
         where = f"{len(folders):,} folders" if len(folders) != 1 else f"{folders[0]}/" if folders[0] else "the top folder"
-        unlabelled = "" if self.columns.label else "; no labels"
+        unlabeled = "" if self.columns.label else "; no labels"
         return (
-            f"{self.text.path} (columns {', '.join(self.columns.used)}{unlabelled}): "
+            f"{self.text.path} (columns {', '.join(self.columns.used)}{unlabeled}): "
             f"{len(rows):,} of {len(self.ids):,} rows used, images in {where}."
         )
 

@@ -36,7 +36,7 @@ class _Scheme(NamedTuple):
     split_depth: int | None
     real_fake: bool
     spelling: dict[str, str]  # for real and fake: plain name → the spelling used
-    unlabelled: frozenset[str]  # splits without any class folder
+    unlabeled: frozenset[str]  # splits without any class folder
 
 
 def read_folders(listing: Listing) -> Found:
@@ -84,11 +84,11 @@ def _scheme(folders: list[tuple[tuple[str, ...], int]]) -> _Scheme:
     real_fake = _is_real_fake(rest)
     bare = [_bare(name) for parts, _ in rest for name in parts if real_fake and genuineness(name)]
     spelling = {plain(name): name for name in reversed(bare)}  # the first spelling counts
-    unlabelled = frozenset() if depth is None else _unlabelled_splits([parts for parts, _ in below], depth)
-    return _Scheme(prefix, depth, real_fake, spelling, unlabelled)
+    unlabeled = frozenset() if depth is None else _unlabeled_splits([parts for parts, _ in below], depth)
+    return _Scheme(prefix, depth, real_fake, spelling, unlabeled)
 
 
-def _unlabelled_splits(folders: list[tuple[str, ...]], depth: int) -> frozenset[str]:
+def _unlabeled_splits(folders: list[tuple[str, ...]], depth: int) -> frozenset[str]:
     """Splits (not train) whose images all lie directly in the split's folder."""
     with_split = [parts for parts in folders if len(parts) > depth]
     classed = {split_of(parts[depth]) for parts in with_split if len(parts) > 1}
@@ -142,7 +142,7 @@ def _meaning(parts: tuple[str, ...], scheme: _Scheme) -> Meaning:
         if not split:
             return Meaning("", None, "", "lies in none of the folders for training, validation and test")
         below = below[:depth] + below[depth + 1 :]
-    if split in scheme.unlabelled:
+    if split in scheme.unlabeled:
         return Meaning(split, None, "/".join(below), "")
     place = _class_place(below, scheme)
     if place is None:
@@ -205,8 +205,8 @@ def _describe(scheme: _Scheme, meanings: list[Meaning], counts: np.ndarray) -> s
     text = f"one folder per class ({len(names)}: {listed})"
     if scheme.split_depth is not None:
         text += " inside folders for " + ", ".join(s for s in ("train", "valid", "test") if any(m.split == s for m in used))
-    if scheme.unlabelled:
-        text += f"; {' and '.join(sorted(scheme.unlabelled))} images have no class folder and count as unlabelled"
+    if scheme.unlabeled:
+        text += f"; {' and '.join(sorted(scheme.unlabeled))} images have no class folder and count as unlabeled"
     if len(sources := {m.source for m in used if m.source}):
         text += f"; the other folder names became `source` ({len(sources)})"
     return text + "."

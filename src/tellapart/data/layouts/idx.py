@@ -1,4 +1,4 @@
-"""MNIST-style IDX files: one file of N grey images, one of N labels, each with a short header; often gzipped.
+"""MNIST-style IDX files: one file of N gray images, one of N labels, each with a short header; often gzipped.
 
 Format: two zero bytes, a type byte (8 = uint8), the number of dimensions, each size as a big-endian int32, then the
 values (Y. LeCun's description of the MNIST files). Names: `train-images-idx3-ubyte`, `t10k-images.idx3-ubyte.gz`, …
@@ -19,7 +19,7 @@ from tellapart.data.layouts._aliases import split_of
 from tellapart.data.layouts.base import Found
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
-from tellapart.types import UNLABELLED
+from tellapart.types import UNLABELED
 
 _NAME = re.compile(r"(?P<stem>.*?)[-_.]?(?P<what>images|labels)[-_.]idx(?P<dims>[13])[-_.]ubyte(?:\.gz)?\Z", re.IGNORECASE)
 
@@ -67,8 +67,8 @@ def read_idx(pairs: list[IdxPair], listing: Listing) -> Found:
         stamps.append(np.full(shape[0], listing.content_stamp(pair.images), dtype=np.int64))
         labels.append(_named(numbers, names, listing.paths[pair.images]))
         splits.append(np.full(shape[0], split, dtype=object))
-        unlabelled = "" if pair.labels is not None else ", without labels"
-        notes.append(f"{listing.names[pair.images]}: {shape[0]:,} grey images of {shape[2]}×{shape[1]}{unlabelled}.")
+        unlabeled = "" if pair.labels is not None else ", without labels"
+        notes.append(f"{listing.names[pair.images]}: {shape[0]:,} gray images of {shape[2]}×{shape[1]}{unlabeled}.")
     return Found(
         ids=ids,
         locators=locators,
@@ -121,7 +121,7 @@ def _labels(pair: IdxPair, listing: Listing, count: int) -> np.ndarray:
         if _split(pair.stem) != "test":
             expected = re.sub("images([-_.])idx3", r"labels\1idx1", listing.names[pair.images])
             raise DataError(f"{path}: its labels are missing; expected {expected} beside it")
-        return np.full(count, UNLABELLED, dtype=np.int64)
+        return np.full(count, UNLABELED, dtype=np.int64)
     label_path = listing.paths[pair.labels]
     with _open(listing.read(pair.labels)) as file:
         shape = _header(file, label_path, 1)
@@ -138,7 +138,7 @@ def _named(numbers: np.ndarray, names: list[str], path: str) -> np.ndarray:
     if names and len(numbers) and numbers.max() >= len(names):
         raise DataError(f"{path}: the label {numbers.max()} has no line in classes.txt, which has {len(names)}")
     texts: dict[int, str | None] = {int(n): names[n] if names else str(n) for n in np.unique(numbers) if n >= 0}
-    texts[UNLABELLED] = None
+    texts[UNLABELED] = None
     return np.array([texts[n] for n in numbers.tolist()], dtype=object)
 
 

@@ -22,7 +22,7 @@ from tellapart.data.layouts._aliases import class_texts, split_of
 from tellapart.data.layouts.base import Choices, Found
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
-from tellapart.types import UNLABELLED, Problem
+from tellapart.types import UNLABELED, Problem
 
 _IMAGE_COLUMNS = ("image", "img", "images", "picture")
 _LABEL_COLUMNS = ("label", "target", "class", "category", "labels")
@@ -174,7 +174,7 @@ class _Part:
             if wrong:
                 raise DataError(f"{self.path}: the label {wrong[0]} has no name among the {len(names)} of the schema")
             return np.array([None if v is None or v < 0 else names[v] for v in values], dtype=object)
-        return np.array([None if v in (None, "", UNLABELLED) or v != v else str(v) for v in values], dtype=object)
+        return np.array([None if v in (None, "", UNLABELED) or v != v else str(v) for v in values], dtype=object)
 
     def _class_names(self, label: str) -> list[str]:
         """The names that the schema's Hugging Face entry gives to integer labels."""

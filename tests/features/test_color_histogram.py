@@ -1,4 +1,4 @@
-"""Colour spaces against scikit-image and matplotlib, histograms and moments against numpy and scipy."""
+"""Color spaces against scikit-image and matplotlib, histograms and moments against numpy and scipy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_lab_is_scikit_images() -> None:
     np.testing.assert_allclose(found, rgb2lab(IMAGES), atol=0.6)  # OpenCV interpolates the cube root in a table
 
 
-def test_no_colour_leaves_the_range_of_its_space() -> None:
+def test_no_color_leaves_the_range_of_its_space() -> None:
     corners = np.stack(np.meshgrid([0, 255], [0, 255], [0, 255]), axis=-1).reshape(1, 4, 2, 3).astype(np.uint8)
     lab = rgb2lab(corners)
     assert np.abs(lab[..., 1:]).max() < 110
@@ -73,14 +73,14 @@ def test_more_cells_than_pixels_are_zeros() -> None:
     assert np.isfinite(found).all() and found.shape == (4, 16 * (3 * 16 + 9))
 
 
-def test_grey_images_have_one_channel() -> None:
-    grey = IMAGES[..., :1]
-    found = ColorHistogram(ColorHistogram.Options(space="lab", bins=16, root=False))(grey)
+def test_gray_images_have_one_channel() -> None:
+    gray = IMAGES[..., :1]
+    found = ColorHistogram(ColorHistogram.Options(space="lab", bins=16, root=False))(gray)
     assert found.shape == (4, 16 + 3)
-    np.testing.assert_allclose(found[0, :16], np.histogram(grey[0] / 255, 16, (0, 1))[0] / 99, atol=1e-6)
+    np.testing.assert_allclose(found[0, :16], np.histogram(gray[0] / 255, 16, (0, 1))[0] / 99, atol=1e-6)
 
 
 def test_a_joint_histogram_is_bounded() -> None:
-    content = {"features": {"descriptors": [{"colours": {"bins": 32, "joint": True}}]}, "classifier": {"family": "lda"}}
+    content = {"features": {"descriptors": [{"color_histogram": {"bins": 32, "joint": True}}]}, "classifier": {"family": "lda"}}
     with pytest.raises(RecipeError, match="at most 16 bins"):
         recipes.parse(content)
