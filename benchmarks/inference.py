@@ -30,13 +30,13 @@ import torch
 
 from tellapart.classifiers.network import Network
 from tellapart.data.decode import decode_to
+from tellapart.exporters.onnx_session import Session, threads
 from tellapart.exporters.parity import golden_images, largest_difference
-from tellapart.inference.onnx import Session, threads
+from tellapart.inference.context import Settings
 from tellapart.inference.onnx_model import answering_context, core_of, reference
 from tellapart.recipe.load import parse
 from tellapart.runs.environment import describe_environment
 from tellapart.training.setup import tune_allocator
-from tellapart.workflows._experiment import Settings
 
 SIZE = 224
 NETS = {

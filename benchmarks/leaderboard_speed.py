@@ -28,10 +28,11 @@ import numpy as np
 import yaml
 from rich.console import Console
 
-from tellapart.leaderboard.leaderboard import build
+from tellapart.io import write_json
+from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, finish, list_runs, next_evaluation, scores_to_dict, write_json
+from tellapart.runs.store import Run, finish, list_runs, next_evaluation, scores_to_dict
 from tellapart.types import Predictions
 
 VALID = 2_000  # validation images of each run: stored, ranked by, not read again once the test part is opened

@@ -34,8 +34,8 @@ from tellapart.data.reader import ImageReader
 from tellapart.data.split import cut_valid, folds
 from tellapart.metrics.mcnemar import compare
 from tellapart.metrics.score_all import score_all
+from tellapart.perturbations.kinds import DAMAGES, as_png
 from tellapart.recipe import load as recipes
-from tellapart.robustness.perturbations import DAMAGES, as_png
 from tellapart.runs.environment import describe_environment
 from tellapart.types import ImageTable, Predictions
 

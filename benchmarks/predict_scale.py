@@ -42,7 +42,7 @@ from tellapart.recipe.schema import Inputs
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.store import Run
 from tellapart.workflows.predict import predict_stream
-from tellapart.workflows.predict_iter import Asker, once
+from tellapart.workflows.predict_iter import BatchPredictor, once
 
 SIDE, QUALITY, SIZE = 512, 90, 64
 _AT_ONCE = 256  # images between two looks at the threads, as in the cache
@@ -104,7 +104,7 @@ def trained(top: Path) -> Run:
 
 def duel(run: Run, pictures: Path, rounds: int, segment: int) -> list[dict]:
     """Rates of both, in turns; the first turn of each is thrown away."""
-    asker = Asker(open_answerer(run, ta.Settings(runs=run.runs, device="cpu")))
+    asker = BatchPredictor(open_answerer(run, ta.Settings(runs=run.runs, device="cpu")))
     inputs = Inputs.model_validate(run.recipe["inputs"])
     works: dict[str, Callable[[], None]] = {
         "decode": lambda: decode_alone(pictures, segment, inputs),
@@ -135,7 +135,7 @@ def decode_alone(pictures: Path, count: int, inputs: Inputs) -> None:
             list(pool.map(one, some))
 
 
-def answer(asker: Asker, pictures: Path, count: int) -> None:
+def answer(asker: BatchPredictor, pictures: Path, count: int) -> None:
     """Answers to as many images."""
     items = (item for item in once(open_sources([pictures])) if isinstance(item, Item))
     answered = sum(len(portion) for portion in asker.portions(islice(items, count)))

@@ -21,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tellapart.data.decode import decode
-from tellapart.robustness.perturbations import DAMAGES, as_png
+from tellapart.perturbations.kinds import DAMAGES, as_png
 
 
 def main() -> None:

@@ -19,10 +19,10 @@ from scipy import ndimage
 
 import tellapart as ta
 from tellapart import registry
+from tellapart.explainers.base import Explanation
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.runs.store import list_runs
 from tellapart.workflows.class_maps import class_maps
-from tellapart.workflows.explain import Explained
 from tellapart.workflows.explain_views import VIEWS, view
 
 FOLDER = Path(__file__).parent / "explainers"
@@ -62,7 +62,7 @@ def chosen(run: ta.Run, frame: pd.DataFrame, folder: Path) -> list[Path]:
     return [folder / right[right["source"] == kind]["id"].iloc[0] for kind in ("splice", "inpaint", "resample")]
 
 
-def shown(one: Explained) -> np.ndarray:
+def shown(one: Explanation) -> np.ndarray:
     """A tile under its map."""
     return overlay(one.pixels, one.heatmap.values)
 

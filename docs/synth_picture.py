@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
+from tellapart.inference.context import Settings
 from tellapart.reports.synth_sheet import sheet
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.synth import synth
 
 SIDE = 176

@@ -28,7 +28,7 @@ PUBLIC = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
     "answers", "as_estimator", "attribute", "bias", "calibrate", "check", "class_maps", "combine", "compare",
     "evaluate", "explain", "export", "from_arrays", "from_bytes", "kfold", "leaderboard", "learning_curve",
-    "list_runs", "load", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
+    "list_runs", "load_classifier", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
     "sources", "split", "submit", "sweep", "synth", "train", "view",
 ]  # fmt: skip
 CONTRACTS = {

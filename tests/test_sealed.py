@@ -22,10 +22,10 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 import tellapart as ta
+from tellapart.inference.context import Settings
 from tellapart.runs import ledger
 from tellapart.runs.store import Run, list_runs
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.combine import combine
 from tellapart.workflows.kfold import kfold
@@ -189,7 +189,7 @@ def test_a_run_made_after_the_opening_is_marked(tmp_path, monkeypatch):
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     images = table(tmp_path / "data")
     compare(images, ["knn"], settings=settings)
-    monkeypatch.setattr("tellapart.runs.store.now", lambda: "2999-01-01T00:00:00Z")
+    monkeypatch.setattr("tellapart.io.now", lambda: "2999-01-01T00:00:00Z")
     late = train(images, "spectrum-linear", settings=settings)
     rows = {row.run_id: row for row in ta.leaderboard(list_runs(tmp_path / "runs")).rows}
     assert rows[late.id].marks[-1] == "made after the test was opened once"

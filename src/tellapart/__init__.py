@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from tellapart.data.scan import scan
     from tellapart.data.split import split
     from tellapart.errors import TellapartError
-    from tellapart.leaderboard.leaderboard import Leaderboard
-    from tellapart.leaderboard.leaderboard import build as leaderboard
+    from tellapart.inference.context import Settings, load_classifier
+    from tellapart.leaderboards.leaderboard import Leaderboard
+    from tellapart.leaderboards.leaderboard import build as leaderboard
     from tellapart.recipe.load import Recipe
     from tellapart.reports.report import write_report as report
     from tellapart.runs.store import Run, list_runs, open_run
     from tellapart.sklearn import as_estimator
     from tellapart.types import ImageTable, Predictions, Score
-    from tellapart.workflows._experiment import Settings, load
     from tellapart.workflows.align import align
     from tellapart.workflows.calibrate import calibrate
     from tellapart.workflows.check import check
@@ -58,8 +58,8 @@ _HOMES = {
     "predict": "workflows.train", "predict_stream": "workflows.predict", "robustness": "workflows.robustness",
     "sources": "workflows.cross_source", "submit": "workflows.submit", "sweep": "workflows.sweep", "synth": "workflows.synth",
     "train": "workflows.train", "view": "workflows.explain_views",
-    "as_estimator": "sklearn", "load": "workflows._experiment", "Settings": "workflows._experiment",
-    "leaderboard": "leaderboard.leaderboard:build", "Leaderboard": "leaderboard.leaderboard",
+    "as_estimator": "sklearn", "load_classifier": "inference.context", "Settings": "inference.context",
+    "leaderboard": "leaderboards.leaderboard:build", "Leaderboard": "leaderboards.leaderboard",
     "report": "reports.report:write_report",
     "open_run": "runs.store", "list_runs": "runs.store", "Run": "runs.store", "Recipe": "recipe.load",
     "ImageTable": "types", "Predictions": "types", "Score": "types", "TellapartError": "errors",
@@ -69,7 +69,7 @@ __all__ = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
     "answers", "as_estimator", "attribute", "bias", "calibrate", "check", "class_maps", "combine", "compare",
     "evaluate", "explain", "export", "from_arrays", "from_bytes", "kfold", "leaderboard", "learning_curve",
-    "list_runs", "load", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
+    "list_runs", "load_classifier", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
     "sources", "split", "submit", "sweep", "synth", "train", "view",
 ]  # fmt: skip
 

@@ -76,3 +76,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     if close:
         return f"unknown {kind} {name!r}: did you mean {' or '.join(repr(c) for c in close)}?"
     return f"unknown {kind} {name!r}: there are {', '.join(names) or 'none'}"
+
+
+class Interrupted(TellapartError):
+    """Ctrl-C ended the work; what was finished is kept."""
+
+    exit_code = 130

@@ -26,9 +26,9 @@ from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.cache import replace_inputs, resolve_inputs
 from tellapart.data.memory import from_arrays
 from tellapart.errors import DataError, RecipeError
+from tellapart.inference.context import resolve_device
 from tellapart.recipe.load import Recipe, load, parse
 from tellapart.types import ImageTable
-from tellapart.workflows._experiment import device_named
 
 __all__ = ["InvalidImages", "InvalidSetting", "RecipeClassifier", "as_estimator"]
 
@@ -248,7 +248,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return recipe.model_copy(update={"seed": int(given)})
 
     def _context(self) -> Context:
-        return Context(device=device_named(self.device))
+        return Context(device=resolve_device(self.device))
 
 
 def _image_shape(given: Any) -> tuple[int, ...]:

@@ -28,9 +28,9 @@ from tellapart.alignment.choices import Choices
 from tellapart.alignment.result import Aligned
 from tellapart.alignment.writer import Unfinished, Written
 from tellapart.data.cache import CorruptImages
-from tellapart.errors import DataError, SystemLimitError
+from tellapart.errors import DataError, Interrupted, SystemLimitError
+from tellapart.inference.context import Settings
 from tellapart.workflows import align as module
-from tellapart.workflows._experiment import Interrupted, Settings
 from tellapart.workflows.align import align
 
 SKIP = Settings(skip_bad=True)

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import uvicorn
 
+from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.server.app import create_app
 from tellapart.server.settings import Options
-from tellapart.workflows._experiment import Settings
 
 from ..serve.conftest import encoded, home, noise, runs, settings  # noqa: F401
 from .chromium import Chromium, find

@@ -15,9 +15,10 @@ from tellapart.calibration.decision import judge as judge_by
 from tellapart.cli import calibrate as command
 from tellapart.cli._decision import report_lines, verdict_content, verdict_lines
 from tellapart.cli.main import app
+from tellapart.inference.decision import decision
 from tellapart.runs.store import open_run
 from tellapart.types import Predictions
-from tellapart.workflows.calibrate import decision, judge
+from tellapart.workflows.calibrate import judge
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tellapart.cli.robustness import show
-from tellapart.robustness.scores import Cell, Robustness
+from tellapart.perturbations.scores import Cell, Robustness
 from tellapart.types import Score
 
 QUIET = ("--runs", "runs", "-q")

@@ -12,8 +12,8 @@ import yaml
 from PIL import Image
 
 from tellapart.exporters import int8
+from tellapart.inference.context import Settings
 from tellapart.inference.predictor import open_answerer
-from tellapart.workflows._experiment import Settings
 
 SMALL = ("-s", "train.epochs=2", "-s", "train.batch=8", "-s", "inputs.size=16", "-s", "augment=[]")
 

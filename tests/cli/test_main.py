@@ -12,8 +12,16 @@ import typer
 
 import tellapart
 from tellapart.cli import main as module
-from tellapart.errors import DataError, ImageError, RecipeError, RunError, SplitError, SystemLimitError, TellapartError
-from tellapart.workflows._experiment import Interrupted
+from tellapart.errors import (
+    DataError,
+    ImageError,
+    Interrupted,
+    RecipeError,
+    RunError,
+    SplitError,
+    SystemLimitError,
+    TellapartError,
+)
 
 COMMANDS = (
     *("data", "check", "split", "align", "synth"),

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from tellapart.inference.context import Settings
 from tellapart.workflows import train
-from tellapart.workflows._experiment import Settings
 
 
 def draw(path: Path, seed: int) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tellapart.explainers.faithfulness import fill_from_neighbors, judge, noise_map, overlap, points_into
+from tellapart.explainers.faithfulness import faithfulness, fill_from_neighbors, noise_map, overlap, points_into
 
 
 class Reddish:
@@ -29,7 +29,7 @@ def test_a_true_map_is_better_than_a_wrong_one(picture: np.ndarray) -> None:
     true = np.zeros((32, 32))
     true[16:24, 4:12] = 1
     subject: object = Reddish()
-    right, wrong, noise = (judge(subject, picture, m, 1) for m in (true, 1 - true, noise_map(32, 32, 0)))  # pyright: ignore[reportArgumentType]
+    right, wrong, noise = (faithfulness(subject, picture, m, 1) for m in (true, 1 - true, noise_map(32, 32, 0)))  # pyright: ignore[reportArgumentType]
     assert right.deletion < noise.deletion < wrong.deletion
     assert right.insertion > noise.insertion > wrong.insertion
     assert right.road > 0.3 and wrong.road == pytest.approx(-right.road, abs=0.05)

@@ -19,9 +19,9 @@ from tellapart.errors import ImageError, RunError
 from tellapart.explainers._model import Subject
 from tellapart.explainers._picture import explainable, shrunk_mask
 from tellapart.explainers.grad_cam import GradCam
+from tellapart.inference.context import load_classifier
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import open_run
-from tellapart.workflows._experiment import load
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_an_ensemble_is_asked(home, network, neighbors, settings) -> None:
 
 def test_a_layer_by_its_name(home, network, settings) -> None:
     image = np.asarray(Image.open(home / "images" / "red-19.png"))
-    subject = Subject(load(network), finder(settings), "net")
+    subject = Subject(load_classifier(network), finder(settings), "net")
 
     def explain(layer: str | None) -> np.ndarray:
         return GradCam(GradCam.Options(layer=layer))(subject, image, 1).values
@@ -143,7 +143,7 @@ def test_a_picture_of_400_megapixels_is_refused_by_its_header(tmp_path: Path, ne
 
 def test_a_part_that_is_read_is_what_is_explained(home, neighbors, settings, tmp_path) -> None:
     """A run that reads a box, or the center where a row has none: loose files have none."""
-    classifier: Any = load(neighbors)
+    classifier: Any = load_classifier(neighbors)
     region = {"box": {"missing": "center"}}
     content = classifier.recipe.inputs.model_dump() | {"region": region, "keep": 0.5}
     inputs = Inputs.model_validate(content)

@@ -15,11 +15,11 @@ from tellapart.data.memory import from_arrays
 from tellapart.errors import RunError, SystemLimitError
 from tellapart.exporters import onnx_graph, parity
 from tellapart.inference import onnx_model
+from tellapart.inference.context import Settings
 from tellapart.inference.predictor import OnnxAnswerer, TorchAnswerer, open_answerer
 from tellapart.progress import Silent
 from tellapart.recipe import load as recipes
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.train import train
 
 

@@ -22,12 +22,12 @@ from tellapart.combiners.geometric_mean import GeometricMean
 from tellapart.errors import RunError
 from tellapart.exporters._onnx_builder import OPSET
 from tellapart.exporters.onnx_graph import IMAGES, whole
+from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import LIMIT, golden_images, largest_difference, prove
-from tellapart.inference.onnx import Session
+from tellapart.inference.context import Settings
 from tellapart.inference.onnx_model import answering_context, core_of, reference
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe, parse
-from tellapart.workflows._experiment import Settings
 
 CLASSES = ("a", "b", "c")
 CONTEXT = answering_context(Settings())

@@ -22,8 +22,8 @@ from tellapart.data.metadata import read_metadata
 from tellapart.errors import DataError, RecipeError, SplitError, TellapartError
 from tellapart.forgeries import autoencoder
 from tellapart.forgeries._plan import plan
+from tellapart.inference.context import Settings
 from tellapart.workflows import synth as synth_module
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows._synth_reals import real_pictures
 from tellapart.workflows.synth import synth
 

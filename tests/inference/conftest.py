@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.workflows import train
-from tellapart.workflows._experiment import Settings
 
 
 def draw(path: Path, seed: int, side: int = 8) -> Path:

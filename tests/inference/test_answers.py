@@ -10,14 +10,14 @@ import pytest
 from tellapart.data.cache import CorruptImages
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RunError
+from tellapart.inference.context import Settings
 from tellapart.inference.predictor import open_answerer
 from tellapart.inference.prefetch import Size
+from tellapart.perturbations.stability import stability
 from tellapart.progress import Silent
 from tellapart.recipe.schema import Inputs
-from tellapart.robustness.stability import stability
 from tellapart.workflows import predict_iter as module
 from tellapart.workflows import train
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.predict_iter import answers
 
 

@@ -13,7 +13,7 @@ from tellapart.data.loose import from_paths
 from tellapart.errors import ImageError
 from tellapart.inference.decision import Judge
 from tellapart.inference.predictor import open_answerer
-from tellapart.robustness.stability import DELIVERIES, stability, weigh
+from tellapart.perturbations.stability import DELIVERIES, stability, weigh
 from tellapart.workflows import train
 from tellapart.workflows.calibrate import calibrate
 

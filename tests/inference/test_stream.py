@@ -31,7 +31,7 @@ from tellapart.workflows import predict_iter as module
 from tellapart.workflows import train
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.predict import predict_stream
-from tellapart.workflows.predict_iter import Asker, answers
+from tellapart.workflows.predict_iter import BatchPredictor, answers
 
 ENDINGS = ("csv", "jsonl", "parquet")
 
@@ -50,17 +50,17 @@ def small_portions(monkeypatch):
 @pytest.fixture
 def dying(monkeypatch) -> Callable[[int, BaseException], None]:
     """`dying(2, Killed())`: the third portion is not answered."""
-    ask = Asker.ask
+    ask = BatchPredictor.ask
 
     def after(portions: int, error: BaseException) -> None:
         left = iter(range(portions))
 
-        def asked(self: Asker, portion: Portion) -> list:
+        def asked(self: BatchPredictor, portion: Portion) -> list:
             if next(left, None) is None:
                 raise error
             return ask(self, portion)
 
-        monkeypatch.setattr(Asker, "ask", asked)
+        monkeypatch.setattr(BatchPredictor, "ask", asked)
 
     return after
 

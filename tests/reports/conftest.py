@@ -14,9 +14,10 @@ import pytest
 import yaml
 from PIL import Image
 
+from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict, write_json
+from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict
 from tellapart.types import ImageTable, Predictions, Problem
 
 

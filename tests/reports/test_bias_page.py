@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
-from tellapart.leaderboard.leaderboard import build
+from tellapart.io import write_json
+from tellapart.leaderboards.leaderboard import build
+from tellapart.perturbations.codec_sensitivity import lean
 from tellapart.reports.bias_figure import shifts
 from tellapart.reports.codec_section import page
 from tellapart.reports.svg import Sheet
-from tellapart.robustness.codec_sensitivity import lean
-from tellapart.runs.store import Run, write_json
+from tellapart.runs.store import Run
 from tellapart.types import Predictions
 from tellapart.workflows.codec_bias import Bias, in_words
 

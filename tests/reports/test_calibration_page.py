@@ -10,15 +10,16 @@ import numpy as np
 import pytest
 
 from tellapart.calibration.thresholds import risk_coverage
-from tellapart.leaderboard.leaderboard import build
+from tellapart.inference.context import Settings
+from tellapart.inference.decision import decision
+from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.reliability import reliability_by_mass
 from tellapart.reports import calibration_figures as figures
 from tellapart.reports.calibration_section import _part, page
 from tellapart.reports.svg import Sheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import Settings
-from tellapart.workflows.calibrate import calibrate, decision
+from tellapart.workflows.calibrate import calibrate
 
 
 def shown(run: Run, png: Path | None = None) -> str:

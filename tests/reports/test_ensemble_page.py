@@ -10,12 +10,13 @@ import pytest
 from scipy.stats import binomtest
 
 from tellapart import formatting
-from tellapart.leaderboard.leaderboard import build
+from tellapart.inference.context import Settings
+from tellapart.io import write_json
+from tellapart.leaderboards.leaderboard import build
 from tellapart.reports.ensemble_section import page
 from tellapart.reports.report import write_report
 from tellapart.reports.svg import Sheet
-from tellapart.runs.store import Run, write_json
-from tellapart.workflows._experiment import Settings
+from tellapart.runs.store import Run
 from tellapart.workflows.combine import combine
 
 MEMBERS = ("svm", "mlp", "forest")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.explainers._frequency import ClassSpectrum, Frequencies
-from tellapart.explainers.base import Heatmap
+from tellapart.explainers.base import Explanation, Heatmap
 from tellapart.inference.nearest import Nearest, Neighbor
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.workflows.class_maps import ClassMap
-from tellapart.workflows.explain import Explained
 from tellapart.workflows.explain_views import Viewed
 
 
@@ -17,9 +16,9 @@ def pixels(height: int = 20, width: int = 30) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 255, (height, width, 3)).astype(np.uint8)
 
 
-def explained(method: str = "grad_cam", size: tuple[int, int] = (20, 30)) -> Explained:
+def explained(method: str = "grad_cam", size: tuple[int, int] = (20, 30)) -> Explanation:
     values = np.linspace(0, 1, size[0] * size[1], dtype=np.float32).reshape(size)
-    return Explained("a.png", pixels(*size), "fake <b>$x$", {"fake <b>$x$": 0.75, "真": 0.25}, Heatmap(values, "真", method))
+    return Explanation("a.png", pixels(*size), "fake <b>$x$", {"fake <b>$x$": 0.75, "真": 0.25}, Heatmap(values, "真", method))
 
 
 def viewed(*, residual: bool = True, count: int = 5) -> Viewed:

@@ -11,13 +11,14 @@ import pytest
 from markupsafe import Markup
 
 from tellapart.errors import DataError
-from tellapart.leaderboard.leaderboard import build
+from tellapart.io import write_json
+from tellapart.leaderboards.leaderboard import build
+from tellapart.perturbations.kinds import DAMAGES
+from tellapart.perturbations.scores import Robustness, flip_share, judge, kept_scores
 from tellapart.reports.robustness_figures import curves, write
 from tellapart.reports.robustness_section import page
 from tellapart.reports.svg import Sheet
-from tellapart.robustness.perturbations import DAMAGES
-from tellapart.robustness.scores import Robustness, flip_share, judge, kept_scores
-from tellapart.runs.store import Run, write_json
+from tellapart.runs.store import Run
 from tellapart.types import Predictions
 
 

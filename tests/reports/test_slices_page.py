@@ -14,7 +14,8 @@ from PIL import Image
 import tellapart as ta
 from tellapart.data.headers import with_headers
 from tellapart.errors import DataError
-from tellapart.leaderboard.leaderboard import build
+from tellapart.inference.context import Settings
+from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.label_issues import suspicious
 from tellapart.metrics.slices import slices
 from tellapart.reports import errors_section
@@ -22,7 +23,6 @@ from tellapart.reports.nearest_to_errors import nearest_training, stored
 from tellapart.reports.svg import Sheet
 from tellapart.reports.thumbnails import Album
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import Settings
 
 
 def page_of(made, png=None):

@@ -13,7 +13,7 @@ from PIL import Image
 import tellapart as ta
 from tellapart.data.cache import CorruptImages
 from tellapart.errors import DataError
-from tellapart.workflows._experiment import Settings
+from tellapart.inference.context import Settings
 from tellapart.workflows.submit import submit
 
 LEVELS = {"editada": 60, "real": 180}

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import yaml
 
+from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict, write_json
+from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict
 from tellapart.types import Predictions
 
 SIZES = {"train": 120, "valid": 60, "test": 100}

@@ -16,12 +16,13 @@ from typer.testing import CliRunner
 
 from tellapart.cli import leaderboard as cli
 from tellapart.errors import RunError
-from tellapart.leaderboard.leaderboard import NO_NULL, build, by_data
-from tellapart.leaderboard.render import pairs_view, rich_view
-from tellapart.leaderboard.row import NOT_SHOWN
+from tellapart.io import write_json
+from tellapart.leaderboards.leaderboard import NO_NULL, build, by_data
+from tellapart.leaderboards.render import pairs_view, rich_view
+from tellapart.leaderboards.row import NOT_SHOWN
 from tellapart.metrics.delong import delong_test
 from tellapart.metrics.multiple import holm, minimum_detectable_difference
-from tellapart.runs.store import Run, write_json
+from tellapart.runs.store import Run
 from tellapart.types import Score
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 
 from tellapart.errors import RunError, SystemLimitError
+from tellapart.io import read_json, translate_os_errors, write_atomically, write_json
 from tellapart.runs import store
 from tellapart.runs.store import Run, open_run, select_runs, writing
 from tellapart.types import Predictions
@@ -115,17 +116,17 @@ def test_predictions_come_back_exactly(tmp_path, groups):
 
 def test_json_is_whole_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "scores.json"
-    store.write_json(path, {"ü": 1})
-    assert store.read_json(path) == {"ü": 1}
+    write_json(path, {"ü": 1})
+    assert read_json(path) == {"ü": 1}
     with pytest.raises(ValueError, match="JSON compliant"):
-        store.write_json(path, {"bad": float("nan")})
+        write_json(path, {"bad": float("nan")})
 
     def crash(self: Path, *_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", crash)
     with pytest.raises(KeyboardInterrupt):
-        store.write_json(path, {"ü": 2})
+        write_json(path, {"ü": 2})
     assert json.loads(path.read_text(encoding="utf-8")) == {"ü": 1}
 
 
@@ -184,20 +185,20 @@ def test_finish_sets_the_marker_last(tmp_path):
     [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "no permission"), (errno.EROFS, "read-only")],
 )
 def test_the_limits_of_the_machine_are_named(number, words):
-    with pytest.raises(SystemLimitError, match=f"runs/svm: .*{words}") as caught, store.system_limits("runs/svm"):
+    with pytest.raises(SystemLimitError, match=f"runs/svm: .*{words}") as caught, translate_os_errors("runs/svm"):
         raise OSError(number, os.strerror(number))
     assert caught.value.exit_code == 6
     assert caught.value.hint
 
 
 def test_other_failures_are_not_dressed_up():
-    with pytest.raises(FileNotFoundError), store.system_limits("runs/svm"):
+    with pytest.raises(FileNotFoundError), translate_os_errors("runs/svm"):
         Path("no such file").read_text()
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
 def test_a_full_disk():
-    with pytest.raises(SystemLimitError, match="the disk is full"), store.system_limits("runs/svm"):
+    with pytest.raises(SystemLimitError, match="the disk is full"), translate_os_errors("runs/svm"):
         Path("/dev/full").write_text("x" * 10_000)
 
 
@@ -205,9 +206,9 @@ def test_a_full_disk_as_safetensors_says_it():
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    with pytest.raises(SystemLimitError, match="runs/svm: the disk is full"), store.system_limits("runs/svm"):
+    with pytest.raises(SystemLimitError, match="runs/svm: the disk is full"), translate_os_errors("runs/svm"):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
-    with pytest.raises(SafetensorError), store.system_limits("runs/svm"):  # the words are what this version says
+    with pytest.raises(SafetensorError), translate_os_errors("runs/svm"):  # the words are what this version says
         save_file({"x": np.zeros(3)}, "no such folder/x.safetensors")
 
 
@@ -226,7 +227,7 @@ def test_safetensors_still_tells_the_number_of_the_error(tmp_path):
 def test_a_write_that_fails_leaves_nothing_beside(tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OSError):
-        store.write_atomically(tmp_path / "report.html", "page")
+        write_atomically(tmp_path / "report.html", "page")
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 

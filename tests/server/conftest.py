@@ -12,10 +12,10 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
+from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.server.app import create_app
 from tellapart.server.settings import Options
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.train import train
 

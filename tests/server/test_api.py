@@ -42,7 +42,7 @@ def test_the_verdict_of_a_calibrated_run_is_its_own(client: TestClient, runs: di
     run = runs["calibrated"]
     files = [encoded(noise(i, False) // 2 + noise(i, True) // 3) for i in range(6)] + [encoded(noise(9, True))]
     proba = open_answerer(run, settings, "torch").ask(files).proba
-    from tellapart.workflows.calibrate import decision
+    from tellapart.inference.decision import decision
 
     wanted = decision(run).verdicts(proba)
     found = client.post("/api/predict/batch", params={"run": run.id}, **form(*files)).json()["results"]
@@ -136,7 +136,7 @@ def test_runs_health_version_and_metrics(client: TestClient, runs: dict[str, Run
 
 
 def test_the_leaderboard_is_that_of_the_command(client: TestClient, runs: dict[str, Run]) -> None:
-    from tellapart.leaderboard.leaderboard import build
+    from tellapart.leaderboards.leaderboard import build
 
     (board,) = client.get("/api/leaderboard").json()["leaderboards"]
     wanted = build(list(runs.values())).to_dict()

@@ -18,12 +18,14 @@ import tellapart as ta
 from tellapart.calibration.thresholds import correct_prior
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RecipeError, RunError
+from tellapart.inference.context import Settings
+from tellapart.inference.decision import decision, has_verdict
+from tellapart.io import write_json
 from tellapart.metrics.cross_fitting import deal_folds
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, write_json
+from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import Settings
-from tellapart.workflows.calibrate import ABOUT, HELPED, NO_EVIDENCE, calibrate, decision, effect, has_verdict, judge, verdicts
+from tellapart.workflows.calibrate import ABOUT, HELPED, NO_EVIDENCE, calibrate, effect, judge, verdicts
 
 
 @pytest.fixture(scope="module")

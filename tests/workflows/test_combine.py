@@ -20,11 +20,11 @@ from tellapart.combiners.stack import Stack
 from tellapart.data.loose import from_paths
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RecipeError, RunError, TellapartError
+from tellapart.inference.context import Settings
 from tellapart.metrics.cross_fitting import deal_folds
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.combine import gain
 from tellapart.workflows.kfold import kfold
 

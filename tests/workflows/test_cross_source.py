@@ -16,12 +16,13 @@ import tellapart as ta
 from tellapart.data.folds import HELD
 from tellapart.data.prepare import prepare
 from tellapart.data.source_splits import by_class, by_source, nested_parts
-from tellapart.errors import DataError, RecipeError, SplitError
+from tellapart.errors import DataError, Interrupted, RecipeError, SplitError
+from tellapart.inference.context import Settings
 from tellapart.metrics.cross_source import Crossing
 from tellapart.metrics.learning_curve import Size, power_law, size_of
 from tellapart.runs.store import Run, list_runs
 from tellapart.types import Predictions, Score
-from tellapart.workflows._experiment import Bench, Interrupted, Settings
+from tellapart.workflows._experiment import Experiment
 from tellapart.workflows.cross_source import learning_curve, sources
 
 LEVELS = {"real": 100, "bright": 160, "brighter": 180, "dark": 40}
@@ -58,13 +59,13 @@ def with_sources(source: np.ndarray | None = None, **more: Any) -> ta.ImageTable
 
 
 @pytest.fixture(scope="module")
-def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crossing, list[Bench]]:
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crossing, list[Experiment]]:
     """One crossing, stopped by Ctrl-C after two runs and gone on with, and the bench of every run that was made."""
     top = tmp_path_factory.mktemp("crossed")
-    made: list[Bench] = []
-    make = Bench._make
+    made: list[Experiment] = []
+    make = Experiment._make
 
-    def making(self: Bench, *rest: Any) -> Run:
+    def making(self: Experiment, *rest: Any) -> Run:
         if len(made) == 2 and not (top / "stopped").exists():
             (top / "stopped").touch()
             raise KeyboardInterrupt
@@ -73,7 +74,7 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crossing, list[Be
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TELLAPART_CACHE", str(top / "cache"))
-        patch.setattr(Bench, "_make", making)
+        patch.setattr(Experiment, "_make", making)
         settings = Settings(runs=top / "runs", device="cpu")
         with pytest.raises(Interrupted, match="the runs before it are kept"):
             sources(with_sources(), RECIPE, settings=settings)

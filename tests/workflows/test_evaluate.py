@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 import tellapart as ta
 from tellapart.cli.main import app
 from tellapart.errors import DataError, RunError
-from tellapart.runs import ledger, store
-from tellapart.workflows._experiment import Settings
+from tellapart.inference.context import Settings
+from tellapart.io import write_json
+from tellapart.runs import ledger
 
 
 def pictures(folder: Path, classes: dict[str, int], count: int, seed: int) -> Path:
@@ -140,7 +141,7 @@ def test_a_share_of_nothing_is_none(run: ta.Run, tmp_path: Path, settings: Setti
 def test_a_run_made_after_an_opening_says_so(run: ta.Run, other: Path, settings: Settings) -> None:
     def started(when: str) -> None:
         environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-        store.write_json(run.folder / "environment.json", environment | {"started": when})
+        write_json(run.folder / "environment.json", environment | {"started": when})
 
     assert ta.evaluate(run, open_test=True, settings=settings).notes == (), "its own opening came after it was made"
     for session in ("one", "one", "two"):

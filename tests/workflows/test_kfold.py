@@ -19,14 +19,14 @@ from tellapart.classifiers.base import Context
 from tellapart.data.folds import HELD, hold_out_each
 from tellapart.data.loose import from_paths
 from tellapart.data.prepare import prepare
-from tellapart.errors import RecipeError, RunError, SplitError
+from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
+from tellapart.inference.context import Settings
 from tellapart.recipe.load import load as load_recipe
 from tellapart.recipe.load import parse
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.training.state import State
 from tellapart.types import ImageTable
-from tellapart.workflows._experiment import Interrupted, Settings
 from tellapart.workflows.kfold import folds_of, kfold
 
 CNN = ("classifier.stages=[{widths: [4]}]", "train.epochs=3", "train.images=null", "inputs.size=12")

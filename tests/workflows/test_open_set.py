@@ -11,8 +11,9 @@ import pytest
 import tellapart as ta
 from tellapart.data.folds import hold_out_each
 from tellapart.errors import DataError
+from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import Bench, Settings
+from tellapart.workflows._experiment import Experiment
 from tellapart.workflows.open_set import attribute, without_class
 
 LEVELS = {"dark": 40, "middle": 110, "light": 180, "striped": 110}
@@ -59,7 +60,7 @@ def _run(folder: Path, label: int) -> Run:
 
 
 def test_known_and_unknown_never_meet(settings: Settings) -> None:
-    bench = Bench(settings, table())
+    bench = Experiment(settings, table())
     held = hold_out_each(bench.prepared, 5, share=0.1, seed=0)[0]
     test = set(bench.prepared.table.where(split="test").ids)
     for label, name in enumerate(LEVELS):

@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.errors import DataError, RecipeError
+from tellapart.errors import DataError, Interrupted, RecipeError
+from tellapart.inference.context import Settings
 from tellapart.reports.sweep_figures import write_figures
 from tellapart.search.study import Study
 from tellapart.search.trials import TrialFile
-from tellapart.workflows._experiment import Interrupted, Settings
 from tellapart.workflows.sweep import _Work
 
 ADD = TrialFile.add

@@ -15,11 +15,11 @@ import tellapart as ta
 from tellapart.data.cache import CorruptImages
 from tellapart.data.loose import from_paths
 from tellapart.data.metadata import read_metadata
-from tellapart.errors import DataError, RecipeError, RunError
+from tellapart.errors import DataError, Interrupted, RecipeError, RunError
+from tellapart.inference.context import Settings
 from tellapart.recipe.groups import GROUPS
 from tellapart.runs import ledger
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import Interrupted, Settings
 
 CNN = ("classifier.stages=[{widths: [4]}]", "train.epochs=3", "train.images=null", "inputs.size=12")
 
@@ -315,7 +315,7 @@ def test_images_without_a_group_are_independent(folder: Path, settings: Settings
 
 def test_the_seed_reaches_the_null(folder: Path, settings: Settings) -> None:
     run = ta.train(folder, "metadata", overrides=["seed=7"], settings=settings)
-    null: Any = ta.load(run)
+    null: Any = ta.load_classifier(run)
     assert null.estimator.random_state == 7
 
 

@@ -16,9 +16,9 @@ from tellapart.alignment.writer import MANIFEST, MARKER
 from tellapart.data.decode import decode, quiet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError, RunError
-from tellapart.runs import store
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import read_json
 from tellapart.types import ImageTable
-from tellapart.workflows._experiment import USUAL, Settings
 
 _COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "width", "height", "format"}
 
@@ -48,7 +48,7 @@ class Origin:
     fault: str = ""
 
 
-def origins(folder: str | Path, *, root: str | Path | None = None, settings: Settings = USUAL) -> list[Origin]:
+def origins(folder: str | Path, *, root: str | Path | None = None, settings: Settings = DEFAULTS) -> list[Origin]:
     """Find the source of every image of a copy, and compare.
 
     Args:
@@ -79,7 +79,7 @@ def origins(folder: str | Path, *, root: str | Path | None = None, settings: Set
 
 def _content(folder: Path) -> dict[str, Any]:
     try:
-        return store.read_json(folder / MARKER)
+        return read_json(folder / MARKER)
     except RunError as error:
         raise DataError(error.message) from None
 

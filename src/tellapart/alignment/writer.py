@@ -25,7 +25,7 @@ from typing import Any
 from tellapart.alignment.choices import IMAGES
 from tellapart.data.reader import parse_locator
 from tellapart.errors import DataError, RunError, SystemLimitError
-from tellapart.runs import store
+from tellapart.io import read_json, write_json
 from tellapart.types import ImageTable
 
 MARKER, MANIFEST = "align.json", "manifest.csv"
@@ -63,11 +63,11 @@ class Unfinished:
             DataError: The folder holds something else.
         """
         path, begun = self.work / _SETTINGS, (self.work / _JOURNAL).exists()
-        if begun and store.read_json(path) != dict(settings):
+        if begun and read_json(path) != dict(settings):
             hint = f"remove {self.folder}, choose another folder, or give the same command as then"
             raise DataError(f"{self.folder}: holds an unfinished copy of other data, or with other settings", hint=hint)
         if not begun:  # nothing was written by whoever was here before
-            store.write_json(path, dict(settings))
+            write_json(path, dict(settings))
         (self.folder / IMAGES).mkdir(exist_ok=True)
         self._read_journal()
 
@@ -165,7 +165,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
     """
     if (folder / MARKER).is_file():
         try:
-            return store.read_json(folder / MARKER)
+            return read_json(folder / MARKER)
         except RunError as error:
             raise DataError(error.message, hint="remove the folder, or choose another") from None
     if folder.exists() and not folder.is_dir():

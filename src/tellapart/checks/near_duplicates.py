@@ -94,8 +94,8 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
         CorruptImages: An image cannot be read as that run reads it.
         DataError: Columns of boxes that the run reads by are not there.
     """
+    from tellapart.inference.context import Settings
     from tellapart.inference.embedding import PLAIN, Vectors
-    from tellapart.workflows._experiment import Settings
 
     run = open_run(options.embedding, evidence.runs)
     by = Vectors(run, Settings(runs=evidence.runs, progress=evidence.progress))

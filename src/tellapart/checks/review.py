@@ -11,7 +11,7 @@ import pandas as pd
 from tellapart.checks.base import Found
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.errors import DataError, SystemLimitError
-from tellapart.runs.store import system_limits, write_atomically
+from tellapart.io import translate_os_errors, write_atomically
 from tellapart.types import ImageTable
 
 COLUMNS = ("id", "check", "severity", "score", "reason", "action")
@@ -65,7 +65,7 @@ def write_rows(rows: pd.DataFrame, path: Path) -> Path:
     Raises:
         SystemLimitError: The file cannot be written.
     """
-    with system_limits(path):
+    with translate_os_errors(path):
         if path.is_dir():
             raise SystemLimitError(f"{path}: is a folder", hint="give the name of a file")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,14 +19,16 @@ def verdict_lines(run: Run, predictions: Predictions, part: str) -> list[str]:
         predictions: What it answered, with labels.
         part: Which images: "valid", "test" or "other".
     """
-    from tellapart.workflows.calibrate import has_verdict, judge
+    from tellapart.inference.decision import has_verdict
+    from tellapart.workflows.calibrate import judge
 
     return report_lines(judge(run, predictions), part) if has_verdict(run) else []
 
 
 def verdict_content(run: Run, predictions: Predictions) -> dict[str, Any] | None:
     """The same as JSON; None for a run without verdict."""
-    from tellapart.workflows.calibrate import has_verdict, judge
+    from tellapart.inference.decision import has_verdict
+    from tellapart.workflows.calibrate import judge
 
     return judge(run, predictions).to_dict() if has_verdict(run) else None
 

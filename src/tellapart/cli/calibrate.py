@@ -98,8 +98,9 @@ def _costs(given: list[str] | None) -> tuple[float, float] | None:
 
 def _content(made: Run) -> dict[str, Any]:
     from tellapart.calibration.decision_text import in_words
+    from tellapart.inference.decision import decision
     from tellapart.runs.store import scores_to_dict
-    from tellapart.workflows.calibrate import decision, effect
+    from tellapart.workflows.calibrate import effect
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
     found = decision(made)
@@ -114,8 +115,9 @@ def _print(made: Run) -> None:
 
     from tellapart.calibration.decision_text import in_words
     from tellapart.cli._decision import verdict_lines
+    from tellapart.inference.decision import decision
     from tellapart.types import Score
-    from tellapart.workflows.calibrate import decision, effect
+    from tellapart.workflows.calibrate import effect
 
     console, found = shared.out(), effect(made)
     table = Table(title=f"{found['parent']}, validation part", title_justify="left", box=None, pad_edge=False)

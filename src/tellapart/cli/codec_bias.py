@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tellapart.robustness.codec_sensitivity import Leaning, Rewritten
+    from tellapart.inference.context import Settings
+    from tellapart.perturbations.codec_sensitivity import Leaning, Rewritten
     from tellapart.types import ImageTable, Score
-    from tellapart.workflows._experiment import Settings
     from tellapart.workflows.codec_bias import Bias
 
 Wanted = Annotated[

@@ -11,7 +11,7 @@ from tellapart.cli import options as shared
 from tellapart.recipe.groups import LADDER
 
 if TYPE_CHECKING:
-    from tellapart.leaderboard.leaderboard import Leaderboard
+    from tellapart.leaderboards.leaderboard import Leaderboard
 
 
 def run(

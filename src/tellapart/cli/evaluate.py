@@ -15,7 +15,7 @@ from tellapart.cli._decision import verdict_content, verdict_lines
 
 if TYPE_CHECKING:
     from tellapart.metrics.slices import SliceReport
-    from tellapart.robustness.scores import Robustness
+    from tellapart.perturbations.scores import Robustness
     from tellapart.workflows.codec_bias import Bias
     from tellapart.workflows.evaluate import Evaluated
 

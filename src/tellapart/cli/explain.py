@@ -13,9 +13,9 @@ from tellapart.cli import options as shared
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tellapart.workflows._experiment import Settings
+    from tellapart.explainers.base import Explanation
+    from tellapart.inference.context import Settings
     from tellapart.workflows.class_maps import ClassMap
-    from tellapart.workflows.explain import Explained
     from tellapart.workflows.explain_views import Viewed
 
 
@@ -112,11 +112,11 @@ def _explain_classes(
     _say(f"the picture: {path}")
 
 
-def _write(found: list[Explained], viewed: list[Viewed], out: Path) -> dict[str, Path]:
+def _write(found: list[Explanation], viewed: list[Viewed], out: Path) -> dict[str, Path]:
     """A picture for each image, all methods and views in it; image → path."""
     from tellapart.reports.explain_figures import sheet
 
-    maps: dict[str, list[Explained]] = {}
+    maps: dict[str, list[Explanation]] = {}
     for one in found:
         maps.setdefault(one.image, []).append(one)
     views = {one.image: one for one in viewed}
@@ -141,16 +141,16 @@ def _names(images: Iterable[str]) -> dict[str, str]:
 
 def _save(pictures: Iterable[tuple[str, Figure]], out: Path) -> None:
     """Each as `<name>.png`; one after the other, so that a thousand need not fit in memory."""
+    from tellapart.io import translate_os_errors
     from tellapart.reports.explain_figures import save
-    from tellapart.runs.store import system_limits
 
-    with system_limits(out):
+    with translate_os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
         for name, figure in pictures:
             save(figure, out / f"{name}.png")
 
 
-def _print(found: list[Explained], viewed: list[Viewed], written: dict[str, Path]) -> None:
+def _print(found: list[Explanation], viewed: list[Viewed], written: dict[str, Path]) -> None:
     if found:
         _print_maps(found, written)
         for method in dict.fromkeys(one.heatmap.method for one in found):
@@ -164,7 +164,7 @@ def _print(found: list[Explained], viewed: list[Viewed], written: dict[str, Path
     _say(f"{pictures:,} picture{'s' if pictures > 1 else ''} in {folder}")
 
 
-def _print_maps(found: list[Explained], written: dict[str, Path]) -> None:
+def _print_maps(found: list[Explanation], written: dict[str, Path]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, title_justify="left")
@@ -203,7 +203,7 @@ def _say(line: str) -> None:
     shared.out().print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_scores(found: list[Explained]) -> None:
+def _print_scores(found: list[Explanation]) -> None:
     """Means over the images, the map beside its controls."""
     from rich.table import Table
 

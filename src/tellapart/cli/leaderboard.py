@@ -23,8 +23,8 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Rank finished runs by validation, one table for each data set and split."""
-    from tellapart.leaderboard.leaderboard import build, by_data
-    from tellapart.leaderboard.render import pairs_view
+    from tellapart.leaderboards.leaderboard import build, by_data
+    from tellapart.leaderboards.render import pairs_view
     from tellapart.runs.store import select_runs
 
     boards = [build(group, rank_by) for group in by_data(select_runs(run_ids or [], runs)).values()]

@@ -15,8 +15,8 @@ from tellapart.progress import SILENT, Progress, Terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tellapart.inference.context import Settings
     from tellapart.types import ImageTable
-    from tellapart.workflows._experiment import Settings
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A folder, a CSV/TSV, a parquet file, a .zip or .tar, or an IDX folder.")
@@ -166,6 +166,6 @@ def settings(
     sinks: list[str] | None = None,
 ) -> Settings:
     """Settings of the verbs from the command line's options."""
-    from tellapart.workflows._experiment import Settings
+    from tellapart.inference.context import Settings
 
     return Settings(runs, device, seed, skip_bad, split_from, fresh, progress(quiet), tuple(sinks or ()))

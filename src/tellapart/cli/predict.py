@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from tellapart.inference.context import Settings
     from tellapart.inference.image_sources.base import Options
+    from tellapart.inference.prediction import ImagePrediction
     from tellapart.progress import Progress
-    from tellapart.workflows._experiment import Settings
     from tellapart.workflows.predict import Answered
-    from tellapart.workflows.predict_iter import Answer
 
 _IMAGES = "Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - is standard input. docs/predict.md."
 
@@ -156,7 +156,7 @@ def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
     stream.write("\n]\n" if between == ",\n" else "[]\n")
 
 
-def _print_text(stream: TextIO, found: Iterable[Answer], *, judges: bool) -> None:
+def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, judges: bool) -> None:
     from tellapart.calibration.decision import UNSURE_NAME
 
     console, count, unsure, unstable, deliveries = _console(stream), 0, 0, 0, False
@@ -171,7 +171,7 @@ def _print_text(stream: TextIO, found: Iterable[Answer], *, judges: bool) -> Non
         console.print(f"{unstable:,} of {count:,} images: not the same in every delivery", highlight=False)
 
 
-def _line(one: Answer) -> Text:
+def _line(one: ImagePrediction) -> Text:
     from rich.text import Text
 
     share = float(one.proba.max())

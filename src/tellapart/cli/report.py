@@ -48,7 +48,7 @@ def _search(chosen: list[Run], runs: Path) -> None:
     """The neighbors of each run's surest mistakes, on its test part when that was opened; the metadata baseline sees no
     pixels.
     """
-    from tellapart.leaderboard.comparisons import BASELINE
+    from tellapart.recipe.groups import BASELINE
     from tellapart.reports.nearest_to_errors import nearest_training
 
     settings = shared.settings(runs=runs, device="auto", quiet=False)

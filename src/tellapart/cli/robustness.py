@@ -10,9 +10,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tellapart.robustness.scores import Cell, Robustness
+    from tellapart.inference.context import Settings
+    from tellapart.perturbations.scores import Cell, Robustness
     from tellapart.types import ImageTable, Score
-    from tellapart.workflows._experiment import Settings
 
 Wanted = Annotated[
     bool, typer.Option("--robustness", help="Ask again about the images, damaged: JPEG, scaling, blur, noise, crop, ….")
@@ -44,7 +44,7 @@ def check(wanted: bool, damages: str | None, sample: int | None, figure: Path | 
         raise typer.BadParameter(f"{' and '.join(lonely)}: only together with --robustness{more}")
     if damages is None:
         return None
-    from tellapart.robustness.perturbations import named
+    from tellapart.perturbations.kinds import named
 
     names = [name.strip() for name in damages.split(",") if name.strip()]
     return [damage.name for damage in named(names)]
@@ -81,7 +81,7 @@ def draw(found: Robustness, figure: Path | None) -> list[str]:
 
 def show(found: Robustness, console: Console) -> None:
     """Table, sentence and notes."""
-    from tellapart.robustness.scores import in_words
+    from tellapart.perturbations.scores import in_words
 
     where = found.data if found.part == "other" else f"{found.data}, {found.part} part"
     whole = f"a sample of {found.n:,} of {found.of:,}" if found.n < found.of else f"{found.n:,} images"

@@ -37,9 +37,9 @@ def run(
     verbose: shared.Verbose = False,
 ) -> None:
     """Answer pictures over HTTP, with finished runs, until Ctrl-C."""
+    from tellapart.inference.context import Settings
     from tellapart.server.run import serve
     from tellapart.server.settings import Options
-    from tellapart.workflows._experiment import Settings
 
     settings = Settings(runs, device, progress=shared.progress(quiet))
     options = Options(

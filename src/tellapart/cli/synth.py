@@ -39,15 +39,15 @@ def run(
 
     The same command goes on where it was cut off. The fakes are synthetic: what finds them need not find others.
     """
+    from tellapart.io import translate_os_errors
     from tellapart.reports.synth_sheet import sheet
-    from tellapart.runs.store import system_limits
     from tellapart.workflows.synth import synth
 
     settings = shared.settings(runs=Path("runs"), device="cpu", quiet=quiet, skip_bad=skip_bad, seed=seed)
     made = synth(
         reals, out, kinds=kinds or (), class_name=class_name, encoding=encoding, quality=_range(quality), settings=settings
     )
-    with system_limits(out):
+    with translate_os_errors(out):
         sheet(out).savefig(out / "examples.png", dpi=110)
     if as_json:
         shared.print_json(made.to_dict())

@@ -24,9 +24,9 @@ from tellapart.data.decode import decode_to, quiet
 from tellapart.errors import DataError
 from tellapart.features._residuals import residuals
 from tellapart.features.spectrum import Spectrum
+from tellapart.inference.context import Settings
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import Settings
 
 _SIDE = 256  # pixels of the middle that is looked at, at most
 _PER_CLASS = 1_000  # training images that a mean is taken over, at most, spread evenly

@@ -15,11 +15,11 @@ from PIL import Image
 from tellapart.data.decode import find_region, quiet
 from tellapart.data.regions import Cut, cut_of
 from tellapart.errors import ImageError
+from tellapart.inference.nearest import shrunk
 from tellapart.recipe.schema import Inputs
 
 _SHRUNK_TO = 2_048 * 2_048  # pixels: ten times what a net is shown
 _MOST = 25_000_000  # pixels, of what cannot be shrunk: RISE holds fifty bytes for each
-_THUMBNAIL = 256  # pixels
 
 
 def part_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs, path: str) -> Cut | None:
@@ -62,19 +62,6 @@ def explainable(pixels: np.ndarray, inputs: Inputs, path: str) -> np.ndarray:
             raise ImageError(path, f"{size}, over the {_MOST / 1e6:,.0f} that can be explained", hint=hint)
         return pixels
     return shrunk(pixels, math.sqrt(min(1.0, _SHRUNK_TO / (height * width))))
-
-
-def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """A picture to be looked at: (H, W, 3) uint8 → its longer side at most 256 pixels."""
-    return shrunk(pixels, min(1.0, _THUMBNAIL / max(pixels.shape[:2])))
-
-
-def shrunk(pixels: np.ndarray, share: float) -> np.ndarray:
-    """Each side by `share` ≤ 1, antialiased: (H, W, 3) uint8 → (h, w, 3) uint8."""
-    if share >= 1:
-        return pixels
-    height, width = (max(round(side * share), 1) for side in pixels.shape[:2])
-    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def shrunk_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t as student
 
+from tellapart.explainers.base import Explanation
 from tellapart.metrics.intervals import wilson
 from tellapart.types import Score
-from tellapart.workflows.explain import Explained
 
 _OF_MAPS = ("deletion", "insertion", "road")
 
 
-def summary(found: Sequence[Explained]) -> dict[str, dict[str, Score]]:
+def summary(found: Sequence[Explanation]) -> dict[str, dict[str, Score]]:
     """Map → score → mean over the pictures.
 
     Shares have Wilson's interval, means Student's; one picture has none.

@@ -53,7 +53,7 @@ class Faithfulness:
         return asdict(self)
 
 
-def judge(subject: Subject, image: np.ndarray, values: np.ndarray, label: int, seed: int = 0) -> Faithfulness:
+def faithfulness(subject: Subject, image: np.ndarray, values: np.ndarray, label: int, seed: int = 0) -> Faithfulness:
     """Score a map.
 
     Args:

@@ -15,7 +15,7 @@ from tellapart import formatting
 from tellapart.exporters._onnx_builder import OPSET
 from tellapart.exporters.hub import input_words
 from tellapart.exporters.onnx_graph import IMAGES, PROBABILITIES
-from tellapart.leaderboard.comparisons import BASELINE
+from tellapart.recipe.groups import BASELINE
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.model_card import write_card

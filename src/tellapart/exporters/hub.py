@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tellapart.classifiers.base import Classifier
 from tellapart.data.decode import target_size
 from tellapart.exporters._onnx_builder import OPSET
-from tellapart.exporters.onnx_graph import IMAGES, PROBABILITIES
-from tellapart.inference.onnx_model import released
+from tellapart.exporters.onnx_graph import IMAGES, PROBABILITIES, package_version
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
 
@@ -44,7 +43,7 @@ def config(run: Run, classifier: Classifier) -> dict[str, Any]:
         "label2id": {name: label for label, name in enumerate(classes)},
         "positive": run.positive, "decision": decision_of(classifier),
         "onnx": {"opset": OPSET, "input": IMAGES, "output": PROBABILITIES},
-        "tellapart": {"version": released("tellapart"), "run": run.id, "recipe": run.recipe},
+        "tellapart": {"version": package_version("tellapart"), "run": run.id, "recipe": run.recipe},
     }  # fmt: skip
 
 
@@ -66,7 +65,7 @@ def metadata(run: Run, classifier: Classifier) -> dict[str, str]:
 
     facts = {"classes": list(run.classes), "decision": decision_of(classifier) or "the most probable class"}
     return {
-        "run": run.id, "tellapart": released("tellapart"), "positive": run.positive or "",
+        "run": run.id, "tellapart": package_version("tellapart"), "positive": run.positive or "",
         **{name: json.dumps(value, ensure_ascii=False) for name, value in facts.items()},
     }  # fmt: skip
 

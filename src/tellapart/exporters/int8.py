@@ -19,7 +19,7 @@ from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.data.decode import target_size
 from tellapart.errors import RunError
 from tellapart.exporters.onnx_graph import hushed, pixel_names
-from tellapart.inference.onnx import Session
+from tellapart.exporters.onnx_session import Session
 from tellapart.metrics.mcnemar import Comparison, compare, in_words
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Inputs

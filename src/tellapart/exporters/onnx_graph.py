@@ -15,6 +15,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from tellapart.data.decode import target_size
@@ -22,6 +23,9 @@ from tellapart.errors import RunError, SystemLimitError
 from tellapart.exporters._onnx_builder import IR_VERSION, OPSET, Nodes
 from tellapart.exporters._onnx_preprocess import any_size, preprocess
 from tellapart.recipe.schema import Inputs
+
+if TYPE_CHECKING:
+    pass
 
 if TYPE_CHECKING:
     from tellapart.classifiers._torch_inference import Answering
@@ -149,3 +153,11 @@ def hushed() -> Iterator[None]:
             yield
         finally:
             logging.disable(before)
+
+
+def package_version(package: str) -> str:
+    """The installed version of a package; "" where it is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""

@@ -6,9 +6,11 @@ from typing import final
 
 import numpy as np
 
-from tellapart.calibration.decision import Verdicts
+from tellapart.calibration.decision import Decision, Verdicts
+from tellapart.classifiers.calibrated import VERDICT
+from tellapart.errors import RunError
+from tellapart.io import read_json
 from tellapart.runs.store import Run
-from tellapart.workflows.calibrate import decision, has_verdict
 
 
 @final
@@ -29,3 +31,19 @@ class Judge:
     def __call__(self, proba: np.ndarray) -> Verdicts | None:
         """Verdicts; None of a run without rules. `proba`: (N, C) float, what the run answered."""
         return None if self._decision is None else self._decision.verdicts(proba)
+
+
+def decision(run: Run) -> Decision:
+    """What was decided for a run: its calibration, mix, threshold and rules, as `verdict.json` has them.
+
+    Raises:
+        RunError: It is not calibrated.
+    """
+    if not has_verdict(run):
+        raise RunError(f"{run.id} has no verdict", hint=f"`tellapart calibrate {run.id}` makes a run that has one")
+    return Decision.from_dict(read_json(run.folder / VERDICT))
+
+
+def has_verdict(run: Run) -> bool:
+    """Whether something was decided for this run."""
+    return (run.folder / VERDICT).exists()

@@ -19,11 +19,11 @@ from tellapart.classifiers.network import Network
 from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to, quiet
 from tellapart.features.embedding import embed
+from tellapart.inference.context import Settings, load_classifier, resolve_device
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable
-from tellapart.workflows._experiment import Settings, device_named, load
 
 PLAIN = "pixels at 32×32"
 _PIXELS = Inputs(size=32, mode="rgb")
@@ -43,13 +43,13 @@ class Vectors:
 
     def __init__(self, run: Run, settings: Settings, by: str | None = None) -> None:
         self.context = Context(
-            PixelCache(progress=settings.progress), settings.progress, device_named(settings.device),
+            PixelCache(progress=settings.progress), settings.progress, resolve_device(settings.device),
             parents=lambda name: store.open_run(name, run.runs).folder,
         )  # fmt: skip
         self.inputs, self.by = _PIXELS, PLAIN
         self._transform: Callable[[np.ndarray], np.ndarray] = _plain
         if by is None:
-            self._take(innermost(load(run), self.context))
+            self._take(innermost(load_classifier(run), self.context))
 
     def of(self, table: ImageTable) -> np.ndarray:
         """(N, D) float32.

@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from tellapart.classifiers._knn_search import search_by
 from tellapart.data.decode import decode
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
-from tellapart.explainers._picture import thumbnail
+from tellapart.inference.context import Settings
 from tellapart.inference.embedding import Vectors
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import Settings
 
 NEIGHBORS = 5
 _SAMPLED = 256  # training images that the usual distance is measured on
@@ -110,3 +110,19 @@ class Neighborhood:
             paths = [str(self.train.paths[row]) for row in index]
             pictures = tuple(thumbnail(decode(reader.get(path), path=path)) for path in paths)
         return Nearest(self._vectors.by, len(self.train), self._usual, found, pictures)
+
+
+_THUMBNAIL = 256  # pixels
+
+
+def thumbnail(pixels: np.ndarray) -> np.ndarray:
+    """A picture to be looked at: (H, W, 3) uint8 → its longer side at most 256 pixels."""
+    return shrunk(pixels, min(1.0, _THUMBNAIL / max(pixels.shape[:2])))
+
+
+def shrunk(pixels: np.ndarray, share: float) -> np.ndarray:
+    """Each side by `share` ≤ 1, antialiased: (H, W, 3) uint8 → (h, w, 3) uint8."""
+    if share >= 1:
+        return pixels
+    height, width = (max(round(side * share), 1) for side in pixels.shape[:2])
+    return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))

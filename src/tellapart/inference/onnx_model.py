@@ -13,7 +13,6 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +23,13 @@ from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to, quiet
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RunError
-from tellapart.exporters.onnx_graph import core, pixel_names, refuse_regions, require
-from tellapart.inference.onnx import Session
+from tellapart.exporters.onnx_graph import core, package_version, pixel_names, refuse_regions, require
+from tellapart.exporters.onnx_session import Session
+from tellapart.inference.context import Settings, load_classifier
+from tellapart.io import read_json, write_json
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import Settings, load
 
 if TYPE_CHECKING:
     from tellapart.exporters.parity import Ask
@@ -71,7 +71,7 @@ def stored_core(run: Run, settings: Settings) -> Core:
     with store.writing(home, run.id, lambda: say(f"  waiting: another process is exporting {run.id}")) as folder:
         found = _read(folder, run)  # another process may have made it meanwhile
         if found is None:
-            classifier = load(run)
+            classifier = load_classifier(run)
             context = answering_context(settings)
             refuse_regions([classifier.recipe.inputs])  # before the seconds that tracing takes
             found = _make(folder, run, classifier, context)
@@ -109,15 +109,7 @@ def core_of(classifier: Classifier, context: Context, whose: str = "") -> tuple[
 def key(run: Run) -> dict[str, Any]:
     """What a core depends on: when run and parents were finished, and who writes and computes."""
     finished = {one.id: (one.folder / store.DONE).read_text(encoding="utf-8").strip() for one in _with_parents(run)}
-    return {"runs": finished, "tellapart": released("tellapart"), "onnxruntime": released("onnxruntime")}
-
-
-def released(package: str) -> str:
-    """The installed version of a package; "" where it is none."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
+    return {"runs": finished, "tellapart": package_version("tellapart"), "onnxruntime": package_version("onnxruntime")}
 
 
 def write_durably(path: Path, content: bytes) -> None:
@@ -145,7 +137,7 @@ def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> C
         "key": key(run), "digest": _digest(content), "inputs": [one.model_dump(mode="json") for one in inputs],
         "parity": parity.to_dict(),
     }  # fmt: skip
-    store.write_json(folder / ABOUT, about)
+    write_json(folder / ABOUT, about)
     return found
 
 
@@ -154,7 +146,7 @@ def _read(folder: Path, run: Run) -> Core | None:
     if not (folder / ABOUT).exists():
         return None
     try:
-        about, content = store.read_json(folder / ABOUT), (folder / CORE).read_bytes()
+        about, content = read_json(folder / ABOUT), (folder / CORE).read_bytes()
         if about["key"] != key(run) or about["digest"] != _digest(content):
             return None
         inputs = tuple(Inputs.model_validate(one) for one in about["inputs"])

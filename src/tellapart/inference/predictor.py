@@ -19,12 +19,12 @@ from tellapart.data.decode import decode, decode_to, quiet, target_size
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import ImageError, TellapartError
 from tellapart.exporters.onnx_graph import pixel_names
+from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
 from tellapart.inference.onnx_model import Core, stored_core
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import Problem
-from tellapart.workflows._experiment import USUAL, Settings, device_named, load, readable
 
 _ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # of NVIDIA, of AMD, of either in a virtual machine of Windows
 
@@ -83,10 +83,10 @@ class TorchAnswerer(Answerer):
 
     runtime = "torch"
 
-    def __init__(self, run: Run, settings: Settings = USUAL) -> None:
+    def __init__(self, run: Run, settings: Settings = DEFAULTS) -> None:
         super().__init__(run)
-        self.classifier = load(run)
-        self.device = device_named(settings.device)
+        self.classifier = load_classifier(run)
+        self.device = resolve_device(settings.device)
         self.parents = lambda name: store.open_run(name, settings.runs).folder
 
     def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> Answers:
@@ -114,7 +114,7 @@ class TorchAnswerer(Answerer):
                 table = from_bytes([bytes(contents[row]) for row in at], unknown, self.classes)
             context = Context(PixelCache(), device=self.device, parents=self.parents)
             try:
-                readable(table, [self.classifier.recipe], context.cache, skip_bad=False)
+                drop_unreadable(table, [self.classifier.recipe], context.cache, skip_bad=False)
                 found[at] = self.classifier.predict(table, context).proba
             except CorruptImages as error:  # its rows are those of one size
                 raise CorruptImages([at[row] for row in error.rows], error.problems) from None
@@ -160,7 +160,7 @@ class OnnxAnswerer(Answerer):
 
 
 def open_answerer(
-    run: str | Path | Run, settings: Settings = USUAL, runtime: Literal["auto", "torch", "onnx"] = "auto"
+    run: str | Path | Run, settings: Settings = DEFAULTS, runtime: Literal["auto", "torch", "onnx"] = "auto"
 ) -> Answerer:
     """Load a run to be asked.
 
@@ -205,7 +205,7 @@ def _on_cpu(device: str) -> bool:
     """Whether a device is the CPU. torch, which takes seconds to import, is only asked where an accelerator may be."""
     if device == "auto" and sys.platform == "linux" and not any(Path(f"/dev/{node}").exists() for node in _ACCELERATORS):
         return True
-    return device_named(device) == "cpu"
+    return resolve_device(device) == "cpu"
 
 
 def _may_have_graph(run: Run) -> bool:

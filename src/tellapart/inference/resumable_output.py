@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, final
 
 from tellapart.errors import DataError, RunError
 from tellapart.inference.writers import Sheet
-from tellapart.runs.store import system_limits
+from tellapart.io import translate_os_errors
 
 _BETWEEN = 2.0  # seconds between two looks at the disk: what a crash may cost
 
@@ -159,10 +159,10 @@ def opened(out: Path, sheet: Sheet, command: dict[str, Any], fresh: bool) -> Ite
         SystemLimitError: It cannot be written.
     """
     path, state = partial_of(out)
-    with system_limits(path):
+    with translate_os_errors(path):
         out.parent.mkdir(parents=True, exist_ok=True)
         file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
-    with file, system_limits(path, writes_only=False):
+    with file, translate_os_errors(path, writes_only=False):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -23,7 +23,7 @@ from typing import Any, final
 
 from tellapart.errors import DataError
 from tellapart.inference.decision import Judge
-from tellapart.workflows.predict_iter import Answer
+from tellapart.inference.prediction import ImagePrediction
 
 _GROUP = 2**16  # rows of a parquet row group
 _STABILITY = ("kept", "of", "lowest", "highest")
@@ -46,7 +46,7 @@ class Sheet(ABC):
         """What stands before the first row."""
 
     @abstractmethod
-    def rows(self, answers: Sequence[Answer]) -> bytes:
+    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
         """Some rows."""
 
     def finish(self, partial: Path, whole: Path) -> None:
@@ -65,11 +65,11 @@ class CsvSheet(Sheet):
         classes = [f"p.{name}" if name in (*first, *last) else name for name in self.judge.classes]
         return _csv([[*first, *classes, *last]])
 
-    def rows(self, answers: Sequence[Answer]) -> bytes:
+    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
         """See `Sheet`."""
         return _csv([self._row(one) for one in answers])
 
-    def _row(self, one: Answer) -> list[str]:
+    def _row(self, one: ImagePrediction) -> list[str]:
         found = one.stability
         said = [one.verdict] if self.judge.judges else []
         proba = [f"{p:.6f}" for p in one.proba] or [""] * len(self.judge.classes)
@@ -87,7 +87,7 @@ class JsonLines(Sheet):
         """See `Sheet`."""
         return b""
 
-    def rows(self, answers: Sequence[Answer]) -> bytes:
+    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
         """See `Sheet`."""
         lines = (json.dumps(one.to_dict(self.judge.classes), ensure_ascii=False, allow_nan=False) for one in answers)
         return "".join(f"{line}\n" for line in lines).encode()
@@ -101,7 +101,7 @@ class Parquet(Sheet):
         """See `Sheet`; the schema, as Arrow streams begin with it."""
         return self._schema().serialize().to_pybytes()
 
-    def rows(self, answers: Sequence[Answer]) -> bytes:
+    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
         """See `Sheet`."""
         import pyarrow as pa
 
@@ -136,7 +136,7 @@ class Parquet(Sheet):
         fields += list(zip(_STABILITY, kinds, strict=True)) if self.stability else []
         return pa.schema([*fields, *([("error", text)] if self.errors else [])])
 
-    def _row(self, one: Answer) -> list[Any]:
+    def _row(self, one: ImagePrediction) -> list[Any]:
         said = [one.verdict or None, one.because or None] if self.judge.judges else []
         proba = list(one.proba) or [None] * len(self.judge.classes)
         found = one.stability

@@ -9,3 +9,6 @@ CLASSICAL = (
 )  # fmt: skip
 #: Names that stand for several recipes wherever a list of recipes is asked for.
 GROUPS = {"ladder": LADDER, "classical": CLASSICAL}
+
+
+BASELINE = "metadata"

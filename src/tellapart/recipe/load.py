@@ -49,7 +49,7 @@ __all__ = [
     "check_options", "describe", "load", "load_all", "names", "parse", "text",
 ]  # fmt: skip
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 
 
 class Recipe(Section):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tellapart.perturbations.codec_sensitivity import Leaning, Side
 from tellapart.reports.figures import INK, MUTED, PAPER, TEST, VALID, shorten, styled
-from tellapart.robustness.codec_sensitivity import Leaning, Side
 from tellapart.workflows.codec_bias import Bias
 
 #: Classes that are drawn, when there are more than two: the worst.

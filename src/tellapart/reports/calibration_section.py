@@ -16,7 +16,8 @@ from tellapart import formatting
 from tellapart.calibration.decision import VerdictReport
 from tellapart.calibration.decision_text import in_words
 from tellapart.calibration.thresholds import risk_coverage
-from tellapart.leaderboard.row import Row
+from tellapart.inference.decision import decision, has_verdict
+from tellapart.leaderboards.row import Row
 from tellapart.metrics.reliability import Reliability, reliability_by_mass
 from tellapart.metrics.score_all import score_all
 from tellapart.reports.calibration_figures import Series, reliability_diagram, risk_coverage_curve
@@ -92,7 +93,7 @@ def _part(run: Run, row: Row, key: str, sheet: Sheet) -> CalibrationPart | None:
     split, predictions = next(((s, p) for s in ("test", "valid") if (p := run.predictions(s)) is not None), ("", None))
     if predictions is None or len(predictions) < LEAST or (predictions.labels < 0).any():
         return None
-    decided = calibrate.decision(run) if calibrate.has_verdict(run) else None
+    decided = decision(run) if has_verdict(run) else None
     shown, scores = predictions, row.scores(split)
     if decided is not None and decided.prior is not None and (proba := decided.uncorrected(predictions.proba)) is not None:
         shown = replace(predictions, proba=proba)

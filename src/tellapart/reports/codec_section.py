@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.row import Row
+from tellapart.perturbations.codec_sensitivity import Leaning
 from tellapart.reports.bias_figure import CLASSES_UP_TO, shifts
 from tellapart.reports.robustness_section import environment, part_title
 from tellapart.reports.svg import Sheet
-from tellapart.robustness.codec_sensitivity import Leaning
 from tellapart.runs.store import Run
 from tellapart.workflows.codec_bias import Bias, in_words, stored
 

@@ -11,11 +11,11 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from tellapart.errors import DataError
+from tellapart.io import translate_os_errors
 from tellapart.metrics.cross_source import Cell, Crossing
 from tellapart.metrics.learning_curve import LearningCurve
 from tellapart.reports.figures import INK, MUTED, RIGHT, VALID, shorten, styled
 from tellapart.reports.svg import write_png
-from tellapart.runs.store import system_limits
 from tellapart.types import Score
 
 _NUMBERS = 12  # sources up to which cells hold their number
@@ -101,7 +101,7 @@ def write_figure(figure: Figure, path: Path) -> Path:
     """Write as .svg or .png, by the ending, on white."""
     if path.suffix.lower() == ".png":
         return write_png(figure, path)
-    with system_limits(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _print_svg(figure, path)
     return path

@@ -12,9 +12,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from tellapart import formatting
-from tellapart.leaderboard.comparisons import BASELINE
-from tellapart.leaderboard.leaderboard import Leaderboard
-from tellapart.leaderboard.render import opening_lines, standing_lines
+from tellapart.leaderboards.leaderboard import Leaderboard
+from tellapart.leaderboards.render import opening_lines, standing_lines
+from tellapart.recipe.groups import BASELINE
 from tellapart.reports import figures
 from tellapart.reports.run_section import RunPart, run_part
 from tellapart.reports.summary import tiles, verdict

@@ -15,7 +15,7 @@ import numpy as np
 from markupsafe import Markup
 
 from tellapart.errors import DataError
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.row import Row
 from tellapart.metrics.mcnemar import align
 from tellapart.reports.ensemble_figure import disagreement
 from tellapart.reports.svg import Sheet

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from tellapart.data.headers import with_headers
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.row import Row
 from tellapart.metrics.label_issues import suspicious
 from tellapart.metrics.slices import POINTS, POWER, Slice, SliceReport, slices
 from tellapart.reports import nearest_to_errors

@@ -12,10 +12,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
+from tellapart.explainers.base import Explanation
 from tellapart.reports.figures import INK, MUTED, shorten, styled
 from tellapart.reports.views_figure import draw_frequency, draw_nearest
 from tellapart.workflows.class_maps import ClassMap
-from tellapart.workflows.explain import Explained
 from tellapart.workflows.explain_views import Viewed
 
 #: From nothing to most; as even to the eye as it looks, in color and in gray.
@@ -43,7 +43,7 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 @styled
-def sheet(found: Sequence[Explained], viewed: Viewed | None = None) -> Figure:
+def sheet(found: Sequence[Explanation], viewed: Viewed | None = None) -> Figure:
     """One picture under the maps of one or several methods, and its views.
 
     Args:
@@ -101,7 +101,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=_DOTS)
 
 
-def _draw_maps(part: SubFigure, found: Sequence[Explained]) -> None:
+def _draw_maps(part: SubFigure, found: Sequence[Explanation]) -> None:
     axes, first = part.subplots(1, len(found) + 1, squeeze=False)[0], found[0]
     _show(axes[0], first.pixels, f"{first.answer} {first.proba[first.answer]:.1%}")
     for place, one in zip(axes[1:], found, strict=True):

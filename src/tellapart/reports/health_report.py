@@ -20,11 +20,11 @@ from markupsafe import Markup
 
 from tellapart.checks.base import Severity
 from tellapart.checks.review import COLUMNS
+from tellapart.io import translate_os_errors, write_atomically
 from tellapart.reports.check_figure import draw, found_distributions
 from tellapart.reports.svg import inline
 from tellapart.reports.templating import TEMPLATES, environment
 from tellapart.reports.thumbnails import Album, Picture
-from tellapart.runs.store import system_limits, write_atomically
 from tellapart.workflows.check import Checked, Health
 
 #: Pictures of each finding on the health report; rows with pictures on the page for reviewing.
@@ -165,7 +165,7 @@ def _write(template: str, path: Path, health: Health, **content: object) -> Path
         "version": metadata.version("tellapart"), "page_script": scripts["page"], "review_script": scripts["check_review"],
     }  # fmt: skip
     page = environment().get_template(template).render(**common, **digests, **content)
-    with system_limits(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page)
     return path

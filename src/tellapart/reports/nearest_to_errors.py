@@ -16,11 +16,11 @@ import numpy as np
 
 from tellapart.classifiers._knn_search import search_by
 from tellapart.errors import DataError
+from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.embedding import PLAIN, Vectors
-from tellapart.runs import store
+from tellapart.io import read_json, translate_os_errors, write_json
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Settings
 
 MOST = 12
 
@@ -70,7 +70,7 @@ class Nearest:
 
 
 def nearest_training(
-    run: Run, part: str = "valid", *, most: int = MOST, by: str | None = None, settings: Settings = USUAL
+    run: Run, part: str = "valid", *, most: int = MOST, by: str | None = None, settings: Settings = DEFAULTS
 ) -> Nearest:
     """Search the whole training part for the neighbors of the surest mistakes, and keep what was found.
 
@@ -99,9 +99,9 @@ def nearest_training(
         X, Q = vectors.of(train), vectors.of(asked)
         near = Nearest(part, vectors.by, len(train), tuple(_near(predictions, rows, train, X, Q)))
     folder = run.runs / "evaluations" / run.id / f"nearest-{part}"
-    with store.system_limits(folder):
+    with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        store.write_json(folder / "nearest.json", near.to_dict())
+        write_json(folder / "nearest.json", near.to_dict())
     return near
 
 
@@ -110,7 +110,7 @@ def stored(run: Run, part: str) -> Nearest | None:
     path = run.runs / "evaluations" / run.id / f"nearest-{part}" / "nearest.json"
     if not path.exists():
         return None
-    content = store.read_json(path)
+    content = read_json(path)
     return Nearest(**content | {"found": tuple(Near(**one) for one in content["found"])})
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from tellapart.leaderboard.leaderboard import build, by_data
+from tellapart.io import translate_os_errors, write_atomically
+from tellapart.leaderboards.leaderboard import build, by_data
 from tellapart.reports.dataset_section import DataPart, data_part
 from tellapart.reports.templating import TEMPLATES, environment
-from tellapart.runs.store import Run, system_limits, write_atomically
+from tellapart.runs.store import Run
 
 #: What the page calls a metric.
 METRICS = {
@@ -52,7 +53,7 @@ def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", 
     groups = list(by_data(runs).values()) or [[]]  # an empty one, for the leaderboard to refuse in words
     parts = [data_part(build(of, rank_by), of, f"d{number}", png, only=len(groups) == 1) for number, of in enumerate(groups)]
     page = render(parts)
-    with system_limits(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, page)
     return path

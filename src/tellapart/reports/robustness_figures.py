@@ -12,11 +12,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from tellapart.errors import DataError
+from tellapart.io import translate_os_errors
+from tellapart.perturbations.kinds import DAMAGES
+from tellapart.perturbations.scores import Cell, Robustness
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, VALID, styled
 from tellapart.reports.svg import write_png
-from tellapart.robustness.perturbations import DAMAGES
-from tellapart.robustness.scores import Cell, Robustness
-from tellapart.runs.store import system_limits
 from tellapart.types import Score
 
 COLUMNS = 3
@@ -53,7 +53,7 @@ def write(figure: Figure, path: Path) -> Path:
         return write_png(figure, path)
     if path.suffix.lower() != ".svg":
         raise DataError(f"{path}: a figure is written as .png or .svg", hint="give the file one of these endings")
-    with system_limits(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _print_svg(figure, path)
     return path

@@ -9,10 +9,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tellapart import formatting
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.row import Row
+from tellapart.perturbations.scores import Robustness, in_words
 from tellapart.reports.robustness_figures import curves
 from tellapart.reports.svg import Sheet
-from tellapart.robustness.scores import Robustness, in_words
 from tellapart.runs.store import Run
 from tellapart.types import Score
 from tellapart.workflows.robustness import stored

@@ -15,7 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from tellapart import formatting
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.score_all import score_classes
 from tellapart.reports import calibration_section, codec_section, ensemble_section, errors_section, figures, robustness_section

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tellapart import formatting
-from tellapart.leaderboard.comparisons import BASELINE
-from tellapart.leaderboard.leaderboard import Leaderboard
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.leaderboard import Leaderboard
+from tellapart.leaderboards.row import Row
 from tellapart.metrics.score_all import RANKINGS
+from tellapart.recipe.groups import BASELINE
 from tellapart.types import SPLITS, Score
 
 

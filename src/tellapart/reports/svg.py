@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from tellapart.io import translate_os_errors
 from tellapart.reports.figures import PALETTE, styled
-from tellapart.runs.store import system_limits
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def inline(figure: Figure, key: str, description: str) -> Markup:
 
 def write_png(figure: Figure, path: Path) -> Path:
     """Write the figure at 160 dots an inch on white."""
-    with system_limits(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _print_png(figure, path)
     return path

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from tellapart.io import translate_os_errors
 from tellapart.metrics.mcnemar import LEVEL
 from tellapart.reports.figures import INK, TRAIN, VALID, shorten, styled
 from tellapart.reports.svg import write_png
-from tellapart.runs.store import system_limits
 from tellapart.search.study import Study
 
 _MOST = 40  # values of a setting up to which it is an axis of cells
@@ -231,6 +231,6 @@ def _name(axes: Axes, *lines: str) -> None:
 @styled
 def _write_svg(figure: Figure, path: Path) -> Path:
     """A file of its own, on white; colors stay as they are drawn."""
-    with system_limits(path):
+    with translate_os_errors(path):
         FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})
     return path

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tellapart.runs.store import write_atomically
+from tellapart.io import write_atomically
 
 
 class EpochLog:

@@ -10,7 +10,9 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tellapart.runs.store import now
+from tellapart.formatting import after_opening
+from tellapart.io import now
+from tellapart.runs.store import Run
 
 
 @dataclass(frozen=True)
@@ -58,3 +60,15 @@ def times_opened(runs: Path, data: str, before: str | None = None) -> int:
     for opening in openings(runs, data):
         began.setdefault(opening.session, opening.time)
     return sum(before is None or time < before for time in began.values())
+
+
+def test_openings(run: Run) -> int:
+    """How often the test part of a run's data has been opened."""
+    return times_opened(run.runs, run.data["fingerprint"])
+
+
+def test_reuse_notes(run: Run) -> list[str]:
+    """Whether the run was begun after the test part of its data had been opened: then somebody may have chosen by it."""
+    began = run.environment.get("started")
+    before = times_opened(run.runs, run.data["fingerprint"], before=str(began)) if began else 0
+    return [f"this run was {after_opening(before)}"] if before else []

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tellapart import formatting
-from tellapart.runs.store import Run, read_json
+from tellapart.io import read_json
+from tellapart.runs.store import Run
 from tellapart.types import Score
 
 GAIN, EFFECT, KFOLD = "gain.json", "effect.json", "kfold.json"

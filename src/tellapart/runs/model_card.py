@@ -8,7 +8,7 @@ from __future__ import annotations
 import yaml
 
 from tellapart import formatting
-from tellapart.leaderboard.comparisons import BASELINE
+from tellapart.recipe.groups import BASELINE
 from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS
 

@@ -21,24 +21,20 @@ and the data, so the same work lands in the same folder; a lock file keeps two p
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import json
-import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from safetensors import SafetensorError
 
-from tellapart.errors import RunError, SystemLimitError, unknown_name
+from tellapart.errors import RunError, unknown_name
+from tellapart.io import now, read_json, translate_os_errors
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
@@ -229,7 +225,7 @@ def writing(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> It
         SystemLimitError: The folder cannot be made or written.
     """
     folder = runs / run_id
-    with system_limits(folder):
+    with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
     with lock:
@@ -238,7 +234,7 @@ def writing(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> It
         except BlockingIOError:
             waiting()
             fcntl.flock(lock, fcntl.LOCK_EX)
-        with system_limits(folder, writes_only=False):
+        with translate_os_errors(folder, writes_only=False):
             yield folder
 
 
@@ -263,70 +259,6 @@ def next_evaluation(run: Run) -> Path:
     return folder
 
 
-_FULL = {
-    errno.ENOSPC: ("the disk is full", "free some space, then give the same command again: it goes on"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then give the same command again: it goes on"),
-    errno.EFBIG: ("files as large as this are not allowed here", "choose another disk with --runs, or raise `ulimit -f`"),
-}
-_DENIED = {
-    errno.EACCES: ("no permission to write here", "choose another folder with --runs"),
-    errno.EPERM: ("no permission to write here", "choose another folder with --runs"),
-    errno.EROFS: ("this file system is read-only", "choose another folder with --runs"),
-    errno.ENOTDIR: ("a part of this path is a file", "choose another folder with --runs"),
-    errno.ENAMETOOLONG: ("this path is too long", "choose another folder with --runs"),
-    errno.EEXIST: ("a part of this path is a file", "choose another folder with --runs"),
-}
-
-
-@contextlib.contextmanager
-def system_limits(where: Path | str, *, writes_only: bool = True) -> Iterator[None]:
-    """Turn "disk full" and, when nothing but writing happens inside, "no permission" into errors that name the place."""
-    reasons = _FULL | _DENIED if writes_only else _FULL
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else _number_in(error)
-        if number not in reasons:
-            raise
-        reason, hint = reasons[number]
-        place = error.filename if isinstance(error, OSError) else None
-        raise SystemLimitError(f"{place or where}: {reason}", hint=hint) from error
-
-
-def _number_in(error: SafetensorError) -> int | None:
-    """safetensors says what the system said in words only: "I/O error: No space left on device (os error 28)"."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that a crash leaves the old file or the new one, never half of it."""
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text beside `path`, then rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON; a missing or broken file is a RunError that names it."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as JSON ({error})") from error
-
-
 def scores_to_dict(scores: Mapping[str, Score]) -> dict[str, Any]:
     """Plain JSON values of several scores."""
     return {name: score.to_dict() for name, score in scores.items()}
-
-
-def now() -> str:
-    """The time: ISO 8601, UTC, seconds."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

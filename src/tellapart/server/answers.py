@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 
 from tellapart.errors import ImageError
-from tellapart.robustness.stability import Stability
+from tellapart.inference.prediction import Stability
 from tellapart.server import overlays
 from tellapart.server.clues import Clue, read_clues
 from tellapart.server.confidence import Verdict

@@ -18,10 +18,10 @@ import numpy as np
 from tellapart.calibration.decision import UNSURE_NAME, Decision
 from tellapart.calibration.thresholds import UNSURE
 from tellapart.formatting import count
+from tellapart.inference.decision import decision, has_verdict
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
 from tellapart.runs.store import Run
 from tellapart.types import Score
-from tellapart.workflows.calibrate import decision, has_verdict
 
 SURE, FAIRLY_SURE, NOT_SURE = "sure", "fairly sure", "not sure"
 _LEAST = {SURE: 0.9, FAIRLY_SURE: 0.7}

@@ -21,15 +21,16 @@ from tellapart.data.decode import decode
 from tellapart.errors import DataError, TellapartError, unknown_name
 from tellapart.explainers._model import Subject
 from tellapart.explainers.base import Heatmap
+from tellapart.inference.context import load_classifier, resolve_device
 from tellapart.inference.decision import Judge
 from tellapart.inference.nearest import Nearest, Neighborhood
+from tellapart.inference.prediction import Stability
 from tellapart.inference.predictor import open_answerer
+from tellapart.perturbations.stability import stability
 from tellapart.recipe.load import check_options
-from tellapart.robustness.stability import Stability, stability
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.server.settings import Options
-from tellapart.workflows._experiment import device_named, load
 
 #: A picture of more pixels is shrunk before a classifier is asked about it hundreds of times.
 MOST_ASKED = 1_000_000
@@ -122,8 +123,8 @@ class Insight:
 
     @functools.cached_property
     def _subject(self) -> Subject:
-        context = Context(device=device_named(self.options.settings.device), parents=self._find)
-        return Subject(load(self.run), context, self.run.id)
+        context = Context(device=resolve_device(self.options.settings.device), parents=self._find)
+        return Subject(load_classifier(self.run), context, self.run.id)
 
     @property
     def _usual(self) -> str:

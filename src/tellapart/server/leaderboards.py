@@ -15,8 +15,8 @@ import numpy as np
 from markupsafe import Markup
 
 from tellapart.errors import unknown_name
-from tellapart.leaderboard.leaderboard import Leaderboard, build, by_data
-from tellapart.leaderboard.row import Row
+from tellapart.leaderboards.leaderboard import Leaderboard, build, by_data
+from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.mcnemar import align, compare, in_words
 from tellapart.reports import figures

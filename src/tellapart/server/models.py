@@ -15,8 +15,8 @@ from PIL import Image
 
 from tellapart.errors import unknown_name
 from tellapart.inference.nearest import Nearest
+from tellapart.inference.prediction import Stability
 from tellapart.inference.predictor import open_answerer
-from tellapart.robustness.stability import Stability
 from tellapart.runs.store import Run
 from tellapart.server.batching import Batcher, Said, SlowLane
 from tellapart.server.confidence import Certainty

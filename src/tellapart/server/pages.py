@@ -20,12 +20,12 @@ from jinja2 import ChoiceLoader, FileSystemLoader
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import HTMLResponse, Response
 
-from tellapart.leaderboard.row import Row
+from tellapart.inference.prediction import Stability
+from tellapart.leaderboards.row import Row
 from tellapart.reports.report import LOWER, METRICS
 from tellapart.reports.templating import TEMPLATES as REPORT
 from tellapart.reports.templating import environment
 from tellapart.reports.thumbnails import embed
-from tellapart.robustness.stability import Stability
 from tellapart.server import overlays
 from tellapart.server.answers import clues_of
 from tellapart.server.confidence import percent

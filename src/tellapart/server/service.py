@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.inference.nearest import Nearest
-from tellapart.robustness.stability import Stability
+from tellapart.inference.prediction import Stability
 from tellapart.runs.store import Run
 from tellapart.server.batching import Full
 from tellapart.server.confidence import Verdict

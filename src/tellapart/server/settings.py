@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tellapart.workflows._experiment import USUAL, Settings
+from tellapart.inference.context import DEFAULTS, Settings
 
 #: Names that mean this machine alone.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -39,7 +39,7 @@ class Options:
     keep: Path | None = None
     batch: int = 32
     waiting: int = 256
-    settings: Settings = USUAL
+    settings: Settings = DEFAULTS
 
     @property
     def is_private(self) -> bool:

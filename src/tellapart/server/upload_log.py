@@ -21,7 +21,7 @@ from PIL import Image
 
 from tellapart.data.decode import quiet
 from tellapart.inference.onnx_model import write_durably
-from tellapart.runs import store
+from tellapart.io import now, translate_os_errors
 
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 
@@ -38,7 +38,7 @@ class Keeper:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self._lock = folder, threading.Lock()
-        with store.system_limits(folder):
+        with translate_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
     def keep(self, content: bytes, name: str, answer: dict[str, Any]) -> None:
@@ -55,8 +55,8 @@ class Keeper:
         with quiet():
             kind = Image.open(io.BytesIO(content)).format or "image"
         file = f"{hashlib.blake2b(content, digest_size=8).hexdigest()}.{_ENDINGS.get(kind, kind.lower())}"
-        line = json.dumps({"when": store.now(), "picture": file, "sent_as": name, **answer}, ensure_ascii=False) + "\n"
-        with self._lock, store.system_limits(self.folder):
+        line = json.dumps({"when": now(), "picture": file, "sent_as": name, **answer}, ensure_ascii=False) + "\n"
+        with self._lock, translate_os_errors(self.folder):
             if not (self.folder / file).exists():
                 write_durably(self.folder / file, content)
             with (self.folder / "answers.jsonl").open("ab") as log:

@@ -11,8 +11,8 @@ import functools
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,14 @@ from tellapart import registry
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.folds import HELD
-from tellapart.data.prepare import Prepared, check_headers, decode_all, prepare
+from tellapart.data.prepare import Prepared, prepare
 from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
-from tellapart.errors import RecipeError, RunError, TellapartError
+from tellapart.errors import Interrupted, RecipeError, RunError
+from tellapart.inference.context import Settings, drop_unreadable, load_classifier, predict_timed, resolve_device
+from tellapart.io import now, translate_os_errors, write_json
 from tellapart.metrics.score_all import score_all
-from tellapart.progress import SILENT, Progress
-from tellapart.recipe.load import Recipe, parse
+from tellapart.recipe.load import Recipe
 from tellapart.runs import ledger, store
 from tellapart.runs.data_facts import describe_data
 from tellapart.runs.environment import describe_environment
@@ -41,41 +42,7 @@ from tellapart.types import ImageTable, Predictions, guess_positive
 _TRAIN_SCORED = 4_000  # training images scored, at most: enough to show overfitting, cheap for every family
 
 
-@dataclass(frozen=True)
-class Settings:
-    """Where and how the verbs work.
-
-    Attributes:
-        runs: Folder of the runs.
-        device: "auto", "cpu", "cuda", "mps", …
-        seed: Of the split.
-        skip_bad: Leave bad rows out, counted, instead of stopping.
-        split_from: A run whose split is used again.
-        fresh: Train anew even if the run is there.
-        progress: Where long work is reported.
-        sinks: "tensorboard", "mlflow": told of every run beside the plain files.
-    """
-
-    runs: Path = Path("runs")
-    device: str = "auto"
-    seed: int = 0
-    skip_bad: bool = False
-    split_from: str | None = None
-    fresh: bool = False
-    progress: Progress = SILENT
-    sinks: tuple[str, ...] = ()
-
-
-USUAL = Settings()
-
-
-class Interrupted(TellapartError):
-    """Ctrl-C ended the work; what was finished is kept."""
-
-    exit_code = 130
-
-
-class Bench:
+class Experiment:
     """One data set, prepared once, on which recipes become runs."""
 
     def __init__(self, settings: Settings, data: str | Path | ImageTable) -> None:
@@ -87,10 +54,10 @@ class Bench:
             table, seed=settings.seed, skip_bad=settings.skip_bad, split_from=split_from, progress=settings.progress
         )
         self.cache = PixelCache(progress=settings.progress)
-        self.device = device_named(settings.device)
+        self.device = resolve_device(settings.device)
         self.home, self.keeps_stopped = settings.runs, True
 
-    def divided(self, prepared: Prepared, runs: Path) -> Bench:
+    def divided(self, prepared: Prepared, runs: Path) -> Experiment:
         """The same images, decoded already, dealt into parts anew, for runs that are parts of another run.
 
         Args:
@@ -109,7 +76,7 @@ class Bench:
             _check(name, recipe)
         learnt = self.prepared.table.where(split="train")  # the size, too, is chosen without a look at the test part
         named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, learnt)}) for n, r in named.items()}
-        table = readable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
+        table = drop_unreadable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
         self.prepared = replace(self.prepared, table=table)
         self.split_fingerprint = _fingerprint(table)
         return named
@@ -133,7 +100,7 @@ class Bench:
         return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.fresh else "")
 
     def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
-        started = store.now()
+        started = now()
         log = EpochLog(folder / "log.jsonl")
         if (folder / "resume" / "state.safetensors").exists():
             self.settings.progress.say(f"  going on with {folder.name} after epoch {log.last_epoch}")
@@ -168,9 +135,9 @@ class Bench:
 
     def describe(self, name: str, folder: Path, started: str) -> None:
         """Everything about a run that is known before training."""
-        store.write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
+        write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
         environment = describe_environment(self.device)
-        store.write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
+        write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
         self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
 
     def _regions(self, recipe: Recipe, folder: Path) -> list[str]:
@@ -194,11 +161,11 @@ class Bench:
             rows = self.scored(part)
             if part == HELD and not len(rows):
                 continue
-            predictions, cost["images_per_second"] = timed(classifier, rows, folder.name, self.context())
+            predictions, cost["images_per_second"] = predict_timed(classifier, rows, folder.name, self.context())
             predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
             scores[part] = store.scores_to_dict(score_all(predictions, positive)) if len(rows) else {}
         cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
-        store.write_json(folder / "scores.json", {**scores, "cost": cost})
+        write_json(folder / "scores.json", {**scores, "cost": cost})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
         run = store.finish(folder)
         self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
@@ -244,10 +211,10 @@ def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str)
     for run in runs:
         if run.evaluations:
             continue
-        with store.system_limits(run.runs, writes_only=False):
+        with translate_os_errors(run.runs, writes_only=False):
             folder = store.next_evaluation(run)
             ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
-            predictions, speed = timed(load(run), rows, run.id, context)
+            predictions, speed = predict_timed(load_classifier(run), rows, run.id, context)
             write_evaluation(folder, "test", predictions, speed, table.positive, by)
 
 
@@ -255,46 +222,9 @@ def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: f
     """Predictions and scores of a run outside its folder; the marker last. `speed`: images a second."""
     predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
     scores = store.scores_to_dict(score_all(predictions, positive))
-    content = {part: scores, "cost": {"images_per_second": speed}, "opened": store.now(), "by": by}
-    store.write_json(folder / "scores.json", content)
+    content = {part: scores, "cost": {"images_per_second": speed}, "opened": now(), "by": by}
+    write_json(folder / "scores.json", content)
     (folder / store.DONE).write_text("", encoding="utf-8")
-
-
-def timed(classifier: Classifier, rows: ImageTable, run_id: str, context: Context) -> tuple[Predictions, float]:
-    """Predictions, and how many images a second they took."""
-    start = time.perf_counter()
-    predictions = classifier.predict(rows, context, run_id)
-    return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
-
-
-def load(run: Run) -> Classifier:
-    """The fitted classifier of a run."""
-    resolved = parse(run.recipe, str(run.folder / "recipe.yaml"))
-    family = registry.find("classifiers", resolved.classifier.family)
-    try:
-        return family.load(run.folder, resolved)
-    except TellapartError:
-        raise
-    except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
-        hint = "copy the run again from where it came, or train it again with --fresh"
-        raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
-
-
-def readable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
-    """The images that all recipes can read, decoded where one of them looks at pixels: the metadata baseline reads headers
-    only.
-    """
-    needed = [r.inputs for r in recipes if r.classifier.family != "metadata"]
-    return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
-
-
-def device_named(name: str) -> str:
-    """ "auto" as what it means here."""
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _refuse_learnt(run: Run, held: ImageTable) -> None:

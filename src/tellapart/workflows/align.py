@@ -37,10 +37,10 @@ from tellapart.data.metadata import read_metadata
 from tellapart.data.prepare import HARMLESS, problems_in_words
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
-from tellapart.errors import DataError, ImageError, SystemLimitError
+from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitError
 from tellapart.features._jpeg_traces import COUNT, traces
+from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.types import ImageTable, Problem
-from tellapart.workflows._experiment import USUAL, Interrupted, Settings
 
 #: Part of every copy's settings: raise it when the same settings give other files.
 VERSION = 1
@@ -48,7 +48,7 @@ _PORTION = 128  # images written between two lines of the journal
 
 
 def align(
-    data: str | Path | ImageTable, out: str | Path, *, choices: Choices | None = None, settings: Settings = USUAL,
+    data: str | Path | ImageTable, out: str | Path, *, choices: Choices | None = None, settings: Settings = DEFAULTS,
     beside: str | Path | None = None,
 ) -> Aligned:  # fmt: skip
     """Write a copy in which format, metadata, size and compression are the same for all classes.

@@ -20,11 +20,14 @@ from typing import Any
 import numpy as np
 
 from tellapart.calibration import decision as decisions
-from tellapart.calibration.decision import Decision, VerdictReport, Verdicts
+from tellapart.calibration.decision import VerdictReport, Verdicts
 from tellapart.calibration.decision_text import in_words
-from tellapart.classifiers.calibrated import VERDICT, Calibrated
+from tellapart.classifiers.calibrated import Calibrated
 from tellapart.errors import RunError
 from tellapart.formatting import after_opening
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.inference.decision import decision
+from tellapart.io import now, read_json, write_json
 from tellapart.metrics.delong import Difference, paired_bootstrap
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
@@ -34,7 +37,6 @@ from tellapart.runs.environment import describe_environment
 from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import USUAL, Settings
 
 EFFECT = "effect.json"
 #: The scores that a calibration is about.
@@ -45,7 +47,7 @@ HELPED, NO_EVIDENCE = "calibration helped", "no evidence that calibration helped
 def calibrate(
     run: str | Path | Run, *, how: str = "temperature", prior: Mapping[str, float] | None = None, fpr: float | None = None,
     cost: tuple[float, float] | None = None, unsure: float | None = None, method: str = "lac",
-    band: tuple[float, float] | None = None, settings: Settings = USUAL,
+    band: tuple[float, float] | None = None, settings: Settings = DEFAULTS,
 ) -> Run:  # fmt: skip
     """Make a run that answers with calibrated probabilities and verdicts, out of one that does not.
 
@@ -81,22 +83,6 @@ def calibrate(
     return _write(made, parent, valid, replace(valid, proba=crossed), settings, started)
 
 
-def decision(run: Run) -> Decision:
-    """What was decided for a run: its calibration, mix, threshold and rules, as `verdict.json` has them.
-
-    Raises:
-        RunError: It is not calibrated.
-    """
-    if not has_verdict(run):
-        raise RunError(f"{run.id} has no verdict", hint=f"`tellapart calibrate {run.id}` makes a run that has one")
-    return Decision.from_dict(store.read_json(run.folder / VERDICT))
-
-
-def has_verdict(run: Run) -> bool:
-    """Whether something was decided for this run."""
-    return (run.folder / VERDICT).exists()
-
-
 def effect(run: Run) -> dict[str, Any]:
     """What calibration did on validation: `before` and `after` (score → Score as a dict), `verdict`, `difference`, `words`.
 
@@ -105,7 +91,7 @@ def effect(run: Run) -> dict[str, Any]:
     """
     if not (run.folder / EFFECT).exists():
         raise RunError(f"{run.id} was not made by `calibrate`", hint=f"`tellapart calibrate {run.id}` makes such a run of it")
-    return store.read_json(run.folder / EFFECT)
+    return read_json(run.folder / EFFECT)
 
 
 def verdicts(run: Run, predictions: Predictions) -> Verdicts:
@@ -167,17 +153,17 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
             return Run(folder.resolve())
         made.save(folder)
         shutil.copyfile(parent.folder / "split.parquet", folder / "split.parquet")
-        store.write_json(folder / "data.json", {**parent.data, "recipe_name": name, "parents": [parent.id]})
-        when = {"started": store.now(), "split_seed": parent.environment.get("split_seed")}
-        store.write_json(folder / "environment.json", describe_environment(str(parent.environment["device"])) | when)
+        write_json(folder / "data.json", {**parent.data, "recipe_name": name, "parents": [parent.id]})
+        when = {"started": now(), "split_seed": parent.environment.get("split_seed")}
+        write_json(folder / "environment.json", describe_environment(str(parent.environment["device"])) | when)
         (folder / "predictions").mkdir(exist_ok=True)
         answers = _answers(made, parent, crossed, run_id)
         for part, of in answers.items():
             of.to_parquet(folder / "predictions" / f"{part}.parquet")
         scores = {part: store.scores_to_dict(score_all(of, parent.positive)) for part, of in answers.items()}
-        store.write_json(folder / EFFECT, _effect(how, parent, valid, crossed))
+        write_json(folder / EFFECT, _effect(how, parent, valid, crossed))
         cost = _cost(made, parent) | {"fit_seconds": parent.cost["fit_seconds"] + time.perf_counter() - started}
-        store.write_json(folder / "scores.json", {**scores, "cost": cost})
+        write_json(folder / "scores.json", {**scores, "cost": cost})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
         return store.finish(folder)
 

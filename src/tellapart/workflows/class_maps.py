@@ -18,10 +18,10 @@ import numpy as np
 from tellapart.data.decode import decode_to, quiet, target_size
 from tellapart.data.loose import from_paths
 from tellapart.data.reader import ImageReader
+from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import USUAL, Settings
 from tellapart.workflows.explain import Asked, prepare
 
 _GRID = 8  # rows and columns of the map in JSON
@@ -66,7 +66,7 @@ class ClassMap:
 
 def class_maps(
     run: str | Path | Run, images: Sequence[str | Path], *, methods: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None, seed: int = 0, settings: Settings = USUAL,
+    options: Mapping[str, Any] | None = None, seed: int = 0, settings: Settings = DEFAULTS,
 ) -> list[ClassMap]:  # fmt: skip
     """Mean maps over a set of pictures.
 

@@ -29,17 +29,18 @@ from tellapart.data.decode import decode, quiet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
 from tellapart.features._jpeg_traces import traces
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import read_json
+from tellapart.perturbations._predict import Way
+from tellapart.perturbations.codec_sensitivity import COMPRESSED, RESAVED, RESCALED, VERDICTS, WAYS, Leaning, lean
+from tellapart.perturbations.kinds import DAMAGES, as_png
 from tellapart.recipe.schema import Inputs
-from tellapart.robustness._cache import FILES, KeptAnswers, answered, stored_results
-from tellapart.robustness._evaluation_set import Chosen, choose
-from tellapart.robustness._predict import Way
-from tellapart.robustness.codec_sensitivity import COMPRESSED, RESAVED, RESCALED, VERDICTS, WAYS, Leaning, lean
-from tellapart.robustness.perturbations import DAMAGES, as_png
 from tellapart.runs import store
+from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Score
-from tellapart.workflows._experiment import USUAL, Settings
-from tellapart.workflows.evaluate import times_opened
+from tellapart.workflows._evaluation_set import Chosen, choose
+from tellapart.workflows._prediction_cache import FILES, KeptAnswers, answered, stored_results
 
 #: As most software that passes pictures on writes JPEG.
 QUALITY = 75
@@ -106,7 +107,7 @@ class Bias:
 
 def bias(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
-    mapping: Mapping[str, str] | None = None, quality: int = QUALITY, sample: int | None = None, settings: Settings = USUAL,
+    mapping: Mapping[str, str] | None = None, quality: int = QUALITY, sample: int | None = None, settings: Settings = DEFAULTS,
 ) -> Bias:  # fmt: skip
     """Ask a run about images of one class written anew, of the other, and of both.
 
@@ -151,7 +152,7 @@ class _Work:
     def result(self) -> Bias:
         """Read where it is there; else what is missing is asked for, and all is judged and written."""
         if self.kept.done:
-            before = Bias.from_dict(store.read_json(self.folder / _RESULT), self.folder, times_opened(self.run))
+            before = Bias.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
             if before.quality == self.quality:
                 return before
         jpeg, scale = DAMAGES["jpeg"], DAMAGES["scale"]
@@ -199,7 +200,7 @@ class _Work:
             n=len(files), of=images.of, quality=self.quality,
             classes=tuple(lean(files, answers, marks, label) for label in asked),
             unanswered={way: found for way, found in answers.items() if isinstance(found, str)},
-            opened=times_opened(run), notes=tuple(self.kept.notes(len(files))), folder=self.folder,
+            opened=test_openings(run), notes=tuple(self.kept.notes(len(files))), folder=self.folder,
         )  # fmt: skip
 
 

@@ -26,7 +26,9 @@ from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.cache import PixelCache
 from tellapart.errors import RecipeError, RunError
 from tellapart.formatting import after_opening
-from tellapart.leaderboard.leaderboard import by_data
+from tellapart.inference.context import DEFAULTS, Settings, resolve_device
+from tellapart.io import now, read_json, write_json
+from tellapart.leaderboards.leaderboard import by_data
 from tellapart.metrics.cross_fitting import FOLDS, deal_folds
 from tellapart.metrics.mcnemar import Comparison, compare, in_words
 from tellapart.metrics.score_all import score_all
@@ -36,7 +38,6 @@ from tellapart.runs.environment import describe_environment
 from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run, Scores
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Settings, device_named
 
 SOUP = "soup"
 GAIN = "gain.json"
@@ -44,7 +45,7 @@ GAIN = "gain.json"
 
 def combine(
     runs: Sequence[str | Path | Run] = (), *, how: str | Mapping[str, Any] = "mean", between: tuple[float, float] | None = None,
-    top: int | None = None, checkpoints: bool = False, settings: Settings = USUAL,
+    top: int | None = None, checkpoints: bool = False, settings: Settings = DEFAULTS,
 ) -> Run:  # fmt: skip
     """Make one run of several; nothing is trained, and no image is decoded unless checkpoints or a soup need it.
 
@@ -65,7 +66,7 @@ def combine(
     members = [m for run in parents for m in _members(run, home, checkpoints)]
     name = how if isinstance(how, str) else next(iter(how), "")
     asks = checkpoints or name == SOUP  # else everything is stored, and finding a device would import torch
-    device = device_named(settings.device) if asks else str(parents[0].environment["device"])
+    device = resolve_device(settings.device) if asks else str(parents[0].environment["device"])
     context = Context(PixelCache(progress=settings.progress), settings.progress, device, parents=find)
     work = _Work(parents, members, context, settings)
     work.keep(between, top)
@@ -80,7 +81,7 @@ def gain(run: Run) -> dict[str, Any]:
     """
     if not (run.folder / GAIN).exists():
         raise RunError(f"{run.id} is no combination of runs", hint="`tellapart combine RUN RUN` makes one")
-    return store.read_json(run.folder / GAIN)
+    return read_json(run.folder / GAIN)
 
 
 class _Work:
@@ -232,8 +233,8 @@ class _Work:
             for part, found in answers.items():
                 found.to_parquet(folder / "predictions" / f"{part}.parquet")
             scores = {part: store.scores_to_dict(score_all(found, first.positive)) for part, found in answers.items()}
-            store.write_json(folder / GAIN, self._gain(answers, weights))
-            store.write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
+            write_json(folder / GAIN, self._gain(answers, weights))
+            write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
             (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
             return store.finish(folder)
 
@@ -241,9 +242,9 @@ class _Work:
         """What does not depend on the answers."""
         first, parents = self.parents[0], [run.id for run in self._used()]
         shutil.copyfile(first.folder / "split.parquet", folder / "split.parquet")
-        store.write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
-        started = {"started": store.now(), "split_seed": first.environment.get("split_seed")}
-        store.write_json(folder / "environment.json", describe_environment(self.context.device) | started)
+        write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
+        started = {"started": now(), "split_seed": first.environment.get("split_seed")}
+        write_json(folder / "environment.json", describe_environment(self.context.device) | started)
 
     def _cost(self, made: Classifier, folder: Path, weights: np.ndarray | None) -> dict[str, Any]:
         """What all parents cost, and this on top."""

@@ -21,7 +21,9 @@ import numpy as np
 
 from tellapart.data.folds import HELD
 from tellapart.data.source_splits import Sourced, by_class, by_source, nested_parts
-from tellapart.errors import DataError, RecipeError, RunError, SplitError
+from tellapart.errors import DataError, Interrupted, RecipeError, RunError, SplitError
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import write_json
 from tellapart.metrics.cross_source import Cell, Crossing, LeftOut, compare_shared, cross, part_of
 from tellapart.metrics.learning_curve import LearningCurve, power_law, size_of
 from tellapart.metrics.score_all import score_all
@@ -30,7 +32,7 @@ from tellapart.recipe.load import load as load_recipe
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings
+from tellapart.workflows._experiment import Experiment
 
 __all__ = ["Crossing", "LearningCurve", "learning_curve", "sources"]
 
@@ -40,7 +42,7 @@ _ONWARD = "give the same command again to go on from here"
 
 def sources(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, by: str = "source", real: str | None = None,
-    matrix: bool = True, overrides: Sequence[str] = (), settings: Settings = USUAL,
+    matrix: bool = True, overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> Crossing:  # fmt: skip
     """Leave out each source in turn and ask about it; then learn from each alone and ask about all.
 
@@ -62,19 +64,19 @@ def sources(
     if real is not None and by != "class":
         raise DataError("--real names a class", hint="add --by class, or leave it out")
     name, resolved = _resolved(recipe, overrides)
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     (resolved,) = bench.decode({name: resolved}).values()
     sourced = by_source(bench.prepared) if by == "source" else by_class(bench.prepared, real)
     title = f"{name} on {bench.prepared.table.name}"
     with store.writing(settings.runs / "sources", bench.name_run(name, resolved, f" sources {by} {real}")) as folder:
         found = _Crossing(bench, resolved, sourced, folder).run(title, by, matrix)
-        store.write_json(folder / "sources.json", found.to_dict())
+        write_json(folder / "sources.json", found.to_dict())
         return found
 
 
 def learning_curve(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, sizes: Sequence[float] = SIZES, seeds: int = 3,
-    overrides: Sequence[str] = (), settings: Settings = USUAL,
+    overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> LearningCurve:  # fmt: skip
     """Train on parts of the training part, each within the next, and judge all on validation.
 
@@ -93,7 +95,7 @@ def learning_curve(
     if seeds < 1 or not sizes:
         raise SplitError(f"{len(sizes)} sizes and {seeds} seeds: at least 1 of each is needed")
     name, resolved = _resolved(recipe, overrides)
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     (resolved,) = bench.decode({name: resolved}).values()
     sizes = sorted(set(sizes), key=lambda s: s if s > 1 else s * bench.prepared.table.split_counts()["train"])
     parts = [nested_parts(bench.prepared, sizes, settings.seed + seed) for seed in range(seeds)]
@@ -112,14 +114,14 @@ def learning_curve(
         law, why = power_law(found)
         notes = ["the validation part may choose (a checkpoint, a temperature): its accuracy is a little too high"]
         curve = LearningCurve(title, tuple(found), law, why, tuple(notes), folder.resolve())
-        store.write_json(folder / "curve.json", curve.to_dict())
+        write_json(folder / "curve.json", curve.to_dict())
     return curve
 
 
 class _Crossing:
     """One crossing under way."""
 
-    def __init__(self, bench: Bench, recipe: Recipe, sourced: Sourced, folder: Path) -> None:
+    def __init__(self, bench: Experiment, recipe: Recipe, sourced: Sourced, folder: Path) -> None:
         self.bench, self.recipe, self.sourced, self.folder = bench, recipe, sourced, folder
         self.notes: list[str] = []
         self.made: dict[tuple[str, ...], Predictions] = {}
@@ -191,7 +193,7 @@ class _Crossing:
         return self.made[learnt]
 
 
-def _train(bench: Bench, name: str, recipe: Recipe) -> Run:
+def _train(bench: Experiment, name: str, recipe: Recipe) -> Run:
     try:
         return bench.train(name, recipe)
     except (Interrupted, KeyboardInterrupt):

@@ -12,18 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.classifiers.base import Context
-from tellapart.data.cache import PixelCache
 from tellapart.data.prepare import HARMLESS, problems_in_words
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError, unknown_name
-from tellapart.formatting import after_opening
+from tellapart.inference.context import (
+    DEFAULTS,
+    Settings,
+    drop_unreadable,
+    inference_context,
+    load_classifier,
+    predict_timed,
+)
+from tellapart.io import read_json
 from tellapart.metrics.classification import confusion_matrix, confusion_shares
 from tellapart.metrics.score_all import undefined
-from tellapart.runs import ledger, store
+from tellapart.runs import store
+from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run, Scores
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Settings, device_named, load, open_test, readable, timed, write_evaluation
+from tellapart.workflows._experiment import open_test, write_evaluation
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ class Evaluated:
 
 def evaluate(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
-    mapping: Mapping[str, str] | None = None, settings: Settings = USUAL,
+    mapping: Mapping[str, str] | None = None, settings: Settings = DEFAULTS,
 ) -> Evaluated:  # fmt: skip
     """Score a run.
 
@@ -115,8 +122,8 @@ def evaluate(
     predictions = run.predictions(part)
     if predictions is None or not len(predictions):
         raise RunError(f"{run.id} has no predictions on its {part} part", hint="train it again, or give other images as DATA")
-    scores, notes = run.scores(part), tuple(late_notes(run))
-    return Evaluated(run.id, str(run.data["name"]), part, scores, predictions, times_opened(run), notes)
+    scores, notes = run.scores(part), tuple(test_reuse_notes(run))
+    return Evaluated(run.id, str(run.data["name"]), part, scores, predictions, test_openings(run), notes)
 
 
 def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, str], settings: Settings) -> ImageTable:
@@ -144,44 +151,23 @@ def open_own(run: Run, settings: Settings) -> None:
     table = run.table()
     if not table.split_counts().get("test"):
         raise RunError(f"{run.id}: its data have no test part")
-    open_test([run], table, answering(settings), "evaluate")
-
-
-def answering(settings: Settings) -> Context:
-    """The surroundings in which finished runs answer."""
-
-    def parent(name: str) -> Any:
-        return store.open_run(name, settings.runs).folder
-
-    return Context(PixelCache(progress=settings.progress), settings.progress, device_named(settings.device), parents=parent)
-
-
-def times_opened(run: Run) -> int:
-    """How often the test part of a run's data has been opened."""
-    return ledger.times_opened(run.runs, run.data["fingerprint"])
-
-
-def late_notes(run: Run) -> list[str]:
-    """Whether the run was begun after the test part of its data had been opened: then somebody may have chosen by it."""
-    began = run.environment.get("started")
-    before = ledger.times_opened(run.runs, run.data["fingerprint"], before=str(began)) if began else 0
-    return [f"this run was {after_opening(before)}"] if before else []
+    open_test([run], table, inference_context(settings), "evaluate")
 
 
 def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluated:
-    context, classifier = answering(settings), load(run)
+    context, classifier = inference_context(settings), load_classifier(run)
     found = len(table)
-    table = readable(table, [classifier.recipe], context.cache, skip_bad=settings.skip_bad)
-    predictions, speed = timed(classifier, table, run.id, context)
+    table = drop_unreadable(table, [classifier.recipe], context.cache, skip_bad=settings.skip_bad)
+    predictions, speed = predict_timed(classifier, table, run.id, context)
     folder = run.runs / "evaluations" / run.id / f"{Path(table.name).name.partition('.')[0]}-{table.fingerprint[:8]}"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, "other", predictions, speed, run.positive, "evaluate")
-    scores = {k: store.Score.from_dict(v) for k, v in store.read_json(folder / "scores.json")["other"].items()}
+    scores = {k: store.Score.from_dict(v) for k, v in read_json(folder / "scores.json")["other"].items()}
     notes = [f"{found - len(table):,} of {found:,} images cannot be read and were left out"] if found > len(table) else []
     absent = [name for label, name in enumerate(run.classes) if label not in table.labels]
     notes += [f"no image of {', '.join(absent)} among them"] if absent else []
-    notes += late_notes(run)
-    return Evaluated(run.id, table.name, "other", scores, predictions, times_opened(run), tuple(notes))
+    notes += test_reuse_notes(run)
+    return Evaluated(run.id, table.name, "other", scores, predictions, test_openings(run), tuple(notes))
 
 
 def _renamed(table: ImageTable, run: Run, mapping: Mapping[str, str]) -> ImageTable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,62 +18,21 @@ from tellapart.data.regions import Cut
 from tellapart.errors import DataError, unknown_name
 from tellapart.explainers._model import Subject
 from tellapart.explainers._picture import explainable, part_read, shrunk_mask
-from tellapart.explainers.base import Explainer, Heatmap
-from tellapart.explainers.faithfulness import Faithfulness, judge, noise_map, overlap, points_into
+from tellapart.explainers.base import Explainer, Explanation
+from tellapart.explainers.faithfulness import Faithfulness, faithfulness, noise_map, overlap, points_into
+from tellapart.inference.context import DEFAULTS, Settings, load_classifier, resolve_device
 from tellapart.recipe.load import check_options
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import USUAL, Settings, device_named, load
 
 NOISE, UNTRAINED = "noise", "untrained"
-
-
-@dataclass(frozen=True, eq=False)
-class Explained:
-    """One map of one picture.
-
-    Attributes:
-        image: What the picture was called.
-        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
-        answer: The most probable class.
-        proba: Class name → probability.
-        heatmap: The map, of the class that it names.
-        scores: Of this map and of the controls "noise" and "untrained", where asked for and possible.
-        pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
-        iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
-        mask_share: The share of the picture that the mask covers; None without one.
-        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
-        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
-    """
-
-    image: str
-    pixels: np.ndarray
-    answer: str
-    proba: dict[str, float]
-    heatmap: Heatmap
-    scores: dict[str, Faithfulness] = field(default_factory=dict)
-    pointing: dict[str, bool] = field(default_factory=dict)
-    iou: dict[str, float] = field(default_factory=dict)
-    mask_share: float | None = None
-    shrunk_from: tuple[int, int] | None = None
-    part: Cut | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without pixels and map."""
-        return {
-            "image": self.image, "answer": self.answer, "probabilities": self.proba, "class": self.heatmap.class_name,
-            "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
-            "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
-            "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
-            "part": list(self.part) if self.part else None,
-        }  # fmt: skip
 
 
 def explain(
     run: str | Path | Run, images: Sequence[str | Path], *, class_name: str | None = None, methods: Sequence[str] = (),
     options: Mapping[str, Any] | None = None, judged: bool = False, masks: Path | None = None, seed: int = 0,
-    settings: Settings = USUAL,
-) -> list[Explained]:  # fmt: skip
+    settings: Settings = DEFAULTS,
+) -> list[Explanation]:  # fmt: skip
     """Where a run looks.
 
     Args:
@@ -125,7 +84,7 @@ def prepare(
     Raises:
         RecipeError: Unknown method or option.
     """
-    subject = Subject(load(run), Context(device=device_named(settings.device), parents=_Finder(settings)), run.id)
+    subject = Subject(load_classifier(run), Context(device=resolve_device(settings.device), parents=_Finder(settings)), run.id)
     names = [name.replace("-", "_") for name in methods] or [_usual(subject)]
     return subject, [_made(name, options, seed) for name in names]
 
@@ -186,7 +145,7 @@ class _Work:
     label: int
     seed: int
 
-    def done(self, mask: np.ndarray | None, judged: bool, known: Mapping[str, Faithfulness]) -> Explained:
+    def done(self, mask: np.ndarray | None, judged: bool, known: Mapping[str, Faithfulness]) -> Explanation:
         """The map, its scores and those of the controls. `mask`: (H, W) bool or None; `known`: scores of controls."""
         pixels, proba = self.asked.pixels, self.asked.proba
         heatmap = self.explainer(self.subject, pixels, self.label)
@@ -194,7 +153,7 @@ class _Work:
         scores = {n: known.get(n) or self._judged(v) for n, v in maps.items()} if judged else {}
         classes = self.subject.classes
         shares = dict(zip(classes, map(float, proba), strict=True))
-        return Explained(
+        return Explanation(
             self.asked.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
             {name: points_into(v, mask) for name, v in maps.items()} if mask is not None else {},
             {name: overlap(v, mask) for name, v in maps.items()} if mask is not None else {},
@@ -204,7 +163,7 @@ class _Work:
         )  # fmt: skip
 
     def _judged(self, values: np.ndarray) -> Faithfulness:
-        return judge(self.subject, self.asked.pixels, values, self.label, self.seed)
+        return faithfulness(self.subject, self.asked.pixels, values, self.label, self.seed)
 
     def _controls(self) -> dict[str, np.ndarray]:
         pixels = self.asked.pixels

@@ -22,11 +22,10 @@ from tellapart.data.loose import from_paths
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, unknown_name
 from tellapart.explainers._frequency import Frequencies, Spectra
-from tellapart.explainers._picture import thumbnail
-from tellapart.inference.nearest import Nearest, Neighborhood
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.inference.nearest import Nearest, Neighborhood, thumbnail
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import USUAL, Settings
 
 VIEWS = ("nearest", "frequency")
 
@@ -54,7 +53,7 @@ class Viewed:
 
 
 def view(
-    run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = USUAL
+    run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = DEFAULTS
 ) -> list[Viewed]:
     """Look at pictures beside the images that a run has learnt from.
 

@@ -18,15 +18,16 @@ from tellapart.exporters._card import readme
 from tellapart.exporters._onnx_builder import OPSET
 from tellapart.exporters.hub import config, metadata, preprocessor, weights
 from tellapart.exporters.int8 import Eight, eight_bits
-from tellapart.exporters.onnx_graph import IMAGES, describe, require, whole
+from tellapart.exporters.onnx_graph import IMAGES, describe, package_version, require, whole
+from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import Parity, golden_images, prove
-from tellapart.inference.onnx import Session
-from tellapart.inference.onnx_model import answering_context, core_of, reference, released, write_durably
+from tellapart.inference.context import DEFAULTS, Settings, load_classifier
+from tellapart.inference.onnx_model import answering_context, core_of, reference, write_durably
+from tellapart.io import translate_os_errors
 from tellapart.progress import Task
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import USUAL, Settings, load
 
 MODEL, EIGHT, PROOF = "model.onnx", "model.int8.onnx", "parity.json"
 
@@ -61,7 +62,7 @@ class Exported:
 
 def export(
     run: str | Path | Run, out: str | Path | None = None, *, int8: bool = False, calibration_images: int = 256,
-    settings: Settings = USUAL,
+    settings: Settings = DEFAULTS,
 ) -> Exported:  # fmt: skip
     """Write a run as a graph of ONNX with its weights, configuration and card, once it is proved to answer as the run does.
 
@@ -95,7 +96,7 @@ def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> t
     """Name → content of every file; nothing where parity does not hold."""
     from safetensors.torch import save
 
-    classifier, context = load(run), answering_context(settings)
+    classifier, context = load_classifier(run), answering_context(settings)
     core, inputs = core_of(classifier, context, f"{run.id}: ")
     task.advance(note="traced")
     facts = metadata(run, classifier)
@@ -108,7 +109,7 @@ def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> t
     if eight:
         files[EIGHT] = _serialized(eight.model, inputs, facts | {"precision": "int8"})
     module = answering_of(classifier, context)
-    versions = {package: released(package) for package in ("tellapart", "torch", "onnx", "onnxruntime", "pillow")}
+    versions = {package: package_version(package) for package in ("tellapart", "torch", "onnx", "onnxruntime", "pillow")}
     proof = parity.to_dict() | {"opset": OPSET, "versions": versions, "int8": eight.to_dict() if eight else None}
     files["model.safetensors"] = save(weights(module), metadata={"format": "pt"})
     files["config.json"] = _as_json(config(run, classifier))
@@ -141,7 +142,7 @@ def _refuse_others(folder: Path) -> None:
 def _replacing(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to write into, which takes its place at the end; after an error nothing is left of it."""
     beside, old = (folder.with_name(f".{folder.name}.{stage}-{os.getpid()}") for stage in ("new", "old"))
-    with store.system_limits(folder, writes_only=False):
+    with translate_os_errors(folder, writes_only=False):
         beside.mkdir(parents=True)
         try:
             yield beside

@@ -26,7 +26,9 @@ import pandas as pd
 from tellapart.classifiers.base import groups_of
 from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.folds import HELD, hold_out_each
-from tellapart.errors import RecipeError, RunError, SplitError
+from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import now, read_json, write_json
 from tellapart.metrics.cross_validation import over_folds, over_repetitions
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe, parse
@@ -35,7 +37,7 @@ from tellapart.runs import store
 from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings
+from tellapart.workflows._experiment import Experiment
 
 KFOLD = "kfold.json"
 _INNER = 0.1  # of the images outside a fold: not learnt from, but asked when to stop
@@ -45,7 +47,7 @@ _UNBOUNDED = ("log-loss", "brier")  # and those that may lie above 1
 
 def kfold(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, folds: int = 5, repeats: int = 1, seeds: int = 1,
-    overrides: Sequence[str] = (), settings: Settings = USUAL,
+    overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> Run:  # fmt: skip
     """Train a recipe once a fold and keep all of it as one run; the test part stays closed.
 
@@ -69,7 +71,7 @@ def kfold(
     if resolved.classifier.family == "ensemble" and resolved.classifier.options.get("members"):
         hint = "give k-fold the recipes of its members, one by one, then `tellapart combine` the runs it makes"
         raise RecipeError(f"{name} is an ensemble of finished runs: nothing is left to train in a fold", hint=hint)
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     (resolved,) = bench.decode({name: resolved}).values()
     return _Work(bench, resolved, plan).run(plan.title(name))
 
@@ -82,7 +84,7 @@ def folds_of(run: Run) -> dict[str, Any]:
     """
     if not (run.folder / KFOLD).exists():
         raise RunError(f"{run.id} was not made by k-fold", hint="`tellapart kfold DATA -r RECIPE` makes one")
-    return store.read_json(run.folder / KFOLD)
+    return read_json(run.folder / KFOLD)
 
 
 def learnt_from_valid(run: Run) -> bool:
@@ -136,7 +138,7 @@ class _Plan:
 class _Work:
     """One k-fold under way."""
 
-    def __init__(self, bench: Bench, recipe: Recipe, plan: _Plan) -> None:
+    def __init__(self, bench: Experiment, recipe: Recipe, plan: _Plan) -> None:
         self.bench, self.recipe, self.plan = bench, recipe, plan
         self.settings, self.say = bench.settings, bench.settings.progress.say
         seeds = range(self.settings.seed, self.settings.seed + plan.repeats)
@@ -156,7 +158,7 @@ class _Work:
             if (folder / store.DONE).exists():
                 self.say(f"  {run_id} is there already, and used again")
                 return self.bench.feed.whole(Run(folder.resolve()))
-            started = store.now()
+            started = now()
             return self._write(title, folder, self._train(folder), started)
 
     def _train(self, folder: Path) -> list[Run]:
@@ -187,8 +189,8 @@ class _Work:
             found.to_parquet(folder / "predictions" / f"{part}.parquet")
         filled = {part: found for part, found in answers.items() if len(found)}
         scores = {part: store.scores_to_dict(score_all(found, self.rows.positive)) for part, found in filled.items()}
-        store.write_json(folder / KFOLD, {**self._summary(made), "pooled": scores["oof"]})
-        store.write_json(folder / "scores.json", {**scores, "cost": self._cost(classifier, made)})
+        write_json(folder / KFOLD, {**self._summary(made), "pooled": scores["oof"]})
+        write_json(folder / "scores.json", {**scores, "cost": self._cost(classifier, made)})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
         return self.bench.feed.whole(store.finish(folder))
 

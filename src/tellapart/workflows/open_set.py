@@ -22,14 +22,16 @@ from tellapart.classifiers.base import Context
 from tellapart.data.folds import HELD, hold_out_each
 from tellapart.data.prepare import Prepared
 from tellapart.data.split import describe_twins
-from tellapart.errors import DataError, RunError
+from tellapart.errors import DataError, Interrupted, RunError
+from tellapart.inference.context import DEFAULTS, Settings, load_classifier
+from tellapart.io import write_json
 from tellapart.metrics.open_set import OpenSet, judge_open_set, threshold_for, unknownness
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.load import load as load_recipe
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings, load
+from tellapart.workflows._experiment import Experiment
 
 _FOLDS, _VALID = 5, 0.1
 
@@ -65,7 +67,7 @@ class Attribution:
 
 def attribute(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, share: float = 0.05, overrides: Sequence[str] = (),
-    settings: Settings = USUAL,
+    settings: Settings = DEFAULTS,
 ) -> Attribution:  # fmt: skip
     """Leave out each class in turn: are its images recognized as none of the others?
 
@@ -83,7 +85,7 @@ def attribute(
     threshold_for(np.zeros(1), share)  # before hours of work
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     classes = bench.prepared.table.classes
     if len(classes) < 3:
         hint = "with two classes, `tellapart sources` leaves out where the fakes come from"
@@ -96,11 +98,11 @@ def attribute(
             settings.progress.say(f"{label + 1}/{len(classes)} without {class_name}", "bold")
             found.append(_left_out(bench, held, label, resolved, folder, share))
         outcome = Attribution(f"{name} on {bench.prepared.table.name}", share, tuple(found), folder.resolve())
-        store.write_json(folder / "attribution.json", outcome.to_dict())
+        write_json(folder / "attribution.json", outcome.to_dict())
     return outcome
 
 
-def _left_out(bench: Bench, held: Prepared, label: int, recipe: Recipe, folder: Path, share: float) -> OpenSet:
+def _left_out(bench: Experiment, held: Prepared, label: int, recipe: Recipe, folder: Path, share: float) -> OpenSet:
     """Learn from all classes but one; ask about what was held out of them, and about all images of the one."""
     known, strange = without_class(held, label)
     try:
@@ -130,14 +132,14 @@ def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
     return Prepared(kept, describe_twins(kept, held.twins.cluster[rows])), strange
 
 
-def _asked(bench: Bench, run: Run, strange: ImageTable, path: Path) -> Predictions:
+def _asked(bench: Experiment, run: Run, strange: ImageTable, path: Path) -> Predictions:
     """The run's answers on images of a class that it does not know; asked once."""
     if path.exists():
         found = Predictions.from_parquet(path)
         if found.run_id == run.id and len(found) == len(strange):
             return found
     context = Context(bench.cache, bench.settings.progress, bench.device, parents=bench.parent)
-    found = load(run).predict(strange, context, run.id)
+    found = load_classifier(run).predict(strange, context, run.id)
     beside = path.with_suffix(".tmp")
     found.to_parquet(beside)
     beside.replace(path)

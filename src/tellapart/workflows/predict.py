@@ -13,7 +13,9 @@ from typing import Any
 
 from tellapart.calibration.decision import UNSURE_NAME
 from tellapart.data.decode import DECODER
+from tellapart.errors import Interrupted
 from tellapart.inference._seen import Seen
+from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.image_sources.base import (
     STANDARD_INPUT,
     URL_BEGINNINGS,
@@ -23,12 +25,12 @@ from tellapart.inference.image_sources.base import (
     Source,
     open_sources,
 )
+from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.predictor import open_answerer
 from tellapart.inference.resumable_output import Partial, Tally, add_up, opened, partial_of
 from tellapart.inference.writers import SHEETS, format_of
 from tellapart.runs.store import Run
-from tellapart.workflows._experiment import USUAL, Interrupted, Settings
-from tellapart.workflows.predict_iter import Answer, Asker, count_left, nothing_in, once
+from tellapart.workflows.predict_iter import BatchPredictor, count_left, nothing_in, once
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Answered:
 
 def predict_stream(
     run: str | Path | Run, images: Sequence[str | Path], out: str | Path, *, format: str | None = None,
-    stability: bool = False, options: Options = USUAL_OPTIONS, settings: Settings = USUAL,
+    stability: bool = False, options: Options = USUAL_OPTIONS, settings: Settings = DEFAULTS,
 ) -> Answered:  # fmt: skip
     """Ask a run about any number of images and write a row for each.
 
@@ -88,7 +90,7 @@ def predict_stream(
     out = Path(out)
     kind = format_of(out, format)
     sources = open_sources(images, options)
-    asker = Asker(open_answerer(run, settings), stability)
+    asker = BatchPredictor(open_answerer(run, settings), stability)
     sheet = SHEETS[kind](asker.judge, stability, errors=not settings.skip_bad)
     command = _command(asker, images, kind, stability, options, settings)
     with opened(out, sheet, command, settings.fresh) as partial:
@@ -106,7 +108,7 @@ def predict_stream(
         return _answered(out, partial.tally, asker, stability, before, seen.twice)
 
 
-def _answer(asker: Asker, sources: list[Source], seen: Seen, partial: Partial, settings: Settings) -> None:
+def _answer(asker: BatchPredictor, sources: list[Source], seen: Seen, partial: Partial, settings: Settings) -> None:
     """Everything that is not in the file yet."""
     taken, progress = partial.tally.images, settings.progress
     if taken:
@@ -128,7 +130,7 @@ def _after(items: Iterator[Item | Source], partial: Partial) -> Iterator[Item | 
     yield from items
 
 
-def _with(tally: Tally, portion: Sequence[Answer]) -> Tally:
+def _with(tally: Tally, portion: Sequence[ImagePrediction]) -> Tally:
     """A tally and a portion more."""
     counts = Counter(one.verdict or one.answer for one in portion if not one.error)
     problems = [f"{one.image}: {one.error}" for one in portion if one.error]
@@ -137,7 +139,7 @@ def _with(tally: Tally, portion: Sequence[Answer]) -> Tally:
 
 
 def _command(
-    asker: Asker, images: Sequence[str | Path], kind: str, stability: bool, options: Options, settings: Settings
+    asker: BatchPredictor, images: Sequence[str | Path], kind: str, stability: bool, options: Options, settings: Settings
 ) -> dict[str, Any]:
     """What makes the rows: whoever goes on must be asked for the same."""
     run, named = asker.answerer.run, [str(one) for one in images]
@@ -159,7 +161,7 @@ def _command(
     }
 
 
-def _answered(out: Path, tally: Tally, asker: Asker, stability: bool, before: int, twice: int) -> Answered:
+def _answered(out: Path, tally: Tally, asker: BatchPredictor, stability: bool, before: int, twice: int) -> Answered:
     words = [*asker.judge.classes, *([UNSURE_NAME] if asker.judge.judges else [])]
     counts = {name: tally.counts.get(name, 0) for name in words}
     return Answered(

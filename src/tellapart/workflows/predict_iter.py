@@ -6,7 +6,6 @@ import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -16,17 +15,18 @@ from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import quiet, target_size
 from tellapart.errors import DataError, ImageError
 from tellapart.inference._seen import Seen
+from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import Judge
 from tellapart.inference.image_sources.base import USUAL_OPTIONS, Item, Options, Source, all_of, open_sources
+from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.predictor import Answerer, open_answerer
 from tellapart.inference.prefetch import Portion, Size, portions
+from tellapart.perturbations.kinds import as_png
+from tellapart.perturbations.stability import DELIVERIES, deliver, weigh
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
-from tellapart.robustness.perturbations import as_png
-from tellapart.robustness.stability import DELIVERIES, Stability, deliver, weigh
 from tellapart.runs.store import Run
 from tellapart.types import Problem
-from tellapart.workflows._experiment import USUAL, Settings
 
 #: Portions of plain answers: several batches of any answerer, which decodes one while it computes another.
 PLAIN = Size(1024, 64 * 2**20)
@@ -35,42 +35,10 @@ DELIVERED = Size(16, 8 * 2**20)
 _PIXELS = 128 * 2**20  # bytes at the size that the run looks at: an answerer may hold a portion decoded
 
 
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What a run says of one image; of one that could not be read, why.
-
-    Attributes:
-        image: Its name.
-        answer: The most probable class; "" of one that could not be read.
-        proba: (C,) float32; empty likewise.
-        verdict: Of a run that has rules: a class, or "unsure"; else "".
-        because: The rule that said so; else "".
-        stability: Over deliveries, where it was asked for.
-        error: Why it could not be read; else "".
-    """
-
-    image: str
-    answer: str
-    proba: np.ndarray
-    verdict: str = ""
-    because: str = ""
-    stability: Stability | None = None
-    error: str = ""
-
-    def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Plain JSON values; only what there is. `classes`: C names."""
-        if self.error:
-            return {"image": self.image, "error": self.error}
-        said = {"verdict": self.verdict, "because": self.because} if self.verdict else {}
-        found = {} if self.stability is None else {"stability": self.stability.to_dict()}
-        proba = dict(zip(classes, map(float, self.proba), strict=True))
-        return {"image": self.image, "answer": self.answer, **said, "probabilities": proba, **found}
-
-
 def answers(
     run: str | Path | Run | Answerer, images: Sequence[str | Path], *, stability: bool = False,
-    options: Options = USUAL_OPTIONS, settings: Settings = USUAL,
-) -> Iterator[Answer]:  # fmt: skip
+    options: Options = USUAL_OPTIONS, settings: Settings = DEFAULTS,
+) -> Iterator[ImagePrediction]:  # fmt: skip
     """Ask a run about images, one after the other; memory stays as it is however many there are.
 
     Args:
@@ -90,10 +58,12 @@ def answers(
     """
     sources = open_sources(images, options)
     answerer = run if isinstance(run, Answerer) else open_answerer(run, settings)
-    return _each(Asker(answerer, stability), sources, images, settings)
+    return _each(BatchPredictor(answerer, stability), sources, images, settings)
 
 
-def _each(asker: Asker, sources: list[Source], named: Sequence[str | Path], settings: Settings) -> Iterator[Answer]:
+def _each(
+    asker: BatchPredictor, sources: list[Source], named: Sequence[str | Path], settings: Settings
+) -> Iterator[ImagePrediction]:
     count, bad, first, left = 0, 0, "", count_left(sources, 0, settings.progress)
     with settings.progress.task("answering", left, "img") as task, closing(asker.portions(once(sources))) as found:
         for portion in found:
@@ -134,7 +104,7 @@ def nothing_in(named: Sequence[str | Path]) -> DataError:
     )
 
 
-def refuse_bad(portion: Sequence[Answer], skip_bad: bool) -> list[str]:
+def refuse_bad(portion: Sequence[ImagePrediction], skip_bad: bool) -> list[str]:
     """Stop at images that could not be read; or say which they are, "name: reason".
 
     Raises:
@@ -147,7 +117,7 @@ def refuse_bad(portion: Sequence[Answer], skip_bad: bool) -> list[str]:
 
 
 @final
-class Asker:
+class BatchPredictor:
     """A run that is asked about portions of images.
 
     Args:
@@ -161,15 +131,15 @@ class Asker:
         self._inputs = Inputs.model_validate(answerer.run.recipe["inputs"])
         self.size = DELIVERED if stability else _plain_size(self._inputs)
 
-    def portions(self, items: Iterable[Item | Source]) -> Generator[list[Answer]]:
+    def portions(self, items: Iterable[Item | Source]) -> Generator[list[ImagePrediction]]:
         """Answers to some images, a portion at a time, those that could not be read among them."""
         with portions(items, self.size) as read:
             for portion in read:
                 yield self.ask(portion)
 
-    def ask(self, portion: Portion) -> list[Answer]:
+    def ask(self, portion: Portion) -> list[ImagePrediction]:
         """Answers to one portion, in its order."""
-        found: dict[int, Answer] = {}
+        found: dict[int, ImagePrediction] = {}
         for kind in (bytes, np.ndarray):  # an answerer takes encoded images, or decoded ones
             rows = [row for row, content in enumerate(portion.contents) if isinstance(content, kind)]
             if rows:
@@ -180,7 +150,7 @@ class Asker:
         found |= {row: _bad(portion.names[row], error.reason) for row, error in bad.items()}
         return [found[row] for row in range(len(portion.names))]
 
-    def _plain(self, contents: Sequence[Any], names: list[str]) -> list[Answer]:
+    def _plain(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:
         """Of the images as they are."""
         said = self.answerer.ask(contents, names)
         wrong = {problem.where: problem.message for problem in said.problems}
@@ -194,10 +164,10 @@ class Asker:
                 continue
             proba = said.proba[place[row]]
             verdict, because = map(str, words[place[row]]) if words else ("", "")
-            found.append(Answer(name, self.judge.classes[proba.argmax()], proba, verdict, because))
+            found.append(ImagePrediction(name, self.judge.classes[proba.argmax()], proba, verdict, because))
         return found
 
-    def _delivered(self, contents: Sequence[Any], names: list[str]) -> list[Answer]:
+    def _delivered(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:
         """Of the images in all their deliveries."""
         with quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             made = list(pool.map(self._deliveries, contents, names))
@@ -215,13 +185,13 @@ class Asker:
         except ImageError as error:
             return error
 
-    def _weighed(self, asked: Sequence[Answer]) -> Answer:
+    def _weighed(self, asked: Sequence[ImagePrediction]) -> ImagePrediction:
         """The answer to the file itself, and what the others say of it."""
         first = next((one for one in asked if one.error), asked[0])
         if first.error:
             return first
         found = weigh(np.stack([one.proba for one in asked]), self.judge)
-        return Answer(first.image, first.answer, first.proba, first.verdict, first.because, found)
+        return ImagePrediction(first.image, first.answer, first.proba, first.verdict, first.because, found)
 
 
 def _plain_size(inputs: Inputs) -> Size:
@@ -232,5 +202,5 @@ def _plain_size(inputs: Inputs) -> Size:
     return Size(max(1, min(PLAIN.images, _PIXELS // (3 * height * width))), PLAIN.bytes)
 
 
-def _bad(name: str, reason: str) -> Answer:
-    return Answer(name, "", np.zeros(0, np.float32), error=reason)
+def _bad(name: str, reason: str) -> ImagePrediction:
+    return ImagePrediction(name, "", np.zeros(0, np.float32), error=reason)

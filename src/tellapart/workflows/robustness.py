@@ -22,16 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.robustness._cache import FILES, KeptAnswers, answered, stored_results
-from tellapart.robustness._evaluation_set import Chosen, choose
-from tellapart.robustness._predict import Way
-from tellapart.robustness.perturbations import Damage, named
-from tellapart.robustness.scores import Robustness, flip_share, judge, kept_scores
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import read_json
+from tellapart.perturbations._predict import Way
+from tellapart.perturbations.kinds import Damage, named
+from tellapart.perturbations.scores import Robustness, flip_share, judge, kept_scores
 from tellapart.runs import store
+from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Settings
-from tellapart.workflows.evaluate import times_opened
+from tellapart.workflows._evaluation_set import Chosen, choose
+from tellapart.workflows._prediction_cache import FILES, KeptAnswers, answered, stored_results
 
 #: The answers that are no cell, beside those on the files as they lie there: on the undamaged images written as PNG.
 UNDAMAGED = "undamaged"
@@ -41,7 +42,7 @@ _RESULT = "robustness.json"
 def robustness(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
     mapping: Mapping[str, str] | None = None, damages: Sequence[str] | None = None, sample: int | None = None,
-    settings: Settings = USUAL,
+    settings: Settings = DEFAULTS,
 ) -> Robustness:  # fmt: skip
     """Ask a run about damaged images.
 
@@ -50,7 +51,7 @@ def robustness(
         data: Other labeled images; None: the run's own. The run's own images at another place, or in memory, may be given.
         open_test: Of the run's own data, the test part instead of validation; counted in the ledger, once.
         mapping: From class names of `data` to those of the run, where they differ.
-        damages: Names, see `tellapart.robustness.perturbations`; None: all.
+        damages: Names, see `tellapart.perturbations.kinds`; None: all.
         sample: Only so many images, drawn by a fixed seed; None: all of them.
         settings: Where and how.
 
@@ -95,7 +96,7 @@ class _Sweep:
     def _stored(self) -> Robustness | None:
         if not self.kept.done:
             return None
-        return Robustness.from_dict(store.read_json(self.folder / _RESULT), self.folder, times_opened(self.run))
+        return Robustness.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
 
     def _judged(self) -> Robustness:
         files, undamaged = (answered(self.run, self.kept.read(name)) for name in (FILES, UNDAMAGED))
@@ -105,7 +106,7 @@ class _Sweep:
         return Robustness(
             run=self.run.id, data=images.rows.name if images.part == "other" else str(self.run.data["name"]), part=images.part,
             n=len(undamaged), of=images.of, classes=self.run.classes, undamaged=kept_scores(undamaged, positive),
-            recoded=recoded, cells=judge(undamaged, cells, positive), opened=times_opened(self.run),
+            recoded=recoded, cells=judge(undamaged, cells, positive), opened=test_openings(self.run),
             notes=tuple(self._notes(undamaged, round(recoded.value * recoded.n))), folder=self.folder,
         )  # fmt: skip
 

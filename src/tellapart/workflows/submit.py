@@ -20,11 +20,12 @@ import numpy as np
 from tellapart.data.layouts._csv import TextTable, delimiter_of, read_text_table
 from tellapart.data.layouts._id_lookup import find_asked
 from tellapart.errors import DataError, unknown_name
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.inference.decision import decision, has_verdict
+from tellapart.io import translate_os_errors, write_atomically
 from tellapart.runs import store
-from tellapart.runs.store import Run, write_atomically
+from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import USUAL, Settings
-from tellapart.workflows.calibrate import decision, has_verdict
 from tellapart.workflows.train import predict
 
 Kind = Literal["label", "probability", "classes"]
@@ -60,7 +61,7 @@ class Submission:
 def submit(
     run: str | Path | Run, *, test: str | Path, sample: str | Path, out: str | Path = "submission.csv",
     images: str | Path | None = None, mapping: Mapping[str, str] | None = None, kind: Kind | None = None,
-    id_column: str | None = None, settings: Settings = USUAL,
+    id_column: str | None = None, settings: Settings = DEFAULTS,
 ) -> Submission:  # fmt: skip
     """Answer the rows of a sample submission and write the file.
 
@@ -89,7 +90,7 @@ def submit(
     predictions = predict(run, table, settings=settings)
     cells = _cells(form, kind, meant, predictions, run)
     text = form.filled(cells)
-    with store.system_limits(Path(out)):
+    with translate_os_errors(Path(out)):
         write_atomically(Path(out), text)
     return Submission(
         Path(out), kind, len(form.ids), ", ".join(form.answers), _asked(kind, meant, run),

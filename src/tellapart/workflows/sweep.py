@@ -24,7 +24,9 @@ from typing import Any
 from tellapart import registry
 from tellapart.classifiers.base import Context, groups_of
 from tellapart.classifiers.feature_classifier import FeatureFamily
-from tellapart.errors import DataError, RecipeError, SystemLimitError, TellapartError
+from tellapart.errors import DataError, Interrupted, RecipeError, SystemLimitError, TellapartError
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import write_atomically, write_json
 from tellapart.metrics.intervals import wilson
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
@@ -39,7 +41,7 @@ from tellapart.search.space import Range, Space, space
 from tellapart.search.study import Study, ranked, tabulate
 from tellapart.search.trials import Judged, TrialFile
 from tellapart.types import ImageTable, Predictions, Score
-from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings
+from tellapart.workflows._experiment import Experiment
 
 __all__ = ["Study", "sweep"]
 
@@ -49,7 +51,7 @@ _BATCH = 10  # draws of optuna that share descriptors; its first ten are random 
 def sweep(
     data: str | Path | ImageTable, recipe: str | Path, *, grid: Mapping[str, Sequence[Any]] | None = None,
     ranges: Mapping[str, Range | str] | None = None, random: int | None = None, optuna: int | None = None,
-    overrides: Sequence[str] = (), settings: Settings = USUAL,
+    overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> Study:  # fmt: skip
     """Try many settings of a recipe and make the best on validation a run; what is there already is not made again.
 
@@ -69,7 +71,7 @@ def sweep(
     """
     asked, source = space(grid or {}, ranges or {}, random, optuna), _Source(str(recipe), tuple(overrides))
     fixed = source.check(asked, settings.seed)
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     with _folder(settings, source, f"{asked.identity()} {_identity(bench.prepared.table)}") as folder:
         work = _Work(bench, source, TrialFile(folder / "trials.jsonl"))
         if asked.strategy == "optuna":
@@ -111,7 +113,7 @@ class _Source:
 class _Work:
     """One sweep under way: candidates in, trials on the disk."""
 
-    def __init__(self, bench: Bench, source: _Source, trials: TrialFile) -> None:
+    def __init__(self, bench: Experiment, source: _Source, trials: TrialFile) -> None:
         self.bench, self.source, self.trials = bench, source, trials
         self.progress = bench.settings.progress
         self.notes: list[str] = []
@@ -173,9 +175,9 @@ class _Work:
         table = tabulate(trials, groups_of(self.valid))
         name, data = self.source.name, self.bench.prepared.table.name
         study = Study(name, data, asked.settings, table, trials[0].values, run, folder, tuple(notes))
-        store.write_atomically(folder / "table.csv", table.to_csv(index=False))
+        write_atomically(folder / "table.csv", table.to_csv(index=False))
         said = {"strategy": asked.strategy, "space": json.loads(asked.identity()), "overrides": list(self.source.overrides)}
-        store.write_json(folder / "table.json", study.to_dict() | {"asked": said})
+        write_json(folder / "table.json", study.to_dict() | {"asked": said})
         return study
 
     def _decoded(self, asked: list[Candidate]) -> list[Candidate]:

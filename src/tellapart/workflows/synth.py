@@ -32,9 +32,9 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError
 from tellapart.forgeries._plan import REAL, Planned, plan
 from tellapart.forgeries.base import SMALLEST, Forgery
-from tellapart.runs.store import system_limits, write_json
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import translate_os_errors, write_json
 from tellapart.types import ImageTable, Problem
-from tellapart.workflows._experiment import USUAL, Settings
 from tellapart.workflows._synth_reals import real_pictures
 
 VERSION = 1  # counts up when the same settings give other files
@@ -64,7 +64,7 @@ class Synthesized:
 
 def synth(
     data: str | Path | ImageTable, out: str | Path, *, kinds: Sequence[str] = (), class_name: str | None = None,
-    encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = USUAL,
+    encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = DEFAULTS,
 ) -> Synthesized:  # fmt: skip
     """Forge half of some real pictures.
 
@@ -92,7 +92,7 @@ def synth(
         "version": VERSION, "seed": settings.seed, "kinds": list(forgeries), "encoding": encoding,
         "quality": list(quality) if encoding == "jpeg" else None, "reals": reals.fingerprint, "skip_bad": settings.skip_bad,
     }  # fmt: skip
-    with system_limits(folder):
+    with translate_os_errors(folder):
         if not _is_made(folder, chosen):
             _Work(reals, forgeries, folder, chosen, settings).run()
     return _made(folder)

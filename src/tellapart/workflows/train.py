@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from tellapart.classifiers.base import Context
 from tellapart.data.cache import PixelCache
-from tellapart.errors import RecipeError, RunError, SystemLimitError, TellapartError
-from tellapart.leaderboard.leaderboard import Leaderboard, build
+from tellapart.errors import Interrupted, RecipeError, RunError, SystemLimitError, TellapartError
+from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
+from tellapart.leaderboards.leaderboard import Leaderboard, build
 from tellapart.metrics.score_all import RANKINGS
 from tellapart.recipe.groups import GROUPS, LADDER
 from tellapart.recipe.load import Recipe, load_all
@@ -25,12 +26,12 @@ from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.training.time_budget import share_minutes
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import USUAL, Bench, Interrupted, Settings, device_named, load, readable
+from tellapart.workflows._experiment import Experiment
 
 if TYPE_CHECKING:
     from tellapart.training.lr_range import Span, Sweep
 
-__all__ = ["Interrupted", "Settings", "compare", "load", "lr_range", "predict", "train"]
+__all__ = ["Interrupted", "Settings", "compare", "load_classifier", "lr_range", "predict", "train"]
 
 
 def train(
@@ -38,7 +39,7 @@ def train(
     recipe: str | Path | Recipe,
     *,
     overrides: Sequence[str] = (),
-    settings: Settings = USUAL,
+    settings: Settings = DEFAULTS,
 ) -> Run:
     """Train one recipe and score it on train and validation; the test part stays closed.
 
@@ -51,14 +52,14 @@ def train(
     Raises:
         TellapartError: Anything a user can mend.
     """
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     ((name, resolved),) = bench.decode({_name(recipe): _resolved(recipe, overrides)}).items()
     return bench.train(name, resolved)
 
 
 def compare(
     data: str | Path | ImageTable, recipes: Sequence[str | Path] = LADDER, *, overrides: Sequence[str] = (),
-    rank_by: str = "accuracy", minutes: float | None = None, settings: Settings = USUAL,
+    rank_by: str = "accuracy", minutes: float | None = None, settings: Settings = DEFAULTS,
 ) -> Leaderboard:  # fmt: skip
     """Train several recipes on the same split, then open the test part once for all of them.
 
@@ -78,7 +79,7 @@ def compare(
         raise RecipeError(f"rank_by {rank_by!r}: expected one of {', '.join(RANKINGS)}")
     start = time.monotonic()
     named = load_all(_by_name(["metadata", *recipes]), overrides)
-    bench = Bench(settings, data)
+    bench = Experiment(settings, data)
     named = bench.decode(share_minutes(named, minutes))
     runs, notes, failures = [], [], []
     for number, (name, resolved) in enumerate(named.items(), 1):
@@ -103,7 +104,7 @@ def compare(
 
 def lr_range(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, overrides: Sequence[str] = (), span: Span | None = None,
-    settings: Settings = USUAL,
+    settings: Settings = DEFAULTS,
 ) -> Sweep:  # fmt: skip
     """Take a recipe's network through rising learning rates on the training part; no run is made. Arguments as of `train`.
 
@@ -113,23 +114,23 @@ def lr_range(
     from tellapart.training.lr_range import Span
     from tellapart.workflows.lr_range import probe
 
-    bench, span = Bench(settings, data), span or Span()
+    bench, span = Experiment(settings, data), span or Span()
     (resolved,) = bench.decode({"": _resolved(recipe, overrides)}).values()
     context = Context(bench.cache, settings.progress, bench.device, parents=bench.parent)
     return probe(resolved, bench.prepared.table.where(split="train"), context, span)
 
 
-def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = USUAL) -> Predictions:
+def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = DEFAULTS) -> Predictions:
     """Ask a finished run about images. Labels, if there are any, are passed through.
 
     Raises:
         CorruptImages: Some cannot be decoded; with `settings.skip_bad` they are left out.
     """
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
-    classifier = load(run)
+    classifier = load_classifier(run)
     cache = PixelCache(progress=settings.progress)
-    images = readable(images, [classifier.recipe], cache, skip_bad=settings.skip_bad)
-    return classifier.predict(images, Context(cache, settings.progress, device_named(settings.device)), run.id)
+    images = drop_unreadable(images, [classifier.recipe], cache, skip_bad=settings.skip_bad)
+    return classifier.predict(images, Context(cache, settings.progress, resolve_device(settings.device)), run.id)
 
 
 def _resolved(recipe: str | Path | Recipe, overrides: Sequence[str]) -> Recipe:

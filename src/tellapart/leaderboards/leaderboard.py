@@ -17,11 +17,12 @@ import pandas as pd
 
 from tellapart import formatting
 from tellapart.errors import RunError, unknown_name
-from tellapart.leaderboard.comparisons import BASELINE, Answers, Standing, compare_to_baseline, duel, stand
-from tellapart.leaderboard.row import Row, flat
+from tellapart.leaderboards.comparisons import Answers, Standing, compare_to_baseline, duel, stand
+from tellapart.leaderboards.row import Row, flat
 from tellapart.metrics.mcnemar import McNemar
 from tellapart.metrics.pairwise import Contrast
 from tellapart.metrics.score_all import RANKINGS
+from tellapart.recipe.groups import BASELINE
 from tellapart.runs import lineage
 from tellapart.runs.ledger import times_opened
 from tellapart.runs.store import Run
@@ -118,12 +119,12 @@ class Leaderboard:
         return pd.DataFrame([flat(row) for row in self.rows]).set_index("rank")
 
     def __rich__(self) -> RenderableType:
-        from tellapart.leaderboard.render import rich_view
+        from tellapart.leaderboards.render import rich_view
 
         return rich_view(self)
 
     def _repr_html_(self) -> str:
-        from tellapart.leaderboard.render import html_view
+        from tellapart.leaderboards.render import html_view
 
         return html_view(self)
 

@@ -12,10 +12,10 @@ import numpy as np
 from tellapart.data.prepare import apply_split
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError
+from tellapart.inference.context import Settings
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import Settings
 from tellapart.workflows.evaluate import open_own, other_images
 from tellapart.workflows.kfold import learnt_from_valid
 

@@ -19,8 +19,8 @@ from rich.text import Text
 
 from tellapart import formatting
 from tellapart.formatting import duration, rate
-from tellapart.leaderboard.leaderboard import Leaderboard
-from tellapart.leaderboard.row import NOT_SHOWN, Row
+from tellapart.leaderboards.leaderboard import Leaderboard
+from tellapart.leaderboards.row import NOT_SHOWN, Row
 from tellapart.metrics.pairwise import Contrast
 from tellapart.metrics.score_all import RANKINGS
 from tellapart.types import Score

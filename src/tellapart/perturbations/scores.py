@@ -19,11 +19,11 @@ from tellapart.metrics.intervals import group_codes, wilson
 from tellapart.metrics.mcnemar import LEVEL, compare
 from tellapart.metrics.multiple import holm
 from tellapart.metrics.score_all import score_all
-from tellapart.robustness.perturbations import DAMAGES
+from tellapart.perturbations.kinds import DAMAGES
 from tellapart.types import Predictions, Score
 
 if TYPE_CHECKING:
-    from tellapart.robustness._predict import Answers
+    from tellapart.perturbations._predict import Answers
 
 #: The scores that a cell keeps, where they are defined.
 KEPT = ("accuracy", "macro-f1", "auroc", "log-loss")

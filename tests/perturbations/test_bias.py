@@ -16,11 +16,11 @@ from sklearn.metrics import roc_auc_score
 
 import tellapart as ta
 from tellapart.errors import DataError
-from tellapart.robustness import _cache as module
-from tellapart.robustness.codec_sensitivity import lean
+from tellapart.inference.context import Settings
+from tellapart.perturbations.codec_sensitivity import lean
 from tellapart.runs import ledger
 from tellapart.types import Predictions
-from tellapart.workflows._experiment import Settings
+from tellapart.workflows import _prediction_cache as module
 from tellapart.workflows.codec_bias import Bias, bias, in_words
 
 SIDE, EACH = 32, 120

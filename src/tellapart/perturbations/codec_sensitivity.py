@@ -36,7 +36,7 @@ from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions, Score
 
 if TYPE_CHECKING:
-    from tellapart.robustness._predict import Answers
+    from tellapart.perturbations._predict import Answers
 
 #: Ways of writing an image anew: "png" changes no pixel.
 RESAVED, COMPRESSED, RESCALED = "png", "jpeg", "scale"

@@ -6,24 +6,23 @@
     scaled 3/4  both sides times 0.75 and back, as PNG
     scaled 1/2  both sides times 0.5 and back, as PNG
 
-The damages are those of `robustness/perturbations.py`. What a run says is its verdict where it has one, else its most probable
+The damages are those of `perturbations/kinds.py`. What a run says is its verdict where it has one, else its most probable
 class. A picture is stable when of all four others the same is said as of the file itself. That is no promise of being right.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from tellapart.data.decode import decode, header, quiet
 from tellapart.errors import ImageError
 from tellapart.inference.decision import Judge
+from tellapart.inference.prediction import Delivery, Stability
 from tellapart.inference.predictor import Answerer
+from tellapart.perturbations.kinds import DAMAGES
 from tellapart.recipe.schema import Inputs
-from tellapart.robustness.perturbations import DAMAGES
 
 AS_IS = "as is"
 _JPEG, _SCALE = DAMAGES["jpeg"].apply, DAMAGES["scale"].apply
@@ -35,54 +34,6 @@ _WAYS: dict[str, Callable[[np.ndarray], bytes]] = {
 }
 #: Names of the deliveries; the file itself comes first.
 DELIVERIES = (AS_IS, *_WAYS)
-
-
-@dataclass(frozen=True, eq=False)
-class Delivery:
-    """One way in which a picture arrived.
-
-    Attributes:
-        name: One of `DELIVERIES`.
-        answer: The most probable class.
-        said: The verdict of a run that has one, else the answer.
-        proba: (C,) float32.
-    """
-
-    name: str
-    answer: str
-    said: str
-    proba: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class Stability:
-    """What a run says of all deliveries of one picture.
-
-    Attributes:
-        deliveries: The file itself first.
-        kept: In how many of the others the run says the same as of the file itself.
-        of: How many others there are.
-        lowest, highest: Probability, over all deliveries, of the class that is most probable for the file itself.
-    """
-
-    deliveries: tuple[Delivery, ...]
-    kept: int
-    of: int
-    lowest: float
-    highest: float
-
-    @property
-    def stable(self) -> bool:
-        """Whether nothing changed sides."""
-        return self.kept == self.of
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; of each delivery what was said and the probability of the class in question."""
-        first = self.deliveries[0]
-        label = int(first.proba.argmax())
-        said = [{"delivery": d.name, "said": d.said, "probability": float(d.proba[label])} for d in self.deliveries]
-        found = {"kept": self.kept, "of": self.of, "stable": self.stable, "lowest": self.lowest, "highest": self.highest}
-        return {**found, "class": first.answer, "deliveries": said}
 
 
 def stability(answerer: Answerer, content: bytes, name: str = "image", judge: Judge | None = None) -> Stability:

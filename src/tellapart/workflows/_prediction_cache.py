@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.data.decode import DECODER
-from tellapart.errors import RunError
-from tellapart.robustness._evaluation_set import Chosen, open_once, own_answers
-from tellapart.robustness._predict import Answers, Asking, Way, readable_rows
-from tellapart.robustness.perturbations import VERSION
+from tellapart.errors import Interrupted, RunError
+from tellapart.inference.context import Settings
+from tellapart.io import now, read_json, write_json
+from tellapart.perturbations._predict import Answers, Asking, Way, readable_rows
+from tellapart.perturbations.kinds import VERSION
 from tellapart.runs import store
+from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._experiment import Interrupted, Settings
-from tellapart.workflows.evaluate import late_notes, times_opened
+from tellapart.workflows._evaluation_set import Chosen, open_once, own_answers
 
 #: The answers on the files as they lie there.
 FILES = "files"
@@ -48,7 +49,7 @@ class KeptAnswers:
         self.run, self.images, self.folder, self.settings, self.called = run, images, folder, settings, answers
         self._answers, path = folder / answers, folder / _SETTINGS
         same = {"version": VERSION, "decoder": DECODER, "images": images.rows.fingerprint, "n": len(images.rows)}
-        self._about = store.read_json(path) if path.exists() else {}
+        self._about = read_json(path) if path.exists() else {}
         if {name: self._about.get(name) for name in same} != same:
             for name in (store.DONE, *results):
                 (folder / name).unlink(missing_ok=True)
@@ -68,7 +69,7 @@ class KeptAnswers:
     def read(self, name: str) -> Answers:
         """One answer."""
         path = self._answers / f"{name}.parquet"
-        return Predictions.from_parquet(path) if path.exists() else str(store.read_json(path.with_suffix(".json"))["reason"])
+        return Predictions.from_parquet(path) if path.exists() else str(read_json(path.with_suffix(".json"))["reason"])
 
     def ask(
         self, ways: Mapping[str, Way | None], by: str, first: Callable[[ImageTable], None] = lambda rows: None
@@ -109,8 +110,8 @@ class KeptAnswers:
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
         """Write a result, then that all is done."""
-        store.write_json(self.folder / name, content)
-        (self.folder / store.DONE).write_text(f"{store.now()}\n", encoding="utf-8")
+        write_json(self.folder / name, content)
+        (self.folder / store.DONE).write_text(f"{now()}\n", encoding="utf-8")
 
     def notes(self, answered: int) -> list[str]:
         """What was left out: a sample larger than the part, images that cannot be decoded, a run made after an opening."""
@@ -119,11 +120,11 @@ class KeptAnswers:
             notes.append(f"a sample of {images.asked:,} was asked for; there are {images.of:,}, and all were taken")
         if answered < asked:
             notes.append(f"{asked - answered:,} of {asked:,} images cannot be decoded and were left out")
-        return notes + late_notes(self.run)
+        return notes + test_reuse_notes(self.run)
 
     def _keep(self, name: str, found: Answers) -> None:
         if isinstance(found, str):
-            store.write_json(self._answers / f"{name}.json", {"reason": found})
+            write_json(self._answers / f"{name}.json", {"reason": found})
             return
         beside = self._answers / f".{name}.tmp"
         found.to_parquet(beside)
@@ -131,7 +132,7 @@ class KeptAnswers:
 
     def _remember(self, about: dict[str, Any]) -> None:
         self._about = about
-        store.write_json(self.folder / _SETTINGS, about)
+        write_json(self.folder / _SETTINGS, about)
 
 
 def answered(run: Run, found: Answers) -> Predictions:
@@ -154,5 +155,5 @@ def stored_results(run: Run, kind: str, result: str) -> list[tuple[dict[str, Any
         result: Name of the file.
     """
     found = sorted((run.runs / "evaluations" / run.id).glob(f"{kind}-*/{store.DONE}"))
-    opened = times_opened(run)
-    return [(store.read_json(path.parent / result), path.parent, opened) for path in found]
+    opened = test_openings(run)
+    return [(read_json(path.parent / result), path.parent, opened) for path in found]

@@ -15,13 +15,12 @@ from tellapart.data.memory import from_bytes
 from tellapart.data.reader import ImageReader
 from tellapart.data.regions import carry_boxes
 from tellapart.errors import DataError, ImageError, RunError
+from tellapart.inference.context import Settings, inference_context, load_classifier
+from tellapart.perturbations.kinds import as_png
 from tellapart.progress import SILENT, Task
 from tellapart.recipe.schema import Inputs
-from tellapart.robustness.perturbations import as_png
 from tellapart.runs.store import Run
 from tellapart.types import UNLABELED, ImageTable, Predictions, Problem
-from tellapart.workflows._experiment import Settings, load
-from tellapart.workflows.evaluate import answering
 
 #: (pixels (H, W, C) uint8, id) → an encoded file.
 Way = Callable[[np.ndarray, str], bytes]
@@ -42,8 +41,8 @@ class Asking:
 
     def __init__(self, run: Run, table: ImageTable, settings: Settings) -> None:
         self.run, self.table, self.settings = run, table, settings
-        self.classifier = load(run)
-        self.around = answering(settings)
+        self.classifier = load_classifier(run)
+        self.around = inference_context(settings)
 
     def answers(self, way: Way | None, as_they_are: bool, task: Task, note: str = "") -> Answers:
         """What the run says.

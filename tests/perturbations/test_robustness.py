@@ -19,14 +19,15 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 import tellapart as ta
 from tellapart.data.cache import CorruptImages
 from tellapart.errors import DataError, RunError
+from tellapart.inference.context import Settings
+from tellapart.io import write_json
 from tellapart.metrics.intervals import wilson
+from tellapart.perturbations.kinds import DAMAGES
+from tellapart.perturbations.scores import Cell, Robustness, in_words
 from tellapart.progress import Progress, Silent, Task
-from tellapart.robustness import _cache as module
-from tellapart.robustness.perturbations import DAMAGES
-from tellapart.robustness.scores import Cell, Robustness, in_words
-from tellapart.runs import ledger, store
+from tellapart.runs import ledger
 from tellapart.types import Predictions, Score
-from tellapart.workflows._experiment import Settings
+from tellapart.workflows import _prediction_cache as module
 from tellapart.workflows.robustness import robustness, stored
 
 FEW = ["jpeg", "blur", "gray"]
@@ -273,8 +274,8 @@ def test_portions_change_nothing(run: ta.Run, settings: Settings, monkeypatch: p
     whole = robustness(run, damages=["noise"], settings=settings)
     kept = {p.name: Predictions.from_parquet(p) for p in (whole.folder / "cells").glob("*.parquet")}
     shutil.rmtree(whole.folder)
-    monkeypatch.setattr("tellapart.robustness._predict._AT_ONCE", 3)
-    monkeypatch.setattr("tellapart.robustness._predict._IMAGES", 5)
+    monkeypatch.setattr("tellapart.perturbations._predict._AT_ONCE", 3)
+    monkeypatch.setattr("tellapart.perturbations._predict._IMAGES", 5)
     parts = robustness(run, damages=["noise"], settings=settings)
     for name, predictions in kept.items():
         np.testing.assert_allclose(Predictions.from_parquet(parts.folder / "cells" / name).proba, predictions.proba, atol=1e-5)
@@ -286,14 +287,14 @@ def test_portions_change_nothing(run: ta.Run, settings: Settings, monkeypatch: p
 def test_validation_opens_nothing_and_no_label_is_handed_on(run: ta.Run, settings: Settings, monkeypatch) -> None:
     test_ids = set(run.table().where(split="test").ids)
     seen: list[np.ndarray] = []
-    predict = ta.load(run).__class__.predict
+    predict = ta.load_classifier(run).__class__.predict
 
     def watched(self, table, context, run_id=""):
         seen.append(table.labels)
         assert not test_ids & set(table.ids)
         return predict(self, table, context, run_id)
 
-    monkeypatch.setattr(ta.load(run).__class__, "predict", watched)
+    monkeypatch.setattr(ta.load_classifier(run).__class__, "predict", watched)
     found = robustness(run, damages=["gray"], settings=settings)
     assert seen and all((labels == -1).all() for labels in seen)
     assert found.opened == 0 and not (settings.runs / "ledger.jsonl").exists()
@@ -325,7 +326,7 @@ def openings(run: ta.Run) -> int:
 
 def test_a_run_made_after_an_opening_says_so(run: ta.Run, settings: Settings) -> None:
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-    store.write_json(run.folder / "environment.json", environment | {"started": "2999-01-01T00:00:00Z"})
+    write_json(run.folder / "environment.json", environment | {"started": "2999-01-01T00:00:00Z"})
     ledger.record(run.runs, "another", run.data["fingerprint"], 24, "compare", "s")
     found = robustness(ta.open_run(run.id, settings.runs), damages=["gray"], settings=settings)
     assert found.notes == ("this run was made after the test was opened once",)

@@ -15,10 +15,10 @@ from tellapart.errors import RunError
 from tellapart.metrics.delong import Difference, areas_in_words
 from tellapart.metrics.mcnemar import Comparison, McNemar, in_words, paired_test
 from tellapart.metrics.pairwise import Answered, Contrast, contrasts, detectable, gather
+from tellapart.recipe.groups import BASELINE
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 
-BASELINE = "metadata"
 ACCURACY, AUROC = "accuracy", "auroc"
 
 

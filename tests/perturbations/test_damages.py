@@ -15,7 +15,7 @@ from tellapart.augmentations._warp import LUMA
 from tellapart.augmentations.blur import Blur
 from tellapart.data.decode import decode
 from tellapart.errors import DataError
-from tellapart.robustness.perturbations import DAMAGES, as_png, named
+from tellapart.perturbations.kinds import DAMAGES, as_png, named
 
 CELLS = [(damage, strength) for damage in DAMAGES.values() for strength in damage.strengths]
 

@@ -1,0 +1,94 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tellapart import registry
+from tellapart.classifiers.base import Classifier, Context
+from tellapart.data.cache import PixelCache
+from tellapart.data.prepare import check_headers, decode_all
+from tellapart.errors import RunError, TellapartError
+from tellapart.progress import SILENT, Progress
+from tellapart.recipe.load import Recipe, parse
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable, Predictions
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where and how the verbs work.
+
+    Attributes:
+        runs: Folder of the runs.
+        device: "auto", "cpu", "cuda", "mps", …
+        seed: Of the split.
+        skip_bad: Leave bad rows out, counted, instead of stopping.
+        split_from: A run whose split is used again.
+        fresh: Train anew even if the run is there.
+        progress: Where long work is reported.
+        sinks: "tensorboard", "mlflow": told of every run beside the plain files.
+    """
+
+    runs: Path = Path("runs")
+    device: str = "auto"
+    seed: int = 0
+    skip_bad: bool = False
+    split_from: str | None = None
+    fresh: bool = False
+    progress: Progress = SILENT
+    sinks: tuple[str, ...] = ()
+
+
+DEFAULTS = Settings()
+
+
+def predict_timed(classifier: Classifier, rows: ImageTable, run_id: str, context: Context) -> tuple[Predictions, float]:
+    """Predictions, and how many images a second they took."""
+    start = time.perf_counter()
+    predictions = classifier.predict(rows, context, run_id)
+    return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
+
+
+def load_classifier(run: Run) -> Classifier:
+    """The fitted classifier of a run."""
+    resolved = parse(run.recipe, str(run.folder / "recipe.yaml"))
+    family = registry.find("classifiers", resolved.classifier.family)
+    try:
+        return family.load(run.folder, resolved)
+    except TellapartError:
+        raise
+    except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
+        hint = "copy the run again from where it came, or train it again with --fresh"
+        raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
+
+
+def drop_unreadable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
+    """The images that all recipes can read, decoded where one of them looks at pixels: the metadata baseline reads headers
+    only.
+    """
+    needed = [r.inputs for r in recipes if r.classifier.family != "metadata"]
+    return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
+
+
+def resolve_device(name: str) -> str:
+    """ "auto" as what it means here."""
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def inference_context(settings: Settings) -> Context:
+    """The surroundings in which finished runs answer."""
+
+    def parent(name: str) -> Any:
+        return store.open_run(name, settings.runs).folder
+
+    return Context(PixelCache(progress=settings.progress), settings.progress, resolve_device(settings.device), parents=parent)
