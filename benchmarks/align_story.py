@@ -29,18 +29,18 @@ import pandas as pd
 from PIL import Image
 
 import tellapart as ta
-from tellapart.alignment.choices import Choices
+from tellapart.alignment.choices import AlignOptions
 from tellapart.cli.options import progress
 from tellapart.data.decode import decode
 from tellapart.data.reader import ImageReader
 from tellapart.runs.environment import describe_environment
 from tellapart.workflows.align import align
 from tellapart.workflows.check import check
-from tellapart.workflows.codec_bias import bias, in_words
+from tellapart.workflows.codec_bias import codec_bias, in_words
 
 EACH, SIZE = 2000, 28
 RECIPES = ("spectrum-linear", "svm-pca-rbf", "cnn-small")
-JPEG = Choices("jpeg", (60, 90), size=(SIZE, SIZE))
+JPEG = AlignOptions("jpeg", (60, 90), size=(SIZE, SIZE))
 
 
 def collect(source: Path, folder: Path, *, leaking: bool) -> Path:
@@ -82,7 +82,7 @@ def measured(data: Path, settings: ta.Settings, epochs: int) -> dict[str, Any]:
     board = ta.compare(data, RECIPES, overrides=[f"train.epochs={epochs}"], settings=settings)
     found = {}
     for run in board.runs:
-        asked = bias(run, settings=settings)
+        asked = codec_bias(run, settings=settings)
         found[run.recipe_name] = {
             "accuracy": run.scores("test")["accuracy"].to_dict(), "auroc": run.scores("test")["auroc"].to_dict(),
             "fit_seconds": round(run.cost["fit_seconds"], 1), "bias": asked.classes[0].verdict,
@@ -111,7 +111,7 @@ def main() -> None:
     clean = collect(asked.source, asked.work / "clean", leaking=False)
     leaking = collect(asked.source, asked.work / "leaking", leaking=True)
     ways = {
-        "honest": (clean, Choices(size=(SIZE, SIZE))), "leaking": (leaking, None), "aligned": (leaking, Choices()),
+        "honest": (clean, AlignOptions(size=(SIZE, SIZE))), "leaking": (leaking, None), "aligned": (leaking, AlignOptions()),
         "aligned jpeg": (leaking, JPEG), "honest jpeg": (clean, JPEG),
     }  # fmt: skip
     for name, (data, choices) in ways.items():

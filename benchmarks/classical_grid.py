@@ -56,7 +56,7 @@ def ours(data: Path, rows: int) -> tuple[float, Cells]:
     family = registry.find("classifiers", "svm")
     start = time.perf_counter()
     cells = {}
-    for trial in family.study(candidates, train, valid, context):
+    for trial in family.fit_many(candidates, train, valid, context):
         scores = [np.mean(p.argmax(1) == t.labels) for p, t in ((trial.train, train), (trial.valid, valid))]
         cells[name(*grid[trial.index])] = (float(scores[0]), float(scores[1]))
     return time.perf_counter() - start, cells

@@ -28,7 +28,7 @@ from PIL import Image
 import tellapart as ta
 from tellapart.cli.options import progress
 from tellapart.explainers._summary import mean_score
-from tellapart.explainers.faithfulness import noise_map, overlap, points_into
+from tellapart.explainers.faithfulness import energy_inside, noise_map, pointing_game
 from tellapart.metrics.intervals import fraction_interval, variance_within
 from tellapart.runs.environment import describe_environment
 from tellapart.workflows import demo
@@ -129,8 +129,8 @@ def noise(folder: Path, of: Sequence[dict], scene: dict[str, str]) -> dict[str, 
             mask = np.asarray(picture) > 0
         for draw in range(DRAWS):
             values = noise_map(*mask.shape, seed=DRAWS * number + draw)
-            hits.append(points_into(values, mask))
-            overlaps.append(overlap(values, mask))
+            hits.append(pointing_game(values, mask))
+            overlaps.append(energy_inside(values, mask))
             scenes.append(scene[r["id"]])
     right = [i for i in range(len(hits)) if of[i // DRAWS]["answer"] == EDITED]
     return {

@@ -22,7 +22,7 @@ import numpy as np
 import tellapart as ta
 from tellapart import registry
 from tellapart.data.cache import DecodedImages, PixelCache
-from tellapart.features.pipeline import Extractor
+from tellapart.features.pipeline import FeaturePipeline
 from tellapart.recipe.schema import Features, Inputs
 from tellapart.runs.environment import describe_environment
 
@@ -42,9 +42,9 @@ def one(data: Path, descriptor: str, count: int) -> dict[str, float]:
     images = PixelCache().images(table, Inputs(size=28, mode="gray"))
     features = Features(descriptors=[{descriptor: {}}], standardize=True)
     few = DecodedImages(images.pixels, images.positions[:1024])
-    Extractor(features, 0).fit_transform(few, table.labels[:1024])
+    FeaturePipeline(features, 0).fit_transform(few, table.labels[:1024])
     before = peak()
-    X = Extractor(features, 0).fit_transform(images, table.labels)
+    X = FeaturePipeline(features, 0).fit_transform(images, table.labels)
     mapped = len(images) * int(np.prod(images.shape)) / 2**20
     return {"matrix": X.nbytes / 2**20, "own": max(peak() - before - X.nbytes / 2**20 - mapped, 0.0)}
 

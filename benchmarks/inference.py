@@ -33,7 +33,7 @@ from tellapart.data.decode import decode_to
 from tellapart.exporters.onnx_session import Session, threads
 from tellapart.exporters.parity import golden_images, largest_difference
 from tellapart.inference.context import Settings
-from tellapart.inference.onnx_model import answering_context, core_of, reference
+from tellapart.inference.onnx_model import answering_context, reference, trace_model
 from tellapart.recipe.load import parse
 from tellapart.runs.environment import describe_environment
 from tellapart.training.setup import tune_allocator
@@ -169,14 +169,14 @@ def built(net: str, side: str) -> tuple[Callable[[np.ndarray], np.ndarray], floa
 def with_onnx(made: Network) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
     """As `predict` and `serve` have it."""
     context = answering_context(Settings())
-    model, inputs = core_of(made, context)
+    model, inputs = trace_model(made, context)
     session = Session(model.SerializeToString(), "benchmark")
 
     def ask(images: np.ndarray) -> np.ndarray:
-        return session.ask({"pixels": np.stack([decode_to(image, inputs[0]) for image in images])})
+        return session.run({"pixels": np.stack([decode_to(image, inputs[0]) for image in images])})
 
     apart = largest_difference(ask, reference(made, context), golden_images(inputs)[1::3])
-    return lambda pixels: session.ask({"pixels": pixels}), apart
+    return lambda pixels: session.run({"pixels": pixels}), apart
 
 
 if __name__ == "__main__":

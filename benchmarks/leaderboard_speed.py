@@ -32,7 +32,7 @@ from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, finish, list_runs, next_evaluation, scores_to_dict
+from tellapart.runs.store import Run, list_runs, mark_done, next_evaluation, scores_to_dict
 from tellapart.types import Predictions
 
 VALID = 2_000  # validation images of each run: stored, ranked by, not read again once the test part is opened
@@ -115,10 +115,10 @@ def write_runs(runs: Path, count: int, images: int, classes: int, groups: int) -
         describe(folder, number, names, {split: len(of) for split, of in labels.items()})
         given["valid"].to_parquet(folder / "predictions" / "valid.parquet")
         cost = {"fit_seconds": 10.0 + number, "images_per_second": 500.0, "parameters": 1000, "pretrained": "no", "notes": []}
-        accuracy = float(np.mean(given["valid"].answers == labels["valid"]))
+        accuracy = float(np.mean(given["valid"].predicted == labels["valid"]))
         scores["accuracy"] |= {"value": accuracy}  # what ranks; the others are those of the first run in every folder
         write_json(folder / "scores.json", {"valid": scores, "cost": cost})
-        open_test(finish(folder), given["test"], scores)
+        open_test(mark_done(folder), given["test"], scores)
 
 
 def answers(

@@ -31,10 +31,10 @@ from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.decode import decode
 from tellapart.data.memory import from_bytes
 from tellapart.data.reader import ImageReader
-from tellapart.data.split import cut_valid, folds
+from tellapart.data.split import carve_validation, folds
 from tellapart.metrics.mcnemar import compare
 from tellapart.metrics.score_all import score_all
-from tellapart.perturbations.kinds import DAMAGES, as_png
+from tellapart.perturbations.kinds import PERTURBATIONS, as_png
 from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
 from tellapart.types import ImageTable, Predictions
@@ -73,15 +73,15 @@ def parts(table: ImageTable, count: int, used: int) -> Iterator[tuple[ImageTable
     """(split for learning, held out), `used` of `count` folds."""
     number = folds(table, count)
     for fold in range(used):
-        yield cut_valid(table.take(number != fold), share=0.15), table.take(number == fold)
+        yield carve_validation(table.take(number != fold), share=0.15), table.take(number == fold)
 
 
 def ways(names: list[str]) -> dict[str, Any]:
     """(pixels, id) → file, by the name of the cell."""
     cells = {"undamaged": lambda pixels, _: as_png(pixels)}
     for name in names:
-        for strength in DAMAGES[name].strengths:
-            cells[f"{name} {strength:g}"] = lambda p, i, d=DAMAGES[name], s=strength: d.apply(p, s, i)
+        for strength in PERTURBATIONS[name].strengths:
+            cells[f"{name} {strength:g}"] = lambda p, i, d=PERTURBATIONS[name], s=strength: d.apply(p, s, i)
     return cells
 
 

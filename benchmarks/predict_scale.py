@@ -36,13 +36,13 @@ from PIL import Image
 import tellapart as ta
 from tellapart.data.decode import decode_to, quiet
 from tellapart.data.sample_photos import PHOTOGRAPHS
-from tellapart.inference.image_sources.base import Item, open_sources
-from tellapart.inference.predictor import open_answerer
+from tellapart.inference.image_sources.base import ImageRef, open_sources
+from tellapart.inference.predictor import load_predictor
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.store import Run
-from tellapart.workflows.predict import predict_stream
-from tellapart.workflows.predict_iter import BatchPredictor, once
+from tellapart.workflows.predict import predict_to_file
+from tellapart.workflows.predict_iter import BatchPredictor, unique_items
 
 SIDE, QUALITY, SIZE = 512, 90, 64
 _AT_ONCE = 256  # images between two looks at the threads, as in the cache
@@ -104,7 +104,7 @@ def trained(top: Path) -> Run:
 
 def duel(run: Run, pictures: Path, rounds: int, segment: int) -> list[dict]:
     """Rates of both, in turns; the first turn of each is thrown away."""
-    asker = BatchPredictor(open_answerer(run, ta.Settings(runs=run.runs, device="cpu")))
+    asker = BatchPredictor(load_predictor(run, ta.Settings(runs=run.runs, device="cpu")))
     inputs = Inputs.model_validate(run.recipe["inputs"])
     works: dict[str, Callable[[], None]] = {
         "decode": lambda: decode_alone(pictures, segment, inputs),
@@ -125,10 +125,10 @@ def duel(run: Run, pictures: Path, rounds: int, segment: int) -> list[dict]:
 def decode_alone(pictures: Path, count: int, inputs: Inputs) -> None:
     """Read and decode, and no more."""
 
-    def one(item: Item) -> None:
+    def one(item: ImageRef) -> None:
         decode_to(item.read(), inputs)
 
-    items = (item for item in once(open_sources([pictures])) if isinstance(item, Item))
+    items = (item for item in unique_items(open_sources([pictures])) if isinstance(item, ImageRef))
     left = islice(items, count)
     with quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         while some := list(islice(left, _AT_ONCE)):
@@ -137,7 +137,7 @@ def decode_alone(pictures: Path, count: int, inputs: Inputs) -> None:
 
 def answer(asker: BatchPredictor, pictures: Path, count: int) -> None:
     """Answers to as many images."""
-    items = (item for item in once(open_sources([pictures])) if isinstance(item, Item))
+    items = (item for item in unique_items(open_sources([pictures])) if isinstance(item, ImageRef))
     answered = sum(len(portion) for portion in asker.portions(islice(items, count)))
     assert answered == count
 
@@ -166,7 +166,7 @@ def whole(run: str, pictures: str, out: str) -> dict:
     watcher = threading.Thread(target=_watch, args=(seen, done))
     watcher.start()
     start = time.perf_counter()
-    answered = predict_stream(run, [pictures], out, settings=ta.Settings(runs=Path(run).parent, device="cpu"))
+    answered = predict_to_file(run, [pictures], out, settings=ta.Settings(runs=Path(run).parent, device="cpu"))
     seconds = time.perf_counter() - start
     done.set()
     watcher.join()

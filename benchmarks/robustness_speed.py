@@ -21,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tellapart.data.decode import decode
-from tellapart.perturbations.kinds import DAMAGES, as_png
+from tellapart.perturbations.kinds import PERTURBATIONS, as_png
 
 
 def main() -> None:
@@ -37,10 +37,10 @@ def main() -> None:
 def measure(side: int, repeat: int) -> dict:
     """Milliseconds an image of `side` × `side`."""
     pixels = photograph(side)
-    jpeg = DAMAGES["jpeg"].apply(pixels, 85, "a")
+    jpeg = PERTURBATIONS["jpeg"].apply(pixels, 85, "a")
     found: dict = {"side": side, "decode jpeg": spread([lambda: decode(jpeg)], repeat)}
     found["undamaged png"] = spread([lambda: as_png(pixels)], repeat)
-    for name, damage in DAMAGES.items():
+    for name, damage in PERTURBATIONS.items():
         found[name] = spread([lambda d=damage, s=s: d.apply(pixels, s, "a") for s in damage.strengths], repeat)
     return found
 

@@ -36,7 +36,8 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "resnet20-cifar": ("train.epochs=1", "train.precision=32"),
 }  # fmt: skip
 #: Old name → new name.
-RENAMED = {"null": "metadata", "neighbors": "knn", "residual-svm": "noise-residual-svm", "pixels-bayes": "pixels-naive-bayes", "colours-forest": "color-forest",
+RENAMED = {"null": "metadata", "neighbors": "knn", "residual-svm": "noise-residual-svm",
+           "pixels-bayes": "pixels-naive-bayes", "colours-forest": "color-forest",
            "colours-boosting": "color-boosting", "words": "visual-words"}  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tellapart.explainers.base import Explanation
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.runs.store import list_runs
 from tellapart.workflows.class_maps import class_maps
-from tellapart.workflows.explain_views import VIEWS, view
+from tellapart.workflows.explain_views import VIEWS, explain_views
 
 FOLDER = Path(__file__).parent / "explainers"
 SIDE, GAP, MOST_BYTES = 128, 6, 60_000
@@ -40,7 +40,7 @@ def main(work: Path, names: list[str]) -> None:
     for name in names or [*registry.names("explainers"), *VIEWS, "means"]:
         path = FOLDER / f"{name}.jpg"
         if name in VIEWS:
-            made = drawn(sheet([], view(run, tiles[:1], [name], settings=settings)[0]))
+            made = drawn(sheet([], explain_views(run, tiles[:1], [name], settings=settings)[0]))
         elif name == "means":
             every = [work / "small" / tile for tile in frame["id"].iloc[:: -(-len(frame) // AVERAGED)]]
             made = drawn(class_sheet(class_maps(run, every, methods=["grad_cam"], settings=settings)))
@@ -57,7 +57,7 @@ def chosen(run: ta.Run, frame: pd.DataFrame, folder: Path) -> list[Path]:
     """An edited test tile of each kind that was taken for edited."""
     answers = run.predictions("test")
     assert answers is not None
-    said = dict(zip(answers.ids, (answers.classes[a] for a in answers.answers), strict=True))
+    said = dict(zip(answers.ids, (answers.classes[a] for a in answers.predicted), strict=True))
     right = frame[(frame["source"] != "none") & (frame["id"].map(said) == "edited")]
     return [folder / right[right["source"] == kind]["id"].iloc[0] for kind in ("splice", "inpaint", "resample")]
 

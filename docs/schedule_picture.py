@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from tellapart.recipe.schema import Schedule
 from tellapart.reports.figures import INK, TRAIN, styled
-from tellapart.training.schedules import Plateau, share
+from tellapart.training.schedules import Plateau, lr_factor
 
 EPOCHS, STEPS = 40, 25
 #: What differs from the defaults, so that the course is seen.
@@ -49,7 +49,7 @@ def course(schedule: Schedule) -> tuple[list[float], list[float]]:
         for step in range(STEPS):
             now = epoch + step / STEPS
             epochs.append(now)
-            shares.append(share(now / EPOCHS, schedule, now, schedule.warmup * EPOCHS) * plateau.reduction)
+            shares.append(lr_factor(now / EPOCHS, schedule, now, schedule.warmup * EPOCHS) * plateau.reduction)
         plateau.after_epoch(better=epoch not in STUCK)
     return epochs, shares
 

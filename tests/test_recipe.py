@@ -14,7 +14,7 @@ from tellapart import registry
 from tellapart.errors import RecipeError
 from tellapart.recipe.groups import LADDER
 from tellapart.recipe.load import FOLDER, Recipe, describe, load, load_all, names, parse, text
-from tellapart.recipe.schema import Features, Inputs, Section, Train
+from tellapart.recipe.schema import Features, Inputs, OptionsModel, Train
 
 NEIGHBORS = {"family": "knn"}
 MLP = {"family": "network", "net": "mlp"}
@@ -357,7 +357,7 @@ def test_options_are_exported_as_json_schema(model):
     schema = model.model_json_schema()
     json.dumps(schema)
     assert schema["type"] == "object"
-    if issubclass(model, Section):
+    if issubclass(model, OptionsModel):
         assert schema["additionalProperties"] is False
 
 

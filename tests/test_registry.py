@@ -14,7 +14,7 @@ from tellapart import registry
 from tellapart.classifiers.base import Classifier
 from tellapart.classifiers.knn import Knn
 from tellapart.errors import RecipeError
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 EVERY = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
 
@@ -31,7 +31,7 @@ def test_every_name_is_a_class_of_its_own_file_with_options(kind, name):
     found = registry.find(kind, name)
     assert isinstance(found, type)
     assert found.__module__ == f"tellapart.{kind}.{name}"
-    assert issubclass(found.Options, Section)
+    assert issubclass(found.Options, OptionsModel)
     assert found is registry.find(kind, name)
 
 

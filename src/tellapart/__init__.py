@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from tellapart.workflows.calibrate import calibrate
     from tellapart.workflows.check import check
     from tellapart.workflows.class_maps import class_maps
-    from tellapart.workflows.codec_bias import bias
+    from tellapart.workflows.codec_bias import codec_bias
     from tellapart.workflows.combine import combine
-    from tellapart.workflows.cross_source import learning_curve, sources
+    from tellapart.workflows.cross_source import cross_source, learning_curve
     from tellapart.workflows.evaluate import evaluate
     from tellapart.workflows.explain import explain
-    from tellapart.workflows.explain_views import view
+    from tellapart.workflows.explain_views import explain_views
     from tellapart.workflows.export import export
     from tellapart.workflows.kfold import kfold
-    from tellapart.workflows.open_set import attribute
-    from tellapart.workflows.predict import predict_stream
-    from tellapart.workflows.predict_iter import answers
+    from tellapart.workflows.open_set import open_set
+    from tellapart.workflows.predict import predict_to_file
+    from tellapart.workflows.predict_iter import predict_iter
     from tellapart.workflows.robustness import robustness
     from tellapart.workflows.submit import submit
     from tellapart.workflows.sweep import sweep
@@ -66,11 +66,48 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
-    "answers", "as_estimator", "attribute", "bias", "calibrate", "check", "class_maps", "combine", "compare",
-    "evaluate", "explain", "export", "from_arrays", "from_bytes", "kfold", "leaderboard", "learning_curve",
-    "list_runs", "load_classifier", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
-    "sources", "split", "submit", "sweep", "synth", "train", "view",
+    "ImageTable",
+    "Leaderboard",
+    "Predictions",
+    "Recipe",
+    "Run",
+    "Score",
+    "Settings",
+    "TellapartError",
+    "align",
+    "as_estimator",
+    "calibrate",
+    "check",
+    "class_maps",
+    "codec_bias",
+    "combine",
+    "compare",
+    "cross_source",
+    "evaluate",
+    "explain",
+    "explain_views",
+    "export",
+    "from_arrays",
+    "from_bytes",
+    "kfold",
+    "leaderboard",
+    "learning_curve",
+    "list_runs",
+    "load_classifier",
+    "lr_range",
+    "open_run",
+    "open_set",
+    "predict",
+    "predict_iter",
+    "predict_to_file",
+    "report",
+    "robustness",
+    "scan",
+    "split",
+    "submit",
+    "sweep",
+    "synth",
+    "train",
 ]  # fmt: skip
 
 

@@ -33,7 +33,7 @@ def interval(score: Score) -> str:
     return f"{score.low:.3f}–{score.high:.3f}" if defined else "no interval"
 
 
-def full(score: Score) -> str:
+def score_sentence(score: Score) -> str:
     """A score as a sentence needs it.
 
     >>> full(Score(0.9124, 800, 0.891, 0.93))
@@ -90,7 +90,7 @@ def p_value(p: float) -> str:
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
 
 
-def tie(sentence: str) -> str:
+def no_break(sentence: str) -> str:
     """Keep what belongs together on one line: "p < 0.001", "n = 800", "95 %".
 
     >>> tie("p = 0.031, 95 % CI").count("\u00a0")
@@ -99,7 +99,7 @@ def tie(sentence: str) -> str:
     return re.sub(r"(?<=\b[pn]) ([<=]) ", "\u00a0\\1\u00a0", sentence).replace(" %", "\u00a0%")
 
 
-def times(number: int) -> str:
+def times_in_words(number: int) -> str:
     """How often.
 
     >>> times(1), times(2), times(7)
@@ -118,7 +118,7 @@ def after_opening(number: int) -> str:
     >>> after_opening(1), after_opening(3)
     ('made after the test was opened once', 'made after the test was opened 3 times')
     """
-    return f"{LATE}was opened {times(number)}"
+    return f"{LATE}was opened {times_in_words(number)}"
 
 
 def points(fraction: float) -> str:

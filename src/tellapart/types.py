@@ -197,7 +197,7 @@ class Predictions:
         return len(self.ids)
 
     @property
-    def answers(self) -> np.ndarray:
+    def predicted(self) -> np.ndarray:
         """The most probable class: (N,) int64; the first of equals."""
         return self.proba.argmax(axis=1)
 

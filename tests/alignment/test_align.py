@@ -24,9 +24,9 @@ from PIL import Image, ImageOps
 
 import tellapart as ta
 from tellapart.alignment import writer as folder_module
-from tellapart.alignment.choices import Choices
-from tellapart.alignment.result import Aligned
-from tellapart.alignment.writer import Unfinished, Written
+from tellapart.alignment.choices import AlignOptions
+from tellapart.alignment.result import AlignResult
+from tellapart.alignment.writer import CopyLog, PartialCopy
 from tellapart.data.cache import CorruptImages
 from tellapart.errors import DataError, Interrupted, SystemLimitError
 from tellapart.inference.context import Settings
@@ -59,12 +59,12 @@ def upright(content: bytes) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def thousand(plant, tmp_path_factory: pytest.TempPathFactory) -> Aligned:
+def thousand(plant, tmp_path_factory: pytest.TempPathFactory) -> AlignResult:
     """A copy of a thousand leaking files of each class."""
     return align(plant(1000), tmp_path_factory.mktemp("thousand") / "out")
 
 
-def test_the_null_falls_to_chance_on_every_codec_leak(thousand: Aligned) -> None:
+def test_the_null_falls_to_chance_on_every_codec_leak(thousand: AlignResult) -> None:
     found = thousand
     assert found.written >= 2000 * 0.95 and found.null_before is not None and found.null_after is not None
     assert found.null_before.value > 0.99
@@ -73,7 +73,7 @@ def test_the_null_falls_to_chance_on_every_codec_leak(thousand: Aligned) -> None
 
 
 @pytest.mark.slow
-def test_the_null_of_the_leaderboard_agrees(thousand: Aligned, plant, tmp_path: Path) -> None:
+def test_the_null_of_the_leaderboard_agrees(thousand: AlignResult, plant, tmp_path: Path) -> None:
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     before = ta.train(plant(100), "metadata", settings=settings)
     after = ta.train(thousand.folder, "metadata", settings=settings)
@@ -104,7 +104,7 @@ def test_pixels_are_those_of_the_source(plant, tmp_path: Path) -> None:
     assert rows["top"].astype(int).max() > 0 or rows["left"].astype(int).max() > 0
 
 
-def test_neither_name_nor_order_tells_the_class(thousand: Aligned) -> None:
+def test_neither_name_nor_order_tells_the_class(thousand: AlignResult) -> None:
     labels = (manifest(thousand.folder)["label"] == "fake").to_numpy(float)
     assert abs(np.corrcoef(labels, np.arange(len(labels)))[0, 1]) < 0.05
     assert abs(np.corrcoef(labels[1:], labels[:-1])[0, 1]) < 0.06
@@ -149,7 +149,7 @@ def test_every_kind_of_source(plant, tmp_path: Path) -> None:
     rows = [{"image": {"bytes": path.read_bytes(), "path": path.name}, "label": path.parent.name} for path in paths]
     pd.DataFrame(rows).to_parquet(made / "a.parquet")
     memory = ta.from_bytes([path.read_bytes() for path in paths], [path.parent.name for path in paths])
-    choices, seen = Choices(size=(32, 32)), []
+    choices, seen = AlignOptions(size=(32, 32)), []
     for name, data in {"folder": source, **{e: made / f"a.{e}" for e in ("zip", "tar", "parquet")}, "memory": memory}.items():
         found = align(data, tmp_path / name, choices=choices)
         assert found.written == 24 and {of.found for of in found.classes.values()} == {12}
@@ -191,13 +191,13 @@ def test_what_is_too_small_is_left_out_and_counted(tmp_path: Path) -> None:
     assert found.size == (30, 30) and found.classes["a"].small == 1 and found.classes["b"].small == 0
     left = pd.read_csv(tmp_path / "out" / "left-out.csv")
     assert left.to_dict("records") == [{"original_path": "a/19.png", "class": "a", "reason": "16×16, too small for 30×30"}]
-    all_in = align(source, tmp_path / "all", choices=Choices(keep=1))
+    all_in = align(source, tmp_path / "all", choices=AlignOptions(keep=1))
     assert all_in.size == (16, 16) and all_in.written == 40 and not (tmp_path / "all" / "left-out.csv").exists()
 
 
 def test_the_classes_that_lose_unequally_are_named(tmp_path: Path) -> None:
     source = sized(tmp_path / "data", {"a": [(40, 40)] * 16 + [(16, 16)] * 4, "b": [(60, 60)] * 20})
-    found = align(source, tmp_path / "out", choices=Choices(size=(40, 40)))
+    found = align(source, tmp_path / "out", choices=AlignOptions(size=(40, 40)))
     assert found.written == 36
     notes = " ".join(found.notes)
     assert "small images left out: a 20%, b 0%" in notes and "side of the median picture: a 40, b 60 pixels" in notes
@@ -206,7 +206,7 @@ def test_the_classes_that_lose_unequally_are_named(tmp_path: Path) -> None:
 def test_a_class_must_not_vanish(tmp_path: Path) -> None:
     source = sized(tmp_path / "data", {"a": [(40, 40)] * 4, "b": [(20, 20)] * 4})
     with pytest.raises(DataError, match="no image of the class 'b' is large enough for 30×32 pixels"):
-        align(source, tmp_path / "out", choices=Choices(size=(32, 30)))
+        align(source, tmp_path / "out", choices=AlignOptions(size=(32, 30)))
     with pytest.raises(DataError, match="no size of at least 8×8"):
         align(sized(tmp_path / "dots", {"a": [(1, 1)] * 4, "b": [(20, 20)] * 4}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -224,7 +224,7 @@ def test_crops_keep_the_grid_of_a_turned_jpeg(tmp_path: Path, orientation: int) 
         for i in range(4):
             picture = Image.fromarray(np.stack([stored] * 3, axis=2))
             picture.save(tmp_path / "data" / name / f"{i}.jpg", quality=100, exif=exif, subsampling="4:4:4")
-    align(tmp_path / "data", tmp_path / "out", choices=Choices(size=(64, 64)))
+    align(tmp_path / "data", tmp_path / "out", choices=AlignOptions(size=(64, 64)))
     corners = set()
     for path in (tmp_path / "out" / "images").iterdir():
         with Image.open(path) as image:
@@ -236,7 +236,7 @@ def test_crops_keep_the_grid_of_a_turned_jpeg(tmp_path: Path, orientation: int) 
 
 def test_a_random_grid_puts_blocks_anywhere(tmp_path: Path) -> None:
     source = sized(tmp_path / "data", {"a": [(64, 64)] * 40, "b": [(64, 64)] * 40})
-    align(source, tmp_path / "out", choices=Choices(grid="random"))
+    align(source, tmp_path / "out", choices=AlignOptions(grid="random"))
     rows = manifest(tmp_path / "out").astype({"left": int, "top": int})
     assert set(rows["width"]) == {"49"} and len(set(rows["left"] % 16)) > 12 and len(set(rows["top"] % 16)) > 12
     align(source, tmp_path / "kept")
@@ -248,7 +248,7 @@ def test_a_random_grid_puts_blocks_anywhere(tmp_path: Path) -> None:
 
 
 def test_one_distribution_of_qualities_for_all(plant, tmp_path: Path) -> None:
-    found = align(plant(300), tmp_path / "out", choices=Choices("jpeg", (75, 95)))
+    found = align(plant(300), tmp_path / "out", choices=AlignOptions("jpeg", (75, 95)))
     rows = manifest(tmp_path / "out").astype({"quality": int})
     assert rows["quality"].min() == 75 and rows["quality"].max() == 95
     means = rows.groupby("label")["quality"].mean()
@@ -281,7 +281,7 @@ def test_what_old_compression_left_is_said(tmp_path: Path) -> None:
                 picture = Image.open(file)
             picture.save(tmp_path / "data" / name / f"{i}.png", compress_level=0)
     kept = align(tmp_path / "data", tmp_path / "png")
-    again = align(tmp_path / "data", tmp_path / "jpeg", choices=Choices("jpeg", (60, 60)))
+    again = align(tmp_path / "data", tmp_path / "jpeg", choices=AlignOptions("jpeg", (60, 60)))
     assert kept.null_before is not None and kept.null_before.value == 0.5
     assert kept.traces is not None and kept.traces.value > 0.98 and "traces of earlier compression" in " ".join(kept.notes)
     assert again.traces is not None and again.traces.value < kept.traces.value - 0.2
@@ -299,7 +299,7 @@ def conftest_pixels(seed: int, height: int, width: int) -> np.ndarray:
 
 
 def test_the_same_seed_gives_the_same_bytes(plant, tmp_path: Path) -> None:
-    jpeg = Choices("jpeg", (60, 95), seed=3)
+    jpeg = AlignOptions("jpeg", (60, 95), seed=3)
     for name in ("a", "b"):
         align(plant(40), tmp_path / name, choices=jpeg)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
@@ -313,7 +313,7 @@ def test_a_copy_that_is_there_is_found_and_another_is_refused(plant, tmp_path: P
     assert align(plant(40), tmp_path / "out") == first
     assert json.loads((tmp_path / "out" / "align.json").read_text())["written"] == first.written
     with pytest.raises(DataError, match="holds a copy of other data, or with other settings"):
-        align(plant(40), tmp_path / "out", choices=Choices(seed=1))
+        align(plant(40), tmp_path / "out", choices=AlignOptions(seed=1))
 
 
 CHILD = """
@@ -348,11 +348,11 @@ def test_killed_it_goes_on_and_ends_the_same(plant, tmp_path: Path) -> None:
 def test_a_torn_line_of_the_journal_costs_no_other(tmp_path: Path) -> None:
     """Written again and again after a crash: what was noted after a torn line is read, too."""
     for number in range(3):
-        with folder_module.holding(tmp_path / "out") as unfinished:
+        with folder_module.locked_folder(tmp_path / "out") as unfinished:
             unfinished.begin({"made": "of this"})
             assert sorted(unfinished.written) == list(range(number))
             unfinished.add(f"images/{number}.png", b"x")
-            unfinished.note({f"images/{number}.png": Written(number, "d", (0.5, 0.0, 1.0))})
+            unfinished.note({f"images/{number}.png": CopyLog(number, "d", (0.5, 0.0, 1.0))})
             assert unfinished.written[number].traces == (0.5, 0.0, 1.0)
         journal = tmp_path / "out" / ".unfinished" / "journal.jsonl"
         journal.write_text(journal.read_text() + '{"number": 9, "digest": "e", "tra')
@@ -360,22 +360,22 @@ def test_a_torn_line_of_the_journal_costs_no_other(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_said_and_the_same_call_goes_on(plant, tmp_path: Path, monkeypatch) -> None:
     whole = align(plant(40), tmp_path / "whole")
-    real, left = Unfinished.add, [30]
+    real, left = PartialCopy.add, [30]
 
-    def add(self: Unfinished, name: str, content: bytes) -> None:
+    def add(self: PartialCopy, name: str, content: bytes) -> None:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         real(self, name, content)
 
     monkeypatch.setattr(module, "_PORTION", 8)
-    monkeypatch.setattr(Unfinished, "add", add)
+    monkeypatch.setattr(PartialCopy, "add", add)
     with pytest.raises(SystemLimitError, match="the copy cannot be written \\(No space left on device\\)"):
         align(plant(40), tmp_path / "out")
     with pytest.raises(DataError, match="holds an unfinished copy of other data, or with other settings"):
-        align(plant(40), tmp_path / "out", choices=Choices(seed=1))
+        align(plant(40), tmp_path / "out", choices=AlignOptions(seed=1))
     assert not {"align.json", "train.csv", "manifest.csv"} & {path.name for path in (tmp_path / "out").iterdir()}
-    monkeypatch.setattr(Unfinished, "add", real)
+    monkeypatch.setattr(PartialCopy, "add", real)
     assert align(plant(40), tmp_path / "out") == replace(whole, folder=tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
@@ -386,7 +386,9 @@ def test_a_disk_that_is_too_small_is_said_before(plant, tmp_path: Path, monkeypa
     with pytest.raises(SystemLimitError, match="0 MB are needed, 0 MB are free"):
         align(plant(40), tmp_path / "out")
     assert not list((tmp_path / "out" / "images").iterdir())
-    assert align(plant(40), tmp_path / "out", choices=Choices("jpeg")).written > 70, "nothing was there that could be mixed"
+    assert align(plant(40), tmp_path / "out", choices=AlignOptions("jpeg")).written > 70, (
+        "nothing was there that could be mixed"
+    )
 
 
 def test_the_marker_comes_last(plant, tmp_path: Path, monkeypatch) -> None:
@@ -399,24 +401,24 @@ def test_the_marker_comes_last(plant, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_stopped_by_hand(plant, tmp_path: Path, monkeypatch) -> None:
-    real, calls = Unfinished.note, [0]
+    real, calls = PartialCopy.note, [0]
 
-    def note(self: Unfinished, images: dict) -> None:
+    def note(self: PartialCopy, images: dict) -> None:
         real(self, images)
         calls[0] += 1
         if calls[0] == 2:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_PORTION", 8)
-    monkeypatch.setattr(Unfinished, "note", note)
+    monkeypatch.setattr(PartialCopy, "note", note)
     with pytest.raises(Interrupted, match="stopped; 16 of 7[0-9] images are written|stopped; 16 of 80 images are written"):
         align(plant(40), tmp_path / "out")
-    monkeypatch.setattr(Unfinished, "note", real)
+    monkeypatch.setattr(PartialCopy, "note", real)
     assert align(plant(40), tmp_path / "out").written > 70
 
 
 def test_two_at_once_are_refused(plant, tmp_path: Path) -> None:
-    with folder_module.holding(tmp_path / "out"), pytest.raises(DataError, match="another process is writing this copy"):
+    with folder_module.locked_folder(tmp_path / "out"), pytest.raises(DataError, match="another process is writing this copy"):
         align(plant(40), tmp_path / "out")
 
 
@@ -488,4 +490,4 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
         {"encoder": "gif"},
     ):
         with pytest.raises(DataError):
-            Choices(**wrong)  # type: ignore[arg-type]
+            AlignOptions(**wrong)  # type: ignore[arg-type]

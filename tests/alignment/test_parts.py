@@ -75,22 +75,22 @@ def test_the_figure_is_out_of_fold() -> None:
     rng, labels = np.random.default_rng(0), np.arange(600) % 2
     table = ta.from_arrays(np.zeros((600, 8, 8), np.uint8), labels.tolist())
     digests = np.array([str(i) for i in range(600)], dtype=object)
-    dealt = leakage.deal(table, digests, 0)
+    dealt = leakage.assign_folds(table, digests, 0)
     assert dealt is not None and sorted(np.bincount(dealt)) == [120] * 5
-    noise = leakage.tell_apart(table, rng.normal(size=(600, 5)), dealt)
+    noise = leakage.class_auroc(table, rng.normal(size=(600, 5)), dealt)
     assert noise.low < 0.5 < noise.high or abs(noise.value - 0.5) < 0.08
-    constant = leakage.tell_apart(table, np.full((600, 3), np.nan), dealt)
+    constant = leakage.class_auroc(table, np.full((600, 3), np.nan), dealt)
     assert constant.value == pytest.approx(0.5, abs=0.01)
-    all_ = leakage.tell_apart(table, np.where(labels, 1.0, np.nan)[:, None], dealt)
+    all_ = leakage.class_auroc(table, np.where(labels, 1.0, np.nan)[:, None], dealt)
     assert all_.value == 1, "that a number is missing is told, too"
 
 
 def test_identical_files_share_a_fold() -> None:
     table = ta.from_arrays(np.zeros((200, 8, 8), np.uint8), (np.arange(200) % 2).tolist())
     twins = np.array([str(i // 4 * 2 + i % 2) for i in range(200)], dtype=object)
-    dealt = leakage.deal(table, twins, 0)
+    dealt = leakage.assign_folds(table, twins, 0)
     assert dealt is not None
     for name in set(twins):
         assert len(set(dealt[twins == name])) == 1
-    assert leakage.deal(table.take(np.arange(4)), twins[:4], 0) is None, "too few for five folds"
-    assert leakage.deal(table.take(np.flatnonzero(table.labels == 0)), twins[::2], 0) is None, "one class"
+    assert leakage.assign_folds(table.take(np.arange(4)), twins[:4], 0) is None, "too few for five folds"
+    assert leakage.assign_folds(table.take(np.flatnonzero(table.labels == 0)), twins[::2], 0) is None, "one class"

@@ -23,7 +23,7 @@ def _color(images: Tensor, **changes: float) -> Tensor:
     """With fixed parameters."""
     drawn = torch.tensor([list((UNCHANGED | changes).values())]).repeat(len(images), 1)
     matrices = ColorJitter(ColorJitter.Options()).matrix(drawn, _warp.mean_color(images))
-    return _warp.to_bytes(_warp.recolor(images, matrices))
+    return _warp.to_bytes(_warp.mix_channels(images, matrices))
 
 
 def _distance(ours: Tensor, theirs: Tensor) -> float:

@@ -61,7 +61,9 @@ def test_each_image_is_blurred_by_a_width_of_its_own(detailed: Tensor) -> None:
 @pytest.mark.parametrize("down", FILTERS)
 def test_rescale_is_that_of_pillow(detailed: Tensor, down: str, up: str) -> None:
     """Pillow rounds and bounds the small picture; that is what is left between them."""
-    matrices = [_kernels.round_trip(side, torch.full((8,), float(small)), (down, up)) for side, small in ((48, 29), (64, 38))]
+    matrices = [
+        _kernels.downscale_upscale(side, torch.full((8,), float(small)), (down, up)) for side, small in ((48, 29), (64, 38))
+    ]
     out = _kernels.filtered(detailed, *matrices).permute(0, 2, 3, 1).numpy()
     for made, image in zip(out, detailed.permute(0, 2, 3, 1).numpy(), strict=True):
         expected = Image.fromarray(image).resize((38, 29), FILTERS[down]).resize((64, 48), FILTERS[up])

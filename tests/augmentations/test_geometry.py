@@ -46,7 +46,7 @@ def test_sampling_is_that_of_scipy_with_the_image_mirrored(detailed: Tensor, zoo
     linear = zoom * np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     shift = np.array([3.3, -8.6])
     matrix = torch.from_numpy(np.column_stack([linear, shift])).float().expand(len(detailed), -1, -1)
-    out = _warp.sample(detailed, matrix, (40, 50))
+    out = _warp.warp(detailed, matrix, (40, 50))
     for made, image in zip(out.flatten(0, 1).numpy(), detailed.flatten(0, 1).numpy(), strict=True):
         rows = linear[::-1, ::-1]  # scipy counts (row, column)
         into, out_of = (np.array(shape) - 1 for shape in (image.shape, made.shape))
@@ -57,10 +57,10 @@ def test_sampling_is_that_of_scipy_with_the_image_mirrored(detailed: Tensor, zoo
 
 def test_sampling_whole_pixels_is_picking_them(detailed: Tensor) -> None:
     matrices, size = _make("crop", size=40, shift=9).draw(8, (48, 64), torch.Generator().manual_seed(0))
-    matrices = _warp.chain(matrices, _draw("flip", 8, size, vertical=0.5))
-    picked = _warp.pick(detailed, matrices, size)
+    matrices = _warp.compose(matrices, _draw("flip", 8, size, vertical=0.5))
+    picked = _warp.gather(detailed, matrices, size)
     assert picked.shape == (8, 3, 40, 40)
-    assert torch.equal(picked, _warp.to_bytes(_warp.sample(detailed, matrices, size)))
+    assert torch.equal(picked, _warp.to_bytes(_warp.warp(detailed, matrices, size)))
 
 
 # --- against torchvision ----------------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_affine_is_that_of_torchvision(
 ) -> None:
     numbers = (math.radians(angle), *shift, scale, math.tan(math.radians(shear)))
     matrices = inverse_matrices(*(torch.full((8,), float(n)) for n in numbers))
-    out = _warp.to_bytes(_warp.sample(smooth, matrices, (48, 64)))
+    out = _warp.to_bytes(_warp.warp(smooth, matrices, (48, 64)))
     expected = reference.affine(
         smooth.contiguous(), angle, list(shift), scale, [shear, 0.0], interpolation=InterpolationMode.BILINEAR
     )

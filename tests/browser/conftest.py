@@ -15,16 +15,16 @@ import uvicorn
 from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.server.app import create_app
-from tellapart.server.settings import Options
+from tellapart.server.settings import ServerSettings
 
-from ..serve.conftest import encoded, home, noise, runs, settings  # noqa: F401
+from ..server.conftest import encoded, home, noise, runs, settings  # noqa: F401
 from .chromium import Chromium, find
 
 
 @pytest.fixture(scope="session")
 def address(runs: dict[str, Run], settings: Settings) -> Iterator[str]:  # noqa: F811
     """Of the server."""
-    app = create_app([runs["net"], runs["linear"]], Options(settings=settings, max_bytes=1_000_000, rate=0))
+    app = create_app([runs["net"], runs["linear"]], ServerSettings(settings=settings, max_bytes=1_000_000, rate=0))
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_level="error"))
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)

@@ -11,11 +11,11 @@ from scipy.stats import fisher_exact, mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 import tellapart as ta
-from tellapart.checks._associations import Column, areas, find_carriers
-from tellapart.checks._doubt import as_sure_as_right, count_excess
-from tellapart.checks._shortcut import judge, summary, words
-from tellapart.checks._shortcut_model import tell
-from tellapart.checks._units import find_units
+from tellapart.checks._associations import Feature, areas, find_associations
+from tellapart.checks._doubt import match_confidence, test_label_noise
+from tellapart.checks._shortcut import find_shortcuts, summary, words
+from tellapart.checks._shortcut_model import fit_shortcut_model
+from tellapart.checks._units import independent_groups
 from tellapart.data.jpeg_quality import find_quality
 from tellapart.data.metadata import NAMES, read_metadata
 
@@ -29,7 +29,7 @@ def test_areas_are_those_of_scikit_learn(draw: np.random.Generator) -> None:
 def test_a_measure_is_tested_as_scipy_does(draw: np.random.Generator) -> None:
     labels = np.repeat([0, 1], [80, 60])
     values = np.round(draw.normal(labels * 1.2, 1), 1)
-    (one, other) = find_carriers([Column("weight", values, ordered=True)], labels, np.arange(140))
+    (one, other) = find_associations([Feature("weight", values, ordered=True)], labels, np.arange(140))
     test = mannwhitneyu(values[labels == 0], values[labels == 1], use_continuity=False, method="asymptotic")
     assert one.p_value == pytest.approx(test.pvalue, rel=1e-9) and {one.more, other.more} == {True, False}
     assert one.effect == pytest.approx(roc_auc_score(labels, values))
@@ -39,8 +39,8 @@ def test_a_kind_is_tested_as_scipy_does() -> None:
     labels = np.repeat([0, 1], [100, 80])
     values = np.zeros(180)
     values[:45], values[100:104] = 1, 1
-    column = Column("hat", values, {0.0: "no hat", 1.0: "a hat"})
-    found = {c.value: c for c in find_carriers([column], labels, np.arange(180))}
+    column = Feature("hat", values, {0.0: "no hat", 1.0: "a hat"})
+    found = {c.value: c for c in find_associations([column], labels, np.arange(180))}
     one_sided = fisher_exact([[45, 4], [55, 76]], alternative="greater").pvalue
     assert found[1.0].p_value == pytest.approx(2 * one_sided, rel=1e-9)
     assert (found[1.0].label, found[1.0].inside, found[1.0].others) == (0, 45, 4)
@@ -50,17 +50,17 @@ def test_a_kind_is_tested_as_scipy_does() -> None:
 def test_images_of_one_group_are_one_image() -> None:
     """Forty copies of one picture a class are no evidence."""
     labels = np.repeat([0, 1], 200)
-    column = Column("hat", labels.astype(float), {0.0: "no hat", 1.0: "a hat"}, ordered=True)
-    assert find_carriers([column], labels, np.arange(400))
-    assert not find_carriers([column], labels, np.arange(400) // 40)
-    told = tell([column], labels, np.arange(400) // 40, 0)
+    column = Feature("hat", labels.astype(float), {0.0: "no hat", 1.0: "a hat"}, ordered=True)
+    assert find_associations([column], labels, np.arange(400))
+    assert not find_associations([column], labels, np.arange(400) // 40)
+    told = fit_shortcut_model([column], labels, np.arange(400) // 40, 0)
     assert told is not None and told.auroc.value == 1 and not told.significant
 
 
 def test_rows_without_label_are_left_out() -> None:
     labels = np.repeat([0, 1, -1], 100)
-    column = Column("hat", np.repeat([0.0, 1.0, 1.0], 100), {0.0: "no hat", 1.0: "a hat"})
-    verdict = judge([column], labels, np.arange(300), {0: "'a'", 1: "'b'"})
+    column = Feature("hat", np.repeat([0.0, 1.0, 1.0], 100), {0.0: "no hat", 1.0: "a hat"})
+    verdict = find_shortcuts([column], labels, np.arange(300), {0: "'a'", 1: "'b'"})
     assert "a hat occurs only in 'b' (100 of 100)" in summary(verdict, "hats")
     assert verdict.told is not None and verdict.told.auroc.n == 200 and not verdict.told.surety[200:].any()
 
@@ -68,15 +68,15 @@ def test_rows_without_label_are_left_out() -> None:
 def test_what_explains_is_named_alone() -> None:
     labels = np.repeat([0, 1], 100)
     values = labels.astype(float)
-    columns = [Column("length", values, ordered=True, behind=("hat",)), Column("hat", values, {0.0: "no hat", 1.0: "a hat"})]
-    assert {c.column.name for c in find_carriers(columns, labels, np.arange(200))} == {"hat"}
+    columns = [Feature("length", values, ordered=True, behind=("hat",)), Feature("hat", values, {0.0: "no hat", 1.0: "a hat"})]
+    assert {c.column.name for c in find_associations(columns, labels, np.arange(200))} == {"hat"}
 
 
 def test_two_measures_tell_together_what_none_tells_alone(draw: np.random.Generator) -> None:
     a, b = draw.integers(0, 2, (2, 400)).astype(float)
     labels = (a != b).astype(np.int64)
-    columns = [Column("a", a, {0.0: "no a", 1.0: "a"}), Column("b", b, {0.0: "no b", 1.0: "b"})]
-    verdict = judge(columns, labels, np.arange(400), {0: "'x'", 1: "'y'"})
+    columns = [Feature("a", a, {0.0: "no a", 1.0: "a"}), Feature("b", b, {0.0: "no b", 1.0: "b"})]
+    verdict = find_shortcuts(columns, labels, np.arange(400), {0: "'x'", 1: "'y'"})
     assert not verdict.carriers and verdict.found and verdict.strong
     assert summary(verdict, "marks").startswith("marks together: AUROC 1.000")
 
@@ -84,10 +84,10 @@ def test_two_measures_tell_together_what_none_tells_alone(draw: np.random.Genera
 def test_units_join_groups_and_content() -> None:
     pictures = [np.full((4, 4), i, np.uint8) for i in range(6)]
     table = ta.from_arrays(np.stack(pictures), list("ababab"), groups=["g", "g", "", "", "h", "i"])
-    units = find_units(table, np.array([0, 1, 2, 3, 3, 5]))
+    units = independent_groups(table, np.array([0, 1, 2, 3, 3, 5]))
     assert units[0] == units[1] and units[3] == units[4]
     assert len(np.unique(units)) == 4
-    alone = find_units(
+    alone = independent_groups(
         ta.from_arrays(np.stack(pictures), list("ababab")), np.array([[1, 2], [1, 2], [1, 3], [2, 2], [0, 0], [9, 9]])
     )
     assert alone[0] == alone[1] and len(np.unique(alone)) == 5
@@ -115,17 +115,17 @@ def test_doubts_that_the_model_has_itself_are_no_excess(draw: np.random.Generato
     share = 1 / (1 + np.exp(-draw.normal(0, 4, 5000)))
     proba = np.stack([1 - share, share], axis=1)
     labels = (draw.random(5000) < share).astype(np.int64)
-    calm = count_excess(as_sure_as_right(proba, labels), labels)
+    calm = test_label_noise(match_confidence(proba, labels), labels)
     assert not calm.significant and calm.seen == pytest.approx(calm.expected, abs=4 * np.sqrt(calm.expected))
     flipped = np.where(draw.random(5000) < 0.05, 1 - labels, labels)
-    assert count_excess(as_sure_as_right(proba, flipped), flipped).significant
+    assert test_label_noise(match_confidence(proba, flipped), flipped).significant
 
 
 def test_answers_become_as_sure_as_right(draw: np.random.Generator) -> None:
     share = 1 / (1 + np.exp(-draw.normal(0, 2, 3000)))
     labels = (draw.random(3000) < share).astype(np.int64)
     shy = 0.5 + (np.stack([1 - share, share], axis=1) - 0.5) / 3
-    mended = as_sure_as_right(shy, labels)
+    mended = match_confidence(shy, labels)
     assert mended.max(axis=1).mean() == pytest.approx((shy.argmax(axis=1) == labels).mean(), abs=1e-3)
     np.testing.assert_allclose(mended.sum(axis=1), 1)
 

@@ -13,7 +13,7 @@ import pytest
 
 import tellapart as ta
 from tellapart import registry
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.types import ImageTable
 
 CHECKS = ("metadata", "names", "pixels", "labels", "shift", "missing_classes")
@@ -35,7 +35,7 @@ def clean(table: ImageTable, seed: int) -> ImageTable:
 def alarms(table: ImageTable, seed: int) -> list[str]:
     """What checks find in one draw."""
     drawn = clean(table, seed)
-    evidence = Evidence(drawn, seed)
+    evidence = DatasetView(drawn, seed)
     found = {name: registry.find("checks", name)()(evidence) for name in CHECKS}
     return [f"seed {seed}: {name}: {f.summary}" for name, f in found.items() if f.severity not in ("fine", "skipped")]
 

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.checks._associations import Column, find_carriers
+from tellapart.checks._associations import Feature, find_associations
 from tellapart.checks._distributions import MOST_KINDS, distributions
 from tellapart.reports.check_figure import MOST, draw, found_distributions
 from tellapart.reports.health_report import write_page
 
 
-def spread(column: Column, labels: np.ndarray, names: dict[int, str]) -> dict:
-    found = distributions(find_carriers([column], labels, np.arange(len(labels))), labels, names)
+def spread(column: Feature, labels: np.ndarray, names: dict[int, str]) -> dict:
+    found = distributions(find_associations([column], labels, np.arange(len(labels))), labels, names)
     (one,) = found
     return one
 
@@ -28,7 +28,7 @@ def test_shares_of_a_measure_are_those_of_numpy() -> None:
     labels = draw_.integers(2, size=400)
     values = draw_.normal(size=400) + labels
     values[:5] = np.nan
-    one = spread(Column("height", values, ordered=True), labels, {0: "a", 1: "b"})
+    one = spread(Feature("height", values, ordered=True), labels, {0: "a", 1: "b"})
     known, edges = np.isfinite(values), np.array(one["edges"])
     low, high = np.percentile(values[known], [0.5, 99.5])
     assert edges[0] == pytest.approx(low, abs=1e-5) and edges[-1] == pytest.approx(high, abs=1e-5)
@@ -41,14 +41,16 @@ def test_shares_of_a_measure_are_those_of_numpy() -> None:
 def test_of_kinds_the_most_frequent_are_named() -> None:
     labels = np.repeat([0, 1], 300)
     values = np.concatenate([np.zeros(300), np.arange(300) % 12 + 1.0])
-    one = spread(Column("format", values, {float(v): f"kind {v}" for v in range(13)}), labels, {0: "a", 1: "b"})
+    one = spread(Feature("format", values, {float(v): f"kind {v}" for v in range(13)}), labels, {0: "a", 1: "b"})
     assert one["values"][0] == "kind 0" and one["values"][-1] == "other" and len(one["values"]) == MOST_KINDS + 1
     assert one["shares"]["a"][0] == 1 and one["shares"]["b"][0] == 0 and sum(one["shares"]["b"]) == pytest.approx(1, abs=1e-3)
 
 
 def test_of_many_classes_one_stands_against_the_others() -> None:
     labels = np.arange(900) % 9
-    one = spread(Column("size", np.where(labels == 4, 9.0, labels / 100), ordered=True), labels, {n: f"c{n}" for n in range(9)})
+    one = spread(
+        Feature("size", np.where(labels == 4, 9.0, labels / 100), ordered=True), labels, {n: f"c{n}" for n in range(9)}
+    )
     assert list(one["shares"]) == ["c4", "the others"] and one["shares"]["c4"][-1] == 1
 
 
@@ -76,10 +78,10 @@ def test_the_page_shows_what_was_found(tiles: np.ndarray, tmp_path: Path) -> Non
 def test_what_was_found_comes_first_and_small_measures_have_edges() -> None:
     labels = np.repeat([0, 1], 500)
     values = np.concatenate([np.arange(500) % 10, np.where(np.arange(500) % 8, np.arange(500) % 10, 99)]).astype(float)
-    one = spread(Column("camera", values, {float(v): f"camera {v:.0f}" for v in np.unique(values)}), labels, {0: "a", 1: "b"})
+    one = spread(Feature("camera", values, {float(v): f"camera {v:.0f}" for v in np.unique(values)}), labels, {0: "a", 1: "b"})
     assert one["values"][0] == "camera 99" and one["shares"]["a"][0] == 0 < one["shares"]["b"][0]
     tiny = spread(
-        Column("error", np.where(labels, 3e-9, 1e-9) * (1 + np.arange(1000) % 7), ordered=True), labels, {0: "a", 1: "b"}
+        Feature("error", np.where(labels, 3e-9, 1e-9) * (1 + np.arange(1000) % 7), ordered=True), labels, {0: "a", 1: "b"}
     )
     assert len(set(tiny["edges"])) == len(tiny["edges"]) > 2
 

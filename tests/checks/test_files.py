@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from tellapart import registry
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks._pictures import Pictures
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._pictures import PixelStats
 from tellapart.data.memory import from_arrays
 from tellapart.data.scan import scan
 
 
 def look(name, table, **options):
     check = registry.find("checks", name)
-    return check(check.Options(**options))(Evidence(table))
+    return check(check.Options(**options))(DatasetView(table))
 
 
 def noise(count, seed=0, side=24):
@@ -176,7 +176,7 @@ def test_tiny_pictures():
 def test_light_and_sharpness_are_those_of_numpy(tiles):
     from scipy.ndimage import laplace
 
-    found = Pictures.blank(1)
+    found = PixelStats.blank(1)
     found.look(0, tiles[0])
     gray = np.asarray(Image.fromarray(tiles[0]).convert("L")).astype(float)
     low, high = np.percentile(gray, (1, 99), method="inverted_cdf")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import tellapart as ta
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult
 from tellapart.checks.labels import Labels
 from tellapart.errors import RecipeError
 from tellapart.recipe.load import check_options
@@ -30,7 +30,7 @@ def flipped(table: ImageTable, count: int, seed: int, noise: float = NOISE) -> t
     return ImageTable(frame, table.classes, table.root, table.positive, memory=table.memory), flip
 
 
-def share_found(found: Found, flip: np.ndarray) -> float:
+def share_found(found: CheckResult, flip: np.ndarray) -> float:
     """Of the flips, those among the tenth of the rows with the highest scores."""
     worst = np.argsort(-found.scores, kind="stable")[: len(flip) // 10]
     return float(flip[worst].sum() / flip.sum())
@@ -38,7 +38,7 @@ def share_found(found: Found, flip: np.ndarray) -> float:
 
 def test_flips_stand_first(shared_data: Data) -> None:
     table, flip = flipped(ta.scan(shared_data("fashion-mnist")), 1500, seed=1)
-    found = Labels()(Evidence(table))
+    found = Labels()(DatasetView(table))
     assert share_found(found, flip) >= 0.6
     assert found.severity == "problem" and found.details["contradicted"] > 2 * found.details["expected"]
     row = next(iter(found.reasons))
@@ -50,25 +50,25 @@ def test_flips_stand_first(shared_data: Data) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_six_in_ten_flips_are_among_the_first_tenth(shared_data: Data, name: str, seed: int) -> None:
     table, flip = flipped(ta.scan(shared_data(name)), 3000, seed)
-    found = Labels()(Evidence(table))
+    found = Labels()(DatasetView(table))
     assert share_found(found, flip) >= 0.6 and found.severity == "problem"
 
 
 def test_without_flips_it_is_no_problem(shared_data: Data) -> None:
     table, _ = flipped(ta.scan(shared_data("fashion-mnist")), 1500, seed=1, noise=0)
-    found = Labels()(Evidence(table))
+    found = Labels()(DatasetView(table))
     assert found.severity in ("fine", "notice") and found.details["p_value"] > 1e-3
 
 
 def test_labels_by_lot_are_not_doubted(tiles: np.ndarray) -> None:
     labels = np.random.default_rng(0).integers(2, size=len(tiles))
-    found = Labels()(Evidence(ta.from_arrays(tiles, ["ab"[label] for label in labels])))
+    found = Labels()(DatasetView(ta.from_arrays(tiles, ["ab"[label] for label in labels])))
     assert found.severity == "skipped" and not found.is_issue.any() and not found.scores.any()
 
 
 def test_few_images_one_class_and_no_labels_are_skipped(tiles: np.ndarray) -> None:
     for labels in (["a"] * 8, [None] * 8, ["a", "b"] * 4):
-        assert Labels()(Evidence(ta.from_arrays(tiles[:8], labels))).severity == "skipped"
+        assert Labels()(DatasetView(ta.from_arrays(tiles[:8], labels))).severity == "skipped"
 
 
 def test_options_are_checked() -> None:

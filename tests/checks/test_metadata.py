@@ -13,8 +13,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 import tellapart as ta
-from tellapart.checks._associations import Column
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._associations import Feature
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks.metadata import Metadata, metadata_columns
 
 
@@ -30,8 +30,8 @@ def encoded(
     return target.getvalue()
 
 
-def columns_of(*contents: bytes) -> dict[str, Column]:
-    evidence = Evidence(ta.from_bytes(list(contents), ["real"] * len(contents)))
+def columns_of(*contents: bytes) -> dict[str, Feature]:
+    evidence = DatasetView(ta.from_bytes(list(contents), ["real"] * len(contents)))
     return {c.name: c for c in metadata_columns(evidence.metadata, evidence.texts)}
 
 
@@ -57,7 +57,7 @@ def test_columns_say_what_the_files_are(tiles: np.ndarray) -> None:
 def test_other_marks_are_named(tiles: np.ndarray, mend: Callable[[np.ndarray], bytes], said: str) -> None:
     labels = np.arange(100) % 2
     contents = [mend(t[:64, :64]) if label else encoded(t[:64, :64]) for t, label in zip(tiles, labels, strict=False)]
-    found = Metadata()(Evidence(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
+    found = Metadata()(DatasetView(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
     assert found.severity == "leak" and said in found.summary, found.summary
     assert found.is_issue.all() and "metadata" in found.advice
 
@@ -125,7 +125,7 @@ def test_one_cause_is_told_once(tiles: np.ndarray) -> None:
         encoded(t[:64, :64]) if k else with_exif(t[:64, :64], "Editor", camera="Camera")
         for t, k in zip(tiles, labels, strict=False)
     ]
-    found = Metadata()(Evidence(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
+    found = Metadata()(DatasetView(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
     assert "no EXIF occurs only in 'fake'" in found.summary
     assert "no software" not in found.summary and "camera" not in found.summary
 
@@ -142,7 +142,7 @@ def test_one_cause_is_told_once(tiles: np.ndarray) -> None:
 def test_who_wrote_a_file_and_when_is_named(tiles: np.ndarray, written: Callable[..., bytes], said: str) -> None:
     labels = np.arange(100) % 2
     contents = [written(t[:64, :64], int(k), n) for n, (t, k) in enumerate(zip(tiles, labels, strict=False))]
-    found = Metadata()(Evidence(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
+    found = Metadata()(DatasetView(ta.from_bytes(contents, [("real", "fake")[k] for k in labels])))
     assert found.severity == "leak" and said in found.summary, found.summary
 
 
@@ -150,7 +150,7 @@ def test_a_byte_count_that_the_picture_explains_is_a_notice(tiles: np.ndarray) -
     """Plain pictures are small files: nothing in how they were written differs."""
     labels = np.arange(120) % 2
     pictures = [t[:64, :64] // 8 if label else t[:64, :64] for t, label in zip(tiles, labels, strict=False)]
-    found = Metadata()(Evidence(ta.from_bytes([encoded(p) for p in pictures], [("real", "fake")[k] for k in labels])))
+    found = Metadata()(DatasetView(ta.from_bytes([encoded(p) for p in pictures], [("real", "fake")[k] for k in labels])))
     assert found.severity == "notice" and "byte count: higher in 'real'" in found.summary
 
 
@@ -158,16 +158,16 @@ def test_copies_of_few_files_are_no_evidence(tiles: np.ndarray) -> None:
     """Four files of a class, thirty times each: eight files are known, not 240."""
     contents = [encoded(t[:64, :64], quality=q) for t, q in zip(tiles, [70] * 4 + [90] * 4, strict=False)] * 30
     table = ta.from_bytes(contents, (["real"] * 4 + ["fake"] * 4) * 30)
-    assert Metadata()(Evidence(table)).severity == "fine"
+    assert Metadata()(DatasetView(table)).severity == "fine"
 
 
 def test_what_has_no_metadata_is_skipped(tiles: np.ndarray, shared_data: Callable[[str], Path]) -> None:
-    assert Metadata()(Evidence(ta.from_arrays(tiles[:8], ["a", "b"] * 4))).severity == "skipped"
-    assert Metadata()(Evidence(ta.from_bytes([encoded(t) for t in tiles[:8]], ["a"] * 8))).severity == "skipped"
-    assert Metadata()(Evidence(ta.from_bytes([encoded(t) for t in tiles[:8]], [None] * 8))).severity == "skipped"
+    assert Metadata()(DatasetView(ta.from_arrays(tiles[:8], ["a", "b"] * 4))).severity == "skipped"
+    assert Metadata()(DatasetView(ta.from_bytes([encoded(t) for t in tiles[:8]], ["a"] * 8))).severity == "skipped"
+    assert Metadata()(DatasetView(ta.from_bytes([encoded(t) for t in tiles[:8]], [None] * 8))).severity == "skipped"
 
 
 def test_headers_that_cannot_be_read_count_for_nothing(tiles: np.ndarray) -> None:
     contents = [encoded(t[:64, :64]) for t in tiles[:100]] + [b"no image"] * 100
-    evidence = Evidence(ta.from_bytes(contents, ["real"] * 100 + ["fake"] * 100))
+    evidence = DatasetView(ta.from_bytes(contents, ["real"] * 100 + ["fake"] * 100))
     assert not Metadata()(evidence).is_issue.any() and len(evidence.unreadable) == 100

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 import tellapart as ta
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult
 from tellapart.checks.missing_classes import MissingClasses
 
 
-def look(labels: str, parts: str | None) -> Found:
+def look(labels: str, parts: str | None) -> CheckResult:
     """One letter an image: its class, "-" for none; its part: t, v, e (test), "-" for none."""
     names = {"t": "train", "v": "valid", "e": "test", "-": ""}
     split = None if parts is None else [names[p] for p in parts]
     table = ta.from_arrays(
         np.zeros((len(labels), 2, 2), np.uint8), [None if c == "-" else c for c in labels], split=split
     )  # fmt: skip
-    return MissingClasses()(Evidence(table))
+    return MissingClasses()(DatasetView(table))
 
 
 def test_a_class_that_train_lacks_is_a_problem() -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._spelled import name_columns
 from tellapart.checks.names import Names, _names_and_folders
 from tellapart.types import ImageTable
@@ -44,7 +44,7 @@ def labeled(make: str, count: int = 200) -> ImageTable:
 )
 def test_what_gives_the_class_away_is_named(make: str, said: str) -> None:
     table = labeled(make)
-    found = Names()(Evidence(table))
+    found = Names()(DatasetView(table))
     if said == "first character":  # a word in the middle: seen neither at the beginning nor at the end
         assert found.severity == "fine"
         return
@@ -53,14 +53,14 @@ def test_what_gives_the_class_away_is_named(make: str, said: str) -> None:
 
 
 def test_names_by_lot_say_nothing() -> None:
-    found = Names()(Evidence(labeled("img_{n:06d}.png")))
+    found = Names()(DatasetView(labeled("img_{n:06d}.png")))
     assert found.severity == "fine" and not found.is_issue.any() and not found.reasons
 
 
 def test_positions_are_no_names() -> None:
     """Rows of a container are often sorted by class; that is no leak."""
     table = ta.from_arrays(np.repeat(PICTURE, 100, axis=0), ["a"] * 50 + ["b"] * 50)
-    assert Names()(Evidence(table)).severity == "skipped"
+    assert Names()(DatasetView(table)).severity == "skipped"
 
 
 def test_folders_of_class_and_split_are_not_looked_at(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_folders_of_class_and_split_are_not_looked_at(tmp_path: Path) -> None:
     table = ta.scan(tmp_path)
     _, folders = _names_and_folders(table)
     assert {tuple(of) for of in folders} == {("camera0",), ("camera1",)}
-    assert Names()(Evidence(table)).severity == "fine"
+    assert Names()(DatasetView(table)).severity == "fine"
 
 
 def test_unicode_names_and_names_of_many_digits() -> None:
@@ -88,4 +88,4 @@ def test_unicode_names_and_names_of_many_digits() -> None:
 
 
 def test_a_single_class_is_skipped() -> None:
-    assert Names()(Evidence(table_of(["q1", "q2"], ["a", "a"]))).severity == "skipped"
+    assert Names()(DatasetView(table_of(["q1", "q2"], ["a", "a"]))).severity == "skipped"

@@ -11,13 +11,13 @@ from PIL import Image
 import tellapart as ta
 from tellapart.checks import _candidate_pairs as lookalikes
 from tellapart.checks import _registration as alignment
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks.near_duplicates import NearDuplicates
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.scan import scan
 from tellapart.progress import SILENT
 from tellapart.workflows.check import check
-from tellapart.workflows.split import cut
+from tellapart.workflows.split import split_dataset
 
 RECALL, PRECISION = 0.95, 0.99
 
@@ -40,7 +40,7 @@ def planted(pictures, hosts, damage, draw):
 
 
 def found_in(table, **options):
-    return NearDuplicates(NearDuplicates.Options(**options))(Evidence(table))
+    return NearDuplicates(NearDuplicates.Options(**options))(DatasetView(table))
 
 
 def pairs_of(found):
@@ -136,17 +136,17 @@ def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
     run = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "color-lda", settings=settings)
     alone = found_in(table)
     options = NearDuplicates.Options(embedding=run.id)
-    helped = NearDuplicates(options)(Evidence(table, runs=settings.runs))
+    helped = NearDuplicates(options)(DatasetView(table, runs=settings.runs))
     assert len(pairs_of(alone) & truth) < 15 < 20 <= len(pairs_of(helped) & truth)
     assert pairs_of(helped) <= truth and helped.details["compared"] > alone.details["compared"]
-    together = cut(table, embedding=run.id, runs=settings.runs, anew=True)
+    together = split_dataset(table, embedding=run.id, runs=settings.runs, anew=True)
     assert together.near == len(pairs_of(helped))
     null = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "metadata", settings=settings)
     for name, said in (("none", "unknown run"), (null.id, "has no vectors of its own")):
         failed = check(table, only=["near_duplicates"], options={"near_duplicates.embedding": name}, runs=settings.runs)
         assert said in failed.failures["near_duplicates"]
     blank = from_arrays(np.zeros((4, 64, 64, 3), np.uint8), [0, 1] * 2, ["a", "b"])
-    assert NearDuplicates(options)(Evidence(blank, runs=settings.runs)).severity == "fine"
+    assert NearDuplicates(options)(DatasetView(blank, runs=settings.runs)).severity == "fine"
 
 
 @pytest.mark.slow
@@ -162,7 +162,7 @@ def test_200_larger_crops(tiles, damages, tmp_path, share, alone, helped):
     hosts = draw.permutation(len(tiles))[:200].tolist()
     table, truth = planted(tiles, hosts, window(share, damages["saved"]), draw)
     for embedding, wanted in ((None, alone), (run.id, helped)):
-        pairs = pairs_of(NearDuplicates(NearDuplicates.Options(embedding=embedding))(Evidence(table, runs=runs)))
+        pairs = pairs_of(NearDuplicates(NearDuplicates.Options(embedding=embedding))(DatasetView(table, runs=runs)))
         assert abs(len(pairs & truth) - wanted) <= 10 and not pairs - truth
 
 

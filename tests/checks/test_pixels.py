@@ -10,7 +10,7 @@ from PIL import Image
 from scipy import ndimage
 
 import tellapart as ta
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pixel_stats import DRAWN, STROKES, TRACES, read_traces
 from tellapart.checks.pixels import Pixels
 from tellapart.types import ImageTable
@@ -80,20 +80,20 @@ def bordered(tiles: np.ndarray, classes: tuple[str, str]) -> ImageTable:
 
 
 def test_what_is_drawn_is_a_leak_where_one_class_is_no_real_thing(tiles: np.ndarray) -> None:
-    found = Pixels()(Evidence(bordered(tiles, ("real", "fake"))))
+    found = Pixels()(DatasetView(bordered(tiles, ("real", "fake"))))
     assert found.severity == "leak" and "plain border: higher in 'fake'" in found.summary
     assert {c["by"] for c in found.details["carriers"]} & set(DRAWN)
     assert found.is_issue.sum() > 100 and 0 <= found.scores.min() and found.scores.max() <= 1
 
 
 def test_between_things_it_is_a_notice(tiles: np.ndarray) -> None:
-    found = Pixels()(Evidence(bordered(tiles, ("apple", "pear"))))
+    found = Pixels()(DatasetView(bordered(tiles, ("apple", "pear"))))
     assert found.severity == "notice" and "plain border: higher in 'pear'" in found.summary
 
 
 def test_one_class_or_no_label_is_skipped(tiles: np.ndarray) -> None:
     for labels in (["a"] * 4, [None] * 4, ["a", "b", None, None]):
-        found = Pixels()(Evidence(ta.from_arrays(tiles[:4], labels)))
+        found = Pixels()(DatasetView(ta.from_arrays(tiles[:4], labels)))
         assert found.severity == ("fine" if "b" in labels else "skipped") and not found.is_issue.any()
 
 
@@ -102,6 +102,6 @@ def test_unreadable_files_count_for_nothing(tiles: np.ndarray) -> None:
     Image.fromarray(tiles[0]).save(target, "PNG")
     good = target.getvalue()
     table = ta.from_bytes([good] * 30 + [good[:80]] * 30, ["real"] * 30 + ["fake"] * 30)
-    evidence = Evidence(table)
+    evidence = DatasetView(table)
     found = Pixels()(evidence)
     assert found.severity == "skipped" and len(evidence.unreadable) == 30

@@ -16,8 +16,8 @@ from PIL import Image, ImageDraw
 
 import tellapart as ta
 from tellapart import registry
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult
 from tellapart.types import ImageTable
 
 FEW, MANY = 2, 200
@@ -94,8 +94,8 @@ def plant(tiles: np.ndarray, kind: str, seed: int) -> tuple[ImageTable, Draw]:
     return ta.from_bytes(pictures, words.tolist(), ids=names, split=parts.tolist()), draw
 
 
-def look(check: str, table: ImageTable, seed: int = 0) -> Found:
-    return registry.find("checks", check)()(Evidence(table, seed))
+def look(check: str, table: ImageTable, seed: int = 0) -> CheckResult:
+    return registry.find("checks", check)()(DatasetView(table, seed))
 
 
 #: Kind → (check, severities, what the summary must say).

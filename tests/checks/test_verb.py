@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from tellapart import registry
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import SEVERITIES, Found, HealthCheck
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import SEVERITIES, CheckResult, HealthCheck
 from tellapart.checks.review import COLUMNS, write_rows
 from tellapart.data.memory import from_arrays
 from tellapart.errors import DataError, RecipeError, SystemLimitError
@@ -72,7 +72,7 @@ def test_unknown_names_are_said(table, arguments, message):
 
 def test_a_crash_of_one_check_does_not_lose_the_others(table, monkeypatch):
     class Broken(HealthCheck):
-        def _look(self, evidence) -> Found:
+        def run(self, evidence) -> CheckResult:
             raise ZeroDivisionError("by nought")
 
     usual = registry.find
@@ -158,7 +158,7 @@ def _no_alarms(tiles, draws):
     for seed in range(draws):
         draw = np.random.default_rng(seed)
         split = draw.choice(["train", "valid", "test"], len(tiles), p=[0.7, 0.1, 0.2])
-        evidence = Evidence(from_arrays(tiles, draw.integers(0, 2, len(tiles)), ["a", "b"], split=split), seed)
+        evidence = DatasetView(from_arrays(tiles, draw.integers(0, 2, len(tiles)), ["a", "b"], split=split), seed)
         seen = evidence.__dict__["pictures"] = seen or evidence.pictures
         found = [registry.find("checks", name)()(evidence) for name in MINE]
         alarms += [one.summary for one in found if one.severity in check_module.BAD]

@@ -95,7 +95,7 @@ def test_it_sees_a_corner_that_the_middle_does_not() -> None:
     train, valid, test = pictures(80, 0, corner=True), pictures(20, 1, corner=True), pictures(40, 2, corner=True)
     five = Crops(made(count=5)).fit(train, valid, Context()).predict(test, Context())
     one = Crops(made(count=1)).fit(train, valid, Context()).predict(test, Context())
-    assert (five.answers == five.labels).mean() > 0.85 > (one.answers == one.labels).mean()
+    assert (five.predicted == five.labels).mean() > 0.85 > (one.predicted == one.labels).mean()
 
 
 def test_learning_from_random_windows() -> None:

@@ -35,7 +35,7 @@ def recipe_of(content: dict, seed: int = 0) -> recipes.Recipe:
 
 
 def written(folder: Path, classifier: Classifier) -> Path:
-    """As `bench` leaves it: classifier, split, validation answers."""
+    """As `experiment` leaves it: classifier, split, validation answers."""
     classifier.save(folder)
     TRAIN.frame.to_parquet(folder / "split.parquet")
     (folder / "predictions").mkdir()

@@ -13,8 +13,8 @@ from sklearn.datasets import make_blobs
 from sklearn.neighbors import KNeighborsClassifier
 
 from tellapart.classifiers import _knn_search
-from tellapart.classifiers._knn_search import Euclidean, Manhattan, compact, search_by
-from tellapart.classifiers.feature_classifier import Vectors
+from tellapart.classifiers._knn_search import Euclidean, Manhattan, search_by, to_uint8
+from tellapart.classifiers.feature_classifier import FeatureSet
 from tellapart.classifiers.knn import Knn
 from tellapart.recipe import load as recipes
 
@@ -31,7 +31,7 @@ def _neighbors(k: int, metric: str = "euclidean", weights: str = "uniform", clas
 
 def _learnt(X: np.ndarray, y: np.ndarray, *settings: Any, classes: int = 4) -> Knn:
     found = _neighbors(*settings, classes=classes)
-    found._learn(X, y, X[:0], y[:0])
+    found.fit_vectors(X, y, X[:0], y[:0])
     return found
 
 
@@ -61,8 +61,8 @@ def _plainly(X: np.ndarray, asked: np.ndarray, metric: str, k: int) -> tuple[np.
 @pytest.mark.parametrize(("high", "width"), [(3, 4), (5, 9), (256, 50), (256, 1_500)])
 def test_of_equal_distances_of_whole_numbers_the_earlier_row_is_nearer(metric: str, high: int, width: int) -> None:
     X, _, asked = _integers(high, width)
-    assert (compact(X).dtype, compact(X[:3] + np.float32(0.5)).dtype) == (np.uint8, np.float32)
-    for base, queries in ((compact(X), compact(asked)), (X, asked)):
+    assert (to_uint8(X).dtype, to_uint8(X[:3] + np.float32(0.5)).dtype) == (np.uint8, np.float32)
+    for base, queries in ((to_uint8(X), to_uint8(asked)), (X, asked)):
         distance, index = search_by(metric, base).nearest(queries, 12)
         plain, rows = _plainly(X, asked, metric, 12)
         np.testing.assert_allclose(distance, plain, atol=1e-11)
@@ -77,7 +77,7 @@ def test_many_rows_in_groups(metric: str, whole: bool) -> None:
     draw = np.random.default_rng(0)
     X = draw.integers(30, size=(6_000, 20)).astype(np.float32) if whole else draw.normal(size=(6_000, 20)).astype(np.float32)
     asked = X[::300] + np.float32(1 if whole else 0.1)
-    distance, index = search_by(metric, compact(X)).nearest(compact(asked), 12)
+    distance, index = search_by(metric, to_uint8(X)).nearest(to_uint8(asked), 12)
     plain, rows = _plainly(X, asked, metric, 12)
     np.testing.assert_allclose(distance, plain, atol=1e-9)
     np.testing.assert_array_equal(index, rows)
@@ -113,7 +113,7 @@ def test_more_neighbors_than_a_tile_or_a_group_has(k: int) -> None:
     X, _, asked = _integers(256, 12, rows=2_500, queries=3)
     for metric in ("euclidean", "manhattan"):
         plain, rows = _plainly(X, asked, metric, k)
-        distance, index = search_by(metric, compact(X)).nearest(compact(asked), k)
+        distance, index = search_by(metric, to_uint8(X)).nearest(to_uint8(asked), k)
         np.testing.assert_array_equal(index, rows)
         np.testing.assert_allclose(distance, plain, rtol=1e-15)
 
@@ -187,7 +187,7 @@ def test_shares_are_scikit_learns(metric: str, weights: str) -> None:
     X, y, asked = _blobs()
     ours = _learnt(X, y, 7, metric, weights)
     theirs = KNeighborsClassifier(7, metric=metric, weights=weights, algorithm="brute").fit(X.astype(float), y)
-    np.testing.assert_allclose(ours._answer(asked), theirs.predict_proba(asked.astype(float)), atol=1e-4)
+    np.testing.assert_allclose(ours.predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-4)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -197,7 +197,7 @@ def test_answers_are_scikit_learns_where_its_own_are_certain(metric: str, k: int
     with the number of threads, and for cosine with what else is asked. Elsewhere its answer must be ours, equal votes too.
     """
     X, y, asked = _integers(60 if metric == "chebyshev" else 4, 6, rows=600)
-    ours = _learnt(X, y, k, metric)._answer(asked).argmax(axis=1)
+    ours = _learnt(X, y, k, metric).predict_vectors(asked).argmax(axis=1)
     theirs = KNeighborsClassifier(k, metric=metric, algorithm="brute").fit(X, y).predict(asked)
     distance, index = _plainly(X, asked, metric, len(X))
     last = distance[:, k - 1 : k]
@@ -214,16 +214,16 @@ def test_answers_are_scikit_learns_where_its_own_are_certain(metric: str, k: int
 def test_votes_by_hand() -> None:
     X, y = np.array([[0.0], [1], [3], [4], [9]], np.float32), np.array([2, 0, 1, 1, 3])
     asked = np.array([[2.0], [0.0]], np.float32)
-    np.testing.assert_allclose(_learnt(X, y, 3)._answer(asked), [[1 / 3, 1 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3, 0]])
+    np.testing.assert_allclose(_learnt(X, y, 3).predict_vectors(asked), [[1 / 3, 1 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3, 0]])
     # at 2: rows 1, 2 at distance 1, then rows 0 and 3 at 2, of which 0 is the earlier: 1, 1 and 1/2
-    weighted = _learnt(X, y, 3, "manhattan", "distance")._answer(asked)
+    weighted = _learnt(X, y, 3, "manhattan", "distance").predict_vectors(asked)
     np.testing.assert_allclose(weighted, [[0.4, 0.4, 0.2, 0], [0, 0, 1, 0]])
 
 
 def test_an_identical_image_outvotes_all_others() -> None:
     X, y, _ = _blobs()
     for metric in METRICS:
-        assert (_learnt(X, y, 5, metric, "distance")._answer(X[:50]).argmax(axis=1) == y[:50]).all()
+        assert (_learnt(X, y, 5, metric, "distance").predict_vectors(X[:50]).argmax(axis=1) == y[:50]).all()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -231,12 +231,12 @@ def test_a_study_answers_as_each_member_alone(whole: bool) -> None:
     X, y, asked = _integers(20, 10) if whole else _blobs()
     settings = [(k, m, w) for k in (3, 6, 11, 500) for m in METRICS for w in ("uniform", "distance")]
     members = [_neighbors(*setting) for setting in settings]
-    trials = {place: proba for place, _, proba in Knn._study(members, Vectors(X, y, asked, y[: len(asked)]))}
+    trials = {place: proba for place, _, proba in Knn._fit_many(members, FeatureSet(X, y, asked, y[: len(asked)]))}
     assert sorted(trials) == list(range(len(settings)))
     for place, setting in enumerate(settings):
         alone = _learnt(X, y, *setting)
         for found, part in zip(trials[place], (X, asked), strict=True):
-            np.testing.assert_array_equal(found, alone._answer(part))
+            np.testing.assert_array_equal(found, alone.predict_vectors(part))
         assert members[place].notes == alone.notes
 
 
@@ -246,7 +246,7 @@ def test_a_study_searches_once_a_distance(monkeypatch: pytest.MonkeyPatch) -> No
     nearest = _knn_search.Search.nearest
     monkeypatch.setattr(_knn_search.Search, "nearest", lambda self, q, k: (searches.append(k), nearest(self, q, k))[1])
     members = [_neighbors(k, m) for k in (3, 11, 5) for m in METRICS[:3]]
-    list(Knn._study(members, Vectors(X, y, asked[:0], y[:0])))
+    list(Knn._fit_many(members, FeatureSet(X, y, asked[:0], y[:0])))
     assert searches == [11] * 6  # training and validation part, three distances
 
 
@@ -254,7 +254,7 @@ def test_more_neighbors_than_training_images_are_clipped_and_said() -> None:
     X, y, asked = _blobs()
     ours = _learnt(X[:6], y[:6], 9)
     assert ours.notes == ["6 neighbors were asked, not 9: there are no more training images"]
-    np.testing.assert_allclose(ours._answer(asked), np.tile(np.bincount(y[:6], minlength=4) / 6, (len(asked), 1)))
+    np.testing.assert_allclose(ours.predict_vectors(asked), np.tile(np.bincount(y[:6], minlength=4) / 6, (len(asked), 1)))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -266,9 +266,9 @@ def test_what_is_saved_answers_the_same(whole: bool, tmp_path: Path) -> None:
     again._load_model(tmp_path)
     assert again.X.dtype == (np.uint8 if whole else np.float32)
     for part in (asked, asked + np.float32(0.25), asked[:0]):  # others than whole numbers, too; and none
-        np.testing.assert_array_equal(again._answer(part), ours._answer(part))
+        np.testing.assert_array_equal(again.predict_vectors(part), ours.predict_vectors(part))
     np.testing.assert_allclose(
-        ours._answer(asked + np.float32(0.25)),
-        _learnt(X.astype(float), y, 5, "cosine", "distance")._answer(asked + 0.25),
+        ours.predict_vectors(asked + np.float32(0.25)),
+        _learnt(X.astype(float), y, 5, "cosine", "distance").predict_vectors(asked + 0.25),
         atol=1e-9,
     )

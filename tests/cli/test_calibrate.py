@@ -18,7 +18,7 @@ from tellapart.cli.main import app
 from tellapart.inference.decision import decision
 from tellapart.runs.store import open_run
 from tellapart.types import Predictions
-from tellapart.workflows.calibrate import judge
+from tellapart.workflows.calibrate import score_decisions
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ def test_lines_for_evaluate(tell, trained):
     answers = run.predictions("valid")
     assert isinstance(answers, Predictions)
     lines = verdict_lines(run, answers, "test")
-    report = judge(run, answers)
+    report = score_decisions(run, answers)
     assert lines == report_lines(report, "test") and len(lines) == 3
     assert lines[0].startswith("threshold for fake ") and f"TPR {report.tpr}, FPR {report.fpr}" in lines[0]
     assert lines[1].startswith("verdicts on the test part: answered ") and "where it was chosen" not in lines[1]

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from tellapart.cli.robustness import show
-from tellapart.perturbations.scores import Cell, Robustness
+from tellapart.perturbations.scores import Robustness, RobustnessCell
 from tellapart.types import Score
 
 QUIET = ("--runs", "runs", "-q")
@@ -113,10 +113,10 @@ def test_the_table_fits_80_columns():
     worst = Score(-1.0, 99_999, -1.0, -0.999)
     accuracy = {"accuracy": Score(0.5, 99_999, 0.497, 0.503)}
     cells = [
-        Cell(name, strength, 99_999, accuracy, Score(1.0, 99_999, 0.99, 1.0), {}, worst, 0.0, 0.0)
+        RobustnessCell(name, strength, 99_999, accuracy, Score(1.0, 99_999, 0.99, 1.0), {}, worst, 0.0, 0.0)
         for name, strength in (("screenshot", 0.75), ("brightness", -0.3), ("jpeg", 95))
     ]
-    cells.append(Cell("crop", 0.5, 99_999, {}, reason="is 50×50, but resize: none expects 100×100"))
+    cells.append(RobustnessCell("crop", 0.5, 99_999, {}, reason="is 50×50, but resize: none expects 100×100"))
     recoded = Score(0, 99_999, 0, 0.001)
     found = Robustness(
         "r", "d", "valid", 99_999, 99_999, ("a", "b"), accuracy, recoded, tuple(cells), 0, ("a note",), Path("x")

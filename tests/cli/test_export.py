@@ -13,7 +13,7 @@ from PIL import Image
 
 from tellapart.exporters import int8
 from tellapart.inference.context import Settings
-from tellapart.inference.predictor import open_answerer
+from tellapart.inference.predictor import load_predictor
 
 SMALL = ("-s", "train.epochs=2", "-s", "train.batch=8", "-s", "inputs.size=16", "-s", "augment=[]")
 
@@ -44,7 +44,7 @@ def test_a_folder_that_answers_by_itself(tell, trained, tmp_path):
     session = onnxruntime.InferenceSession(here / "out" / "model.onnx", providers=["CPUExecutionProvider"])
     pixels = np.asarray(Image.open(here / "photo.jpg").convert("RGB"))[None]
     found = np.asarray(session.run(["probabilities"], {"images": pixels})[0])
-    expected = open_answerer("cnn-small", Settings(runs=here / "runs", device="cpu"), "torch").ask(
+    expected = load_predictor("cnn-small", Settings(runs=here / "runs", device="cpu"), "torch").predict_batch(
         [(here / "photo.jpg").read_bytes()]
     )
     np.testing.assert_allclose(found, expected.proba, atol=1e-5)

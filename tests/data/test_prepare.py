@@ -10,7 +10,7 @@ from PIL import Image
 
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.memory import from_arrays
-from tellapart.data.prepare import HARMLESS, apply_split, check_headers, decode_all, prepare, problems_in_words
+from tellapart.data.prepare import HARMLESS, apply_split, check_headers, decode_all, format_problems, prepare
 from tellapart.data.scan import scan
 from tellapart.data.split import split
 from tellapart.errors import DataError
@@ -85,7 +85,7 @@ def test_harmless_problems_stop_nothing(kind):
 
 
 def test_problems_in_words_shows_all_of_a_few():
-    text = problems_in_words([Problem("a", "x:1", "why"), Problem("b", "x:2", "how")])
+    text = format_problems([Problem("a", "x:1", "why"), Problem("b", "x:2", "how")])
     assert text == "the data have problems (a: 1, b: 1):\n    x:1: why\n    x:2: how"
 
 

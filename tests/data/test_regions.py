@@ -16,9 +16,9 @@ import tellapart as ta
 from tellapart.data import cache as module
 from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to
-from tellapart.data.layouts._id_lookup import find_asked
+from tellapart.data.layouts._id_lookup import match_ids
 from tellapart.data.memory import from_arrays
-from tellapart.data.regions import NOTHING, carry_boxes, cut_of, in_words, read_boxes
+from tellapart.data.regions import NOTHING, copy_boxes, crop_box, in_words, read_boxes
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, RecipeError
 from tellapart.recipe import load as recipes
@@ -250,7 +250,7 @@ def test_a_cut_lies_in_the_picture_or_is_refused(size, box, margin) -> None:
     left, top, width, height = box
     found = np.array([left, top, left + width, top + height], dtype=np.float32)
     try:
-        cut = cut_of(size, inputs(margin=margin), found, "p")
+        cut = crop_box(size, inputs(margin=margin), found, "p")
     except ImageError:
         inside = max(min(left + width, size[0]) - max(left, 0), 0) * max(min(top + height, size[1]) - max(top, 0), 0)
         assert inside <= 0.51 * width * height
@@ -260,16 +260,16 @@ def test_a_cut_lies_in_the_picture_or_is_refused(size, box, margin) -> None:
 
 
 def test_nothing_follows_the_rule() -> None:
-    assert cut_of((40, 30), inputs(missing="whole"), NOTHING, "p") == (0, 0, 40, 30)
+    assert crop_box((40, 30), inputs(missing="whole"), NOTHING, "p") == (0, 0, 40, 30)
     center = Inputs.model_validate({"keep": 0.5, "region": {"box": {"missing": "center"}}})
-    assert cut_of((40, 32), center, NOTHING, "p") == (10, 8, 30, 24)
+    assert crop_box((40, 32), center, NOTHING, "p") == (10, 8, 30, 24)
 
 
 def test_boxes_follow_changed_copies(pictures: Path) -> None:
     table = usual(pictures)
-    copies = carry_boxes(from_arrays(np.stack([noise(30, 40, n) for n in range(6)]), [0] * 6, ["a"]), table, inputs())
+    copies = copy_boxes(from_arrays(np.stack([noise(30, 40, n) for n in range(6)]), [0] * 6, ["a"]), table, inputs())
     np.testing.assert_array_equal(read_boxes(copies, BoxRegion())[0], read_boxes(table, BoxRegion())[0])
-    assert carry_boxes(copies, table, Inputs()) is copies
+    assert copy_boxes(copies, table, Inputs()) is copies
 
 
 # --- the ways in ------------------------------------------------------------------------------------------------------
@@ -305,11 +305,11 @@ def test_a_run_reads_boxes_from_training_to_submission(photos: Path, tmp_path: P
     assert len(kept) == 37 and kept["found"].all() and (kept["right"] - kept["left"] == 12).all()
     assert any(note.startswith("box given in ") and "train" in note for note in run.cost["notes"])
     table = scan(photos).take(np.arange(10, 40))
-    assert (ta.predict(run, table, settings=quiet).answers == table.labels).all()
+    assert (ta.predict(run, table, settings=quiet).predicted == table.labels).all()
     with pytest.raises(DataError, match="there are no such columns"):
         ta.predict(run, from_arrays(noise(30, 40)[None], [-1], run.classes), settings=quiet)
-    asked, _ = find_asked([f"p{n}" for n in range(30, 40)], str, photos / "train.csv", classes=run.classes)
-    assert (ta.predict(run, asked, settings=quiet).answers == np.arange(30, 40) % 2).all()
+    asked, _ = match_ids([f"p{n}" for n in range(30, 40)], str, photos / "train.csv", classes=run.classes)
+    assert (ta.predict(run, asked, settings=quiet).predicted == np.arange(30, 40) % 2).all()
 
 
 def test_damaged_pictures_keep_their_boxes_unless_they_change_size(photos: Path, tmp_path: Path) -> None:

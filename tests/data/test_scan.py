@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tellapart.data.layouts._aliases import split_of
+from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
@@ -355,7 +355,7 @@ def test_from_bytes(tree):
 
 
 def test_split_spellings_do_not_fit_other_words():
-    assert [split_of(w) for w in ("trained", "contest", "evaluate this", "1", "", "labels")] == [""] * 6
+    assert [parse_split(w) for w in ("trained", "contest", "evaluate this", "1", "", "labels")] == [""] * 6
 
 
 REAL = {

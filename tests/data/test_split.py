@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tellapart.data.memory import from_arrays, from_bytes
-from tellapart.data.split import SHARES, cut_valid, describe_twins, find_twins, folds, split
+from tellapart.data.split import SHARES, carve_validation, find_duplicates, folds, split, summarize_duplicates
 from tellapart.errors import SplitError
 from tellapart.types import SPLITS, ImageTable
 
@@ -184,7 +184,7 @@ def test_identical_files_are_found_and_others_not_read(tmp_path):
         (tmp_path / name).write_bytes(content)
     frame = pd.DataFrame({"id": list("abcd"), "path": list("abcd"), "label": [0, 1, 0, 1], "size": [2, 2, 2, 3], "stamp": 0})
     (tmp_path / "d").unlink()  # its size is its own: nobody looks
-    twins = find_twins(ImageTable(frame, ("x", "y"), str(tmp_path)))
+    twins = find_duplicates(ImageTable(frame, ("x", "y"), str(tmp_path)))
     assert twins.cluster[0] == twins.cluster[1] and len(set(twins.cluster.tolist())) == 3
     assert (twins.images, twins.across_classes, twins.across_splits) == (2, 2, 0)
     assert twins.examples and set(twins.examples[0]) == {"a", "b"}
@@ -192,14 +192,14 @@ def test_identical_files_are_found_and_others_not_read(tmp_path):
 
 def test_what_cannot_be_read_has_no_twin(tmp_path):
     frame = pd.DataFrame({"id": list("ab"), "path": list("ab"), "label": 0, "size": 2, "stamp": 0})
-    assert find_twins(ImageTable(frame, ("x",), str(tmp_path))).images == 0
+    assert find_duplicates(ImageTable(frame, ("x",), str(tmp_path))).images == 0
 
 
 def test_twins_across_given_parts_are_counted():
     contents = [1, 1, 2, 2, 3, 3, 3, 4, 5]
     parts = ["train", "test", "train", "train", "valid", "test", "", "train", "test"]
     labels = [0, 0, 0, 1, 0, 0, -1, 0, 1]
-    twins = find_twins(table_of(labels, contents, parts=parts))
+    twins = find_duplicates(table_of(labels, contents, parts=parts))
     assert twins.images == 7
     assert twins.across_splits == 2  # the test row of 1, the test row of 3
     assert twins.across_classes == 2  # the rows of 2; an unlabeled twin is of no other class
@@ -207,7 +207,7 @@ def test_twins_across_given_parts_are_counted():
 
 
 def test_no_images_no_twins():
-    twins = find_twins(table_of([]))
+    twins = find_duplicates(table_of([]))
     assert (twins.images, twins.across_splits, twins.across_classes, twins.examples) == (0, 0, 0, ())
 
 
@@ -231,7 +231,7 @@ def reference_twins(labels, contents, parts) -> tuple[int, int, int]:
 def test_twins_agree_with_counting_pairs(rows):
     labels, contents, parts = ([r[i] for r in rows] for i in range(3))
     table = table_of(labels, contents, parts=parts)
-    found = describe_twins(table, np.array(contents, dtype=np.int64))
+    found = summarize_duplicates(table, np.array(contents, dtype=np.int64))
     assert (found.images, found.across_splits, found.across_classes) == reference_twins(labels, contents, parts)
 
 
@@ -310,7 +310,7 @@ def test_a_class_in_one_fold_only_is_an_error():
 
 
 def test_a_validation_part_is_cut_from_any_rows():
-    table = cut_valid(table_of([0] * 40 + [1] * 40, parts=["train", "valid"] * 40), share=1 / 8)
+    table = carve_validation(table_of([0] * 40 + [1] * 40, parts=["train", "valid"] * 40), share=1 / 8)
     parts = parts_of(table)
     assert set(parts) == {"train", "valid"}
     assert [int(((parts == "valid") & (table.labels == c)).sum()) for c in (0, 1)] == [5, 5]

@@ -17,11 +17,11 @@ from tellapart.data.decode import decode_to
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RunError
 from tellapart.explainers._activations import activations, as_grid
-from tellapart.explainers._geometry import onto_picture, resample
-from tellapart.explainers._model import Subject
+from tellapart.explainers._geometry import map_to_image, resample
+from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer
 from tellapart.explainers.integrated_gradients import IntegratedGradients
-from tellapart.nets.base import Body, Model, Normalize
+from tellapart.nets.base import Backbone, Model, Normalize
 from tellapart.recipe.load import parse
 
 SIZE = 32
@@ -30,7 +30,7 @@ NAMES = registry.names("explainers")
 OF_NETS = ["eigen_cam", "grad_cam", "hires_cam", "integrated_gradients", "score_cam"]
 
 
-class RedBody(Body):
+class RedBody(Backbone):
     """Class 1 by how much red there is: an average pooling, a 1 × 1 convolution, a global mean, a linear layer."""
 
     def __init__(self) -> None:
@@ -46,13 +46,13 @@ class RedBody(Body):
         return [list(self.parameters())]
 
 
-def net(body: Body, **inputs: Any) -> Subject:
+def net(body: Backbone, **inputs: Any) -> ExplainedModel:
     """A network that was never trained, with this body."""
     content = {"inputs": {"size": SIZE, "mode": "rgb", **inputs}, "classifier": {"family": "network", "net": "quick"}}
     made = Network(parse(content, "test"))
     made.classes, made.net_options = ("other", "red"), made.options
     made.model = Model(Normalize(torch.zeros(3), torch.full((3,), 1 / 255)), body)
-    return Subject(made, Context(), "red")
+    return ExplainedModel(made, Context(), "red")
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def picture() -> np.ndarray:
 
 
 @pytest.fixture
-def neighbors() -> Subject:
+def neighbors() -> ExplainedModel:
     """Red squares at any place, or none."""
     rng = np.random.default_rng(1)
     images = rng.integers(90, 110, (60, SIZE, SIZE, 3)).astype(np.uint8)
@@ -73,10 +73,10 @@ def neighbors() -> Subject:
     table = from_arrays(images, ["red"] * 30 + ["other"] * 30)
     recipe = parse({"inputs": {"size": SIZE, "mode": "rgb"}, "classifier": {"family": "knn"}}, "test")
     parts = np.arange(60) % 5 == 0
-    return Subject(Knn(recipe).fit(table.take(~parts), table.take(parts), Context()), Context(), "nn")
+    return ExplainedModel(Knn(recipe).fit(table.take(~parts), table.take(parts), Context()), Context(), "nn")
 
 
-def explain(name: str, subject: Subject, image: np.ndarray, label: int, **options: Any) -> np.ndarray:
+def explain(name: str, subject: ExplainedModel, image: np.ndarray, label: int, **options: Any) -> np.ndarray:
     explainer: type[Explainer] = registry.find("explainers", name)
     found = explainer(explainer.Options.model_validate(options))(subject, image, label)
     assert found.values.shape == image.shape[:2] and found.values.dtype == np.float32
@@ -124,7 +124,7 @@ def test_eigen_cam_is_the_first_component_whatever_the_class(picture: np.ndarray
 def test_contributions_sum_to_the_rise_of_the_logit(picture: np.ndarray) -> None:
     torch.manual_seed(0)
 
-    class Small(Body):
+    class Small(Backbone):
         def __init__(self) -> None:
             trunk = nn.Sequential(
                 nn.Conv2d(3, 6, 3), nn.GELU(), nn.Conv2d(6, 6, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
@@ -144,14 +144,14 @@ def test_contributions_sum_to_the_rise_of_the_logit(picture: np.ndarray) -> None
 
 
 @pytest.mark.parametrize("name", ["occlusion", "rise"])
-def test_any_classifier_can_be_asked(name: str, neighbors: Subject, picture: np.ndarray) -> None:
+def test_any_classifier_can_be_asked(name: str, neighbors: ExplainedModel, picture: np.ndarray) -> None:
     values = explain(name, neighbors, picture, neighbors.classes.index("red"))
     y, x = np.unravel_index(values.argmax(), values.shape)
     assert 14 <= y < 26 and 2 <= x < 14
 
 
 @pytest.mark.parametrize("name", OF_NETS)
-def test_methods_of_nets_refuse_others(name: str, neighbors: Subject, picture: np.ndarray) -> None:
+def test_methods_of_nets_refuse_others(name: str, neighbors: ExplainedModel, picture: np.ndarray) -> None:
     with pytest.raises(RunError, match="is no network"):
         explain(name, neighbors, picture, 0)
 
@@ -174,7 +174,7 @@ def test_a_map_lies_where_its_picture_lies(resize: Any, height: int, width: int,
         {"inputs": {"size": SIZE, "mode": "gray", "resize": resize, "keep": keep}, "classifier": {"family": "metadata"}}, "t"
     )
     shown = decode_to(smooth, recipe.inputs)[..., 0].astype(np.float32) + 1
-    back = onto_picture(shown, recipe.inputs, height, width)
+    back = map_to_image(shown, recipe.inputs, height, width)
     inner = back[2:-2, 2:-2] > 40
     assert inner.mean() > 0.1
     assert np.abs(back - 1 - smooth)[2:-2, 2:-2][inner].max() < 24
@@ -191,14 +191,14 @@ def test_outputs_of_many_shapes_as_maps() -> None:
     assert as_grid(tokens)[0, 0].tolist() == torch.arange(1.0, 17.0).reshape(4, 4).tolist()  # pyright: ignore[reportOptionalSubscript]
 
 
-def built(classifier: dict[str, Any], size: int) -> Subject:
+def built(classifier: dict[str, Any], size: int) -> ExplainedModel:
     """A network with random weights, as a recipe names it."""
     content = {"inputs": {"size": size, "mode": "rgb"}, "classifier": {"family": "network", **classifier}}
     torch.manual_seed(0)
     made = Network(parse(content, "test"))
     made.classes, made.net_options = ("a", "b"), made.options
     made.model = made._build()
-    return Subject(made, Context(), str(classifier))
+    return ExplainedModel(made, Context(), str(classifier))
 
 
 @pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "convnext_atto", "resnet10t"])

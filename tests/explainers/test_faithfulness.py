@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tellapart.explainers.faithfulness import faithfulness, fill_from_neighbors, noise_map, overlap, points_into
+from tellapart.explainers.faithfulness import energy_inside, faithfulness, fill_from_neighbors, noise_map, pointing_game
 
 
 class Reddish:
@@ -58,8 +58,8 @@ def test_pointing_and_overlap() -> None:
     mask = np.zeros((4, 4), bool)
     mask[1:3, 1:3] = True
     values = np.zeros((4, 4))
-    assert not points_into(values, mask)
+    assert not pointing_game(values, mask)
     values[1, 1] = 1
-    assert points_into(values, mask) and not points_into(1 - values, mask)
-    assert overlap(mask.astype(float), mask) == 1 and overlap(1.0 - mask, mask) == 0
-    assert np.isnan(overlap(values, np.zeros((4, 4), bool)))
+    assert pointing_game(values, mask) and not pointing_game(1 - values, mask)
+    assert energy_inside(mask.astype(float), mask) == 1 and energy_inside(1.0 - mask, mask) == 0
+    assert np.isnan(energy_inside(values, np.zeros((4, 4), bool)))

@@ -16,8 +16,8 @@ from PIL import Image
 import tellapart as ta
 from tellapart.classifiers.base import Context
 from tellapart.errors import ImageError, RunError
-from tellapart.explainers._model import Subject
-from tellapart.explainers._picture import explainable, shrunk_mask
+from tellapart.explainers._model import ExplainedModel
+from tellapart.explainers._picture import resize_for_explaining, shrunk_mask
 from tellapart.explainers.grad_cam import GradCam
 from tellapart.inference.context import load_classifier
 from tellapart.recipe.schema import Inputs
@@ -58,7 +58,7 @@ def test_an_ensemble_is_asked(home, network, neighbors, settings) -> None:
 
 def test_a_layer_by_its_name(home, network, settings) -> None:
     image = np.asarray(Image.open(home / "images" / "red-19.png"))
-    subject = Subject(load_classifier(network), finder(settings), "net")
+    subject = ExplainedModel(load_classifier(network), finder(settings), "net")
 
     def explain(layer: str | None) -> np.ndarray:
         return GradCam(GradCam.Options(layer=layer))(subject, image, 1).values
@@ -113,14 +113,14 @@ def test_a_photograph_is_shrunk_and_says_so(tmp_path: Path, network, settings) -
 
 def test_own_pixels_are_not_shrunk() -> None:
     pixels = np.zeros((5001, 5000, 3), np.uint8)
-    assert explainable(pixels[:5000], Inputs(size=32, resize="center"), "p").shape == (5000, 5000, 3)
+    assert resize_for_explaining(pixels[:5000], Inputs(size=32, resize="center"), "p").shape == (5000, 5000, 3)
     for resize in ("center", "none"):
         with pytest.raises(ImageError, match=r"25 megapixels, over the 25 that can be explained(.|\n)*cut out") as caught:
-            explainable(pixels, Inputs(size=32, resize=resize), "huge.png")
+            resize_for_explaining(pixels, Inputs(size=32, resize=resize), "huge.png")
         assert caught.value.path == "huge.png"
-    assert explainable(pixels, Inputs(size=32, resize="pad"), "p").shape[0] == 2048
+    assert resize_for_explaining(pixels, Inputs(size=32, resize="pad"), "p").shape[0] == 2048
     strip = np.zeros((1, 30_000_000, 3), np.uint8)
-    assert explainable(strip, Inputs(size=32), "p").shape[0] == 1
+    assert resize_for_explaining(strip, Inputs(size=32), "p").shape[0] == 1
     assert shrunk_mask(np.tri(100, dtype=bool), 10, 10).sum() in (45, 50, 55)
 
 
@@ -148,12 +148,12 @@ def test_a_part_that_is_read_is_what_is_explained(home, neighbors, settings, tmp
     content = classifier.recipe.inputs.model_dump() | {"region": region, "keep": 0.5}
     inputs = Inputs.model_validate(content)
     classifier.recipe = classifier.recipe.model_copy(update={"inputs": inputs})
-    subject = Subject(classifier, finder(settings))
+    subject = ExplainedModel(classifier, finder(settings))
     assert subject.original.recipe.inputs.region is not None and subject.inputs.region is None and subject.inputs.keep == 1
-    from tellapart.workflows.explain import Asked
+    from tellapart.workflows.explain import ImageToExplain
 
     path = home / "images" / "red-19.png"
-    asked = Asked.read(subject, path.read_bytes(), "red-19.png")
+    asked = ImageToExplain.read(subject, path.read_bytes(), "red-19.png")
     assert asked.part == (6, 6, 18, 18) and asked.pixels.shape == (12, 12, 3) and asked.whole == (24, 24)
     np.testing.assert_array_equal(asked.pixels, np.asarray(Image.open(path))[6:18, 6:18])
-    np.testing.assert_allclose(subject.ask([asked.pixels])[0], asked.proba, atol=1e-6)  # the part is not cut again
+    np.testing.assert_allclose(subject.predict([asked.pixels])[0], asked.proba, atol=1e-6)  # the part is not cut again

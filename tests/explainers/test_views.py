@@ -16,8 +16,8 @@ from tellapart.errors import DataError, ImageError
 from tellapart.explainers._frequency import Spectra
 from tellapart.features.base import Surroundings
 from tellapart.features.embedding import Embedding
-from tellapart.inference.embedding import Vectors
-from tellapart.workflows.explain_views import view
+from tellapart.inference.embedding import Embedder
+from tellapart.workflows.explain_views import explain_views
 
 
 def pixels(path: Path | str) -> np.ndarray:
@@ -26,7 +26,7 @@ def pixels(path: Path | str) -> np.ndarray:
 
 def test_neighbors_beside_scikit_learn(home, neighbors, settings) -> None:
     image = home / "images" / "red-19.png"
-    (found,) = view(neighbors, [image], ["nearest"], settings=settings)
+    (found,) = explain_views(neighbors, [image], ["nearest"], settings=settings)
     train = neighbors.table().where(split="train")
     X = np.stack([pixels(Path(train.root) / p) for p in train.paths]).reshape(len(train), -1).astype(float)
     search = NearestNeighbors().fit(X)
@@ -42,16 +42,16 @@ def test_neighbors_beside_scikit_learn(home, neighbors, settings) -> None:
 
 
 def test_the_vectors_of_a_network_are_those_of_the_descriptor(home, network, settings) -> None:
-    vectors = Vectors(network, settings)
+    vectors = Embedder(network, settings)
     train = network.table().where(split="train")
     images = vectors.context.cache.images(train, vectors.inputs)
     descriptor = Embedding(Embedding.Options(run=str(network.folder)))
     descriptor.fit(images, train.labels, Surroundings())
     assert vectors.by == "the network's features before its head"
-    np.testing.assert_array_equal(vectors.of(train), descriptor(images.get()))
-    one = vectors.of_one((home / "images" / train.paths[3]).read_bytes(), "one")
-    np.testing.assert_allclose(one, vectors.of(train)[3], atol=1e-6)
-    found = view(
+    np.testing.assert_array_equal(vectors.embed(train), descriptor(images.get()))
+    one = vectors.embed_one((home / "images" / train.paths[3]).read_bytes(), "one")
+    np.testing.assert_allclose(one, vectors.embed(train)[3], atol=1e-6)
+    found = explain_views(
         ta.calibrate(network.id, how="temperature", settings=settings),
         [home / "images" / "red-19.png"],
         ["nearest"],
@@ -70,10 +70,10 @@ def test_spectra_beside_scipy(home, neighbors, settings) -> None:
     assert usual.n == 12 and list(spectra.classes) == ["other", "red"]
     np.testing.assert_allclose(usual.power, power, atol=0.01)
     image = home / "images" / "red-19.png"
-    found = spectra.of(image.read_bytes(), pixels(image), "red")
+    found = spectra.compute(image.read_bytes(), pixels(image), "red")
     assert found.distance["red"] < found.distance["other"] and found.distance["red"] < 2
     soft = ndimage.gaussian_filter(pixels(image).astype(float), (2, 2, 0)).astype(np.uint8)
-    assert spectra.of(soft, soft, "soft").distance["red"] > 3 * found.distance["red"]
+    assert spectra.compute(soft, soft, "soft").distance["red"] > 3 * found.distance["red"]
     kernel = np.array([[-1, 2, -1], [2, -4, 2], [-1, 2, -1]]) / 4
     grain = np.mean([ndimage.correlate(pixels(image)[..., c].astype(float), kernel)[1:-1, 1:-1] for c in range(3)], axis=0)
     np.testing.assert_allclose(found.residual, grain, atol=1e-3)
@@ -86,7 +86,7 @@ def test_a_wave_stands_at_its_frequency(neighbors, settings) -> None:
         .repeat(3, axis=2)
         .astype(np.uint8)
     )
-    found = Spectra(neighbors, settings).of(wave, wave, "wave")
+    found = Spectra(neighbors, settings).compute(wave, wave, "wave")
     row, column = np.unravel_index(np.where(np.hypot(*np.mgrid[-12:12, -12:12]) < 2, -99, found.power).argmax(), (24, 24))
     assert row == 12 and abs(column - 12) == 6
     highest = np.argsort(found.rings[2:])[-1] + 2
@@ -97,7 +97,7 @@ def test_a_wave_stands_at_its_frequency(neighbors, settings) -> None:
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (400, 300)])
 def test_any_size_of_picture(size: tuple[int, int], tmp_path, neighbors, settings) -> None:
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)).save(tmp_path / "p.png")
-    (found,) = view(neighbors, [tmp_path / "p.png"], settings=settings)
+    (found,) = explain_views(neighbors, [tmp_path / "p.png"], settings=settings)
     content = json.loads(json.dumps(found.to_dicts(), allow_nan=False))
     assert [one["view"] for one in content] == ["nearest", "frequency"]
     assert max(found.pixels.shape) <= 256
@@ -107,7 +107,7 @@ def test_any_size_of_picture(size: tuple[int, int], tmp_path, neighbors, setting
 
 def test_views_refuse_in_words(home, neighbors, settings, tmp_path) -> None:
     with pytest.raises(DataError, match="did you mean 'nearest'"):
-        view(neighbors, [home / "images" / "red-19.png"], ["nearst"], settings=settings)
+        explain_views(neighbors, [home / "images" / "red-19.png"], ["nearst"], settings=settings)
     (tmp_path / "half.png").write_bytes((home / "images" / "red-19.png").read_bytes()[:90])
     with pytest.raises(ImageError, match=r"half\.png"):
-        view(neighbors, [tmp_path / "half.png"], settings=settings)
+        explain_views(neighbors, [tmp_path / "half.png"], settings=settings)

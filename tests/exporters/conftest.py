@@ -20,8 +20,8 @@ Untrained = Callable[..., Network]
 
 
 @pytest.fixture(scope="session")
-def untrained() -> Untrained:
-    """`untrained(classifier={"net": "quick"}, size=32, mode="gray")`: a network with random weights and statistics."""
+def reinitialized() -> Untrained:
+    """`reinitialized(classifier={"net": "quick"}, size=32, mode="gray")`: a network with random weights and statistics."""
     return make_untrained
 
 

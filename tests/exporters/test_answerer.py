@@ -16,7 +16,7 @@ from tellapart.errors import RunError, SystemLimitError
 from tellapart.exporters import onnx_graph, parity
 from tellapart.inference import onnx_model
 from tellapart.inference.context import Settings
-from tellapart.inference.predictor import OnnxAnswerer, TorchAnswerer, open_answerer
+from tellapart.inference.predictor import OnnxPredictor, TorchPredictor, load_predictor
 from tellapart.progress import Silent
 from tellapart.recipe import load as recipes
 from tellapart.runs.store import Run
@@ -74,7 +74,7 @@ def as_png(pixels: np.ndarray) -> bytes:
 
 def test_it_answers_as_torch_does(home: Path, settings: Settings, monkeypatch: Any) -> None:
     run = run_of(home, "network")
-    onnx, torch = open_answerer(run, settings), open_answerer(run, settings, "torch")
+    onnx, torch = load_predictor(run, settings), load_predictor(run, settings, "torch")
     assert onnx.runtime == "onnx" and torch.runtime == "torch" and onnx.classes == torch.classes == ("dark", "light")
     monkeypatch.setattr(onnx, "batch", 8)  # several batches
     rng = np.random.default_rng(1)
@@ -83,14 +83,14 @@ def test_it_answers_as_torch_does(home: Path, settings: Settings, monkeypatch: A
     files = [as_png(array) for array in arrays + grays]
     files[3], files[20] = b"no picture", files[20][:60]
     for asked in (arrays + grays, files):
-        found, expected = onnx.ask(asked), torch.ask(asked)
+        found, expected = onnx.predict_batch(asked), torch.predict_batch(asked)
         np.testing.assert_allclose(found.proba, expected.proba, atol=1e-5)
         np.testing.assert_array_equal(found.rows, expected.rows)
         assert found.problems == expected.problems
     assert len(found.problems) == 2 and found.proba.dtype == np.float32
-    assert onnx.ask(files, [f"{n}.png" for n in range(len(files))]).problems[0].where == "3.png"
-    nothing = onnx.ask([])
-    assert nothing.proba.shape == (0, 2) and onnx.ask([b""]).proba.shape == (0, 2)
+    assert onnx.predict_batch(files, [f"{n}.png" for n in range(len(files))]).problems[0].where == "3.png"
+    nothing = onnx.predict_batch([])
+    assert nothing.proba.shape == (0, 2) and onnx.predict_batch([b""]).proba.shape == (0, 2)
     assert np.ptp(expected.proba[:, 0]) > 0.1
 
 
@@ -100,7 +100,7 @@ def test_pictures_of_a_wrong_size_are_named_among_others(tmp_path: Path) -> None
     settings = Settings(runs=tmp_path, device="cpu")
     run = train(from_arrays(pictures(40), ["dark", "light"] * 20), recipes.parse(content, "strict"), settings=settings)
     right, other, small = pictures(1)[0], np.zeros((8, 8, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)
-    found = open_answerer(run, settings).ask([right, other, right, small, other, 255 - right], list("abcdef"))
+    found = load_predictor(run, settings).predict_batch([right, other, right, small, other, 255 - right], list("abcdef"))
     assert found.rows.tolist() == [0, 2, 5] and found.proba.shape == (3, 2)
     assert sorted(problem.where for problem in found.problems) == ["b", "d", "e"]
     assert (found.proba[0] == found.proba[1]).all()
@@ -108,7 +108,7 @@ def test_pictures_of_a_wrong_size_are_named_among_others(tmp_path: Path) -> None
 
 def test_the_graph_is_made_once_and_anew_when_it_must_be(home: Path, settings: Settings, monkeypatch: Any) -> None:
     run = run_of(home, "network")
-    open_answerer(run, settings)
+    load_predictor(run, settings)
     folder, made = home / "exports" / run.id, []
     about = json.loads((folder / "core.json").read_text())
     assert about["parity"]["holds"] and about["key"]["runs"] == {run.id: (run.folder / "done").read_text().strip()}
@@ -118,41 +118,41 @@ def test_the_graph_is_made_once_and_anew_when_it_must_be(home: Path, settings: S
         return "a new one"
 
     monkeypatch.setattr(onnx_model, "_make", make)
-    assert onnx_model.stored_core(run, settings).inputs[0].size == (16, 16) or about["inputs"][0]["size"] == 16
+    assert onnx_model.cached_onnx(run, settings).inputs[0].size == (16, 16) or about["inputs"][0]["size"] == 16
     assert not made  # used again
     content = (folder / "core.onnx").read_bytes()
     for broken in (content[:-9], b"", content[:-1] + b"\x00"):
         (folder / "core.onnx").write_bytes(broken)
-        assert onnx_model.stored_core(run, settings) == "a new one"
+        assert onnx_model.cached_onnx(run, settings) == "a new one"
     (folder / "core.onnx").write_bytes(content)
     for wrong in ("{", json.dumps(about | {"key": about["key"] | {"tellapart": "0.0.1"}}), json.dumps({"key": about["key"]})):
         (folder / "core.json").write_text(wrong)
-        assert onnx_model.stored_core(run, settings) == "a new one"
+        assert onnx_model.cached_onnx(run, settings) == "a new one"
     (folder / "core.json").write_text(json.dumps(about))
-    assert len(made) == 6 and isinstance(onnx_model.stored_core(run, settings), onnx_model.Core)
+    assert len(made) == 6 and isinstance(onnx_model.cached_onnx(run, settings), onnx_model.OnnxModel)
 
 
 def test_what_cannot_be_exported_answers_with_torch(home: Path, settings: Settings, tmp_path: Path, monkeypatch: Any) -> None:
     heard: Any = settings.progress
-    null = open_answerer(run_of(home, "metadata"), settings)
-    assert isinstance(null, TorchAnswerer) and not heard.lines  # nobody expects a graph of it
+    null = load_predictor(run_of(home, "metadata"), settings)
+    assert isinstance(null, TorchPredictor) and not heard.lines  # nobody expects a graph of it
     with pytest.raises(RunError, match="never looks at pixels"):
-        open_answerer(run_of(home, "metadata"), settings, "onnx")
+        load_predictor(run_of(home, "metadata"), settings, "onnx")
     monkeypatch.setattr(onnx_graph, "installed", lambda name: name != "onnxruntime")
     run = run_of(home, "network")
-    assert isinstance(open_answerer(run, settings), TorchAnswerer)
+    assert isinstance(load_predictor(run, settings), TorchPredictor)
     assert "answers with torch: to export a run the package onnxruntime is needed" in heard.lines[-1]
     with pytest.raises(SystemLimitError, match=r'pip install "tellapart\[export\]"'):
-        open_answerer(run, settings, "onnx")
+        load_predictor(run, settings, "onnx")
 
 
 def test_a_graph_without_parity_is_not_kept(home: Path, settings: Settings, monkeypatch: Any) -> None:
     run, heard = run_of(home, "network"), settings.progress
-    assert isinstance(open_answerer(run, settings), OnnxAnswerer)
+    assert isinstance(load_predictor(run, settings), OnnxPredictor)
     for file in (home / "exports" / run.id).glob("core.*"):
         file.unlink()
     monkeypatch.setattr(parity, "LIMIT", -1.0)
-    assert isinstance(open_answerer(run, settings), TorchAnswerer)
+    assert isinstance(load_predictor(run, settings), TorchPredictor)
     assert "differ from torch's" in heard.lines[-1]  # type: ignore[attr-defined]
     assert not list((home / "exports" / run.id).glob("core.*"))
 

@@ -11,7 +11,7 @@ import pytest
 
 from tellapart.calibration.decision import Decision
 from tellapart.calibration.maps import Platt
-from tellapart.classifiers._exportable import answering_of
+from tellapart.classifiers._exportable import as_module
 from tellapart.classifiers.base import Classifier
 from tellapart.classifiers.calibrated import Calibrated
 from tellapart.classifiers.ensemble import Ensemble
@@ -21,11 +21,11 @@ from tellapart.classifiers.network import Network
 from tellapart.combiners.geometric_mean import GeometricMean
 from tellapart.errors import RunError
 from tellapart.exporters._onnx_builder import OPSET
-from tellapart.exporters.onnx_graph import IMAGES, whole
+from tellapart.exporters.onnx_graph import IMAGES, with_preprocessing
 from tellapart.exporters.onnx_session import Session
-from tellapart.exporters.parity import LIMIT, golden_images, largest_difference, prove
+from tellapart.exporters.parity import LIMIT, check_parity, golden_images, largest_difference
 from tellapart.inference.context import Settings
-from tellapart.inference.onnx_model import answering_context, core_of, reference
+from tellapart.inference.onnx_model import answering_context, reference, trace_model
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe, parse
 
@@ -66,8 +66,8 @@ NETWORKS = networks()
 
 def session_of(classifier: Classifier) -> Session:
     """The whole graph, loaded."""
-    model, inputs = core_of(classifier, CONTEXT)
-    made = whole(model, inputs)
+    model, inputs = trace_model(classifier, CONTEXT)
+    made = with_preprocessing(model, inputs)
     onnx.checker.check_model(made)
     assert {one.domain: one.version for one in made.opset_import}[""] == OPSET
     return Session(made.SerializeToString(), "test")
@@ -76,7 +76,7 @@ def session_of(classifier: Classifier) -> Session:
 def difference(classifier: Classifier, images: list[np.ndarray]) -> float:
     """Of graph and classifier, in batches of 1, 2 and 5."""
     session = session_of(classifier)
-    return largest_difference(lambda batch: session.ask({IMAGES: batch}), reference(classifier, CONTEXT), images)
+    return largest_difference(lambda batch: session.run({IMAGES: batch}), reference(classifier, CONTEXT), images)
 
 
 def calibrated(inner: Classifier, decision: Decision) -> Calibrated:
@@ -99,40 +99,40 @@ def ensemble(members: list[Classifier]) -> Ensemble:
     return made
 
 
-def test_an_ensemble_of_many_kinds(untrained: Any) -> None:
+def test_an_ensemble_of_many_kinds(reinitialized: Any) -> None:
     """Staged on gray with borders, quick with views on a crop, a calibrated one that is stretched: one graph, three inputs."""
     platt = Decision(CLASSES, 100, None, Platt(1.7, (0.0, 0.4, -0.3)), seen=(0.3, 0.3, 0.4), prior=(0.6, 0.2, 0.2))
     views = {**QUICK, "views": ["flip", "closer", "farther"]}
     members: list[Classifier] = [
-        untrained(STAGED, size=(24, 31), mode="gray", resize="pad"),
-        untrained(views, size=40, resize="crop", keep=0.8),
-        calibrated(untrained(QUICK, size=32), platt),
+        reinitialized(STAGED, size=(24, 31), mode="gray", resize="pad"),
+        reinitialized(views, size=40, resize="crop", keep=0.8),
+        calibrated(reinitialized(QUICK, size=32), platt),
     ]
     found = ensemble(members)
-    assert len(answering_of(found, CONTEXT).inputs) == 3
+    assert len(as_module(found, CONTEXT).inputs) == 3
     images = golden_images()[1:]
     assert difference(found, images) <= LIMIT
     answers = np.concatenate([reference(found, CONTEXT)(image[None]) for image in images])
     assert np.ptp(answers, axis=0).min() > 0.2  # opinions that a wrong graph would miss
 
 
-def test_a_fusion_of_libraries(untrained: Any) -> None:
+def test_a_fusion_of_libraries(reinitialized: Any) -> None:
     """timm, torchvision and a net of ours, each in its own size and mode, resampled inside the net."""
     backbones = [
         {"net": "timm", "model": "resnet10t", "weights": "none"},
         {"net": "torchvision", "model": "squeezenet1_1", "weights": "none", "size": 48},
         {"net": "quick", "width": 4, "mode": "gray", "size": [20, 28]},
     ]
-    made = untrained({"net": "fusion", "backbones": backbones}, size=64, resize="center")
+    made = reinitialized({"net": "fusion", "backbones": backbones}, size=64, resize="center")
     assert difference(made, golden_images()[2::2]) <= LIMIT
 
 
 @pytest.fixture(scope="module")
-def strict(untrained: Any) -> tuple[Classifier, Session, bytes]:
+def strict(reinitialized: Any) -> tuple[Classifier, Session, bytes]:
     """A network that takes 16×12 pictures only, its graph, and the graph's file."""
-    made = untrained(QUICK, size=(16, 12), resize="none")
-    model, inputs = core_of(made, CONTEXT)
-    content = whole(model, inputs).SerializeToString()
+    made = reinitialized(QUICK, size=(16, 12), resize="none")
+    model, inputs = trace_model(made, CONTEXT)
+    content = with_preprocessing(model, inputs).SerializeToString()
     return made, Session(content, "test"), content
 
 
@@ -150,31 +150,31 @@ def test_nothing_of_this_machine_is_in_a_graph(strict: Any) -> None:
     assert b".py" not in content and b"stack_trace" not in content and str(Path(__file__).parents[2]).encode() not in content
 
 
-def test_what_has_no_graph_is_refused_with_a_reason(untrained: Any) -> None:
+def test_what_has_no_graph_is_refused_with_a_reason(reinitialized: Any) -> None:
     nn = Knn(parse({"inputs": {"size": 8, "mode": "rgb"}, "classifier": {"family": "knn"}}, "t"))
     null = parse({"classifier": {"family": "metadata"}}, "t")
     vectors = parse({"inputs": {"size": 8}, "features": {}, "classifier": {"family": "network", "net": "mlp"}}, "t")
     for made, reason in (
         (nn, "the family neighbors answers without a network"),
-        (ensemble([untrained(QUICK, size=16), nn]), "copy 1, a member of the ensemble: the family neighbors"),
+        (ensemble([reinitialized(QUICK, size=16), nn]), "copy 1, a member of the ensemble: the family neighbors"),
     ):
         with pytest.raises(RunError, match=reason):
-            core_of(made, CONTEXT)
+            trace_model(made, CONTEXT)
     with pytest.raises(RunError, match="never looks at pixels"):
-        core_of(Metadata(null), CONTEXT)
+        trace_model(Metadata(null), CONTEXT)
     learnt = Network(vectors)
     learnt.extractor = object()  # type: ignore[assignment]
     with pytest.raises(RunError, match="learnt from descriptors"):
-        core_of(learnt, CONTEXT)
-    region = untrained(QUICK, size=16, region={"face": {}})
+        trace_model(learnt, CONTEXT)
+    region = reinitialized(QUICK, size=16, region={"face": {}})
     with pytest.raises(RunError, match="reads a region"):
-        core_of(region, CONTEXT)
+        trace_model(region, CONTEXT)
 
 
 def test_a_graph_that_says_something_else_is_refused(strict: Any) -> None:
     made, session, _ = strict
     images = golden_images(made.recipe.inputs)[-3:]
-    found = prove(lambda b: session.ask({IMAGES: b}), reference(made, CONTEXT), images, "run")
+    found = check_parity(lambda b: session.ask({IMAGES: b}), reference(made, CONTEXT), images, "run")
     assert found.holds and found.largest < 1e-5 and found.answers == 24 and found.sizes == ((16, 12),) * 3
 
     def wrong(batch: np.ndarray) -> np.ndarray:
@@ -183,16 +183,16 @@ def test_a_graph_that_says_something_else_is_refused(strict: Any) -> None:
         return answers
 
     with pytest.raises(RunError, match=r"differ from torch's by up to 0\.0002 \(limit 0\.0001\)"):
-        prove(wrong, reference(made, CONTEXT), images, "run")
+        check_parity(wrong, reference(made, CONTEXT), images, "run")
     nothing = largest_difference(lambda b: np.full((len(b), 3), np.nan, np.float32), reference(made, CONTEXT), images)
     assert nothing == float("inf")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_packaged_network(name: str, untrained: Any) -> None:
+def test_every_packaged_network(name: str, reinitialized: Any) -> None:
     """Of each recipe's net with random weights, a weak last layer (see conftest), at batch 1, 2 and 5."""
     recipe = recipe_of(name)
     mode = "rgb" if recipe.inputs.mode == "auto" else recipe.inputs.mode
-    made = untrained(recipe.classifier.options, strongest=0.5, **recipe.inputs.model_dump() | {"mode": mode})
+    made = reinitialized(recipe.classifier.options, strongest=0.5, **recipe.inputs.model_dump() | {"mode": mode})
     assert difference(made, golden_images(made.recipe.inputs)[1::3]) <= LIMIT

@@ -11,7 +11,7 @@ import torch
 from tellapart import registry
 from tellapart.calibration import maps
 from tellapart.calibration.decision import Decision
-from tellapart.classifiers._torch_inference import Answering, DecidedAnswering, as_answered
+from tellapart.classifiers._torch_inference import CalibratedModule, InferenceModule, as_answered
 from tellapart.classifiers._torch_maps import combined, mapped
 from tellapart.combiners.base import Combiner
 from tellapart.combiners.stack import Stack
@@ -79,7 +79,7 @@ def test_boosted_stacks_are_refused() -> None:
         combined(combiner)
 
 
-class Given(Answering):
+class Given(InferenceModule):
     """Whatever it was given, as answers."""
 
     inputs = (Inputs(size=1, mode="rgb"),)
@@ -94,5 +94,5 @@ def test_the_whole_decision() -> None:
     for prior in ((0.7, 0.2, 0.1), (0.5, 0.5, 0.0)):
         learnt = maps.Vector.fit(proba, labels)
         decision = Decision(("a", "b", "c"), 200, None, learnt, seen=(0.3, 0.3, 0.4), prior=prior)
-        found = DecidedAnswering(Given(), decision)(torch.from_numpy(proba)).numpy()
+        found = CalibratedModule(Given(), decision)(torch.from_numpy(proba)).numpy()
         np.testing.assert_allclose(found, decision(proba), atol=2e-7)

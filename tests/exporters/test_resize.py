@@ -11,7 +11,7 @@ import pytest
 from onnx import helper
 
 from tellapart.data.decode import decode_to, target_size
-from tellapart.exporters._onnx_builder import IR_VERSION, OPSET, Nodes
+from tellapart.exporters._onnx_builder import IR_VERSION, OPSET, GraphBuilder
 from tellapart.exporters._onnx_preprocess import preprocess
 from tellapart.recipe.schema import Inputs
 
@@ -21,7 +21,7 @@ TARGETS = [64, (48, 31), (5, 90), 1]
 
 def session(inputs: Inputs) -> onnxruntime.InferenceSession:
     """Preprocessing alone, as a graph of its own."""
-    nodes = Nodes("pre")
+    nodes = GraphBuilder("pre")
     found = preprocess(nodes, "images", inputs)
     taken = helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, ["batch", "height", "width", 3])
     given = helper.make_tensor_value_info(found, onnx.TensorProto.UINT8, ["batch", "height out", "width out", "channels"])

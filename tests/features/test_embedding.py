@@ -17,7 +17,7 @@ from tellapart.data.memory import from_arrays
 from tellapart.errors import RecipeError, RunError, TellapartError
 from tellapart.features.base import Surroundings
 from tellapart.features.embedding import Embedding
-from tellapart.features.pipeline import Extractor
+from tellapart.features.pipeline import FeaturePipeline
 from tellapart.recipe import load as recipes
 from tellapart.recipe.schema import Features
 from tellapart.types import ImageTable
@@ -129,11 +129,11 @@ def test_no_such_run_is_an_error(tmp_path: Path) -> None:
 def test_more_than_one_embedding_beside_others(parent: tuple[Path, Network], tmp_path: Path) -> None:
     """Saved by the extractor, whose names are `place.name`; tensors have points in theirs, and some have no dimension."""
     features = Features(descriptors=[{"pixels": {}}, {"embedding": {"run": "net-1"}}])
-    extractor = Extractor(features, 0)
+    extractor = FeaturePipeline(features, 0)
     images = DecodedImages(PIXELS, np.arange(24))
     around = Surroundings(parents=lambda name: parent[0].parent / name)
     X = extractor.fit_transform(images, np.arange(24) % 2, around)
     extractor.save(tmp_path / "f.safetensors")
-    again = Extractor.load(tmp_path / "f.safetensors", features, 0).transform(images)
+    again = FeaturePipeline.load(tmp_path / "f.safetensors", features, 0).transform(images)
     assert X.shape == (24, 12 * 10 * 3 + 6)
     np.testing.assert_allclose(again, X, atol=1e-4)

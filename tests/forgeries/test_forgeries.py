@@ -12,7 +12,7 @@ from skimage import data
 
 from tellapart import registry
 from tellapart.forgeries import autoencoder
-from tellapart.forgeries._regions import draw_patch, draw_window, soft
+from tellapart.forgeries._regions import draw_patch, draw_window, feather
 from tellapart.forgeries.base import SMALLEST, Forgery
 
 NAMES = registry.names("forgeries")
@@ -135,7 +135,7 @@ def test_windows_and_patches_fit(pictures: list[np.ndarray]) -> None:
     assert draw_patch(pictures[0][:10, :300], 64, rng).shape == (64, 64, 3)
     region = np.zeros((9, 9), bool)
     region[2:7, 2:7] = True
-    assert soft(region, 0)[4, 4] == 1 and soft(region, 4)[2, 4] == pytest.approx(0.2) and not soft(region, 4)[0].any()
+    assert feather(region, 0)[4, 4] == 1 and feather(region, 4)[2, 4] == pytest.approx(0.2) and not feather(region, 4)[0].any()
 
 
 def test_pictures_with_alpha_or_gray_reach_a_forgery_as_rgb(tmp_path: Path) -> None:

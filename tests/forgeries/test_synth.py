@@ -24,7 +24,7 @@ from tellapart.forgeries import autoencoder
 from tellapart.forgeries._plan import plan
 from tellapart.inference.context import Settings
 from tellapart.workflows import synth as synth_module
-from tellapart.workflows._synth_reals import real_pictures
+from tellapart.workflows._synth_reals import load_reals
 from tellapart.workflows.synth import synth
 
 CHEAP = ("self_blend", "upsample", "copy_move")
@@ -78,7 +78,7 @@ def test_what_is_written_is_a_data_set(reals: Path, tmp_path: Path) -> None:
 
 
 def test_donors_come_from_the_same_part_and_kinds_take_turns(reals: Path) -> None:
-    table = real_pictures(reals)
+    table = load_reals(reals)
     for seed in range(10):
         planned = plan(table, ["splice", "inpaint"], frozenset({"splice"}), seed)
         part = {one.row: one.part for one in planned}
@@ -94,7 +94,7 @@ def test_donors_come_from_the_same_part_and_kinds_take_turns(reals: Path) -> Non
 
 
 def test_groups_stay_together_and_are_half_forged(reals: Path) -> None:
-    table = real_pictures(reals)
+    table = load_reals(reals)
     table = replace(table, frame=table.frame.assign(group=[f"g{i // 6}" for i in range(len(table))]))
     planned = plan(table, ["splice"], frozenset({"splice"}), 3)
     frame = pd.DataFrame([vars(one) for one in planned])
@@ -169,9 +169,9 @@ def test_one_class_of_labeled_data(reals: Path, tmp_path: Path) -> None:
     (both / "FAKE").mkdir()
     for number in range(4):
         Image.new("RGB", (40, 40), (number, 0, 0)).save(both / "FAKE" / f"{number}.png")
-    assert len(real_pictures(both, "REAL")) == 42 and len(real_pictures(both)) == 46
+    assert len(load_reals(both, "REAL")) == 42 and len(load_reals(both)) == 46
     with pytest.raises(DataError, match="REAL"):
-        real_pictures(both, "RAEL")
+        load_reals(both, "RAEL")
 
 
 @pytest.mark.parametrize("bad", ["corrupt", "small"])
@@ -210,7 +210,7 @@ def test_refusals(reals: Path, tmp_path: Path) -> None:
 
 
 def test_too_few_for_the_parts_is_said(tmp_path: Path) -> None:
-    table = real_pictures(write_reals(tmp_path / "reals", 22))
+    table = load_reals(write_reals(tmp_path / "reals", 22))
     one_group = replace(table, frame=table.frame.assign(group="all"))
     with pytest.raises(SplitError):
         plan(one_group, ["inpaint"], frozenset(), 0)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from tellapart.errors import DataError, ImageError
-from tellapart.inference import _seen, prefetch
-from tellapart.inference.image_sources.base import Item, Source
-from tellapart.inference.prefetch import Size, portions
+from tellapart.inference import _seen
+from tellapart.inference import prefetch as prefetch_module
+from tellapart.inference.image_sources.base import ImageRef, Source
+from tellapart.inference.prefetch import BatchLimit, prefetch
 
 
 class _Numbers(Source):
@@ -22,10 +23,10 @@ class _Numbers(Source):
     def __init__(self, lengths: list[int]) -> None:
         self.lengths, self.given, self.closed, self.open = lengths, 0, False, 0
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[ImageRef]:
         for row in range(len(self.lengths)):
             self.given += 1
-            yield Item(f"{row}", self, row)
+            yield ImageRef(f"{row}", self, row)
 
     def read(self, name: str, key: int) -> bytes:
         time.sleep(random.Random(key).random() / 500)
@@ -37,7 +38,7 @@ class _Numbers(Source):
 
 def test_portions_are_cut_by_number_and_bytes_and_keep_the_order():
     source = _Numbers([1] * 10 + [50, 60, 1, -1, 200, 1, 1])
-    with portions(source.items(), Size(4, 100)) as found:
+    with prefetch(source.items(), BatchLimit(4, 100)) as found:
         cut = [(p.names, [len(c) if isinstance(c, bytes) else c.reason for c in p.contents]) for p in found]
     assert [name for names, _ in cut for name in names] == [str(n) for n in range(17)]
     assert [lengths for _, lengths in cut] == [
@@ -47,18 +48,18 @@ def test_portions_are_cut_by_number_and_bytes_and_keep_the_order():
 
 def test_few_images_are_ahead_of_those_that_are_taken():
     source = _Numbers([1] * 1000)
-    with portions(source.items(), Size(10, 10**6)) as found:
+    with prefetch(source.items(), BatchLimit(10, 10**6)) as found:
         for _ in range(3):
             next(found)
             time.sleep(0.05)
         # taken, one that waits, one under way that nobody wants yet, and those that are being read
-        assert 30 <= source.given <= 30 + 3 * 10 + (prefetch._UNDER_WAY + 2) * prefetch._TOGETHER
+        assert 30 <= source.given <= 30 + 3 * 10 + (prefetch_module._UNDER_WAY + 2) * prefetch_module._TOGETHER
 
 
 def test_a_source_is_closed_after_its_last_image():
     first, second = _Numbers([1] * 30), _Numbers([2] * 30)
 
-    def both() -> Iterator[Item | Source]:
+    def both() -> Iterator[ImageRef | Source]:
         for source in (first, second):
             yield from source.items()
             yield source
@@ -66,17 +67,17 @@ def test_a_source_is_closed_after_its_last_image():
     close = lambda source: setattr(source, "closed", True)  # noqa: E731
     for source in (first, second):
         source.close = close.__get__(source)
-    with portions(both(), Size(7, 100)) as found:
+    with prefetch(both(), BatchLimit(7, 100)) as found:
         assert sum(len(p.names) for p in found) == 60
     assert first.closed and second.closed
 
 
 def test_an_error_comes_after_what_stood_before_it():
-    def broken() -> Iterator[Item]:
+    def broken() -> Iterator[ImageRef]:
         yield from _Numbers([1] * 20).items()
         raise DataError("the table is damaged")
 
-    with portions(broken(), Size(4, 100)) as found:
+    with prefetch(broken(), BatchLimit(4, 100)) as found:
         assert len(next(found).names) == 4
         with pytest.raises(DataError, match="damaged"):
             list(found)
@@ -86,9 +87,9 @@ def test_nothing_goes_on_when_nobody_wants_more():
     def reading() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name.startswith("reading")]
 
-    with portions(_Numbers([1] * 10_000).items(), Size(5, 100)) as found:
+    with prefetch(_Numbers([1] * 10_000).items(), BatchLimit(5, 100)) as found:
         next(found)
-    with pytest.raises(RuntimeError), portions(_Numbers([1] * 10_000).items(), Size(5, 100)) as found:
+    with pytest.raises(RuntimeError), prefetch(_Numbers([1] * 10_000).items(), BatchLimit(5, 100)) as found:
         next(found)
         raise RuntimeError
     end = time.monotonic() + 5
@@ -101,7 +102,7 @@ def test_names_that_came_before(monkeypatch):
     monkeypatch.setattr(_seen, "_FRESH", 8)
     draw = random.Random(0)
     names = [f"näme {draw.randrange(600)}" for _ in range(2000)]
-    seen, wanted = _seen.Seen(), set()
+    seen, wanted = _seen.SeenNames(), set()
     for name in names:
         assert seen.add(name) == (name not in wanted)
         wanted.add(name)

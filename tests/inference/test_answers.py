@@ -11,28 +11,28 @@ from tellapart.data.cache import CorruptImages
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RunError
 from tellapart.inference.context import Settings
-from tellapart.inference.predictor import open_answerer
-from tellapart.inference.prefetch import Size
+from tellapart.inference.predictor import load_predictor
+from tellapart.inference.prefetch import BatchLimit
 from tellapart.perturbations.stability import stability
 from tellapart.progress import Silent
 from tellapart.recipe.schema import Inputs
 from tellapart.workflows import predict_iter as module
 from tellapart.workflows import train
-from tellapart.workflows.predict_iter import answers
+from tellapart.workflows.predict_iter import predict_iter
 
 
 @pytest.mark.parametrize("images", [1, 4, 1024])
 def test_the_answers_are_those_of_predict(run, settings, shots, monkeypatch, images):
-    monkeypatch.setattr(module, "PLAIN", Size(images, 2**20))
+    monkeypatch.setattr(module, "PLAIN", BatchLimit(images, 2**20))
     wanted = train.predict(run, from_paths([shots], run.classes), settings=settings)
-    found = list(answers(run.id, [shots], settings=settings))
+    found = list(predict_iter(run.id, [shots], settings=settings))
     assert [one.image for one in found] == wanted.ids.tolist()
     np.testing.assert_allclose(np.stack([one.proba for one in found]), wanted.proba, atol=1e-6)
-    assert [one.answer for one in found] == [run.classes[label] for label in wanted.answers]
+    assert [one.answer for one in found] == [run.classes[label] for label in wanted.predicted]
 
 
 def test_a_name_that_stands_twice_is_answered_once(run, settings, shots):
-    found = [one.image for one in answers(run, [shots, shots / "a", shots / "02.png"], settings=settings)]
+    found = [one.image for one in predict_iter(run, [shots, shots / "a", shots / "02.png"], settings=settings)]
     assert found == from_paths([shots]).ids.tolist()
 
 
@@ -40,13 +40,13 @@ def test_bad_images_stop_the_work_or_are_left_out(run, settings, shots, monkeypa
     (shots / "a" / "00.png").write_bytes(b"no image")
     (shots / "b" / "01.png").write_bytes((shots / "b" / "04.png").read_bytes()[:60])
     with pytest.raises(CorruptImages) as caught:
-        list(answers(run, [shots], settings=settings))
+        list(predict_iter(run, [shots], settings=settings))
     assert [p.where for p in caught.value.problems] == [str(shots / "a/00.png"), str(shots / "b/01.png")]
-    monkeypatch.setattr(module, "PLAIN", Size(3, 2**20))
+    monkeypatch.setattr(module, "PLAIN", BatchLimit(3, 2**20))
     said = []
     progress = type("Listening", (Silent,), {"say": lambda self, text, style="": said.append(text)})()
     kept = Settings(runs=settings.runs, skip_bad=True, progress=progress)
-    found = [one.image for one in answers(run, [shots], settings=kept)]
+    found = [one.image for one in predict_iter(run, [shots], settings=kept)]
     assert found == [name for name in from_paths([shots]).ids if not name.endswith(("a/00.png", "b/01.png"))]
     assert "2 of 11 images" in said[-1] and "a/00.png: not an image" in said[-1]
 
@@ -54,16 +54,16 @@ def test_bad_images_stop_the_work_or_are_left_out(run, settings, shots, monkeypa
 def test_bare_pixels_and_files_together(run, settings, shots):
     pixels = np.stack([np.full((8, 8), value, np.uint8) for value in (20, 230, 20)])
     (shots / "t10k-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 0x803, 3, 8, 8) + pixels.tobytes())
-    found = list(answers(run, [shots / "02.png", shots / "t10k-images-idx3-ubyte", shots / "05.png"], settings=settings))
+    found = list(predict_iter(run, [shots / "02.png", shots / "t10k-images-idx3-ubyte", shots / "05.png"], settings=settings))
     assert [one.answer for one in found] == ["real", "real", "fake", "real", "fake"]
     assert [one.image.rpartition("#")[2] for one in found[1:4]] == ["0", "1", "2"]
 
 
 def test_with_stability(run, settings, shots):
     (shots / "a" / "00.png").write_bytes(b"no image")
-    answerer = open_answerer(run, settings)
+    answerer = load_predictor(run, settings)
     kept = Settings(runs=settings.runs, skip_bad=True)
-    found = list(answers(answerer, [shots], stability=True, settings=kept))
+    found = list(predict_iter(answerer, [shots], stability=True, settings=kept))
     assert len(found) == 10
     for one in found:
         with open(one.image, "rb") as file:  # noqa: PTH123
@@ -78,11 +78,11 @@ def test_with_stability(run, settings, shots):
 def test_nothing_and_nobody(run, settings, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image in"):
-        list(answers(run, [tmp_path / "empty"], settings=settings))
+        list(predict_iter(run, [tmp_path / "empty"], settings=settings))
     with pytest.raises(DataError, match="no such file"):  # before the first answer is asked for
-        answers(run, ["nothing.png"], settings=settings)
+        predict_iter(run, ["nothing.png"], settings=settings)
     with pytest.raises(RunError, match="did you mean"):
-        answers("knnn", [tmp_path], settings=settings)
+        predict_iter("knnn", [tmp_path], settings=settings)
 
 
 def test_large_inputs_make_small_portions():

@@ -19,19 +19,19 @@ import pytest
 
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, ImageError
-from tellapart.inference.image_sources.base import USUAL_OPTIONS, Item, Options, Source, open_source, open_sources
+from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions, open_source, open_sources
 from tellapart.inference.image_sources.stdin import StandardInput
 
 
-def items(*named: str | Path, options: Options = USUAL_OPTIONS) -> list[Item]:
-    return [one for source in open_sources(named, options) for one in source.items() if isinstance(one, Item)]
+def items(*named: str | Path, options: SourceOptions = USUAL_OPTIONS) -> list[ImageRef]:
+    return [one for source in open_sources(named, options) for one in source.items() if isinstance(one, ImageRef)]
 
 
-def contents(found: Sequence[Item]) -> dict[str, bytes | np.ndarray]:
+def contents(found: Sequence[ImageRef]) -> dict[str, bytes | np.ndarray]:
     return {item.name: item.read() for item in found}
 
 
-def why(item: Item) -> str:
+def why(item: ImageRef) -> str:
     with pytest.raises(ImageError) as caught:
         item.read()
     return caught.value.reason
@@ -120,7 +120,7 @@ def test_archives(shots, tmp_path):
         path = tmp_path / name
         assert contents(items(path)) == {f"{path}::{inside}": content for inside, content in wanted.items()}
         source = open_source(str(path))
-        (first, *_) = (one for one in source.items() if isinstance(one, Item))
+        (first, *_) = (one for one in source.items() if isinstance(one, ImageRef))
         source.close()
         assert first.read()  # opened again where it is needed
 
@@ -184,13 +184,13 @@ def test_a_table_of_images_elsewhere(shots, tmp_path):
     (tmp_path / "t").mkdir()
     table = write(tmp_path / "t" / "t.csv", [["id"], ["00"], ["01.png"]])
     wanted = [(shots / "a/00.png").read_bytes(), (shots / "b/01.png").read_bytes()]
-    assert [item.read() for item in items(table, options=Options(images=shots))] == wanted
+    assert [item.read() for item in items(table, options=SourceOptions(images=shots))] == wanted
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         for path in shots.rglob("*.png"):
             archive.write(path, path.relative_to(shots))
-    assert [item.read() for item in items(table, options=Options(images=tmp_path / "x.zip"))] == wanted
+    assert [item.read() for item in items(table, options=SourceOptions(images=tmp_path / "x.zip"))] == wanted
     with pytest.raises(DataError, match="expected a folder"):
-        items(table, options=Options(images=tmp_path / "none"))
+        items(table, options=SourceOptions(images=tmp_path / "none"))
 
 
 def test_rows_that_name_nothing_are_bad_images(shots):
@@ -231,17 +231,17 @@ def test_tables_that_are_none(tmp_path, text, said):
 
 def test_the_column_can_be_named(shots):
     table = write(shots / "t.csv", [["id", "file"], ["1", "a/00.png"]])
-    assert [item.name for item in items(table, options=Options(id_column="file"))] == ["a/00.png"]
+    assert [item.name for item in items(table, options=SourceOptions(id_column="file"))] == ["a/00.png"]
 
 
 # --- standard input ---------------------------------------------------------------------------------------------------
 
 
-def told(content: bytes, piece: int = 2**16) -> list[Item]:
+def told(content: bytes, piece: int = 2**16) -> list[ImageRef]:
     """The images of standard input that gives so many bytes at a time."""
     stream = io.BytesIO(content)
-    source: Source = StandardInput(Options(), lambda size: stream.read(min(size, piece)))
-    return [one for one in source.items() if isinstance(one, Item)]
+    source: Source = StandardInput(SourceOptions(), lambda size: stream.read(min(size, piece)))
+    return [one for one in source.items() if isinstance(one, ImageRef)]
 
 
 @pytest.mark.parametrize("piece", [1, 7, 2**16])

@@ -11,9 +11,9 @@ from PIL import Image
 
 from tellapart.data.loose import from_paths
 from tellapart.errors import ImageError
-from tellapart.inference.decision import Judge
-from tellapart.inference.predictor import open_answerer
-from tellapart.perturbations.stability import DELIVERIES, stability, weigh
+from tellapart.inference.decision import DecisionRule
+from tellapart.inference.predictor import load_predictor
+from tellapart.perturbations.stability import RECOMPRESSIONS, stability, summarize
 from tellapart.workflows import train
 from tellapart.workflows.calibrate import calibrate
 
@@ -36,8 +36,8 @@ def test_the_deliveries_are_those_that_pillow_makes(run, settings, tmp_path, mod
     noise = np.random.default_rng(5).integers(40, 200, (24, 16, 3)).astype(np.uint8)
     files = by_hand(Image.fromarray(noise).convert(mode), tmp_path / "x")
     wanted = train.predict(run, from_paths(files, run.classes), settings=settings).proba
-    found = stability(open_answerer(run, settings), files[0].read_bytes())
-    assert tuple(d.name for d in found.deliveries) == DELIVERIES
+    found = stability(load_predictor(run, settings), files[0].read_bytes())
+    assert tuple(d.name for d in found.deliveries) == RECOMPRESSIONS
     np.testing.assert_allclose(np.stack([d.proba for d in found.deliveries]), wanted, atol=1e-6)
     label = wanted[0].argmax()
     assert found.deliveries[0].answer == run.classes[label] and found.of == 4
@@ -47,22 +47,22 @@ def test_the_deliveries_are_those_that_pillow_makes(run, settings, tmp_path, mod
 
 def test_what_changes_sides_is_counted(run):
     proba = np.array([[0.6, 0.4], [0.7, 0.3], [0.45, 0.55], [0.5, 0.5], [0.1, 0.9]], np.float32)
-    found = weigh(proba, Judge(run))
+    found = summarize(proba, DecisionRule(run))
     assert (found.kept, found.of, found.stable) == (2, 4, False)
     assert found.lowest == pytest.approx(0.1) and found.highest == pytest.approx(0.7)
     content = found.to_dict()
     assert content["class"] == run.classes[0]
     assert [d["said"] for d in content["deliveries"]] == [run.classes[row.argmax()] for row in proba]
-    assert weigh(proba[[0, 1, 1, 3, 0]], Judge(run)).stable
+    assert summarize(proba[[0, 1, 1, 3, 0]], DecisionRule(run)).stable
 
 
 def test_a_verdict_is_what_must_stay(run, settings):
     """The most probable class is the same in all deliveries, and of one the run is unsure."""
-    judge = Judge(calibrate(run, how="none", band=(0.2, 0.7), settings=settings))
+    judge = DecisionRule(calibrate(run, how="none", band=(0.2, 0.7), settings=settings))
     positive = judge.classes.index(run.positive or "")
     share = np.array([0.9, 0.8, 0.9, 0.6, 0.9])
     proba = np.stack([1 - share, share] if positive else [share, 1 - share], axis=1).astype(np.float32)
-    found = weigh(proba, judge)
+    found = summarize(proba, judge)
     assert [d.said for d in found.deliveries] == [run.positive, run.positive, run.positive, "unsure", run.positive]
     assert (found.kept, found.stable) == (3, False) and found.lowest == pytest.approx(0.6)
 
@@ -72,10 +72,10 @@ def test_what_is_no_picture_is_an_error(run, settings):
     Image.new("RGB", (40, 40)).save(whole, "PNG")
     for content in (b"", b"no image", whole.getvalue()[:60]):
         with pytest.raises(ImageError, match=r"holiday\.png"):
-            stability(open_answerer(run, settings), content, "holiday.png")
+            stability(load_predictor(run, settings), content, "holiday.png")
 
 
 def test_a_picture_of_one_pixel(run, settings):
     file = io.BytesIO()
     Image.new("RGB", (1, 1), (200, 200, 200)).save(file, "PNG")
-    assert stability(open_answerer(run, settings), file.getvalue()).of == 4
+    assert stability(load_predictor(run, settings), file.getvalue()).of == 4

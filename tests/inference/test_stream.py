@@ -25,13 +25,13 @@ import pytest
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RunError, SystemLimitError
 from tellapart.inference import resumable_output, writers
-from tellapart.inference.image_sources.base import Options
-from tellapart.inference.prefetch import Portion, Size
+from tellapart.inference.image_sources.base import SourceOptions
+from tellapart.inference.prefetch import Batch, BatchLimit
 from tellapart.workflows import predict_iter as module
 from tellapart.workflows import train
 from tellapart.workflows.calibrate import calibrate
-from tellapart.workflows.predict import predict_stream
-from tellapart.workflows.predict_iter import BatchPredictor, answers
+from tellapart.workflows.predict import predict_to_file
+from tellapart.workflows.predict_iter import BatchPredictor, predict_iter
 
 ENDINGS = ("csv", "jsonl", "parquet")
 
@@ -43,19 +43,19 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def small_portions(monkeypatch):
     """Of three images, each of them kept at once."""
-    monkeypatch.setattr(module, "PLAIN", Size(3, 2**20))
+    monkeypatch.setattr(module, "PLAIN", BatchLimit(3, 2**20))
     monkeypatch.setattr(resumable_output, "_BETWEEN", 0.0)
 
 
 @pytest.fixture
 def dying(monkeypatch) -> Callable[[int, BaseException], None]:
     """`dying(2, Killed())`: the third portion is not answered."""
-    ask = BatchPredictor.ask
+    ask = BatchPredictor.predict
 
     def after(portions: int, error: BaseException) -> None:
         left = iter(range(portions))
 
-        def asked(self: BatchPredictor, portion: Portion) -> list:
+        def asked(self: BatchPredictor, portion: Batch) -> list:
             if next(left, None) is None:
                 raise error
             return ask(self, portion)
@@ -86,11 +86,11 @@ def test_every_format_holds_the_answers_of_predict(run, settings, shots, tmp_pat
     images = [shots / "a", shots / "b", shots / "a" / "00.png"]
     kept = replace(settings, skip_bad=True)
     wanted = train.predict(run, from_paths(images[:2], run.classes), settings=kept)
-    done = predict_stream(run, images, tmp_path / "new" / f"o.{ending}", settings=settings)
+    done = predict_to_file(run, images, tmp_path / "new" / f"o.{ending}", settings=settings)
     rows = read(done.path)
     whole = [row for row in rows if "error" not in row]
     assert [row["image"] for row in whole] == wanted.ids.tolist()
-    assert [row["answer"] for row in whole] == [run.classes[label] for label in wanted.answers]
+    assert [row["answer"] for row in whole] == [run.classes[label] for label in wanted.predicted]
     for name, column in zip(run.classes, wanted.proba.T, strict=True):
         shares = [float(row["probabilities"][name] if ending == "jsonl" else row[name if ending == "csv" else f"p.{name}"])
                   for row in whole]  # fmt: skip
@@ -102,7 +102,7 @@ def test_every_format_holds_the_answers_of_predict(run, settings, shots, tmp_pat
     assert done.counts == {name: sum(row["answer"] == name for row in whole) for name in run.classes}
     assert os.listdir(tmp_path / "new") == [f"o.{ending}"]  # noqa: PTH208
 
-    done = predict_stream(run, images, done.path, settings=kept)
+    done = predict_to_file(run, images, done.path, settings=kept)
     assert [row["image"] for row in read(done.path)] == wanted.ids.tolist() and (done.images, done.bad) == (7, 1)
     header = done.path.read_text().splitlines()[0] if ending == "csv" else ""
     assert "error" not in header
@@ -111,8 +111,8 @@ def test_every_format_holds_the_answers_of_predict(run, settings, shots, tmp_pat
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_verdicts_and_stability(run, settings, shots, tmp_path, ending):
     judged = calibrate(run, how="none", band=(0.2, 0.99), settings=settings)
-    wanted = list(answers(judged, [shots], stability=True, settings=settings))
-    done = predict_stream(judged, [shots], tmp_path / f"o.{ending}", stability=True, settings=settings)
+    wanted = list(predict_iter(judged, [shots], stability=True, settings=settings))
+    done = predict_to_file(judged, [shots], tmp_path / f"o.{ending}", stability=True, settings=settings)
     for row, one in zip(read(done.path), wanted, strict=True):
         found = row["stability"] if ending == "jsonl" else row
         assert one.stability is not None
@@ -128,25 +128,25 @@ def test_a_class_that_is_called_like_a_column(run):
     class Odd:
         classes, judges = ("error", "image", "cat"), False
 
-    head = writers.CsvSheet(Odd(), stability=False).head()  # pyright: ignore[reportArgumentType]
+    head = writers.CsvWriter(Odd(), stability=False).head()  # pyright: ignore[reportArgumentType]
     assert head == b"image,answer,p.error,p.image,cat,error\n"
 
 
 def test_parquet_has_types_and_equal_row_groups(run, settings, shots, tmp_path, monkeypatch):
     monkeypatch.setattr(writers, "_GROUP", 4)
-    done = predict_stream(run, [shots], tmp_path / "o.parquet", settings=settings)
+    done = predict_to_file(run, [shots], tmp_path / "o.parquet", settings=settings)
     file = pq.ParquetFile(done.path)
     assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [4, 4, 3]
     assert pd.read_parquet(done.path)[[f"p.{name}" for name in run.classes]].dtypes.eq("float32").all()
 
 
 def test_the_format_by_ending_or_by_name(run, settings, shots, tmp_path):
-    assert read(predict_stream(run, [shots], tmp_path / "o.JSONL", settings=settings).path.rename(tmp_path / "a.jsonl"))
-    path = predict_stream(run, [shots], tmp_path / "o.txt", format="csv", settings=settings).path
+    assert read(predict_to_file(run, [shots], tmp_path / "o.JSONL", settings=settings).path.rename(tmp_path / "a.jsonl"))
+    path = predict_to_file(run, [shots], tmp_path / "o.txt", format="csv", settings=settings).path
     assert path.read_text().startswith("image,answer,")
     for name, kind, said in (("o.txt", None, "does not say"), ("o.csv", "parquet", "says csv, but --parquet")):
         with pytest.raises(DataError, match=said):
-            predict_stream(run, [shots], tmp_path / name, format=kind, settings=settings)
+            predict_to_file(run, [shots], tmp_path / name, format=kind, settings=settings)
 
 
 def test_an_arrow_stream_is_regrouped_a_group_at_a_time(monkeypatch):
@@ -166,17 +166,17 @@ def test_an_arrow_stream_is_regrouped_a_group_at_a_time(monkeypatch):
 def test_a_killed_one_goes_on_and_comes_out_the_same(run, settings, shots, tmp_path, dying, ending, portions):
     (shots / "b" / "01.png").write_bytes(b"no image")
     images, out = [shots, shots / "a"], tmp_path / f"o.{ending}"
-    wanted = predict_stream(run, images, tmp_path / f"wanted.{ending}", settings=settings)
+    wanted = predict_to_file(run, images, tmp_path / f"wanted.{ending}", settings=settings)
     out.write_bytes(b"an older file")
     with pytest.MonkeyPatch.context():
         dying(portions, Killed())
         with pytest.raises(Killed):
-            predict_stream(run, images, out, settings=settings)
+            predict_to_file(run, images, out, settings=settings)
     assert out.read_bytes() == b"an older file"
     with out.with_name(f"{out.name}.partial").open("ab") as file:
         file.write(b"half a row that no note speaks of, more of it than a portion has" * 50)
     dying(99, Killed())
-    done = predict_stream(run, images, out, settings=settings)
+    done = predict_to_file(run, images, out, settings=settings)
     assert done.before == 3 * portions and replace(done, before=0, path=wanted.path) == wanted
     assert out.read_bytes() == wanted.path.read_bytes()
     assert sorted(p.name for p in tmp_path.glob("o.*")) == [out.name]
@@ -187,41 +187,41 @@ def test_what_is_left_out_counts_as_done(run, settings, shots, tmp_path, dying):
     for name in ("a/00.png", "a/03.png"):
         (shots / name).write_bytes(b"no image")
     kept = replace(settings, skip_bad=True)
-    wanted = predict_stream(run, [shots], tmp_path / "wanted.csv", settings=kept)
+    wanted = predict_to_file(run, [shots], tmp_path / "wanted.csv", settings=kept)
     dying(2, Killed())
     with pytest.raises(Killed):
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=kept)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=kept)
     dying(99, Killed())
-    done = predict_stream(run, [shots], tmp_path / "o.csv", settings=kept)
+    done = predict_to_file(run, [shots], tmp_path / "o.csv", settings=kept)
     assert done.before == 6 and done.bad == 2 and done.path.read_bytes() == wanted.path.read_bytes()
 
 
 def test_ctrl_c_says_how_to_go_on(run, settings, shots, tmp_path, dying):
     dying(2, KeyboardInterrupt())
     with pytest.raises(train.Interrupted, match=r"6 images are in .*o\.csv\.partial") as caught:
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert caught.value.exit_code == 130
     dying(99, Killed())
-    assert predict_stream(run, [shots], tmp_path / "o.csv", settings=settings).before == 6
+    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).before == 6
 
 
 def test_ctrl_c_while_it_finds_its_place_loses_nothing(run, settings, shots, tmp_path, dying, monkeypatch):
     dying(2, Killed())
     with pytest.raises(Killed):
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     dying(99, Killed())
     with monkeypatch.context() as patch:
-        patch.setattr(resumable_output.Partial, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        patch.setattr(resumable_output.ResumableFile, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(train.Interrupted):
-            predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
-    assert predict_stream(run, [shots], tmp_path / "o.csv", settings=settings).before == 6
+            predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
+    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).before == 6
 
 
 def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
     dying(2, Killed())
     out = tmp_path / "o.csv"
     with pytest.raises(Killed):
-        predict_stream(run, [shots], out, settings=settings)
+        predict_to_file(run, [shots], out, settings=settings)
     dying(99, Killed())
     judged = calibrate(run, how="none", band=(0.2, 0.9), settings=settings)
     changed: Sequence[tuple[dict, str]] = (
@@ -229,13 +229,13 @@ def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
         ({"images": [shots / "a"]}, "images was"),
         ({"format": "csv", "stability": True}, "--stability was False and is True"),
         ({"settings": replace(settings, skip_bad=True)}, "--skip-bad was False"),
-        ({"options": Options(id_column="x")}, "--id-column was None and is 'x'"),
+        ({"options": SourceOptions(id_column="x")}, "--id-column was None and is 'x'"),
     )
     for change, said in changed:
         with pytest.raises(RunError, match=said) as caught:
-            predict_stream(**{"run": run, "images": [shots], "out": out, "settings": settings, **change})
+            predict_to_file(**{"run": run, "images": [shots], "out": out, "settings": settings, **change})
         assert "--fresh" in str(caught.value)
-    assert predict_stream(run, [shots / "a"], out, settings=replace(settings, fresh=True)).before == 0
+    assert predict_to_file(run, [shots / "a"], out, settings=replace(settings, fresh=True)).before == 0
     assert len(read(out)) == 4
 
 
@@ -243,7 +243,7 @@ def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
 def test_changed_images_are_refused(run, settings, shots, tmp_path, dying, change):
     dying(2, Killed())
     with pytest.raises(Killed):
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     dying(99, Killed())
     if change == "added":
         shutil.copy(shots / "02.png", shots / "00.png")
@@ -253,26 +253,26 @@ def test_changed_images_are_refused(run, settings, shots, tmp_path, dying, chang
         for path in sorted(shots.rglob("*.png"))[3:]:
             path.unlink()
     with pytest.raises(DataError, match="not the first 6 that are named now"):
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert (tmp_path / "o.csv.partial").exists() and not (tmp_path / "o.csv").exists()
 
 
 def test_images_that_come_later_in_the_order_may_be_added(run, settings, shots, tmp_path, dying):
     dying(2, Killed())
     with pytest.raises(Killed):
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     dying(99, Killed())
     shutil.copy(shots / "02.png", shots / "zz.png")
-    assert predict_stream(run, [shots], tmp_path / "o.csv", settings=settings).images == 12
+    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).images == 12
 
 
 def test_a_note_that_cannot_be_read_means_to_begin_anew(run, settings, shots, tmp_path, dying):
     dying(2, Killed())
     with pytest.raises(Killed):
-        predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     dying(99, Killed())
     (tmp_path / "o.csv.partial.json").write_text("{")
-    done = predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+    done = predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert done.before == 0 and len(read(done.path)) == 11
 
 
@@ -283,13 +283,13 @@ def test_two_at_once_are_refused(run, settings, shots, tmp_path):
     with (tmp_path / "o.csv.partial").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(RunError, match="another process"):
-            predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+            predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
 
 
 def test_no_image_leaves_no_file(run, settings, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no image in"):
-        predict_stream(run, [tmp_path / "empty"], tmp_path / "new" / "o.csv", settings=settings)
+        predict_to_file(run, [tmp_path / "empty"], tmp_path / "new" / "o.csv", settings=settings)
     assert not list((tmp_path / "new").iterdir())
 
 
@@ -303,15 +303,15 @@ def test_a_full_disk_is_said_and_the_work_goes_on_later(run, settings, shots, tm
     with monkeypatch.context() as patch:
         patch.setattr(resumable_output.os, "fsync", fsync)
         with pytest.raises(SystemLimitError, match="the disk is full"):
-            predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
-    done = predict_stream(run, [shots], tmp_path / "o.csv", settings=settings)
+            predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
+    done = predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert done.before == 6 and len(read(done.path)) == 11
 
 
 def test_a_place_that_cannot_be_written(run, settings, shots, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemLimitError):
-        predict_stream(run, [shots], tmp_path / "file" / "o.csv", settings=settings)
+        predict_to_file(run, [shots], tmp_path / "file" / "o.csv", settings=settings)
 
 
 @pytest.mark.slow
@@ -334,7 +334,7 @@ def test_kill_9_in_the_middle(run, settings, shots, tmp_path, ending):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not out.exists()
-    done = predict_stream(run, [shots], out, settings=settings)
+    done = predict_to_file(run, [shots], out, settings=settings)
     assert 60 <= done.before < 611
-    wanted = predict_stream(run, [shots], tmp_path / f"wanted.{ending}", settings=settings)
+    wanted = predict_to_file(run, [shots], tmp_path / f"wanted.{ending}", settings=settings)
     assert out.read_bytes() == wanted.path.read_bytes() and wanted.images == 611

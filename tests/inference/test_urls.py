@@ -11,7 +11,7 @@ import pytest
 
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.image_sources import http
-from tellapart.inference.image_sources.base import Item, Options, open_source
+from tellapart.inference.image_sources.base import ImageRef, SourceOptions, open_source
 
 CONTENT = b"x" * 1000
 
@@ -67,12 +67,12 @@ def test_nothing_is_fetched_unless_it_is_allowed(server, tmp_path):
 
 
 def test_an_image(server, tmp_path):
-    (item,) = open_source(f"{server}/image", Options(allow_urls=True)).items()
-    assert isinstance(item, Item) and item.name == f"{server}/image" and item.read() == CONTENT
+    (item,) = open_source(f"{server}/image", SourceOptions(allow_urls=True)).items()
+    assert isinstance(item, ImageRef) and item.name == f"{server}/image" and item.read() == CONTENT
     assert http.fetch(f"{server}/there", "name") == CONTENT  # on the same host
     (tmp_path / "t.csv").write_text(f"id,x\n{server}/image,1\n")
-    found = list(open_source(str(tmp_path / "t.csv"), Options(allow_urls=True)).items())
-    assert [one.read() for one in found if isinstance(one, Item)] == [CONTENT]
+    found = list(open_source(str(tmp_path / "t.csv"), SourceOptions(allow_urls=True)).items())
+    assert [one.read() for one in found if isinstance(one, ImageRef)] == [CONTENT]
 
 
 def test_redirects_that_are_not_followed(server):

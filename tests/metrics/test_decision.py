@@ -15,7 +15,7 @@ from tellapart.calibration.conformal import Conformal
 from tellapart.calibration.decision import Decision, judge
 from tellapart.calibration.decision_text import in_words, map_in_words, precision_at
 from tellapart.calibration.maps import CALIBRATIONS, Platt, Temperature
-from tellapart.calibration.thresholds import Threshold, UnsureBand, threshold_for_fpr
+from tellapart.calibration.thresholds import RejectBand, Threshold, threshold_for_fpr
 from tellapart.errors import DataError
 from tellapart.metrics.cross_fitting import cross_fit, deal_folds
 from tellapart.metrics.reliability import reliability_by_mass
@@ -89,7 +89,7 @@ def test_threshold_and_band():
     assert found.reasons.tolist()[3] == "at or above 0.7"
     found = Decision(REAL_FAKE, 9, "real", threshold=threshold(0.7)).verdicts(p)
     assert found.names.tolist() == ["real", "real", "real", "fake", "fake"], "the line is one on p(real)"
-    found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=UnsureBand(0.3, 0.8)).verdicts(p)
+    found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8)).verdicts(p)
     assert found.names.tolist() == ["real", "real", "unsure", "unsure", "fake"] and found.unsure == 2
     nothing = Decision(REAL_FAKE, 9, "fake", threshold=threshold(math.inf)).verdicts(p)
     assert set(nothing.names) == {"real"} and nothing.reasons[0] == "nothing may be called fake"
@@ -110,7 +110,7 @@ def test_what_makes_no_sense_is_refused():
     with pytest.raises(DataError, match="lies between two classes; there are 3: a, b, c"):
         Decision(("a", "b", "c"), 9, None, threshold=threshold(0.5))
     with pytest.raises(DataError, match=r"0\.900 lies outside the band 0\.3 … 0\.8"):
-        Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.9), band=UnsureBand(0.3, 0.8))
+        Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.9), band=RejectBand(0.3, 0.8))
 
 
 # --- judging ----------------------------------------------------------------------------------------------------------
@@ -119,7 +119,7 @@ def test_what_makes_no_sense_is_refused():
 def test_shares_are_those_counted_by_hand_with_scipys_intervals():
     p = [0.05, 0.2, 0.5, 0.6, 0.9, 0.95, 0.4, 0.9, 0.1, 0.5]
     labels = [0, 0, 0, 0, 0, 1, 1, 1, 1, -1]
-    decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=UnsureBand(0.3, 0.8))
+    decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8))
     found = judge(decision, predictions(p, labels))
 
     def share(k, n):
@@ -137,7 +137,7 @@ def test_shares_are_those_counted_by_hand_with_scipys_intervals():
 
 
 def test_what_is_not_defined_is_none():
-    decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=UnsureBand(0.3, 0.8))
+    decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8))
     found = judge(decision, predictions([0.5, 0.6], [1, 1]))
     assert found.fpr is None and found.accuracy is None and found.tpr.value == 1.0 and found.answered.value == 0
     with pytest.raises(DataError, match="one labeled image"):

@@ -12,7 +12,7 @@ from scipy import interpolate, optimize, stats
 from sklearn import metrics as reference
 
 from tellapart.metrics import roc, roc_intervals
-from tellapart.metrics._roc_curve import placements, rank, rank_few
+from tellapart.metrics._roc_curve import placements, roc_curve, roc_curve_small
 from tellapart.metrics.intervals import wilson
 from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions
@@ -96,14 +96,14 @@ def test_worked_example_of_hanley_and_mcneil(beside):
 @given(few_values, few_values)
 def test_placements_equal_their_definition(positives, negatives):
     wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-    for sweep in (rank, rank_few):
+    for sweep in (roc_curve, roc_curve_small):
         found = placements(sweep(*pooled(positives, negatives)))
         np.testing.assert_allclose(found, [*wins.mean(axis=1), *wins.mean(axis=0)], atol=1e-12)
 
 
 @given(few_values, few_values)
 def test_the_short_sweep_gives_the_same_areas(positives, negatives):
-    whole, few = (sweep(*pooled(positives, negatives)) for sweep in (rank, rank_few))
+    whole, few = (sweep(*pooled(positives, negatives)) for sweep in (roc_curve, roc_curve_small))
     assert roc.precision_area(few) == pytest.approx(roc.precision_area(whole))
     influences = roc_intervals.precision_influences
     np.testing.assert_allclose(influences(few), influences(whole), atol=1e-12)
@@ -114,7 +114,7 @@ def test_auroc_interval_is_delongs(positives, negatives):
     wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
     (m, n), area = wins.shape, wins.mean()
     variance = wins.mean(axis=1).var(ddof=1) / m + wins.mean(axis=0).var(ddof=1) / n
-    low, high = roc_intervals.auroc_interval(rank(*pooled(positives, negatives)), np.arange(m + n))
+    low, high = roc_intervals.auroc_interval(roc_curve(*pooled(positives, negatives)), np.arange(m + n))
     assert 0 <= low <= area + 1e-9
     assert area - 1e-9 <= high <= 1
     if 0 < area < 1 and variance > 1e-12:
@@ -126,9 +126,9 @@ def test_auroc_interval_is_delongs(positives, negatives):
 
 
 def test_auroc_interval_with_one_image_on_a_side():
-    one = roc_intervals.auroc_interval(rank(*pooled(np.array([0.5]), np.array([0.1, 0.9]))), np.arange(3))
+    one = roc_intervals.auroc_interval(roc_curve(*pooled(np.array([0.5]), np.array([0.1, 0.9]))), np.arange(3))
     assert all(math.isnan(end) for end in one)
-    apart = roc_intervals.auroc_interval(rank(*pooled(np.array([0.9]), np.array([0.1, 0.2]))), np.arange(3))
+    apart = roc_intervals.auroc_interval(roc_curve(*pooled(np.array([0.9]), np.array([0.1, 0.2]))), np.arange(3))
     assert apart == wilson(1, 1), "perfectly apart, but only one image says so"
 
 
@@ -141,7 +141,7 @@ def test_influences_are_derivatives(seed, n, ties):
     """Give one image a little more weight, and ask scikit-learn how average precision moves."""
     positive, scores = sample(seed, n, 0.5, ties)
     assume(positive.any() and not positive.all())
-    found, step = roc_intervals.precision_influences(rank(positive, scores)), 1e-6
+    found, step = roc_intervals.precision_influences(roc_curve(positive, scores)), 1e-6
     assert found.sum() == pytest.approx(0, abs=1e-12)
     for image in range(0, n, max(1, n // 5)):
         heavier, lighter = np.ones(n), np.ones(n)
@@ -188,10 +188,10 @@ def test_few_negative_images_hold_no_rate_up():
     """With 100 negative images none may pass a threshold that 1 % of all do: then its TPR could be anything."""
     positive = np.arange(200) < 100
     scores = np.where(positive, 0.9, 0.1) + np.linspace(0, 0.05, 200)
-    assert roc_intervals.tpr_interval(rank(positive, scores), np.arange(200), 0.01)[0] == 0
+    assert roc_intervals.tpr_interval(roc_curve(positive, scores), np.arange(200), 0.01)[0] == 0
     many = np.arange(600) < 100
     scores = np.where(many, 0.9, 0.1) + np.linspace(0, 0.05, 600)
-    assert roc_intervals.tpr_interval(rank(many, scores), np.arange(600), 0.01)[0] > 0.9
+    assert roc_intervals.tpr_interval(roc_curve(many, scores), np.arange(600), 0.01)[0] > 0.9
 
 
 # --- coverage ---------------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_auroc_interval_holds_the_truth(tiles):
     truth, held = stats.norm.cdf(1.5 / math.sqrt(2)), 0
     for _ in range(400):
         positive, scores = pooled(rng.normal(1.5, size=40), rng.normal(size=60))
-        sweep = rank(positive.repeat(tiles), scores.repeat(tiles))
+        sweep = roc_curve(positive.repeat(tiles), scores.repeat(tiles))
         low, high = roc_intervals.auroc_interval(sweep, np.arange(100).repeat(tiles))
         held += low <= truth <= high
     assert 0.92 <= held / 400 <= 0.98

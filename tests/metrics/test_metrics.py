@@ -59,10 +59,10 @@ def test_values_equal_scikit_learn(shape):
     p = make(**shape)
     found = score_all(p)
     macro = reference.precision_recall_fscore_support(
-        p.labels, p.answers, labels=range(len(p.classes)), average="macro", zero_division=0
+        p.labels, p.predicted, labels=range(len(p.classes)), average="macro", zero_division=0
     )
     expected = dict(zip(KEYS[1:4], macro[:3], strict=True))
-    expected["accuracy"] = reference.accuracy_score(p.labels, p.answers)
+    expected["accuracy"] = reference.accuracy_score(p.labels, p.predicted)
     expected["log-loss"] = reference.log_loss(p.labels, p.proba, labels=range(len(p.classes)))
     if len(p.classes) == 2 and len(set(p.labels)) == 2:
         expected["auroc"] = reference.roc_auc_score(p.labels, p.proba[:, 1])
@@ -94,13 +94,15 @@ def test_every_interval_holds_its_value(shape):
 def test_plain_functions_agree_with_score_all(shape):
     p = make(**shape)
     found, c = score_all(p), len(p.classes)
-    plain = {"accuracy": of_answers.accuracy(p.labels, p.answers)}
+    plain = {"accuracy": of_answers.accuracy(p.labels, p.predicted)}
     for average in ("macro", "weighted", "micro"):
-        three = of_answers.precision_recall_f1(p.labels, p.answers, c, average)
+        three = of_answers.precision_recall_f1(p.labels, p.predicted, c, average)
         plain |= {f"{average}-{of}": value for of, value in zip(("precision", "recall", "f1"), three, strict=True)}
-    plain |= {f"macro-{of}": getattr(of_answers, f"macro_{of}")(p.labels, p.answers, c) for of in ("precision", "recall", "f1")}
-    plain["balanced-accuracy"] = of_answers.balanced_accuracy(p.labels, p.answers)
-    plain |= {"matthews": of_answers.matthews(p.labels, p.answers, c), "kappa": of_answers.kappa(p.labels, p.answers, c)}
+    plain |= {
+        f"macro-{of}": getattr(of_answers, f"macro_{of}")(p.labels, p.predicted, c) for of in ("precision", "recall", "f1")
+    }
+    plain["balanced-accuracy"] = of_answers.balanced_accuracy(p.labels, p.predicted)
+    plain |= {"matthews": of_answers.matthews(p.labels, p.predicted, c), "kappa": of_answers.kappa(p.labels, p.predicted, c)}
     plain |= {f"top-{k}": probabilistic.top_k_accuracy(p.labels, p.proba, k) for k in (3, 5) if k < c}
     plain |= {"log-loss": probabilistic.log_loss(p.labels, p.proba), "brier": probabilistic.brier(p.labels, p.proba)}
     for name, value in plain.items():
@@ -113,12 +115,12 @@ def test_plain_functions_agree_with_score_all(shape):
 def test_per_class_and_confusion_equal_scikit_learn(shape):
     p = make(**shape)
     c = len(p.classes)
-    found = score_all_module.per_class(p.labels, p.answers, c)
-    expected = reference.precision_recall_fscore_support(p.labels, p.answers, labels=range(c), zero_division=0)
+    found = score_all_module.per_class(p.labels, p.predicted, c)
+    expected = reference.precision_recall_fscore_support(p.labels, p.predicted, labels=range(c), zero_division=0)
     for mine, theirs in zip((found.precision, found.recall, found.f1, found.support), expected, strict=True):
         np.testing.assert_allclose(mine, theirs)
-    counts = reference.confusion_matrix(p.labels, p.answers, labels=range(c))
-    np.testing.assert_array_equal(score_all_module.confusion_matrix(p.labels, p.answers, c), counts)
+    counts = reference.confusion_matrix(p.labels, p.predicted, labels=range(c))
+    np.testing.assert_array_equal(score_all_module.confusion_matrix(p.labels, p.predicted, c), counts)
     assert list(found.to_frame(p.classes).index) == list(p.classes)
 
 
@@ -127,8 +129,8 @@ def test_per_class_and_confusion_equal_scikit_learn(shape):
 @given(shapes)
 def test_balanced_accuracy_equals_scikit_learn(shape):
     p = make(**shape)
-    expected = reference.recall_score(p.labels, p.answers, labels=np.unique(p.labels), average="macro")
-    assert of_answers.balanced_accuracy(p.labels, p.answers) == pytest.approx(expected)
+    expected = reference.recall_score(p.labels, p.predicted, labels=np.unique(p.labels), average="macro")
+    assert of_answers.balanced_accuracy(p.labels, p.predicted) == pytest.approx(expected)
     assert score_all(p)["balanced-accuracy"].value == pytest.approx(expected)
 
 
@@ -149,7 +151,7 @@ def test_the_positive_class_decides_the_side_of_auroc():
 
 def test_accuracy_of_independent_images_has_wilsons_interval():
     p = make(2, 300, 4)
-    right = int((p.labels == p.answers).sum())
+    right = int((p.labels == p.predicted).sum())
     score = score_all(p)["accuracy"]
     assert (score.low, score.high) == wilson(right, 300)
     alone = Predictions(p.ids, p.proba, p.labels, p.classes, groups=p.ids)
@@ -280,12 +282,12 @@ def test_what_is_undefined_is_left_out_and_said():
 @given(shapes)
 def test_classes_have_their_scores(shape):
     p = make(**shape)
-    c, right = len(p.classes), p.labels == p.answers
+    c, right = len(p.classes), p.labels == p.predicted
     found = score_classes(p)
     assert list(found) == list(p.classes)
-    table = of_answers.per_class(p.labels, p.answers, c)
+    table = of_answers.per_class(p.labels, p.predicted, c)
     for k, name in enumerate(p.classes):
-        wholes = {"precision": p.answers == k, "recall": p.labels == k, "f1": (p.labels == k) | (p.answers == k)}
+        wholes = {"precision": p.predicted == k, "recall": p.labels == k, "f1": (p.labels == k) | (p.predicted == k)}
         assert set(found[name]) == {of for of, whole in wholes.items() if whole.any()}, "0/0 is left out"
         for of, score in found[name].items():
             assert score.value == pytest.approx(getattr(table, of)[k])

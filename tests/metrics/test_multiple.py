@@ -15,7 +15,7 @@ from tellapart.errors import DataError
 from tellapart.metrics.delong import delong_test
 from tellapart.metrics.mcnemar import compare
 from tellapart.metrics.multiple import all_pairs, holm, minimum_detectable_difference
-from tellapart.metrics.pairwise import contrasts, detectable, gather
+from tellapart.metrics.pairwise import detectable_difference, paired_tests, stack
 from tellapart.types import Predictions
 
 
@@ -115,8 +115,8 @@ def shuffled(of, seed=1):
 def test_contrasts_with_the_first_are_those_of_compare_with_holm(beside, grouped):
     groups = np.array([f"g{i // 6}" for i in range(300)], dtype=object) if grouped else None
     given_ = runs(5, groups=groups)
-    answered = gather([given_[0], *(shuffled(of) for of in given_[1:])])
-    found = contrasts(answered, [(i, 0) for i in range(1, 5)])
+    answered = stack([given_[0], *(shuffled(of) for of in given_[1:])])
+    found = paired_tests(answered, [(i, 0) for i in range(1, 5)])
     alone = [compare(of, given_[0]) for of in given_[1:]]
     for one, pair in zip(found, alone, strict=True):
         assert one.counts == pair.test and one.difference == pair.difference
@@ -128,7 +128,7 @@ def test_contrasts_with_the_first_are_those_of_compare_with_holm(beside, grouped
 def test_every_pair_is_that_of_all_pairs(beside):
     given_ = runs(4)
     every = list(itertools.combinations(range(4), 2))
-    ours, theirs = contrasts(gather(given_), every), all_pairs(given_)
+    ours, theirs = paired_tests(stack(given_), every), all_pairs(given_)
     beside("six pairs, one by one and by a matrix product", [c.p_value for c in ours], [p.p_value for p in theirs])
 
 
@@ -161,8 +161,8 @@ def delong_by_definition(a, b, labels):
 
 def test_areas_beside_delongs_definition(beside):
     given_ = rankers()
-    answered = gather([given_[0], shuffled(given_[1]), given_[2]], "fake")
-    found = contrasts(answered, [(1, 0), (2, 0)], "auroc")
+    answered = stack([given_[0], shuffled(given_[1]), given_[2]], "fake")
+    found = paired_tests(answered, [(1, 0), (2, 0)], "auroc")
     theirs = [delong_by_definition(of.proba[:, 1], given_[0].proba[:, 1], of.labels) for of in given_[1:]]
     beside("differences of AUROC, all pairs of images", [c.difference.value for c in found], [d for d, _ in theirs])
     beside("DeLong p", [c.p_alone for c in found], [p for _, p in theirs])
@@ -172,7 +172,7 @@ def test_areas_beside_delongs_definition(beside):
 
 def test_areas_over_groups_are_those_of_the_test_of_two():
     given_ = rankers(grouped=True)
-    (found,) = contrasts(gather(given_, "real"), [(2, 0)], "auroc")
+    (found,) = paired_tests(stack(given_, "real"), [(2, 0)], "auroc")
     pair = delong_test(given_[2], given_[0], "real")
     assert (found.difference, found.p_alone, found.test) == (pair.score, pair.p_value, "DeLong over groups")
 
@@ -180,18 +180,18 @@ def test_areas_over_groups_are_those_of_the_test_of_two():
 def test_areas_need_two_classes():
     for given_ in (runs(2), [Predictions(r.ids[::2], r.proba[::2], r.labels[::2], r.classes) for r in rankers()]):
         with pytest.raises(DataError, match="two classes that both occur"):
-            contrasts(gather(given_), [(0, 1)], "auroc")
+            paired_tests(stack(given_), [(0, 1)], "auroc")
     with pytest.raises(DataError, match="no predictions"):
-        gather([])
+        stack([])
 
 
 @pytest.mark.parametrize("of", ["accuracy", "auroc"])
 def test_what_can_be_detected_has_a_power_of_80_per_cent(of):
     """By the standard error of the difference that was found: a normal test of so large a true difference."""
     given_ = rankers(600, seed=4)
-    found = detectable(gather(given_, "fake"), 0, 1, of)
-    (one,) = contrasts(gather(given_, "fake"), [(0, 1)], of)
+    found = detectable_difference(stack(given_, "fake"), 0, 1, of)
+    (one,) = paired_tests(stack(given_, "fake"), [(0, 1)], of)
     error = (one.difference.high - one.difference.low) / 2 / stats.norm.ppf(0.975)
     power = stats.norm.sf(stats.norm.ppf(0.975) - found / error)
     assert power == pytest.approx(0.8, abs=0.03)
-    assert math.isnan(detectable(gather([given_[0], given_[0]], "fake"), 0, 1, of))
+    assert math.isnan(detectable_difference(stack([given_[0], given_[0]], "fake"), 0, 1, of))

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tellapart.errors import DataError
-from tellapart.metrics.open_set import judge_open_set, threshold_for, unknownness
+from tellapart.metrics.open_set import score_open_set, threshold_for, unknown_score
 from tellapart.types import Predictions
 
 
@@ -23,7 +23,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     known, strange = rng.dirichlet([0.3] * 3, 200), rng.dirichlet([0.8] * 3, 150)
     known[:20], strange[:20] = [0.5, 0.3, 0.2], [0.5, 0.2, 0.3]  # ties across the two kinds
-    found = judge_open_set("d", strange.astype(np.float32), answers(known), 0.4)
+    found = score_open_set("d", strange.astype(np.float32), answers(known), 0.4)
     doubt = 1 - np.concatenate([strange, known]).astype(np.float32).astype(np.float64).max(axis=1)
     truth = np.arange(350) < 150
     assert found.auroc.value == pytest.approx(roc_auc_score(truth, doubt), abs=1e-12)
@@ -59,6 +59,6 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 
 def test_unknownness_and_empty_sides() -> None:
-    assert unknownness(np.array([[1.0, 0, 0]])).tolist() == [0]
+    assert unknown_score(np.array([[1.0, 0, 0]])).tolist() == [0]
     with pytest.raises(DataError, match="0 unknown"):
-        judge_open_set("d", np.zeros((0, 3), np.float32), answers(np.eye(3)), 0.5)
+        score_open_set("d", np.zeros((0, 3), np.float32), answers(np.eye(3)), 0.5)

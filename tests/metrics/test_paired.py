@@ -10,7 +10,7 @@ from scipy import stats
 
 from tellapart.errors import DataError
 from tellapart.metrics.delong import delong_test, paired_bootstrap
-from tellapart.metrics.probabilistic import log_loss, surprises
+from tellapart.metrics.probabilistic import log_loss, nll_per_sample
 from tellapart.types import Predictions
 
 
@@ -88,7 +88,7 @@ def test_bootstrap_beside_theory(beside):
     """The difference of mean log-losses is a mean of differences: its interval within classes is known."""
     a, b = two(4, 500)
     found = paired_bootstrap(a, b, log_loss, draws=4000).score
-    each = surprises(a.labels, a.proba) - surprises(b.labels, b.proba)
+    each = nll_per_sample(a.labels, a.proba) - nll_per_sample(b.labels, b.proba)
     share = [np.mean(a.labels == c) ** 2 * each[a.labels == c].var() / np.sum(a.labels == c) for c in (0, 1)]
     half = 1.96 * np.sqrt(sum(share))
     beside("difference of log-losses", found.value, each.mean())
@@ -99,7 +99,7 @@ def test_bootstrap_beside_scipy(beside):
     a, b = two(5, 300)
     a, b = (Predictions(p.ids, p.proba, np.ones(300, dtype=np.int64), p.classes) for p in (a, b))
     found = paired_bootstrap(a, b, log_loss, draws=9999, seed=1).score
-    each = surprises(a.labels, a.proba) - surprises(b.labels, b.proba)
+    each = nll_per_sample(a.labels, a.proba) - nll_per_sample(b.labels, b.proba)
     theirs = stats.bootstrap((each,), np.mean, n_resamples=9999, method="percentile", rng=2).confidence_interval
     beside("bootstrap interval, scipy.stats.bootstrap", (found.low, found.high), theirs, within=0.01)
 

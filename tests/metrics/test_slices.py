@@ -110,7 +110,7 @@ def test_groups_by_what_stands_before_their_number(made):
     report = slices(predictions, frame_of(predictions, group=names))
     assert sorted(one.name for one in report.slices) == ["left", "right"] and report.groups == 40
     one = report.slices[0]
-    right, inside = predictions.labels == predictions.answers, np.array([g.startswith(one.name) for g in names])
+    right, inside = predictions.labels == predictions.predicted, np.array([g.startswith(one.name) for g in names])
     assert one.p_value == pytest.approx(unpaired_difference(right, inside, pd.factorize(names)[0]).p_value)
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from tellapart.errors import DataError
-from tellapart.metrics.label_issues import calibrated_joint, confident_joint, find_issues, hardest, label_quality, suspicious
+from tellapart.metrics.label_issues import (
+    calibrated_joint,
+    confident_joint,
+    find_label_issues,
+    hardest,
+    label_quality,
+    prune_by_noise_rate,
+)
 from tellapart.types import Predictions
 
 #: cleanlab 2.9.0 on `noisy(classes, n, seed)`: the confident joint, plain and calibrated, what `find_label_issues` ranks, the
@@ -51,10 +58,10 @@ def test_beside_cleanlab(beside, case):
     plain, calibrated, ranked, (margin, confidence) = CLEANLAB[case]
     beside("confident joint, cleanlab", confident_joint(labels, proba), plain)
     beside("calibrated joint, cleanlab", calibrated_joint(labels, proba), calibrated)
-    beside("issues, cleanlab", np.flatnonzero(find_issues(labels, proba)), sorted(ranked))
+    beside("issues, cleanlab", np.flatnonzero(prune_by_noise_rate(labels, proba)), sorted(ranked))
     beside("normalized margin, cleanlab", label_quality(labels, proba)[:4], margin)
     beside("self-confidence, cleanlab", label_quality(labels, proba, "self-confidence")[:4], confidence)
-    found = suspicious(answered(labels, proba))
+    found = find_label_issues(answered(labels, proba))
     assert found["id"].head(len(ranked)).tolist() == [f"i{row}" for row in ranked]
     assert found["is_issue"].sum() == len(ranked)
 
@@ -65,13 +72,13 @@ def test_by_hand():
     proba = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.4, 0.6], [0.1, 0.9]])
     assert confident_joint(labels, proba).tolist() == [[2, 1], [0, 1]]
     assert calibrated_joint(labels, proba).tolist() == [[2, 1], [0, 2]]
-    assert find_issues(labels, proba).tolist() == [False, False, True, False, False]
+    assert prune_by_noise_rate(labels, proba).tolist() == [False, False, True, False, False]
 
 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_planted_flips_are_found(classes):
     labels, proba, wrong = noisy(classes, 2000, 7)
-    found = find_issues(labels, proba)
+    found = prune_by_noise_rate(labels, proba)
     assert (found & wrong).sum() / wrong.sum() > 0.8 and (found & wrong).sum() / found.sum() > 0.7
     worst = np.argsort(label_quality(labels, proba))[: wrong.sum()]
     assert wrong[worst].mean() > 0.7  # 0.1 by chance
@@ -80,13 +87,13 @@ def test_planted_flips_are_found(classes):
 def test_clean_labels_of_a_sure_classifier_are_left_alone():
     labels = np.tile([0, 1, 2], 20)
     proba = np.full((60, 3), 0.05) + 0.85 * np.eye(3)[labels]
-    assert not find_issues(labels, proba).any()
+    assert not prune_by_noise_rate(labels, proba).any()
 
 
 def test_the_table_is_in_words_and_worst_first():
     labels, proba, _ = noisy(3, 90, 3)
     labels[:5] = -1
-    found = suspicious(answered(labels, proba), "self-confidence")
+    found = find_label_issues(answered(labels, proba), "self-confidence")
     assert len(found) == 85 and set(found["label"]) == {"c0", "c1", "c2"}
     flagged = found[found["is_issue"]]
     assert (flagged["label"] != flagged["guess"]).all() and flagged.index.tolist() == list(range(len(flagged)))
@@ -97,8 +104,8 @@ def test_the_table_is_in_words_and_worst_first():
 
 def test_odd_sets():
     with pytest.raises(DataError, match="no image has a label"):
-        suspicious(answered(np.array([-1, -1]), np.full((2, 2), 0.5)))
-    alone = suspicious(answered(np.zeros(4, np.int64), np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.5, 0.5]])))
+        find_label_issues(answered(np.array([-1, -1]), np.full((2, 2), 0.5)))
+    alone = find_label_issues(answered(np.zeros(4, np.int64), np.array([[0.9, 0.1], [0.1, 0.9], [0.6, 0.4], [0.5, 0.5]])))
     assert not alone["is_issue"].any()  # nothing is surely of a class that no image bears
-    one = suspicious(answered(np.array([0, 1, 1]), np.array([[0.1, 0.9], [0.2, 0.8], [0.1, 0.9]])))
+    one = find_label_issues(answered(np.array([0, 1, 1]), np.array([[0.1, 0.9], [0.2, 0.8], [0.1, 0.9]])))
     assert not one["is_issue"].any()  # the only image of a class stays

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import optimize, stats
 
 from tellapart.calibration import thresholds
-from tellapart.calibration.conformal import Conformal, judge_sets
+from tellapart.calibration.conformal import Conformal, score_sets
 from tellapart.errors import DataError
 
 
@@ -116,10 +116,10 @@ def test_priors_that_make_no_sense():
 
 def test_a_band_is_unsure_between_its_ends():
     with pytest.raises(DataError, match="goes up from low to high"):
-        thresholds.UnsureBand(0.8, 0.3)
-    band = thresholds.UnsureBand(0.5, 0.5)
+        thresholds.RejectBand(0.8, 0.3)
+    band = thresholds.RejectBand(0.5, 0.5)
     assert band(np.array([0.49, 0.5])).tolist() == [0, 1], "without width it is a threshold"
-    assert thresholds.UnsureBand(**json.loads(json.dumps(band.to_dict()))) == band
+    assert thresholds.RejectBand(**json.loads(json.dumps(band.to_dict()))) == band
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,7 +156,7 @@ def test_sets_cover_what_was_promised(method):
     for _ in range(120):
         found = Conformal.fit(*drawn(rng, 150), coverage=0.9, method=method)
         proba, labels = drawn(rng, 150)
-        report = judge_sets(found(proba), labels)
+        report = score_sets(found(proba), labels)
         covered.append(report.covered.value)
         sizes.append(report.mean_size)
     print(f"\n  {method}: covered {np.mean(covered):.4f} of 0.9 promised, {np.mean(sizes):.2f} classes a set", end="")
@@ -193,5 +193,5 @@ def test_too_few_images_promise_nothing():
         Conformal.fit(proba[:0], labels[:0])
     with pytest.raises(DataError, match="finite"):
         Conformal.fit(proba * np.nan, labels)
-    nothing = judge_sets(np.zeros((3, 2), dtype=bool), np.array([0, 1, 0]))
+    nothing = score_sets(np.zeros((3, 2), dtype=bool), np.array([0, 1, 0]))
     assert nothing.accuracy is None and nothing.covered.value == 0

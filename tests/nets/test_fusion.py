@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from tellapart import registry
 from tellapart.errors import RecipeError, RunError, TellapartError
-from tellapart.nets.base import Body, Model, Normalize
+from tellapart.nets.base import Backbone, Model, Normalize
 from tellapart.nets.fusion import Fusion
 from tellapart.recipe import load as recipes
 
@@ -44,7 +44,7 @@ def _run(folder: Path, size: int = 16, mode: str = "rgb", **classifier: object) 
     )
     kind = registry.find("nets", recipe.classifier.options["net"])
     channels = 1 if mode == "gray" else 3
-    body: Body = kind.build((channels, size, size), 5, kind.Options.model_validate(recipe.classifier.options))
+    body: Backbone = kind.build((channels, size, size), 5, kind.Options.model_validate(recipe.classifier.options))
     model = Model(Normalize(torch.rand(channels) * 200, torch.rand(channels) / 50), body)
     for module in body.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) and module.running_mean is not None:

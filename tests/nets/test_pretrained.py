@@ -22,7 +22,7 @@ from tellapart.errors import DataError, RecipeError, SystemLimitError
 from tellapart.nets import _pretrained
 from tellapart.nets import timm as timm_net
 from tellapart.nets._weights import transfer
-from tellapart.nets.base import Body
+from tellapart.nets.base import Backbone
 
 _SMALL = [
     ("timm", "resnet18"), ("timm", "efficientnet_b0"), ("timm", "convnext_atto"), ("timm", "vit_tiny_patch16_224"),
@@ -52,7 +52,7 @@ def _build(net: str, model: str, shape: tuple[int, int, int], classes: int = 4, 
     return kind.build(shape, classes, checked)
 
 
-def _start(body: Body, net: str, model: str, weights: object) -> str:
+def _start(body: Backbone, net: str, model: str, weights: object) -> str:
     kind, checked = _options(net, model, weights=str(weights))
     return kind.start(body, checked, Path)
 

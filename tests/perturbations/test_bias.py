@@ -17,11 +17,11 @@ from sklearn.metrics import roc_auc_score
 import tellapart as ta
 from tellapart.errors import DataError
 from tellapart.inference.context import Settings
-from tellapart.perturbations.codec_sensitivity import lean
+from tellapart.perturbations.codec_sensitivity import measure_sensitivity
 from tellapart.runs import ledger
 from tellapart.types import Predictions
 from tellapart.workflows import _prediction_cache as module
-from tellapart.workflows.codec_bias import Bias, bias, in_words
+from tellapart.workflows.codec_bias import Bias, codec_bias, in_words
 
 SIDE, EACH = 32, 120
 
@@ -71,7 +71,7 @@ def test_readers_of_the_codec_are_told_from_the_fragile_and_the_steady(tmp_path:
         run = ta.train(pictures(tmp_path / name, draw), recipe, settings=settings)
         assert run.scores("valid")["accuracy"].value > 0.9, name
         other = pictures(tmp_path / f"{name}, other", lambda seed, fake, draw=draw: draw(seed + 5000, fake), 60)
-        found = bias(run, other, settings=settings)
+        found = codec_bias(run, other, settings=settings)
         assert found.part == "other" and found.n == 120 and found.classes[0].name == "fake"
         verdicts[name], said[name] = found.classes[0].verdict, in_words(found)
     assert verdicts == {
@@ -87,7 +87,7 @@ def test_readers_of_the_codec_are_told_from_the_fragile_and_the_steady(tmp_path:
 def test_a_reader_of_files_is_unmasked_by_a_lossless_copy(tmp_path: Path) -> None:
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     run = ta.train(pictures(tmp_path / "data", lambda seed, _: whole(blobs(seed)), 60, "jpg"), "metadata", settings=settings)
-    found = bias(run, settings=settings)
+    found = codec_bias(run, settings=settings)
     resaved = found.classes[0].of("png")
     assert found.classes[0].verdict == "file" and resaved is not None
     assert resaved.aurocs["none"].value == 1 and resaved.aurocs["both"].value == 0.5
@@ -113,7 +113,7 @@ def settings(home: Path, tmp_path: Path) -> Settings:
 
 def test_every_figure_is_that_of_another_implementation(settings: Settings) -> None:
     run = ta.open_run("noise-residual-linear", settings.runs)
-    found = bias(run, settings=settings)
+    found = codec_bias(run, settings=settings)
     files = run.predictions("valid")
     assert files is not None and found.classes[0].name == "fake" and found.of == found.n == len(files)
     fake = files.classes.index("fake")
@@ -144,43 +144,43 @@ def test_every_figure_is_that_of_another_implementation(settings: Settings) -> N
 
 
 def test_what_is_there_is_read_and_another_quality_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = bias("noise-residual-linear", settings=settings)
+    first = codec_bias("noise-residual-linear", settings=settings)
     asked: list[str] = []
-    answers = module.Asking.answers
+    answers = module.PerturbedPredictor.answers
 
     def noted(self, way, as_they_are, task, note=""):
         asked.append(note)
         return answers(self, way, as_they_are, task, note)
 
-    monkeypatch.setattr(module.Asking, "answers", noted)
-    assert bias("noise-residual-linear", settings=settings) == first and asked == []
-    other = bias("noise-residual-linear", quality=30, settings=settings)
+    monkeypatch.setattr(module.PerturbedPredictor, "answers", noted)
+    assert codec_bias("noise-residual-linear", settings=settings) == first and asked == []
+    other = codec_bias("noise-residual-linear", quality=30, settings=settings)
     assert asked == ["1/1 jpeg-30"] and other.quality == 30 and other.text("jpeg") == "jpeg 30"
     assert other.classes[0].of("scale") == first.classes[0].of("scale")
-    assert bias("noise-residual-linear", settings=settings) == first and len(asked) == 1
+    assert codec_bias("noise-residual-linear", settings=settings) == first and len(asked) == 1
     content = json.loads(json.dumps(first.to_dict(), allow_nan=False))
     assert Bias.from_dict(content, first.folder, 0) == first and content["summary"] == in_words(first)
 
 
 def test_the_test_part_is_opened_once(settings: Settings) -> None:
     run = ta.open_run("noise-residual-linear", settings.runs)
-    assert bias(run, settings=settings).opened == 0
+    assert codec_bias(run, settings=settings).opened == 0
     for _ in range(2):
-        found = bias(run, open_test=True, settings=settings)
+        found = codec_bias(run, open_test=True, settings=settings)
         assert found.part == "test" and found.opened == 1
     assert len(ledger.openings(settings.runs, run.data["fingerprint"])) == 1
 
 
 def test_a_sample_and_what_makes_no_sense(settings: Settings, home: Path, tmp_path: Path) -> None:
-    found = bias("noise-residual-linear", sample=20, settings=settings)
+    found = codec_bias("noise-residual-linear", sample=20, settings=settings)
     assert found.n == 20 and found.of == 24 and found.folder.name == "bias-valid-20"
     with pytest.raises(DataError, match="the quality of JPEG is 0"):
-        bias("noise-residual-linear", quality=0, settings=settings)
+        codec_bias("noise-residual-linear", quality=0, settings=settings)
     (tmp_path / "one" / "fake").mkdir(parents=True)
     for path in sorted((home / "data" / "fake").iterdir())[:4]:
         shutil.copy(path, tmp_path / "one" / "fake" / f"new {path.name}")
     with pytest.raises(DataError, match="images of one class only"):
-        bias("noise-residual-linear", tmp_path / "one" / "fake" / "..", settings=settings)
+        codec_bias("noise-residual-linear", tmp_path / "one" / "fake" / "..", settings=settings)
 
 
 # --- verdicts on answers made up --------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_what_compression_destroys_is_suspect_where_only_one_class_was_compresse
     labels = np.arange(400) % 2
     p = np.where(labels, 0.8, 0.2) + np.random.default_rng(0).normal(0, 0.03, 400)
     answers = {"png": said(p, labels), "jpeg": said(p - 0.6 * labels, labels), "scale": said(p - 0.6 * labels, labels)}
-    verdicts = {name: lean(said(p, labels), answers, marks, 1) for name, marks in {
+    verdicts = {name: measure_sensitivity(said(p, labels), answers, marks, 1) for name, marks in {
         "neither": FLAT, "reals": FLAT - 3 * labels, "fakes": FLAT + 3 * labels,
     }.items()}  # fmt: skip
     assert {name: of.verdict for name, of in verdicts.items()} == {"neither": "fragile", "reals": "suspect", "fakes": "fragile"}
@@ -226,7 +226,7 @@ def test_verdicts(jpeg: tuple[float, float], scale: tuple[float, float], verdict
     rng, labels = np.random.default_rng(0), np.arange(400) % 2
     p = np.where(labels, 0.8, 0.2) + rng.normal(0, 0.03, 400)
     shifted = {name: said(p + np.where(labels, *by), labels) for name, by in {"jpeg": jpeg, "scale": scale}.items()}
-    found = lean(said(p, labels), {"png": said(p, labels), **shifted}, FLAT[:400], 1)
+    found = measure_sensitivity(said(p, labels), {"png": said(p, labels), **shifted}, FLAT[:400], 1)
     assert found.verdict == verdict, found.to_dict()
 
 
@@ -234,7 +234,7 @@ def test_what_one_class_loses_and_both_get_back_is_the_codec() -> None:
     """JPEG makes every picture look real by the same step: alone it costs the fakes their rank, together it costs nothing."""
     rng, labels = np.random.default_rng(0), np.arange(400) % 2
     p = np.where(labels, 0.7, 0.45) + rng.normal(0, 0.05, 400)
-    found = lean(
+    found = measure_sensitivity(
         said(p, labels), {"png": said(p, labels), "jpeg": said(p - 0.3, labels), "scale": said(p, labels)}, FLAT[:400], 1
     )
     way = found.of("jpeg")
@@ -245,11 +245,14 @@ def test_what_one_class_loses_and_both_get_back_is_the_codec() -> None:
 def test_what_cannot_be_said() -> None:
     rng, labels = np.random.default_rng(0), np.arange(60) % 2
     chance = said(rng.uniform(size=60), labels)
-    assert lean(chance, {"png": chance, "jpeg": chance, "scale": chance}, FLAT[:60], 1).verdict == "nothing"
+    assert measure_sensitivity(chance, {"png": chance, "jpeg": chance, "scale": chance}, FLAT[:60], 1).verdict == "nothing"
     p = np.where(labels, 0.8, 0.2)
     few, worse = said(p[:12], labels[:12]), said(np.where(np.arange(12) == 1, 0.2, p[:12]), labels[:12])
-    assert lean(few, {"png": few, "jpeg": worse, "scale": few}, FLAT[:12], 1).verdict == "open"
-    assert lean(said(p, labels), {"jpeg": "is 9×9, but …", "scale": "…", "png": "…"}, FLAT[:60], 1).verdict == "nothing"
+    assert measure_sensitivity(few, {"png": few, "jpeg": worse, "scale": few}, FLAT[:12], 1).verdict == "open"
+    assert (
+        measure_sensitivity(said(p, labels), {"jpeg": "is 9×9, but …", "scale": "…", "png": "…"}, FLAT[:60], 1).verdict
+        == "nothing"
+    )
 
 
 def test_groups_are_what_varies() -> None:
@@ -258,8 +261,8 @@ def test_groups_are_what_varies() -> None:
     scene = np.arange(200) // 20
     moved = rng.normal(0, 0.1, 10)[scene]
     p, groups = np.where(labels, 0.6, 0.4), scene.astype(str).astype(object)
-    found = lean(said(p, labels, groups), {"jpeg": said(p + moved, labels, groups)}, FLAT[:200], 1).ways[0]
-    alone = lean(said(p, labels), {"jpeg": said(p + moved, labels)}, FLAT[:200], 1).ways[0]
+    found = measure_sensitivity(said(p, labels, groups), {"jpeg": said(p + moved, labels, groups)}, FLAT[:200], 1).ways[0]
+    alone = measure_sensitivity(said(p, labels), {"jpeg": said(p + moved, labels)}, FLAT[:200], 1).ways[0]
     assert found.own.shift.value == pytest.approx(alone.own.shift.value)
     low, high = stats.t.interval(0.95, 9, moved.mean(), stats.sem(moved[::20]))
     assert (found.own.shift.low, found.own.shift.high) == pytest.approx((low, high), abs=1e-5)
@@ -271,7 +274,7 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
     images = [whole(blobs(i) * 0.5 + 80 * (i % 3 == 1) + 8 * (i % 3 == 2) * BOARD) for i in range(240)]
     table = ta.from_arrays(np.stack(images), [("a", "b", "c")[i % 3] for i in range(240)])
     settings = Settings(runs=tmp_path / "runs", device="cpu")
-    found = bias(ta.train(table, "noise-residual-linear", settings=settings), table, settings=settings)
+    found = codec_bias(ta.train(table, "noise-residual-linear", settings=settings), table, settings=settings)
     assert [one.name for one in found.classes] == ["a", "b", "c"] and found.part == "valid"
     assert all(way.own.n + way.others.n == found.n for one in found.classes for way in one.ways)
     assert "c" in in_words(found)

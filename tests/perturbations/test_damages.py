@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from skimage.filters import gaussian
 
-from tellapart.augmentations._codecs import through
+from tellapart.augmentations._codecs import roundtrip
 from tellapart.augmentations._warp import LUMA
 from tellapart.augmentations.blur import Blur
 from tellapart.data.decode import decode
 from tellapart.errors import DataError
-from tellapart.perturbations.kinds import DAMAGES, as_png, named
+from tellapart.perturbations.kinds import PERTURBATIONS, as_png, named
 
-CELLS = [(damage, strength) for damage in DAMAGES.values() for strength in damage.strengths]
+CELLS = [(damage, strength) for damage in PERTURBATIONS.values() for strength in damage.strengths]
 
 
 def picture(height: int = 40, width: int = 56, channels: int = 3) -> np.ndarray:
@@ -30,7 +30,7 @@ def picture(height: int = 40, width: int = 56, channels: int = 3) -> np.ndarray:
 
 def damaged(name: str, strength: float, pixels: np.ndarray, image: str = "a") -> np.ndarray:
     """What a reader of the damaged file sees, (H, W, C) uint8."""
-    content = DAMAGES[name].apply(pixels, strength, image)
+    content = PERTURBATIONS[name].apply(pixels, strength, image)
     return decode(content, mode="gray" if pixels.shape[2] == 1 else "rgb")
 
 
@@ -40,7 +40,7 @@ def kind(content: bytes) -> str | None:
 
 
 def test_there_are_three_to_five_strengths_of_each_but_gray() -> None:
-    assert {name: len(damage.strengths) for name, damage in DAMAGES.items()} == {
+    assert {name: len(damage.strengths) for name, damage in PERTURBATIONS.items()} == {
         "jpeg": 5, "webp": 4, "scale": 3, "blur": 3, "noise": 3, "crop": 3, "brightness": 4, "gray": 1, "screenshot": 3,
     }  # fmt: skip
 
@@ -56,18 +56,18 @@ def test_the_unharmed_picture_survives_to_the_bit(channels: int) -> None:
 @pytest.mark.parametrize("quality", [95, 30])
 def test_jpeg_is_that_of_the_augmentation(quality: int, channels: int) -> None:
     pixels = picture(channels=channels)
-    assert kind(DAMAGES["jpeg"].apply(pixels, quality, "a")) == "JPEG"
+    assert kind(PERTURBATIONS["jpeg"].apply(pixels, quality, "a")) == "JPEG"
 
     def save(image: Image.Image, file: object, q: int) -> None:
         image.save(file, "JPEG", quality=q, subsampling="4:2:0")  # type: ignore[arg-type]
 
-    np.testing.assert_array_equal(damaged("jpeg", quality, pixels), through(pixels, save, quality))
+    np.testing.assert_array_equal(damaged("jpeg", quality, pixels), roundtrip(pixels, save, quality))
 
 
 def test_webp_is_lossy_and_the_worse_the_lower() -> None:
     pixels = picture().astype(float)
-    errors = [np.abs(damaged("webp", q, picture()) - pixels).mean() for q in DAMAGES["webp"].strengths]
-    assert kind(DAMAGES["webp"].apply(picture(), 50, "a")) == "WEBP"
+    errors = [np.abs(damaged("webp", q, picture()) - pixels).mean() for q in PERTURBATIONS["webp"].strengths]
+    assert kind(PERTURBATIONS["webp"].apply(picture(), 50, "a")) == "WEBP"
     assert errors[0] > 0 and errors == sorted(errors)
 
 
@@ -85,11 +85,11 @@ def test_blur_is_that_of_the_augmentation_and_of_scikit_image(sigma: float) -> N
 
 def test_noise_has_its_strength_and_the_same_pattern_for_the_same_image() -> None:
     flat = np.full((120, 120, 3), 128, np.uint8)
-    for sigma in DAMAGES["noise"].strengths:
+    for sigma in PERTURBATIONS["noise"].strengths:
         error = damaged("noise", sigma, flat).astype(float) - 128
         assert error.std() == pytest.approx(np.hypot(sigma, np.sqrt(1 / 12)), rel=0.02)
         assert abs(error.mean()) < 0.1 * sigma
-    assert DAMAGES["noise"].apply(flat, 5, "a") == DAMAGES["noise"].apply(flat, 5, "a")
+    assert PERTURBATIONS["noise"].apply(flat, 5, "a") == PERTURBATIONS["noise"].apply(flat, 5, "a")
     weak, strong = (damaged("noise", sigma, flat).astype(float) - 128 for sigma in (5, 10))
     assert np.corrcoef(weak.ravel(), strong.ravel())[0, 1] > 0.99
     other = damaged("noise", 10, flat, "b").astype(float) - 128
@@ -127,7 +127,7 @@ def test_a_screenshot_has_a_frame_and_fewer_levels() -> None:
 
 def test_the_gamma_table_merges_as_many_levels_as_is_said() -> None:
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 4, axis=0)
-    content = decode(DAMAGES["screenshot"].apply(ramp, 1.0, "a"), mode="gray")  # 1.0: nothing is resampled
+    content = decode(PERTURBATIONS["screenshot"].apply(ramp, 1.0, "a"), mode="gray")  # 1.0: nothing is resampled
     border = round(0.01 * 256)
     levels = content[border, border:-border, 0].astype(int)
     assert 256 - len(np.unique(levels)) == 17
@@ -145,7 +145,7 @@ def test_no_size_is_too_small(damage, strength) -> None:
 
 def test_names_are_checked() -> None:
     assert [d.name for d in named(["scale", "jpeg"])] == ["jpeg", "scale"]
-    assert named(None) == tuple(DAMAGES.values())
+    assert named(None) == tuple(PERTURBATIONS.values())
     with pytest.raises(DataError, match="unknown damage 'jpg': did you mean 'jpeg'"):
         named(["jpg"])
     with pytest.raises(DataError, match="no damage was named"):

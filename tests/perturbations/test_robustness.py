@@ -22,8 +22,8 @@ from tellapart.errors import DataError, RunError
 from tellapart.inference.context import Settings
 from tellapart.io import write_json
 from tellapart.metrics.intervals import wilson
-from tellapart.perturbations.kinds import DAMAGES
-from tellapart.perturbations.scores import Cell, Robustness, in_words
+from tellapart.perturbations.kinds import PERTURBATIONS
+from tellapart.perturbations.scores import Robustness, RobustnessCell, in_words
 from tellapart.progress import Progress, Silent, Task
 from tellapart.runs import ledger
 from tellapart.types import Predictions, Score
@@ -89,17 +89,17 @@ def test_every_figure_of_a_cell_is_that_of_another_implementation(run: ta.Run, s
         given = answers(found, f"{cell.damage}-{cell.strength:g}")
         assert list(given.ids) == list(undamaged.ids) and (given.labels == labels).all()
         assert cell.n == cell.scores["accuracy"].n == len(labels) == found.n
-        assert cell.scores["accuracy"].value == pytest.approx(accuracy_score(labels, given.answers))
-        assert cell.scores["macro-f1"].value == pytest.approx(f1_score(labels, given.answers, average="macro"))
+        assert cell.scores["accuracy"].value == pytest.approx(accuracy_score(labels, given.predicted))
+        assert cell.scores["macro-f1"].value == pytest.approx(f1_score(labels, given.predicted, average="macro"))
         assert cell.scores["auroc"].value == pytest.approx(roc_auc_score(labels == fake, given.proba[:, fake]))
         assert cell.scores["log-loss"].value == pytest.approx(log_loss(labels, given.proba), abs=1e-5)
-        right, before = given.answers == labels, undamaged.answers == labels
+        right, before = given.predicted == labels, undamaged.predicted == labels
         lost, won = int((before & ~right).sum()), int((right & ~before).sum())
         ps.append(binomtest(min(lost, won), lost + won, 0.5).pvalue if lost + won else 1.0)
         assert cell.p_value == pytest.approx(ps[-1])
         assert cell.change is not None and cell.change.value == pytest.approx((won - lost) / found.n)
         assert cell.change.low <= cell.change.value <= cell.change.high
-        flipped = given.answers != undamaged.answers
+        flipped = given.predicted != undamaged.predicted
         assert cell.flips == Score(flipped.mean(), found.n, *wilson(flipped.sum(), found.n), higher_is_better=False)
         assert cell.flips_by_class is not None
         for label, name in enumerate(run.classes):
@@ -185,7 +185,7 @@ def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
     assert undamaged.groups is not None and len(set(undamaged.groups)) == len(undamaged) // 6
     assert found.part == "valid", "the run's own images, in memory, are its own"
     cell = found.cells[-1]
-    flipped = int((given.answers != undamaged.answers).sum())
+    flipped = int((given.predicted != undamaged.predicted).sum())
     assert cell.flips is not None and cell.flips.value == pytest.approx(flipped / found.n)
     if 0 < flipped < found.n:
         assert (cell.flips.low, cell.flips.high) != wilson(flipped, found.n)
@@ -216,13 +216,13 @@ def test_more_damages_use_the_cells_that_are_there(run: ta.Run, settings: Settin
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that a run is asked about."""
     asked: list[str] = []
-    answer = module.Asking.answers
+    answer = module.PerturbedPredictor.answers
 
     def noted(self, way, as_they_are, task, note=""):
         asked.append(note.split(" ")[-1])
         return answer(self, way, as_they_are, task, note)
 
-    monkeypatch.setattr(module.Asking, "answers", noted)
+    monkeypatch.setattr(module.PerturbedPredictor, "answers", noted)
     return asked
 
 
@@ -381,7 +381,7 @@ def test_every_kind_of_file_is_undamaged_when_undamaged(run: ta.Run, settings: S
     found = robustness(run, tmp_path / "kinds", settings=settings)
     assert found.n == 20 and found.recoded.value == 0
     np.testing.assert_allclose(answers(found, "undamaged").proba, answers(found, "files").proba, atol=1e-6)
-    assert len(found.cells) == sum(len(d.strengths) for d in DAMAGES.values()) and not any(c.reason for c in found.cells)
+    assert len(found.cells) == sum(len(d.strengths) for d in PERTURBATIONS.values()) and not any(c.reason for c in found.cells)
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -437,13 +437,13 @@ def test_a_run_that_takes_one_size_only(settings: Settings, home: Path) -> None:
 
 
 def test_stable_means_few_flips_and_no_loss() -> None:
-    def cell(strength: float, flips: float, change: float, p: float) -> Cell:
+    def cell(strength: float, flips: float, change: float, p: float) -> RobustnessCell:
         n = 400
         share = Score(flips, n, *wilson(round(flips * n), n))
         accuracy = {"accuracy": Score(0.9, n, 0.87, 0.93)}
-        return Cell("jpeg", strength, n, accuracy, share, {"real": share}, Score(change, n, change, change), p, p)
+        return RobustnessCell("jpeg", strength, n, accuracy, share, {"real": share}, Score(change, n, change, change), p, p)
 
-    def result(*cells: Cell) -> Robustness:
+    def result(*cells: RobustnessCell) -> Robustness:
         accuracy = {"accuracy": Score(0.9, 400, 0.87, 0.93)}
         none = Score(0, 400, 0, 0.01)
         return Robustness("r", "d", "valid", 400, 400, ("real", "fake"), accuracy, none, cells, 0, (), Path("x"))
@@ -454,7 +454,7 @@ def test_stable_means_few_flips_and_no_loss() -> None:
     assert in_words(result(gone)).startswith("Worst is JPEG at quality 70: −20.0 points, 30% of the verdicts flip.")
     assert "Under none of the damages" in in_words(result(gone))
     assert in_words(result(fine)).startswith("No loss is significant; most verdicts (1%) flip under JPEG at quality 95.")
-    silent = Cell("crop", 0.5, 400, {}, reason="is 50×50")
+    silent = RobustnessCell("crop", 0.5, 400, {}, reason="is 50×50")
     assert in_words(result(silent)) == "The run cannot answer any of the damaged images."
     assert not cell(70, 0.2, 0.1, 0.001).worse, "a significant gain is no loss"
 

@@ -17,7 +17,7 @@ from PIL import Image
 from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict
+from tellapart.runs.store import Run, mark_done, next_evaluation, scores_to_dict
 from tellapart.types import ImageTable, Predictions, Problem
 
 
@@ -112,7 +112,7 @@ def make_run(
     write_json(folder / "scores.json", {**scores, "cost": cost})
     if epochs:
         (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in make_log(epochs)), encoding="utf-8")
-    run = finish(folder)
+    run = mark_done(folder)
     if test:
         open_test(world, run, skill, seed, session)
     return run

@@ -12,10 +12,10 @@ from markupsafe import Markup
 
 from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
-from tellapart.perturbations.codec_sensitivity import lean
+from tellapart.perturbations.codec_sensitivity import measure_sensitivity
 from tellapart.reports.bias_figure import shifts
 from tellapart.reports.codec_section import page
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 from tellapart.workflows.codec_bias import Bias, in_words
@@ -41,7 +41,7 @@ def asked(run: Run, name: str = "bias-valid", silent: bool = False) -> Bias:
     given = dict.fromkeys(answers, "is <odd>") if silent else answers
     folder = run.runs / "evaluations" / run.id / name
     folder.mkdir(parents=True)
-    classes = (lean(before, given, np.arange(len(before), dtype=float), 1),)
+    classes = (measure_sensitivity(before, given, np.arange(len(before), dtype=float), 1),)
     unanswered = {way: str(why) for way, why in given.items()} if silent else {}
     found = Bias(
         run.id, "photos", "valid", len(before), len(before) + 5, 75, classes, unanswered, 0, ("one <b>note</b>",), folder
@@ -53,7 +53,7 @@ def asked(run: Run, name: str = "bias-valid", silent: bool = False) -> Bias:
 
 def rendered(run: Run) -> Markup | None:
     (row,) = build([run]).rows
-    return page(run, row, "k", Sheet(None))
+    return page(run, row, "k", FigureSheet(None))
 
 
 def test_nothing_without_an_answer(svm: Run) -> None:

@@ -16,14 +16,14 @@ from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.reliability import reliability_by_mass
 from tellapart.reports import calibration_figures as figures
 from tellapart.reports.calibration_section import _part, page
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 from tellapart.workflows.calibrate import calibrate
 
 
 def shown(run: Run, png: Path | None = None) -> str:
-    found = page(run, build([run]).rows[0], "r1", Sheet(png))
+    found = page(run, build([run]).rows[0], "r1", FigureSheet(png))
     assert found is not None
     return str(found)
 
@@ -52,7 +52,7 @@ def test_on_test_when_it_was_opened_else_on_validation(two, run, tmp_path):
 def test_scores_and_points_are_those_of_the_evaluation(two, run):
     made = run(two, "a")
     row, answers = build([made]).rows[0], made.predictions("test")
-    found = _part(made, row, "r1", Sheet(None))
+    found = _part(made, row, "r1", FigureSheet(None))
     assert found.scores["ECE"] == made.scores("test")["ece"] and set(found.scores) == {
         "accuracy",
         "log-loss (nats)",
@@ -83,7 +83,7 @@ def test_a_correction_of_the_mix_is_undone_before_it_is_looked_at(two, run):
     parent = run(two, "a")
     settings = Settings(runs=two.runs)
     plain, moved = (calibrate(parent, how="platt", prior=prior, settings=settings) for prior in (None, {"fake": 0.02}))
-    parts = [_part(of, build([of]).rows[0], "r1", Sheet(None)) for of in (plain, moved)]
+    parts = [_part(of, build([of]).rows[0], "r1", FigureSheet(None)) for of in (plain, moved)]
     assert parts[1].undone and not parts[0].undone
     np.testing.assert_allclose(parts[0].points.confidence, parts[1].points.confidence, atol=1e-4)
     assert parts[0].scores["ECE"].value == pytest.approx(parts[1].scores["ECE"].value, abs=1e-3)
@@ -104,9 +104,9 @@ def test_many_classes(world, run):
 def test_few_or_no_answers_make_no_page(world, run):
     made = run(world(["real", "fake"], per_class=10, pictures=False), "a", test=False)
     row = build([made]).rows[0]
-    assert page(made, row, "r1", Sheet(None)) is None
+    assert page(made, row, "r1", FigureSheet(None)) is None
     (made.folder / "predictions" / "valid.parquet").unlink()
-    assert page(made, row, "r1", Sheet(None)) is None
+    assert page(made, row, "r1", FigureSheet(None)) is None
 
 
 def test_names_are_escaped(world, run):
@@ -142,4 +142,4 @@ def test_perfect_answers_can_be_drawn():
     answers = Predictions(labels.astype(str).astype(object), sure.astype(np.float32), labels, ("a", "b"))
     series = [figures.Series("a", reliability_by_mass(labels, answers.proba), risk_coverage(labels, answers.proba))]
     for figure in (figures.reliability_diagram(series, "valid", 2), figures.risk_coverage_curve(series, "valid")):
-        assert Sheet(None).place(figure, "a", "k", "d").startswith("<svg")
+        assert FigureSheet(None).place(figure, "a", "k", "d").startswith("<svg")

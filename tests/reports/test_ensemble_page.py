@@ -15,7 +15,7 @@ from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.reports.ensemble_section import page
 from tellapart.reports.report import write_report
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.workflows.combine import combine
 
@@ -39,7 +39,7 @@ def content(runs, run, level=4):
     """The part for one run."""
     board = build(runs)
     row = next(row for row in board.rows if row.run_id == run.id)
-    return page(run, row, "k", Sheet(None), level)
+    return page(run, row, "k", FigureSheet(None), level)
 
 
 def test_only_ensembles_have_it(world_of_three):
@@ -75,7 +75,7 @@ def test_the_verdict_is_scipys(world_of_three):
     ours = made.predictions("valid")
     a, b = ours.answers == ours.labels, best.answers == best.labels
     p = binomtest(int((a & ~b).sum()), int((a ^ b).sum())).pvalue if (a ^ b).any() else 1.0
-    assert formatting.tie(formatting.p_value(p)) in shown
+    assert formatting.no_break(formatting.p_value(p)) in shown
     verdict = "No evidence of a gain over" if p >= 0.05 else "A gain over"
     assert f"<p>{verdict}" in shown
 
@@ -109,4 +109,4 @@ def test_the_report_shows_it_and_links_to_it(world_of_three, tmp_path):
     board = build([*runs, made])
     (line,) = board.lineage
     assert line.startswith("weighted-3 of svm, mlp, forest: ") and line.endswith("to fit, members included.")
-    assert formatting.tie(line).replace("'", "&#39;") in text
+    assert formatting.no_break(line).replace("'", "&#39;") in text

@@ -9,7 +9,7 @@ from tellapart.explainers.base import Explanation, Heatmap
 from tellapart.inference.nearest import Nearest, Neighbor
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.workflows.class_maps import ClassMap
-from tellapart.workflows.explain_views import Viewed
+from tellapart.workflows.explain_views import Views
 
 
 def pixels(height: int = 20, width: int = 30) -> np.ndarray:
@@ -21,13 +21,13 @@ def explained(method: str = "grad_cam", size: tuple[int, int] = (20, 30)) -> Exp
     return Explanation("a.png", pixels(*size), "fake <b>$x$", {"fake <b>$x$": 0.75, "真": 0.25}, Heatmap(values, "真", method))
 
 
-def viewed(*, residual: bool = True, count: int = 5) -> Viewed:
+def viewed(*, residual: bool = True, count: int = 5) -> Views:
     near = Nearest("pixels at 32×32", 9, float("nan"), tuple(Neighbor(f"{i}.png", "fake", i / 2) for i in range(count)),
                    tuple(pixels() for _ in range(count)))  # fmt: skip
     power, rings = np.random.default_rng(1).normal(0, 9, (16, 16)).astype(np.float32), np.arange(8, dtype=np.float32)
     classes = {name: ClassSpectrum(n, power + n, rings + n, rings / 9) for n, name in enumerate("abcdef", 1)}
     grain = power if residual else np.zeros((0, 0), np.float32)
-    return Viewed("a.png", pixels(), near, Frequencies(power, rings, grain, classes, dict.fromkeys(classes, 1.5)))
+    return Views("a.png", pixels(), near, Frequencies(power, rings, grain, classes, dict.fromkeys(classes, 1.5)))
 
 
 def texts(figure) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart.reports.thumbnails import LONGEST, Album, embed, mistakes, samples
+from tellapart.reports.thumbnails import LONGEST, ThumbnailCache, embed, mistakes, samples
 from tellapart.types import Predictions
 
 
@@ -32,7 +32,7 @@ def test_large_pictures_are_bounded_and_keep_their_shape(shape):
 
 def test_samples_are_bounded_and_of_their_class(world):
     table = world([f"c{i}" for i in range(15)], per_class=20).table
-    with Album(table) as album:
+    with ThumbnailCache(table) as album:
         found = samples(album)
     assert [s.name for s in found] == [f"c{i}" for i in range(12)]
     label = dict(zip(table.ids, table.labels, strict=True))
@@ -46,7 +46,7 @@ def test_a_broken_file_is_named_with_its_reason(world):
     place = world(["cat", "dog"])
     table = place.table
     (Path(table.root) / table.paths[0]).write_bytes(b"not an image")
-    with Album(table) as album:
+    with ThumbnailCache(table) as album:
         picture = album.picture(str(table.ids[0]))
         assert not picture.uri and "not an image" in picture.reason
         assert not album.picture("unheard of").uri
@@ -58,17 +58,17 @@ def test_mistakes_are_wrong_and_sorted_and_bounded(world):
     rng = np.random.default_rng(0)
     proba = rng.dirichlet(np.ones(3), len(table)).astype(np.float32)
     predictions = Predictions(table.ids, proba, table.labels, table.classes)
-    with Album(table) as album:
+    with ThumbnailCache(table) as album:
         found = mistakes(predictions, album)
     assert len(found) == 12
     assert all(m.true != m.predicted and m.proba >= m.proba_true for m in found)
     assert [m.proba for m in found] == sorted((m.proba for m in found), reverse=True)
-    right = predictions.answers == predictions.labels
+    right = predictions.predicted == predictions.labels
     assert found[0].proba == pytest.approx(proba.max(axis=1)[~right].max())
 
 
 def test_no_mistakes_no_pictures(world):
     table = world(["a", "b"]).table
     proba = np.eye(2, dtype=np.float32)[table.labels]
-    with Album(table) as album:
+    with ThumbnailCache(table) as album:
         assert mistakes(Predictions(table.ids, proba, table.labels, table.classes), album) == []

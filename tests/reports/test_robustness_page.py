@@ -13,11 +13,11 @@ from markupsafe import Markup
 from tellapart.errors import DataError
 from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
-from tellapart.perturbations.kinds import DAMAGES
-from tellapart.perturbations.scores import Robustness, flip_share, judge, kept_scores
+from tellapart.perturbations.kinds import PERTURBATIONS
+from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
 from tellapart.reports.robustness_figures import curves, write
 from tellapart.reports.robustness_section import page
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 
@@ -35,7 +35,7 @@ def sweep(run: Run, name: str = "robustness-valid", silent: bool = False) -> Rob
     assert before is not None
     answers: dict = {
         (damage.name, strength): blurred(before, 0.12 * place, place)
-        for damage in DAMAGES.values()
+        for damage in PERTURBATIONS.values()
         for place, strength in enumerate(damage.strengths)
     }
     if silent:
@@ -43,8 +43,8 @@ def sweep(run: Run, name: str = "robustness-valid", silent: bool = False) -> Rob
     folder = run.runs / "evaluations" / run.id / name
     folder.mkdir(parents=True)
     found = Robustness(
-        run.id, "photos", "valid", len(before), len(before) + 5, run.classes, kept_scores(before, run.positive),
-        flip_share(before, before), judge(before, answers, run.positive), 0, ("one <b>note</b>",), folder,
+        run.id, "photos", "valid", len(before), len(before) + 5, run.classes, retained_scores(before, run.positive),
+        flip_share(before, before), score_robustness(before, answers, run.positive), 0, ("one <b>note</b>",), folder,
     )  # fmt: skip
     write_json(folder / "robustness.json", found.to_dict())
     (folder / "done").write_text("", encoding="utf-8")
@@ -58,7 +58,7 @@ def svm(world: Callable, run: Callable) -> Run:
 
 def rendered(run: Run, png: Path | None = None) -> Markup | None:
     (row,) = build([run]).rows
-    return page(run, row, "k", Sheet(png))
+    return page(run, row, "k", FigureSheet(png))
 
 
 def test_nothing_without_a_sweep(svm: Run) -> None:

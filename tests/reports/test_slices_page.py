@@ -12,23 +12,23 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.data.headers import with_headers
+from tellapart.data.headers import add_header_columns
 from tellapart.errors import DataError
 from tellapart.inference.context import Settings
 from tellapart.leaderboards.leaderboard import build
-from tellapart.metrics.label_issues import suspicious
+from tellapart.metrics.label_issues import find_label_issues
 from tellapart.metrics.slices import slices
 from tellapart.reports import errors_section
 from tellapart.reports.nearest_to_errors import nearest_training, stored
-from tellapart.reports.svg import Sheet
-from tellapart.reports.thumbnails import Album
+from tellapart.reports.svg import FigureSheet
+from tellapart.reports.thumbnails import ThumbnailCache
 from tellapart.types import Predictions
 
 
 def page_of(made, png=None):
     row = build([made], "accuracy").rows[0]
-    with Album(made.table()) as album:
-        return errors_section.page(made, row, "d0-r1", album, Sheet(png))
+    with ThumbnailCache(made.table()) as album:
+        return errors_section.page(made, row, "d0-r1", album, FigureSheet(png))
 
 
 def with_source(place):
@@ -42,7 +42,7 @@ def test_the_table_holds_the_numbers_of_evaluate(world, run, tmp_path):
     made = run(place, "svm", skill=1.5, test=False)
     text = page_of(made, tmp_path)
     predictions = made.predictions("valid")
-    report = slices(predictions, with_headers(made.table()), None, "dog")
+    report = slices(predictions, add_header_columns(made.table()), None, "dog")
     rows = re.findall(r'<tr data-slice="([^"]+)">(.*?)</tr>', text, re.DOTALL)
     assert [name for name, _ in rows] == [f"{one.column} {one.name}" for one in report.slices]
     assert {"source camera", "source web", "source not given"} <= {name for name, _ in rows}
@@ -55,7 +55,7 @@ def test_the_table_holds_the_numbers_of_evaluate(world, run, tmp_path):
 def test_suspicious_labels_with_pictures(world, run):
     made = run(world(["cat", "dog"], per_class=60), "svm", skill=1.5, test=False)
     text = page_of(made)
-    table = suspicious(made.predictions("valid"))
+    table = find_label_issues(made.predictions("valid"))
     flagged = table[table["is_issue"]]
     assert 0 < len(flagged) and f"{len(flagged)} of 24 validation labels are doubtful" in text.replace("\u00a0", " ")
     part = text.partition("Suspicious labels")[2]
@@ -73,8 +73,8 @@ def test_nothing_to_show(world, run):
     assert page_of(made) is None  # every header says the same, no label is doubtful
     row = build([made], "accuracy").rows[0]
     (made.folder / "predictions" / "valid.parquet").unlink()
-    with Album(made.table()) as album:
-        assert errors_section.page(made, row, "d0-r1", album, Sheet(None)) is None
+    with ThumbnailCache(made.table()) as album:
+        assert errors_section.page(made, row, "d0-r1", album, FigureSheet(None)) is None
 
 
 def test_names_are_escaped_and_missing_files_are_said(world, run):

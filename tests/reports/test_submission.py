@@ -46,7 +46,7 @@ def expected(trained: tuple[ta.Run, Settings, Path]) -> pd.DataFrame:
     found = ta.predict(run, from_paths([test], run.classes), settings=settings)
     stems = [Path(name).stem for name in found.ids]
     return pd.DataFrame(found.proba, columns=list(found.classes), index=stems).assign(
-        answer=np.array(found.classes)[found.answers]
+        answer=np.array(found.classes)[found.predicted]
     )
 
 

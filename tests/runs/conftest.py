@@ -13,7 +13,7 @@ import yaml
 from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, finish, next_evaluation, scores_to_dict
+from tellapart.runs.store import Run, mark_done, next_evaluation, scores_to_dict
 from tellapart.types import Predictions
 
 SIZES = {"train": 120, "valid": 60, "test": 100}
@@ -68,7 +68,7 @@ def write_run(tmp_path: Path) -> Callable[..., Run]:
             scores[split] = scores_to_dict(score_all(predictions, positive))
         spent = {"fit_seconds": 12.5, "images_per_second": 900.0, "parameters": 62_006, "pretrained": "no", "bytes": 10}
         write_json(folder / "scores.json", scores | {"cost": spent | {"notes": []} | (cost or {})})
-        run = finish(folder)
+        run = mark_done(folder)
         if test is not None:
             open_test(run, test, groups, session)
         return run

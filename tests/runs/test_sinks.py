@@ -18,8 +18,8 @@ from tellapart.recipe.load import Recipe, parse
 from tellapart.runs.epoch_log import EpochLog
 from tellapart.runs.loggers import base as base_module
 from tellapart.runs.loggers import feed as feed_module
-from tellapart.runs.loggers.base import Scores, Sink, open_sinks
-from tellapart.runs.loggers.feed import Feed, curves
+from tellapart.runs.loggers.base import RunLogger, Scores, open_loggers
+from tellapart.runs.loggers.feed import LoggerFeed, curves
 from tellapart.runs.store import Run
 
 EMPTY: dict[str, Any] = {"classifier": {"family": "metadata"}}
@@ -36,7 +36,7 @@ def log_of(path: Path, epochs: int) -> EpochLog:
     return EpochLog(path)
 
 
-class _Written(Sink):
+class _Written(RunLogger):
     """Writes down what it is told; raises at the epoch `fails_at`."""
 
     fails_at = 0
@@ -72,10 +72,10 @@ class _Heard(Silent):
 
 
 @pytest.fixture
-def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Feed, _Written, _Heard]:
+def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LoggerFeed, _Written, _Heard]:
     sink, heard = _Written(tmp_path), _Heard()
     monkeypatch.setattr(feed_module, "open_sinks", lambda names, runs: dict.fromkeys(names, sink))
-    return Feed(["written"], tmp_path, heard), sink, heard
+    return LoggerFeed(["written"], tmp_path, heard), sink, heard
 
 
 # --- feeding ----------------------------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_curves_hold_what_was_measured() -> None:
 
 def test_an_unknown_sink_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'tensorboard'"):
-        open_sinks(["tensorbord"], tmp_path)
+        open_loggers(["tensorbord"], tmp_path)
 
 
 @pytest.mark.parametrize(("name", "package"), [("tensorboard", "torch.utils.tensorboard"), ("mlflow", "alembic")])
@@ -148,13 +148,13 @@ def test_a_missing_extra_is_named_before_any_work(
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SystemLimitError, match=f"{name} needs packages") as caught:
-        Feed([name], tmp_path, SILENT)
+        LoggerFeed([name], tmp_path, SILENT)
     assert caught.value.hint == 'pip install "tellapart[track]"'
 
 
 def test_no_sink_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(base_module, "_open", lambda *_: pytest.fail("opened"))
-    assert Feed((), tmp_path, SILENT).sinks == {}
+    assert LoggerFeed((), tmp_path, SILENT).sinks == {}
 
 
 # --- the programs -----------------------------------------------------------------------------------------------------
@@ -164,15 +164,15 @@ def twice(name: str, runs: Path, run: Run) -> None:
     """A session that is cut off after two epochs; one that goes on to the end; one that finds the run finished."""
     log = log_of(runs / "log.jsonl", 0)
     for epochs in ((1, 2), (2, 3)):  # the second epoch is done again, as after a kill between log and state
-        with Feed([name], runs, SILENT) as told:
-            append = told.following(run.id, parse(EMPTY), log)
+        with LoggerFeed([name], runs, SILENT) as told:
+            append = told.watch(run.id, parse(EMPTY), log)
             for epoch in epochs:
                 append(entry(epoch))
             if 3 in epochs:
                 told.finish(run)
     (run.folder / "log.jsonl").write_bytes(log.path.read_bytes())
-    with Feed([name], runs, _Loud()) as told:
-        told.whole(run)
+    with LoggerFeed([name], runs, _Loud()) as told:
+        told.replay(run)
 
 
 class _Loud(Silent):

@@ -18,7 +18,7 @@ import pytest
 from tellapart.errors import RunError, SystemLimitError
 from tellapart.io import read_json, translate_os_errors, write_atomically, write_json
 from tellapart.runs import store
-from tellapart.runs.store import Run, open_run, select_runs, writing
+from tellapart.runs.store import Run, lock_run, open_run, select_runs
 from tellapart.types import Predictions
 
 
@@ -146,7 +146,7 @@ def test_a_second_process_waits_for_the_first(tmp_path):
         "with writing(pathlib.Path(sys.argv[1]), 'svm', lambda: print('waiting', flush=True)) as folder:\n"
         "    print((folder / 'result').read_text(), flush=True)\n"
     )
-    with writing(tmp_path, "svm") as folder:
+    with lock_run(tmp_path, "svm") as folder:
         process = subprocess.Popen([sys.executable, "-c", child, tmp_path], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "waiting\n"
@@ -159,22 +159,22 @@ def test_a_second_process_waits_for_the_first(tmp_path):
 
 def test_other_runs_do_not_wait(tmp_path):
     never = functools.partial(pytest.fail, "waited")
-    with writing(tmp_path, "one", never) as one, writing(tmp_path, "two", never) as two:
+    with lock_run(tmp_path, "one", never) as one, lock_run(tmp_path, "two", never) as two:
         assert one != two
 
 
 def test_an_error_inside_lets_the_next_one_in(tmp_path):
-    with pytest.raises(ZeroDivisionError), writing(tmp_path, "svm"):
+    with pytest.raises(ZeroDivisionError), lock_run(tmp_path, "svm"):
         _ = 1 / 0
-    with writing(tmp_path, "svm"):
+    with lock_run(tmp_path, "svm"):
         pass
 
 
 def test_finish_sets_the_marker_last(tmp_path):
-    with writing(tmp_path, "svm") as folder:
+    with lock_run(tmp_path, "svm") as folder:
         (folder / "resume").mkdir()
         (folder / "resume" / "state").write_text("x")
-        run = store.finish(folder)
+        run = store.mark_done(folder)
     assert run == Run(folder.resolve())
     assert not (folder / "resume").exists()
     assert (folder / "done").read_text().endswith("Z\n")
@@ -233,5 +233,5 @@ def test_a_write_that_fails_leaves_nothing_beside(tmp_path):
 
 def test_runs_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemLimitError, match="a part of this path is a file"), writing(tmp_path / "file", "svm"):
+    with pytest.raises(SystemLimitError, match="a part of this path is a file"), lock_run(tmp_path / "file", "svm"):
         pass

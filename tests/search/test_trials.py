@@ -9,15 +9,15 @@ import pytest
 
 from tellapart.errors import RunError
 from tellapart.search.study import ranked, tabulate
-from tellapart.search.trials import Judged, TrialFile
+from tellapart.search.trials import Trial, TrialFile
 from tellapart.types import Score
 
 
-def trial(key: str, right: str = "1101", log_loss: float = 0.5, **facts: float) -> Judged:
+def trial(key: str, right: str = "1101", log_loss: float = 0.5, **facts: float) -> Trial:
     """One with four validation images or more; `right`: one digit an image."""
     correct = np.array([digit == "1" for digit in right])
     valid = Score(float(correct.mean()), len(correct), 0.2, 0.9)
-    return Judged(key, {"a": key}, {"a": key}, Score(1.0, 9, 0.7, float("nan")), valid, log_loss, correct, 1.5, facts)
+    return Trial(key, {"a": key}, {"a": key}, Score(1.0, 9, 0.7, float("nan")), valid, log_loss, correct, 1.5, facts)
 
 
 def test_a_trial_comes_back_as_it_went(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.server.app import create_app
-from tellapart.server.settings import Options
+from tellapart.server.settings import ServerSettings
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.train import train
 
@@ -66,7 +66,7 @@ def runs(home: Path, settings: Settings) -> dict[str, Run]:
 @pytest.fixture(scope="session")
 def application(runs: dict[str, Run], settings: Settings) -> Any:
     """Answers with three of them."""
-    return create_app([runs["linear"], runs["net"], runs["calibrated"]], Options(settings=settings, **LIMITS))
+    return create_app([runs["linear"], runs["net"], runs["calibrated"]], ServerSettings(settings=settings, **LIMITS))
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +82,7 @@ def other(runs: dict[str, Run], settings: Settings) -> Iterator[Callable[..., Te
     made = []
 
     def make(**options: Any) -> TestClient:
-        app = create_app([runs["linear"]], Options(settings=settings, **{**LIMITS, **options}))
+        app = create_app([runs["linear"]], ServerSettings(settings=settings, **{**LIMITS, **options}))
         made.append(TestClient(app, base_url="http://127.0.0.1:8000"))
         return made[-1].__enter__()
 

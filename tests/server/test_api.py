@@ -15,7 +15,7 @@ from PIL import Image
 
 from tellapart.calibration.thresholds import UNSURE
 from tellapart.exporters.parity import LIMIT, golden_images
-from tellapart.inference.predictor import open_answerer
+from tellapart.inference.predictor import load_predictor
 from tellapart.runs.store import Run
 
 from .conftest import SIDE, encoded, form, noise
@@ -26,7 +26,7 @@ def test_http_says_what_the_run_says(client: TestClient, runs: dict[str, Run], s
     """Parity: the same golden pictures over HTTP, one by one and at once, and asked directly with torch."""
     run = runs[name]
     files = [encoded(pixels) for pixels in golden_images()]
-    direct = open_answerer(run, settings, "torch").ask(files)
+    direct = load_predictor(run, settings, "torch").predict_batch(files)
     assert len(direct.rows) == len(files)
     batch = client.post("/api/predict/batch", params={"run": run.id}, **form(*files)).json()
     assert batch["answered"] == len(files) and batch["failed"] == 0 and batch["run"] == run.id
@@ -41,7 +41,7 @@ def test_http_says_what_the_run_says(client: TestClient, runs: dict[str, Run], s
 def test_the_verdict_of_a_calibrated_run_is_its_own(client: TestClient, runs: dict[str, Run], settings: Any) -> None:
     run = runs["calibrated"]
     files = [encoded(noise(i, False) // 2 + noise(i, True) // 3) for i in range(6)] + [encoded(noise(9, True))]
-    proba = open_answerer(run, settings, "torch").ask(files).proba
+    proba = load_predictor(run, settings, "torch").predict_batch(files).proba
     from tellapart.inference.decision import decision
 
     wanted = decision(run).verdicts(proba)
@@ -58,7 +58,7 @@ def test_certainty_is_how_often_validation_was_right(client: TestClient, runs: d
     right = said["verdict"]["right_on_validation"]
     assert right["n"] == min(50, len(valid))
     if right["n"] == len(valid):
-        assert right["value"] == pytest.approx((valid.answers == valid.labels).mean())
+        assert right["value"] == pytest.approx((valid.predicted == valid.labels).mean())
     assert said["verdict"]["words"].startswith(said["verdict"]["name"])
     assert said["verdict"]["certainty"] in ("sure", "fairly sure", "not sure")
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tellapart.inference.predictor import Answers
-from tellapart.server.batching import Batcher, Full, SlowLane
+from tellapart.inference.predictor import BatchOutput
+from tellapart.server.batching import BackgroundWorker, Batcher, QueueFull
 from tellapart.types import Problem
 
 
@@ -21,7 +21,7 @@ class Gate:
         self.open, self.entered = threading.Event(), threading.Event()
         self.batches: list[int] = []
 
-    def __call__(self, contents: Sequence[bytes], names: Sequence[str]) -> Answers:
+    def __call__(self, contents: Sequence[bytes], names: Sequence[str]) -> BatchOutput:
         self.batches.append(len(contents))
         self.entered.set()
         assert self.open.wait(20)
@@ -30,7 +30,7 @@ class Gate:
         bad = [row for row, content in enumerate(contents) if content.startswith(b"bad")]
         rows = np.array([row for row in range(len(contents)) if row not in bad], dtype=np.int64)
         proba = np.array([[len(contents[row]), 0.0] for row in rows], dtype=np.float32).reshape(-1, 2)
-        return Answers(rows, proba, tuple(Problem("corrupt image", names[row], f"wrong {row}") for row in bad))
+        return BatchOutput(rows, proba, tuple(Problem("corrupt image", names[row], f"wrong {row}") for row in bad))
 
 
 @pytest.fixture
@@ -78,15 +78,15 @@ def test_a_full_queue_refuses_at_once_in_images_and_in_bytes(gate: Gate, monkeyp
     lane.submit([b"a"])
     assert gate.entered.wait(20)
     lane.submit([b"b", b"c"])
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         lane.submit([b"d", b"e"])
     lane.submit([b"d"])
     gate.open.set()
     lane.close()
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         lane.submit([b"late"])
     other = batcher(Gate())
-    with pytest.raises(Full):
+    with pytest.raises(QueueFull):
         other.submit([bytes(1_001)])
     other.close()
 
@@ -95,7 +95,7 @@ def test_a_request_whose_sender_is_gone_is_not_asked(gate: Gate) -> None:
     lane = batcher(gate)
 
     async def leave() -> None:
-        waiting = asyncio.create_task(lane.ask([b"gone"]))
+        waiting = asyncio.create_task(lane.predict([b"gone"]))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         waiting.cancel()
@@ -111,12 +111,12 @@ def test_a_request_whose_sender_is_gone_is_not_asked(gate: Gate) -> None:
 
 
 def test_slow_work_is_bounded_and_its_errors_arrive() -> None:
-    lane, wait = SlowLane("test", waiting=2), threading.Event()
+    lane, wait = BackgroundWorker("test", waiting=2), threading.Event()
 
     async def crowd() -> list:
         tasks = [asyncio.create_task(lane.do(wait.wait)) for _ in range(2)]
         await asyncio.sleep(0.05)
-        with pytest.raises(Full):
+        with pytest.raises(QueueFull):
             await lane.do(int)
         wait.set()
         await asyncio.gather(*tasks)

@@ -23,7 +23,7 @@ from PIL import Image
 from tellapart.errors import SystemLimitError
 from tellapart.runs.store import Run
 from tellapart.server import run as run_module
-from tellapart.server.settings import Options
+from tellapart.server.settings import ServerSettings
 
 from .conftest import encoded, noise
 
@@ -145,16 +145,16 @@ def test_an_address_that_is_taken_is_said(runs: dict[str, Run]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SystemLimitError, match=f"cannot listen on http://127.0.0.1:{port}") as caught:
-            run_module.serve([str(runs["linear"].folder)], Options(), port, ready=print)
+            run_module.serve([str(runs["linear"].folder)], ServerSettings(), port, ready=print)
     assert "--port" in str(caught.value)
     with pytest.raises(SystemLimitError, match="cannot listen on"):
-        run_module.serve([str(runs["linear"].folder)], Options(host="no such host"), 0, ready=print)
+        run_module.serve([str(runs["linear"].folder)], ServerSettings(host="no such host"), 0, ready=print)
 
 
 def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(run_module.WebExtraError, match="uvicorn is not installed") as caught:
-        run_module.serve([], Options(), 0, ready=print)
+        run_module.serve([], ServerSettings(), 0, ready=print)
     assert 'pip install "tellapart[web]"' in str(caught.value.hint)
 
 

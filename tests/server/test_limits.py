@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tellapart.server.metrics import Measures
-from tellapart.server.middleware import Guard, Rate
-from tellapart.server.settings import Options
+from tellapart.server.metrics import Metrics
+from tellapart.server.middleware import RequestGuard, TokenBucket
+from tellapart.server.settings import ServerSettings
 
 from .conftest import encoded, form, noise
 
@@ -70,13 +70,13 @@ def test_a_client_that_asks_too_often_waits(other: Other) -> None:
 
 
 def test_the_bucket_fills_with_time() -> None:
-    rate = Rate(2.0, 4.0)
-    assert [rate.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 0]
-    assert rate.take("a", 0.0) == pytest.approx(0.5)
-    assert rate.take("b", 0.0) == 0
-    assert rate.take("a", 0.4) > 0 and rate.take("a", 0.51) == 0 and rate.take("a", 0.6) > 0
+    rate = TokenBucket(2.0, 4.0)
+    assert [rate.acquire("a", 0.0) for _ in range(4)] == [0, 0, 0, 0]
+    assert rate.acquire("a", 0.0) == pytest.approx(0.5)
+    assert rate.acquire("b", 0.0) == 0
+    assert rate.acquire("a", 0.4) > 0 and rate.acquire("a", 0.51) == 0 and rate.acquire("a", 0.6) > 0
     for number in range(10_000):
-        rate.take(f"c{number}", 1.0)
+        rate.acquire(f"c{number}", 1.0)
     assert len(rate._left) <= 4_096  # memory does not grow with those who ask
 
 
@@ -110,8 +110,8 @@ class Wire:
     def through(self, app: Any, **options: Any) -> int:
         from starlette.responses import PlainTextResponse
 
-        guard = Guard(
-            app, Options(**options), Measures(), lambda _, refused: PlainTextResponse(refused.message, refused.status)
+        guard = RequestGuard(
+            app, ServerSettings(**options), Metrics(), lambda _, refused: PlainTextResponse(refused.message, refused.status)
         )
         asyncio.run(guard(self.scope, self.receive, self.send))
         assert self.sent[-1].get("more_body", False) is False

@@ -177,13 +177,13 @@ def test_two_runs_are_compared_on_the_same_images(client: TestClient, runs: dict
     page = get(client, f"/compare?a={a.id}&b={b.id}")
     ours, theirs = a.predictions("valid"), b.predictions("valid")
     assert ours is not None and theirs is not None
-    right = [dict(zip(p.ids, p.answers == p.labels, strict=True)) for p in (ours, theirs)]
+    right = [dict(zip(p.ids, p.predicted == p.labels, strict=True)) for p in (ours, theirs)]
     counts = [
         sum(bool(right[0][i]) == x and bool(right[1][i]) == y for i in right[0]) for x in (True, False) for y in (True, False)
     ]
     cells = re.findall(r"<td>(\d+)</td>", client.get(f"/compare?a={a.id}&b={b.id}", headers=HTML).text)
     assert [int(cell) for cell in cells] == counts
-    differ = sum(x != y for x, y in zip(ours.answers, theirs.answers, strict=True))
+    differ = sum(x != y for x, y in zip(ours.predicted, theirs.predicted, strict=True))
     assert f"{differ:,} images differently" in page.text
     assert len(list(page.of("img"))) == min(differ, 24)
     get(client, "/compare")

@@ -14,29 +14,29 @@ from PIL import Image, PngImagePlugin
 from tellapart.errors import ImageError
 from tellapart.metrics.intervals import wilson
 from tellapart.runs.store import Run
-from tellapart.server.clues import jpeg_quality, read_clues
-from tellapart.server.confidence import Certainty, percent
-from tellapart.server.metrics import Measures
+from tellapart.server.clues import jpeg_quality, read_metadata
+from tellapart.server.confidence import Confidence, percent
+from tellapart.server.metrics import Metrics
 from tellapart.types import Predictions
 
 from .conftest import encoded, form, noise
 
 
 @pytest.fixture
-def certainty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Certainty]:
-    def make(sure: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None) -> Certainty:
+def certainty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Confidence]:
+    def make(sure: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None) -> Confidence:
         ids = np.array([str(i) for i in range(len(sure))], dtype=object)
         proba = np.stack([1 - sure, sure], axis=1).astype(np.float32)
         proba /= proba.sum(axis=1, keepdims=True)
         found = Predictions(ids, proba, np.where(right, 1, 0), ("real", "edited"), "x", groups)
         monkeypatch.setattr(Run, "predictions", lambda *_: found)
         monkeypatch.setattr(Run, "classes", ("real", "edited"))
-        return Certainty(Run(Path("nowhere")))
+        return Confidence(Run(Path("nowhere")))
 
     return make
 
 
-def test_the_word_follows_how_often_such_answers_were_right(certainty: Callable[..., Certainty]) -> None:
+def test_the_word_follows_how_often_such_answers_were_right(certainty: Callable[..., Confidence]) -> None:
     sure = np.linspace(0.6, 0.999, 400)
     right = np.ones(400, dtype=bool)
     right[:300:3] = False
@@ -52,7 +52,7 @@ def test_the_word_follows_how_often_such_answers_were_right(certainty: Callable[
     assert middle.certainty == "not sure" if middle.right.low < 0.7 else "fairly sure"
 
 
-def test_groups_widen_the_interval(certainty: Callable[..., Certainty]) -> None:
+def test_groups_widen_the_interval(certainty: Callable[..., Confidence]) -> None:
     right = np.arange(100) % 10 != 0
     alone = certainty(np.full(100, 0.9), right).right(0.8)
     groups = np.array([f"scene {i % 10}" for i in range(100)], dtype=object)
@@ -64,7 +64,7 @@ def test_groups_widen_the_interval(certainty: Callable[..., Certainty]) -> None:
 def test_a_run_without_validation_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "predictions", lambda *_: None)
     monkeypatch.setattr(Run, "classes", ("real", "edited"))
-    said = Certainty(Run(Path("nowhere"))).verdict(np.array([0.04, 0.96], np.float32))
+    said = Confidence(Run(Path("nowhere"))).verdict(np.array([0.04, 0.96], np.float32))
     assert said.right is None and said.reason == "nothing is known of how often such answers are right"
 
 
@@ -74,7 +74,7 @@ def test_no_share_is_called_certain() -> None:
 
 @pytest.mark.parametrize("quality", [1, 10, 35, 50, 77, 90, 95, 100])
 def test_the_quality_of_a_jpeg_is_the_one_it_was_saved_with(quality: int) -> None:
-    clues = {clue.name: clue.value for clue in read_clues(encoded(noise(1, True, 40), "jpeg", quality=quality))}
+    clues = {clue.name: clue.value for clue in read_metadata(encoded(noise(1, True, 40), "jpeg", quality=quality))}
     assert clues["JPEG quality"].startswith(f"about {quality} of 100 (")
     assert jpeg_quality([17] * 64)[1] is False
 
@@ -83,22 +83,22 @@ def test_traces_of_a_generator_are_notable() -> None:
     text = PngImagePlugin.PngInfo()
     text.add_text("parameters", "a cat\x00 on\na mat" + "!" * 300)
     text.add_text("Software", "Brush 2")
-    clues = read_clues(encoded(noise(1, True), pnginfo=text))
+    clues = read_metadata(encoded(noise(1, True), pnginfo=text))
     notable = {clue.name: clue.value for clue in clues if clue.notable}
     assert notable["text of a generator"].startswith("parameters: a cat") and len(notable["text of a generator"]) < 140
     assert notable["software"] == "Brush 2"
     marked = encoded(noise(1, True), "jpeg") + b"c2pa trainedAlgorithmicMedia"
-    assert sum(clue.name == "says of itself" for clue in read_clues(marked)) == 2
+    assert sum(clue.name == "says of itself" for clue in read_metadata(marked)) == 2
 
 
 def test_exif_is_read_without_showing_where_it_was() -> None:
     exif = Image.Exif()
     exif[0x010F], exif[0x0110], exif[0x0132] = "Maker", "Model 1", "2026:11:21 10:00:00"
     exif.get_ifd(0x8825)[1] = "N"
-    clues = {clue.name: clue.value for clue in read_clues(encoded(noise(1, True, 40), "jpeg", exif=exif))}
+    clues = {clue.name: clue.value for clue in read_metadata(encoded(noise(1, True, 40), "jpeg", exif=exif))}
     assert clues["camera"] == "Maker Model 1" and clues["position"] == "present, not shown"
     with pytest.raises(ImageError):
-        read_clues(b"no image")
+        read_metadata(b"no image")
 
 
 def test_nothing_is_kept_unless_asked(other: Callable[..., TestClient], tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_full_disk_costs_nobody_an_answer(
 
 
 def test_times_fall_into_the_buckets_that_hold_them() -> None:
-    measures = Measures()
+    measures = Metrics()
     for seconds in (0.001, 0.005, 0.3, 99):
         measures.request("GET", "/x", 200, seconds)
     measures.request("GET", "/x", 503, 0.1)

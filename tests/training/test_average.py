@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import update_bn as torch_update_bn
 
 from tellapart.recipe.schema import Average
-from tellapart.training.averaging import Averaged, measure_norms
+from tellapart.training.averaging import WeightAverage, update_bn
 
 
 def _net() -> nn.Module:
@@ -27,41 +28,41 @@ def _batches() -> list[Tensor]:
 
 def test_swa_equals_torch() -> None:
     net = _net()
-    ours, theirs = Averaged(net, Average(name="swa", start=0.5)), AveragedModel(net)
+    ours, theirs = WeightAverage(net, Average(name="swa", start=0.5)), AveragedModel(net)
     for epoch in range(1, 9):
         _disturb(net)
         ours.after_epoch(epoch / 8, iter(_batches()))
-        assert (ours.judged is net) == (epoch <= 4)  # until the start, the weights themselves count
+        assert (ours.averaged_model is net) == (epoch <= 4)  # until the start, the weights themselves count
         if epoch > 4:
             theirs.update_parameters(net)
-    update_bn(_batches(), theirs)
-    for mine, other in zip(ours.judged.state_dict().values(), theirs.module.state_dict().values(), strict=True):
+    torch_update_bn(_batches(), theirs)
+    for mine, other in zip(ours.averaged_model.state_dict().values(), theirs.module.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-6)
 
 
 def test_ema_follows_its_rule() -> None:
     net = _net()
-    average = Averaged(net, Average(name="ema", decay=0.5))
+    average = WeightAverage(net, Average(name="ema", decay=0.5))
     expected = net[0].weight.detach().clone()
     for step in range(1, 30):
         _disturb(net)
         average.after_step(step)
         decay = min(0.5, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * net[0].weight.detach()
-    torch.testing.assert_close(average.judged[0].weight, expected)
+    torch.testing.assert_close(average.averaged_model[0].weight, expected)
 
 
 def test_norms_are_measured_as_torch_does() -> None:
     ours, theirs = _net(), _net()
-    measure_norms(ours, iter(_batches()), like=ours)
-    update_bn(_batches(), theirs)
+    update_bn(ours, iter(_batches()), like=ours)
+    torch_update_bn(_batches(), theirs)
     torch.testing.assert_close(ours[1].running_var, theirs[1].running_var)
     assert ours[1].momentum == 0.1 and not ours.training
 
 
 def test_without_an_average_the_model_is_its_own() -> None:
     net = _net()
-    average = Averaged(net, Average())
+    average = WeightAverage(net, Average())
     average.after_step(1)
     average.after_epoch(1.0, iter(()))
-    assert average.judged is net
+    assert average.averaged_model is net

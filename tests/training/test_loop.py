@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from tellapart.augmentations.base import Pipeline
 from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.recipe.schema import Average, Optimizer, Schedule, Train
-from tellapart.training.averaging import Averaged
+from tellapart.training.averaging import WeightAverage
 from tellapart.training.checkpoints import load_state
 from tellapart.training.loop import Part, train
 from tellapart.training.setup import open_fabric
-from tellapart.training.state import Length, Outcome, State
+from tellapart.training.state import Outcome, RunLength, State
 
 _IMAGES = np.random.default_rng(0).integers(0, 255, (50, 4, 4, 1), dtype=np.uint8)
 _LABELS = (_IMAGES.reshape(50, -1).mean(axis=1) > 127).astype(np.int64)
@@ -141,9 +141,9 @@ def test_swa_begins_when_time_is_short_too() -> None:
     """400 epochs are planned, time ends the run after some: the mean is that of its last part all the same."""
     plan = _plan(epochs=400, minutes=0.01, average=Average(name="swa", start=0.5))
     averaged = []
-    after_epoch = Averaged.after_epoch
+    after_epoch = WeightAverage.after_epoch
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Averaged, "after_epoch", lambda self, *a: (after_epoch(self, *a), averaged.append(self.epochs))[0])
+        patch.setattr(WeightAverage, "after_epoch", lambda self, *a: (after_epoch(self, *a), averaged.append(self.epochs))[0])
         _, outcome, _ = _run(plan)
     assert outcome.epochs < 400 and averaged[-1] > 0
 
@@ -333,4 +333,4 @@ def test_versions_of_a_union_are_rows_of_an_epoch() -> None:
 
 
 def test_a_run_without_a_measure_of_time_is_bounded_by_images_of_all_versions() -> None:
-    assert Length.of(_plan(epochs=20, images=198), 66) == Length(3, 66, 9)
+    assert RunLength.of(_plan(epochs=20, images=198), 66) == RunLength(3, 66, 9)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from tellapart.nets.base import Model, StagedBody
+from tellapart.nets.base import Model, StagedBackbone
 from tellapart.recipe.schema import Optimizer, Schedule, Train
 from tellapart.training.freezing import Freezer
 from tellapart.training.optimizers import Muon, make_optimizer, orthogonalise
-from tellapart.training.schedules import Plateau, share
+from tellapart.training.schedules import Plateau, lr_factor
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (16, 16)])
@@ -66,13 +66,13 @@ def test_every_optimizer_goes_downhill_and_spares_vectors_from_decay(name: str) 
 
 def test_schedules_rise_then_fall_to_the_floor() -> None:
     cosine = Schedule(name="cosine", warmup=0.2, floor=0.1)
-    assert share(0, cosine) == 0
-    assert share(0.1, cosine) == pytest.approx(0.5)
-    assert share(0.2, cosine) == pytest.approx(1)
-    assert share(0.6, cosine) == pytest.approx(0.55)  # half way: the mean of peak and floor
-    assert share(1, cosine) == pytest.approx(0.1) == share(2, cosine)
-    assert share(0.7, Schedule(name="constant", warmup=0, floor=0)) == 1
-    assert share(0.75, Schedule(name="linear", warmup=0.5, floor=0)) == pytest.approx(0.5)
+    assert lr_factor(0, cosine) == 0
+    assert lr_factor(0.1, cosine) == pytest.approx(0.5)
+    assert lr_factor(0.2, cosine) == pytest.approx(1)
+    assert lr_factor(0.6, cosine) == pytest.approx(0.55)  # half way: the mean of peak and floor
+    assert lr_factor(1, cosine) == pytest.approx(0.1) == lr_factor(2, cosine)
+    assert lr_factor(0.7, Schedule(name="constant", warmup=0, floor=0)) == 1
+    assert lr_factor(0.75, Schedule(name="linear", warmup=0.5, floor=0)) == pytest.approx(0.5)
 
 
 def test_cosine_equals_torch() -> None:
@@ -84,7 +84,7 @@ def test_cosine_equals_torch() -> None:
         optimizer.step()
         theirs.step()
     schedule = Schedule(name="cosine", warmup=0, floor=0.05)
-    np.testing.assert_allclose([share(t / 20, schedule) for t in range(20)], expected, rtol=1e-6)
+    np.testing.assert_allclose([lr_factor(t / 20, schedule) for t in range(20)], expected, rtol=1e-6)
 
 
 def _rates(scheduler: torch.optim.lr_scheduler.LRScheduler, count: int) -> list[float]:
@@ -103,35 +103,35 @@ def _sgd() -> torch.optim.SGD:
 def test_step_exponential_and_restarts_equal_torch() -> None:
     lr = torch.optim.lr_scheduler
     ours = Schedule(name="step", warmup=0, every=3, factor=0.5)
-    np.testing.assert_allclose([share(e / 20, ours, e) for e in range(20)], _rates(lr.StepLR(_sgd(), 3, 0.5), 20))
+    np.testing.assert_allclose([lr_factor(e / 20, ours, e) for e in range(20)], _rates(lr.StepLR(_sgd(), 3, 0.5), 20))
     ours = Schedule(name="exponential", warmup=0, every=1, factor=0.9)
-    np.testing.assert_allclose([share(e / 20, ours, e) for e in range(20)], _rates(lr.ExponentialLR(_sgd(), 0.9), 20))
+    np.testing.assert_allclose([lr_factor(e / 20, ours, e) for e in range(20)], _rates(lr.ExponentialLR(_sgd(), 0.9), 20))
     ours = Schedule(name="restarts", warmup=0, every=4, growth=2, floor=0.1)
     theirs = lr.CosineAnnealingWarmRestarts(_sgd(), 4, 2, eta_min=0.1)
-    np.testing.assert_allclose([share(e / 30, ours, e) for e in range(30)], _rates(theirs, 30), rtol=1e-6)
+    np.testing.assert_allclose([lr_factor(e / 30, ours, e) for e in range(30)], _rates(theirs, 30), rtol=1e-6)
 
 
 def test_one_cycle_equals_torch() -> None:
     theirs = torch.optim.lr_scheduler.OneCycleLR(_sgd(), max_lr=1.0, total_steps=101, pct_start=0.3, final_div_factor=1e9)
     ours = Schedule(name="one_cycle", warmup=0.3)
     np.testing.assert_allclose(
-        [share(t / 100, ours) for t in range(0, 30)], _rates(theirs, 100)[:30], atol=0.04
+        [lr_factor(t / 100, ours) for t in range(0, 30)], _rates(theirs, 100)[:30], atol=0.04
     )  # their end is a step off
-    assert share(0, ours) == pytest.approx(1 / 25)
-    assert share(0.3, ours) == pytest.approx(1)
-    assert share(1, ours) == pytest.approx(0)
+    assert lr_factor(0, ours) == pytest.approx(1 / 25)
+    assert lr_factor(0.3, ours) == pytest.approx(1)
+    assert lr_factor(1, ours) == pytest.approx(0)
 
 
 def test_a_floor_holds() -> None:
-    assert share(0.9, Schedule(name="exponential", warmup=0, every=1, factor=0.1, floor=0.01), 50) == 0.01
-    assert share(0.9, Schedule(name="step", warmup=0, every=1, factor=0.1, floor=0.01), 50) == 0.01
+    assert lr_factor(0.9, Schedule(name="exponential", warmup=0, every=1, factor=0.1, floor=0.01), 50) == 0.01
+    assert lr_factor(0.9, Schedule(name="step", warmup=0, every=1, factor=0.1, floor=0.01), 50) == 0.01
 
 
 def test_the_warm_up_stands_before_the_decay() -> None:
     schedule = Schedule(name="exponential", warmup=0.1, every=1, factor=0.5)
-    assert share(0.05, schedule, 1, 2) == pytest.approx(0.5)  # half way up
-    assert share(0.1, schedule, 2, 2) == pytest.approx(1)
-    assert share(0.2, schedule, 4, 2) == pytest.approx(0.25)
+    assert lr_factor(0.05, schedule, 1, 2) == pytest.approx(0.5)  # half way up
+    assert lr_factor(0.1, schedule, 2, 2) == pytest.approx(1)
+    assert lr_factor(0.2, schedule, 4, 2) == pytest.approx(0.25)
 
 
 def test_a_plateau_equals_torch() -> None:
@@ -148,7 +148,7 @@ def test_a_plateau_equals_torch() -> None:
 
 
 def test_layer_decay_shrinks_from_the_head_down() -> None:
-    body = StagedBody(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 2))
+    body = StagedBackbone(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 2))
     optimizer = make_optimizer(Model(nn.Identity(), body), Optimizer(name="sgd", lr=1.0), layer_decay=0.5)
     peaks = {id(p): g["peak"] for g in optimizer.param_groups for p in g["params"]}
     assert [peaks[id(layer.weight)] for layer in (body.trunk[0], body.trunk[2], body.head)] == [0.25, 0.5, 1.0]
@@ -157,7 +157,7 @@ def test_layer_decay_shrinks_from_the_head_down() -> None:
 
 def test_frozen_stages_stand_still_and_thaw_from_the_top() -> None:
     trunk = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(3)))
-    model = Model(nn.Identity(), StagedBody(trunk, nn.Linear(4, 2)))
+    model = Model(nn.Identity(), StagedBackbone(trunk, nn.Linear(4, 2)))
     freezer = Freezer(model, Train(freeze=1.0, unfreeze_every=2))
     learning = []
     for epoch in range(1, 9):

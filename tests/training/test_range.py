@@ -15,7 +15,7 @@ from tellapart.augmentations.base import Pipeline
 from tellapart.errors import RecipeError
 from tellapart.recipe.schema import Average, Optimizer, Train
 from tellapart.training.loop import Part
-from tellapart.training.lr_range import Span, Sweep, range_test
+from tellapart.training.lr_range import LrRange, LrRangeResult, range_test
 from tellapart.training.setup import open_fabric
 
 _VECTORS = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
@@ -26,10 +26,10 @@ def _part(vectors: Tensor = _VECTORS) -> Part:
     return Part(lambda rows: vectors[rows], _LABELS, 2)
 
 
-_SPAN = Span(1e-4, 1e3, 60)
+_SPAN = LrRange(1e-4, 1e3, 60)
 
 
-def _sweep(span: Span = _SPAN, *, part: Part | None = None, **plan: Any) -> Sweep:
+def _sweep(span: LrRange = _SPAN, *, part: Part | None = None, **plan: Any) -> LrRangeResult:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
     usual = {"batch": 16, "optimizer": Optimizer(name="sgd", lr=0.1)}
@@ -37,9 +37,9 @@ def _sweep(span: Span = _SPAN, *, part: Part | None = None, **plan: Any) -> Swee
     return range_test(model, part or _part(), Train(**{**usual, **plan}), fabric, augment=Pipeline([]), seed=0, span=span)
 
 
-def _curve(smooth: list[float], per_decade: int = 1) -> Sweep:
+def _curve(smooth: list[float], per_decade: int = 1) -> LrRangeResult:
     rates = tuple(10.0 ** (i / per_decade - 5) for i in range(len(smooth)))
-    return Sweep(rates, tuple(smooth), tuple(smooth), "", {})
+    return LrRangeResult(rates, tuple(smooth), tuple(smooth), "", {})
 
 
 def test_the_loss_falls_then_explodes_and_the_suggestion_lies_between() -> None:
@@ -56,12 +56,12 @@ def test_the_loss_falls_then_explodes_and_the_suggestion_lies_between() -> None:
 def test_the_peak_does_not_depend_on_the_rate_of_the_recipe() -> None:
     """The rate that is written down is the rate that is used: SGD at 1e-9 … learns nothing, whatever the recipe's rate."""
     assert _sweep(optimizer=Optimizer(name="sgd", lr=5.0)).losses == pytest.approx(_sweep().losses, rel=1e-4)
-    still = _sweep(Span(1e-12, 1e-11, 20), optimizer=Optimizer(name="sgd", lr=5.0), batch=64)
+    still = _sweep(LrRange(1e-12, 1e-11, 20), optimizer=Optimizer(name="sgd", lr=5.0), batch=64)
     assert max(still.losses) - min(still.losses) < 1e-5
 
 
 def test_smoothing_is_corrected_for_its_start() -> None:
-    sweep = _sweep(Span(1e-12, 1e-11, 20), batch=64)
+    sweep = _sweep(LrRange(1e-12, 1e-11, 20), batch=64)
     assert sweep.smooth == pytest.approx(sweep.losses, abs=1e-5)
     losses, weights = np.array(_sweep().losses[:7]), 0.9 ** np.arange(7)[::-1]
     assert _sweep().smooth[6] == pytest.approx(float((losses * weights).sum() / weights.sum()))
@@ -72,7 +72,7 @@ def test_same_seed_same_curve_and_an_average_changes_nothing() -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_it_and_is_left_out() -> None:
-    sweep = _sweep(Span(1e-2, 1e30, 30), optimizer=Optimizer(name="sgd", lr=0.1), loss="focal")
+    sweep = _sweep(LrRange(1e-2, 1e30, 30), optimizer=Optimizer(name="sgd", lr=0.1), loss="focal")
     assert all(map(math.isfinite, sweep.losses)) and len(sweep.rates) == len(sweep.losses) < 30
     broken = _part(torch.full_like(_VECTORS, math.nan))
     with pytest.raises(RecipeError, match="at the first step"):
@@ -80,7 +80,7 @@ def test_a_loss_that_is_not_finite_ends_it_and_is_left_out() -> None:
 
 
 def test_muon_scales_both_its_rates() -> None:
-    sweep = _sweep(Span(1e-6, 1e2, 40), optimizer=Optimizer(name="muon", lr=0.02, other_lr=0.003))
+    sweep = _sweep(LrRange(1e-6, 1e2, 40), optimizer=Optimizer(name="muon", lr=0.02, other_lr=0.003))
     lr, other = (float(s.rpartition("=")[2]) for s in sweep.settings)
     assert [s.partition("=")[0] for s in sweep.settings] == ["train.optimizer.lr", "train.optimizer.other_lr"]
     assert other / lr == pytest.approx(0.15, rel=0.1)
@@ -114,4 +114,4 @@ def test_a_loss_that_never_falls_suggests_nothing() -> None:
 @pytest.mark.parametrize("span", [(1.0, 0.1, 50), (0.0, 1.0, 50), (-1.0, 1.0, 50), (1.0, math.inf, 50), (0.1, 1.0, 5)])
 def test_a_span_must_grow_and_have_steps(span: tuple[float, float, int]) -> None:
     with pytest.raises(RecipeError, match=r"must grow|at least 10 steps"):
-        Span(*span)
+        LrRange(*span)

@@ -19,13 +19,13 @@ from tellapart.calibration.thresholds import correct_prior
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, RecipeError, RunError
 from tellapart.inference.context import Settings
-from tellapart.inference.decision import decision, has_verdict
+from tellapart.inference.decision import decision, has_decision
 from tellapart.io import write_json
 from tellapart.metrics.cross_fitting import deal_folds
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows.calibrate import ABOUT, HELPED, NO_EVIDENCE, calibrate, effect, judge, verdicts
+from tellapart.workflows.calibrate import ABOUT, HELPED, NO_EVIDENCE, calibrate, calibration_effect, decide, score_decisions
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_a_calibrated_run_is_a_run_and_the_parent_stays(settings):
     assert run.family == "calibrated" and run.recipe_name == "temperature-neighbors" and run.data["parents"] == [parent.id]
     assert run.id in [row.run_id for row in ta.leaderboard(ta.list_runs(settings.runs)).rows]
     assert run.cost["fit_seconds"] > parent.cost["fit_seconds"] and run.cost["parameters"] == parent.cost["parameters"] + 1
-    assert has_verdict(run) and not has_verdict(parent)
+    assert has_decision(run) and not has_decision(parent)
     assert not ledger.openings(settings.runs, run.data["fingerprint"]) and run.predictions("test") is None
     assert calibrate("knn", settings=settings).id == run.id, "the same work lands in the same folder"
     assert calibrate("knn", settings=replace(settings, fresh=True)).id != run.id
@@ -116,7 +116,7 @@ def test_validation_scores_are_cross_fitted(settings):
 def test_whether_it_helped_is_tested_on_the_same_images(settings):
     """A run that is right in 80 % gains where it says 99.9 %, and does not where it says 80 %."""
     parent, run = valid(of(settings, "knn")), calibrate("knn", how="platt", settings=settings)
-    found = effect(run)
+    found = calibration_effect(run)
     assert set(found["before"]) == set(found["after"]) == set(ABOUT)
     for name, answers in (("before", parent), ("after", valid(run))):
         reference = log_loss(answers.labels, np.clip(answers.proba[:, 1].astype(float), 2**-23, 1 - 2**-23))
@@ -127,7 +127,7 @@ def test_whether_it_helped_is_tested_on_the_same_images(settings):
     for sure, wanted in ((0.999, HELPED), (0.8, NO_EVIDENCE)):
         columns = {f"p.{name}": np.where(right == c, sure, 1 - sure).astype("f4") for c, name in enumerate(rigged.classes)}
         rewrite(rigged, frame.assign(**columns))
-        found = effect(calibrate(rigged, settings=replace(settings, fresh=True)))
+        found = calibration_effect(calibrate(rigged, settings=replace(settings, fresh=True)))
         assert found["verdict"] == wanted, found["words"]
         gains = found["p_value"] < 0.05 and found["difference"]["high"] < 0
         assert gains == (wanted == HELPED)
@@ -140,7 +140,9 @@ def test_a_prior_is_applied_after_the_map_and_said(settings):
     assert found.prior is not None and found.seen is not None
     wanted = correct_prior(valid(plain).proba, np.array(found.seen), np.array(found.prior))
     np.testing.assert_allclose(valid(moved).proba, wanted, atol=1e-6)
-    assert effect(moved)["after"] == effect(plain)["after"], "whether it helped is asked before the correction"
+    assert calibration_effect(moved)["after"] == calibration_effect(plain)["after"], (
+        "whether it helped is asked before the correction"
+    )
     assert any("for the mix that was asked for" in note for note in moved.cost["notes"])
     assert not any("mix" in note for note in plain.cost["notes"])
 
@@ -152,7 +154,7 @@ def test_thresholds_and_their_judgment(settings):
     answers = valid(run)
     fake = answers.labels == run.classes.index("fake")
     scores = answers.proba[:, run.classes.index("fake")]
-    report, said = judge(run, answers), verdicts(run, answers)
+    report, said = score_decisions(run, answers), decide(run, answers)
     assert report.fpr.value == (scores >= at.threshold)[~fake].mean() and report.fpr.n == (~fake).sum()
     assert report.tpr.value == (scores >= at.threshold)[fake].mean()
     assert list(said.names) == ["fake" if s >= at.threshold else "real" for s in scores]
@@ -166,17 +168,17 @@ def test_unsure_by_sets(settings, method):
     run = calibrate("spectrum", how="none", unsure=0.8, method=method, settings=settings)
     answers = valid(run)
     np.testing.assert_array_equal(answers.proba, valid(of(settings, "spectrum")).proba)
-    report = judge(run, answers)
+    report = score_decisions(run, answers)
     assert report.promised == 0.8 and report.sets.covered.value >= 0.8
-    assert verdicts(run, answers).unsure == round((1 - report.answered.value) * len(answers))
-    assert effect(run)["after"] is None and run.recipe_name == "verdict-spectrum-linear"
+    assert decide(run, answers).unsure == round((1 - report.answered.value) * len(answers))
+    assert calibration_effect(run)["after"] is None and run.recipe_name == "verdict-spectrum-linear"
 
 
 def test_unsure_by_a_band(settings):
     run = calibrate("spectrum", band=(0.3, 0.7), settings=settings)
     answers = valid(run)
     scores = answers.proba[:, run.classes.index("fake")]
-    assert list(verdicts(run, answers).names == "unsure") == list((scores >= 0.3) & (scores < 0.7))
+    assert list(decide(run, answers).names == "unsure") == list((scores >= 0.3) & (scores < 0.7))
 
 
 def test_the_null_and_an_ensemble_can_be_calibrated(made, settings):
@@ -193,7 +195,7 @@ def test_a_calibrated_run_can_be_a_member_and_opens_its_own_test_part(made, sett
     both = ta.combine([run, "spectrum"], settings=settings)
     assert len(ta.predict(both, from_paths([str(made[0] / "train" / "fake" / "3.png")]), settings=settings)) == 1
     found = ta.evaluate(run, open_test=True, settings=settings)
-    assert found.opened == 1 and judge(run, found.predictions).answered.n == found.scores["accuracy"].n
+    assert found.opened == 1 and score_decisions(run, found.predictions).answered.n == found.scores["accuracy"].n
     again = calibrate("knn", how="beta", settings=settings)
     assert any("opened once" in note for note in again.cost["notes"])
 
@@ -258,7 +260,7 @@ def test_runs_without_usable_validation_answers(settings):
 
 def test_a_run_without_verdict_has_none_to_give(settings):
     parent = of(settings, "knn")
-    for ask in (decision, effect):
+    for ask in (decision, calibration_effect):
         with pytest.raises(RunError, match=f"tellapart calibrate {parent.id}"):
             ask(parent)
     run = calibrate(parent, settings=settings)

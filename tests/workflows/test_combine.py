@@ -25,7 +25,7 @@ from tellapart.metrics.cross_fitting import deal_folds
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows.combine import gain
+from tellapart.workflows.combine import ensemble_gain
 from tellapart.workflows.kfold import kfold
 
 CNN = ("classifier.stages=[{widths: [4]}]", "train.epochs=4", "train.images=null", "train.keep_best=3", "inputs.size=12")
@@ -117,13 +117,13 @@ def test_a_missing_member_is_named(made, settings):
 
 def test_the_gain_is_scipys_exact_test_against_the_best_member(settings):
     run = ta.combine(["knn", "spectrum", "metadata"], how="geometric-mean", settings=settings)
-    found = gain(run)
+    found = ensemble_gain(run)
     members = {of(settings, n).id: of(settings, n).predictions("valid") for n in ("knn", "spectrum", "metadata")}
-    accuracy = {name: (p.answers == p.labels).mean() for name, p in members.items()}
+    accuracy = {name: (p.predicted == p.labels).mean() for name, p in members.items()}
     assert accuracy[found["best"]] == max(accuracy.values())
     ours, best = run.predictions("valid"), members[found["best"]]
-    only_ours = int(((ours.answers == ours.labels) & (best.answers != best.labels)).sum())
-    only_best = int(((ours.answers != ours.labels) & (best.answers == best.labels)).sum())
+    only_ours = int(((ours.predicted == ours.labels) & (best.predicted != best.labels)).sum())
+    only_best = int(((ours.predicted != ours.labels) & (best.predicted == best.labels)).sum())
     wanted = binomtest(only_ours, only_ours + only_best).pvalue if only_ours + only_best else 1.0
     assert found["test"]["p_value"] == pytest.approx(wanted, abs=1e-9)
     assert found["verdict"] == ("no evidence of a gain" if wanted >= 0.05 else found["verdict"])
@@ -136,7 +136,7 @@ def test_what_learns_is_judged_on_what_it_did_not_learn_from(settings):
     voters, labels = np.stack([m.proba for m in members]), members[0].labels
     options = Greedy.Options(rounds=4)
     final = Greedy(options).fit(voters, labels)
-    assert [m["weight"] for m in gain(run)["members"]] == pytest.approx(final.weights.tolist())
+    assert [m["weight"] for m in ensemble_gain(run)["members"]] == pytest.approx(final.weights.tolist())
     stored = run.predictions("valid").proba
     fold = _folds(of(settings, "metadata").table().where(split="valid"), 0)
     for one in range(5):
@@ -183,7 +183,7 @@ def test_a_stack_of_k_fold_runs_learns_from_their_out_of_fold_answers(made, fold
         assert list(run.predictions(part).ids) == list(rows.ids[mask])
         assert run.scores(part)["accuracy"].value == (wanted[mask].argmax(1) == labels[mask]).mean()
     assert any("stack learnt from out-of-fold answers to 96 training and validation images" in n for n in run.cost["notes"])
-    best, found = voters[folded.index(gain(run)["best"])], gain(run)["out_of_fold"]["test"]
+    best, found = voters[folded.index(ensemble_gain(run)["best"])], ensemble_gain(run)["out_of_fold"]["test"]
     ours, theirs = wanted.argmax(1) == labels, best.argmax(1) == labels
     only = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     assert found["p_value"] == pytest.approx(binomtest(only[0], sum(only)).pvalue if sum(only) else 1.0, abs=1e-9)
@@ -200,7 +200,7 @@ def test_weights_and_selections_learn_out_of_fold_too(folded, aside, how):
     found = [of(aside, name).predictions("oof") for name in folded]
     if how == "greedy":
         wanted = Greedy(Greedy.Options()).fit(np.stack([p.proba for p in found]), found[0].labels).weights
-        assert [m["weight"] for m in gain(run)["members"]] == pytest.approx(wanted.tolist())
+        assert [m["weight"] for m in ensemble_gain(run)["members"]] == pytest.approx(wanted.tolist())
     stored = run.predictions("oof")
     assert list(stored.ids) == list(found[0].ids) and set(run.predictions("valid").ids) < set(stored.ids)
 
@@ -252,7 +252,7 @@ def test_the_test_part_is_never_looked_at(settings, how):
     for other in runs[1:]:
         for part in ("train", "valid"):
             np.testing.assert_array_equal(other.predictions(part).proba, runs[0].predictions(part).proba)
-        weights = [{m["member"]: m["weight"] for m in gain(run)["members"]} for run in (runs[0], other)]
+        weights = [{m["member"]: m["weight"] for m in ensemble_gain(run)["members"]} for run in (runs[0], other)]
         assert weights[0] == weights[1]
     assert all(run.predictions("test") is None for run in runs)
     assert not ledger.openings(settings.runs, runs[0].data["fingerprint"])
@@ -324,10 +324,10 @@ def test_checkpoints_of_one_run_vote(made, settings):
     run = ta.combine(["cnn"], how="mean", checkpoints=True, settings=settings)
     parent = of(settings, "cnn")
     kept = sorted(p.stem for p in (parent.folder / "checkpoints").glob("*.safetensors"))
-    assert [m["member"] for m in gain(run)["members"]] == [f"{parent.id}@{int(k[-4:])}" for k in kept]
+    assert [m["member"] for m in ensemble_gain(run)["members"]] == [f"{parent.id}@{int(k[-4:])}" for k in kept]
     assert run.data["parents"] == [parent.id] and len(kept) == 3
     best = parent.predictions("valid")
-    assert max(m["valid"]["accuracy"]["value"] for m in gain(run)["members"]) == (best.answers == best.labels).mean()
+    assert max(m["valid"]["accuracy"]["value"] for m in ensemble_gain(run)["members"]) == (best.predicted == best.labels).mean()
     answers = ta.predict(run, parent.table().where(split="valid"), settings=settings)
     np.testing.assert_allclose(answers.proba, run.predictions("valid").proba, atol=1e-5)
 
@@ -399,7 +399,7 @@ def test_what_cannot_be_combined_says_why(settings):
     with pytest.raises(RunError, match="kept no weights of epochs"):
         ta.combine(["knn", "spectrum"], checkpoints=True, settings=settings)
     with pytest.raises(RunError, match="is no combination of runs"):
-        gain(of(settings, "knn"))
+        ensemble_gain(of(settings, "knn"))
     with pytest.raises(RunError, match="holds no finished run"):
         ta.combine(settings=Settings(runs=settings.runs / "nothing"))
 

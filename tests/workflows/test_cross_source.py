@@ -13,17 +13,17 @@ import pytest
 from sklearn.metrics import accuracy_score, roc_auc_score
 
 import tellapart as ta
-from tellapart.data.folds import HELD
+from tellapart.data.folds import HELD_OUT
 from tellapart.data.prepare import prepare
-from tellapart.data.source_splits import by_class, by_source, nested_parts
+from tellapart.data.source_splits import by_class, by_source, nested_subsets
 from tellapart.errors import DataError, Interrupted, RecipeError, SplitError
 from tellapart.inference.context import Settings
-from tellapart.metrics.cross_source import Crossing
+from tellapart.metrics.cross_source import CrossSourceMatrix
 from tellapart.metrics.learning_curve import Size, power_law, size_of
 from tellapart.runs.store import Run, list_runs
 from tellapart.types import Predictions, Score
 from tellapart.workflows._experiment import Experiment
-from tellapart.workflows.cross_source import learning_curve, sources
+from tellapart.workflows.cross_source import cross_source, learning_curve
 
 LEVELS = {"real": 100, "bright": 160, "brighter": 180, "dark": 40}
 RECIPE = "pixels-lda"
@@ -59,8 +59,8 @@ def with_sources(source: np.ndarray | None = None, **more: Any) -> ta.ImageTable
 
 
 @pytest.fixture(scope="module")
-def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crossing, list[Experiment]]:
-    """One crossing, stopped by Ctrl-C after two runs and gone on with, and the bench of every run that was made."""
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[CrossSourceMatrix, list[Experiment]]:
+    """One crossing, stopped by Ctrl-C after two runs and gone on with, and the experiment of every run that was made."""
     top = tmp_path_factory.mktemp("crossed")
     made: list[Experiment] = []
     make = Experiment._make
@@ -77,8 +77,8 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crossing, list[Ex
         patch.setattr(Experiment, "_make", making)
         settings = Settings(runs=top / "runs", device="cpu")
         with pytest.raises(Interrupted, match="the runs before it are kept"):
-            sources(with_sources(), RECIPE, settings=settings)
-        return sources(with_sources(), RECIPE, settings=settings), made
+            cross_source(with_sources(), RECIPE, settings=settings)
+        return cross_source(with_sources(), RECIPE, settings=settings), made
 
 
 def test_what_is_learnt_and_what_is_asked(crossed):
@@ -88,10 +88,10 @@ def test_what_is_learnt_and_what_is_asked(crossed):
     split = prepare(table).table.frame.set_index("id")["split"]
     names = table.frame.set_index("id")["source"]
     assert len(benches) == 7  # all, three left out, three alone; those before the stop are not made again
-    for bench in benches:
-        rows = bench.prepared.table.frame.set_index("id")
+    for experiment in benches:
+        rows = experiment.prepared.table.frame.set_index("id")
         assert not (split[rows.index] == "test").any()  # the test part is in none of it
-        learnt, held = rows.index[rows["split"] != HELD], rows.index[rows["split"] == HELD]
+        learnt, held = rows.index[rows["split"] != HELD_OUT], rows.index[rows["split"] == HELD_OUT]
         assert (split[learnt] == "train").all() and "real" in set(names[learnt])
         known = set(names[learnt])
         assert ((split[held] == "valid") | ~names[held].isin(known)).all()  # of known sources only what was not learnt from
@@ -113,12 +113,12 @@ def test_scores_are_those_of_the_answers_kept(crossed):
     cell = found.cell("bright", "dark")
     assert cell is not None and cell.auroc is not None and not cell.seen
     (folder,) = (found.folder / "runs").glob("only-bright-*")
-    answers = Run(folder).predictions(HELD)
+    answers = Run(folder).predictions(HELD_OUT)
     assert answers is not None
     names = dict(zip(with_sources().ids, with_sources().frame["source"], strict=True))
     name = np.array([names[i] for i in answers.ids])
     mine, both = name == "dark", np.isin(name, ["dark", "real"])
-    assert cell.accuracy.value == pytest.approx(accuracy_score(answers.labels[mine], answers.answers[mine]))
+    assert cell.accuracy.value == pytest.approx(accuracy_score(answers.labels[mine], answers.predicted[mine]))
     assert cell.auroc.value == pytest.approx(roc_auc_score(answers.labels[both] == 0, answers.proba[both, 0]))
     table = found.to_frame()
     assert len(table) == 12 and table["accuracy"].iloc[-1] == found.matrix[-1].accuracy.value
@@ -126,7 +126,7 @@ def test_scores_are_those_of_the_answers_kept(crossed):
 
 def test_sources_that_hold_both_classes(settings):
     table = with_sources(source=np.tile(["north", "south"], 120))
-    found = sources(table, RECIPE, settings=settings)
+    found = cross_source(table, RECIPE, settings=settings)
     assert found.one_sided == () and found.sources == ("north", "south")
     assert all(one.common is None and one.unseen.auroc is not None for one in found.left_out)
     assert [one.unseen for one in found.left_out] == [found.cell("south", "north"), found.cell("north", "south")]
@@ -136,14 +136,14 @@ def test_more_than_two_classes_by_source(settings):
     pixels, names = images()
     table = ta.from_arrays(pixels, names)
     table = replace(table, frame=table.frame.assign(source=np.tile(["n", "s", ""], 80)))
-    found = sources(table, RECIPE, settings=settings)
+    found = cross_source(table, RECIPE, settings=settings)
     assert found.left_out[0].unseen.auroc is None and found.left_out[0].unseen.undefined == "it is for two classes"
 
 
 def test_classes_as_sources(settings):
     pixels, names = images()
     table = ta.from_arrays(pixels, names)
-    found = sources(table, RECIPE, by="class", matrix=False, settings=settings)
+    found = cross_source(table, RECIPE, by="class", matrix=False, settings=settings)
     assert found.classes == ("real", "fake") and found.sources == ("bright", "brighter", "dark")
     assert [one.unseen.accuracy.n for one in found.left_out] == [48, 48, 48]  # train + valid of 60
     assert found.left_out[2].unseen.accuracy.value < 0.1 < 0.8 < found.left_out[0].unseen.accuracy.value
@@ -156,11 +156,11 @@ def test_a_source_without_which_a_class_is_gone(settings):
     source[:30] = "web"
     table = with_sources(source=source)
     with pytest.raises(DataError, match="at least two sources"):
-        sources(table, RECIPE, settings=settings)  # the camera holds only real images, so it is common
+        cross_source(table, RECIPE, settings=settings)  # the camera holds only real images, so it is common
     frame = with_sources().frame.assign(label=np.repeat([0, 1, 2, 3], 60))
     four = replace(with_sources(), frame=frame, classes=tuple("abcd"), positive=None)
     with pytest.raises(DataError, match="no source can be left out") as error:
-        sources(four, RECIPE, settings=settings)
+        cross_source(four, RECIPE, settings=settings)
     assert "without-bright: no image of the class 'b' to learn from" in str(error.value)
 
 
@@ -172,7 +172,7 @@ def test_identical_files_and_groups_are_not_asked_about():
     table = ta.from_arrays(pixels, np.where(names == "real", "real", "fake"), groups=groups, split=["train"] * 200 + [""] * 40)
     table = replace(table, frame=table.frame.assign(source=names, split=np.where(np.arange(240) % 10 == 9, "valid", "train")))
     prepared = by_source(replace(prepare(replace(table, frame=table.frame)), table=table)).learnt_from(["bright", "brighter"])
-    asked = prepared.table.frame[prepared.table.frame["split"] == HELD]
+    asked = prepared.table.frame[prepared.table.frame["split"] == HELD_OUT]
     assert "180" not in set(asked["id"]) and "200" not in set(asked["id"]) and "181" in set(asked["id"])
 
 
@@ -185,15 +185,15 @@ def test_what_makes_no_sense_is_refused(settings):
         ({"by": "class"}, "two classes leave one source"),
     ):
         with pytest.raises(DataError, match=message):
-            sources(table, RECIPE, settings=settings, **wrong)
+            cross_source(table, RECIPE, settings=settings, **wrong)
     with pytest.raises(DataError, match="have no source"):
-        sources(bare, RECIPE, settings=settings)
+        cross_source(bare, RECIPE, settings=settings)
     pixels, names = images()
     unnamed = ta.from_arrays(pixels, np.where(names == "real", "photo of mine", names))
     with pytest.raises(DataError, match="which of .* is real cannot be told"):
-        sources(unnamed, RECIPE, by="class", settings=settings)
+        cross_source(unnamed, RECIPE, by="class", settings=settings)
     with pytest.raises(DataError, match="did you mean 'dark'"):
-        sources(unnamed, RECIPE, by="class", real="darc", settings=settings)
+        cross_source(unnamed, RECIPE, by="class", real="darc", settings=settings)
 
 
 # --- learning curve ---------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_what_makes_no_sense_is_refused(settings):
 
 def test_parts_are_nested_stratified_and_seeded():
     table = prepare(with_sources(groups=[f"g{i // 3}" for i in range(240)]))
-    parts = nested_parts(table, [0.1, 0.5, 1.0], 0)
+    parts = nested_subsets(table, [0.1, 0.5, 1.0], 0)
     ids = [set(part.table.where(split="train").ids) for part in parts]
     assert ids[0] < ids[1] < ids[2] == set(table.table.where(split="train").ids)
     assert all(set(part.table.where(split="valid").ids) == set(table.table.where(split="valid").ids) for part in parts)
@@ -211,11 +211,11 @@ def test_parts_are_nested_stratified_and_seeded():
         assert np.abs(counts - share * np.bincount(table.table.where(split="train").labels)).max() <= 3  # a group at most
         groups = part.table.where(split="train").frame["group"]
         assert groups.value_counts().eq(3).all()  # whole groups
-    assert ids[0] == set(nested_parts(table, [0.1], 0)[0].table.where(split="train").ids)
-    assert ids[0] != set(nested_parts(table, [0.1], 1)[0].table.where(split="train").ids)
+    assert ids[0] == set(nested_subsets(table, [0.1], 0)[0].table.where(split="train").ids)
+    assert ids[0] != set(nested_subsets(table, [0.1], 1)[0].table.where(split="train").ids)
     for size in (0, -1, 1000):
         with pytest.raises(SplitError, match="expected a share"):
-            nested_parts(table, [size], 0)
+            nested_subsets(table, [size], 0)
 
 
 def test_a_curve(settings):
@@ -226,7 +226,7 @@ def test_a_curve(settings):
     again = learning_curve(with_sources(), RECIPE, sizes=[0.5, 20, 0.2, 1.0], seeds=2, settings=settings)
     assert again.to_dict() == curve.to_dict() == json.loads((curve.folder / "curve.json").read_text())
     of = {run.name.rpartition("-")[0]: Run(run).predictions("valid") for run in runs}
-    right = [np.mean(p.answers == p.labels) for name, p in of.items() if p is not None and name.startswith("84-")]
+    right = [np.mean(p.predicted == p.labels) for name, p in of.items() if p is not None and name.startswith("84-")]
     assert sorted(curve.sizes[2].seeds) == pytest.approx(sorted(right))
     assert curve.sizes[2].accuracy.value == pytest.approx(np.mean(right))
     assert curve.sizes[2].sd == pytest.approx(np.std(right, ddof=1))

@@ -66,7 +66,7 @@ def test_the_test_part_is_opened_once_and_written_down(run: ta.Run, settings: Se
 def test_other_images_by_other_names(run: ta.Run, other: Path, settings: Settings) -> None:
     found = ta.evaluate(run, other, mapping=MAP, settings=settings)
     names = np.array(["fake" if "editada" in i else "real" for i in found.predictions.ids])
-    answers = np.array(run.classes)[found.predictions.answers]
+    answers = np.array(run.classes)[found.predictions.predicted]
     assert found.part == "other" and found.opened == 0
     assert found.scores["accuracy"].n == 20
     assert found.scores["accuracy"].value == pytest.approx(accuracy_score(names, answers))
@@ -119,7 +119,7 @@ def test_what_is_not_defined_is_said(run: ta.Run, tmp_path: Path, settings: Sett
 def test_confusions_are_those_of_scikit_learn(run: ta.Run, settings: Settings, tmp_path: Path) -> None:
     hard = pictures(tmp_path / "hard", {"real": 125, "fake": 118}, 12, 5)
     found = ta.evaluate(run, hard, settings=settings)
-    labels, answers = found.predictions.labels, found.predictions.answers
+    labels, answers = found.predictions.labels, found.predictions.predicted
     np.testing.assert_array_equal(found.counts, confusion_matrix(labels, answers, labels=[0, 1]))
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))["confusion"]
     assert content["classes"] == list(run.classes) and content["counts"] == found.counts.tolist()

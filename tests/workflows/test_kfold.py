@@ -16,7 +16,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss
 import tellapart as ta
 from tellapart import registry
 from tellapart.classifiers.base import Context
-from tellapart.data.folds import HELD, hold_out_each
+from tellapart.data.folds import HELD_OUT, kfold_tables
 from tellapart.data.loose import from_paths
 from tellapart.data.prepare import prepare
 from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
@@ -27,7 +27,7 @@ from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.training.state import State
 from tellapart.types import ImageTable
-from tellapart.workflows.kfold import folds_of, kfold
+from tellapart.workflows.kfold import kfold, kfold_results
 
 CNN = ("classifier.stages=[{widths: [4]}]", "train.epochs=3", "train.images=null", "inputs.size=12")
 
@@ -57,7 +57,7 @@ def made(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def fold_runs(run: Run) -> list[Run]:
-    return [Run(run.folder / one["run"]) for one in folds_of(run)["each"]]
+    return [Run(run.folder / one["run"]) for one in kfold_results(run)["each"]]
 
 
 # --- who answers what -------------------------------------------------------------------------------------------------
@@ -70,11 +70,11 @@ def test_every_image_is_answered_once_by_a_model_that_never_saw_it(made: Run) ->
     answers = dict(zip(whole.ids, whole.proba, strict=True))
     seen: list[str] = []
     for run in fold_runs(made):
-        frame, held = pd.read_parquet(run.folder / "split.parquet"), run.predictions(HELD)
+        frame, held = pd.read_parquet(run.folder / "split.parquet"), run.predictions(HELD_OUT)
         assert set(frame["id"]) == set(ours), "no test row lies in a fold run's folder"
-        assert set(held.ids) == set(frame.loc[frame["split"] == HELD, "id"])
-        assert not set(held.ids) & set(frame.loc[frame["split"] != HELD, "id"])
-        assert set(frame["split"]) == {"train", "valid", HELD}
+        assert set(held.ids) == set(frame.loc[frame["split"] == HELD_OUT, "id"])
+        assert not set(held.ids) & set(frame.loc[frame["split"] != HELD_OUT, "id"])
+        assert set(frame["split"]) == {"train", "valid", HELD_OUT}
         for name, proba in zip(held.ids, held.proba, strict=True):
             np.testing.assert_array_equal(answers[name], proba)
         seen += list(held.ids)
@@ -82,15 +82,15 @@ def test_every_image_is_answered_once_by_a_model_that_never_saw_it(made: Run) ->
 
 
 def test_a_fold_run_is_the_recipe_fitted_on_its_training_images(made: Run, folder: Path) -> None:
-    """A second fit, without bench and k-fold, on tables dealt here, gives the same answers."""
+    """A second fit, without experiment and k-fold, on tables dealt here, gives the same answers."""
     prepared = prepare(ta.scan(folder))
-    dealt = hold_out_each(prepared, 4, share=0.1)
+    dealt = kfold_tables(prepared, 4, share=0.1)
     for run, fold in zip(fold_runs(made), dealt, strict=True):
         recipe = parse(run.recipe, "again")
         classifier = registry.find("classifiers", "knn")(recipe)
-        parts = {part: fold.table.where(split=part) for part in ("train", "valid", HELD)}
+        parts = {part: fold.table.where(split=part) for part in ("train", "valid", HELD_OUT)}
         classifier.fit(parts["train"], parts["valid"], Context())
-        np.testing.assert_array_equal(classifier.predict(parts[HELD], Context()).proba, run.predictions(HELD).proba)
+        np.testing.assert_array_equal(classifier.predict(parts[HELD_OUT], Context()).proba, run.predictions(HELD_OUT).proba)
         assert len(parts["valid"]) / (len(parts["train"]) + len(parts["valid"])) == pytest.approx(0.1, abs=0.05)
 
 
@@ -101,7 +101,7 @@ def test_train_and_valid_are_parts_of_the_out_of_fold_answers(made: Run) -> None
         stored = made.predictions(part)
         assert list(stored.ids) == list(table.where(split=part).ids)
         np.testing.assert_array_equal(stored.proba, whole.proba[[place[name] for name in stored.ids]])
-        assert made.scores(part)["accuracy"].value == accuracy_score(stored.labels, stored.answers)
+        assert made.scores(part)["accuracy"].value == accuracy_score(stored.labels, stored.predicted)
     assert any("out of fold" in note and "mean of all 4 models" in note for note in made.cost["notes"])
 
 
@@ -120,7 +120,7 @@ def test_the_test_part_stays_closed(folder: Path, settings: Settings, tmp_path: 
 def test_groups_and_identical_files_stay_together(folder: Path) -> None:
     table = ta.scan(folder)
     table = replace(table, frame=table.frame.assign(group=[f"g{i // 4}" for i in range(len(table))]))
-    for fold in hold_out_each(prepare(table), 4, share=0.1):
+    for fold in kfold_tables(prepare(table), 4, share=0.1):
         assert (fold.table.frame.groupby("group")["split"].nunique() == 1).all()
 
 
@@ -128,11 +128,11 @@ def test_groups_and_identical_files_stay_together(folder: Path) -> None:
 
 
 def test_scores_of_folds_and_pooled_equal_scikit_learns(made: Run) -> None:
-    found = folds_of(made)
-    stored = [(one["scores"], run.predictions(HELD)) for one, run in zip(found["each"], fold_runs(made), strict=True)]
+    found = kfold_results(made)
+    stored = [(one["scores"], run.predictions(HELD_OUT)) for one, run in zip(found["each"], fold_runs(made), strict=True)]
     for scores, p in [*stored, (found["pooled"], made.predictions("oof"))]:
-        assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(p.labels, p.answers))
-        assert scores["macro-f1"]["value"] == pytest.approx(f1_score(p.labels, p.answers, average="macro"))
+        assert scores["accuracy"]["value"] == pytest.approx(accuracy_score(p.labels, p.predicted))
+        assert scores["macro-f1"]["value"] == pytest.approx(f1_score(p.labels, p.predicted, average="macro"))
         assert scores["log-loss"]["value"] == pytest.approx(log_loss(p.labels, p.proba, labels=[0, 1]), rel=1e-4)
         assert scores["accuracy"]["n"] == len(p)
     assert made.scores("oof")["accuracy"].to_dict() == found["pooled"]["accuracy"]
@@ -140,7 +140,7 @@ def test_scores_of_folds_and_pooled_equal_scikit_learns(made: Run) -> None:
 
 def test_mean_sd_and_interval_over_folds_equal_scipys(made: Run) -> None:
     """Nadeau & Bengio: the variance of the mean is (1/k + n_held/n_learnt) s²; scipy does the rest."""
-    found = folds_of(made)
+    found = kfold_results(made)
     for metric in ("accuracy", "macro-f1", "log-loss"):
         values = [one["scores"][metric]["value"] for one in found["each"]]
         learnt = [len(run.table().where(split="train")) for run in fold_runs(made)]
@@ -154,15 +154,15 @@ def test_mean_sd_and_interval_over_folds_equal_scipys(made: Run) -> None:
 
 def test_repeats_and_seeds_are_averaged_and_their_spread_is_told(folder: Path, settings: Settings) -> None:
     run = kfold(folder, "pixels-forest", folds=2, repeats=2, seeds=3, overrides=["classifier.trees=5"], settings=settings)
-    found, runs = folds_of(run), fold_runs(run)
+    found, runs = kfold_results(run), fold_runs(run)
     assert len(runs) == 12 and len({r.id for r in runs}) == 12
     assert [(o["repeat"], o["seed"], o["fold"]) for o in found["each"][:3]] == [(1, 0, 1), (1, 0, 2), (1, 1, 1)]
-    first = [set(r.predictions(HELD).ids) for r in runs]
+    first = [set(r.predictions(HELD_OUT).ids) for r in runs]
     assert first[0] == first[2] == first[4] != first[6], "seeds share the folds, repeats do not"
-    frames = [pd.DataFrame(r.predictions(HELD).proba, index=r.predictions(HELD).ids) for r in runs]
+    frames = [pd.DataFrame(r.predictions(HELD_OUT).proba, index=r.predictions(HELD_OUT).ids) for r in runs]
     mean = pd.concat(frames).groupby(level=0).mean().loc[run.predictions("oof").ids]
     np.testing.assert_allclose(run.predictions("oof").proba, mean, atol=1e-6)
-    values = np.array([r.scores(HELD)["accuracy"].value for r in runs]).reshape(2, 3, 2)
+    values = np.array([r.scores(HELD_OUT)["accuracy"].value for r in runs]).reshape(2, 3, 2)
     seeds, repeats, over = (found[k]["accuracy"] for k in ("over_seeds", "over_repeats", "over_folds"))
     assert seeds["means"] == pytest.approx(values.mean(axis=(0, 2)))
     assert seeds["sd"] == pytest.approx(values.mean(axis=(0, 2)).std(ddof=1))
@@ -311,7 +311,7 @@ def test_too_few_folds_or_images(folder: Path, settings: Settings) -> None:
 def test_groups_are_what_counts(folder: Path) -> None:
     table = _grouped(ta.scan(folder))
     with pytest.raises(SplitError, match=r"too small for 5 folds: \d+ images .* in \d groups that must stay together"):
-        hold_out_each(prepare(table), 5, share=0.1)
+        kfold_tables(prepare(table), 5, share=0.1)
 
 
 def _grouped(table: ImageTable) -> ImageTable:
@@ -330,4 +330,4 @@ def test_ensembles_of_finished_runs_and_runs_that_know_the_images_are_refused(fo
 
 def test_other_runs_have_no_folds(folder: Path, settings: Settings) -> None:
     with pytest.raises(RunError, match="was not made by k-fold"):
-        folds_of(ta.train(folder, "knn", settings=settings))
+        kfold_results(ta.train(folder, "knn", settings=settings))

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import tellapart as ta
-from tellapart.data.folds import hold_out_each
+from tellapart.data.folds import kfold_tables
 from tellapart.errors import DataError
 from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.workflows._experiment import Experiment
-from tellapart.workflows.open_set import attribute, without_class
+from tellapart.workflows.open_set import open_set, without_class
 
 LEVELS = {"dark": 40, "middle": 110, "light": 180, "striped": 110}
 RECIPE = "pixels-lda"
@@ -42,7 +42,7 @@ def table(each: int = 80) -> ta.ImageTable:
 
 
 def test_a_class_that_is_left_out_is_not_learnt(settings: Settings) -> None:
-    found = attribute(table(), RECIPE, settings=settings)
+    found = open_set(table(), RECIPE, settings=settings)
     assert [one.unknown for one in found.left_out] == list(LEVELS)
     for label, one in enumerate(found.left_out):
         run = _run(found.folder, label)
@@ -60,9 +60,9 @@ def _run(folder: Path, label: int) -> Run:
 
 
 def test_known_and_unknown_never_meet(settings: Settings) -> None:
-    bench = Experiment(settings, table())
-    held = hold_out_each(bench.prepared, 5, share=0.1, seed=0)[0]
-    test = set(bench.prepared.table.where(split="test").ids)
+    experiment = Experiment(settings, table())
+    held = kfold_tables(experiment.prepared, 5, share=0.1, seed=0)[0]
+    test = set(experiment.prepared.table.where(split="test").ids)
     for label, name in enumerate(LEVELS):
         known, strange = without_class(held, label)
         assert len(known.table) + len(strange) == len(held.table)
@@ -74,9 +74,9 @@ def test_known_and_unknown_never_meet(settings: Settings) -> None:
 
 
 def test_a_second_call_trains_and_asks_nothing(settings: Settings) -> None:
-    first = attribute(table(), RECIPE, settings=settings)
+    first = open_set(table(), RECIPE, settings=settings)
     stamps = {p: p.stat().st_mtime_ns for p in first.folder.rglob("*.parquet")}
-    again = attribute(table(), RECIPE, settings=settings)
+    again = open_set(table(), RECIPE, settings=settings)
     assert again == first and stamps == {p: p.stat().st_mtime_ns for p in stamps}
 
 
@@ -84,6 +84,6 @@ def test_two_classes_and_wrong_shares_are_refused(settings: Settings) -> None:
     full = table()
     two = ta.from_arrays(np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8), ["a", "b"] * 20)
     with pytest.raises(DataError, match="2 classes"):
-        attribute(two, RECIPE, settings=settings)
+        open_set(two, RECIPE, settings=settings)
     with pytest.raises(DataError, match="between 0 and 1"):
-        attribute(full, RECIPE, share=5, settings=settings)
+        open_set(full, RECIPE, share=5, settings=settings)

@@ -66,7 +66,7 @@ def test_the_shared_table_is_that_of_separate_runs(go: Any, table: ta.ImageTable
             assert row[part] == run.scores(part)["accuracy"].value
         found = run.predictions("valid")
         assert found is not None
-        assert trials[json.dumps(varied)].right.tolist() == (found.answers == found.labels).tolist()
+        assert trials[json.dumps(varied)].right.tolist() == (found.predicted == found.labels).tolist()
         assert row["log_loss"] == pytest.approx(run.scores("valid")["log-loss"].value, abs=1e-5)
         assert (row["valid_low"], row["valid_n"]) == (run.scores("valid")["accuracy"].low, 20)
         assert row["valid_high"] == run.scores("valid")["accuracy"].high and row["train_n"] == 140

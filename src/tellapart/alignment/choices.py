@@ -18,7 +18,7 @@ SUBSAMPLING = "4:2:0"
 
 
 @dataclass(frozen=True)
-class Choices:
+class AlignOptions:
     """What all files have in common afterwards.
 
     Attributes:
@@ -72,7 +72,7 @@ class Choices:
         return content if self.encoder == "jpeg" else content | {"quality": None}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Choices:
+    def from_dict(cls, content: dict[str, Any]) -> AlignOptions:
         """Read what `to_dict` wrote."""
         size, quality = content["size"], content["quality"] or (90, 90)
         return cls(**content | {"size": tuple(size) if size else None, "quality": tuple(quality)})

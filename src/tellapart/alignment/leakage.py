@@ -11,7 +11,7 @@ import pandas as pd
 
 from tellapart.classifiers._sklearn_io import proba_of
 from tellapart.classifiers.base import groups_of
-from tellapart.data.split import describe_twins, folds
+from tellapart.data.split import folds, summarize_duplicates
 from tellapart.errors import SplitError
 from tellapart.metrics.score_all import score_all
 from tellapart.types import ImageTable, Predictions, Score
@@ -19,7 +19,7 @@ from tellapart.types import ImageTable, Predictions, Score
 FOLDS = 5
 
 
-def deal(table: ImageTable, digests: np.ndarray, seed: int) -> np.ndarray | None:
+def assign_folds(table: ImageTable, digests: np.ndarray, seed: int) -> np.ndarray | None:
     """The fold of each image: (N,) int64; None where there are too few images, or there is one class only.
 
     Args:
@@ -30,7 +30,7 @@ def deal(table: ImageTable, digests: np.ndarray, seed: int) -> np.ndarray | None
     if len(np.unique(table.labels)) < 2:
         return None
     everything = table.with_split(np.full(len(table), "train", dtype=object))
-    twins = describe_twins(everything, pd.factorize(digests)[0].astype(np.int64))
+    twins = summarize_duplicates(everything, pd.factorize(digests)[0].astype(np.int64))
     try:
         dealt = folds(everything, FOLDS, seed=seed, twins=twins)
     except SplitError:
@@ -39,7 +39,7 @@ def deal(table: ImageTable, digests: np.ndarray, seed: int) -> np.ndarray | None
     return dealt if whole and len(np.unique(dealt)) == FOLDS else None
 
 
-def tell_apart(table: ImageTable, numbers: np.ndarray, dealt: np.ndarray) -> Score:
+def class_auroc(table: ImageTable, numbers: np.ndarray, dealt: np.ndarray) -> Score:
     """AUROC out of fold; of more than two classes, the mean of one against the rest.
 
     Args:

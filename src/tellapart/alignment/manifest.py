@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tellapart.alignment.choices import SUBSAMPLING, Choices
-from tellapart.alignment.plan import Plan
-from tellapart.alignment.result import Aligned
-from tellapart.alignment.survey import Survey
-from tellapart.alignment.writer import MANIFEST, Written
-from tellapart.formatting import full
+from tellapart.alignment.choices import SUBSAMPLING, AlignOptions
+from tellapart.alignment.plan import CropPlan
+from tellapart.alignment.result import AlignResult
+from tellapart.alignment.survey import FileInventory
+from tellapart.alignment.writer import MANIFEST, CopyLog
+from tellapart.formatting import score_sentence
 from tellapart.types import ImageTable, Problem
 
 _OWN = {"id", "path", "label", "size", "stamp", "group", "source", "split"}
 _KEPT = ("group", "source", "split")
 
 
-def texts(
-    table: ImageTable, survey: Survey, plan: Plan, choices: Choices, written: Mapping[int, Written], lost: Sequence[Problem],
-    found: Aligned,
+def manifest_files(
+    table: ImageTable, survey: FileInventory, plan: CropPlan, choices: AlignOptions,
+    written: Mapping[int, CopyLog], lost: Sequence[Problem],
+    found: AlignResult,
 ) -> dict[str, str]:  # fmt: skip
     """File name → content, in the order in which they are to be written: the table that makes a data set of it comes last.
 
@@ -48,7 +49,12 @@ def texts(
 
 
 def _manifest(
-    table: ImageTable, survey: Survey, plan: Plan, choices: Choices, written: Mapping[int, Written], numbers: np.ndarray
+    table: ImageTable,
+    survey: FileInventory,
+    plan: CropPlan,
+    choices: AlignOptions,
+    written: Mapping[int, CopyLog],
+    numbers: np.ndarray,
 ) -> pd.DataFrame:
     rows, frame = plan.rows[numbers], table.frame.iloc[plan.rows[numbers]]
     columns = {
@@ -70,7 +76,7 @@ def _manifest(
     return pd.DataFrame(columns)
 
 
-def _left_out(table: ImageTable, survey: Survey, plan: Plan, lost: Sequence[Problem]) -> pd.DataFrame:
+def _left_out(table: ImageTable, survey: FileInventory, plan: CropPlan, lost: Sequence[Problem]) -> pd.DataFrame:
     """Path, class, and why: first what is too small, then what cannot be read."""
     small, wanted = plan.small, f"{plan.size[1]}×{plan.size[0]}"
     why = [f"{width}×{height}, too small for {wanted}" for height, width in survey.sizes[small].tolist()]
@@ -88,9 +94,9 @@ def _csv(frame: pd.DataFrame) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def _readme(found: Aligned) -> str:
+def _readme(found: AlignResult) -> str:
     before, after, traces = (
-        "not known" if of is None else full(of) for of in (found.null_before, found.null_after, found.traces)
+        "not known" if of is None else score_sentence(of) for of in (found.null_before, found.null_after, found.traces)
     )
     notes = "".join(f"  - {note}\n" for note in found.notes) or "  - nothing that was looked for\n"
     return _README.format(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.alignment.choices import IMAGES, LEAST_SIDE, Choices
-from tellapart.alignment.survey import GRID, Survey
+from tellapart.alignment.choices import IMAGES, LEAST_SIDE, AlignOptions
+from tellapart.alignment.survey import GRID, FileInventory
 from tellapart.errors import DataError
 from tellapart.types import ImageTable
 
@@ -17,7 +17,7 @@ _HEIGHTS = 256  # candidates that are tried; more would not change the rectangle
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class CropPlan:
     """What is written, in the order of its numbers.
 
     Attributes:
@@ -44,7 +44,7 @@ class Plan:
         return top, left
 
 
-def plan(table: ImageTable, surveyed: Survey, choices: Choices) -> Plan:
+def plan(table: ImageTable, surveyed: FileInventory, choices: AlignOptions) -> CropPlan:
     """Choose the size, the crops and the order.
 
     Args:
@@ -71,7 +71,7 @@ def plan(table: ImageTable, surveyed: Survey, choices: Choices) -> Plan:
         corners[number] = first + GRID * rng.integers(0, places)
         if choices.encoder == "jpeg":
             qualities[number] = rng.integers(low, high + 1)
-    return Plan(size, rows, corners, qualities, np.flatnonzero(~fits))
+    return CropPlan(size, rows, corners, qualities, np.flatnonzero(~fits))
 
 
 def common_size(usable: np.ndarray, labels: np.ndarray, keep: float) -> tuple[int, int]:
@@ -107,7 +107,7 @@ def common_size(usable: np.ndarray, labels: np.ndarray, keep: float) -> tuple[in
     return best
 
 
-def _usable(surveyed: Survey, choices: Choices) -> np.ndarray:
+def _usable(surveyed: FileInventory, choices: AlignOptions) -> np.ndarray:
     """(N, 2) int64: the largest crop of each image that may begin where its grid, or the draw, says."""
     if choices.grid == "random":
         return surveyed.sizes - (GRID - 1)

@@ -24,7 +24,7 @@ _COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "
 
 
 @dataclass(frozen=True)
-class Origin:
+class Provenance:
     """Where one image of a copy is from.
 
     Attributes:
@@ -48,7 +48,7 @@ class Origin:
     fault: str = ""
 
 
-def origins(folder: str | Path, *, root: str | Path | None = None, settings: Settings = DEFAULTS) -> list[Origin]:
+def trace_origins(folder: str | Path, *, root: str | Path | None = None, settings: Settings = DEFAULTS) -> list[Provenance]:
     """Find the source of every image of a copy, and compare.
 
     Args:
@@ -103,11 +103,11 @@ def _sources(root: str) -> ImageTable:
     return ImageTable(frame, (), root)
 
 
-def _compared(folder: Path, row: dict[str, str], reader: ImageReader) -> Origin:
+def _compared(folder: Path, row: dict[str, str], reader: ImageReader) -> Provenance:
     box = {name: int(row[name]) for name in ("left", "top", "width", "height")}
     quality = int(row["quality"]) if row["format"] == "jpeg" else 0
     fault = _fault(folder, row, box, quality, reader)
-    return Origin(row["id"], row["original_path"], row["original_digest"], **box, quality=quality, fault=fault)
+    return Provenance(row["id"], row["original_path"], row["original_digest"], **box, quality=quality, fault=fault)
 
 
 def _fault(folder: Path, row: dict[str, str], box: dict[str, int], quality: int, reader: ImageReader) -> str:

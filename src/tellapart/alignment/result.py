@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.alignment.choices import Choices
+from tellapart.alignment.choices import AlignOptions
 from tellapart.types import Score
 
 #: An AUROC whose interval reaches no higher is called chance.
@@ -19,7 +19,7 @@ _SCALE = 1.2  # between the median areas of two classes
 
 
 @dataclass(frozen=True)
-class OfClass:
+class ClassResult:
     """The images of one class: what became of them.
 
     Attributes:
@@ -43,7 +43,7 @@ class OfClass:
 
 
 @dataclass(frozen=True)
-class Aligned:
+class AlignResult:
     """A copy in which files of all classes are alike.
 
     Attributes:
@@ -62,9 +62,9 @@ class Aligned:
 
     folder: Path
     data: str
-    choices: Choices
+    choices: AlignOptions
     size: tuple[int, int]
-    classes: Mapping[str, OfClass]
+    classes: Mapping[str, ClassResult]
     megabytes: float
     null_before: Score | None
     null_after: Score | None
@@ -96,17 +96,17 @@ class Aligned:
         }  # fmt: skip
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], folder: Path) -> Aligned:
+    def from_dict(cls, content: Mapping[str, Any], folder: Path) -> AlignResult:
         """Read what `to_dict` wrote; the folder may have moved since."""
         return cls(
-            folder, content["data"], Choices.from_dict(content["choices"]), tuple(content["size"]),
-            {name: OfClass(**of) for name, of in content["classes"].items()}, content["megabytes"],
+            folder, content["data"], AlignOptions.from_dict(content["choices"]), tuple(content["size"]),
+            {name: ClassResult(**of) for name, of in content["classes"].items()}, content["megabytes"],
             _score(content["null_before"]), _score(content["null_after"]), _score(content["traces"]),
             tuple(content["problems"]),
         )  # fmt: skip
 
 
-def _of_null(found: Aligned) -> list[str]:
+def _of_null(found: AlignResult) -> list[str]:
     said = []
     if found.null_after is None:
         said.append("too few images, or one class only: the metadata baseline was not asked")
@@ -121,7 +121,7 @@ def _of_null(found: Aligned) -> list[str]:
     return said
 
 
-def _of_traces(found: Aligned) -> list[str]:
+def _of_traces(found: AlignResult) -> list[str]:
     """Aligning makes files alike; what a file was before may be seen in its pixels."""
     if found.traces is None or found.traces.low <= CHANCE:
         return []
@@ -134,7 +134,7 @@ def _of_traces(found: Aligned) -> list[str]:
     return [said]
 
 
-def _of_classes(found: Aligned) -> list[str]:
+def _of_classes(found: AlignResult) -> list[str]:
     """Differences between the classes that a copy keeps or makes."""
     said, own = [], {name: of for name, of in found.classes.items() if name}
     small = {name: of.small / of.found for name, of in own.items()}
@@ -150,7 +150,7 @@ def _of_classes(found: Aligned) -> list[str]:
     return said
 
 
-def _of_source(found: Aligned) -> list[str]:
+def _of_source(found: AlignResult) -> list[str]:
     left = [f"{len(found.problems):,} rows of the source cannot be used, {found.problems[0]}"] if found.problems else []
     lost = sum(of.unreadable for of in found.classes.values())
     return [*left, *([f"{lost:,} images cannot be decoded and were left out"] if lost else [])]

@@ -26,7 +26,7 @@ _FROM_RIGHT, _FROM_BELOW = {2, 3, 6, 7}, {3, 4, 7, 8}
 
 
 @dataclass(frozen=True, eq=False)
-class Survey:
+class FileInventory:
     """Headers of N images.
 
     Attributes:
@@ -42,19 +42,19 @@ class Survey:
     digests: np.ndarray
     metadata: np.ndarray
 
-    def take(self, rows: np.ndarray) -> Survey:
+    def take(self, rows: np.ndarray) -> FileInventory:
         """Some rows. `rows`: (M,) int64."""
-        return Survey(self.sizes[rows], self.origins[rows], self.digests[rows], self.metadata[rows])
+        return FileInventory(self.sizes[rows], self.origins[rows], self.digests[rows], self.metadata[rows])
 
 
-def survey(table: ImageTable, progress: Progress) -> tuple[Survey, CorruptImages | None]:
+def survey(table: ImageTable, progress: Progress) -> tuple[FileInventory, CorruptImages | None]:
     """Read all headers.
 
     Returns:
         A survey of all rows, zeros where a header cannot be read; and those that cannot, if any.
     """
     count, paths = len(table), table.paths
-    found = Survey(
+    found = FileInventory(
         np.zeros((count, 2), np.int64),
         np.zeros((count, 2), np.int64),
         np.full(count, "", object),
@@ -86,7 +86,7 @@ def digest(content: bytes | np.ndarray) -> str:
     return hashlib.blake2b(raw, digest_size=16).hexdigest()
 
 
-def _look(found: Survey, row: int, content: bytes | np.ndarray, path: str) -> None:
+def _look(found: FileInventory, row: int, content: bytes | np.ndarray, path: str) -> None:
     height, width, _ = header(content, path)
     if isinstance(content, bytes):
         values = read_metadata(content, path)

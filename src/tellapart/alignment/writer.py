@@ -35,7 +35,7 @@ _TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True)
-class Written:
+class CopyLog:
     """One image that lies in its place.
 
     Attributes:
@@ -49,12 +49,12 @@ class Written:
     traces: tuple[float, ...]
 
 
-class Unfinished:
+class PartialCopy:
     """A copy under way. `folder`: OUT; held alone while it is worked on."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.work = folder, folder / _WORK
-        self.written: dict[int, Written] = {}
+        self.written: dict[int, CopyLog] = {}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Find what is there already of the same copy, or begin anew.
@@ -78,7 +78,7 @@ class Unfinished:
         beside.write_bytes(content)
         beside.replace(path)
 
-    def note(self, images: Mapping[str, Written]) -> None:
+    def note(self, images: Mapping[str, CopyLog]) -> None:
         """Write down that these images, by name, are in their places, once the disk has them.
 
         Many wait for the disk at once: 1,000 files of 3 KB took 0.6 s with 16 threads, 10 s one by one.
@@ -113,13 +113,13 @@ class Unfinished:
                     break
                 if not line.endswith(b"\n"):
                     break
-                self.written[content["number"]] = Written(content["number"], content["digest"], tuple(content["traces"]))
+                self.written[content["number"]] = CopyLog(content["number"], content["digest"], tuple(content["traces"]))
                 end += len(line)
             file.truncate(end)
 
 
 @contextlib.contextmanager
-def holding(folder: Path) -> Iterator[Unfinished]:
+def locked_folder(folder: Path) -> Iterator[PartialCopy]:
     """Make OUT, or take it up again, alone.
 
     Raises:
@@ -134,7 +134,7 @@ def holding(folder: Path) -> Iterator[Unfinished]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DataError(f"{folder}: another process is writing this copy", hint="wait for it") from None
-        yield Unfinished(folder)
+        yield PartialCopy(folder)
 
 
 @contextlib.contextmanager

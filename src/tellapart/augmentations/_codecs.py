@@ -16,11 +16,11 @@ from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._random import CountRange, QualityRange, whole
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations._random import CountRange, QualityRange, randint
+from tellapart.augmentations.base import RandomApply
 
 
-class RecompressOptions(Sometimes.Options):
+class RecompressOptions(RandomApply.Options):
     """Options of every codec."""
 
     quality: QualityRange = Field(default=(50, 95), description="smallest and largest quality, 1 to 100")
@@ -44,14 +44,14 @@ def recompress(
         (K, C, H, W) uint8 in channels_last.
     """
     low, high = options.times
-    times = whole(low, high, len(images), generator).tolist()
-    qualities = whole(options.quality[0], options.quality[1], len(images) * high, generator).view(-1, high).tolist()
+    times = randint(low, high, len(images), generator).tolist()
+    qualities = randint(options.quality[0], options.quality[1], len(images) * high, generator).view(-1, high).tolist()
     pixels = images.permute(0, 2, 3, 1).cpu().numpy()
 
     def one(row: int) -> np.ndarray:
         current = pixels[row]
         for quality in qualities[row][: times[row]]:
-            current = through(current, save, quality)
+            current = roundtrip(current, save, quality)
         return current
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -59,7 +59,7 @@ def recompress(
     return torch.from_numpy(made).to(images.device).permute(0, 3, 1, 2)
 
 
-def through(pixels: np.ndarray, save: Callable[[Image.Image, Any, int], None], quality: int) -> np.ndarray:
+def roundtrip(pixels: np.ndarray, save: Callable[[Image.Image, Any, int], None], quality: int) -> np.ndarray:
     """One image through a codec: (H, W, C) uint8 → the same."""
     gray = pixels.shape[2] == 1
     picture = Image.fromarray(pixels[:, :, 0] if gray else pixels)

@@ -47,7 +47,7 @@ def gaussian(side: int, sigma: Tensor) -> Tensor:
     return weights / weights.sum(2, keepdim=True)
 
 
-def round_trip(side: int, small: Tensor, kernels: tuple[str, str]) -> Tensor:
+def downscale_upscale(side: int, small: Tensor, kernels: tuple[str, str]) -> Tensor:
     """Shrink `side` pixels to `small` (B,) with one kernel and enlarge with another: (B, side, side) float32."""
     whole = torch.full_like(small, side)
     down = _weights(whole, small, side, side, *KERNELS[kernels[0]])

@@ -31,18 +31,18 @@ QualityRange = Annotated[tuple[_Quality, _Quality], AfterValidator(_ascending)]
 CountRange = Annotated[tuple[_Count, _Count], AfterValidator(_ascending)]
 
 
-def evenly(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
+def uniform(low: float, high: float, count: int, generator: torch.Generator) -> Tensor:
     """(count,) float32 between low and high."""
     return torch.rand(count, generator=generator) * (high - low) + low
 
 
-def evenly_in_logarithm(ends: tuple[float, float], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def log_uniform(ends: tuple[float, float], shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """float32 between two ends, their logarithms evenly: 1/2 … 1 as often as 1 … 2."""
     low, high = map(math.log, ends)
     return (torch.rand(shape, generator=generator) * (high - low) + low).exp()
 
 
-def whole(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
+def randint(low: int, high: int, count: int, generator: torch.Generator) -> Tensor:
     """(count,) int64 from low to high, both included."""
     return torch.randint(low, high + 1, (count,), generator=generator)
 

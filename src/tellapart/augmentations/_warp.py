@@ -30,14 +30,14 @@ def identity(count: int, axes: int) -> Tensor:
     return torch.eye(axes, axes + 1).expand(count, -1, -1)
 
 
-def chain(outer: Tensor, inner: Tensor) -> Tensor:
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
     """The matrix that does `inner`, then `outer`; both (B, n, n + 1)."""
     linear = outer[:, :, :-1] @ inner
     linear[:, :, -1] += outer[:, :, -1]
     return linear
 
 
-def pick(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
+def gather(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
     """Whole pixels, none resampled: for matrices that mirror, turn by quarters and move by whole pixels.
 
     Args:
@@ -59,7 +59,7 @@ def pick(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
     return pixels.view(count, *size, channels).permute(0, 3, 1, 2)
 
 
-def sample(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
+def warp(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear samples, before rounding: (B, C, *size) float32 in planes.
 
     Args:
@@ -85,7 +85,7 @@ def sample(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
     return F.grid_sample(images.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def recolor(values: Tensor, matrices: Tensor) -> Tensor:
+def mix_channels(values: Tensor, matrices: Tensor) -> Tensor:
     """Mix channels: (B, C, H, W) float32 or uint8 → the same shape in float32 planes, neither rounded nor bounded."""
     count, channels, *size = values.shape
     matrices = matrices.to(values.device)

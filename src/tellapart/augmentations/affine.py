@@ -8,15 +8,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._random import PositiveRange, evenly
+from tellapart.augmentations._random import PositiveRange, uniform
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Affine(Geometry):
     """All drawn evenly, as torchvision's RandomAffine does, bilinear; its shifts are whole pixels, these are not."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `affine`."""
 
         degrees: float = Field(default=0.0, ge=0, le=180, description="largest rotation, to either side")
@@ -29,11 +29,11 @@ class Affine(Geometry):
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays."""
         wanted = self.options
-        angle = evenly(-wanted.degrees, wanted.degrees, count, generator).deg2rad()
-        shift_x = evenly(-wanted.shift, wanted.shift, count, generator) * size[1]
-        shift_y = evenly(-wanted.shift, wanted.shift, count, generator) * size[0]
-        scale = evenly(wanted.scale[0], wanted.scale[1], count, generator)
-        lean = evenly(-wanted.shear, wanted.shear, count, generator).deg2rad().tan()
+        angle = uniform(-wanted.degrees, wanted.degrees, count, generator).deg2rad()
+        shift_x = uniform(-wanted.shift, wanted.shift, count, generator) * size[1]
+        shift_y = uniform(-wanted.shift, wanted.shift, count, generator) * size[0]
+        scale = uniform(wanted.scale[0], wanted.scale[1], count, generator)
+        lean = uniform(-wanted.shear, wanted.shear, count, generator).deg2rad().tan()
         return inverse_matrices(angle, shift_x, shift_y, scale, lean), size
 
 

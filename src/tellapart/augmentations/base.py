@@ -19,7 +19,7 @@ from tellapart import registry
 from tellapart.augmentations import _warp
 from tellapart.errors import RecipeError
 from tellapart.recipe.load import check_options
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 Size = tuple[int, int]
 #: Values that the CPU works on at a time: its caches hold them. 64 images of 224×224 take 60 ms so, 71 to 130 at once.
@@ -31,7 +31,7 @@ Entry = dict[str, Any]
 class Augmentation(ABC):
     """One operation. One file each; the file name is the name in recipes."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the operation."""
 
     def __init__(self, options: Any) -> None:
@@ -57,7 +57,7 @@ class Geometry(Augmentation):
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last."""
-        return fused([self], images, generator)
+        return apply_fused([self], images, generator)
 
 
 class Color(Augmentation):
@@ -76,13 +76,13 @@ class Color(Augmentation):
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → the same shape, in channels_last."""
-        return fused([self], images, generator)
+        return apply_fused([self], images, generator)
 
 
-class Sometimes(Augmentation):
+class RandomApply(Augmentation):
     """Changes some images and leaves the others as they are."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of every such operation."""
 
         probability: float = Field(default=0.5, ge=0, le=1, description="share of the images that are changed")
@@ -104,7 +104,7 @@ class Sometimes(Augmentation):
 
 
 @dataclass(frozen=True)
-class Mix:
+class MixedBatch:
     """A batch whose images each hold some of another image; so do their labels: share · own + (1 − share) · partner's.
 
     Attributes:
@@ -118,11 +118,11 @@ class Mix:
     share: Tensor
 
 
-class Mixing(Augmentation):
+class MixAugmentation(Augmentation):
     """Mixes images of a batch with one another, which changes labels too: only as the last of a recipe."""
 
     @abstractmethod
-    def mix(self, images: Tensor, generator: torch.Generator) -> Mix:
+    def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
         """images: (B, C, H, W) uint8, not changed in place."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -130,7 +130,7 @@ class Mixing(Augmentation):
         return self.mix(images, generator).images
 
 
-class Joining(Augmentation):
+class UnionAugmentation(Augmentation):
     """Makes several versions of each image: the set is joined with altered copies of itself."""
 
     versions: int
@@ -161,8 +161,8 @@ class Steps:
         """
         operations = build(entries)
         for operation, entry in zip(operations, entries, strict=True):
-            if isinstance(operation, Mixing | Joining):
-                where = "as the last entry" if isinstance(operation, Mixing) else "as the first entry"
+            if isinstance(operation, MixAugmentation | UnionAugmentation):
+                where = "as the last entry" if isinstance(operation, MixAugmentation) else "as the first entry"
                 raise RecipeError(
                     f"augment: {owner}: {next(iter(entry))} cannot stand inside another augmentation",
                     hint=f"put it {where} of `augment`",
@@ -172,7 +172,7 @@ class Steps:
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → (B, C, H', W') uint8."""
         for run in self.runs:
-            images = fused(run, images, generator) if _fuses(run[0]) else run[0](images, generator)
+            images = apply_fused(run, images, generator) if _fuses(run[0]) else run[0](images, generator)
         return images
 
     def same_size(self, images: Tensor, generator: torch.Generator) -> Tensor:
@@ -191,13 +191,13 @@ class Pipeline:
         operations = build(entries)
         for place, (operation, entry) in enumerate(zip(operations, entries, strict=True), 1):
             name = next(iter(entry))
-            if isinstance(operation, Joining) and place > 1:
+            if isinstance(operation, UnionAugmentation) and place > 1:
                 raise RecipeError(f"augment: {name} must be the first entry, found it as number {place} of {len(entries)}")
-            if isinstance(operation, Mixing) and place < len(entries):
+            if isinstance(operation, MixAugmentation) and place < len(entries):
                 raise RecipeError(f"augment: {name} must be the last entry, found it as number {place} of {len(entries)}")
-        self._mixing = next((o for o in operations if isinstance(o, Mixing)), None)
-        self._joining = next((o for o in operations if isinstance(o, Joining)), None)
-        self._steps = Steps([o for o in operations if not isinstance(o, Mixing | Joining)])
+        self._mixing = next((o for o in operations if isinstance(o, MixAugmentation)), None)
+        self._joining = next((o for o in operations if isinstance(o, UnionAugmentation)), None)
+        self._steps = Steps([o for o in operations if not isinstance(o, MixAugmentation | UnionAugmentation)])
         #: How many versions of each image an epoch holds: 1, or those of a `union`.
         self.versions = self._joining.versions if self._joining else 1
 
@@ -216,7 +216,7 @@ class Pipeline:
             images = self._joining(images, generator, versions)
         return self._steps(images, generator)
 
-    def mix(self, images: Tensor, generator: torch.Generator) -> Mix | None:
+    def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch | None:
         """images: (B, C, H, W) uint8, what the call gave; none where the recipe mixes nothing."""
         return self._mixing.mix(images, generator) if self._mixing else None
 
@@ -236,7 +236,7 @@ def build(entries: Sequence[Entry]) -> list[Augmentation]:
     return operations
 
 
-def fused(operations: Sequence[Augmentation], images: Tensor, generator: torch.Generator) -> Tensor:
+def apply_fused(operations: Sequence[Augmentation], images: Tensor, generator: torch.Generator) -> Tensor:
     """Geometry and color in one pass. images: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last.
 
     The geometry is done first; a contrast is around the mean of what it leaves. Exact operations alone resample nothing.
@@ -246,18 +246,18 @@ def fused(operations: Sequence[Augmentation], images: Tensor, generator: torch.G
     for operation in operations:
         if isinstance(operation, Geometry):
             matrices, size = operation.draw(count, size, generator)
-            place, exact, moved = _warp.chain(place, matrices), exact and operation.exact, True
+            place, exact, moved = _warp.compose(place, matrices), exact and operation.exact, True
         elif isinstance(operation, Color):
             colors.append((operation, operation.draw(count, generator)))
     if not count:
         return images.new_empty(0, images.shape[1], *size)
     at_once = count if images.device.type != "cpu" else max(1, _AT_ONCE // (images.shape[1] * size[0] * size[1]))
-    kernel = (_warp.pick if exact else _warp.sample) if moved else None
+    kernel = (_warp.gather if exact else _warp.warp) if moved else None
     made = []
     for rows in (slice(start, start + at_once) for start in range(0, count, at_once)):
         values = kernel(images[rows], place[rows], size) if kernel else images[rows]
         if colors:
-            values = _warp.recolor(values, _color_matrix([(o, d[rows]) for o, d in colors], values))
+            values = _warp.mix_channels(values, _color_matrix([(o, d[rows]) for o, d in colors], values))
         made.append(values if values.dtype == torch.uint8 else _warp.to_bytes(values))
     return made[0] if len(made) == 1 else torch.cat([m.permute(0, 2, 3, 1) for m in made]).permute(0, 3, 1, 2)
 
@@ -269,7 +269,7 @@ def _color_matrix(colors: list[tuple[Color, Tensor]], values: Tensor) -> Tensor:
     total = _warp.identity(len(values), 3).to(values.device)
     for operation, drawn in colors:
         now = torch.einsum("bij,bj->bi", total[:, :, :3], mean) + total[:, :, 3]
-        total = _warp.chain(operation.matrix(drawn.to(values.device), now), total)
+        total = _warp.compose(operation.matrix(drawn.to(values.device), now), total)
     return total
 
 

@@ -9,14 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations import _kernels
-from tellapart.augmentations._random import PositiveRange, evenly
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations._random import PositiveRange, uniform
+from tellapart.augmentations.base import RandomApply
 
 
-class Blur(Sometimes):
+class Blur(RandomApply):
     """As torchvision's GaussianBlur with a kernel wide enough to hold the whole bell."""
 
-    class Options(Sometimes.Options):
+    class Options(RandomApply.Options):
         """Options of `blur`."""
 
         sigma: PositiveRange = Field(
@@ -27,7 +27,7 @@ class Blur(Sometimes):
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""
-        sigma = evenly(self.options.sigma[0], self.options.sigma[1], len(images), generator).to(images.device)
+        sigma = uniform(self.options.sigma[0], self.options.sigma[1], len(images), generator).to(images.device)
         height, width = images.shape[2:]
         rows = _kernels.gaussian(height, sigma)
         return _kernels.filtered(images, rows, rows if width == height else _kernels.gaussian(width, sigma))

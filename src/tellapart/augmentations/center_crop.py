@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tellapart.augmentations._windows import check_window, to_windows
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class CenterCrop(Geometry):
     """Always the same window, so of use beside others, inside `union` or `one_of`; there it is enlarged."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `center_crop`."""
 
         size: int = Field(ge=1, description="side of the window, pixels; at most the image's")

@@ -14,16 +14,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._random import evenly
+from tellapart.augmentations._random import uniform
 from tellapart.augmentations._warp import LUMA
 from tellapart.augmentations.base import Color as ColorOperation
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class ColorJitter(ColorOperation):
     """In a gray image, brightness and contrast."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `color`."""
 
         brightness: float = Field(default=0.2, ge=0, description="largest change of the factor on all values")
@@ -39,8 +39,8 @@ class ColorJitter(ColorOperation):
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, 4): factors of brightness, contrast and saturation, and the hue as a share of the circle."""
         spreads = (self.options.brightness, self.options.contrast, self.options.saturation)
-        factors = [evenly(max(0.0, 1 - spread), 1 + spread, count, generator) for spread in spreads]
-        return torch.stack([*factors, evenly(-self.options.hue, self.options.hue, count, generator)], 1)
+        factors = [uniform(max(0.0, 1 - spread), 1 + spread, count, generator) for spread in spreads]
+        return torch.stack([*factors, uniform(-self.options.hue, self.options.hue, count, generator)], 1)
 
     def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:
         """(B, 3, 4): hue · saturation · contrast · brightness; grays stay gray."""

@@ -8,13 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations.base import Sometimes, Steps
+from tellapart.augmentations.base import RandomApply, Steps
 
 
-class Compose(Sometimes):
+class Compose(RandomApply):
     """For `one_of`, and to let a chain happen or not as a whole. Windows are enlarged to the size that went in."""
 
-    class Options(Sometimes.Options):
+    class Options(RandomApply.Options):
         """Options of `compose`."""
 
         of: list[dict[str, Any]] = Field(description="augmentations, one {name: options} each, in order")

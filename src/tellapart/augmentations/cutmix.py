@@ -10,21 +10,21 @@ from torch import Tensor
 
 from tellapart.augmentations import _warp
 from tellapart.augmentations._random import beta
-from tellapart.augmentations.base import Mix, Mixing
-from tellapart.recipe.schema import Section
+from tellapart.augmentations.base import MixAugmentation, MixedBatch
+from tellapart.recipe.schema import OptionsModel
 
 
-class Cutmix(Mixing):
+class Cutmix(MixAugmentation):
     """The area is drawn by Beta(alpha, alpha), for each image instead of once a batch. Must be the last entry."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `cutmix`."""
 
         alpha: float = Field(default=1.0, gt=0, description="of Beta(alpha, alpha), the share that stays; 1 is even")
 
     options: Any
 
-    def mix(self, images: Tensor, generator: torch.Generator) -> Mix:
+    def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
         """images: (B, C, H, W) uint8. The rectangle is cut at the border, and the share is what then stays."""
         side = (1 - beta(self.options.alpha, len(images), generator)).sqrt()
         partner = torch.randperm(len(images), generator=generator)
@@ -32,7 +32,7 @@ class Cutmix(Mixing):
         share = 1 - rows.float().mean(1) * columns.float().mean(1)
         inside = rows.to(images.device)[:, None, :, None] & columns.to(images.device)[:, None, None, :]
         mixed = torch.where(inside, _warp.take(images, partner), images)
-        return Mix(mixed, partner.to(images.device), share.to(images.device))
+        return MixedBatch(mixed, partner.to(images.device), share.to(images.device))
 
 
 def _stretch(length: int, share: Tensor, generator: torch.Generator) -> Tensor:

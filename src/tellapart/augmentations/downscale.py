@@ -9,16 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations import _kernels
-from tellapart.augmentations._random import ShareRange, evenly
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations._random import ShareRange, uniform
+from tellapart.augmentations.base import RandomApply
 
 _Kernel = Literal["box", "bilinear", "bicubic", "lanczos"]
 
 
-class Downscale(Sometimes):
+class Downscale(RandomApply):
     """Both resamplings of an image are one filter; the kernels are Pillow's, one drawn for each direction and image."""
 
-    class Options(Sometimes.Options):
+    class Options(RandomApply.Options):
         """Options of `rescale`."""
 
         factor: ShareRange = Field(default=(0.4, 1.0), description="smallest and largest side of the small picture, as a share")
@@ -31,7 +31,7 @@ class Downscale(Sometimes):
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""
         count, _, height, width = images.shape
-        factor = evenly(self.options.factor[0], self.options.factor[1], count, generator)
+        factor = uniform(self.options.factor[0], self.options.factor[1], count, generator)
         kernels = torch.randint(len(self.options.kernels), (count, 2), generator=generator)
         rows = self._matrices(height, factor, kernels).to(images.device)
         columns = rows if width == height else self._matrices(width, factor, kernels).to(images.device)
@@ -44,5 +44,5 @@ class Downscale(Sometimes):
         for down, up in kernels.unique(dim=0).tolist():
             rows = (kernels == torch.tensor([down, up])).all(1)
             names = self.options.kernels[down], self.options.kernels[up]
-            matrices[rows] = _kernels.round_trip(side, small[rows], names)
+            matrices[rows] = _kernels.downscale_upscale(side, small[rows], names)
         return matrices

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from tellapart.augmentations._windows import check_window, to_windows
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class FiveCrop(Geometry):
     """The net is trained on images of the window's size; inside `union`, `one_of` and `compose` the window is enlarged."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `five_crop`."""
 
         size: int = Field(ge=1, description="side of the window, pixels; at most the image's")

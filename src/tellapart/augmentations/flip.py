@@ -9,13 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Flip(Geometry):
     """Left-right, and upside down where asked."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `flip`."""
 
         horizontal: float = Field(default=0.5, ge=0, le=1, description="probability of left-right")

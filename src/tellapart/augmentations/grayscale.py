@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tellapart.augmentations._warp import LUMA
 from tellapart.augmentations.base import Color
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Grayscale(Color):
     """As torchvision's RandomGrayscale. Does nothing to images that are gray already."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `gray`."""
 
         probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colors")

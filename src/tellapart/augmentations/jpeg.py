@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from tellapart.augmentations._codecs import RecompressOptions, recompress
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations.base import RandomApply
 
 
-class Jpeg(Sometimes):
+class Jpeg(RandomApply):
     """Slow beside the others: each image is written and read, on as many threads as torch may use."""
 
     class Options(RecompressOptions):

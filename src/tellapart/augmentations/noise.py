@@ -9,14 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations import _warp
-from tellapart.augmentations._random import Range, evenly
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations._random import Range, uniform
+from tellapart.augmentations.base import RandomApply
 
 
-class Noise(Sometimes):
+class Noise(RandomApply):
     """Added to the values, then rounded and bounded."""
 
-    class Options(Sometimes.Options):
+    class Options(RandomApply.Options):
         """Options of `noise`."""
 
         sigma: Range = Field(
@@ -27,7 +27,7 @@ class Noise(Sometimes):
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""
-        sigma = evenly(self.options.sigma[0], self.options.sigma[1], len(images), generator).to(images.device)
+        sigma = uniform(self.options.sigma[0], self.options.sigma[1], len(images), generator).to(images.device)
         # a device draws its own noise, from a seed that the generator gives: moving it would take longer than making it
         source = torch.Generator(images.device).manual_seed(int(torch.randint(2**62, (), generator=generator)))
         bell = torch.randn(images.shape, generator=source, device=images.device)

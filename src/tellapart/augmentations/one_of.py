@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tellapart.augmentations import _warp
 from tellapart.augmentations.base import Augmentation, Steps
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class OneOf(Augmentation):
     """In a recipe also as a list: `one_of: [{rotate90: {}}, {flip: {}}]`. Windows are enlarged to the size that went in."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `one_of`."""
 
         of: list[dict[str, Any]] = Field(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tellapart.augmentations._windows import to_windows
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class RandomCrop(Geometry):
@@ -20,7 +20,7 @@ class RandomCrop(Geometry):
     images of 28 and of 100 pixels.
     """
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `crop`."""
 
         size: int | None = Field(default=None, ge=1, description="side of the window, pixels; none or too large: the image's")

@@ -9,16 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations import _warp
-from tellapart.augmentations._random import PositiveRange, ShareRange, evenly_in_logarithm
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations._random import PositiveRange, ShareRange, log_uniform
+from tellapart.augmentations.base import RandomApply
 
 _TRIES = 10
 
 
-class RandomErasing(Sometimes):
+class RandomErasing(RandomApply):
     """Area, shape and place are drawn as by torchvision's RandomErasing; where no rectangle fits, the image stays."""
 
-    class Options(Sometimes.Options):
+    class Options(RandomApply.Options):
         """Options of `erase`."""
 
         area: ShareRange = Field(default=(0.02, 0.33), description="smallest and largest rectangle, of the image's area")
@@ -54,7 +54,7 @@ class RandomErasing(Sometimes):
         """Top, left, height and width, each (count,): of the first of some tries that fits; else a height and width of 0."""
         low, high = self.options.area
         area = (torch.rand(count, _TRIES, generator=generator) * (high - low) + low) * (size[0] * size[1])
-        ratio = evenly_in_logarithm(self.options.ratio, (count, _TRIES), generator)
+        ratio = log_uniform(self.options.ratio, (count, _TRIES), generator)
         heights, widths = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
         fits = (heights < size[0]) & (widths < size[1])
         first = fits.int().argmax(1, keepdim=True)

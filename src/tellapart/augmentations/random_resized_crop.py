@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._random import PositiveRange, ShareRange, evenly_in_logarithm
+from tellapart.augmentations._random import PositiveRange, ShareRange, log_uniform
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _TRIES = 10
 
@@ -18,7 +18,7 @@ _TRIES = 10
 class RandomResizedCrop(Geometry):
     """Drawn as torchvision's RandomResizedCrop does; bilinear, and the pixels beside the window are seen at its border."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `random_resized_crop`."""
 
         scale: ShareRange = Field(default=(0.5, 1.0), description="smallest and largest area of the window, of the image's")
@@ -43,7 +43,7 @@ class RandomResizedCrop(Geometry):
         """Heights and widths (count,): the first of some tries that fits, else the largest of an allowed shape."""
         low, high = self.options.scale
         area = (torch.rand(count, _TRIES, generator=generator) * (high - low) + low) * (size[0] * size[1])
-        ratio = evenly_in_logarithm(self.options.ratio, (count, _TRIES), generator)
+        ratio = log_uniform(self.options.ratio, (count, _TRIES), generator)
         widths, heights = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()
         fits = (widths >= 1) & (widths <= size[1]) & (heights >= 1) & (heights <= size[0])
         first = fits.int().argmax(1, keepdim=True)

@@ -8,15 +8,15 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._random import evenly
+from tellapart.augmentations._random import uniform
 from tellapart.augmentations.base import Geometry, Size
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Rotate(Geometry):
     """By an angle drawn evenly, around the middle; as torchvision's RandomRotation, bilinear. Quarter turns: `turn`."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `rotate`."""
 
         degrees: float = Field(default=15.0, ge=0, le=180, description="largest angle, to either side")
@@ -25,6 +25,6 @@ class Rotate(Geometry):
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays."""
-        angle = evenly(-self.options.degrees, self.options.degrees, count, generator).deg2rad()
+        angle = uniform(-self.options.degrees, self.options.degrees, count, generator).deg2rad()
         cosine, sine, nothing = angle.cos(), angle.sin(), torch.zeros(count)
         return torch.stack([cosine, -sine, nothing, sine, cosine, nothing], 1).view(count, 2, 3), size

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from tellapart.augmentations.base import Geometry, Size
 from tellapart.errors import RecipeError
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Rotate90(Geometry):
     """One of some quarter turns each; images that are not square get 0° or 180°."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `turn`."""
 
         degrees: list[Literal[0, 90, 180, 270]] = Field(

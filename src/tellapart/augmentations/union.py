@@ -9,17 +9,17 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations import _warp
-from tellapart.augmentations.base import Joining, Steps
-from tellapart.recipe.schema import Section
+from tellapart.augmentations.base import Steps, UnionAugmentation
+from tellapart.recipe.schema import OptionsModel
 
 
-class Union(Joining):
+class Union(UnionAugmentation):
     """In a recipe also as a list: `union: [[], [{flip: {}}]]` is the set and a version of it with random flips.
 
     Must be the first entry; entries after it work on all versions. Windows are enlarged to the size that went in.
     """
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `union`."""
 
         of: list[list[dict[str, Any]]] = Field(

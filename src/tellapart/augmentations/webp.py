@@ -9,10 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from tellapart.augmentations._codecs import RecompressOptions, recompress
-from tellapart.augmentations.base import Sometimes
+from tellapart.augmentations.base import RandomApply
 
 
-class Webp(Sometimes):
+class Webp(RandomApply):
     """The slowest of all: written (with libwebp's fastest method) and read image by image, several times slower than `jpeg`."""
 
     class Options(RecompressOptions):

@@ -117,7 +117,7 @@ class SetReport:
     mean_size: float
 
 
-def judge_sets(sets: np.ndarray, labels: np.ndarray) -> SetReport:
+def score_sets(sets: np.ndarray, labels: np.ndarray) -> SetReport:
     """Coverage, and how often there is one answer, with Wilson's intervals.
 
     Args:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from tellapart.calibration import maps
-from tellapart.calibration.conformal import Conformal, SetReport, judge_sets
-from tellapart.calibration.thresholds import UNSURE, Threshold, UnsureBand, correct_prior
+from tellapart.calibration.conformal import Conformal, SetReport, score_sets
+from tellapart.calibration.thresholds import UNSURE, RejectBand, Threshold, correct_prior
 from tellapart.errors import DataError
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
 from tellapart.types import UNLABELED, Predictions, Score
@@ -29,7 +29,7 @@ UNSURE_NAME = "unsure"
 
 
 @dataclass(frozen=True, eq=False)
-class Verdicts:
+class Decisions:
     """One verdict an image.
 
     Attributes:
@@ -77,7 +77,7 @@ class Decision:
     seen: tuple[float, ...] | None = None
     prior: tuple[float, ...] | None = None
     threshold: Threshold | None = None
-    band: UnsureBand | None = None
+    band: RejectBand | None = None
     sets: Conformal | None = None
 
     def __post_init__(self) -> None:
@@ -133,7 +133,7 @@ class Decision:
         """The probability of the positive class: (N, C) float of step 2 → (N,)."""
         return proba[:, self.classes.index(self.positive or self.classes[-1])]
 
-    def verdicts(self, proba: np.ndarray) -> Verdicts:
+    def verdicts(self, proba: np.ndarray) -> Decisions:
         """Step 3.
 
         Args:
@@ -146,12 +146,12 @@ class Decision:
         """
         answers, reasons = self._answered(proba)
         if self.sets is None:
-            return Verdicts(self.classes, answers, reasons)
+            return Decisions(self.classes, answers, reasons)
         sets = self.sets(proba)
         lonely = (sets.sum(axis=1) == 1) & (sets.argmax(axis=1) == answers)
         for row in np.flatnonzero(~lonely & (answers != UNSURE)):
             reasons[row] = self._said_by_set(sets[row], self.classes[answers[row]])
-        return Verdicts(self.classes, np.where(lonely, answers, UNSURE), reasons)
+        return Decisions(self.classes, np.where(lonely, answers, UNSURE), reasons)
 
     def _answered(self, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,) int64 and (N,) object, by band, threshold or the most probable class."""
@@ -201,7 +201,7 @@ class Decision:
             classes, int(data["n"]), data["positive"], **mixes,
             map=None if data["map"] is None else maps.read(data["map"]),
             threshold=None if data["threshold"] is None else Threshold.from_dict(data["threshold"]),
-            band=None if data["band"] is None else UnsureBand(**data["band"]),
+            band=None if data["band"] is None else RejectBand(**data["band"]),
             sets=None if data["sets"] is None else Conformal.from_dict(data["sets"]),
         )  # fmt: skip
 
@@ -216,7 +216,7 @@ def as_answered(proba: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class VerdictReport:
+class DecisionReport:
     """How verdicts did on labeled images; groups, where there are any, are what varies.
 
     Attributes:
@@ -252,7 +252,7 @@ class VerdictReport:
         return found | {"mean_set_size": None if self.sets is None else self.sets.mean_size}
 
 
-def judge(decision: Decision, predictions: Predictions) -> VerdictReport:
+def judge(decision: Decision, predictions: Predictions) -> DecisionReport:
     """Verdicts beside the truth. Images without a label are left out.
 
     Args:
@@ -277,7 +277,7 @@ def judge(decision: Decision, predictions: Predictions) -> VerdictReport:
     codes = group_codes(None if groups is None else groups[known])
     said = decision.verdicts(proba).answers
     answered = said != UNSURE
-    report = VerdictReport(
+    report = DecisionReport(
         answered=_share(answered, np.ones_like(answered), codes),
         accuracy=_share(said == labels, answered, codes) if answered.any() else None,
         positive=decision.positive, threshold=None, tpr=None, fpr=None,
@@ -315,7 +315,7 @@ def _judged_sets(decision: Decision, proba: np.ndarray, labels: np.ndarray, code
     if decision.sets is None:
         return None
     sets = decision.sets(proba)
-    report, single = judge_sets(sets, labels), sets.sum(axis=1) == 1
+    report, single = score_sets(sets, labels), sets.sum(axis=1) == 1
     if codes is None:
         return report
     covered, every = sets[np.arange(len(labels)), labels], np.ones_like(single)

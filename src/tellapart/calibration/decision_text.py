@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tellapart.calibration.conformal import Conformal
 from tellapart.calibration.decision import Decision
 from tellapart.calibration.maps import Beta, Calibration, Isotonic, Platt, Temperature, Vector
-from tellapart.calibration.thresholds import Threshold, UnsureBand
+from tellapart.calibration.thresholds import RejectBand, Threshold
 from tellapart.types import Score
 
 #: Slopes within this of 1 leave the probabilities about where they were.
@@ -127,7 +127,7 @@ def _prior_in_words(classes: Sequence[str], seen: Sequence[float], prior: Sequen
     return f"corrected for another mix: {named}{more}" if moved else "the mix wanted is the mix seen: nothing to correct"
 
 
-def _band_in_words(band: UnsureBand, positive: str) -> str:
+def _band_in_words(band: RejectBand, positive: str) -> str:
     return f"unsure where the probability of {positive} is from {band.low:g} to below {band.high:g}"
 
 

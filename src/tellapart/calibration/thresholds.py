@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import Ranking, rank
+from tellapart.metrics._roc_curve import RocCurve, roc_curve
 from tellapart.metrics.intervals import wilson
-from tellapart.metrics.roc import last_within
+from tellapart.metrics.roc import tpr_at
 from tellapart.types import Score
 
 UNSURE = -1
@@ -81,7 +81,7 @@ def threshold_for_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> T
     if not 0 <= fpr <= 1:
         raise DataError(f"a false-positive rate lies between 0 and 1, got {fpr}")
     sweep = _sweep(positive, scores)
-    return _threshold(sweep, scores, last_within(sweep, fpr), f"at most {100 * fpr:g} % of negative images called positive")
+    return _threshold(sweep, scores, tpr_at(sweep, fpr), f"at most {100 * fpr:g} % of negative images called positive")
 
 
 def threshold_for_cost(
@@ -114,13 +114,13 @@ def threshold_for_cost(
     return _threshold(sweep, scores, int(np.argmin(np.round(cost, 12))), reason)
 
 
-def _sweep(positive: np.ndarray, scores: np.ndarray) -> Ranking:
+def _sweep(positive: np.ndarray, scores: np.ndarray) -> RocCurve:
     if not (positive.any() and (~positive).any()):
         raise DataError("a threshold is chosen between images of both kinds; all of these are of one")
-    return rank(positive, scores)
+    return roc_curve(positive, scores)
 
 
-def _threshold(sweep: Ranking, scores: np.ndarray, point: int, reason: str) -> Threshold:
+def _threshold(sweep: RocCurve, scores: np.ndarray, point: int, reason: str) -> Threshold:
     """The threshold of one point of the curve, 0 … T."""
     at = float(scores[sweep.place == point - 1][0]) if point else math.inf
     true, false = (int(of[point - 1]) if point else 0 for of in (sweep.true, sweep.false))
@@ -215,7 +215,7 @@ def estimate_prior(proba: np.ndarray, seen: np.ndarray, steps: int = 10_000, tol
 
 
 @dataclass(frozen=True)
-class UnsureBand:
+class RejectBand:
     """Two classes: positive from `high` on, negative below `low`, unsure between.
 
     >>> UnsureBand(0.3, 0.8)(np.array([0.1, 0.5, 0.9])).tolist()
@@ -267,7 +267,7 @@ def risk_coverage(labels: np.ndarray, proba: np.ndarray) -> RiskCoverage:
     if not len(labels):
         raise DataError("no image, no risk: the curve needs one at least")
     wrong = proba.argmax(axis=1) != labels
-    sweep = rank(wrong, proba.max(axis=1))
+    sweep = roc_curve(wrong, proba.max(axis=1))
     kept = sweep.true + sweep.false
     k = np.arange(1, len(labels) + 1)
     expected = np.interp(k, np.append(0, kept), np.append(0, sweep.true))  # within ties mistakes come evenly

@@ -30,7 +30,7 @@ _ONLY = 0.05  # the least share of a class that has a value which no other class
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
+class Feature:
     """One thing that is known of every image.
 
     Attributes:
@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True, eq=False)
-class Carrier:
+class Association:
     """A column, or one value of it, that goes with a class.
 
     Attributes:
@@ -65,7 +65,7 @@ class Carrier:
         more: Of a measure: whether the class has more of it.
     """
 
-    column: Column
+    column: Feature
     label: int
     value: float | None
     effect: float
@@ -77,7 +77,7 @@ class Carrier:
     more: bool = True
 
 
-def find_carriers(columns: Sequence[Column], labels: np.ndarray, units: np.ndarray) -> list[Carrier]:
+def find_associations(columns: Sequence[Feature], labels: np.ndarray, units: np.ndarray) -> list[Association]:
     """Carriers of the label, the most telling first; those explained by another column left out.
 
     Args:
@@ -115,7 +115,7 @@ def _one_of_each(known: np.ndarray, labels: np.ndarray, units: np.ndarray) -> np
     return known[np.sort(np.unique(pairs, return_index=True)[1])]
 
 
-def _frequent(column: Column, known: np.ndarray) -> np.ndarray:
+def _frequent(column: Feature, known: np.ndarray) -> np.ndarray:
     """The values that are tested, as kinds."""
     if not column.words:
         return np.zeros(0)
@@ -124,7 +124,7 @@ def _frequent(column: Column, known: np.ndarray) -> np.ndarray:
     return values[most[counts[most] >= _RARE]]
 
 
-def _kinds(column: Column, value: float, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Carrier]:
+def _kinds(column: Feature, value: float, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Association]:
     """Classes that have a value more often than the others, as far as it is worth a word; p-values not corrected.
 
     `known`, `alone`: positions of all images, and of independent ones.
@@ -140,7 +140,7 @@ def _kinds(column: Column, value: float, labels: np.ndarray, known: np.ndarray, 
         if rest and (only or (1 + gain) / 2 >= FLOOR):
             p = _fisher(int(having[label]), int(own[label]), int(having.sum()), int(own.sum()))
             mine = int(inside[label]), int(size[label])
-            found.append(Carrier(column, int(label), value, (1 + gain) / 2, p, *mine, others, rest))
+            found.append(Association(column, int(label), value, (1 + gain) / 2, p, *mine, others, rest))
     return found
 
 
@@ -150,7 +150,7 @@ def _fisher(inside: int, size: int, having: int, total: int) -> float:
     return min(1.0, 2 * float(tail))
 
 
-def _measures(column: Column, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Carrier]:
+def _measures(column: Feature, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Association]:
     """Classes in which a measure is higher or lower than in the others, as `_kinds`."""
     classes = int(labels.max()) + 1
     area = areas(column.values[known], labels[known], classes)
@@ -160,7 +160,7 @@ def _measures(column: Column, labels: np.ndarray, known: np.ndarray, alone: np.n
     for label in np.flatnonzero(np.abs(np.nan_to_num(area, nan=0.5) - 0.5) >= FLOOR - 0.5):
         effect, p = float(max(area[label], 1 - area[label])), float(p_values[label])
         own, rest = int(size[label]), int(size.sum() - size[label])
-        found.append(Carrier(column, int(label), None, effect, p, size=own, rest=rest, more=float(area[label]) > 0.5))
+        found.append(Association(column, int(label), None, effect, p, size=own, rest=rest, more=float(area[label]) > 0.5))
     return found
 
 

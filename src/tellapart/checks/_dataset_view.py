@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.checks._pictures import Pictures
+from tellapart.checks._pictures import PixelStats
 from tellapart.data.decode import decode, quiet
 from tellapart.data.metadata import NAMES, code, read_header
 from tellapart.data.reader import ImageReader
-from tellapart.data.split import Twins, find_twins
+from tellapart.data.split import DuplicateGroups, find_duplicates
 from tellapart.errors import ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable, Problem
@@ -22,7 +22,7 @@ from tellapart.types import ImageTable, Problem
 _CHUNK = 512
 
 
-class Evidence:
+class DatasetView:
     """A table, and what was read of its images.
 
     Args:
@@ -78,16 +78,16 @@ class Evidence:
         return self.pictures.thumbnails
 
     @cached_property
-    def pictures(self) -> Pictures:
+    def pictures(self) -> PixelStats:
         """Every image decoded once, at its own size, and what is kept of it. Fills `unreadable`."""
-        found = Pictures.blank(len(self.table))
+        found = PixelStats.blank(len(self.table))
         self._read("decoding", lambda row, path, content: found.look(row, decode(content, path=path), self.traces))
         return found
 
     @cached_property
-    def twins(self) -> Twins:
+    def twins(self) -> DuplicateGroups:
         """Which files are equal byte for byte; only those of equal size are read."""
-        return find_twins(self.table, self.progress)
+        return find_duplicates(self.table, self.progress)
 
     @property
     def readable(self) -> np.ndarray:

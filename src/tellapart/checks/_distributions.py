@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.checks._associations import Carrier
+from tellapart.checks._associations import Association
 
 #: Columns that are shown, classes told apart in one picture, values of a kind.
 MOST_COLUMNS, MOST_CLASSES, MOST_KINDS = 4, 6, 8
@@ -15,7 +15,7 @@ _BINS = 24
 _OUTLIERS = 0.5  # per cent at either end, shown in the outermost bins
 
 
-def distributions(carriers: Sequence[Carrier], labels: np.ndarray, names: Mapping[int, str]) -> list[dict[str, Any]]:
+def distributions(carriers: Sequence[Association], labels: np.ndarray, names: Mapping[int, str]) -> list[dict[str, Any]]:
     """Of each column that carries something, the most telling first, at most `MOST_COLUMNS`.
 
     Args:
@@ -27,13 +27,13 @@ def distributions(carriers: Sequence[Carrier], labels: np.ndarray, names: Mappin
         `by`: the column; `shares`: class → shares of its images, which add up to 1; and where they lie: `edges`, one more than
         shares, of a measure, `values` in words of a kind. Of many classes the carrier's stands against "the others".
     """
-    first: dict[str, Carrier] = {}
+    first: dict[str, Association] = {}
     for carrier in carriers:
         first.setdefault(carrier.column.name, carrier)
     return [_spread(carrier, labels, names) for carrier in list(first.values())[:MOST_COLUMNS]]
 
 
-def _spread(carrier: Carrier, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, Any]:
+def _spread(carrier: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, Any]:
     column = carrier.column
     known = (labels >= 0) & np.isfinite(column.values)
     values, groups = column.values[known], _groups(carrier, labels[known], names)
@@ -46,7 +46,7 @@ def _spread(carrier: Carrier, labels: np.ndarray, names: Mapping[int, str]) -> d
     return {"by": column.name, "values": words, "shares": _shares(places, groups, len(words))}
 
 
-def _groups(carrier: Carrier, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray]:
+def _groups(carrier: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray]:
     """Name → which images: every class, or of many the one in question and the others."""
     present = [label for label in names if (labels == label).any()]
     if len(present) <= MOST_CLASSES:
@@ -54,7 +54,7 @@ def _groups(carrier: Carrier, labels: np.ndarray, names: Mapping[int, str]) -> d
     return {names[carrier.label]: labels == carrier.label, "the others": labels != carrier.label}
 
 
-def _kinds(carrier: Carrier, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def _kinds(carrier: Association, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """The place of each value, the carrier's own first, then the most frequent, and their words; the rest stands together."""
     kinds, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     order = np.lexsort((-counts, kinds != carrier.value))

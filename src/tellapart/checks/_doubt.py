@@ -25,7 +25,7 @@ _LEAST = 1e-9
 
 
 @dataclass(frozen=True)
-class Excess:
+class LabelNoiseTest:
     """Contradicted labels.
 
     Attributes:
@@ -44,7 +44,7 @@ class Excess:
         return self.p_value < LEVEL
 
 
-def as_sure_as_right(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def match_confidence(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Probabilities sharpened or softened to the share of labels agreed with: (N, C) float64.
 
     Args:
@@ -62,8 +62,8 @@ def as_sure_as_right(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return softmax(logs * float(root), axis=1)
 
 
-def count_excess(proba: np.ndarray, labels: np.ndarray) -> Excess:
+def test_label_noise(proba: np.ndarray, labels: np.ndarray) -> LabelNoiseTest:
     """Labels below SMALL against how many there should be. Arguments as of `as_sure_as_right`, which comes first."""
     seen = int((proba[np.arange(len(labels)), labels] < SMALL).sum())
     expected = float(proba[proba < SMALL].sum())
-    return Excess(seen, expected, float(pdtrc(seen - 1, max(expected, 1.0))) if seen else 1.0)
+    return LabelNoiseTest(seen, expected, float(pdtrc(seen - 1, max(expected, 1.0))) if seen else 1.0)

@@ -15,8 +15,8 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found, Severity, fine
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult, Severity, passed
 from tellapart.types import SPLITS, ImageTable
 
 _RANK = {name: rank for rank, name in enumerate(SPLITS)}
@@ -50,7 +50,7 @@ def join(count: int, rows: np.ndarray) -> np.ndarray:
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
 
-def chain(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
+def chain_pairs(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
     """Pairs that hold each cluster together, (P, 2) int64: neighbors by split, then class, so that crossings are among them.
 
     Args:
@@ -62,7 +62,7 @@ def chain(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
     return np.sort(np.stack([order[:-1][same], order[1:][same]], axis=1), axis=1)
 
 
-def judge(evidence: Evidence, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any]) -> Found:
+def judge(evidence: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any]) -> CheckResult:
     """What a check of duplicates says.
 
     Args:
@@ -74,8 +74,8 @@ def judge(evidence: Evidence, pairs: Pairs, noun: str, exact: bool, details: dic
     """
     table = evidence.table
     if not len(pairs):
-        return fine(len(table), f"no image has {noun}", **details)
-    splits, classes = crossings(table, pairs.rows)
+        return passed(len(table), f"no image has {noun}", **details)
+    splits, classes = pairs_across_splits(table, pairs.rows)
     half = (table.labels[pairs.rows] >= 0).sum(axis=1) == 1
     within = ~(splits | classes | half)
     scores, is_issue = np.zeros(len(table), np.float32), np.zeros(len(table), bool)
@@ -93,13 +93,13 @@ def judge(evidence: Evidence, pairs: Pairs, noun: str, exact: bool, details: dic
     counts |= {kind: int(mask.sum()) for kind, mask in kinds.items()}
     severity = _severity(table, splits, classes)
     drops = _drops(table, pairs.rows, splits, classes, exact)
-    return Found(
+    return CheckResult(
         severity, _summary(counts, noun), _advice(counts, severity), scores, is_issue,
         _reasons(table, pairs.take(order)), pairs.rows[order], counts | details, drops,
     )  # fmt: skip
 
 
-def crossings(table: ImageTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def pairs_across_splits(table: ImageTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which pairs stand in two splits, and which bear two labels: (P,) bool each."""
     ranks, labels = _ranks(table)[rows], table.labels[rows]
     splits = (ranks[:, 0] != ranks[:, 1]) & (ranks >= 0).all(axis=1)

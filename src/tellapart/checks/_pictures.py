@@ -23,7 +23,7 @@ _VALUES = np.arange(256, dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class PixelStats:
     """Of N images; a row of zeros where one cannot be decoded.
 
     Attributes:
@@ -47,7 +47,7 @@ class Pictures:
     traces: np.ndarray
 
     @classmethod
-    def blank(cls, count: int) -> Pictures:
+    def blank(cls, count: int) -> PixelStats:
         """Room for `count` images."""
         brightness, contrast, sharpness = (np.zeros(count, np.float32) for _ in range(3))
         return cls(

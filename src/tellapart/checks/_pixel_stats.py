@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tellapart.checks._associations import Column
+from tellapart.checks._associations import Feature
 
 _ZONES = (
     "upper left",
@@ -59,14 +59,14 @@ def read_traces(pixels: np.ndarray) -> np.ndarray:
     return np.array([*general, *_zones(_strokes(pixels)), *_zones(gray)], np.float32)
 
 
-def trace_columns(traces: np.ndarray) -> list[Column]:
+def trace_columns(traces: np.ndarray) -> list[Feature]:
     """As columns. `traces`: (N, len(TRACES)) float32, a row of NaN for what cannot be decoded."""
     columns = []
     for i, name in enumerate(TRACES):
         kind, _, zone = name.partition(", ")
         behind = (f"thin strokes, {zone}",) if kind == "brightness" and zone else ()
         behind += ("plain border",) if name in ("frame width", "brightness of the border", *STROKES) else ()
-        columns.append(Column(name, traces[:, i].astype(np.float64), ordered=True, behind=behind))
+        columns.append(Feature(name, traces[:, i].astype(np.float64), ordered=True, behind=behind))
     return columns
 
 

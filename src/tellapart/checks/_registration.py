@@ -73,7 +73,7 @@ def _halved(gray: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Agreement:
+class RegistrationScore:
     """Of P pairs: (P,) float32 each.
 
     Attributes:
@@ -108,7 +108,7 @@ def has_structure(gray: np.ndarray) -> np.ndarray:
     return found
 
 
-def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool, task: Task) -> Agreement:
+def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool, task: Task) -> RegistrationScore:
     """Judge P pairs.
 
     Args:
@@ -136,7 +136,7 @@ def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy lets go of the interpreter's lock in its loops
         for done in pool.map(one, batches):
             task.advance(done)
-    return Agreement(detail, share, shift, same)
+    return RegistrationScore(detail, share, shift, same)
 
 
 def _batches(sides: np.ndarray, least: int) -> Iterator[np.ndarray]:

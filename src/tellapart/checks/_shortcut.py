@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.checks._associations import Carrier, Column, find_carriers
+from tellapart.checks._associations import Association, Feature, find_associations
 from tellapart.checks._distributions import distributions
-from tellapart.checks._shortcut_model import Told, tell
+from tellapart.checks._shortcut_model import ShortcutScore, fit_shortcut_model
 from tellapart.metrics.intervals import UNDEFINED
 from tellapart.types import Score
 
@@ -25,7 +25,7 @@ _SHOWN = 3  # columns named in a summary
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class ShortcutResult:
     """What columns say of the classes.
 
     Attributes:
@@ -36,8 +36,8 @@ class Verdict:
         labels: (N,) int64, as `judge` had them.
     """
 
-    carriers: list[Carrier]
-    told: Told | None
+    carriers: list[Association]
+    told: ShortcutScore | None
     strong: bool
     names: Mapping[int, str]
     labels: np.ndarray
@@ -48,9 +48,9 @@ class Verdict:
         return bool(self.carriers) or (self.told is not None and self.told.significant)
 
 
-def judge(
-    columns: Sequence[Column], labels: np.ndarray, units: np.ndarray, names: Mapping[int, str], seed: int = 0
-) -> Verdict:  # fmt: skip
+def find_shortcuts(
+    columns: Sequence[Feature], labels: np.ndarray, units: np.ndarray, names: Mapping[int, str], seed: int = 0
+) -> ShortcutResult:  # fmt: skip
     """Look for what tells the classes apart.
 
     Args:
@@ -60,19 +60,19 @@ def judge(
         names: Label → how a sentence calls it.
         seed: Of folds and trees.
     """
-    carriers = find_carriers(columns, labels, units)
-    told = tell(columns, labels, units, seed)
+    carriers = find_associations(columns, labels, units)
+    told = fit_shortcut_model(columns, labels, units, seed)
     strong = any(c.effect >= STRONG and not c.column.content for c in carriers)
     if not strong and told is not None and told.significant:
         of_file = [column for column in columns if not column.content]
-        alone = told if len(of_file) == len(columns) else tell(of_file, labels, units, seed)
+        alone = told if len(of_file) == len(columns) else fit_shortcut_model(of_file, labels, units, seed)
         strong = alone is not None and alone.significant and float(np.nanmax(alone.by_class)) >= STRONG
-    return Verdict(carriers, told, strong, names, labels)
+    return ShortcutResult(carriers, told, strong, names, labels)
 
 
-def summary(verdict: Verdict, subject: str) -> str:
+def summary(verdict: ShortcutResult, subject: str) -> str:
     """One sentence: the carriers in words, then how far all columns together reach. `subject`: "file metadata"."""
-    by_column: dict[str, list[Carrier]] = {}
+    by_column: dict[str, list[Association]] = {}
     for carrier in verdict.carriers:
         by_column.setdefault(carrier.column.name, []).append(carrier)
     parts = [_column_words(of, verdict.names) for of in list(by_column.values())[:_SHOWN]]
@@ -83,7 +83,7 @@ def summary(verdict: Verdict, subject: str) -> str:
     return "; ".join(parts)
 
 
-def _column_words(carriers: list[Carrier], names: Mapping[int, str]) -> str:
+def _column_words(carriers: list[Association], names: Mapping[int, str]) -> str:
     """The best carrier of a column, and the best one of another class beside it."""
     first = carriers[0]
     other = next((c for c in carriers[1:] if c.label != first.label and c.value is not None and c.value != first.value), None)
@@ -93,7 +93,7 @@ def _column_words(carriers: list[Carrier], names: Mapping[int, str]) -> str:
     return text + (f", and {more} classes more" if more > 1 else "") if len(names) > 2 else text
 
 
-def words(carrier: Carrier, names: Mapping[int, str]) -> str:
+def words(carrier: Association, names: Mapping[int, str]) -> str:
     """One carrier in words."""
     name, column = names[carrier.label], carrier.column
     if carrier.value is None:
@@ -106,7 +106,7 @@ def words(carrier: Carrier, names: Mapping[int, str]) -> str:
     return f"{what} in {carrier.inside / carrier.size:.0%} of {name} ({share}), else in {carrier.others / carrier.rest:.0%}"
 
 
-def rows_given_away(verdict: Verdict, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+def rows_explained(verdict: ShortcutResult, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """Score, fault and reason of each row: (N,) float32, (N,) bool, by position.
 
     Args:
@@ -130,13 +130,13 @@ def rows_given_away(verdict: Verdict, subject: str) -> tuple[np.ndarray, np.ndar
     }  # fmt: skip
 
 
-def _surety(carrier: Carrier) -> float:
+def _surety(carrier: Association) -> float:
     """How surely a value means its class, were all images shared out as the class and the others are, half and half."""
     here, there = carrier.inside / carrier.size, carrier.others / carrier.rest
     return max(0.0, 2 * here / (here + there) - 1)
 
 
-def details(verdict: Verdict) -> dict[str, Any]:
+def details(verdict: ShortcutResult) -> dict[str, Any]:
     """Plain JSON values."""
     return {
         "auroc": (verdict.told.auroc if verdict.told else Score(float("nan"), 0, *UNDEFINED)).to_dict(),

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from tellapart.checks._associations import FLOOR, LEVEL, Column, areas
-from tellapart.metrics._roc_curve import rank
+from tellapart.checks._associations import FLOOR, LEVEL, Feature, areas
+from tellapart.metrics._roc_curve import roc_curve
 from tellapart.metrics.cross_fitting import deal_folds
 from tellapart.metrics.roc_intervals import auroc_influences, macro_interval
 from tellapart.types import Score
@@ -28,7 +28,7 @@ _MOST = 20_000  # images that are learnt from: more make the answer dearer, not 
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class ShortcutScore:
     """What a model makes of the columns.
 
     Attributes:
@@ -45,7 +45,7 @@ class Told:
     surety: np.ndarray
 
 
-def tell(columns: Sequence[Column], labels: np.ndarray, units: np.ndarray, seed: int) -> Told | None:
+def fit_shortcut_model(columns: Sequence[Feature], labels: np.ndarray, units: np.ndarray, seed: int) -> ShortcutScore | None:
     """Learn and judge in folds; None where fewer than two classes have a unit for every fold, or nothing varies.
 
     Args:
@@ -60,10 +60,10 @@ def tell(columns: Sequence[Column], labels: np.ndarray, units: np.ndarray, seed:
         return None
     rows = np.flatnonzero(known)
     proba = _out_of_fold(values[rows], labels[rows], units[rows], seed)
-    return judge_answers(proba, labels, units, rows)
+    return score_shortcut(proba, labels, units, rows)
 
 
-def _matrix(columns: Sequence[Column]) -> np.ndarray:
+def _matrix(columns: Sequence[Feature]) -> np.ndarray:
     """Columns that vary, side by side: (N, D) float32. A value that does not apply lies below all others."""
     found = []
     for column in columns:
@@ -102,7 +102,7 @@ def _out_of_fold(values: np.ndarray, labels: np.ndarray, units: np.ndarray, seed
     return proba
 
 
-def judge_answers(proba: np.ndarray, labels: np.ndarray, units: np.ndarray, rows: np.ndarray) -> Told:
+def score_shortcut(proba: np.ndarray, labels: np.ndarray, units: np.ndarray, rows: np.ndarray) -> ShortcutScore:
     """What answers out of fold are worth.
 
     Args:
@@ -117,12 +117,12 @@ def judge_answers(proba: np.ndarray, labels: np.ndarray, units: np.ndarray, rows
     for label in present:
         by_class[label] = areas(proba[:, label].astype(np.float64), (mine == label).astype(np.int64), 2)[1]
     value = float(np.nanmean(by_class))
-    sweeps = {int(label): rank(mine == label, proba[:, label]) for label in present}
+    sweeps = {int(label): roc_curve(mine == label, proba[:, label]) for label in present}
     low, high = macro_interval(sweeps, auroc_influences, value, mine, codes)
     share = np.bincount(mine, minlength=len(by_class))[mine] / len(mine)
     surety = np.zeros(len(labels), np.float32)
     surety[rows] = np.clip((proba[np.arange(len(mine)), mine] - share) / (1 - share), 0, 1)
-    return Told(Score(value, len(mine), low, high), by_class, _is_significant(by_class, mine, codes), surety)
+    return ShortcutScore(Score(value, len(mine), low, high), by_class, _is_significant(by_class, mine, codes), surety)
 
 
 def _is_significant(by_class: np.ndarray, labels: np.ndarray, units: np.ndarray) -> bool:

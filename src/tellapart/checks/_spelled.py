@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from tellapart.checks._associations import Column
+from tellapart.checks._associations import Feature
 
 _SEPARATORS = re.compile(r"[\s_\-.()\[\]]+")
 _LETTERS_FIRST = re.compile(r"\A[^\W\d_]+")
@@ -17,7 +17,7 @@ _DIGITS = re.compile(r"\d+")
 _LONGEST = 15  # digits: more do not fit into a float64 exactly
 
 
-def name_columns(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[Column]:
+def name_columns(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[Feature]:
     """What is looked at.
 
     Args:
@@ -35,8 +35,8 @@ def name_columns(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list
         _kinds("last word", [of[-1] for of in words], "a name whose last word is {}", ("prefix", "suffix", "first word")),
         _kinds("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
         *(_kinds(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
-        Column("number in the name", number, ordered=True),
-        Column("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, behind=("number in the name",)),
+        Feature("number in the name", number, ordered=True),
+        Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, behind=("number in the name",)),
         _counts("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
         _counts("length", np.array([len(name) for name in names], np.float64), "a name of {:.0f} characters",
                 ("prefix", "first word", "suffix", "last word", "digits", "number in the name")),
@@ -48,19 +48,19 @@ def _found(pattern: re.Pattern[str], name: str) -> str:
     return found.group() if found else ""
 
 
-def _kinds(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Column:
+def _kinds(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Feature:
     """A column of texts; "" is a value like others.
 
     Texts are numbered in their own order: in that of the rows, which are often sorted by class, the number would be the label.
     """
     codes, texts = pd.factorize(np.array(values, dtype=object), sort=True)
     words = {float(i): phrase.format(repr(text) if text else "nothing of the kind") for i, text in enumerate(texts)}
-    return Column(name, codes.astype(np.float64), words, behind=behind)
+    return Feature(name, codes.astype(np.float64), words, behind=behind)
 
 
-def _counts(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Column:
+def _counts(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Feature:
     known = np.unique(values[np.isfinite(values)])
-    return Column(name, values, {float(v): phrase.format(v) for v in known}, ordered=True, behind=behind)
+    return Feature(name, values, {float(v): phrase.format(v) for v in known}, ordered=True, behind=behind)
 
 
 def _numbers(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ import pandas as pd
 from tellapart.types import ImageTable
 
 
-def find_units(table: ImageTable, content: np.ndarray) -> np.ndarray:
+def independent_groups(table: ImageTable, content: np.ndarray) -> np.ndarray:
     """Numbers of units, equal for images that belong together: (N,) int64 in 0 … U−1.
 
     Args:

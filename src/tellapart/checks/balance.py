@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import Field
 from scipy.stats import chi2_contingency
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found, HealthCheck, Severity, fine
-from tellapart.recipe.schema import Section
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import SPLITS, ImageTable
 
 _SURE, _EFFECT = 1e-3, 0.1  # p-value and Cramér's V from which proportions differ
@@ -20,7 +20,7 @@ _SURE, _EFFECT = 1e-3, 0.1  # p-value and Cramér's V from which proportions dif
 class Balance(HealthCheck):
     """How many images each class has."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the check."""
 
         least: int = Field(default=10, ge=1, description="a class with fewer images is tiny")
@@ -28,24 +28,24 @@ class Balance(HealthCheck):
             default=10.0, gt=1, description="so many times the images of the smallest class the largest may have"
         )
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table = evidence.table
         counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
         images = dict(zip(table.classes, counts.tolist(), strict=True))
         details = {"images": images, "unlabeled": int((table.labels < 0).sum())}
         if not counts.sum():
-            return fine(len(table), "no image has a label: nothing to balance", "skipped", **details)
+            return passed(len(table), "no image has a label: nothing to balance", "skipped", **details)
         said = self._faults(table, counts)
         if not said:
             low, high = int(counts.min()), int(counts.max())
-            return fine(len(table), f"{len(counts)} classes with {low:,} to {high:,} images", **details)
+            return passed(len(table), f"{len(counts)} classes with {low:,} to {high:,} images", **details)
         severity: Severity = "problem" if len(counts) < 2 or (counts == 0).any() else "notice"
         tiny = np.flatnonzero(counts < self.options.least)
         is_issue = np.isin(table.labels, tiny) if len(counts) > 1 else table.labels >= 0
         reasons = {row: f"its class {table.classes[label]} has {counts[label]:,} images"
                    for row, label in enumerate(table.labels.tolist()) if is_issue[row]}  # fmt: skip
         scores = is_issue.astype(np.float32)
-        return Found(severity, "; ".join(said), _advice(counts, tiny), scores, is_issue, reasons, None, details)
+        return CheckResult(severity, "; ".join(said), _advice(counts, tiny), scores, is_issue, reasons, None, details)
 
     def _faults(self, table: ImageTable, counts: np.ndarray) -> list[str]:
         """In words, the worst first."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 if TYPE_CHECKING:
-    from tellapart.checks._dataset_view import Evidence
+    from tellapart.checks._dataset_view import DatasetView
 
 #: From worst to best: "leak": scores on these data will be too good; "problem": images or labels are wrong;
 #: "notice": worth knowing, nothing to mend; "fine": looked, found nothing; "skipped": could not look.
@@ -25,7 +25,7 @@ SEVERITIES: tuple[Severity, ...] = ("leak", "problem", "notice", "fine", "skippe
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class CheckResult:
     """What one check says of N images.
 
     Attributes:
@@ -51,24 +51,24 @@ class Found:
     drops: frozenset[int] = frozenset()
 
 
-def fine(count: int, summary: str, severity: Severity = "fine", **details: Any) -> Found:
+def passed(count: int, summary: str, severity: Severity = "fine", **details: Any) -> CheckResult:
     """Nothing found in `count` images, or nothing that could be looked at."""
-    return Found(severity, summary, "", np.zeros(count, np.float32), np.zeros(count, bool), details=details)
+    return CheckResult(severity, summary, "", np.zeros(count, np.float32), np.zeros(count, bool), details=details)
 
 
 class HealthCheck(ABC):
     """One check."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the check; each is described."""
 
-    def __init__(self, options: Section | None = None) -> None:
+    def __init__(self, options: OptionsModel | None = None) -> None:
         self.options: Any = options or self.Options()
 
     @final
-    def __call__(self, evidence: Evidence) -> Found:
+    def __call__(self, evidence: DatasetView) -> CheckResult:
         """Look at all images of a table; nothing in it is changed."""
-        return self._look(evidence)
+        return self.run(evidence)
 
     @classmethod
     def name(cls) -> str:
@@ -76,4 +76,4 @@ class HealthCheck(ABC):
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
-    def _look(self, evidence: Evidence) -> Found: ...
+    def run(self, evidence: DatasetView) -> CheckResult: ...

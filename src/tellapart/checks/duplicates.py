@@ -6,34 +6,34 @@ from typing import final
 
 import numpy as np
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks._pairs import Pairs, chain, join, judge
-from tellapart.checks.base import Found, HealthCheck
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._pairs import Pairs, chain_pairs, join, judge
+from tellapart.checks.base import CheckResult, HealthCheck
 
 
 @final
 class Duplicates(HealthCheck):
     """The same picture twice, byte for byte or pixel for pixel."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table = evidence.table
         bytewise = evidence.twins.cluster
-        rows = chain(copies(evidence), table)
+        rows = chain_pairs(copies(evidence), table)
         pairs = Pairs(rows, np.ones(len(rows), np.float32), np.zeros(len(rows), bool))
         same_bytes = int((bytewise[rows[:, 0]] == bytewise[rows[:, 1]]).sum())
         return judge(evidence, pairs, "an exact copy", True, {"same_bytes": same_bytes, "same_pixels": len(rows) - same_bytes})
 
 
-def copies(evidence: Evidence) -> np.ndarray:
+def copies(evidence: DatasetView) -> np.ndarray:
     """(N,) int64, equal for exact copies, by bytes or by pixels, of N images."""
     pixels = np.unique(evidence.pictures.digests, axis=0, return_inverse=True)[1].ravel()
     alone = int(pixels.max(initial=-1)) + 1 + np.arange(len(pixels))
     pixels = np.where(evidence.readable, pixels, alone)  # what cannot be decoded has no pixels to compare
-    groups = [star(number) for number in (evidence.twins.cluster, pixels)]
+    groups = [star_pairs(number) for number in (evidence.twins.cluster, pixels)]
     return join(len(pixels), np.concatenate(groups))
 
 
-def star(cluster: np.ndarray) -> np.ndarray:
+def star_pairs(cluster: np.ndarray) -> np.ndarray:
     """Pairs of each row with the first of its cluster: (P, 2) int64."""
     _, first, inverse = np.unique(cluster, return_index=True, return_inverse=True)
     rows = np.stack([first[inverse.ravel()], np.arange(len(cluster))], axis=1)

@@ -9,11 +9,11 @@ from typing import Any, final
 import numpy as np
 from pydantic import Field
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found, HealthCheck, Severity, fine
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
 from tellapart.data.metadata import FORMATS, MODES, NAMES
 from tellapart.data.reader import parse_locator
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
 #: Endings that say a format; MPO is a JPEG with more behind it, and a DIB is a BMP without its head.
@@ -49,14 +49,14 @@ class _Faults:
 class Files(HealthCheck):
     """Broken and odd files."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the check."""
 
         size_factor: float = Field(
             default=4.0, gt=1, description="a picture is of odd size when a side is so many times the median, or the median it"
         )
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table = evidence.table
         readable = evidence.readable
         faults = _Faults(len(table))
@@ -67,12 +67,12 @@ class Files(HealthCheck):
         return _found(table, faults)
 
 
-def _found(table: ImageTable, faults: _Faults) -> Found:
+def _found(table: ImageTable, faults: _Faults) -> CheckResult:
     left_out = Counter(problem.kind for problem in table.problems)
     details = {"left_out": dict(left_out), **{kind: len(rows) for kind, rows in faults.of.items()}}
     bad = faults.rows("unreadable")
     if not faults.reasons and not left_out:
-        return fine(len(table), "every file can be read, is what its name says, and is of a usual mode and size", **details)
+        return passed(len(table), "every file can be read, is what its name says, and is of a usual mode and size", **details)
     scores, is_issue = np.zeros(len(table), np.float32), np.zeros(len(table), bool)
     rows = sorted(faults.reasons)
     is_issue[rows], scores[rows], scores[bad] = True, 0.5, 1.0
@@ -81,7 +81,9 @@ def _found(table: ImageTable, faults: _Faults) -> Found:
     if left_out:
         kinds = ", ".join(f"{count:,} × {kind}" for kind, count in left_out.most_common())
         said.append(f"not used at all: {kinds} (`tellapart data` names them)")
-    return Found(severity, "; ".join(said), _advice(faults), scores, is_issue, faults.reasons, None, details, frozenset(bad))
+    return CheckResult(
+        severity, "; ".join(said), _advice(faults), scores, is_issue, faults.reasons, None, details, frozenset(bad)
+    )
 
 
 def _advice(faults: _Faults) -> str:

@@ -6,8 +6,8 @@ from typing import final
 
 import numpy as np
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found, HealthCheck, fine
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.types import SPLITS
 
 
@@ -15,18 +15,18 @@ from tellapart.types import SPLITS
 class Groups(HealthCheck):
     """The group column against the splits."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table, splits = evidence.table, evidence.splits
         if "group" not in table.frame:
-            return fine(len(table), "no group column (--group COLUMN names one)", "skipped")
+            return passed(len(table), "no group column (--group COLUMN names one)", "skipped")
         names = table.frame["group"].astype(str).to_numpy(dtype=object)
         if splits is None:
             count = f"{len(set(names) - {''}):,} groups"
-            return fine(len(table), f"{count}; no split is given yet, and splitting keeps them together")
+            return passed(len(table), f"{count}; no split is given yet, and splitting keeps them together")
         parts = _parts(names, splits)
         torn = {name: _words(of) for name, of in parts.items() if len(of) > 1}
         if not torn:
-            return fine(len(table), f"each of {len(parts):,} groups stands in one split", groups=len(parts))
+            return passed(len(table), f"each of {len(parts):,} groups stands in one split", groups=len(parts))
         return _torn(names, splits, torn, len(parts))
 
 
@@ -39,7 +39,7 @@ def _parts(names: np.ndarray, splits: np.ndarray) -> dict[str, set[str]]:
     return found
 
 
-def _torn(names: np.ndarray, splits: np.ndarray, torn: dict[str, str], groups: int) -> Found:
+def _torn(names: np.ndarray, splits: np.ndarray, torn: dict[str, str], groups: int) -> CheckResult:
     """`torn`: group → its splits in words; `groups`: how many there are."""
     is_issue = np.array([n in torn and s in SPLITS for n, s in zip(names.tolist(), splits.tolist(), strict=True)], bool)
     reasons = {row: f"its group {names[row]} stands in {torn[names[row]]}" for row in np.flatnonzero(is_issue).tolist()}
@@ -50,7 +50,7 @@ def _torn(names: np.ndarray, splits: np.ndarray, torn: dict[str, str], groups: i
     )
     advice = "Move each group to one split, or let `tellapart split DATA --anew -o split.csv` cut again."
     details = {"groups": groups, "torn": len(torn)}
-    return Found("leak", summary, advice, is_issue.astype(np.float32), is_issue, reasons, None, details)
+    return CheckResult("leak", summary, advice, is_issue.astype(np.float32), is_issue, reasons, None, details)
 
 
 def _words(parts: set[str]) -> str:

@@ -15,19 +15,19 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.checks._answers import out_of_fold
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks._doubt import SMALL, as_sure_as_right, count_excess
-from tellapart.checks._shortcut_model import Told, find_learnable, judge_answers
-from tellapart.checks._units import find_units
-from tellapart.checks.base import Found, HealthCheck, Severity, fine
-from tellapart.metrics.label_issues import find_issues, label_quality
-from tellapart.recipe.schema import Section
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._doubt import SMALL, match_confidence, test_label_noise
+from tellapart.checks._shortcut_model import ShortcutScore, find_learnable, score_shortcut
+from tellapart.checks._units import independent_groups
+from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
+from tellapart.metrics.label_issues import label_quality, prune_by_noise_rate
+from tellapart.recipe.schema import OptionsModel
 
 
 class Labels(HealthCheck):
     """Which labels a model out of fold contradicts."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the check of labels."""
 
         doubt: float = Field(
@@ -37,21 +37,21 @@ class Labels(HealthCheck):
             default=0.75, ge=0.5, lt=1, description="least AUROC (mean over classes) of the model that may doubt labels"
         )
 
-    def _look(self, evidence: Evidence) -> Found:
-        table, units = evidence.table, find_units(evidence.table, evidence.pictures.digests)
+    def run(self, evidence: DatasetView) -> CheckResult:
+        table, units = evidence.table, independent_groups(evidence.table, evidence.pictures.digests)
         labels = np.where(evidence.readable, table.labels, -1)
         rows = np.flatnonzero(find_learnable(labels, units))
         if len(np.unique(labels[rows])) < 2:
-            return fine(len(table), "fewer than two classes have enough images to be learnt in folds", "skipped")
+            return passed(len(table), "fewer than two classes have enough images to be learnt in folds", "skipped")
         pictures = evidence.pictures
         proba = out_of_fold(
             pictures.thumbnails[rows], pictures.traces[rows], labels[rows], units[rows], evidence.seed, evidence.progress
         )
-        told = judge_answers(proba, labels, units, rows)
+        told = score_shortcut(proba, labels, units, rows)
         if not told.significant or told.auroc.value < self.options.known:
             text = f"a quick model cannot learn these labels well enough to doubt them (AUROC {told.auroc}, out of fold)"
-            return fine(len(table), text, "skipped", auroc=told.auroc.to_dict())
-        judged = _Judged(table.classes, rows, labels[rows], as_sure_as_right(proba, labels[rows]))
+            return passed(len(table), text, "skipped", auroc=told.auroc.to_dict())
+        judged = _Judged(table.classes, rows, labels[rows], match_confidence(proba, labels[rows]))
         return _say(judged, len(table), told, self.options.doubt)
 
 
@@ -95,10 +95,10 @@ class _Judged:
         return dict(zip(names, counts[order].tolist(), strict=True))
 
 
-def _say(judged: _Judged, count: int, told: Told, doubt: float) -> Found:
+def _say(judged: _Judged, count: int, told: ShortcutScore, doubt: float) -> CheckResult:
     """What the answers say of all `count` images."""
-    flagged = find_issues(judged.labels, judged.proba) & (judged.quality < doubt)
-    excess = count_excess(judged.proba, judged.labels)
+    flagged = prune_by_noise_rate(judged.labels, judged.proba) & (judged.quality < doubt)
+    excess = test_label_noise(judged.proba, judged.labels)
     scores, at_fault = np.zeros(count, np.float32), np.zeros(count, bool)
     scores[judged.rows], at_fault[judged.rows] = np.clip(1 - judged.quality, 0, 1), flagged
     right = float((judged.guesses == judged.labels).mean())
@@ -109,13 +109,13 @@ def _say(judged: _Judged, count: int, told: Told, doubt: float) -> Found:
     }  # fmt: skip
     model = f"a quick model that agrees with {right:.0%} of the labels (AUROC {told.auroc}, out of fold)"
     if not flagged.any():
-        return Found("fine", f"{model} doubts no label", "", scores, at_fault, details=details)
+        return CheckResult("fine", f"{model} doubts no label", "", scores, at_fault, details=details)
     worst = ", ".join(f"{pair} ({n:,})" for pair, n in list(details["pairs"].items())[:3])
     more = f"{excess.seen:,} get less than {SMALL:.0%}, where its own doubts let expect {excess.expected:,.0f}"
     summary = f"{int(flagged.sum()):,} of {len(flagged):,} labels are doubted by {model}: {worst}; {more}"
     reasons = {int(judged.rows[i]): judged.reason(i) for i in np.flatnonzero(flagged).tolist()}
     severity: Severity = "problem" if excess.significant else "notice"
-    return Found(severity, summary, _ADVICE[severity], scores, at_fault, reasons, details=details)
+    return CheckResult(severity, summary, _ADVICE[severity], scores, at_fault, reasons, details=details)
 
 
 _ADVICE = {

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tellapart.checks._associations import Column
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks._shortcut import details, judge, rows_given_away, summary
-from tellapart.checks._units import find_units
-from tellapart.checks.base import Found, HealthCheck, fine
+from tellapart.checks._associations import Feature
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._shortcut import details, find_shortcuts, rows_explained, summary
+from tellapart.checks._units import independent_groups
+from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.jpeg_quality import find_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, TEXTS
 
@@ -28,23 +28,23 @@ _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 class Metadata(HealthCheck):
     """Whether file metadata tell the classes apart, and which."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table, labels = evidence.table, evidence.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
-            return fine(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
+            return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
         if not table.has_files:
-            return fine(len(table), "the images are bare pixels: there are no files whose metadata could tell", "skipped")
+            return passed(len(table), "the images are bare pixels: there are no files whose metadata could tell", "skipped")
         labels = np.where(np.isfinite(evidence.metadata[:, 0]), labels, -1)
         columns = metadata_columns(evidence.metadata, evidence.texts)
         names = {int(label): repr(table.classes[label]) for label in classes}
-        verdict = judge(columns, labels, find_units(table, evidence.twins.cluster), names, evidence.seed)
+        verdict = find_shortcuts(columns, labels, independent_groups(table, evidence.twins.cluster), names, evidence.seed)
         text = summary(verdict, _SUBJECT)
         if not verdict.found:
-            return fine(len(table), f"no metadata tell the classes apart ({text})" if text else _ALIKE, **details(verdict))
+            return passed(len(table), f"no metadata tell the classes apart ({text})" if text else _ALIKE, **details(verdict))
         severity = "leak" if verdict.strong else "notice"
-        rows = rows_given_away(verdict, _SUBJECT)
-        return Found(severity, text, _ADVICE[verdict.strong], *rows, details=details(verdict))
+        rows = rows_explained(verdict, _SUBJECT)
+        return CheckResult(severity, text, _ADVICE[verdict.strong], *rows, details=details(verdict))
 
 
 _ALIKE = "all files have the same metadata, or there are too few to tell"
@@ -55,7 +55,7 @@ _ADVICE = {
 }
 
 
-def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[Column]:
+def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[Feature]:
     """What is looked at.
 
     Args:
@@ -68,13 +68,13 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[C
     return [
         _kind("format", of["format"], lambda v: f"format {_listed(FORMATS, v)}"),
         _kind("color mode", of["mode"], lambda v: f"mode {_listed(MODES, v)}"),
-        Column("size", size, sizes),
-        *(Column(name, of[name], ordered=True, behind=("size",)) for name in ("width", "height")),
-        Column("aspect", of["aspect"], ordered=True, behind=("size", "width", "height")),
+        Feature("size", size, sizes),
+        *(Feature(name, of[name], ordered=True, behind=("size",)) for name in ("width", "height")),
+        Feature("aspect", of["aspect"], ordered=True, behind=("size", "width", "height")),
         _kind("EXIF", _present(exif), lambda v: "EXIF" if v else "no EXIF"),
-        Column("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, behind=("EXIF",)),
+        Feature("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, behind=("EXIF",)),
         *(_text(name, of[name], of["format"], texts, behind) for name, behind in zip(TEXTS, _BEHIND, strict=True)),
-        Column("date", of["date"], ordered=True),
+        Feature("date", of["date"], ordered=True),
         _kind("credentials", of["credentials"], lambda v: f"{'' if v else 'no '}content credentials (C2PA)"),
         _kind("orientation", of["EXIF orientation"], lambda v: f"EXIF orientation {v:.0f}"),
         _kind("ICC profile", _present(of["ICC bytes"]), lambda v: "an ICC profile" if v else "no ICC profile", ("format",)),
@@ -84,12 +84,12 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[C
         _kind("progressive", of["progressive"], lambda v: "progressive JPEG" if v else "baseline JPEG"),
         _kind("subsampling", sampling, lambda v: f"chroma {_SAMPLING.get(int(v), 'of another sampling')}", ("JPEG quality",)),
         *_jpeg_tables(metadata),
-        Column("byte count", of["bytes"], ordered=True, behind=(*_CODED, "width", "height"), content=True),
-        Column("bytes per pixel", of["bytes per pixel"], ordered=True, behind=(*_CODED, "byte count"), content=True),
+        Feature("byte count", of["bytes"], ordered=True, behind=(*_CODED, "width", "height"), content=True),
+        Feature("bytes per pixel", of["bytes per pixel"], ordered=True, behind=(*_CODED, "byte count"), content=True),
     ]  # fmt: skip
 
 
-def _jpeg_tables(metadata: np.ndarray) -> Sequence[Column]:
+def _jpeg_tables(metadata: np.ndarray) -> Sequence[Feature]:
     """The quality that the luma table stands for, and which tables there are."""
     first, chroma = NAMES.index("luma[0]"), NAMES.index("chroma[0]")
     luma, tables = metadata[:, first:chroma], metadata[:, first : 2 * chroma - first]
@@ -99,8 +99,8 @@ def _jpeg_tables(metadata: np.ndarray) -> Sequence[Column]:
     key = np.where(known, table_keys(np.nan_to_num(tables)), np.nan)
     kinds = {float(v): f"JPEG tables {i}" for i, v in enumerate(np.unique(key[known]), start=1)}
     return (
-        Column("JPEG quality", shown, {float(v): _quality_words(v) for v in np.unique(shown[known])}, ordered=True),
-        Column("JPEG tables", key, kinds, behind=("JPEG quality",)),
+        Feature("JPEG quality", shown, {float(v): _quality_words(v) for v in np.unique(shown[known])}, ordered=True),
+        Feature("JPEG tables", key, kinds, behind=("JPEG quality",)),
     )
 
 
@@ -108,12 +108,12 @@ def _quality_words(value: float) -> str:
     return f"JPEG quality {value:.0f}" if value == int(value) else f"JPEG quality about {int(value)} (own tables)"
 
 
-def _kind(name: str, values: np.ndarray, word: Callable[[float], str], behind: tuple[str, ...] = ()) -> Column:
+def _kind(name: str, values: np.ndarray, word: Callable[[float], str], behind: tuple[str, ...] = ()) -> Feature:
     """A column of kinds; `word` names one of them."""
-    return Column(name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, behind=behind)
+    return Feature(name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, behind=behind)
 
 
-def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str], behind: tuple[str, ...]) -> Column:
+def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str], behind: tuple[str, ...]) -> Feature:
     """A column of texts; files that could be read (`known` is finite) and have none are a kind of their own."""
     values = np.where(np.isfinite(known) & np.isnan(codes), 0.0, codes)
     return _kind(name, values, lambda v: f"{name} {texts[v]!r}" if v else f"no {name}", behind)

@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found, HealthCheck, fine
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.types import SPLITS
 
 
 class MissingClasses(HealthCheck):
     """Which classes a part lacks."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table, parts = evidence.table, evidence.splits
         counts = _counts(parts, table.labels, len(table.classes))
         if "train" not in counts or len(counts) < 2:
-            return fine(len(table), "the data come without a training part and another: tellapart will split them", "skipped")
+            return passed(len(table), "the data come without a training part and another: tellapart will split them", "skipped")
         unlearnt, unasked = _lacking(counts, table.classes)
         present = {part: {name: int(n) for name, n in zip(table.classes, of, strict=True)} for part, of in counts.items()}
         if not unlearnt and not unasked:
-            return fine(len(table), f"every class stands in {' and '.join(counts)}", counts=present)
+            return passed(len(table), f"every class stands in {' and '.join(counts)}", counts=present)
         reasons = {}
         for part, label in unlearnt:
             text = f"{table.classes[label]!r} is not in train"
@@ -34,7 +34,7 @@ class MissingClasses(HealthCheck):
         summary = "; ".join([_unlearnt_words(unlearnt, counts, table.classes), *_unasked_words(unasked, table.classes)])
         advice = _ADVICE if unlearnt else "nothing can be said of classes that are never asked for: add images of them"
         lists = {"not_in_train": _by_part(unlearnt, table.classes), "only_in_train": _by_part(unasked, table.classes)}
-        return Found(
+        return CheckResult(
             "problem" if unlearnt else "notice", summary.strip("; "), advice, at_fault.astype(np.float32), at_fault, reasons,
             details={"counts": present, **lists},
         )  # fmt: skip

@@ -12,12 +12,12 @@ import re
 
 import numpy as np
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks._shortcut import details, judge, rows_given_away, summary
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._shortcut import details, find_shortcuts, rows_explained, summary
 from tellapart.checks._spelled import name_columns
-from tellapart.checks._units import find_units
-from tellapart.checks.base import Found, HealthCheck, fine
-from tellapart.data.layouts._aliases import split_of
+from tellapart.checks._units import independent_groups
+from tellapart.checks.base import CheckResult, HealthCheck, passed
+from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.reader import parse_locator
 from tellapart.types import ImageTable
 
@@ -28,28 +28,28 @@ _TELLING = 0.75  # AUROC: names of turned or numbered copies differ by class a l
 class Names(HealthCheck):
     """Whether names tell the classes apart, and by what."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table, labels = evidence.table, evidence.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
-            return fine(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
+            return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
         if _are_positions(table):
-            return fine(len(table), "the images have no names but their positions", "skipped")
+            return passed(len(table), "the images have no names but their positions", "skipped")
         columns = name_columns(*_names_and_folders(table))
-        verdict = judge(
+        verdict = find_shortcuts(
             columns,
             labels,
-            find_units(table, evidence.twins.cluster),
+            independent_groups(table, evidence.twins.cluster),
             {int(c): repr(table.classes[c]) for c in classes},
             evidence.seed,
         )
         text = summary(verdict, _SUBJECT)
         if not verdict.found:
-            return fine(len(table), f"names do not give the classes away ({text})", **details(verdict))
+            return passed(len(table), f"names do not give the classes away ({text})", **details(verdict))
         best = max([c.effect for c in verdict.carriers] + [verdict.told.auroc.value if verdict.told else 0.5])
         leak = best >= _TELLING
-        rows = rows_given_away(verdict, _SUBJECT)
-        return Found("leak" if leak else "notice", text, _ADVICE, *rows, details=details(verdict))
+        rows = rows_explained(verdict, _SUBJECT)
+        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=details(verdict))
 
 
 _ADVICE = (
@@ -77,5 +77,5 @@ def _names_and_folders(table: ImageTable) -> tuple[list[str], list[list[str]]]:
         text = name if where.row is not None else where.file
         *parts, last = text.replace("\\", "/").split("/")
         names.append(re.sub(r"\.\w{1,5}\Z", "", last))
-        folders.append([p for p in parts if not split_of(p) and re.sub(r"\A[01]_", "", p).casefold() not in classes])
+        folders.append([p for p in parts if not parse_split(p) and re.sub(r"\A[01]_", "", p).casefold() not in classes])
     return names, folders

@@ -14,12 +14,12 @@ from pydantic import Field
 
 from tellapart.checks import _candidate_pairs as lookalikes
 from tellapart.checks import _registration as alignment
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pairs import Pairs, judge
-from tellapart.checks.base import Found, HealthCheck, fine
+from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.checks.duplicates import copies
 from tellapart.errors import RunError
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.runs.store import open_run
 
 #: Of pictures as vectors of a run, less the mean of all: the cosine that makes a candidate.
@@ -30,7 +30,7 @@ _ALIKE = 0.5
 class NearDuplicates(HealthCheck):
     """Pictures that show the same."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the check."""
 
         candidates: int = Field(
@@ -45,14 +45,14 @@ class NearDuplicates(HealthCheck):
             description="false: of images that look like many others (clothes) only what is certainly the same counts",
         )
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         if len(evidence.table) < 2:
-            return fine(len(evidence.table), "fewer than two images: nothing to compare", "skipped")
+            return passed(len(evidence.table), "fewer than two images: nothing to compare", "skipped")
         pairs, details = find_near(evidence, self.options)
         return judge(evidence, pairs, "a near-duplicate", False, details)
 
 
-def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
+def find_near(evidence: DatasetView, options: Any) -> tuple[Pairs, dict[str, Any]]:
     """All pairs of near-duplicates, and figures of the search.
 
     Args:
@@ -86,7 +86,7 @@ def find_near(evidence: Evidence, options: Any) -> tuple[Pairs, dict[str, Any]]:
     return _once(found, len(evidence.table)), details
 
 
-def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
+def _embedded(evidence: DatasetView, rows: np.ndarray, options: Any) -> np.ndarray:
     """Pairs of `rows` that lie close as vectors of a run: (P, 2) int64 positions in `rows`.
 
     Raises:
@@ -95,10 +95,10 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
         DataError: Columns of boxes that the run reads by are not there.
     """
     from tellapart.inference.context import Settings
-    from tellapart.inference.embedding import PLAIN, Vectors
+    from tellapart.inference.embedding import PLAIN, Embedder
 
     run = open_run(options.embedding, evidence.runs)
-    by = Vectors(run, Settings(runs=evidence.runs, progress=evidence.progress))
+    by = Embedder(run, Settings(runs=evidence.runs, progress=evidence.progress))
     if by.by == PLAIN:
         raise RunError(
             f"{run.id}: a run of the family {run.family!r} has no vectors of its own to compare images by",
@@ -106,14 +106,14 @@ def _embedded(evidence: Evidence, rows: np.ndarray, options: Any) -> np.ndarray:
         )
     if len(rows) < 2:
         return np.zeros((0, 2), np.int64)
-    vectors = by.of(evidence.table.take(rows))
+    vectors = by.embed(evidence.table.take(rows))
     vectors -= vectors.mean(axis=0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     with evidence.progress.task(f"looking for neighbors in {run.id}", len(rows), "img") as task:
         return lookalikes.candidates(vectors, vectors, options.candidates, task, _ALIKE)[0]
 
 
-def _judged(evidence: Evidence) -> tuple[np.ndarray, dict[str, Any]]:
+def _judged(evidence: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
     """Rows that can be recognized, of exact copies in one split and class the first; and why others are left out."""
     table, pictures = evidence.table, evidence.pictures
     readable = evidence.readable

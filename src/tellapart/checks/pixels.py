@@ -11,11 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pixel_stats import DRAWN, STROKES, trace_columns
-from tellapart.checks._shortcut import STRONG, Verdict, details, judge, rows_given_away, summary
-from tellapart.checks._units import find_units
-from tellapart.checks.base import Found, HealthCheck, fine
+from tellapart.checks._shortcut import STRONG, ShortcutResult, details, find_shortcuts, rows_explained, summary
+from tellapart.checks._units import independent_groups
+from tellapart.checks.base import CheckResult, HealthCheck, passed
 
 _SUBJECT = "cheap measures of pixels"
 _STANDS_OUT = 0.1  # AUROC
@@ -24,24 +24,24 @@ _STANDS_OUT = 0.1  # AUROC
 class Pixels(HealthCheck):
     """Whether cheap measures tell the classes apart, and which."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table, labels = evidence.table, evidence.table.labels
         labels = np.where(evidence.readable, labels, -1)
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
-            return fine(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
+            return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
         columns = trace_columns(evidence.pictures.traces)
-        units = find_units(table, evidence.pictures.digests)
-        verdict = judge(columns, labels, units, {int(c): repr(table.classes[c]) for c in classes}, evidence.seed)
+        units = independent_groups(table, evidence.pictures.digests)
+        verdict = find_shortcuts(columns, labels, units, {int(c): repr(table.classes[c]) for c in classes}, evidence.seed)
         verdict = replace(verdict, carriers=sorted(verdict.carriers, key=lambda c: c.column.name not in DRAWN))
         text = summary(verdict, _SUBJECT)
         if not verdict.found:
-            return fine(len(table), f"no cheap measure tells the classes apart ({text})", **details(verdict))
+            return passed(len(table), f"no cheap measure tells the classes apart ({text})", **details(verdict))
         stamped = _stamped(verdict) if table.positive is not None else []
         leak = bool(stamped) or (table.positive is not None and _is_drawn(verdict))
-        rows = rows_given_away(verdict, _SUBJECT)
+        rows = rows_explained(verdict, _SUBJECT)
         text = "; ".join([*stamped, text])
-        return Found("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=details(verdict))
+        return CheckResult("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=details(verdict))
 
 
 _ADVICE = {
@@ -50,7 +50,7 @@ _ADVICE = {
 }
 
 
-def _stamped(verdict: Verdict) -> list[str]:
+def _stamped(verdict: ShortcutResult) -> list[str]:
     """Where one class has thin strokes in one zone of the picture and not all around, as writing and logos make them.
 
     A class of livelier pictures has more of them in most zones; what stands out is measured against the zone in the middle
@@ -66,5 +66,5 @@ def _stamped(verdict: Verdict) -> list[str]:
     return found
 
 
-def _is_drawn(verdict: Verdict) -> bool:
+def _is_drawn(verdict: ShortcutResult) -> bool:
     return any(c.column.name in DRAWN and c.effect >= STRONG for c in verdict.carriers)

@@ -8,16 +8,16 @@ from typing import Any, final
 import numpy as np
 from pydantic import Field
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import Found, HealthCheck, Severity, fine
-from tellapart.recipe.schema import Section
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
+from tellapart.recipe.schema import OptionsModel
 
 
 @final
 class Quality(HealthCheck):
     """Blank, dark, bright, blurry and tiny pictures."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the check."""
 
         blank: float = Field(default=4.0, ge=0, description="a blank picture spans so many gray values, 1st to 99th percentile")
@@ -28,13 +28,13 @@ class Quality(HealthCheck):
         )
         tiny: int = Field(default=16, ge=1, description="a side of fewer pixels is tiny")
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         readable, count = evidence.readable, len(evidence.table)
         kinds = {kind: (np.flatnonzero(mask & readable), words) for kind, mask, words in self._kinds(evidence)}
         reasons = {int(row): words(row) for rows, words in reversed(kinds.values()) for row in rows}
         figures: dict[str, Any] = {kind: len(rows) for kind, (rows, _) in kinds.items()}
         if not reasons:
-            return fine(count, "no picture is blank, very dark, very bright, blurry or tiny", **figures)
+            return passed(count, "no picture is blank, very dark, very bright, blurry or tiny", **figures)
         scores, is_issue = np.zeros(count, np.float32), np.zeros(count, bool)
         rows = sorted(reasons)
         is_issue[rows], scores[rows] = True, 0.5
@@ -43,12 +43,12 @@ class Quality(HealthCheck):
         severity: Severity = "problem" if len(blank) else "notice"
         said = ", ".join(f"{number:,} {kind}" for kind, number in figures.items() if number)
         advice = "Drop the blank ones (--fix-list); look at the others." if len(blank) else "Look whether they belong."
-        return Found(
+        return CheckResult(
             severity, f"pictures that show little: {said}", advice, scores, is_issue, reasons, None, figures,
             frozenset(blank.tolist()),
         )  # fmt: skip
 
-    def _kinds(self, evidence: Evidence) -> Iterator[tuple]:
+    def _kinds(self, evidence: DatasetView) -> Iterator[tuple]:
         """(kind, (N,) bool, row → words), the worst first."""
         options, p = self.options, evidence.pictures
         blank = p.contrast <= options.blank

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tellapart.checks.base import Found
+from tellapart.checks.base import CheckResult
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.io import translate_os_errors, write_atomically
@@ -30,11 +30,11 @@ class Review:
     drop: frozenset[str] = frozenset()
     keep: frozenset[tuple[str, str]] = frozenset()
 
-    def left(self, table: ImageTable) -> ImageTable:
+    def remaining(self, table: ImageTable) -> ImageTable:
         """The table without the dropped images."""
         return table.take(~np.isin(table.ids.astype(str), list(self.drop))) if self.drop else table
 
-    def accepted(self, name: str, found: Found, ids: np.ndarray) -> Found:
+    def apply(self, name: str, found: CheckResult, ids: np.ndarray) -> CheckResult:
         """A finding less what is accepted; with nothing left it is fine.
 
         Args:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.checks._associations import Column
-from tellapart.checks._dataset_view import Evidence
+from tellapart.checks._associations import Feature
+from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pixel_stats import trace_columns
-from tellapart.checks._shortcut import Verdict, details, judge, rows_given_away, summary
-from tellapart.checks._units import find_units
-from tellapart.checks.base import Found, HealthCheck, Severity, fine
+from tellapart.checks._shortcut import ShortcutResult, details, find_shortcuts, rows_explained, summary
+from tellapart.checks._units import independent_groups
+from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
 from tellapart.checks.metadata import metadata_columns
 from tellapart.types import SPLITS, UNLABELED
 
@@ -33,25 +33,25 @@ class _Compared:
 
     part: str
     subject: str
-    verdict: Verdict
+    verdict: ShortcutResult
 
 
 class Shift(HealthCheck):
     """Whether training images can be told from the others, and by what."""
 
-    def _look(self, evidence: Evidence) -> Found:
+    def run(self, evidence: DatasetView) -> CheckResult:
         table, parts = evidence.table, _parts(evidence)
         others = [part for part in (*SPLITS[1:], _OPEN) if (parts == part).any()]
         if not (parts == "train").any() or not others:
-            return fine(len(table), "the data come without a training part and another: tellapart will split them", "skipped")
+            return passed(len(table), "the data come without a training part and another: tellapart will split them", "skipped")
         kinds = _kinds_of_columns(evidence)
         compared = [_compare(evidence, parts, part, subject, columns) for part in others for subject, columns in kinds.items()]
         told = {f"{one.part} by {one.subject}": details(one.verdict) for one in compared}
         found = [one for one in compared if one.verdict.found]
         if not found:
-            return fine(len(table), f"train and {' and '.join(others)} cannot be told apart", comparisons=told)
+            return passed(len(table), f"train and {' and '.join(others)} cannot be told apart", comparisons=told)
         severity: Severity = "problem" if any(one.verdict.strong for one in found) else "notice"
-        return Found(severity, _words(found), _ADVICE, *_rows(found, len(table)), details={"comparisons": told})
+        return CheckResult(severity, _words(found), _ADVICE, *_rows(found, len(table)), details={"comparisons": told})
 
 
 _ADVICE = (
@@ -60,7 +60,7 @@ _ADVICE = (
 )
 
 
-def _parts(evidence: Evidence) -> np.ndarray:
+def _parts(evidence: DatasetView) -> np.ndarray:
     """The part of each image, "unlabeled" for those without label and part, "" for none: (N,) object."""
     given = evidence.splits
     if given is None:
@@ -68,22 +68,22 @@ def _parts(evidence: Evidence) -> np.ndarray:
     return np.where((given == "") & (evidence.table.labels == UNLABELED), _OPEN, given)
 
 
-def _kinds_of_columns(evidence: Evidence) -> dict[str, list[Column]]:
+def _kinds_of_columns(evidence: DatasetView) -> dict[str, list[Feature]]:
     table, labels = evidence.table, evidence.table.labels
     found = {"pixels": trace_columns(evidence.pictures.traces)}
     if table.has_files:
         found = {"file metadata": metadata_columns(evidence.metadata, evidence.texts)} | found
     words = {float(label): f"class {name!r}" for label, name in enumerate(table.classes)}
-    return found | {"class mix": [Column("class", np.where(labels >= 0, labels, np.nan).astype(np.float64), words)]}
+    return found | {"class mix": [Feature("class", np.where(labels >= 0, labels, np.nan).astype(np.float64), words)]}
 
 
-def _compare(evidence: Evidence, parts: np.ndarray, part: str, subject: str, columns: list[Column]) -> _Compared:
+def _compare(evidence: DatasetView, parts: np.ndarray, part: str, subject: str, columns: list[Feature]) -> _Compared:
     sides = np.select([parts == "train", parts == part], [0, 1], -1)
     sides[~evidence.readable] = -1
     if subject == "class mix":
         sides[evidence.table.labels < 0] = -1
-    units = find_units(evidence.table, evidence.pictures.digests)
-    return _Compared(part, subject, judge(columns, sides, units, {0: "train", 1: part}, evidence.seed))
+    units = independent_groups(evidence.table, evidence.pictures.digests)
+    return _Compared(part, subject, find_shortcuts(columns, sides, units, {0: "train", 1: part}, evidence.seed))
 
 
 def _words(found: list[_Compared]) -> str:
@@ -94,7 +94,7 @@ def _rows(found: list[_Compared], count: int) -> tuple[np.ndarray, np.ndarray, d
     """Rows of the other parts that are unlike train: score, fault, reason."""
     scores, at_fault, reasons = np.zeros(count, np.float32), np.zeros(count, bool), {}
     for one in found:
-        of_one, fault, why = rows_given_away(one.verdict, one.subject)
+        of_one, fault, why = rows_explained(one.verdict, one.subject)
         other = one.verdict.labels == 1
         scores = np.maximum(scores, np.where(other, of_one, 0))
         at_fault |= fault & other

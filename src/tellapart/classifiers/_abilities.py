@@ -21,5 +21,5 @@ class Differentiable(ABC):
         """
 
     @abstractmethod
-    def untrained(self, seed: int) -> Classifier:
+    def reinitialized(self, seed: int) -> Classifier:
         """The same with random weights: what its maps show without having learnt anything."""

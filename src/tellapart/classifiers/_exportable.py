@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from tellapart.classifiers.base import Classifier, Context
 
 if TYPE_CHECKING:
-    from tellapart.classifiers._torch_inference import Answering
+    from tellapart.classifiers._torch_inference import InferenceModule
 
 
 class Exportable(ABC):
     """It can answer as one torch module, from pixels to probabilities, that an exporter can trace."""
 
     @abstractmethod
-    def answering(self, context: Context) -> Answering:
+    def answering(self, context: Context) -> InferenceModule:
         """The module, in evaluation mode, on the CPU; its weights are those of the classifier, not copies.
 
         Args:
@@ -26,7 +26,7 @@ class Exportable(ABC):
         """
 
 
-def answering_of(classifier: Classifier, context: Context, whose: str = "") -> Answering:
+def as_module(classifier: Classifier, context: Context, whose: str = "") -> InferenceModule:
     """The module of any classifier. `whose`: begins what is said where there is none.
 
     Raises:

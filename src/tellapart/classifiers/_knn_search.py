@@ -37,7 +37,7 @@ Nearest = tuple[np.ndarray, np.ndarray]
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def compact(X: np.ndarray) -> np.ndarray:
+def to_uint8(X: np.ndarray) -> np.ndarray:
     """(N, D) as uint8, where all values are whole numbers from 0 to 255; X itself otherwise."""
     if X.dtype == np.uint8 or X.shape[1] > _WIDEST or not _whole(X[:1]):
         return X

@@ -9,14 +9,14 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
-from tellapart.classifiers._temperature import least, log_loss, temperature
-from tellapart.classifiers.feature_classifier import FeatureFamily
+from tellapart.classifiers._temperature import argmin_loss, log_loss, temperature
+from tellapart.classifiers.feature_classifier import FeatureClassifier
 
 #: Weights (seen classes, D) and biases (seen classes,), float64.
 Plane = tuple[np.ndarray, np.ndarray]
 
 
-class SoftmaxFamily(FeatureFamily):
+class SoftmaxFamily(FeatureClassifier):
     """Base.
 
     Attributes:
@@ -51,9 +51,9 @@ class SoftmaxFamily(FeatureFamily):
             t = temperature(decision, y_valid) if soften else 1.0
             found.append((weight * t, bias * t))
             losses.append(log_loss(decision * t, y_valid))
-        self.weight, self.bias = found[least(losses)]
+        self.weight, self.bias = found[argmin_loss(losses)]
 
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         proba = np.zeros((len(X), len(self.classes)))
         proba[:, self.seen] = softmax(X @ self.weight.T + self.bias, axis=1)
         return proba

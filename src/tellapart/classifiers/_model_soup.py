@@ -22,7 +22,7 @@ from tellapart.classifiers.base import Context
 from tellapart.classifiers.network import Network
 from tellapart.errors import RunError
 from tellapart.recipe.schema import Train
-from tellapart.training.averaging import measure_norms
+from tellapart.training.averaging import update_bn
 from tellapart.types import ImageTable
 
 _NORM_BATCHES = 50  # batches that the batch norms are measured on, as for the averages of a training
@@ -48,7 +48,7 @@ def soup(members: Sequence[Member], train: ImageTable, find: Find, context: Cont
     if not plan.freeze:  # norms that were frozen in training stay what they were in all members
         device = torch.device(context.device)
         like = copy.deepcopy(first.model)
-        measure_norms(first.model.to(device), _batches(first, train, plan.batch, device, context), like)
+        update_bn(first.model.to(device), _batches(first, train, plan.batch, device, context), like)
         first.model.cpu()
     return first
 

@@ -17,7 +17,7 @@ _BLOCK = 2_048  # rows or columns in double precision at a time
 _SINGULAR = 1e-10  # of the trace: a smaller penalty would leave directions in which nothing varies to rounding
 
 
-def penalized(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.ndarray]:
+def ridge_solver(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.ndarray]:
     """A function of penalty > 0 and R (D, S) that gives W (D, S), float64.
 
     Args:
@@ -35,7 +35,7 @@ def penalized(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.nd
             hint="set features.pca, for example to 500",
         )
     wide = X.shape[1] > X.shape[0]
-    product = crossed(X.T, X.T) if wide else crossed(X, X)
+    product = xtx(X.T, X.T) if wide else xtx(X, X)
     least = max(_SINGULAR * np.trace(product), 1e-12)
 
     def solve(penalty: float, right: np.ndarray) -> np.ndarray:
@@ -43,12 +43,12 @@ def penalized(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.nd
         factor = cho_factor(product + penalty * np.eye(len(product)), lower=True, overwrite_a=True)
         if not wide:
             return cho_solve(factor, right)
-        return (right - crossed(X, cho_solve(factor, crossed(X.T, right)))) / penalty
+        return (right - xtx(X, cho_solve(factor, xtx(X.T, right)))) / penalty
 
     return solve
 
 
-def crossed(X: np.ndarray, right: np.ndarray) -> np.ndarray:
+def xtx(X: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Xᵀ R of (N, D) and (N, S): (D, S) float64, in double precision a block of rows at a time."""
     total = np.zeros((X.shape[1], right.shape[1]))
     for start in range(0, len(X), _BLOCK):

@@ -43,7 +43,7 @@ def log_loss(decision: np.ndarray, labels: np.ndarray) -> float:
     return float(-np.maximum(picked, _LEAST).mean())
 
 
-def least(losses: Sequence[float]) -> int:
+def argmin_loss(losses: Sequence[float]) -> int:
     """The place of the smallest loss; the middle of the candidates where validation can judge none of them."""
     return int(np.argmin(losses)) if np.isfinite(losses).any() else len(losses) // 2
 

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.calibration.decision import Decision
-from tellapart.classifiers._torch_maps import Mapped, PriorCorrected, combined, mapped
+from tellapart.classifiers._torch_maps import CalibrationModule, PriorCorrected, combined, mapped
 from tellapart.classifiers._tta import views
 from tellapart.recipe.schema import Inputs
 
 
-class Answering(nn.Module, ABC):
+class InferenceModule(nn.Module, ABC):
     """Pixels in, probabilities out.
 
     Attributes:
@@ -32,7 +32,7 @@ class Answering(nn.Module, ABC):
         """(B, H, W, C) uint8 for each of `inputs` → (B, classes) float32, rows sum to 1."""
 
 
-class NetAnswering(Answering):
+class NetModule(InferenceModule):
     """A network, asked about some views of each image, whose probabilities are averaged."""
 
     def __init__(self, net: nn.Module, inputs: Inputs, names: Sequence[str]) -> None:
@@ -49,13 +49,13 @@ class NetAnswering(Answering):
         return as_answered(total)
 
 
-class DecidedAnswering(Answering):
+class CalibratedModule(InferenceModule):
     """A calibrated classifier: the map, then the correction of the mix."""
 
-    def __init__(self, inner: Answering, decision: Decision) -> None:
+    def __init__(self, inner: InferenceModule, decision: Decision) -> None:
         super().__init__()
         self.inner, self.inputs = inner, inner.inputs
-        self.map: Mapped | None = mapped(decision.map) if decision.map else None
+        self.map: CalibrationModule | None = mapped(decision.map) if decision.map else None
         corrects = decision.seen is not None and decision.prior is not None
         self.prior = PriorCorrected(decision.seen, decision.prior) if corrects else None
 
@@ -67,10 +67,10 @@ class DecidedAnswering(Answering):
         return proba
 
 
-class EnsembleAnswering(Answering):
+class EnsembleModule(InferenceModule):
     """Voters and a combiner."""
 
-    def __init__(self, voters: Sequence[Answering], combiner: Any) -> None:
+    def __init__(self, voters: Sequence[InferenceModule], combiner: Any) -> None:
         super().__init__()
         self.voters, self.combiner = nn.ModuleList(voters), combined(combiner)
         self.inputs = tuple(dict.fromkeys(inputs for voter in voters for inputs in voter.inputs))

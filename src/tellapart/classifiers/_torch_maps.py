@@ -25,7 +25,7 @@ from tellapart.errors import RunError
 from tellapart.metrics.probabilistic import CLIP as LOWEST
 
 
-class Mapped(nn.Module, ABC):
+class CalibrationModule(nn.Module, ABC):
     """A map of probabilities."""
 
     @abstractmethod
@@ -33,7 +33,7 @@ class Mapped(nn.Module, ABC):
         """(B, C) float32 → (B, C) float64."""
 
 
-class Combined(nn.Module, ABC):
+class CombinerModule(nn.Module, ABC):
     """A combiner."""
 
     @abstractmethod
@@ -41,7 +41,7 @@ class Combined(nn.Module, ABC):
         """(K, B, C) float32 → (B, C) float64, not all zero in any row."""
 
 
-def mapped(learnt: Any) -> Mapped:
+def mapped(learnt: Any) -> CalibrationModule:
     """The module of a map of `evaluate.calibrate`.
 
     Raises:
@@ -60,7 +60,7 @@ def mapped(learnt: Any) -> Mapped:
     raise RunError(f"the calibration {learnt.name} cannot be written as a graph", hint="export the run beneath it")
 
 
-def combined(combiner: Combiner) -> Combined:
+def combined(combiner: Combiner) -> CombinerModule:
     """The module of a fitted combiner.
 
     Raises:
@@ -85,7 +85,7 @@ def combined(combiner: Combiner) -> Combined:
     raise RunError(f"the combiner {type(combiner).__name__.lower()} cannot be written as a graph", hint=hint)
 
 
-class PriorCorrected(Mapped):
+class PriorCorrected(CalibrationModule):
     """p′ ∝ p · prior / seen, as `evaluate.verdict.correct_prior`."""
 
     def __init__(self, seen: Any, prior: Any) -> None:
@@ -100,7 +100,7 @@ class PriorCorrected(Mapped):
         return torch.where(whole > 0, found / torch.where(whole > 0, whole, 1.0), self.prior)
 
 
-class _Softmax(Mapped):
+class _Softmax(CalibrationModule):
     """softmax(w ln p + b)."""
 
     def __init__(self, slopes: Any, offsets: Any) -> None:
@@ -111,7 +111,7 @@ class _Softmax(Mapped):
         return (proba.double().clamp(LOWEST, 1).log() * self.slopes + self.offsets).softmax(1)
 
 
-class _OneAgainstRest(Mapped):
+class _OneAgainstRest(CalibrationModule):
     """A curve for each class, or for the second of two; rows that come out all zero stay as they were."""
 
     def __init__(self, curves: list[nn.Module]) -> None:
@@ -157,7 +157,7 @@ class _BetaCurve(nn.Module):
         return (self.a * p.log() - self.b * (1 - p).log() + self.c).sigmoid()
 
 
-class _WeightedMean(Combined):
+class _WeightedMean(CombinerModule):
     def __init__(self, weights: np.ndarray | None) -> None:
         super().__init__()
         self.weights = None if weights is None else _kept(self, "weights", np.asarray(weights)[:, None, None])
@@ -166,18 +166,18 @@ class _WeightedMean(Combined):
         return voters.double().mean(0) if self.weights is None else (voters.double() * self.weights).sum(0)
 
 
-class _LogOdds(Combined):
+class _LogOdds(CombinerModule):
     def forward(self, voters: Tensor) -> Tensor:
         return voters.double().clamp(CLIP, 1).log().mean(0).softmax(1)
 
 
-class _Vote(Combined):
+class _Vote(CombinerModule):
     def forward(self, voters: Tensor) -> Tensor:
         votes = (voters.argmax(2, keepdim=True) == torch.arange(voters.shape[2])).double()
         return votes.sum(0) + voters.double().mean(0) / 2
 
 
-class _Confident(Combined):
+class _Confident(CombinerModule):
     def __init__(self, sure: float, share: float) -> None:
         super().__init__()
         self.sure, self.share = sure, share
@@ -193,7 +193,7 @@ class _Confident(Combined):
         return torch.where((most >= self.share * voters.shape[0]) & alone, theirs, voters.double().mean(0))
 
 
-class _MeanRank(Combined):
+class _MeanRank(CombinerModule):
     """Probability to rank by each voter's scale, and the mean rank back by the mean of them."""
 
     def __init__(self, ordered: np.ndarray) -> None:
@@ -210,7 +210,7 @@ class _MeanRank(Combined):
         return torch.stack(found, 1) + float(np.finfo(np.float32).tiny)
 
 
-class _Logistic(Combined):
+class _Logistic(CombinerModule):
     """The multinomial stack on centered log-probabilities; classes that it never saw keep the mean."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:

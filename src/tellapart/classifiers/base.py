@@ -20,7 +20,7 @@ from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.errors import RunError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import Recipe
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable, Predictions
 
 
@@ -59,7 +59,7 @@ class Classifier(ABC):
     #: Sections that it uses only where a recipe has them.
     optional: ClassVar[frozenset[str]] = frozenset()
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options under `classifier:`, beside `family`."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -67,7 +67,7 @@ class Classifier(ABC):
         self.classes: tuple[str, ...] = ()
 
     @classmethod
-    def options_model(cls, raw: dict[str, Any]) -> type[Section]:
+    def options_model(cls, raw: dict[str, Any]) -> type[OptionsModel]:
         """The model that checks `raw`; families whose options depend on one of them override it."""
         del raw
         return cls.Options

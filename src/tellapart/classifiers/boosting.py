@@ -15,14 +15,14 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
 from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_estimator
-from tellapart.classifiers.feature_classifier import FeatureFamily
-from tellapart.recipe.schema import Section
+from tellapart.classifiers.feature_classifier import FeatureClassifier
+from tellapart.recipe.schema import OptionsModel
 
 
-class Boosting(FeatureFamily):
+class Boosting(FeatureClassifier):
     """Sums of trees, softmax."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: boosting`."""
 
         rounds: int = Field(default=500, ge=1, description="most boosting rounds")
@@ -33,7 +33,7 @@ class Boosting(FeatureFamily):
         l2: float = Field(default=1.0, ge=0, description="penalty on the values of the leaves")
         values: float = Field(default=0.3, gt=0, le=1, description="share of the values drawn at each node")
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         o = self.options
@@ -50,7 +50,7 @@ class Boosting(FeatureFamily):
         watched: Any = {"X_val": X_valid[usable], "y_val": y_valid[usable]} if early else {}
         self.estimator = estimator.fit(X, y, **watched)
 
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         if self.estimator is not None:
             return proba_of(self.estimator, X, len(self.classes))
         return np.tile(np.isin(np.arange(len(self.classes)), self.seen).astype(float), (len(X), 1))

@@ -25,18 +25,18 @@ from tellapart import registry
 from tellapart.calibration import maps
 from tellapart.calibration.conformal import Conformal
 from tellapart.calibration.decision import Decision, as_answered
-from tellapart.calibration.thresholds import Threshold, UnsureBand, full_prior, threshold_for_cost, threshold_for_fpr
+from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, threshold_for_cost, threshold_for_fpr
 from tellapart.classifiers._ensemble_members import Member
-from tellapart.classifiers._exportable import Exportable, answering_of
+from tellapart.classifiers._exportable import Exportable, as_module
 from tellapart.classifiers.base import Classifier, Context, groups_of
 from tellapart.errors import DataError, RecipeError, RunError
 from tellapart.metrics.cross_fitting import cross_fit, deal_folds
 from tellapart.recipe.load import Recipe, parse
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
-    from tellapart.classifiers._torch_inference import DecidedAnswering
+    from tellapart.classifiers._torch_inference import CalibratedModule
 
 VERDICT = "verdict.json"
 #: Maps that have no offset: the mix of classes that probabilities are for stays that of the training part.
@@ -56,7 +56,7 @@ class Calibrated(Classifier, Exportable):
     home: Path | None = None
     inner: Classifier | None = None
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: calibrated`."""
 
         how: Literal["none", "temperature", "platt", "vector", "isotonic", "beta"] = Field(
@@ -118,7 +118,7 @@ class Calibrated(Classifier, Exportable):
             recipe = parse({**self.options.of, **changes}, "of")
             self.inner = registry.find("classifiers", recipe.classifier.family)(recipe).fit(train, valid, context)
         known = valid.take(valid.labels >= 0)
-        beneath = self.beneath(context)
+        beneath = self.base_classifier(context)
         self.facts = {"parameters": beneath.parameters, "pretrained": beneath.pretrained}
         if self.options.how != "none" and len(np.unique(known.labels)) < 2:
             context.notes.append("not calibrated: the validation part has no images of two classes to learn from")
@@ -175,7 +175,7 @@ class Calibrated(Classifier, Exportable):
             counts = train_counts if how in _KEEP_THE_MIX else np.bincount(labels, minlength=len(self.classes))
             decision = replace(decision, **self._mixes(counts, "training" if how in _KEEP_THE_MIX else "validation"))
         threshold = self._threshold(decision, as_answered(decision(proba)), labels)
-        band = UnsureBand(*options.band) if options.band else None
+        band = RejectBand(*options.band) if options.band else None
         honest = as_answered(decision.corrected(crossed))
         sets = Conformal.fit(honest, labels, options.unsure, options.method) if options.unsure else None
         self.decision = replace(decision, threshold=threshold, band=band, sets=sets)
@@ -206,9 +206,9 @@ class Calibrated(Classifier, Exportable):
         return threshold_for_cost(positive, scores, false_positive=cost[1], false_negative=cost[0], prior=prior)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
-        return self.decision(self.beneath(context).predict(table, context).proba)
+        return self.decision(self.base_classifier(context).predict(table, context).proba)
 
-    def beneath(self, context: Context) -> Classifier:
+    def base_classifier(self, context: Context) -> Classifier:
         """The classifier whose probabilities these are made of."""
         if self.inner is not None:
             return self.inner
@@ -217,12 +217,12 @@ class Calibrated(Classifier, Exportable):
             raise RunError(f"{self.options.run} knows other classes than its calibration: it was changed since")
         return found
 
-    def answering(self, context: Context) -> DecidedAnswering:
+    def answering(self, context: Context) -> CalibratedModule:
         """See `Exportable`."""
-        from tellapart.classifiers._torch_inference import DecidedAnswering
+        from tellapart.classifiers._torch_inference import CalibratedModule
 
-        inner = answering_of(self.beneath(context), context, f"{self.options.run or 'its classifier'} beneath it: ")
-        return DecidedAnswering(inner, self.decision).eval()
+        inner = as_module(self.base_classifier(context), context, f"{self.options.run or 'its classifier'} beneath it: ")
+        return CalibratedModule(inner, self.decision).eval()
 
     def _folder(self, context: Context) -> Path:
         """Of the run beneath: beside this one, or where the context knows it."""
@@ -261,13 +261,13 @@ class Calibrated(Classifier, Exportable):
         self.inner = Member(str(folder / "inner")).classifier(Path) if self.options.of is not None else None
 
 
-def innermost(classifier: Classifier, context: Context) -> Classifier:
+def unwrap(classifier: Classifier, context: Context) -> Classifier:
     """What a calibrated classifier stands on; any other itself.
 
     Calibration only bends the probabilities: where the evidence lies is decided beneath.
     """
     while isinstance(classifier, Calibrated):
-        classifier = classifier.beneath(context)
+        classifier = classifier.base_classifier(context)
     return classifier
 
 

@@ -25,10 +25,10 @@ from tellapart.classifiers._ensemble_members import Member
 from tellapart.classifiers.base import Classifier, Context, groups_of
 from tellapart.data.decode import header, target_size
 from tellapart.data.reader import ImageReader
-from tellapart.data.regions import NOTHING, cut_of
+from tellapart.data.regions import NOTHING, crop_box
 from tellapart.errors import RecipeError
 from tellapart.recipe.load import Recipe, parse
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
 #: Columns of the table of windows; `inputs.region.box` of the recipe within names them.
@@ -46,7 +46,7 @@ class Crops(Classifier):
 
     inner: Classifier
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: crops`."""
 
         count: Literal[1, 4, 5, 9, 16] = Field(
@@ -148,7 +148,7 @@ def _areas(table: ImageTable, inputs: Any, context: Context) -> list[tuple[int, 
     with ImageReader(table) as reader:
         for row, path in enumerate(table.paths):
             height, width, _ = header(reader.get(path), str(path))
-            areas.append(cut_of((width, height), inputs, NOTHING if found is None else found[row], str(path)))
+            areas.append(crop_box((width, height), inputs, NOTHING if found is None else found[row], str(path)))
     return areas
 
 

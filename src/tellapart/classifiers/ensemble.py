@@ -19,16 +19,16 @@ from safetensors.numpy import load_file, save_file
 
 from tellapart import registry
 from tellapart.classifiers._ensemble_members import Member, answers_of
-from tellapart.classifiers._exportable import Exportable, answering_of
+from tellapart.classifiers._exportable import Exportable, as_module
 from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.errors import RecipeError, RunError
 from tellapart.recipe.load import Recipe, check_options, parse
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
-    from tellapart.classifiers._torch_inference import EnsembleAnswering
+    from tellapart.classifiers._torch_inference import EnsembleModule
 
 
 class Ensemble(Classifier, Exportable):
@@ -44,7 +44,7 @@ class Ensemble(Classifier, Exportable):
     home: Path | None = None
     copies: tuple[Classifier, ...] = ()
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: ensemble`."""
 
         how: dict[str, dict[str, Any]] = Field(
@@ -140,14 +140,14 @@ class Ensemble(Classifier, Exportable):
                 voters[number] = self._voter(number, context).predict(table, context).proba
         return self.combiner(voters)
 
-    def answering(self, context: Context) -> EnsembleAnswering:
+    def answering(self, context: Context) -> EnsembleModule:
         """See `Exportable`; voters without weight are left out."""
-        from tellapart.classifiers._torch_inference import EnsembleAnswering
+        from tellapart.classifiers._torch_inference import EnsembleModule
 
         weights, names = self.combiner.weights, [f"copy {n}" for n in range(len(self.copies))] or list(map(str, self.members))
         asked = [n for n in range(len(names)) if weights is None or weights[n]]
-        voters = [answering_of(self._voter(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in asked]
-        return EnsembleAnswering(voters, self.combiner).eval()
+        voters = [as_module(self._voter(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in asked]
+        return EnsembleModule(voters, self.combiner).eval()
 
     def _voter(self, number: int, context: Context) -> Classifier:
         if self.copies:

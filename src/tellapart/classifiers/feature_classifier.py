@@ -1,7 +1,8 @@
 """The adapter for classifiers on feature vectors: descriptors, standardising and PCA are done here.
 
-A family gives `_learn(X, y, X_valid, y_valid)` and `_answer(X)`; `FeatureFamily` does the rest, and `study` answers many
-recipes at once: each descriptor runs once, one decomposition serves all numbers of components, and candidates run side by side.
+A family gives `fit_vectors(X, y, X_valid, y_valid)` and `predict_vectors(X)`; `FeatureFamily` does the rest, and `study`
+answers many recipes at once: each descriptor runs once, one decomposition serves all numbers of components, and candidates run
+side by side.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.features.base import Surroundings
-from tellapart.features.pipeline import Extractor
+from tellapart.features.pipeline import FeaturePipeline
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import Features
 from tellapart.types import ImageTable
@@ -29,7 +30,7 @@ CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_coun
 
 
 @dataclass(frozen=True)
-class Trial:
+class FittedCandidate:
     """One candidate of a study, fitted and asked.
 
     Attributes:
@@ -50,7 +51,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Vectors:
+class FeatureSet:
     """What a family learns from: training and validation vectors with their labels.
 
     Attributes:
@@ -66,7 +67,7 @@ class Vectors:
     y_valid: np.ndarray
 
 
-class FeatureFamily(Classifier):
+class FeatureClassifier(Classifier):
     """Base of families that see (N, D) float32 vectors."""
 
     sections: ClassVar[frozenset[str]] = frozenset({"features"})
@@ -74,21 +75,23 @@ class FeatureFamily(Classifier):
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         vectors = self._extract(train, valid, context)
         self.notes = context.notes
-        self._learn(vectors.X, vectors.y, vectors.X_valid, vectors.y_valid)
+        self.fit_vectors(vectors.X, vectors.y, vectors.X_valid, vectors.y_valid)
 
-    def _extract(self, train: ImageTable, valid: ImageTable, context: Context) -> Vectors:
-        self.extractor = Extractor(self.recipe.features or Features(), self.recipe.seed)
+    def _extract(self, train: ImageTable, valid: ImageTable, context: Context) -> FeatureSet:
+        self.extractor = FeaturePipeline(self.recipe.features or Features(), self.recipe.seed)
         around = Surroundings(self.recipe.seed, context.progress, context.parents, context.notes)
         X = self.extractor.fit_transform(self._images(train, context), train.labels, around)
-        return Vectors(X, train.labels, self.extractor.transform(self._images(valid, context)), valid.labels)
+        return FeatureSet(X, train.labels, self.extractor.transform(self._images(valid, context)), valid.labels)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         images = self._images(table, context)
-        blocks = [self._answer(self.extractor.transform_block(block)) for block in images.blocks()]
+        blocks = [self.predict_vectors(self.extractor.transform_block(block)) for block in images.blocks()]
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.classes)))
 
     @classmethod
-    def study(cls, recipes: Sequence[Recipe], train: ImageTable, valid: ImageTable, context: Context) -> Iterator[Trial]:
+    def fit_many(
+        cls, recipes: Sequence[Recipe], train: ImageTable, valid: ImageTable, context: Context
+    ) -> Iterator[FittedCandidate]:
         """Fit many recipes of this family and ask each about both parts; as `fit` and `predict` would, in any order.
 
         Args:
@@ -106,41 +109,45 @@ class FeatureFamily(Classifier):
                 extractor, fewer = _cut(whole.extractor, vectors, _count(recipes[same[0]]))
                 members = [cls._prepared(recipes[i], train.classes, extractor) for i in same]
                 facts = {"explained_variance": float(extractor.arrays["explained"].sum())} if extractor.features.pca else {}
-                for place, seconds, proba in cls._study(members, fewer):
-                    yield Trial(same[place], *proba, seconds, facts, tuple(members[place].notes))
+                for place, seconds, proba in cls._fit_many(members, fewer):
+                    yield FittedCandidate(same[place], *proba, seconds, facts, tuple(members[place].notes))
 
     @classmethod
-    def _prepared(cls, recipe: Recipe, classes: tuple[str, ...], extractor: Extractor) -> Self:
+    def _prepared(cls, recipe: Recipe, classes: tuple[str, ...], extractor: FeaturePipeline) -> Self:
         member = cls(recipe)
         member.classes, member.extractor, member.notes = classes, extractor, []
         return member
 
     @classmethod
-    def _study(cls, members: Sequence[Self], vectors: Vectors) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
+    def _fit_many(
+        cls, members: Sequence[Self], vectors: FeatureSet
+    ) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
         """Fit members that see the same vectors: (place, seconds, probabilities on train and valid) of each."""
-        yield from side_by_side(lambda member: member._learn_and_answer(vectors), members)
+        yield from run_parallel(lambda member: member._fit_and_predict(vectors), members)
 
-    def _learn_and_answer(self, v: Vectors) -> tuple[np.ndarray, np.ndarray]:
-        self._learn(v.X, v.y, v.X_valid, v.y_valid)
-        return self._answer(v.X), self._answer(v.X_valid)
+    def _fit_and_predict(self, v: FeatureSet) -> tuple[np.ndarray, np.ndarray]:
+        self.fit_vectors(v.X, v.y, v.X_valid, v.y_valid)
+        return self.predict_vectors(v.X), self.predict_vectors(v.X_valid)
 
     def _save(self, folder: Path) -> None:
         self.extractor.save(folder / "features.safetensors")
         self._save_model(folder)
 
     def _load(self, folder: Path) -> None:
-        self.extractor = Extractor.load(folder / "features.safetensors", self.recipe.features or Features(), self.recipe.seed)
+        self.extractor = FeaturePipeline.load(
+            folder / "features.safetensors", self.recipe.features or Features(), self.recipe.seed
+        )
         self._load_model(folder)
 
-    #: Sentences that belong beside the result; `_learn` may append.
+    #: Sentences that belong beside the result; `fit_vectors` may append.
     notes: list[str]
 
     @abstractmethod
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         """X: (N, D) float32, y: (N,) int64; the validation part may be empty or lack classes."""
 
     @abstractmethod
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         """(N, C) probabilities for X: (N, D) float32."""
 
     @abstractmethod
@@ -150,7 +157,7 @@ class FeatureFamily(Classifier):
     def _load_model(self, folder: Path) -> None: ...
 
 
-def side_by_side(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float, Any]]:
+def run_parallel(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float, Any]]:
     """(place, seconds, work(member)) of each, on all cores; libraries release the interpreter where the time goes."""
     from threadpoolctl import threadpool_limits
 
@@ -177,11 +184,11 @@ def _count(recipe: Recipe) -> int:
     return (recipe.features or Features()).pca or 0
 
 
-def _cut(extractor: Extractor, v: Vectors, count: int) -> tuple[Extractor, Vectors]:
+def _cut(extractor: FeaturePipeline, v: FeatureSet, count: int) -> tuple[FeaturePipeline, FeatureSet]:
     """What a fit with `count` components would give; 0: no PCA."""
     if not count or count >= extractor.width:
         return extractor, v
-    return extractor.first(count), Vectors(v.X[:, :count], v.y, v.X_valid[:, :count], v.y_valid)
+    return extractor.first(count), FeatureSet(v.X[:, :count], v.y, v.X_valid[:, :count], v.y_valid)
 
 
 def _grouped(items: Iterable[int], key: Any) -> list[list[int]]:

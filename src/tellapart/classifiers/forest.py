@@ -16,13 +16,13 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from tellapart.classifiers._temperature import temperature
-from tellapart.classifiers.feature_classifier import CORES, FeatureFamily
-from tellapart.recipe.schema import Section
+from tellapart.classifiers.feature_classifier import CORES, FeatureClassifier
+from tellapart.recipe.schema import OptionsModel
 
 _ROWS = 1_024  # vectors that walk down all trees at a time
 
 
-class Forest(FeatureFamily):
+class Forest(FeatureClassifier):
     """The mean of many trees.
 
     Attributes:
@@ -31,7 +31,7 @@ class Forest(FeatureFamily):
             `temperature`.
     """
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: forest`."""
 
         kind: Literal["random", "extra"] = Field(default="extra", description="random forest, or extremely randomized trees")
@@ -42,7 +42,7 @@ class Forest(FeatureFamily):
         leaf: int = Field(default=1, ge=1, description="fewest training images in a leaf")
         balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
         o = self.options
@@ -55,7 +55,7 @@ class Forest(FeatureFamily):
         self.arrays["seen"] = grown.classes_.astype(np.int64)
         self.arrays["temperature"] = np.array([temperature(self._decide(X_valid), y_valid)])
 
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return softmax(self._decide(X) * self.arrays["temperature"], axis=1)
 
     def _decide(self, X: np.ndarray) -> np.ndarray:

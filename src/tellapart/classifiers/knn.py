@@ -17,24 +17,24 @@ import numpy as np
 from pydantic import Field
 from safetensors.numpy import load_file, save_file
 
-from tellapart.classifiers._knn_search import Nearest, Search, compact, search_by
-from tellapart.classifiers.feature_classifier import FeatureFamily, Vectors
-from tellapart.recipe.schema import Section
+from tellapart.classifiers._knn_search import Nearest, Search, search_by, to_uint8
+from tellapart.classifiers.feature_classifier import FeatureClassifier, FeatureSet
+from tellapart.recipe.schema import OptionsModel
 
 
-class Knn(FeatureFamily):
+class Knn(FeatureClassifier):
     """The share of the k nearest training images that bear each label."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: knn`."""
 
         k: int = Field(default=5, ge=1, description="neighbors asked; more than there are training images are clipped")
         metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field(default="euclidean", description="distance")
         weights: Literal["uniform", "distance"] = Field(default="distance", description="distance: a vote weighs 1 / distance")
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         del X_valid, y_valid
-        self._keep(compact(X), y)
+        self._keep(to_uint8(X), y)
         if (k := self.options.k) > len(X):
             self.notes.append(f"{len(X):,} neighbors were asked, not {k:,}: there are no more training images")
 
@@ -44,11 +44,13 @@ class Knn(FeatureFamily):
         self.searches: dict[np.dtype, Search] = {}
 
     @classmethod
-    def _study(cls, members: Sequence[Knn], vectors: Vectors) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
+    def _fit_many(
+        cls, members: Sequence[Knn], vectors: FeatureSet
+    ) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
         """See `FeatureFamily`. One search a distance; a training image is its own neighbor, as where it is asked."""
-        v, X = vectors, compact(vectors.X)
+        v, X = vectors, to_uint8(vectors.X)
         for member in members:
-            member._learn(X, v.y, v.X_valid, v.y_valid)
+            member.fit_vectors(X, v.y, v.X_valid, v.y_valid)
         for metric in dict.fromkeys(m.options.metric for m in members):
             places = [i for i, m in enumerate(members) if m.options.metric == metric]
             widest = max((members[i] for i in places), key=lambda m: m.options.k)
@@ -59,7 +61,7 @@ class Knn(FeatureFamily):
                 train, valid = (members[place]._vote(part) for part in found)
                 yield place, time.perf_counter() - start, (train, valid)
 
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return self._vote(self._nearest(X))
 
     def _vote(self, nearest: Nearest) -> np.ndarray:
@@ -75,7 +77,7 @@ class Knn(FeatureFamily):
 
     def _nearest(self, X: np.ndarray) -> Nearest:
         """Distances and rows of the k nearest training vectors: (N, k) float64, (N, k) int64."""
-        queries = compact(X) if self.X.dtype == np.uint8 else X
+        queries = to_uint8(X) if self.X.dtype == np.uint8 else X
         if queries.dtype not in self.searches:
             self.searches = {queries.dtype: search_by(self.options.metric, self.X.astype(queries.dtype, copy=False))}
         return self.searches[queries.dtype].nearest(queries, min(self.options.k, len(self.X)))

@@ -15,21 +15,21 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
-from tellapart.classifiers._ridge_solver import penalized
-from tellapart.recipe.schema import Section
+from tellapart.classifiers._ridge_solver import ridge_solver
+from tellapart.recipe.schema import OptionsModel
 
 
 class LDA(SoftmaxFamily):
     """softmax of the log posteriors."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: lda`."""
 
         shrinkage: list[Annotated[float, Field(gt=0, le=1)]] = Field(
             default=[0.001, 0.01, 0.03, 0.1, 0.3, 1.0], min_length=1, description="shares of the ball tried; validation picks"
         )
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         if self._begin(X, y):
             self._take_best(_discriminants(X, y, self.options.shrinkage), X_valid, y_valid, soften=True)
 
@@ -40,7 +40,7 @@ def _discriminants(X: np.ndarray, y: np.ndarray, shrinkages: list[float]) -> Ite
     means = np.stack([X[place == i].mean(axis=0, dtype=np.float64) for i in range(len(seen))])
     center = counts @ means / len(X)
     within = X - means[place].astype(np.float32)
-    solve = penalized(within, "lda")
+    solve = ridge_solver(within, "lda")
     mean_variance = max(float(np.square(within).mean(dtype=np.float64)), 1e-12)
     gaps = means - center
     for shrinkage in sorted(shrinkages, reverse=True):

@@ -15,14 +15,14 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
-from tellapart.classifiers._ridge_solver import crossed, penalized
-from tellapart.recipe.schema import Section
+from tellapart.classifiers._ridge_solver import ridge_solver, xtx
+from tellapart.recipe.schema import OptionsModel
 
 
 class Linear(SoftmaxFamily):
     """softmax(W x + b)."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: linear`."""
 
         loss: Literal["logistic", "ridge"] = Field(default="logistic", description="log loss, or squared error in closed form")
@@ -33,7 +33,7 @@ class Linear(SoftmaxFamily):
         )
         iterations: int = Field(default=300, ge=1, description="of logistic: most L-BFGS steps a fit")
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         if self._begin(X, y):
             ridge = self.options.loss == "ridge"
             candidates = _ridges(X, y, self.options.C) if ridge else self._logistic(X, y)
@@ -68,8 +68,8 @@ def _ridges(X: np.ndarray, y: np.ndarray, inverse: list[float]) -> Iterator[Plan
     target = (y[:, None] == np.unique(y)).astype(np.float64)
     share = target.mean(axis=0)
     X = X - center.astype(np.float32)
-    solve = penalized(X, "linear with loss: ridge")
-    right = crossed(X, target - share)
+    solve = ridge_solver(X, "linear with loss: ridge")
+    right = xtx(X, target - share)
     for C in sorted(inverse):
         weight = solve(1 / C, right).T
         yield weight, share - weight @ center

@@ -18,7 +18,7 @@ from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_est
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.metadata import NAMES, read_metadata
 from tellapart.data.reader import ImageReader
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
 PRIOR_NOTE = "the metadata baseline is the class prior: there are no files whose metadata it could read"
@@ -27,7 +27,7 @@ PRIOR_NOTE = "the metadata baseline is the class prior: there are no files whose
 class Metadata(Classifier):
     """Gradient boosting on file metadata."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: metadata`."""
 
         rounds: int = Field(default=60, ge=1, description="boosting rounds")

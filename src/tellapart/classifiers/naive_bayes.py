@@ -15,17 +15,17 @@ from pydantic import Field
 from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
-from tellapart.classifiers._temperature import least, log_loss, temperature
-from tellapart.classifiers.feature_classifier import FeatureFamily
-from tellapart.recipe.schema import Section
+from tellapart.classifiers._temperature import argmin_loss, log_loss, temperature
+from tellapart.classifiers.feature_classifier import FeatureClassifier
+from tellapart.recipe.schema import OptionsModel
 
 _COOLEST = 1e-4  # thousands of values that say the same are as many times too sure
 
 
-class NaiveBayes(FeatureFamily):
+class NaiveBayes(FeatureClassifier):
     """softmax of t · log posteriors."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: naive_bayes`."""
 
         smoothing: list[Annotated[float, Field(gt=0)]] = Field(
@@ -34,7 +34,7 @@ class NaiveBayes(FeatureFamily):
             description="shares of the largest variance that are added to every variance, tried; validation picks",
         )
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         seen, counts = np.unique(y, return_counts=True)
         groups = [X[y == label].astype(np.float64) for label in seen]
         mean, variance = np.stack([g.mean(axis=0) for g in groups]), np.stack([g.var(axis=0) for g in groups])
@@ -46,9 +46,9 @@ class NaiveBayes(FeatureFamily):
             t = temperature(decision, y_valid, _COOLEST)
             found.append({**arrays, "temperature": np.array([t])})
             losses.append(log_loss(decision * t, y_valid))
-        self.arrays = found[least(losses)]
+        self.arrays = found[argmin_loss(losses)]
 
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return softmax(self._decide(X, self.arrays) * self.arrays["temperature"], axis=1)
 
     def _decide(self, X: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:

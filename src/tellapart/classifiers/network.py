@@ -25,17 +25,17 @@ from tellapart.data.cache import DecodedImages
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Surroundings
-from tellapart.features.pipeline import Extractor
+from tellapart.features.pipeline import FeaturePipeline
 from tellapart.nets._weights import name_run, read_weights, transfer
 from tellapart.nets.base import Model, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
-from tellapart.recipe.schema import Section, Train
+from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.training.loop import Part, forward, train
 from tellapart.training.setup import faster_precision, open_fabric, tune_allocator
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
-    from tellapart.classifiers._torch_inference import NetAnswering
+    from tellapart.classifiers._torch_inference import NetModule
 
 _SAMPLE = 4096  # images that mean and variance are measured on
 _ANSWERED = 256  # images a forward pass, at most
@@ -47,7 +47,7 @@ class Network(Classifier, Differentiable, Exportable):
 
     sections: ClassVar[frozenset[str]] = frozenset({"augment", "train"})
     optional: ClassVar[frozenset[str]] = frozenset({"features"})
-    extractor: Extractor | None = None
+    extractor: FeaturePipeline | None = None
     _whose = "no"
 
     @classmethod
@@ -56,7 +56,7 @@ class Network(Classifier, Differentiable, Exportable):
         Pipeline(recipe.augment or [])
 
     @classmethod
-    def options_model(cls, raw: dict[str, Any]) -> type[Section]:
+    def options_model(cls, raw: dict[str, Any]) -> type[OptionsModel]:
         """The options of the net that `raw` names."""
         name = raw.get("net")
         return registry.find("nets", name).Options if isinstance(name, str) else NetOptions
@@ -105,7 +105,7 @@ class Network(Classifier, Differentiable, Exportable):
         """Getter and table of both parts; fits the descriptors, if there are any."""
         if self.recipe.features is None:
             return [(_resident(self._getter(t, context), self._images(t, context), device), t) for t in (train_table, valid)]
-        self.extractor = Extractor(self.recipe.features, self.recipe.seed)
+        self.extractor = FeaturePipeline(self.recipe.features, self.recipe.seed)
         around = Surroundings(self.recipe.seed, context.progress, context.parents, context.notes)
         vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, around)
         return [(_rows(vectors), train_table), (self._getter(valid, context), valid)]
@@ -204,7 +204,7 @@ class Network(Classifier, Differentiable, Exportable):
             raise RunError("this net learnt from descriptors: no gradient reaches the pixels", hint=hint)
         return self.model.eval()
 
-    def untrained(self, seed: int) -> Network:
+    def reinitialized(self, seed: int) -> Network:
         """See `Differentiable`."""
         other = copy.copy(self)
         torch.manual_seed(seed)
@@ -212,15 +212,15 @@ class Network(Classifier, Differentiable, Exportable):
         other.model.normalize.load_state_dict(self.model.normalize.state_dict())
         return other
 
-    def answering(self, context: Context) -> NetAnswering:
+    def answering(self, context: Context) -> NetModule:
         """See `Exportable`."""
-        from tellapart.classifiers._torch_inference import NetAnswering
+        from tellapart.classifiers._torch_inference import NetModule
 
         del context
         if self.extractor:
             hint = "export a run of the family network on images, without `features`"
             raise RunError("this net learnt from descriptors, which are computed outside of it: there is no graph", hint=hint)
-        return NetAnswering(self.model, self.recipe.inputs, self.options.views).eval()
+        return NetModule(self.model, self.recipe.inputs, self.options.views).eval()
 
     @property
     def parameters(self) -> int:
@@ -242,7 +242,7 @@ class Network(Classifier, Differentiable, Exportable):
         options = json.loads((folder / "net.json").read_text(encoding="utf-8"))
         self.net_options = self._net.Options.model_validate(options)
         if self.recipe.features:
-            self.extractor = Extractor.load(folder / "features.safetensors", self.recipe.features, self.recipe.seed)
+            self.extractor = FeaturePipeline.load(folder / "features.safetensors", self.recipe.features, self.recipe.seed)
         self.model = self._build()
         self.model.load_state_dict(load_file(folder / "weights.safetensors"))
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -19,17 +19,17 @@ from safetensors.numpy import load_file, save_file
 from scipy.special import softmax
 
 from tellapart.classifiers._temperature import temperature
-from tellapart.classifiers.feature_classifier import FeatureFamily, Vectors, side_by_side
-from tellapart.recipe.schema import Section
+from tellapart.classifiers.feature_classifier import FeatureClassifier, FeatureSet, run_parallel
+from tellapart.recipe.schema import OptionsModel
 
 _HELD = 12_500  # training vectors up to which their kernel is held: 1.25 GB in double precision; beyond, libsvm's cache
 _ROWS = 2_048  # answered at a time
 
 
-class SVM(FeatureFamily):
+class SVM(FeatureClassifier):
     """C-support vector classification."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `family: svm`."""
 
         C: float = Field(default=10.0, gt=0, description="price of a margin violation; larger fits harder")
@@ -37,13 +37,13 @@ class SVM(FeatureFamily):
         gamma: float | Literal["scale"] = Field(default="scale", description="RBF width; scale: 1 / (features × variance)")
         balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
-    def _learn(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         width = _width(self.options, X)
         self._fit_machine(X, y, width, _held(X, self.options.kernel, width))
         self._fit_temperature(self._decisions(X_valid), y_valid)
 
     @classmethod
-    def _study(cls, members: Sequence[SVM], vectors: Vectors) -> Iterator[tuple[int, float, Any]]:
+    def _fit_many(cls, members: Sequence[SVM], vectors: FeatureSet) -> Iterator[tuple[int, float, Any]]:
         """See `FeatureFamily`. Members of one kernel share its matrix, and are fitted side by side."""
         v, widths = vectors, [_width(m.options, vectors.X) for m in members]
         for key in dict.fromkeys((m.options.kernel, w) for m, w in zip(members, widths, strict=True)):
@@ -60,7 +60,7 @@ class SVM(FeatureFamily):
                 member._fit_temperature(valid, v.y_valid)
                 return member._soften(train), member._soften(valid)
 
-            for place, seconds, proba in side_by_side(work, [members[i] for i in places]):
+            for place, seconds, proba in run_parallel(work, [members[i] for i in places]):
                 yield places[place], seconds, proba
 
     def _fit_machine(self, X: np.ndarray, y: np.ndarray, width: Any, kernel: np.ndarray | None) -> np.ndarray:
@@ -86,7 +86,7 @@ class SVM(FeatureFamily):
     def _fit_temperature(self, decision: np.ndarray, labels: np.ndarray) -> None:
         self.arrays["temperature"] = np.array([temperature(decision, labels)])
 
-    def _answer(self, X: np.ndarray) -> np.ndarray:
+    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return self._soften(self._decisions(X))
 
     def _decisions(self, X: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tellapart.calibration.decision import VerdictReport
+    from tellapart.calibration.decision import DecisionReport
     from tellapart.runs.store import Run
     from tellapart.types import Predictions
 
@@ -19,21 +19,21 @@ def verdict_lines(run: Run, predictions: Predictions, part: str) -> list[str]:
         predictions: What it answered, with labels.
         part: Which images: "valid", "test" or "other".
     """
-    from tellapart.inference.decision import has_verdict
-    from tellapart.workflows.calibrate import judge
+    from tellapart.inference.decision import has_decision
+    from tellapart.workflows.calibrate import score_decisions
 
-    return report_lines(judge(run, predictions), part) if has_verdict(run) else []
+    return report_lines(score_decisions(run, predictions), part) if has_decision(run) else []
 
 
 def verdict_content(run: Run, predictions: Predictions) -> dict[str, Any] | None:
     """The same as JSON; None for a run without verdict."""
-    from tellapart.inference.decision import has_verdict
-    from tellapart.workflows.calibrate import judge
+    from tellapart.inference.decision import has_decision
+    from tellapart.workflows.calibrate import score_decisions
 
-    return judge(run, predictions).to_dict() if has_verdict(run) else None
+    return score_decisions(run, predictions).to_dict() if has_decision(run) else None
 
 
-def report_lines(report: VerdictReport, part: str) -> list[str]:
+def report_lines(report: DecisionReport, part: str) -> list[str]:
     """One line for the threshold, one for the answers, one for the sets; those that there are."""
     from tellapart.formatting import PARTS
 
@@ -58,7 +58,7 @@ def report_lines(report: VerdictReport, part: str) -> list[str]:
     return said
 
 
-def _threshold_line(report: VerdictReport, where: str) -> list[str]:
+def _threshold_line(report: DecisionReport, where: str) -> list[str]:
     if report.threshold is None:
         return []
     at = f"{report.threshold:.4g}" if math.isfinite(report.threshold) else "none, nothing may be called positive"

@@ -38,12 +38,12 @@ def slices_of(
     """
     import numpy as np
 
-    from tellapart.data.headers import with_headers
+    from tellapart.data.headers import add_header_columns
     from tellapart.metrics.slices import slices
 
     table = run.table() if table is None else table
     table = table.take(np.isin(table.ids, predictions.ids))
-    frame = with_headers(table) if not columns or _OF_HEADERS & set(columns) else table.frame
+    frame = add_header_columns(table) if not columns or _OF_HEADERS & set(columns) else table.frame
     return slices(predictions, frame, columns or None, run.positive)
 
 

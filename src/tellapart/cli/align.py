@@ -12,8 +12,8 @@ from tellapart.cli import options as shared
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tellapart.alignment.provenance import Origin
-    from tellapart.alignment.result import Aligned
+    from tellapart.alignment.provenance import Provenance
+    from tellapart.alignment.result import AlignResult
     from tellapart.types import Score
 
 _FAULTS = 10  # shown
@@ -79,10 +79,10 @@ def run(
     if out is None:
         raise typer.BadParameter("OUT is missing: name a new folder for the copy")
     _refuse(encoder == "png" and quality is not None, size is not None and keep is not None)
-    from tellapart.alignment.choices import Choices
+    from tellapart.alignment.choices import AlignOptions
     from tellapart.workflows.align import align
 
-    choices = Choices(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)
+    choices = AlignOptions(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     found = align(table, out, choices=choices, settings=settings, beside=data)
     if as_json:
@@ -120,9 +120,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
 def _verify(folder: str, as_json: bool, settings: Any) -> None:
     from dataclasses import asdict
 
-    from tellapart.alignment.provenance import origins
+    from tellapart.alignment.provenance import trace_origins
 
-    found = origins(folder, settings=settings)
+    found = trace_origins(folder, settings=settings)
     faults = [one for one in found if one.fault]
     if as_json:
         shared.print_json({"images": len(found), "faults": len(faults), "origins": [asdict(one) for one in found]})
@@ -132,7 +132,7 @@ def _verify(folder: str, as_json: bool, settings: Any) -> None:
         raise typer.Exit(1)
 
 
-def _print_origins(found: list[Origin], faults: list[Origin]) -> None:
+def _print_origins(found: list[Provenance], faults: list[Provenance]) -> None:
     console = shared.out()
     held = "bit for bit" if not found or not found[0].quality else "written anew by the same encoder"
     lines = [f"{len(found) - len(faults):,} of {len(found):,} images hold the pixels of their sources, {held}"]
@@ -142,7 +142,7 @@ def _print_origins(found: list[Origin], faults: list[Origin]) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _print(found: Aligned, positive: str | None) -> None:
+def _print(found: AlignResult, positive: str | None) -> None:
     console = shared.out()
     size = f"{found.size[1]}×{found.size[0]} pixels"
     title = (
@@ -161,7 +161,7 @@ def _print(found: Aligned, positive: str | None) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _classes(found: Aligned) -> Table:
+def _classes(found: AlignResult) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
@@ -174,6 +174,6 @@ def _classes(found: Aligned) -> Table:
 
 
 def _score(score: Score | None) -> str:
-    from tellapart.formatting import full
+    from tellapart.formatting import score_sentence
 
-    return "not known" if score is None else full(score)
+    return "not known" if score is None else score_sentence(score)

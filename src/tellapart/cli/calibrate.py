@@ -100,12 +100,13 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.calibration.decision_text import in_words
     from tellapart.inference.decision import decision
     from tellapart.runs.store import scores_to_dict
-    from tellapart.workflows.calibrate import effect
+    from tellapart.workflows.calibrate import calibration_effect
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
     found = decision(made)
     return {
-        "run": made.id, "scores": scores, "effect": effect(made), "verdict": found.to_dict(), "words": in_words(found),
+        "run": made.id, "scores": scores, "effect": calibration_effect(made), "verdict": found.to_dict(),
+        "words": in_words(found),
         "notes": made.cost["notes"],
     }  # fmt: skip
 
@@ -117,9 +118,9 @@ def _print(made: Run) -> None:
     from tellapart.cli._decision import verdict_lines
     from tellapart.inference.decision import decision
     from tellapart.types import Score
-    from tellapart.workflows.calibrate import effect
+    from tellapart.workflows.calibrate import calibration_effect
 
-    console, found = shared.out(), effect(made)
+    console, found = shared.out(), calibration_effect(made)
     table = Table(title=f"{found['parent']}, validation part", title_justify="left", box=None, pad_edge=False)
     for heading in ("", "accuracy", "log loss", "Brier", "ECE"):
         table.add_column(heading)

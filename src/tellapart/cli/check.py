@@ -10,7 +10,7 @@ import typer
 from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.workflows.check import Health
+    from tellapart.workflows.check import HealthReport
 
 #: The exit code when there is a leak or a problem.
 FOUND = 7
@@ -69,7 +69,9 @@ def run(
         raise typer.Exit(FOUND if health.is_bad(strict) else 1)
 
 
-def _write(health: Health, report: Path | None, lists: Path | None, fix_list: Path | None, review: Path | None) -> list[Path]:
+def _write(
+    health: HealthReport, report: Path | None, lists: Path | None, fix_list: Path | None, review: Path | None
+) -> list[Path]:
     """What was asked for, as files."""
     from tellapart.checks.review import write_rows
     from tellapart.reports.health_report import write_page, write_review
@@ -87,7 +89,7 @@ def _write(health: Health, report: Path | None, lists: Path | None, fix_list: Pa
     return written
 
 
-def _print(health: Health, written: list[Path]) -> None:
+def _print(health: HealthReport, written: list[Path]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
@@ -108,7 +110,7 @@ def _print(health: Health, written: list[Path]) -> None:
         console.print(f"  wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
-def verdict(health: Health) -> str:
+def verdict(health: HealthReport) -> str:
     """One sentence on all checks."""
     severities = [one.found.severity for one in health.checks]
     counts = {severity: severities.count(severity) for severity in ("leak", "problem", "notice")}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from tellapart.inference.context import Settings
-    from tellapart.perturbations.codec_sensitivity import Leaning, Rewritten
+    from tellapart.perturbations.codec_sensitivity import CodecSensitivity, TransformResult
     from tellapart.types import ImageTable, Score
     from tellapart.workflows.codec_bias import Bias
 
@@ -44,9 +44,11 @@ def ask(
     settings: Settings,
 ) -> Bias:  # fmt: skip
     """`tellapart.workflows.codec_bias.bias`, imported when it is needed."""
-    from tellapart.workflows.codec_bias import QUALITY, bias
+    from tellapart.workflows.codec_bias import QUALITY, codec_bias
 
-    return bias(run, table, open_test=open_test, mapping=mapping, quality=quality or QUALITY, sample=sample, settings=settings)
+    return codec_bias(
+        run, table, open_test=open_test, mapping=mapping, quality=quality or QUALITY, sample=sample, settings=settings
+    )
 
 
 def draw(found: Bias, figure: Path | None) -> list[str]:
@@ -79,7 +81,7 @@ def show(found: Bias, console: Console) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(found: Bias, one: Leaning) -> Table:
+def _table(found: Bias, one: CodecSensitivity) -> Table:
     """Three rows a way: this class written anew, the others, both."""
     from rich.table import Table
 
@@ -94,7 +96,7 @@ def _table(found: Bias, one: Leaning) -> Table:
     return table
 
 
-def _rows(text: str, name: str, way: Rewritten) -> list[tuple[str, str, str, str, str]]:
+def _rows(text: str, name: str, way: TransformResult) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for anew, title, side in (("own", f"{name} only", way.own), ("others", "others only", way.others)):
         star = "*" if side.counted else ""

@@ -64,10 +64,10 @@ def run(
 
 def _content(made: Run) -> dict[str, Any]:
     from tellapart.runs.store import scores_to_dict
-    from tellapart.workflows.combine import gain
+    from tellapart.workflows.combine import ensemble_gain
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid", "oof") if made.scores(part)}
-    return {"run": made.id, "scores": scores, "gain": gain(made), "cost": made.cost}
+    return {"run": made.id, "scores": scores, "gain": ensemble_gain(made), "cost": made.cost}
 
 
 def _print(made: Run) -> None:
@@ -75,9 +75,9 @@ def _print(made: Run) -> None:
 
     from tellapart.formatting import duration, rate
     from tellapart.types import Score
-    from tellapart.workflows.combine import gain
+    from tellapart.workflows.combine import ensemble_gain
 
-    console, found = shared.out(), gain(made)
+    console, found = shared.out(), ensemble_gain(made)
     learnt = any(row["weight"] is not None for row in found["members"])
     table = Table(title=f"{made.id}, validation part", title_justify="left", box=None, pad_edge=False)
     for heading in ("member", "accuracy [95 % interval]", "log loss", *(["weight"] if learnt else [])):

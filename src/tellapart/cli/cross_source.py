@@ -12,7 +12,7 @@ from tellapart.cli import options as shared
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from tellapart.metrics.cross_source import Crossing, LeftOut
+    from tellapart.metrics.cross_source import CrossSourceMatrix, LeaveOneOutResult
     from tellapart.types import Score
 
 _NAME = 20  # characters of a source's name in the matrix
@@ -53,7 +53,7 @@ def run(
     where it was cut off.
     """
     from tellapart.errors import RecipeError
-    from tellapart.workflows.cross_source import sources
+    from tellapart.workflows.cross_source import cross_source
 
     if figure is not None:
         if figure.suffix.lower() not in (".svg", ".png") or no_matrix:
@@ -63,7 +63,7 @@ def run(
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh
     )
-    found = sources(table, recipe, by=by, real=real, matrix=not no_matrix, overrides=overrides or (), settings=settings)
+    found = cross_source(table, recipe, by=by, real=real, matrix=not no_matrix, overrides=overrides or (), settings=settings)
     if figure is not None:
         from tellapart.reports.cross_source_figures import heatmap, write_figure
 
@@ -74,7 +74,7 @@ def run(
         _print(found)
 
 
-def _print(found: Crossing) -> None:
+def _print(found: CrossSourceMatrix) -> None:
     console = shared.out()
     console.print(_left_out(found))
     for line in _lines(found):
@@ -89,7 +89,7 @@ def _print(found: Crossing) -> None:
     console.print(f"runs and sources.json: {found.folder}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _left_out(found: Crossing) -> Table:
+def _left_out(found: CrossSourceMatrix) -> Table:
     from rich.table import Table
 
     table = Table(title=f"{found.title}: each left out", title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -102,7 +102,7 @@ def _left_out(found: Crossing) -> Table:
     return table
 
 
-def _cells(one: LeftOut, two: bool) -> list[str]:
+def _cells(one: LeaveOneOutResult, two: bool) -> list[str]:
     d, p = one.paired.difference, one.paired.test.p_value
     points = f"{100 * d.value:+.1f}".replace("-", "−")
     auroc = ["–" if one.unseen.auroc is None else _score(one.unseen.auroc)] if two else []
@@ -110,7 +110,7 @@ def _cells(one: LeftOut, two: bool) -> list[str]:
     return [one.source, n, _score(one.unseen.accuracy), *auroc, _score(one.seen.accuracy), points, _p(p)]
 
 
-def _lines(found: Crossing) -> list[str]:
+def _lines(found: CrossSourceMatrix) -> list[str]:
     own = f"n={min(one.paired.test.n for one in found.left_out):,} and more"
     lines = [f"when learnt too, points, p: on validation images of the source ({own}), exact paired test"]
     if found.one_sided:
@@ -122,7 +122,7 @@ def _lines(found: Crossing) -> list[str]:
     return [*lines, "the test part was not opened"]
 
 
-def _matrix(found: Crossing) -> Table:
+def _matrix(found: CrossSourceMatrix) -> Table:
     from rich.table import Table
 
     two = len(found.classes) == 2 and all(cell.auroc is not None for cell in found.matrix)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tellapart.metrics.slices import SliceReport
     from tellapart.perturbations.scores import Robustness
     from tellapart.workflows.codec_bias import Bias
-    from tellapart.workflows.evaluate import Evaluated
+    from tellapart.workflows.evaluate import Evaluation
 
 _PAIRS = 5  # confusions shown
 
@@ -80,11 +80,11 @@ def run(
 
 
 def _print(
-    found: Evaluated, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None, leaning: Bias | None
+    found: Evaluation, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None, leaning: Bias | None
 ) -> None:
     from rich.table import Table
 
-    from tellapart.formatting import full, times
+    from tellapart.formatting import score_sentence, times_in_words
 
     where = "" if found.part == "other" else f", {found.part} part"
     console = shared.out()
@@ -92,12 +92,12 @@ def _print(
     table.add_column("score")
     table.add_column("value [95 % interval]")
     for name, score in found.scores.items():
-        table.add_row(name, full(score))
+        table.add_row(name, score_sentence(score))
     console.print(table)
     missing = "; ".join(f"{', '.join(names)} ({why})" for why, names in _reasons(found).items())
     lines = [*([f"not defined here: {missing}"] if missing else []), *_confusions(found), *verdicts]
     lines += [f"note: {note}" for note in found.notes]
-    for line in [*lines, f"test opened {times(found.opened)}"]:
+    for line in [*lines, f"test opened {times_in_words(found.opened)}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if slices:
         console.print()
@@ -110,7 +110,7 @@ def _print(
         biased.show(leaning, console)
 
 
-def _reasons(found: Evaluated) -> dict[str, list[str]]:
+def _reasons(found: Evaluation) -> dict[str, list[str]]:
     """Why → the scores that are not defined for that reason."""
     reasons: dict[str, list[str]] = {}
     for name, why in found.undefined.items():
@@ -118,7 +118,7 @@ def _reasons(found: Evaluated) -> dict[str, list[str]]:
     return reasons
 
 
-def _confusions(found: Evaluated) -> list[str]:
+def _confusions(found: Evaluation) -> list[str]:
     """The most frequent wrong answers, each with its share of the true class."""
     pairs = found.confusions()
     if not pairs:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tellapart.explainers.base import Explanation
     from tellapart.inference.context import Settings
     from tellapart.workflows.class_maps import ClassMap
-    from tellapart.workflows.explain_views import Viewed
+    from tellapart.workflows.explain_views import Views
 
 
 _Methods = Annotated[
@@ -76,9 +76,9 @@ def _explain_each(
 ) -> None:
     """A sheet for each picture. `asked`: what `explain` takes; with views alone, no map is drawn."""
     from tellapart.workflows.explain import explain
-    from tellapart.workflows.explain_views import view
+    from tellapart.workflows.explain_views import explain_views
 
-    viewed = view(run_id, images, views, settings=settings) if views else []
+    viewed = explain_views(run_id, images, views, settings=settings) if views else []
     maps_too = not views or any(asked[name] for name in ("class_name", "methods", "judged", "masks"))
     found = explain(run_id, images, **asked, settings=settings) if maps_too else []
     written = _write(found, viewed, out)
@@ -112,7 +112,7 @@ def _explain_classes(
     _say(f"the picture: {path}")
 
 
-def _write(found: list[Explanation], viewed: list[Viewed], out: Path) -> dict[str, Path]:
+def _write(found: list[Explanation], viewed: list[Views], out: Path) -> dict[str, Path]:
     """A picture for each image, all methods and views in it; image → path."""
     from tellapart.reports.explain_figures import sheet
 
@@ -150,7 +150,7 @@ def _save(pictures: Iterable[tuple[str, Figure]], out: Path) -> None:
             save(figure, out / f"{name}.png")
 
 
-def _print(found: list[Explanation], viewed: list[Viewed], written: dict[str, Path]) -> None:
+def _print(found: list[Explanation], viewed: list[Views], written: dict[str, Path]) -> None:
     if found:
         _print_maps(found, written)
         for method in dict.fromkeys(one.heatmap.method for one in found):
@@ -177,7 +177,7 @@ def _print_maps(found: list[Explanation], written: dict[str, Path]) -> None:
     shared.out().print(table)
 
 
-def _print_view(one: Viewed) -> None:
+def _print_view(one: Views) -> None:
     """What a picture is near to, in two lines."""
     if one.nearest is not None:
         near = ", ".join(f"{n.id} ({n.class_name}) {n.distance:.3g}" for n in one.nearest.found)

@@ -67,16 +67,16 @@ def run(
 
 def _content(made: Run) -> dict[str, Any]:
     from tellapart.runs.store import scores_to_dict
-    from tellapart.workflows.kfold import folds_of
+    from tellapart.workflows.kfold import kfold_results
 
     scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
-    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": folds_of(made), "cost": made.cost}
+    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": kfold_results(made), "cost": made.cost}
 
 
 def _print(made: Run) -> None:
-    from tellapart.workflows.kfold import folds_of
+    from tellapart.workflows.kfold import kfold_results
 
-    console, found = shared.out(), folds_of(made)
+    console, found = shared.out(), kfold_results(made)
     title = f"{made.recipe_name}: {found['n']:,} images of training and validation; the test part stays closed"
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(_table(made, found))
@@ -89,7 +89,7 @@ def _table(made: Run, found: dict[str, Any]) -> Table:
     from rich.table import Table
 
     from tellapart.formatting import count, duration
-    from tellapart.metrics.cross_validation import OverFolds
+    from tellapart.metrics.cross_validation import FoldSummary
     from tellapart.types import Score
 
     table = Table(box=None, pad_edge=False)
@@ -104,7 +104,7 @@ def _table(made: Run, found: dict[str, Any]) -> Table:
     for one in found["each"]:
         more = [f"repeat {one['repeat']}"] * (found["repeats"] > 1) + [f"seed {one['seed']}"] * (found["seeds"] > 1)
         line(", ".join([str(one["fold"]), *more]), one["scores"], duration(one["fit_seconds"]))
-    over = [OverFolds.from_dict(found["over_folds"][metric]) for metric in _SHOWN]
+    over = [FoldSummary.from_dict(found["over_folds"][metric]) for metric in _SHOWN]
     means = [f"{one.mean:.3f} ± {one.sd:.3f}" for one in over]
     table.add_row("mean ± sd", "", *means, duration(made.cost["fit_seconds"]), style="bold")
     line("pooled", found["pooled"], "", "bold")
@@ -114,10 +114,10 @@ def _table(made: Run, found: dict[str, Any]) -> Table:
 def _intervals(found: dict[str, Any]) -> list[str]:
     """What the two intervals of the accuracy are of, and the spread over repeats and seeds."""
     from tellapart.formatting import interval
-    from tellapart.metrics.cross_validation import OverFolds
+    from tellapart.metrics.cross_validation import FoldSummary
     from tellapart.types import Score
 
-    over, pooled = OverFolds.from_dict(found["over_folds"]["accuracy"]), Score.from_dict(found["pooled"]["accuracy"])
+    over, pooled = FoldSummary.from_dict(found["over_folds"]["accuracy"]), Score.from_dict(found["pooled"]["accuracy"])
     of_mean = interval(Score(over.mean, over.folds, over.low, over.high))
     said = [
         f"accuracy pooled: {pooled.value:.3f}, 95 % interval {interval(pooled)}, over the {pooled.n:,} images as drawn, these "

@@ -10,7 +10,7 @@ import typer
 from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.training.lr_range import Sweep
+    from tellapart.training.lr_range import LrRangeResult
 
 
 def run(
@@ -39,11 +39,11 @@ def run(
 
     Net, optimizer, batches and augmentation are the recipe's; only the training part is used, and no run is made.
     """
-    from tellapart.training.lr_range import Span
+    from tellapart.training.lr_range import LrRange
     from tellapart.workflows import train
 
     shared.check_output(output)
-    span = Span(start, end, steps)
+    span = LrRange(start, end, steps)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from)
     sweep = train.lr_range(table, recipe, overrides=overrides or (), span=span, settings=settings)
@@ -54,19 +54,19 @@ def run(
         _print(sweep, recipe, picture)
 
 
-def _draw(sweep: Sweep, output: Path, title: str) -> Path:
+def _draw(sweep: LrRangeResult, output: Path, title: str) -> Path:
     from tellapart.reports.range_figure import rates_figure
     from tellapart.reports.svg import write_png
 
     return write_png(rates_figure(sweep.rates, sweep.losses, sweep.smooth, _marks(sweep), title), output)
 
 
-def _marks(sweep: Sweep) -> dict[str, float]:
+def _marks(sweep: LrRangeResult) -> dict[str, float]:
     found = {"suggested peak": sweep.peak, "steepest": sweep.steepest, "lowest": sweep.lowest}
     return {n: r for n, r in found.items() if r is not None and (n == "suggested peak" or r != sweep.peak)}
 
 
-def _print(sweep: Sweep, recipe: str, picture: Path) -> None:
+def _print(sweep: LrRangeResult, recipe: str, picture: Path) -> None:
     from rich.table import Table
 
     console = shared.out()
@@ -79,7 +79,7 @@ def _print(sweep: Sweep, recipe: str, picture: Path) -> None:
     console.print(f"picture: {picture}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _advice(sweep: Sweep, recipe: str) -> list[str]:
+def _advice(sweep: LrRangeResult, recipe: str) -> list[str]:
     lines = [f"ended after {len(sweep.rates)} steps: {sweep.ended}"]
     if sweep.peak is None or sweep.lowest is None or sweep.steepest is None:
         return [*lines, "no suggestion: the smoothed loss never fell; try a lower --from, or more --steps"]

@@ -11,7 +11,7 @@ from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
     from tellapart.types import Score
-    from tellapart.workflows.open_set import Attribution
+    from tellapart.workflows.open_set import OpenSetReport
 
 
 def run(
@@ -38,18 +38,18 @@ def run(
     For sets of many generators: a classifier of five names one of the five for a sixth, too, unless it may say "none of these".
     The test part stays closed. The same command goes on where it was cut off.
     """
-    from tellapart.workflows.open_set import attribute
+    from tellapart.workflows.open_set import open_set
 
     table = shared.scanned(data, images, id_column, label_column, group, None)
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed)
-    found = attribute(table, recipe, share=share, overrides=overrides or (), settings=settings)
+    found = open_set(table, recipe, share=share, overrides=overrides or (), settings=settings)
     if as_json:
         shared.print_json(found.to_dict())
     else:
         _print(found)
 
 
-def _print(found: Attribution) -> None:
+def _print(found: OpenSetReport) -> None:
     from rich.table import Table
     from rich.text import Text
 

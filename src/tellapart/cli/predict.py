@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from tellapart.inference.context import Settings
-    from tellapart.inference.image_sources.base import Options
+    from tellapart.inference.image_sources.base import SourceOptions
     from tellapart.inference.prediction import ImagePrediction
     from tellapart.progress import Progress
-    from tellapart.workflows.predict import Answered
+    from tellapart.workflows.predict import PredictSummary
 
 _IMAGES = "Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - is standard input. docs/predict.md."
 
@@ -60,9 +60,9 @@ def run(
         raise typer.BadParameter(f"--{wanted[0]} and --{wanted[1]}: one of them")
     if out is None and wanted == ["parquet"]:
         raise typer.BadParameter("--parquet: parquet is not printed; name a file with -o")
-    from tellapart.inference.image_sources.base import Options
+    from tellapart.inference.image_sources.base import SourceOptions
 
-    options = Options(folder, id_column, allow_urls)
+    options = SourceOptions(folder, id_column, allow_urls)
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, fresh=fresh)
     kind = wanted[0] if wanted else None
     if out is None:
@@ -75,14 +75,14 @@ def run(
 
 
 def _write(
-    out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, options: Options, settings: Settings,
+    out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings,
     as_json: bool,
 ) -> None:  # fmt: skip
     from tellapart.errors import DataError
-    from tellapart.workflows.predict import predict_stream
+    from tellapart.workflows.predict import predict_to_file
 
     shared.check_output(out)
-    done = predict_stream(run_id, images, out, format=kind, stability=stability, options=options, settings=settings)
+    done = predict_to_file(run_id, images, out, format=kind, stability=stability, options=options, settings=settings)
     if as_json:
         shared.print_json(done.to_dict())
     else:
@@ -97,7 +97,7 @@ def _write(
         )
 
 
-def _summary(done: Answered) -> list[str]:
+def _summary(done: PredictSummary) -> list[str]:
     said = [f"{done.path}: {done.images:,} images"]
     said += [f"  {name}: {count:,}" for name, count in done.counts.items()]
     if done.unstable is not None:
@@ -110,20 +110,20 @@ def _summary(done: Answered) -> list[str]:
 # --- to standard output -----------------------------------------------------------------------------------------------
 
 
-def _print(kind: str, run_id: str, images: list[str], stability: bool, options: Options, settings: Settings) -> None:
+def _print(kind: str, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings) -> None:
     """Answers as they come."""
-    from tellapart.inference.decision import Judge
-    from tellapart.inference.predictor import open_answerer
+    from tellapart.inference.decision import DecisionRule
+    from tellapart.inference.predictor import load_predictor
     from tellapart.inference.writers import SHEETS
     from tellapart.progress import SILENT
-    from tellapart.workflows.predict_iter import answers
+    from tellapart.workflows.predict_iter import predict_iter
 
     stream = sys.stdout  # rich puts something else in its place while it shows a bar
-    answerer = open_answerer(run_id, settings)
+    answerer = load_predictor(run_id, settings)
     if stream.isatty() and settings.progress is not SILENT:
         settings = replace(settings, progress=_without_bars())
-    judge = Judge(answerer.run)
-    found = answers(answerer, images, stability=stability, options=options, settings=settings)
+    judge = DecisionRule(answerer.run)
+    found = predict_iter(answerer, images, stability=stability, options=options, settings=settings)
     if kind == "text":
         _print_text(stream, found, judges=judge.judges)
     elif kind == "json":

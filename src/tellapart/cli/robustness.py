@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from tellapart.inference.context import Settings
-    from tellapart.perturbations.scores import Cell, Robustness
+    from tellapart.perturbations.scores import Robustness, RobustnessCell
     from tellapart.types import ImageTable, Score
 
 Wanted = Annotated[
@@ -108,7 +108,7 @@ def table(found: Robustness) -> Any:
     return made
 
 
-def _cells(cell: Cell) -> list[str]:
+def _cells(cell: RobustnessCell) -> list[str]:
     if cell.change is None or cell.flips is None:
         return [cell.text, f"{cell.n:,}", "not answered", "", "", ""]
     change = f"{_points(cell.change.value)} [{_points(cell.change.low)}, {_points(cell.change.high)}]"

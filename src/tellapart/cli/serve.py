@@ -39,10 +39,10 @@ def run(
     """Answer pictures over HTTP, with finished runs, until Ctrl-C."""
     from tellapart.inference.context import Settings
     from tellapart.server.run import serve
-    from tellapart.server.settings import Options
+    from tellapart.server.settings import ServerSettings
 
     settings = Settings(runs, device, progress=shared.progress(quiet))
-    options = Options(
+    options = ServerSettings(
         host=host, token=token or None, max_bytes=max_bytes, max_pixels=max_pixels, timeout=timeout, rate=rate, keep=keep,
         settings=settings,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from tellapart.cli import options as shared
 from tellapart.cli.check import Reviewed
 
 if TYPE_CHECKING:
-    from tellapart.workflows.split import Cut
+    from tellapart.workflows.split import SplitResult
 
 
 def run(
@@ -41,11 +41,11 @@ def run(
         raise typer.BadParameter("--exact-only and --embedding: with exact copies only no run is asked")
     shared.check_output(out)
     from tellapart.checks.review import read_review, write_rows
-    from tellapart.workflows.split import cut, images_of, write_split
+    from tellapart.workflows.split import images_of, split_dataset, write_split
 
     table = shared.scanned(data, images, id_column, label_column, group, None)
-    table = read_review(reviewed, table).left(table) if reviewed else table
-    found = cut(
+    table = read_review(reviewed, table).remaining(table) if reviewed else table
+    found = split_dataset(
         table, by_twins=by_twins and not exact_only, embedding=embedding, runs=runs, shares=sizes, seed=seed, anew=anew,
         progress=shared.progress(quiet),
     )  # fmt: skip
@@ -76,7 +76,7 @@ def _command(out: Path, images: Path) -> str:
     return shlex.join(["tellapart", "compare", str(out), *([] if beside else ["--images", str(images)])])
 
 
-def _print(found: Cut, out: Path, use: str) -> None:
+def _print(found: SplitResult, out: Path, use: str) -> None:
     from rich.table import Table
 
     console = shared.out()

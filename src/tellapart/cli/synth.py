@@ -10,7 +10,7 @@ import typer
 from tellapart.cli import options as shared
 
 if TYPE_CHECKING:
-    from tellapart.workflows.synth import Synthesized
+    from tellapart.workflows.synth import SynthResult
 
 
 def run(
@@ -67,7 +67,7 @@ def _range(text: str) -> tuple[int, int]:
     return found
 
 
-def _print(made: Synthesized) -> None:
+def _print(made: SynthResult) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 
 from tellapart.errors import DataError
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import UNLABELED, Predictions
 
 #: Probabilities are kept this far from 0 before a logarithm, as `evaluate.metrics` keeps them: the resolution of float32.
@@ -32,10 +32,10 @@ class Combiner(ABC):
     #: Whether it learns from labels: its answers to the images that it learnt from then flatter it.
     learns: ClassVar[bool] = False
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the combiner."""
 
-    def __init__(self, options: Section, seed: int = 0) -> None:
+    def __init__(self, options: OptionsModel, seed: int = 0) -> None:
         self.options: Any = options
         self.seed = seed
         self.arrays: dict[str, np.ndarray] = {}

@@ -11,13 +11,13 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.combiners.base import Combiner
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Confident(Combiner):
     """Whoever is not sure is not asked."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `confident`."""
 
         sure: float = Field(default=0.8, gt=0.5, lt=1, description="from this probability on a voter is sure")

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.combiners.base import CLIP, Weighting, likelihood
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _SLACK = 1e-4  # on the margin, for the rounding of float32 sums
 Worth = tuple[float, float]
@@ -30,7 +30,7 @@ class Greedy(Weighting):
 
     learns = True
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `greedy`."""
 
         metric: Literal["accuracy", "log-loss"] = Field(

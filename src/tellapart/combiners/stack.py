@@ -16,7 +16,7 @@ from pydantic import Field
 from scipy.special import softmax
 
 from tellapart.combiners.base import CLIP, Combiner
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _FOLDS = 4
 
@@ -26,7 +26,7 @@ class Stack(Combiner):
 
     learns = True
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `stack`."""
 
         learner: Literal["logistic", "boosting"] = Field(default="logistic", description="what learns from the answers")

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.combiners.base import CLIP, Weighting, likelihood
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _NEAR = 1e-6  # nats above the least loss: enough
 _STEPS = 5_000
@@ -26,7 +26,7 @@ class Weighted(Weighting):
 
     learns = True
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `weighted`."""
 
         by: Literal["minimize", "inverse"] = Field(

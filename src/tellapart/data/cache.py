@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from tellapart.data.cache_dir import default_folder, locked, make_room, permitted
-from tellapart.data.decode import DECODER, decode_to, find_region, header, quiet, target_size, unpack
+from tellapart.data.decode import DECODER, decode_rgb, decode_to, find_region, header, quiet, target_size
 from tellapart.data.faces import identity
 from tellapart.data.reader import ImageReader
-from tellapart.data.regions import cut_of, read_boxes, with_regions
+from tellapart.data.regions import crop_box, read_boxes, with_regions
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
@@ -200,7 +200,7 @@ class PixelCache:
                 path = str(paths[rows[0]])
                 try:
                     content = reader.get(path)
-                    content = unpack(content, path, work.max_pixels) if len(rows) > 1 else content
+                    content = decode_rgb(content, path, work.max_pixels) if len(rows) > 1 else content
                 except ImageError as error:
                     return [error] * len(rows)
                 return [_tried(work, content, path, row) for row in rows]
@@ -293,7 +293,7 @@ def _probed(inputs: Inputs, table: ImageTable) -> list[tuple[int, int, bool]]:
                 height, width, gray = header(content, path)
                 if inputs.region is not None and inputs.size == "auto":
                     there = find_region(content, inputs, path) if boxes is None else boxes[row]
-                    left, top, right, bottom = cut_of((width, height), inputs, there, path)
+                    left, top, right, bottom = crop_box((width, height), inputs, there, path)
                     height, width = bottom - top, right - left
                 found.append((height, width, gray))
     return found

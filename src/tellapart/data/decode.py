@@ -24,7 +24,7 @@ import PIL
 from PIL import Image, ImageOps
 
 from tellapart.data.faces import find_face
-from tellapart.data.regions import NOTHING, cut_of
+from tellapart.data.regions import NOTHING, crop_box
 from tellapart.errors import ImageError
 from tellapart.recipe.schema import Inputs
 
@@ -94,11 +94,11 @@ def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image", 
             return np.ascontiguousarray(pixels)
     image = _open(content, path, inputs.max_pixels)
     if not whole:
-        image = image.crop(cut_of(image.size, inputs, _find(image, inputs) if found is None else found, path))
+        image = image.crop(crop_box(image.size, inputs, _find(image, inputs) if found is None else found, path))
     return _pixels(_fit(image, (width, height), inputs.resize, path), mode)
 
 
-def unpack(content: bytes | np.ndarray, path: str, max_pixels: int) -> np.ndarray:
+def decode_rgb(content: bytes | np.ndarray, path: str, max_pixels: int) -> np.ndarray:
     """One image as its file holds it, (H, W) or (H, W, 3) uint8, upright: to be handed to `decode_to` several times.
 
     Raises:
@@ -159,7 +159,7 @@ def orientation(image: Image.Image) -> int:
     return int(image.getexif().get(0x0112, 1))
 
 
-def refuse_bomb(image: Image.Image, path: str, max_pixels: int = Inputs().max_pixels) -> None:
+def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = Inputs().max_pixels) -> None:
     """Refuse an image by the size that its header states.
 
     Raises:
@@ -188,7 +188,7 @@ def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Imag
     if isinstance(content, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(content))
     image = _identify(content, path)
-    refuse_bomb(image, path, max_pixels)
+    check_decompression_bomb(image, path, max_pixels)
     try:
         image.load()
         upright: Image.Image = ImageOps.exif_transpose(image) or image

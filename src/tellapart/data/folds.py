@@ -10,15 +10,15 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.prepare import Prepared
-from tellapart.data.split import cut_valid, describe_twins, find_twins, folds
+from tellapart.data.split import carve_validation, find_duplicates, folds, summarize_duplicates
 from tellapart.errors import SplitError
 from tellapart.types import ImageTable
 
 #: The part of a table that a fold run is judged on, and never learns from; other runs have none.
-HELD = "held"
+HELD_OUT = "held"
 
 
-def hold_out_each(prepared: Prepared, count: int, *, share: float, seed: int = 0) -> list[Prepared]:
+def kfold_tables(prepared: Prepared, count: int, *, share: float, seed: int = 0) -> list[Prepared]:
     """The rows of train and valid, once for each fold: the fold is `HELD`, about `share` of the others valid, the rest train.
 
     Args:
@@ -37,7 +37,7 @@ def hold_out_each(prepared: Prepared, count: int, *, share: float, seed: int = 0
         raise SplitError(f"{count} folds: at least 2 are needed", hint="5 and 10 are usual")
     table, twins = prepared.table, prepared.twins
     if len(twins.cluster) != len(table):  # bad rows were left out since
-        twins = find_twins(table)
+        twins = find_duplicates(table)
     dealt = folds(table, count, seed=seed, twins=twins)
     rows = np.flatnonzero(dealt >= 0)
     table, cluster, dealt = table.take(rows), twins.cluster[rows], dealt[rows]
@@ -48,18 +48,18 @@ def _hold_out(
     table: ImageTable, held: np.ndarray, cluster: np.ndarray, share: float, seed: int, fold: int, count: int
 ) -> Prepared:
     """One fold held out. `held`: (N,) bool; `cluster`: (N,) int64, equal for identical files."""
-    rows, parts = np.flatnonzero(~held), np.full(len(table), HELD, dtype=object)
+    rows, parts = np.flatnonzero(~held), np.full(len(table), HELD_OUT, dtype=object)
     others = table.take(rows)
-    inner = cut_valid(others, share=share, seed=seed, twins=describe_twins(others, cluster[rows]))
+    inner = carve_validation(others, share=share, seed=seed, twins=summarize_duplicates(others, cluster[rows]))
     parts[rows] = inner.frame["split"].to_numpy(dtype=object)
-    for part, purpose in ((HELD, "be judged on"), ("train", "learn from")):
+    for part, purpose in ((HELD_OUT, "be judged on"), ("train", "learn from")):
         found = np.bincount(table.labels[parts == part], minlength=len(table.classes))
         if (lacking := np.flatnonzero(found == 0)).size:
             raise _too_small(table, cluster, int(lacking[0]), f"fold {fold + 1} has none to {purpose}", count)
     if not (parts == "valid").any():
         raise SplitError(f"fold {fold + 1} leaves no image to validate on", hint="add images, or use other folds")
     table = table.with_split(parts.astype(str))
-    return Prepared(table, describe_twins(table, cluster))
+    return Prepared(table, summarize_duplicates(table, cluster))
 
 
 def _too_small(table: ImageTable, cluster: np.ndarray, label: int, why: str, count: int) -> SplitError:

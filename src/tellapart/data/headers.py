@@ -13,7 +13,7 @@ from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable
 
 
-def with_headers(table: ImageTable, progress: Progress = SILENT) -> pd.DataFrame:
+def add_header_columns(table: ImageTable, progress: Progress = SILENT) -> pd.DataFrame:
     """The table's frame with `width`, `height`, `pixels` (float64) and `mode` ("gray", "color").
 
     Images that cannot be read, because the files moved or are damaged, have NaN and "".

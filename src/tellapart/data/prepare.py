@@ -17,7 +17,7 @@ import pandas as pd
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import header
 from tellapart.data.reader import ImageReader
-from tellapart.data.split import Twins, describe_twins, find_twins, split
+from tellapart.data.split import DuplicateGroups, find_duplicates, split, summarize_duplicates
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
@@ -32,7 +32,7 @@ class Prepared:
     """A table with every labeled row in train, valid or test, and what was found about identical files."""
 
     table: ImageTable
-    twins: Twins
+    twins: DuplicateGroups
 
 
 def prepare(
@@ -58,10 +58,10 @@ def prepare(
     """
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not skip_bad:
-        raise DataError(problems_in_words(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
-    twins = find_twins(table, progress)
+        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+    twins = find_duplicates(table, progress)
     table = apply_split(table, split_from) if split_from else split(table, seed=seed, twins=twins)
-    return Prepared(table, describe_twins(table, twins.cluster))
+    return Prepared(table, summarize_duplicates(table, twins.cluster))
 
 
 def decode_all(table: ImageTable, inputs: Sequence[Inputs], cache: PixelCache, *, skip_bad: bool = False) -> ImageTable:
@@ -117,7 +117,7 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
     return table.with_split(np.where(labeled, parts.fillna(""), "").astype(str))
 
 
-def problems_in_words(problems: Sequence[Problem], shown: int = 10) -> str:
+def format_problems(problems: Sequence[Problem], shown: int = 10) -> str:
     """Counts per kind, then the first few."""
     counts = Counter(p.kind for p in problems)
     total = ", ".join(f"{kind}: {n:,}" for kind, n in counts.items())

@@ -27,7 +27,7 @@ _OWN = frozenset({"id", "path", "label", "size", "stamp", "group", "source", "sp
 _RENAMED = " of the table"  # what `scan` appends to a column whose name has another meaning here, such as `width`
 
 
-def cut_of(size: tuple[int, int], inputs: Inputs, found: np.ndarray, path: str) -> Cut:
+def crop_box(size: tuple[int, int], inputs: Inputs, found: np.ndarray, path: str) -> Cut:
     """The part of a picture that is read.
 
     Args:
@@ -79,7 +79,7 @@ def read_boxes(table: ImageTable, box: BoxRegion) -> tuple[np.ndarray, list[int]
     return found.astype(np.float32), bad, problems
 
 
-def carry_boxes(images: ImageTable, source: ImageTable, inputs: Inputs) -> ImageTable:
+def copy_boxes(images: ImageTable, source: ImageTable, inputs: Inputs) -> ImageTable:
     """Give changed copies of images the boxes of the originals, where inputs read boxes.
 
     Args:

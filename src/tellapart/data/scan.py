@@ -1,6 +1,6 @@
 """What images are there and what is known of them? Nothing is decoded.
 
-    tree of files ── IDX? tables? folders? parquet? ──► Found (class names) ──► numbered, checked ──► ImageTable
+    tree of files ── IDX? tables? folders? parquet? ──► LayoutRows (class names) ──► numbered, checked ──► ImageTable
 
 Rows that cannot be used are left out, each named in `table.problems`; what makes all of the data unusable is a
 DataError.
@@ -20,7 +20,7 @@ import pandas as pd
 from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._table_parts import TableFile
-from tellapart.data.layouts.base import Choices, Found
+from tellapart.data.layouts.base import ColumnOptions, LayoutRows
 from tellapart.data.layouts.folders import read_folders
 from tellapart.data.layouts.idx import find_idx, read_idx
 from tellapart.data.layouts.table import TABLE_ENDINGS, alone, choose_tables, find_tables, read_tables
@@ -62,7 +62,7 @@ def scan(
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
     """
-    choices = Choices(id_column, label_column, group)
+    choices = ColumnOptions(id_column, label_column, group)
     listing, single = _list(_absolute(path))
     pictures = listing if images is None else _list_images(_absolute(images))
     found = _understand(listing, single, pictures, choices)
@@ -99,7 +99,7 @@ def _list_images(top: str) -> Listing:
     return _list(top)[0]
 
 
-def _understand(listing: Listing, single: str | None, pictures: Listing, choices: Choices) -> Found:
+def _understand(listing: Listing, single: str | None, pictures: Listing, choices: ColumnOptions) -> LayoutRows:
     """Recognize the layout and read it: IDX by its names, then tables, folders, parquet."""
     if single is not None:
         table = next((table for table in find_tables(listing, "") if table.path == single), None)
@@ -124,21 +124,21 @@ def _understand(listing: Listing, single: str | None, pictures: Listing, choices
     raise _nothing(listing)
 
 
-def _with_unused(found: Found, tables: list[TableFile], chosen: list[TableFile]) -> Found:
+def _with_unused(found: LayoutRows, tables: list[TableFile], chosen: list[TableFile]) -> LayoutRows:
     """Say which tables were not read."""
     read = {table.path for table in chosen}
     unused = [table.path for table in tables if table.path not in read]
     return replace(found, layout=f"{found.layout} Not used: {', '.join(unused)}.") if unused else found
 
 
-def _read_parquet(listing: Listing, choices: Choices) -> Found:
+def _read_parquet(listing: Listing, choices: ColumnOptions) -> LayoutRows:
     from tellapart.data.layouts.parquet import read_parquet
 
     rows = np.flatnonzero(np.isin(listing.endings, _PARQUET_ENDINGS)).tolist()
     return read_parquet(rows, listing, choices)
 
 
-def _read_folders(listing: Listing, choices: Choices) -> Found:
+def _read_folders(listing: Listing, choices: ColumnOptions) -> LayoutRows:
     if choices.group not in (None, "source"):
         raise DataError(
             f"--group {choices.group}: images in class folders have no columns",
@@ -172,7 +172,7 @@ def _base(listing: Listing) -> str:
     return posixpath.commonpath(folders) if folders else ""
 
 
-def _assemble(found: Found, pictures: Listing, positive: str | None, group: str | None, least: int) -> ImageTable:
+def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group: str | None, least: int) -> ImageTable:
     """Number the classes, leave out rows whose label is missing or unknown, build the table."""
     _check_ids(found)
     names = found.class_names.tolist()
@@ -212,7 +212,7 @@ _OF_HEADERS = ("format", "mode", "width", "height", "pixels")  # what slices rea
 _UNKNOWN = -2  # the number of a class that does not occur in training, until its rows are left out
 
 
-def _check_ids(found: Found) -> None:
+def _check_ids(found: LayoutRows) -> None:
     if len(set(found.ids)) == len(found.ids):
         return
     first: dict[str, int] = {}
@@ -232,7 +232,7 @@ def _lacking(split: np.ndarray, labeled: np.ndarray) -> np.ndarray:
     return lacking
 
 
-def _label_problems(found: Found, lacking: np.ndarray, unknown: np.ndarray) -> list[Problem]:
+def _label_problems(found: LayoutRows, lacking: np.ndarray, unknown: np.ndarray) -> list[Problem]:
     said = "the class {!r} does not occur in the training part"
     return [
         Problem("unlabeled row", found.where(row), "it has no label")
@@ -258,7 +258,7 @@ def _positive(given: str | None, classes: tuple[str, ...]) -> str | None:
     return given
 
 
-def _too_few(classes: tuple[str, ...], found: Found, listing: Listing) -> DataError:
+def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> DataError:
     hint = f"understood as: {found.layout}"
     if found.problems:
         hint += f" Left out: {len(found.problems):,}, the first: {found.problems[0]}"

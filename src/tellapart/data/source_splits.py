@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from tellapart.data.folds import HELD
-from tellapart.data.layouts._aliases import genuineness
+from tellapart.data.folds import HELD_OUT
+from tellapart.data.layouts._aliases import parse_real_fake
 from tellapart.data.prepare import Prepared
-from tellapart.data.split import cut_valid, describe_twins, find_twins
+from tellapart.data.split import carve_validation, find_duplicates, summarize_duplicates
 from tellapart.errors import DataError, SplitError, unknown_name
 from tellapart.types import ImageTable
 
@@ -25,7 +25,7 @@ _COMMON = ""  # the source of rows that every run learns from
 
 
 @dataclass(frozen=True, eq=False)
-class Sourced:
+class SourceTable:
     """Rows of train and valid, each with its source.
 
     Attributes:
@@ -65,12 +65,12 @@ class Sourced:
             raise SplitError(f"no image of the class {name!r} to learn from in {', '.join(sources) or 'what is left'}")
         keep = learn | ~_touches(self.table, self.cluster, learn)
         rows, inside = np.flatnonzero(keep), np.flatnonzero(learn)
-        new = np.full(len(self.table), HELD, dtype=object)
+        new = np.full(len(self.table), HELD_OUT, dtype=object)
         mine = self.table.take(inside)
-        inner = cut_valid(mine, share=_INNER, seed=seed, twins=describe_twins(mine, self.cluster[inside]))
+        inner = carve_validation(mine, share=_INNER, seed=seed, twins=summarize_duplicates(mine, self.cluster[inside]))
         new[inside] = inner.frame["split"].to_numpy(dtype=object)
         table = self.table.take(rows).with_split(new[rows].astype(str))
-        return Prepared(table, describe_twins(table, self.cluster[rows]))
+        return Prepared(table, summarize_duplicates(table, self.cluster[rows]))
 
     def rows_of(self, ids: np.ndarray, source: str | None) -> np.ndarray:
         """Which of some images are of a source, or common (None): (M,) bool. `ids`: (M,) object."""
@@ -78,7 +78,7 @@ class Sourced:
         return self.source[place] == (_COMMON if source is None else source)
 
 
-def by_source(prepared: Prepared) -> Sourced:
+def by_source(prepared: Prepared) -> SourceTable:
     """By the column `source`. Rows without one are common; with two classes so are sources that hold only negatives.
 
     Raises:
@@ -100,7 +100,7 @@ def by_source(prepared: Prepared) -> Sourced:
     return _sourced(table, cluster, source, names)
 
 
-def by_class(prepared: Prepared, real: str | None = None) -> Sourced:
+def by_class(prepared: Prepared, real: str | None = None) -> SourceTable:
     """Every class but the real one is a source; labels become `real` and not.
 
     Args:
@@ -115,12 +115,12 @@ def by_class(prepared: Prepared, real: str | None = None) -> Sourced:
         raise DataError(f"{table.name}: two classes leave one source; at least two are needed", hint="use --by source")
     if real is not None and real not in table.classes:
         raise DataError(unknown_name("class", real, table.classes))
-    named = [name for name in table.classes if genuineness(name) == "real"]
+    named = [name for name in table.classes if parse_real_fake(name) == "real"]
     if real is None and len(named) != 1:
         hint = f"say which: --real {table.classes[0]}"
         raise DataError(f"which of {', '.join(table.classes)} is real cannot be told by name", hint=hint)
     real = real or named[0]
-    other = "fake" if real != "fake" and genuineness(real) == "real" else f"not {real}"
+    other = "fake" if real != "fake" and parse_real_fake(real) == "real" else f"not {real}"
     names = np.array(table.classes, dtype=object)[table.labels]
     source = np.where(names == real, _COMMON, names)
     frame = table.frame.assign(label=(names != real).astype(np.int64), source=source.astype(str))
@@ -128,7 +128,7 @@ def by_class(prepared: Prepared, real: str | None = None) -> Sourced:
     return _sourced(table, cluster, source, [name for name in dict.fromkeys(sorted(names)) if name != real])
 
 
-def nested_parts(prepared: Prepared, sizes: Sequence[float], seed: int) -> list[Prepared]:
+def nested_subsets(prepared: Prepared, sizes: Sequence[float], seed: int) -> list[Prepared]:
     """The training part cut down, each size within the next, beside all of validation.
 
     Classes keep their shares; groups and identical files stay together; every class keeps one unit at least.
@@ -152,7 +152,7 @@ def nested_parts(prepared: Prepared, sizes: Sequence[float], seed: int) -> list[
             raise SplitError(f"size {size:g}: expected a share in 0 … 1, or a number of images up to {len(train):,}")
         rows = np.sort(np.concatenate([train[_some(units, table.labels[train], share, seed)], valid]))
         part = table.take(rows)
-        found.append(Prepared(part, describe_twins(part, cluster[rows])))
+        found.append(Prepared(part, summarize_duplicates(part, cluster[rows])))
     return found
 
 
@@ -174,17 +174,17 @@ def _inner(prepared: Prepared) -> tuple[ImageTable, np.ndarray]:
     """The rows of train and valid, with their clusters."""
     table, twins = prepared.table, prepared.twins
     if len(twins.cluster) != len(table):  # bad rows were left out since
-        twins = find_twins(table)
+        twins = find_duplicates(table)
     rows = np.flatnonzero(np.isin(table.frame["split"].to_numpy(dtype=object), ("train", "valid")))
     return table.take(rows), twins.cluster[rows]
 
 
-def _sourced(table: ImageTable, cluster: np.ndarray, source: np.ndarray, names: Sequence[str]) -> Sourced:
+def _sourced(table: ImageTable, cluster: np.ndarray, source: np.ndarray, names: Sequence[str]) -> SourceTable:
     if len(names) < 2:
         found = f"only one, {names[0]!r}" if names else "none"
         raise DataError(f"{table.name}: at least two sources are needed to leave one out; there is {found}")
     one_sided = frozenset(name for name in names if len(np.unique(table.labels[source == name])) == 1)
-    return Sourced(table, cluster, source, tuple(names), one_sided)
+    return SourceTable(table, cluster, source, tuple(names), one_sided)
 
 
 def _groups(table: ImageTable) -> np.ndarray | None:

@@ -23,7 +23,7 @@ SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 
 
 @dataclass(frozen=True)
-class Twins:
+class DuplicateGroups:
     """Byte-identical images of a table.
 
     Attributes:
@@ -41,7 +41,9 @@ class Twins:
     examples: tuple[tuple[str, str], ...]
 
 
-def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES, twins: Twins | None = None) -> ImageTable:
+def split(
+    table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES, twins: DuplicateGroups | None = None
+) -> ImageTable:
     """Give every labeled row a part. Unlabeled rows get "".
 
     Args:
@@ -63,7 +65,7 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
         )
     open_rows = np.flatnonzero(labeled & ((parts == "") | (parts == "train")))
     missing = [name for name in ("valid", "test") if name not in present]
-    units = _units(table, twins or find_twins(table))
+    units = _units(table, twins or find_duplicates(table))
     parts[open_rows] = "train"
     if missing:
         total = sum(shares[name] for name in ("train", *missing))
@@ -75,7 +77,7 @@ def split(table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES
     return table
 
 
-def folds(table: ImageTable, count: int, *, seed: int = 0, twins: Twins | None = None) -> np.ndarray:
+def folds(table: ImageTable, count: int, *, seed: int = 0, twins: DuplicateGroups | None = None) -> np.ndarray:
     """Deal the rows of train and valid out to folds of equal size, stratified by class, groups and identical files together.
 
     Args:
@@ -92,7 +94,7 @@ def folds(table: ImageTable, count: int, *, seed: int = 0, twins: Twins | None =
     """
     parts = table.frame["split"].to_numpy(dtype=object)
     rows = np.flatnonzero((parts == "train") | (parts == "valid"))
-    units = _units(table, twins or find_twins(table))[rows]
+    units = _units(table, twins or find_duplicates(table))[rows]
     found = np.full(len(table), -1, dtype=np.int64)
     found[rows] = _deal_folds(units, table.labels[rows], count, seed)
     for label, name in enumerate(table.classes):
@@ -105,13 +107,13 @@ def folds(table: ImageTable, count: int, *, seed: int = 0, twins: Twins | None =
     return found
 
 
-def cut_valid(table: ImageTable, *, share: float, seed: int = 0, twins: Twins | None = None) -> ImageTable:
+def carve_validation(table: ImageTable, *, share: float, seed: int = 0, twins: DuplicateGroups | None = None) -> ImageTable:
     """All rows in train but a validation part of about `share`, as `split` cuts one."""
-    parts = _cut(_units(table, twins or find_twins(table)), table.labels, {"valid": share}, seed)
+    parts = _cut(_units(table, twins or find_duplicates(table)), table.labels, {"valid": share}, seed)
     return table.with_split(parts.astype(str))
 
 
-def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
+def find_duplicates(table: ImageTable, progress: Progress = SILENT) -> DuplicateGroups:
     """Find byte-identical images; only images of equal size are read, none is decoded. Those that cannot be read have no
     twin: decoding names them."""
     sizes = table.frame["size"].to_numpy()
@@ -127,10 +129,10 @@ def find_twins(table: ImageTable, progress: Progress = SILENT) -> Twins:
                 keys[row] = hashlib.blake2b(raw, digest_size=16).digest()
             task.advance()
     cluster = pd.factorize(keys)[0].astype(np.int64)
-    return describe_twins(table, cluster)
+    return summarize_duplicates(table, cluster)
 
 
-def describe_twins(table: ImageTable, cluster: np.ndarray) -> Twins:
+def summarize_duplicates(table: ImageTable, cluster: np.ndarray) -> DuplicateGroups:
     """Count byte-identical images across splits and classes. `cluster`: (N,) int64 from 0, equal for equal bytes."""
     ranks, labels, ids = _ranks(table), table.labels, table.ids
     many = np.bincount(cluster)[cluster] > 1
@@ -142,7 +144,7 @@ def describe_twins(table: ImageTable, cluster: np.ndarray) -> Twins:
     for row in [*later[:3], *mixed[:3], *np.flatnonzero(many)[:2]]:
         other = next(r for r in np.flatnonzero(cluster == cluster[row]) if r != row)
         examples.append((str(ids[other]), str(ids[row])))
-    return Twins(cluster, int(many.sum()), len(later), len(mixed), tuple(dict.fromkeys(examples)))
+    return DuplicateGroups(cluster, int(many.sum()), len(later), len(mixed), tuple(dict.fromkeys(examples)))
 
 
 def _ranks(table: ImageTable) -> np.ndarray:
@@ -161,7 +163,7 @@ def _extremes(number: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     return low, high
 
 
-def _units(table: ImageTable, twins: Twins) -> np.ndarray:
+def _units(table: ImageTable, twins: DuplicateGroups) -> np.ndarray:
     """What must stay together, as numbers: connected components over groups and twins. (N,) int64."""
     groups = _groups(table)
     if groups is None:

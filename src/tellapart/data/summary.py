@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart.data.decode import refuse_bomb
+from tellapart.data.decode import check_decompression_bomb
 from tellapart.data.reader import ImageReader, parse_locator
 from tellapart.errors import ImageError
 from tellapart.types import ImageTable, Problem
@@ -232,7 +232,7 @@ def _header(reader: ImageReader, root: str, locator: str) -> tuple[tuple[int, in
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of size and of odd metadata; what Pillow refuses is an error below
             with Image.open(Path(root) / locator if content is None else io.BytesIO(content)) as image:
-                refuse_bomb(image, locator)
+                check_decompression_bomb(image, locator)
                 return image.size, image.format or "?", image.mode
     except ImageError:
         raise

@@ -19,13 +19,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.errors import RunError, unknown_name
-from tellapart.explainers._model import Subject
-from tellapart.recipe.schema import Section
+from tellapart.explainers._model import ExplainedModel
+from tellapart.recipe.schema import OptionsModel
 
 _PREFIXES = (0, 1, 2, 5)  # tokens before the patches: none, a class token, a distillation token, registers
 
 
-class LayerOptions(Section):
+class LayerOptions(OptionsModel):
     """What all methods that look at a layer ask for."""
 
     layer: str | None = Field(
@@ -49,7 +49,7 @@ class Activations:
     layer: str
 
 
-def activations(subject: Subject, image: Any, label: int, layer: str | None = None) -> Activations:
+def activations(subject: ExplainedModel, image: Any, label: int, layer: str | None = None) -> Activations:
     """The values of the chosen layer and the gradient there.
 
     Args:
@@ -81,7 +81,7 @@ def activations(subject: Subject, image: Any, label: int, layer: str | None = No
     raise RunError(f"{subject.name or 'this net'} has no layer that is a map of the picture", hint=hint)
 
 
-def _no_map(subject: Subject, x: Tensor, layer: str) -> RunError:
+def _no_map(subject: ExplainedModel, x: Tensor, layer: str) -> RunError:
     """What is wrong with a layer that was named, and which could be."""
     module = subject.module()
     names = [name for name, _ in module.named_modules() if name]

@@ -107,7 +107,7 @@ class Spectra:
             if len(rows):
                 self.classes[name] = _usual(list(cache.images(train.take(rows), self.inputs).blocks(size=64)))
 
-    def of(self, content: bytes | np.ndarray, pixels: np.ndarray, path: str) -> Frequencies:
+    def compute(self, content: bytes | np.ndarray, pixels: np.ndarray, path: str) -> Frequencies:
         """Look at one picture.
 
         Args:

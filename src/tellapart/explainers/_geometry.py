@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 from tellapart.recipe.schema import Inputs
 
 
-def onto_picture(values: np.ndarray, inputs: Inputs, height: int, width: int) -> np.ndarray:
+def map_to_image(values: np.ndarray, inputs: Inputs, height: int, width: int) -> np.ndarray:
     """Lay a map over the picture that it belongs to.
 
     Args:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tellapart.classifiers._abilities import Differentiable
 from tellapart.classifiers.base import Classifier, Context
-from tellapart.classifiers.calibrated import Calibrated, innermost
+from tellapart.classifiers.calibrated import Calibrated, unwrap
 from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to
 from tellapart.data.memory import from_arrays, from_bytes
@@ -24,7 +24,7 @@ _PORTION = 32  # pictures asked about at a time, at most: they are held at their
 _HELD = 2**27  # bytes of pictures asked about at a time: of large ones fewer
 
 
-class Subject:
+class ExplainedModel:
     """A classifier that is asked about pictures in memory.
 
     One that reads a region only, such as a face, is asked about that part: it has been cut out before, so that a covered pixel
@@ -46,7 +46,7 @@ class Subject:
         """Class names in label order."""
         return self.classifier.classes
 
-    def ask(self, images: Iterator[np.ndarray] | Sequence[np.ndarray]) -> np.ndarray:
+    def predict(self, images: Iterator[np.ndarray] | Sequence[np.ndarray]) -> np.ndarray:
         """Probabilities of pictures of one size: each (H, W, 3) uint8 → (N, C) float32."""
         found, portion = [], []
         for image in images:
@@ -58,7 +58,7 @@ class Subject:
             found.append(self._answers(portion))
         return np.concatenate(found)
 
-    def answer(self, content: bytes | np.ndarray) -> np.ndarray:
+    def predict_one(self, content: bytes | np.ndarray) -> np.ndarray:
         """Probabilities of a picture, encoded or (H, W, 3) uint8, as `predict` gives them: (C,) float32."""
         if isinstance(content, bytes):
             table = from_bytes([content], [-1], self.classes)
@@ -79,7 +79,7 @@ class Subject:
     @cached_property
     def network(self) -> Any:
         """The classifier that gradients come from: this one, or what a calibrated one stands on; None: it is no network."""
-        found = innermost(self.classifier, self.context)
+        found = unwrap(self.classifier, self.context)
         return found if isinstance(found, Differentiable) else None
 
     @property
@@ -98,9 +98,9 @@ class Subject:
             raise RunError(f"{self.name or 'this classifier'} is no network: it has no gradients and no maps", hint=hint)
         return self.network.module()
 
-    def untrained(self, seed: int) -> Subject | None:
+    def reinitialized(self, seed: int) -> ExplainedModel | None:
         """The same network with random weights; None where it is none."""
-        return Subject(self.network.untrained(seed), self.context, self.name) if self.network is not None else None
+        return ExplainedModel(self.network.reinitialized(seed), self.context, self.name) if self.network is not None else None
 
     def seen(self, image: np.ndarray) -> Tensor:
         """What the network is shown of a picture: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
@@ -114,5 +114,5 @@ def _of_parts(classifier: Classifier, context: Context) -> Classifier:
     inputs = classifier.recipe.inputs.model_copy(update={"region": None, "keep": 1.0})
     found.recipe = classifier.recipe.model_copy(update={"inputs": inputs})
     if isinstance(classifier, Calibrated):
-        found.inner = _of_parts(classifier.beneath(context), context)
+        found.inner = _of_parts(classifier.base_classifier(context), context)
     return found

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from tellapart.data.decode import find_region, quiet
-from tellapart.data.regions import Cut, cut_of
+from tellapart.data.regions import Cut, crop_box
 from tellapart.errors import ImageError
 from tellapart.inference.nearest import shrunk
 from tellapart.recipe.schema import Inputs
@@ -22,7 +22,7 @@ _SHRUNK_TO = 2_048 * 2_048  # pixels: ten times what a net is shown
 _MOST = 25_000_000  # pixels, of what cannot be shrunk: RISE holds fifty bytes for each
 
 
-def part_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs, path: str) -> Cut | None:
+def crop_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs, path: str) -> Cut | None:
     """The part of a picture that its classifier reads; None: all of it, or its center (`keep`), which maps know to lay back.
 
     Args:
@@ -37,10 +37,10 @@ def part_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs
     if inputs.region is None:
         return None
     with quiet():
-        return cut_of((size[1], size[0]), inputs, find_region(content, inputs, path), path)
+        return crop_box((size[1], size[0]), inputs, find_region(content, inputs, path), path)
 
 
-def explainable(pixels: np.ndarray, inputs: Inputs, path: str) -> np.ndarray:
+def resize_for_explaining(pixels: np.ndarray, inputs: Inputs, path: str) -> np.ndarray:
     """A picture as small as it must be.
 
     Args:

@@ -6,11 +6,11 @@ import numpy as np
 from torch import Tensor
 
 from tellapart.data.decode import target_size
-from tellapart.explainers._geometry import onto_picture, resample
-from tellapart.explainers._model import Subject
+from tellapart.explainers._geometry import map_to_image, resample
+from tellapart.explainers._model import ExplainedModel
 
 
-def spread(coarse: Tensor, subject: Subject, image: np.ndarray) -> np.ndarray:
+def upsample_map(coarse: Tensor, subject: ExplainedModel, image: np.ndarray) -> np.ndarray:
     """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
     shown = resample(coarse.detach().numpy(), *target_size(subject.inputs))
-    return onto_picture(shown, subject.inputs, *image.shape[:2])
+    return map_to_image(shown, subject.inputs, *image.shape[:2])

@@ -12,9 +12,9 @@ from typing import Any, final
 import numpy as np
 
 from tellapart.data.regions import Cut
-from tellapart.explainers._model import Subject
+from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.faithfulness import Faithfulness
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +35,15 @@ class Heatmap:
 class Explainer(ABC):
     """One method. One file each; the file name is the name for `--method`."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the method."""
 
-    def __init__(self, options: Section | None = None, seed: int = 0) -> None:
+    def __init__(self, options: OptionsModel | None = None, seed: int = 0) -> None:
         self.options: Any = options or self.Options()
         self.seed = seed
 
     @final
-    def __call__(self, subject: Subject, image: np.ndarray, label: int) -> Heatmap:
+    def __call__(self, subject: ExplainedModel, image: np.ndarray, label: int) -> Heatmap:
         """Explain one answer.
 
         Args:
@@ -64,7 +64,7 @@ class Explainer(ABC):
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
-    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         """(H, W) float of any scale; what is below 0 counts as 0."""
 
 

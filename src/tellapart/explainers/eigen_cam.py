@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from tellapart.explainers._activations import LayerOptions, activations
-from tellapart.explainers._model import Subject
-from tellapart.explainers._spread import spread
+from tellapart.explainers._model import ExplainedModel
+from tellapart.explainers._spread import upsample_map
 from tellapart.explainers.base import Explainer
 
 
@@ -22,9 +22,9 @@ class EigenCam(Explainer):
     class Options(LayerOptions):
         """Options of Eigen-CAM."""
 
-    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         values = activations(subject, image, label, self.options.layer).values
         channels, height, width = values.shape
         _, _, right = torch.linalg.svd(values.reshape(channels, -1).T, full_matrices=False)
         found = (values.reshape(channels, -1).T @ right[0]).reshape(height, width)
-        return spread((found if found.sum() >= 0 else -found).relu(), subject, image)
+        return upsample_map((found if found.sum() >= 0 else -found).relu(), subject, image)

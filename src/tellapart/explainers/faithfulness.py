@@ -29,7 +29,7 @@ from scipy.sparse.linalg import splu
 
 from tellapart.explainers._baselines import blur, mean
 from tellapart.explainers._geometry import resample
-from tellapart.explainers._model import Subject
+from tellapart.explainers._model import ExplainedModel
 
 _SIDE = 128  # pixels: pictures are judged at this size at most, or ROAD's equations take minutes
 _STEPS = 17  # points of the two curves, from nothing to everything
@@ -53,7 +53,7 @@ class Faithfulness:
         return asdict(self)
 
 
-def faithfulness(subject: Subject, image: np.ndarray, values: np.ndarray, label: int, seed: int = 0) -> Faithfulness:
+def faithfulness(subject: ExplainedModel, image: np.ndarray, values: np.ndarray, label: int, seed: int = 0) -> Faithfulness:
     """Score a map.
 
     Args:
@@ -73,7 +73,7 @@ def faithfulness(subject: Subject, image: np.ndarray, values: np.ndarray, label:
         *(_exchanged(bare, image, order[:count]) for count in counts),
     ]
     roads = list(_roads(image, order, rng))
-    p = subject.ask([*curves, *roads])[:, label].astype(np.float64)
+    p = subject.predict([*curves, *roads])[:, label].astype(np.float64)
     deletion, insertion = (float(np.trapezoid(p[at : at + _STEPS], dx=1 / (_STEPS - 1))) for at in (0, _STEPS))
     most, least = p[2 * _STEPS :: 2], p[2 * _STEPS + 1 :: 2]
     return Faithfulness(deletion, insertion, float(np.mean(least - most)))
@@ -84,12 +84,12 @@ def noise_map(height: int, width: int, seed: int, cells: int = 7) -> np.ndarray:
     return resample(np.random.default_rng(seed).random((cells, cells)), height, width)
 
 
-def points_into(values: np.ndarray, mask: np.ndarray) -> bool:
+def pointing_game(values: np.ndarray, mask: np.ndarray) -> bool:
     """Whether the highest pixel, of several the first, lies in `mask`. Both (H, W); an empty map points nowhere."""
     return bool(values.max() > 0 and mask.ravel()[values.argmax()])
 
 
-def overlap(values: np.ndarray, mask: np.ndarray) -> float:
+def energy_inside(values: np.ndarray, mask: np.ndarray) -> float:
     """Intersection over union of `mask`, (H, W) bool, and as many of the highest pixels of `values`, (H, W).
 
     >>> overlap(np.array([[3.0, 2.0], [1.0, 0.0]]), np.array([[True, False], [True, False]]))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.explainers._activations import LayerOptions, activations
-from tellapart.explainers._model import Subject
-from tellapart.explainers._spread import spread
+from tellapart.explainers._model import ExplainedModel
+from tellapart.explainers._spread import upsample_map
 from tellapart.explainers.base import Explainer
 
 
@@ -20,7 +20,7 @@ class GradCam(Explainer):
     class Options(LayerOptions):
         """Options of Grad-CAM."""
 
-    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         found = activations(subject, image, label, self.options.layer)
         weights = found.gradient.mean(dim=(1, 2), keepdim=True)
-        return spread((weights * found.values).sum(0).relu(), subject, image)
+        return upsample_map((weights * found.values).sum(0).relu(), subject, image)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from tellapart.explainers._geometry import onto_picture
-from tellapart.explainers._model import Subject
+from tellapart.explainers._geometry import map_to_image
+from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _PORTION = 8  # points in one pass forward and back
 
@@ -24,7 +24,7 @@ _PORTION = 8  # points in one pass forward and back
 class IntegratedGradients(Explainer):
     """Of networks; as fine as the pixels that the net is shown."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of integrated gradients."""
 
         steps: int = Field(default=32, ge=2, le=1024, description="points on the way")
@@ -32,12 +32,12 @@ class IntegratedGradients(Explainer):
             default="mean", description="the empty picture: its mean color, black, or white"
         )
 
-    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         parts = np.abs(self.contributions(subject, image, label))
         # a handful of pixels would leave the rest dark
-        return onto_picture(np.minimum(parts, np.quantile(parts, 0.995)), subject.inputs, *image.shape[:2])
+        return map_to_image(np.minimum(parts, np.quantile(parts, 0.995)), subject.inputs, *image.shape[:2])
 
-    def contributions(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def contributions(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         """(h, w) float32 over what the net is shown; their sum is the logit's rise."""
         module, x = subject.module(), subject.seen(image)
         level = {"black": 0.0, "white": 255.0}.get(self.options.start)

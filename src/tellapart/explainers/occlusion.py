@@ -12,22 +12,22 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.explainers._baselines import FILLS, Fill
-from tellapart.explainers._model import Subject
+from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Occlusion(Explainer):
     """Of any classifier; a question for each window."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of occlusion."""
 
         window: float = Field(default=0.2, gt=0, le=1, description="side of the covered square, as a share of the shorter side")
         overlap: int = Field(default=3, ge=1, le=16, description="windows along a side of the window")
         fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
 
-    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         boxes = list(self._boxes(*image.shape[:2]))
         cover = FILLS[self.options.fill](image)
 
@@ -38,7 +38,7 @@ class Occlusion(Explainer):
                 changed[rows, columns] = cover[rows, columns]
                 yield changed
 
-        proba = subject.ask(covered())[:, label].astype(np.float64)
+        proba = subject.predict(covered())[:, label].astype(np.float64)
         total, times = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
         for (rows, columns), left in zip(boxes, proba[1:], strict=True):
             total[rows, columns] += proba[0] - left

@@ -13,8 +13,8 @@ from pydantic import Field
 from torch.nn.functional import interpolate
 
 from tellapart.explainers._activations import LayerOptions, activations
-from tellapart.explainers._model import Subject
-from tellapart.explainers._spread import spread
+from tellapart.explainers._model import ExplainedModel
+from tellapart.explainers._spread import upsample_map
 from tellapart.explainers.base import Explainer
 
 _PORTION = 32  # masked pictures in one pass
@@ -28,7 +28,7 @@ class ScoreCam(Explainer):
 
         channels: int | None = Field(default=None, ge=1, description="only the most active ones; none: all")
 
-    def _values(self, subject: Subject, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         values = activations(subject, image, label, self.options.layer).values
         if self.options.channels is not None:
             values = values[values.sum(dim=(1, 2)).argsort(descending=True)[: self.options.channels]]
@@ -43,4 +43,4 @@ class ScoreCam(Explainer):
                 ]
             )
         weights = scores.softmax(0)[:, None, None]  # the logit of the empty picture is the same for all: it cancels
-        return spread((weights * values).sum(0).relu(), subject, image)
+        return upsample_map((weights * values).sum(0).relu(), subject, image)

@@ -22,13 +22,13 @@ from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
 
 if TYPE_CHECKING:
-    from tellapart.exporters.int8 import Eight
+    from tellapart.exporters.int8 import Int8Result
     from tellapart.exporters.parity import Parity
 
 _FIRST = ("accuracy", "macro-f1", "auroc", "log-loss")  # of the front matter
 
 
-def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Eight | None) -> str:
+def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Int8Result | None) -> str:
     """The whole file.
 
     Args:
@@ -92,7 +92,7 @@ def _front(run: Run) -> str:
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
 
-def _use(inputs: tuple[Inputs, ...], eight: Eight | None) -> str:
+def _use(inputs: tuple[Inputs, ...], eight: Int8Result | None) -> str:
     seen = "; ".join(input_words(one) for one in inputs)
     small = "\n- `model.int8.onnx`: the same in eight bits; its loss stands below." if eight else ""
     return f"""## Use
@@ -126,8 +126,8 @@ def _null(run: Run) -> str:
         if "accuracy" in baseline and "accuracy" in own:
             lines.append(
                 f"The metadata baseline, which sees only what the file's metadata say and no pixel, reaches an accuracy of "
-                f"{formatting.full(baseline['accuracy'])} on {formatting.PARTS[part]}; "
-                f"this run {formatting.full(own['accuracy'])}."
+                f"{formatting.score_sentence(baseline['accuracy'])} on {formatting.PARTS[part]}; "
+                f"this run {formatting.score_sentence(own['accuracy'])}."
             )
     return "## Beside the metadata baseline\n\n" + (
         "\n".join(lines) or "The metadata baseline run has no scores to set beside these."
@@ -142,7 +142,7 @@ def _license(run: Run) -> str:
     return f"## License of the weights\n\n{license_of(run)[1]}"
 
 
-def _proof(parity: Parity, eight: Eight | None) -> str:
+def _proof(parity: Parity, eight: Int8Result | None) -> str:
     sizes = ", ".join(f"{height}×{width}" for height, width in parity.sizes)
     lengths = ", ".join(map(str, parity.batches))
     text = (

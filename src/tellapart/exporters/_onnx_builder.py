@@ -12,7 +12,7 @@ OPSET = 20
 IR_VERSION = 10
 
 
-class Nodes:
+class GraphBuilder:
     """Nodes in order, and the constants that they use.
 
     Attributes:
@@ -47,7 +47,9 @@ class Nodes:
 
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
 
-    def branch(self, condition: str, then: tuple[Nodes, str], other: tuple[Nodes, str], kind: type, shape: list[Any]) -> str:
+    def branch(
+        self, condition: str, then: tuple[GraphBuilder, str], other: tuple[GraphBuilder, str], kind: type, shape: list[Any]
+    ) -> str:
         """One of two results by a condition; only what leads to it is computed.
 
         Args:
@@ -59,7 +61,7 @@ class Nodes:
         """
         from onnx import helper
 
-        def graph(nodes: Nodes, result: str) -> Any:
+        def graph(nodes: GraphBuilder, result: str) -> Any:
             output = helper.make_tensor_value_info(result, helper.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)
             return helper.make_graph(nodes.nodes, nodes.prefix, [], [output], nodes.constants)
 

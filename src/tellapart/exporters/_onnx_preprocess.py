@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from tellapart.data.decode import target_size
-from tellapart.exporters._onnx_builder import Nodes
+from tellapart.exporters._onnx_builder import GraphBuilder
 from tellapart.exporters._onnx_resize import Axis, resized
 from tellapart.recipe.schema import Inputs
 
 _LUMA = (19595.0, 38470.0, 7471.0)  # in units of 2⁻¹⁶, ITU-R 601-2 as Pillow rounds it
 
 
-def preprocess(nodes: Nodes, images: str, inputs: Inputs) -> str:
+def preprocess(nodes: GraphBuilder, images: str, inputs: Inputs) -> str:
     """(B, H, W, 3) uint8 RGB → (B, height, width, C) uint8, as the cache holds them.
 
     Args:
@@ -42,12 +42,12 @@ def any_size(inputs: Inputs) -> bool:
     return inputs.resize != "none" or inputs.keep < 1
 
 
-def _side(nodes: Nodes, pixels: str, axis: int) -> str:
+def _side(nodes: GraphBuilder, pixels: str, axis: int) -> str:
     """Length of an axis: int64 without dimensions."""
     return nodes.add("Squeeze", nodes.add("Shape", pixels, start=axis, end=axis + 1))
 
 
-def _middle(nodes: Nodes, pixels: str, share: float) -> str:
+def _middle(nodes: GraphBuilder, pixels: str, share: float) -> str:
     """The middle of both sides, `share` of each, at least one pixel."""
     whole = nodes.add("Shape", pixels, start=2, end=4)
     kept = nodes.add("Round", nodes.add("Mul", nodes.cast(whole, np.float64), nodes.constant(share)))
@@ -56,13 +56,13 @@ def _middle(nodes: Nodes, pixels: str, share: float) -> str:
     return nodes.add("Slice", pixels, start, nodes.add("Add", start, kept), nodes.constant([2, 3], np.int64))
 
 
-def _same_size(nodes: Nodes, pixels: str, height: int, width: int) -> str:
+def _same_size(nodes: GraphBuilder, pixels: str, height: int, width: int) -> str:
     """Whether pictures have the net's size: bool without dimensions."""
     found = nodes.add("Equal", nodes.add("Shape", pixels, start=2, end=4), nodes.constant([height, width], np.int64))
     return nodes.cast(nodes.add("ReduceMin", nodes.cast(found, np.int32), keepdims=0), np.bool_)
 
 
-def _refuse_others(nodes: Nodes, pixels: str, height: int, width: int) -> str:
+def _refuse_others(nodes: GraphBuilder, pixels: str, height: int, width: int) -> str:
     """The pictures, where they have the net's size; else the look-up fails, and its name says why."""
     wrong = nodes.cast(nodes.add("Not", _same_size(nodes, pixels, height, width)), np.int64)
     zero = nodes.add("Gather", nodes.constant([0], np.int64), wrong)
@@ -71,9 +71,9 @@ def _refuse_others(nodes: Nodes, pixels: str, height: int, width: int) -> str:
     return nodes.add("Slice", pixels, start, nodes.constant([height, width], np.int64), nodes.constant([2, 3], np.int64))
 
 
-def _sized(nodes: Nodes, pixels: str, how: str, height: int, width: int) -> str:
+def _sized(nodes: GraphBuilder, pixels: str, how: str, height: int, width: int) -> str:
     """By a rule of `Inputs.resize` other than none; nothing is computed for pictures that have the size."""
-    other, as_is = Nodes(f"{nodes.prefix}/resize"), Nodes(f"{nodes.prefix}/as_is")
+    other, as_is = GraphBuilder(f"{nodes.prefix}/resize"), GraphBuilder(f"{nodes.prefix}/as_is")
     sides = _side(other, pixels, 2), _side(other, pixels, 3)
     if how == "center":
         result = _centered(other, pixels, sides, (height, width))
@@ -84,7 +84,7 @@ def _sized(nodes: Nodes, pixels: str, how: str, height: int, width: int) -> str:
     return nodes.branch(condition, (as_is, untouched), (other, result), np.uint8, ["batch", 3, height, width])
 
 
-def _axes(nodes: Nodes, how: str, sides: tuple[str, str], targets: tuple[int, int]) -> tuple[Axis, Axis]:
+def _axes(nodes: GraphBuilder, how: str, sides: tuple[str, str], targets: tuple[int, int]) -> tuple[Axis, Axis]:
     """What of each axis becomes what, (rows, columns), in Pillow's own arithmetic: `ImageOps.fit` and `ImageOps.pad`."""
     zero = nodes.constant(0)
     lengths = [nodes.cast(side, np.float64) for side in sides]
@@ -101,7 +101,7 @@ def _axes(nodes: Nodes, how: str, sides: tuple[str, str], targets: tuple[int, in
     return tuple(Axis(s, zero, *of) for s, *of in zip(sides, lengths, counts, places, targets, strict=True))  # type: ignore[return-value]
 
 
-def _fitted_box(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> list[tuple[str, str]]:
+def _fitted_box(nodes: GraphBuilder, lengths: list[str], targets: tuple[int, int]) -> list[tuple[str, str]]:
     """(start, length) of rows and columns: the largest box of the wanted shape, in the middle; in float32, as Pillow has it."""
     add, (high, wide), ratio = nodes.add, lengths, nodes.constant(targets[1] / targets[0])
     found = add("Div", wide, high)
@@ -116,7 +116,7 @@ def _fitted_box(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> l
     return boxes
 
 
-def _contained(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> tuple[list[str], list[str]]:
+def _contained(nodes: GraphBuilder, lengths: list[str], targets: tuple[int, int]) -> tuple[list[str], list[str]]:
     """Counts and places of rows and columns: the longer side fills its target, the other lies in the middle."""
     add, (high, wide), ratio = nodes.add, lengths, nodes.constant(targets[1] / targets[0])
     full = [nodes.constant(target) for target in targets]
@@ -132,7 +132,7 @@ def _contained(nodes: Nodes, lengths: list[str], targets: tuple[int, int]) -> tu
     return counts, places
 
 
-def _centered(nodes: Nodes, pixels: str, sides: tuple[str, str], targets: tuple[int, int]) -> str:
+def _centered(nodes: GraphBuilder, pixels: str, sides: tuple[str, str], targets: tuple[int, int]) -> str:
     """The middle; where there is too little, the picture reflected, as often as needed. No pixel is resampled."""
     add = nodes.add
     for axis, (side, target) in enumerate(zip(sides, targets, strict=True), 2):
@@ -145,7 +145,7 @@ def _centered(nodes: Nodes, pixels: str, sides: tuple[str, str], targets: tuple[
     return pixels
 
 
-def _gray(nodes: Nodes, pixels: str) -> str:
+def _gray(nodes: GraphBuilder, pixels: str) -> str:
     """(B, 3, H, W) uint8 → (B, 1, H, W) uint8."""
     luma = nodes.constant(np.array(_LUMA).reshape(3, 1, 1) / 65536)
     total = nodes.add("ReduceSum", nodes.add("Mul", nodes.cast(pixels, np.float64), luma), nodes.constant([1], np.int64))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from tellapart.exporters._onnx_builder import Nodes
+from tellapart.exporters._onnx_builder import GraphBuilder
 
 _REACH = 2.0  # pixels on either side that the cubic weighs
 _UNIT = 2.0**22
@@ -40,12 +40,12 @@ class Axis:
     target: int
 
 
-def resized(nodes: Nodes, pixels: str, rows: Axis, columns: Axis) -> str:
+def resized(nodes: GraphBuilder, pixels: str, rows: Axis, columns: Axis) -> str:
     """(B, C, H, W) uint8 → (B, C, rows.target, columns.target) uint8."""
     down, along = weights(nodes, rows), nodes.add("Transpose", weights(nodes, columns), perm=[1, 0])
     if not falls_first():
         return _passes(nodes, pixels, down, along, False)
-    orders = [Nodes(f"{nodes.prefix}/{name}") for name in ("fall_first", "rows_first")]
+    orders = [GraphBuilder(f"{nodes.prefix}/{name}") for name in ("fall_first", "rows_first")]
     first, second = ((one, _passes(one, pixels, down, along, one is orders[0])) for one in orders)
     shape = ["batch", "channels", rows.target, columns.target]
     return nodes.branch(_much_taller(nodes, rows, columns), first, second, np.uint8, shape)
@@ -60,7 +60,7 @@ def falls_first() -> bool:
     return across.resize((3, 7), Image.Resampling.BICUBIC).tobytes() != both.tobytes()
 
 
-def _passes(nodes: Nodes, pixels: str, down: str, along: str, fall_first: bool) -> str:
+def _passes(nodes: GraphBuilder, pixels: str, down: str, along: str, fall_first: bool) -> str:
     """Both passes in an order. `down`: weights of the rows (h, H); `along`: those of the columns (W, w)."""
     found = nodes.cast(pixels, np.float64)
     for fall in (fall_first, not fall_first):
@@ -68,7 +68,7 @@ def _passes(nodes: Nodes, pixels: str, down: str, along: str, fall_first: bool) 
     return nodes.cast(found, np.uint8)
 
 
-def _much_taller(nodes: Nodes, rows: Axis, columns: Axis) -> str:
+def _much_taller(nodes: GraphBuilder, rows: Axis, columns: Axis) -> str:
     """Whether the height loses more pixels than twice what the width loses."""
     add, number = nodes.add, nodes.constant
     high, wide = (add("Sub", nodes.cast(axis.side, np.float64), axis.count) for axis in (rows, columns))
@@ -76,7 +76,7 @@ def _much_taller(nodes: Nodes, rows: Axis, columns: Axis) -> str:
     return add("And", more, add("Greater", high, number(0)))
 
 
-def weights(nodes: Nodes, axis: Axis) -> str:
+def weights(nodes: GraphBuilder, axis: Axis) -> str:
     """(target, side) float64, whole numbers: the weights in units of 2⁻²²."""
     add, number = nodes.add, nodes.constant
     zero, one, half = (number(value) for value in (0, 1, 0.5))
@@ -100,7 +100,7 @@ def weights(nodes: Nodes, axis: Axis) -> str:
     return add("Mul", add("Sign", scaled), away_from_zero)
 
 
-def _cubic(nodes: Nodes, away: str) -> str:
+def _cubic(nodes: GraphBuilder, away: str) -> str:
     """The weight of a pixel so many pixels away; beyond two none."""
     add, number = nodes.add, nodes.constant
     x = add("Abs", away)
@@ -112,7 +112,7 @@ def _cubic(nodes: Nodes, away: str) -> str:
     return add("Where", add("Less", x, number(1)), near, far)
 
 
-def _rounded(nodes: Nodes, sums: str) -> str:
+def _rounded(nodes: GraphBuilder, sums: str) -> str:
     """Sums in units of 2⁻²² as pixels: float64, whole numbers in 0 … 255."""
     level = nodes.add("Floor", nodes.add("Add", nodes.add("Div", sums, nodes.constant(_UNIT)), nodes.constant(0.5)))
     return nodes.add("Min", nodes.add("Max", level, nodes.constant(0)), nodes.constant(255))

@@ -14,16 +14,16 @@ from tellapart.runs.store import Run
 if TYPE_CHECKING:
     import torch
 
-    from tellapart.classifiers._torch_inference import Answering
+    from tellapart.classifiers._torch_inference import InferenceModule
 
 _BICUBIC = 3  # as Pillow and the hubs number it
 
 
-def weights(module: Answering) -> dict[str, torch.Tensor]:
+def weights(module: InferenceModule) -> dict[str, torch.Tensor]:
     """The tensors by name. Those of a network are named as in its run, so that `init_from` can start from the file."""
-    from tellapart.classifiers._torch_inference import NetAnswering
+    from tellapart.classifiers._torch_inference import NetModule
 
-    state = (module.net if isinstance(module, NetAnswering) else module).state_dict()
+    state = (module.net if isinstance(module, NetModule) else module).state_dict()
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
 
 
@@ -47,7 +47,7 @@ def config(run: Run, classifier: Classifier) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def preprocessor(module: Answering) -> dict[str, Any]:
+def preprocessor(module: InferenceModule) -> dict[str, Any]:
     """The content of preprocessor_config.json: what model.onnx does by itself, for whoever uses the weights alone."""
     first = module.inputs[0]
     height, width = target_size(first)
@@ -75,7 +75,7 @@ def _architecture(run: Run) -> str:
     return "/".join(str(options[key]) for key in ("family", "net", "model") if key in options)
 
 
-def _scaling(module: Answering) -> dict[str, Any]:
+def _scaling(module: InferenceModule) -> dict[str, Any]:
     """Mean and standard deviation of the one net, in [0, 1]; nothing where there are several."""
     from tellapart.nets.base import Normalize
 

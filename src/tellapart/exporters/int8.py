@@ -18,7 +18,7 @@ import numpy as np
 from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.data.decode import target_size
 from tellapart.errors import RunError
-from tellapart.exporters.onnx_graph import hushed, pixel_names
+from tellapart.exporters.onnx_graph import pixel_names, quiet_exporter
 from tellapart.exporters.onnx_session import Session
 from tellapart.metrics.mcnemar import Comparison, compare, in_words
 from tellapart.progress import Progress
@@ -33,7 +33,7 @@ _PIXELS = 32 * 224 * 224  # of a batch, at most
 
 
 @dataclass(frozen=True, eq=False)
-class Eight:
+class Int8Result:
     """A graph in eight bits and what it costs.
 
     Attributes:
@@ -66,7 +66,9 @@ class Eight:
         }  # fmt: skip
 
 
-def eight_bits(model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache: PixelCache, progress: Progress) -> Eight:
+def quantize_int8(
+    model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache: PixelCache, progress: Progress
+) -> Int8Result:
     """Quantize a core, and measure what it costs.
 
     Args:
@@ -94,9 +96,9 @@ def eight_bits(model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache
         _answers(one, asked, inputs, replace(answers, run_id=name), progress)
         for one, name in ((model, "float32"), (quantized, "int8"))
     )
-    result = Eight(
-        quantized, len(train), float(np.mean(small.answers == small.labels)), compare(full, small),
-        float(np.mean(small.answers != full.answers)), float(np.abs(small.proba - full.proba).max()),
+    result = Int8Result(
+        quantized, len(train), float(np.mean(small.predicted == small.labels)), compare(full, small),
+        float(np.mean(small.predicted != full.predicted)), float(np.abs(small.proba - full.proba).max()),
     )  # fmt: skip
     refuse_loss(result, run.id)
     return result
@@ -109,12 +111,12 @@ def _answers(
     session, found = Session(model.SerializeToString(), stored.run_id), []
     with progress.task(f"answering validation in {stored.run_id}", len(stored), "img") as task:
         for batch in _batches(images, inputs):
-            found.append(session.ask(batch))
+            found.append(session.run(batch))
             task.advance(len(found[-1]))
     return replace(stored, proba=np.concatenate(found))
 
 
-def refuse_loss(found: Eight, whose: str) -> None:
+def refuse_loss(found: Int8Result, whose: str) -> None:
     """Raises RunError where too much accuracy is lost."""
     lost, real = found.comparison.difference.value, found.comparison.test.a_is_better
     if lost > WORST or (real and lost > WORST_REAL):
@@ -150,7 +152,7 @@ def _quantized(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
         def get_next(self) -> Any:
             return next(batches, None)
 
-    with tempfile.TemporaryDirectory(prefix="tellapart-int8-") as name, hushed():
+    with tempfile.TemporaryDirectory(prefix="tellapart-int8-") as name, quiet_exporter():
         given, ready, done = (Path(name) / f"{stage}.onnx" for stage in ("given", "ready", "done"))
         onnx.save(model, given)
         try:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tellapart.data.decode import target_size
 from tellapart.errors import RunError, SystemLimitError
-from tellapart.exporters._onnx_builder import IR_VERSION, OPSET, Nodes
+from tellapart.exporters._onnx_builder import IR_VERSION, OPSET, GraphBuilder
 from tellapart.exporters._onnx_preprocess import any_size, preprocess
 from tellapart.recipe.schema import Inputs
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     pass
 
 if TYPE_CHECKING:
-    from tellapart.classifiers._torch_inference import Answering
+    from tellapart.classifiers._torch_inference import InferenceModule
 
 IMAGES, PROBABILITIES = "images", "probabilities"
 _MOST = 2**31 - 1  # bytes of a protobuf
@@ -66,7 +66,7 @@ def refuse_regions(inputs: Sequence[Inputs]) -> None:
         raise RunError("this run reads a region of each picture (inputs.region), which is found outside of its net", hint=hint)
 
 
-def core(module: Answering) -> Any:
+def export_graph(module: InferenceModule) -> Any:
     """The core as onnx.ModelProto; every trace of where it was made is removed.
 
     Raises:
@@ -78,7 +78,7 @@ def core(module: Answering) -> Any:
     examples = tuple(torch.zeros(_TRACED, *_shape(one), dtype=torch.uint8) for one in module.inputs)
     batch = torch.export.Dim("batch", min=1)
     try:
-        with hushed(), torch.no_grad():
+        with quiet_exporter(), torch.no_grad():
             found: Any = torch.onnx.export(
                 module.eval(), examples, input_names=names, output_names=[PROBABILITIES], dynamo=True, verbose=False,
                 dynamic_shapes=(tuple({0: batch} for _ in names),), opset_version=OPSET, external_data=False,
@@ -94,14 +94,14 @@ def core(module: Answering) -> Any:
     return _plain(model)
 
 
-def whole(model: Any, inputs: Sequence[Inputs]) -> Any:
+def with_preprocessing(model: Any, inputs: Sequence[Inputs]) -> Any:
     """The core with everything between a decoded picture and it put before."""
     from onnx import TensorProto, helper
 
     refuse_regions(inputs)
-    before: list[Nodes] = []
+    before: list[GraphBuilder] = []
     for name, one in zip(pixel_names(inputs), inputs, strict=True):
-        nodes = Nodes(f"preprocess/{name}")
+        nodes = GraphBuilder(f"preprocess/{name}")
         result = preprocess(nodes, IMAGES, one)
         nodes.nodes.append(helper.make_node("Identity", [result], [name], name=f"preprocess/{name}"))
         before.append(nodes)
@@ -143,7 +143,7 @@ def _plain(model: Any) -> Any:
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """Without what the exporter prints, logs and warns of: parity is proved afterwards."""
     before = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):

@@ -41,7 +41,7 @@ class Session:
         """Name → dimensions: numbers, or names where they are free."""
         return {one.name: one.shape for one in self._session.get_inputs()}
 
-    def ask(self, batches: Mapping[str, np.ndarray]) -> np.ndarray:
+    def run(self, batches: Mapping[str, np.ndarray]) -> np.ndarray:
         """Name → (B, H, W, C) uint8; (B, classes) float32.
 
         Raises:

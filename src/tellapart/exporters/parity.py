@@ -107,7 +107,7 @@ def largest_difference(ask: Ask, reference: Ask, images: Sequence[np.ndarray]) -
     return largest
 
 
-def prove(ask: Ask, reference: Ask, images: Sequence[np.ndarray], whose: str) -> Parity:
+def check_parity(ask: Ask, reference: Ask, images: Sequence[np.ndarray], whose: str) -> Parity:
     """Compare, and refuse what differs.
 
     Args:

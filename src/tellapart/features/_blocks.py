@@ -14,7 +14,7 @@ _CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_cou
 _VALUES = 1 << 18  # pixels times channels a portion: 1 MiB as float32, about a core's own cache
 
 
-def in_portions(images: np.ndarray, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def map_blocks(images: np.ndarray, describe: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """`describe` of all images.
 
     Args:
@@ -25,19 +25,19 @@ def in_portions(images: np.ndarray, describe: Callable[[np.ndarray], np.ndarray]
         (B, D) float32.
     """
     if not len(images):  # none have the width of one
-        return in_portions(np.zeros((1, *images.shape[1:]), np.uint8), describe)[:0]
+        return map_blocks(np.zeros((1, *images.shape[1:]), np.uint8), describe)[:0]
     size = max(1, _VALUES // max(1, int(np.prod(images.shape[1:]))))
     portions = [images[start : start + size] for start in range(0, len(images), size)]
     with ThreadPoolExecutor(min(len(portions), _CORES)) as pool:  # numpy releases the interpreter where the time goes
         return np.concatenate(list(pool.map(describe, portions))).astype(np.float32, copy=False)
 
 
-def planes(images: np.ndarray) -> np.ndarray:
+def to_planes(images: np.ndarray) -> np.ndarray:
     """(B, H, W, C) → (B, C, H, W), copied: sums over a channel then run along the memory, several times as fast."""
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
 
-def cell_edges(side: int, grid: int) -> np.ndarray:
+def cell_index(side: int, grid: int) -> np.ndarray:
     """Which of `grid` equal cells each of `side` positions lies in: (side,) int64."""
     return np.arange(side) * grid // side
 
@@ -54,7 +54,7 @@ def histograms(values: np.ndarray, bins: int, grid: int) -> np.ndarray:
         (B, grid² · C · bins) float32; each run of `bins` sums to 1, or is 0 where a cell has no pixel.
     """
     count, channels, height, width = values.shape
-    cells = cell_edges(height, grid)[:, None] * grid + cell_edges(width, grid)  # (H, W)
+    cells = cell_index(height, grid)[:, None] * grid + cell_index(width, grid)  # (H, W)
     start = (cells * channels + np.arange(channels)[:, None, None]) * bins  # (C, H, W)
     length = grid * grid * channels * bins
     place = values + start + (np.arange(count) * length)[:, None, None, None]

@@ -15,7 +15,7 @@ _REACH = 255
 _SIDE = 2 * _REACH + 1
 
 
-class Votes(NamedTuple):
+class GradientBins(NamedTuple):
     """What a pair of differences votes for, by `down · 511 + right` from −255 on: (511²,) each.
 
     `first` and `second` are bins (int64); `weight` goes to `first`, `other` to `second` (float32, their sum the magnitude).
@@ -28,7 +28,7 @@ class Votes(NamedTuple):
 
 
 @cache
-def votes(orientations: int, signed: bool, shared: bool) -> Votes:
+def votes(orientations: int, signed: bool, shared: bool) -> GradientBins:
     """The table.
 
     Args:
@@ -42,15 +42,17 @@ def votes(orientations: int, signed: bool, shared: bool) -> Votes:
     magnitude = np.hypot(difference[:, None], difference)
     if not shared:
         first = np.minimum(place.astype(np.int64), orientations - 1)  # a tiny negative angle, mod the turn, may round up to it
-        return Votes(*(a.ravel() for a in (first, magnitude.astype(np.float32), first, np.zeros(first.shape, np.float32))))
+        return GradientBins(
+            *(a.ravel() for a in (first, magnitude.astype(np.float32), first, np.zeros(first.shape, np.float32)))
+        )
     low = np.floor(place - 0.5)
     part = place - 0.5 - low
     first, second = (((low + i) % orientations).astype(np.int64) for i in (0, 1))
     weights = ((magnitude * share).astype(np.float32) for share in (1 - part, part))
-    return Votes(first.ravel(), next(weights).ravel(), second.ravel(), next(weights).ravel())
+    return GradientBins(first.ravel(), next(weights).ravel(), second.ravel(), next(weights).ravel())
 
 
-def differences(images: np.ndarray) -> np.ndarray:
+def gradients(images: np.ndarray) -> np.ndarray:
     """Index into `votes` of every pixel: (B, H, W, C) uint8 → (B, H, W) int64.
 
     Of several channels the one with the largest gradient counts (Dalal & Triggs 2005, section 6.1), the first of equals. Along

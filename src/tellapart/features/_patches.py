@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.features._gradients import differences, votes
+from tellapart.features._gradients import gradients, votes
 
 _PIXELS = 1 << 18  # a portion: gradient maps of 8 directions then take 8 MiB
 _LENGTH = 512.0  # of a described vector, as in SIFT
@@ -147,7 +147,7 @@ def _running_sums(images: np.ndarray, orientations: int) -> tuple[np.ndarray, in
 
     In whole steps of 1/16 gray level: differences of sums are then exact however large the image is.
     """
-    table, index = votes(orientations, False, True), differences(images)
+    table, index = votes(orientations, False, True), gradients(images)
     count, height, width = index.shape
     maps = np.zeros((count, height + 1, width + 1, orientations), np.int32)
     inner = maps[:, 1:, 1:]

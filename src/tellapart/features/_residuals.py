@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import planes
+from tellapart.features._blocks import to_planes
 
 Kernel = Literal["first", "second", "third", "square", "wide"]
 
@@ -43,7 +43,7 @@ def residuals(images: np.ndarray, kernel: str) -> list[np.ndarray]:
         RecipeError: The images are smaller than the kernel.
     """
     weights, scale = KERNELS[kernel]
-    x = planes(images).astype(np.int16)  # the largest sum, of `wide`, is 48 · 255: exact, and half the memory of floats
+    x = to_planes(images).astype(np.int16)  # the largest sum, of `wide`, is 48 · 255: exact, and half the memory of floats
     turned = [weights] if weights.shape[0] == weights.shape[1] else [weights, weights.T]
     return [_filtered(x, w, kernel) / np.float32(scale) for w in turned]
 

@@ -33,7 +33,7 @@ def learn_words(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
     return np.unique(np.rint(centers), axis=0).astype(np.float32)
 
 
-def join_words(groups: Iterable[np.ndarray], count: int) -> np.ndarray:
+def merge_vocabularies(groups: Iterable[np.ndarray], count: int) -> np.ndarray:
     """Words of several vocabularies as one: (V, E) float32, distinct; of more than `count`, some are left out evenly."""
     words = np.unique(np.concatenate(list(groups)), axis=0)
     return words[np.linspace(0, len(words) - 1, min(count, len(words))).round().astype(np.int64)]

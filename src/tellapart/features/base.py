@@ -11,7 +11,7 @@ import numpy as np
 
 from tellapart.data.cache import DecodedImages
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class Descriptor(ABC):
         arrays: What was learnt, by name.
     """
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the descriptor."""
 
-    def __init__(self, options: Section) -> None:
+    def __init__(self, options: OptionsModel) -> None:
         self.options = options
         self.arrays: dict[str, np.ndarray] = {}
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from tellapart.features._blocks import cell_edges, histograms, in_portions, planes
+from tellapart.features._blocks import cell_index, histograms, map_blocks, to_planes
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 #: Least and largest value of each channel as OpenCV gives them for float images; a* and b* of all sRGB colors lie within ±110.
 _RANGES = {
@@ -28,7 +28,7 @@ _JOINT = 16  # bins of each channel of a joint histogram, at most: 4,096 values
 class ColorHistogram(Descriptor):
     """D = cells² · (C · bins, or bins^C if joint) and cells² · C · 3 moments."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the color histograms."""
 
         space: Literal["rgb", "hsv", "lab"] = Field(default="hsv", description="hue, saturation, value; CIE L*a*b* (D65)")
@@ -49,7 +49,7 @@ class ColorHistogram(Descriptor):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32."""
-        return in_portions(images, self._describe)
+        return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options
@@ -67,18 +67,18 @@ def in_space(images: np.ndarray, space: str) -> np.ndarray:
     """(B, H, W, C) uint8 RGB or gray → (B, C, H, W) float32 in [0, 1], each channel by the range of its space."""
     x = images.astype(np.float32) / 255
     if images.shape[3] == 1 or space == "rgb":
-        return planes(x)
+        return to_planes(x)
     import cv2
 
     code = cv2.COLOR_RGB2HSV if space == "hsv" else cv2.COLOR_RGB2LAB
     converted = cv2.cvtColor(x.reshape(-1, 1, 3), code).reshape(x.shape)
     low, high = np.array(_RANGES[space], np.float32).T
-    return planes(np.clip((converted - low) / (high - low), 0, 1))
+    return to_planes(np.clip((converted - low) / (high - low), 0, 1))
 
 
 def _moments(x: np.ndarray, cells: int) -> np.ndarray:
     """Mean, spread and cube root of the third central moment, a cell and channel at a time: (B, cells² · 3 · C) float32."""
-    rows, columns = cell_edges(x.shape[2], cells), cell_edges(x.shape[3], cells)
+    rows, columns = cell_index(x.shape[2], cells), cell_index(x.shape[3], cells)
     found = []
     for i, j in np.ndindex(cells, cells):
         cell = x[:, :, rows == i][..., columns == j].reshape(len(x), x.shape[1], -1)

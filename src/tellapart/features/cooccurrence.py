@@ -15,10 +15,10 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import histograms, in_portions, planes
+from tellapart.features._blocks import histograms, map_blocks, to_planes
 from tellapart.features._residuals import Kernel, merged, quantized, residuals, symmetric
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _LONGEST = 20_000  # tuples of one histogram, before those that count as one are merged
 _bins = cache(symmetric)
@@ -31,7 +31,7 @@ class Cooccurrence(Descriptor):
     the residual turned, share one histogram. Pixels and the two kernels that are squares have no second direction.
     """
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the co-occurrences."""
 
         of: list[Kernel | Literal["pixels"]] = Field(
@@ -68,7 +68,7 @@ class Cooccurrence(Descriptor):
         Raises:
             RecipeError: The images are smaller than a tuple.
         """
-        return in_portions(images, self._describe)
+        return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         shares = np.concatenate([part for source in self.options.of for part in self._of(images, source)], axis=1)
@@ -77,7 +77,7 @@ class Cooccurrence(Descriptor):
     def _of(self, images: np.ndarray, source: str) -> list[np.ndarray]:
         o, signs = self.options, source != "pixels"
         maps = [quantized(r, o.quantum, o.levels // 2) for r in residuals(images, source)] if signs else None
-        maps = maps or [planes(images).astype(np.int64) * o.levels // 256]
+        maps = maps or [to_planes(images).astype(np.int64) * o.levels // 256]
         along, across = maps[0], maps[-1]
         ways = [(along, across)] if len(maps) == 1 else [(along, across), (across, along)]
         bins = _bins(o.levels, o.order, signs=signs)

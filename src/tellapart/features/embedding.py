@@ -20,7 +20,7 @@ from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Descriptor, Surroundings
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +32,7 @@ _PARTS = ("normalize.", "body.trunk.")  # of a saved model: what is needed; the 
 class Embedding(Descriptor):
     """D: the width of the trunk. `arrays` holds `net` (JSON as bytes) and the tensors of scaling and trunk, by name."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the embedding."""
 
         run: str = Field(min_length=1, description="a finished run of the family network, by name or folder")

@@ -14,10 +14,10 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import in_portions
-from tellapart.features._gradients import differences, votes
+from tellapart.features._blocks import map_blocks
+from tellapart.features._gradients import gradients, votes
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _CLIP = 0.2  # Lowe's bound on one value of a normalized block
 _EPSILON = 1e-5  # of the norm, as in scikit-image, for pixels in 0 … 255
@@ -26,7 +26,7 @@ _EPSILON = 1e-5  # of the norm, as in scikit-image, for pixels in 0 … 255
 class HOG(Descriptor):
     """D = blocks down · blocks across · block² · orientations; blocks overlap, one for each cell that one can start at."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the histograms of oriented gradients."""
 
         cell: int = Field(
@@ -53,7 +53,7 @@ class HOG(Descriptor):
                 f"found {height}×{width}",
                 hint="give a smaller cell or block, or a larger inputs.size",
             )
-        return in_portions(images, self._describe)
+        return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options
@@ -65,7 +65,7 @@ def _own_cells(images: np.ndarray, o: Any) -> np.ndarray:
     """Mean vote of each cell for each direction: (B, rows, columns, orientations) float32."""
     table = votes(o.orientations, o.signed, False)
     rows, columns = images.shape[1] // o.cell, images.shape[2] // o.cell
-    index = differences(images)[:, : rows * o.cell, : columns * o.cell]
+    index = gradients(images)[:, : rows * o.cell, : columns * o.cell]
     cell = np.arange(rows * o.cell)[:, None] // o.cell * columns + np.arange(columns * o.cell) // o.cell
     start = (np.arange(len(images)) * (rows * columns))[:, None, None] + cell
     place = start * o.orientations + table.first[index]
@@ -77,7 +77,7 @@ def _own_cells(images: np.ndarray, o: Any) -> np.ndarray:
 def _shared_cells(images: np.ndarray, o: Any) -> np.ndarray:
     """The same with shared votes: each pixel counts in a cell by its nearness to the cell's center, along both sides."""
     table = votes(o.orientations, o.signed, True)
-    index = differences(images)
+    index = gradients(images)
     count, height, width = index.shape
     maps = np.zeros((index.size, o.orientations), np.float32)
     pixel, flat = np.arange(index.size), index.ravel()

@@ -14,16 +14,16 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import histograms, in_portions, planes
+from tellapart.features._blocks import histograms, map_blocks, to_planes
 from tellapart.features._gray import gray
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class LBP(Descriptor):
     """D = cells² · channels · patterns; patterns = points · (points − 1) + 3, or points + 2 with `invariant`."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the local binary patterns."""
 
         points: int = Field(default=8, ge=4, le=16, description="neighbors on the circle")
@@ -42,11 +42,11 @@ class LBP(Descriptor):
         Raises:
             RecipeError: The images are smaller than the circle.
         """
-        return in_portions(images, self._describe)
+        return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options
-        x = gray(images) if o.of == "gray" else planes(images).astype(np.float32)
+        x = gray(images) if o.of == "gray" else to_planes(images).astype(np.float32)
         names = _bins(o.points, o.invariant)
         return histograms(names[patterns(x, o.points, o.radius)], int(names.max()) + 1, o.cells)
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from tellapart.features._blocks import histograms, in_portions
+from tellapart.features._blocks import histograms, map_blocks
 from tellapart.features._residuals import Kernel, quantized, residuals
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _FLAT = 1e-3  # mean square of a residual below which an image has none, gray values²
 
@@ -23,7 +23,7 @@ _FLAT = 1e-3  # mean square of a residual below which an image has none, gray va
 class NoiseResidual(Descriptor):
     """Of each residual: C · (2 · most + 1) shares, C · 3 moments, C · 2 + C · (C − 1) / 2 correlations."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the residuals' statistics."""
 
         kernels: list[Kernel] = Field(
@@ -44,7 +44,7 @@ class NoiseResidual(Descriptor):
         Raises:
             RecipeError: The images are smaller than a kernel.
         """
-        return in_portions(images, self._describe)
+        return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options

@@ -24,7 +24,7 @@ _ALIKE = 1e-6  # standard deviation below which a value is taken for constant
 _ROWS = 1_024  # of the matrix, standardized at a time
 
 
-class Extractor:
+class FeaturePipeline:
     """The `features` section of a recipe, fitted on the training images.
 
     Attributes:

@@ -8,13 +8,13 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 
 class Pixels(Descriptor):
     """D = H · W · C."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of `pixels`."""
 
         unit: bool = Field(default=True, description="to [0, 1]; false: 0 … 255 as they are")

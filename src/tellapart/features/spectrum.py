@@ -17,9 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from tellapart.features._blocks import in_portions
+from tellapart.features._blocks import map_blocks
 from tellapart.features.base import Descriptor
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _FLOOR = 1e-3  # of a coefficient's magnitude before the log, for pixels in [0, 1]: below the rounding of 8-bit pixels
 
@@ -27,7 +27,7 @@ _FLOOR = 1e-3  # of a coefficient's magnitude before the log, for pixels in [0, 
 class Spectrum(Descriptor):
     """Whole image: D = H · W · C. Blocks: D = 2 · block² · C. Radial: D = rings · C; rings without a frequency are left out."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the spectrum."""
 
         of: Literal["dct", "radial"] = Field(default="dct", description="every coefficient, or the mean power of each ring")
@@ -50,7 +50,7 @@ class Spectrum(Descriptor):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32."""
-        return in_portions(images, self._describe)
+        return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         x = images.astype(np.float32) / 255

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from tellapart.data.cache import DecodedImages
 from tellapart.features._patches import Patches, describe_blocks
-from tellapart.features._vocabulary import join_words, learn_words, nearest_words
+from tellapart.features._vocabulary import learn_words, merge_vocabularies, nearest_words
 from tellapart.features.base import Descriptor, Surroundings
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 _CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 _EACH = 20  # patches of an image in the sample, at most: neighboring ones are alike, other images tell more
@@ -37,7 +37,7 @@ _Learnt = tuple[np.ndarray, int, int]
 class VisualWords(Descriptor):
     """D = words · parts of the picture; or the last number of `select`."""
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the bag of visual words."""
 
         enlarge: int | None = Field(default=None, ge=8, description="resize to this side first; none: images as they are")
@@ -136,7 +136,7 @@ class VisualWords(Descriptor):
             if count >= min((len(groups) + 1) * o.batch_images, len(chosen)):
                 groups.append(learn_words(np.concatenate(held), each, around.seed + len(groups)))
                 held = []
-        return join_words(groups, o.words), missing, len(chosen)
+        return merge_vocabularies(groups, o.words), missing, len(chosen)
 
     def _found(self, images: DecodedImages, around: Surroundings, what: str, size: int = 1024) -> Iterator[Patches]:
         with around.progress.task(what, len(images), "img") as task:

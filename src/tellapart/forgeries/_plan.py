@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from tellapart.data.split import Twins, find_twins, split
+from tellapart.data.split import DuplicateGroups, find_duplicates, split
 from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable
@@ -62,7 +62,7 @@ def plan(
     if len(reals) < LEAST:
         hint = "half of them stay real, in each of three parts"
         raise DataError(f"{len(reals)} pictures: at least {LEAST} real ones are needed", hint=hint)
-    rng, twins = np.random.default_rng([seed, 1]), find_twins(reals, progress)
+    rng, twins = np.random.default_rng([seed, 1]), find_duplicates(reals, progress)
     table = split(reals, seed=seed, twins=twins)
     parts, groups = table.frame["split"].to_numpy(dtype=object), _groups(table, twins)
     width = len(str(len(table) - 1))
@@ -79,7 +79,7 @@ def plan(
     return sorted(found, key=lambda one: one.row)
 
 
-def _groups(table: ImageTable, twins: Twins) -> np.ndarray:
+def _groups(table: ImageTable, twins: DuplicateGroups) -> np.ndarray:
     """(N,) object: the group that a table names, else one of byte-identical pictures; "" for one that stands alone."""
     if "group" in table.frame:
         return table.frame["group"].fillna("").astype(str).to_numpy(dtype=object)

@@ -14,7 +14,7 @@ _WINDOW = (0.10, 0.80)
 _LARGEST = 320  # side of a window: the harmonic fill of a splice solves for some 30,000 pixels there, in about half a second
 
 
-def in_window(
+def edit_window(
     pixels: np.ndarray, rng: np.random.Generator, edit: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Apply `edit`, (S, S, 3) uint8 → picture and region, to a square of the picture; all else stays.
@@ -46,7 +46,7 @@ def draw_patch(donor: np.ndarray, side: int, rng: np.random.Generator) -> np.nda
     return donor[y : y + side, x : x + side]
 
 
-def soft(region: np.ndarray, feather: float) -> np.ndarray:
+def feather(region: np.ndarray, feather: float) -> np.ndarray:
     """Opacity that rises from the region's rim inwards over `feather` pixels: (S, S) bool → (S, S, 1) float64 in [0, 1]."""
     depth = np.asarray(ndimage.distance_transform_edt(region))
     return np.clip(depth / (feather + 1), 0, 1)[..., None]

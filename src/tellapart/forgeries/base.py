@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from tellapart.progress import SILENT, Progress
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 #: Sides below this are refused: no region of such a picture could be told from its surroundings.
 SMALLEST = 24
@@ -24,10 +24,10 @@ class Forgery(ABC):
     #: It looks at some pictures before the first is forged.
     learns: ClassVar[bool] = False
 
-    class Options(Section):
+    class Options(OptionsModel):
         """Options of the forgery."""
 
-    def __init__(self, options: Section | None = None) -> None:
+    def __init__(self, options: OptionsModel | None = None) -> None:
         self.options: Any = options or self.Options()
 
     @final

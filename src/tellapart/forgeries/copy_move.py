@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.forgeries._edits import draw_region
-from tellapart.forgeries._regions import draw_patch, in_window, soft
+from tellapart.forgeries._regions import draw_patch, edit_window, feather
 from tellapart.forgeries.base import Forgery
 
 _FEATHER = (0.0, 3.0)  # pixels
@@ -27,10 +27,10 @@ class CopyMove(Forgery):
             patches = [draw_patch(_wide(pixels, len(tile)), len(tile), rng) for _ in range(_TRIES)]
             patch = max(patches, key=lambda p: float(np.abs(p[region].astype(float) - tile[region]).mean()))
             moved = (patch[:, ::-1] if mirrored else patch).astype(np.float64)
-            share = soft(region, rng.uniform(*_FEATHER))
+            share = feather(region, rng.uniform(*_FEATHER))
             return share * moved + (1 - share) * tile, region
 
-        return in_window(pixels, rng, copied)
+        return edit_window(pixels, rng, copied)
 
 
 def _wide(pixels: np.ndarray, side: int) -> np.ndarray:

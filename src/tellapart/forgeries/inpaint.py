@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.forgeries._edits import edit
-from tellapart.forgeries._regions import in_window
+from tellapart.forgeries._regions import edit_window
 from tellapart.forgeries.base import Forgery
 
 
@@ -14,4 +14,4 @@ class Inpaint(Forgery):
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor
-        return in_window(pixels, rng, lambda tile: edit("inpaint", tile, tile, rng))
+        return edit_window(pixels, rng, lambda tile: edit("inpaint", tile, tile, rng))

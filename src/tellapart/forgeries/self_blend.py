@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from tellapart.forgeries._edits import draw_region
-from tellapart.forgeries._regions import in_window, soft
+from tellapart.forgeries._regions import edit_window, feather
 from tellapart.forgeries.base import Forgery
 
 _SHIFT = 0.06  # of the window's side, at most
@@ -30,11 +30,11 @@ class SelfBlend(Forgery):
 
         def blended(tile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             region = draw_region(len(tile), rng)
-            share = rng.uniform(*_RATIO) * soft(region, rng.uniform(*_FEATHER))
+            share = rng.uniform(*_RATIO) * feather(region, rng.uniform(*_FEATHER))
             source = _warped(_restyled(tile.astype(np.float64), rng), rng)
             return share * source + (1 - share) * tile, region
 
-        return in_window(pixels, rng, blended)
+        return edit_window(pixels, rng, blended)
 
 
 def _restyled(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:

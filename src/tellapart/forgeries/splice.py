@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from tellapart.forgeries._edits import edit
-from tellapart.forgeries._regions import draw_patch, in_window
+from tellapart.forgeries._regions import draw_patch, edit_window
 from tellapart.forgeries.base import Forgery
 
 
@@ -17,4 +17,4 @@ class Splice(Forgery):
     needs_donor: ClassVar[bool] = True
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        return in_window(pixels, rng, lambda tile: edit("splice", tile, draw_patch(donor, len(tile), rng), rng))
+        return edit_window(pixels, rng, lambda tile: edit("splice", tile, draw_patch(donor, len(tile), rng), rng))

@@ -14,7 +14,7 @@ _FRESH = 2**16  # names kept as a set before they are sorted into arrays
 
 
 @final
-class Seen:
+class SeenNames:
     """Names that came before; two of them are taken for one with a probability of 2⁻⁸² at ten million.
 
     Attributes:

@@ -6,7 +6,7 @@ from typing import final
 
 import numpy as np
 
-from tellapart.calibration.decision import Decision, Verdicts
+from tellapart.calibration.decision import Decision, Decisions
 from tellapart.classifiers.calibrated import VERDICT
 from tellapart.errors import RunError
 from tellapart.io import read_json
@@ -14,7 +14,7 @@ from tellapart.runs.store import Run
 
 
 @final
-class Judge:
+class DecisionRule:
     """The rules of one run, read once.
 
     Attributes:
@@ -24,11 +24,11 @@ class Judge:
 
     def __init__(self, run: Run) -> None:
         self.classes = run.classes
-        found = decision(run) if has_verdict(run) else None
+        found = decision(run) if has_decision(run) else None
         self._decision = found if found is not None and found.judges else None
         self.judges = self._decision is not None
 
-    def __call__(self, proba: np.ndarray) -> Verdicts | None:
+    def __call__(self, proba: np.ndarray) -> Decisions | None:
         """Verdicts; None of a run without rules. `proba`: (N, C) float, what the run answered."""
         return None if self._decision is None else self._decision.verdicts(proba)
 
@@ -39,11 +39,11 @@ def decision(run: Run) -> Decision:
     Raises:
         RunError: It is not calibrated.
     """
-    if not has_verdict(run):
+    if not has_decision(run):
         raise RunError(f"{run.id} has no verdict", hint=f"`tellapart calibrate {run.id}` makes a run that has one")
     return Decision.from_dict(read_json(run.folder / VERDICT))
 
 
-def has_verdict(run: Run) -> bool:
+def has_decision(run: Run) -> bool:
     """Whether something was decided for this run."""
     return (run.folder / VERDICT).exists()

@@ -13,8 +13,8 @@ import numpy as np
 from torch import nn
 
 from tellapart.classifiers.base import Classifier, Context
-from tellapart.classifiers.calibrated import innermost
-from tellapart.classifiers.feature_classifier import FeatureFamily
+from tellapart.classifiers.calibrated import unwrap
+from tellapart.classifiers.feature_classifier import FeatureClassifier
 from tellapart.classifiers.network import Network
 from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to, quiet
@@ -29,7 +29,7 @@ PLAIN = "pixels at 32×32"
 _PIXELS = Inputs(size=32, mode="rgb")
 
 
-class Vectors:
+class Embedder:
     """Images of one run as vectors.
 
     Args:
@@ -49,9 +49,9 @@ class Vectors:
         self.inputs, self.by = _PIXELS, PLAIN
         self._transform: Callable[[np.ndarray], np.ndarray] = _plain
         if by is None:
-            self._take(innermost(load_classifier(run), self.context))
+            self._take(unwrap(load_classifier(run), self.context))
 
-    def of(self, table: ImageTable) -> np.ndarray:
+    def embed(self, table: ImageTable) -> np.ndarray:
         """(N, D) float32.
 
         Raises:
@@ -66,7 +66,7 @@ class Vectors:
                 task.advance(len(block))
         return np.concatenate(found)
 
-    def of_one(self, content: bytes | np.ndarray, path: str) -> np.ndarray:
+    def embed_one(self, content: bytes | np.ndarray, path: str) -> np.ndarray:
         """The vector of one picture, encoded or (H, W, 3) uint8: (D,) float32. `path`: its name, for errors."""
         with quiet():
             pixels = decode_to(content, self.inputs, path)
@@ -74,7 +74,7 @@ class Vectors:
 
     def _take(self, classifier: Classifier) -> None:
         """Compare by what this classifier sees, where it sees vectors."""
-        if isinstance(classifier, FeatureFamily | Network) and classifier.extractor is not None:
+        if isinstance(classifier, FeatureClassifier | Network) and classifier.extractor is not None:
             self.by, self._transform = "the run's own descriptors", classifier.extractor.transform_block
         elif isinstance(classifier, Network):
             model = classifier.module()

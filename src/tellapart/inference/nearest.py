@@ -18,7 +18,7 @@ from tellapart.data.decode import decode
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
 from tellapart.inference.context import Settings
-from tellapart.inference.embedding import Vectors
+from tellapart.inference.embedding import Embedder
 from tellapart.runs.store import Run
 
 NEIGHBORS = 5
@@ -65,7 +65,7 @@ class Nearest:
         return {"by": self.by, "training": self.training, "usual_distance": usual, "nearest": found}
 
 
-class Neighborhood:
+class NearestImages:
     """The training part of a run, ready to be searched for what is like a picture.
 
     Args:
@@ -81,15 +81,15 @@ class Neighborhood:
         self.train = run.table().where(split="train")
         if not len(self.train):
             raise DataError(f"{run.id} has no training images to search", hint="ask for another view")
-        self._vectors = Vectors(run, settings)
-        X = self._vectors.of(self.train)
+        self._vectors = Embedder(run, settings)
+        X = self._vectors.embed(self.train)
         self._search = search_by("euclidean", X)
         self._usual = float("nan")
         if len(X) > 1:
             sample = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLED)).astype(np.int64))
             self._usual = float(np.median(self._search.nearest(X[sample], 2)[0][:, 1]))  # the nearest is the image itself
 
-    def of(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBORS) -> Nearest:
+    def search(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBORS) -> Nearest:
         """The training images nearest to one picture.
 
         Args:
@@ -100,7 +100,7 @@ class Neighborhood:
         Raises:
             ImageError: It cannot be decoded, or one of its neighbors cannot any more.
         """
-        query = self._vectors.of_one(content, path)[None]
+        query = self._vectors.embed_one(content, path)[None]
         distance, index = (found[0] for found in self._search.nearest(query, min(count, len(self.train))))
         found = tuple(
             Neighbor(str(self.train.ids[row]), self.train.classes[self.train.labels[row]], float(apart))

@@ -23,7 +23,7 @@ from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to, quiet
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RunError
-from tellapart.exporters.onnx_graph import core, package_version, pixel_names, refuse_regions, require
+from tellapart.exporters.onnx_graph import export_graph, package_version, pixel_names, refuse_regions, require
 from tellapart.exporters.onnx_session import Session
 from tellapart.inference.context import Settings, load_classifier
 from tellapart.io import read_json, write_json
@@ -38,7 +38,7 @@ CORE, ABOUT = "core.onnx", "core.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Core:
+class OnnxModel:
     """A core that was proved.
 
     Attributes:
@@ -49,14 +49,14 @@ class Core:
     inputs: tuple[Inputs, ...]
     session: Session
 
-    def ask(self, batch: np.ndarray) -> np.ndarray:
+    def run(self, batch: np.ndarray) -> np.ndarray:
         """(B, H, W, 3) uint8 of any one size → (B, classes) float32, decoded as the cache decodes."""
         with quiet():
             pixels = [np.stack([decode_to(image, one) for image in batch]) for one in self.inputs]
-        return self.session.ask(dict(zip(pixel_names(self.inputs), pixels, strict=True)))
+        return self.session.run(dict(zip(pixel_names(self.inputs), pixels, strict=True)))
 
 
-def stored_core(run: Run, settings: Settings) -> Core:
+def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
     """The core of a run, made now if it is not there.
 
     Raises:
@@ -68,7 +68,7 @@ def stored_core(run: Run, settings: Settings) -> Core:
     if (found := _read(home / run.id, run)) is not None:
         return found
     say = settings.progress.say
-    with store.writing(home, run.id, lambda: say(f"  waiting: another process is exporting {run.id}")) as folder:
+    with store.lock_run(home, run.id, lambda: say(f"  waiting: another process is exporting {run.id}")) as folder:
         found = _read(folder, run)  # another process may have made it meanwhile
         if found is None:
             classifier = load_classifier(run)
@@ -93,17 +93,17 @@ def reference(classifier: Classifier, context: Context) -> Ask:
     return ask
 
 
-def core_of(classifier: Classifier, context: Context, whose: str = "") -> tuple[Any, tuple[Inputs, ...]]:
+def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tuple[Any, tuple[Inputs, ...]]:
     """The core as onnx.ModelProto, and what its inputs are.
 
     Raises:
         RunError: There is no graph; `whose` begins the sentence.
     """
-    from tellapart.classifiers._exportable import answering_of
+    from tellapart.classifiers._exportable import as_module
 
-    module = answering_of(classifier, context, whose)
+    module = as_module(classifier, context, whose)
     refuse_regions(module.inputs)
-    return core(module), module.inputs
+    return export_graph(module), module.inputs
 
 
 def key(run: Run) -> dict[str, Any]:
@@ -125,13 +125,13 @@ def write_durably(path: Path, content: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> Core:
-    from tellapart.exporters.parity import golden_images, prove
+def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> OnnxModel:
+    from tellapart.exporters.parity import check_parity, golden_images
 
-    model, inputs = core_of(classifier, context, f"{run.id}: ")
+    model, inputs = trace_model(classifier, context, f"{run.id}: ")
     content = model.SerializeToString()
-    found = Core(inputs, Session(content, run.id))
-    parity = prove(found.ask, reference(classifier, context), golden_images(inputs)[1::3], run.id)
+    found = OnnxModel(inputs, Session(content, run.id))
+    parity = check_parity(found.run, reference(classifier, context), golden_images(inputs)[1::3], run.id)
     write_durably(folder / CORE, content)
     about = {
         "key": key(run), "digest": _digest(content), "inputs": [one.model_dump(mode="json") for one in inputs],
@@ -141,7 +141,7 @@ def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> C
     return found
 
 
-def _read(folder: Path, run: Run) -> Core | None:
+def _read(folder: Path, run: Run) -> OnnxModel | None:
     """What lies there, where it is whole and of this run as it is now."""
     if not (folder / ABOUT).exists():
         return None
@@ -150,7 +150,7 @@ def _read(folder: Path, run: Run) -> Core | None:
         if about["key"] != key(run) or about["digest"] != _digest(content):
             return None
         inputs = tuple(Inputs.model_validate(one) for one in about["inputs"])
-        return Core(inputs, Session(content, run.id))
+        return OnnxModel(inputs, Session(content, run.id))
     except (OSError, RunError, KeyError, TypeError, ValueError):  # damaged: it is only a copy, and made anew
         return None
 

@@ -42,7 +42,7 @@ class ImagePrediction:
 
 
 @dataclass(frozen=True, eq=False)
-class Delivery:
+class Recompression:
     """One way in which a picture arrived.
 
     Attributes:
@@ -69,7 +69,7 @@ class Stability:
         lowest, highest: Probability, over all deliveries, of the class that is most probable for the file itself.
     """
 
-    deliveries: tuple[Delivery, ...]
+    deliveries: tuple[Recompression, ...]
     kept: int
     of: int
     lowest: float

@@ -20,7 +20,7 @@ from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import ImageError, TellapartError
 from tellapart.exporters.onnx_graph import pixel_names
 from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
-from tellapart.inference.onnx_model import Core, stored_core
+from tellapart.inference.onnx_model import OnnxModel, cached_onnx
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
@@ -30,7 +30,7 @@ _ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # of NVIDIA, of AMD, of either in a
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class BatchOutput:
     """What a run says of some images.
 
     Attributes:
@@ -44,7 +44,7 @@ class Answers:
     problems: tuple[Problem, ...] = ()
 
 
-class Answerer(ABC):
+class Predictor(ABC):
     """A run, ready to be asked. One thread at a time asks it.
 
     Attributes:
@@ -63,7 +63,7 @@ class Answerer(ABC):
         return self.run.classes
 
     @final
-    def ask(self, contents: Sequence[bytes | np.ndarray], names: Sequence[str] | None = None) -> Answers:
+    def predict_batch(self, contents: Sequence[bytes | np.ndarray], names: Sequence[str] | None = None) -> BatchOutput:
         """Answer images that are all encoded, or all decoded.
 
         Args:
@@ -71,14 +71,14 @@ class Answerer(ABC):
             names: N, for what is said of a damaged one; default: their positions.
         """
         if not len(contents):
-            return Answers(np.zeros(0, np.int64), np.zeros((0, len(self.classes)), np.float32))
+            return BatchOutput(np.zeros(0, np.int64), np.zeros((0, len(self.classes)), np.float32))
         return self._ask(contents, [str(i) for i in range(len(contents))] if names is None else list(names))
 
     @abstractmethod
-    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> Answers: ...
+    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput: ...
 
 
-class TorchAnswerer(Answerer):
+class TorchPredictor(Predictor):
     """The classifier itself."""
 
     runtime = "torch"
@@ -89,11 +89,11 @@ class TorchAnswerer(Answerer):
         self.device = resolve_device(settings.device)
         self.parents = lambda name: store.open_run(name, settings.runs).folder
 
-    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> Answers:
+    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems = np.arange(len(contents)), []
         while True:  # what cannot be decoded comes out first, then where a region that must be there was not found
             try:
-                return Answers(rows, self._answer([contents[int(row)] for row in rows]), tuple(problems))
+                return BatchOutput(rows, self._answer([contents[int(row)] for row in rows]), tuple(problems))
             except CorruptImages as error:
                 lost = zip(rows[error.rows], error.problems, strict=True)
                 problems += [Problem(p.kind, names[row], p.message) for row, p in lost]
@@ -121,18 +121,18 @@ class TorchAnswerer(Answerer):
         return found
 
 
-class OnnxAnswerer(Answerer):
+class OnnxPredictor(Predictor):
     """The run's graph on ONNX Runtime. Pillow decodes in threads, as it does for the cache, while the graph computes."""
 
     runtime = "onnx"
 
-    def __init__(self, run: Run, core: Core) -> None:
+    def __init__(self, run: Run, core: OnnxModel) -> None:
         super().__init__(run)
         self.core = core
         self.batch = _batch_of(core.inputs)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
-    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> Answers:
+    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems, proba = [], [], [np.zeros((0, len(self.classes)), np.float32)]
         with quiet():
             for start, decoded in self._decoded(contents, names):
@@ -141,8 +141,8 @@ class OnnxAnswerer(Answerer):
                 if whole:
                     rows += [row for row, _ in whole]
                     pixels = (np.stack(of) for of in zip(*(one for _, one in whole), strict=True))
-                    proba.append(self.core.session.ask(dict(zip(pixel_names(self.core.inputs), pixels, strict=True))))
-        return Answers(np.asarray(rows, dtype=np.int64), np.concatenate(proba), tuple(problems))
+                    proba.append(self.core.session.run(dict(zip(pixel_names(self.core.inputs), pixels, strict=True))))
+        return BatchOutput(np.asarray(rows, dtype=np.int64), np.concatenate(proba), tuple(problems))
 
     def _decoded(
         self, contents: Sequence[bytes | np.ndarray], names: list[str]
@@ -159,9 +159,9 @@ class OnnxAnswerer(Answerer):
             yield start, [one.result() for one in current]
 
 
-def open_answerer(
+def load_predictor(
     run: str | Path | Run, settings: Settings = DEFAULTS, runtime: Literal["auto", "torch", "onnx"] = "auto"
-) -> Answerer:
+) -> Predictor:
     """Load a run to be asked.
 
     Args:
@@ -176,13 +176,13 @@ def open_answerer(
     """
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     if runtime == "onnx":
-        return OnnxAnswerer(run, stored_core(run, settings))
+        return OnnxPredictor(run, cached_onnx(run, settings))
     if runtime == "auto" and _on_cpu(settings.device) and _may_have_graph(run):
         try:
-            return OnnxAnswerer(run, stored_core(run, settings))
+            return OnnxPredictor(run, cached_onnx(run, settings))
         except TellapartError as error:
             settings.progress.say(f"  {run.id} answers with torch: {error.message}")
-    return TorchAnswerer(run, settings)
+    return TorchPredictor(run, settings)
 
 
 def _decode(content: bytes | np.ndarray, inputs: Sequence[Inputs], name: str) -> list[np.ndarray] | ImageError:

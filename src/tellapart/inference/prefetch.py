@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tellapart.errors import ImageError
-from tellapart.inference.image_sources.base import Item, Source
+from tellapart.inference.image_sources.base import ImageRef, Source
 
 Content = bytes | np.ndarray | ImageError
 _READERS, _UNDER_WAY, _TOGETHER = 4, 5, 4  # threads; pieces of work that they have before them; images of each
@@ -25,7 +25,7 @@ _LOOK = 0.1  # seconds between two looks at whether anyone still wants more
 
 
 @dataclass(frozen=True)
-class Size:
+class BatchLimit:
     """When a portion is full: whichever comes first.
 
     Attributes:
@@ -38,7 +38,7 @@ class Size:
 
 
 @dataclass(frozen=True, eq=False)
-class Portion:
+class Batch:
     """Images that are answered together.
 
     Attributes:
@@ -51,7 +51,7 @@ class Portion:
 
 
 @contextmanager
-def portions(items: Iterable[Item | Source], size: Size) -> Iterator[Iterator[Portion]]:
+def prefetch(items: Iterable[ImageRef | Source], size: BatchLimit) -> Iterator[Iterator[Batch]]:
     """Portions of some images, read ahead; whatever ends the block ends the reading.
 
     Args:
@@ -61,7 +61,7 @@ def portions(items: Iterable[Item | Source], size: Size) -> Iterator[Iterator[Po
     Raises:
         TellapartError: What `items` raises, when it is its turn.
     """
-    ready: queue.Queue[Portion | BaseException | None] = queue.Queue(1)
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(1)
     stop = threading.Event()
     reader = threading.Thread(target=_work, args=(items, size, ready, stop), name="reading ahead", daemon=True)
     reader.start()
@@ -72,14 +72,14 @@ def portions(items: Iterable[Item | Source], size: Size) -> Iterator[Iterator[Po
         reader.join(1)  # one that waits for standard input is left behind
 
 
-def _taken(ready: queue.Queue[Portion | BaseException | None]) -> Iterator[Portion]:
+def _taken(ready: queue.Queue[Batch | BaseException | None]) -> Iterator[Batch]:
     while (one := ready.get()) is not None:
         if isinstance(one, BaseException):
             raise one
         yield one
 
 
-def _work(items: Iterable[Item | Source], size: Size, ready: queue.Queue, stop: threading.Event) -> None:
+def _work(items: Iterable[ImageRef | Source], size: BatchLimit, ready: queue.Queue, stop: threading.Event) -> None:
     """What the reading thread does."""
     try:
         for portion in _cut(_read(items), size):
@@ -91,7 +91,7 @@ def _work(items: Iterable[Item | Source], size: Size, ready: queue.Queue, stop: 
         _hand_over(None, ready, stop)
 
 
-def _hand_over(one: Portion | BaseException | None, ready: queue.Queue, stop: threading.Event) -> bool:
+def _hand_over(one: Batch | BaseException | None, ready: queue.Queue, stop: threading.Event) -> bool:
     """Whether it was wanted."""
     while not stop.is_set():
         try:
@@ -102,7 +102,7 @@ def _hand_over(one: Portion | BaseException | None, ready: queue.Queue, stop: th
     return False
 
 
-def _cut(read: Iterator[tuple[str, Content]], size: Size) -> Iterator[Portion]:
+def _cut(read: Iterator[tuple[str, Content]], size: BatchLimit) -> Iterator[Batch]:
     names: list[str] = []
     contents: list[Content] = []
     held = 0
@@ -111,13 +111,13 @@ def _cut(read: Iterator[tuple[str, Content]], size: Size) -> Iterator[Portion]:
         contents.append(content)
         held += 0 if isinstance(content, ImageError) else len(content) if isinstance(content, bytes) else content.nbytes
         if len(names) >= size.images or held >= size.bytes:
-            yield Portion(names, contents)
+            yield Batch(names, contents)
             names, contents, held = [], [], 0
     if names:
-        yield Portion(names, contents)
+        yield Batch(names, contents)
 
 
-def _read(items: Iterable[Item | Source]) -> Iterator[tuple[str, Content]]:
+def _read(items: Iterable[ImageRef | Source]) -> Iterator[tuple[str, Content]]:
     """Names and contents in order; a few are being read while the first of them is waited for."""
     under_way: deque[_Few | Source] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
@@ -135,12 +135,12 @@ def _read(items: Iterable[Item | Source]) -> Iterator[tuple[str, Content]]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _together(items: Iterable[Item | Source], failure: list[Exception]) -> Iterator[list[Item] | Source]:
+def _together(items: Iterable[ImageRef | Source], failure: list[Exception]) -> Iterator[list[ImageRef] | Source]:
     """Images in small lists, and sources; what ends them early is put into `failure`."""
-    few: list[Item] = []
+    few: list[ImageRef] = []
     try:
         for item in items:
-            if isinstance(item, Item):
+            if isinstance(item, ImageRef):
                 few.append(item)
             if few and (isinstance(item, Source) or len(few) == _TOGETHER):
                 yield few
@@ -156,7 +156,7 @@ def _together(items: Iterable[Item | Source], failure: list[Exception]) -> Itera
 class _Few:
     """Images that one thread reads one after the other: to hand over each alone costs more than to read it (0.07 ms)."""
 
-    def __init__(self, items: list[Item], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, items: list[ImageRef], pool: ThreadPoolExecutor) -> None:
         self.items = items
         self.contents: Future[list[Content]] = pool.submit(lambda: [_content(item) for item in items])
 
@@ -169,7 +169,7 @@ def _next(under_way: deque[_Few | Source]) -> Iterator[tuple[str, Content]]:
         yield from zip((item.name for item in first.items), first.contents.result(), strict=True)
 
 
-def _content(item: Item) -> Content:
+def _content(item: ImageRef) -> Content:
     try:
         return item.read()
     except ImageError as error:

@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, final
 
 from tellapart.errors import DataError, RunError
-from tellapart.inference.writers import Sheet
+from tellapart.inference.writers import PredictionWriter
 from tellapart.io import translate_os_errors
 
 _BETWEEN = 2.0  # seconds between two looks at the disk: what a crash may cost
 
 
 @dataclass(frozen=True)
-class Tally:
+class Counts:
     """What has been answered so far.
 
     Attributes:
@@ -49,7 +49,7 @@ class Tally:
 
 
 @final
-class Partial:
+class ResumableFile:
     """An unfinished file of answers, held by this process alone.
 
     Attributes:
@@ -57,10 +57,10 @@ class Partial:
         tally: Of what is in it.
     """
 
-    def __init__(self, out: Path, sheet: Sheet, command: dict[str, Any], file: BinaryIO) -> None:
+    def __init__(self, out: Path, sheet: PredictionWriter, command: dict[str, Any], file: BinaryIO) -> None:
         self.out, self.sheet, self._command, self._file = out, sheet, command, file
         self._path, self._state = partial_of(out)
-        self.tally, self._names = Tally(), hashlib.blake2b(digest_size=16)
+        self.tally, self._names = Counts(), hashlib.blake2b(digest_size=16)
         self._kept: dict[str, Any] | None = None  # until the names in it were checked
         self._written = time.monotonic()
 
@@ -82,7 +82,7 @@ class Partial:
             )
         self._kept = state
         said = state["tally"]
-        self.tally = Tally(**{**said, "problems": tuple(said["problems"])})
+        self.tally = Counts(**{**said, "problems": tuple(said["problems"])})
         self._file.truncate(state["bytes"])
         self._file.seek(state["bytes"])
 
@@ -101,7 +101,7 @@ class Partial:
             )
         self._kept = None
 
-    def add(self, names: Iterable[str], rows: bytes, tally: Tally) -> None:
+    def add(self, names: Iterable[str], rows: bytes, tally: Counts) -> None:
         """Write the rows of a portion; every two seconds, make sure of them.
 
         Args:
@@ -133,7 +133,7 @@ class Partial:
         _sync_folder(self.out.parent)
         self._state.unlink(missing_ok=True)
 
-    def drop(self) -> None:
+    def discard(self) -> None:
         """Nothing came of it."""
         self._path.unlink(missing_ok=True)
         self._state.unlink(missing_ok=True)
@@ -145,7 +145,7 @@ def partial_of(out: Path) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def opened(out: Path, sheet: Sheet, command: dict[str, Any], fresh: bool) -> Iterator[Partial]:
+def open_resumable(out: Path, sheet: PredictionWriter, command: dict[str, Any], fresh: bool) -> Iterator[ResumableFile]:
     """The unfinished file of `out`: begun, or gone on with.
 
     Args:
@@ -171,12 +171,14 @@ def opened(out: Path, sheet: Sheet, command: dict[str, Any], fresh: bool) -> Ite
             raise _busy(path)  # it was finished in this moment, and what we hold is the final file
         if fresh:
             state.unlink(missing_ok=True)
-        partial = Partial(out, sheet, json.loads(json.dumps(command)), file)
+        partial = ResumableFile(out, sheet, json.loads(json.dumps(command)), file)
         partial.take_up()
         yield partial
 
 
-def add_up(tally: Tally, images: int, counts: dict[str, int], problems: list[str], unstable: int, named: int = 10) -> Tally:
+def update_counts(
+    tally: Counts, images: int, counts: dict[str, int], problems: list[str], unstable: int, named: int = 10
+) -> Counts:
     """A tally with a portion added; `named`: problems that are kept in words."""
     total = {name: tally.counts.get(name, 0) + counts.get(name, 0) for name in [*tally.counts, *counts]}
     return replace(

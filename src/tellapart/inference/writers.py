@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any, final
 
 from tellapart.errors import DataError
-from tellapart.inference.decision import Judge
+from tellapart.inference.decision import DecisionRule
 from tellapart.inference.prediction import ImagePrediction
 
 _GROUP = 2**16  # rows of a parquet row group
 _STABILITY = ("kept", "of", "lowest", "highest")
 
 
-class Sheet(ABC):
+class PredictionWriter(ABC):
     """One format.
 
     Args:
@@ -38,7 +38,7 @@ class Sheet(ABC):
         errors: Whether images that could not be read have a row.
     """
 
-    def __init__(self, judge: Judge, stability: bool, errors: bool = True) -> None:
+    def __init__(self, judge: DecisionRule, stability: bool, errors: bool = True) -> None:
         self.judge, self.stability, self.errors = judge, stability, errors
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Sheet(ABC):
 
 
 @final
-class CsvSheet(Sheet):
+class CsvWriter(PredictionWriter):
     """Comma-separated, with a header; probabilities with six digits."""
 
     def head(self) -> bytes:
@@ -80,7 +80,7 @@ class CsvSheet(Sheet):
 
 
 @final
-class JsonLines(Sheet):
+class JsonLinesWriter(PredictionWriter):
     """One JSON object a line; of an image that could not be read `image` and `error`."""
 
     def head(self) -> bytes:
@@ -94,7 +94,7 @@ class JsonLines(Sheet):
 
 
 @final
-class Parquet(Sheet):
+class ParquetWriter(PredictionWriter):
     """Columns with types; what there is not is null."""
 
     def head(self) -> bytes:
@@ -147,7 +147,7 @@ class Parquet(Sheet):
 
 
 #: Format → what writes it, and the endings that mean it.
-SHEETS: dict[str, type[Sheet]] = {"csv": CsvSheet, "json-lines": JsonLines, "parquet": Parquet}
+SHEETS: dict[str, type[PredictionWriter]] = {"csv": CsvWriter, "json-lines": JsonLinesWriter, "parquet": ParquetWriter}
 _ENDINGS = {".csv": "csv", ".jsonl": "json-lines", ".ndjson": "json-lines", ".parquet": "parquet", ".pq": "parquet"}
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tellapart.errors import RunError
-from tellapart.metrics.delong import Difference, areas_in_words
+from tellapart.metrics.delong import ScoreDifference, areas_in_words
 from tellapart.metrics.mcnemar import Comparison, McNemar, in_words, paired_test
-from tellapart.metrics.pairwise import Answered, Contrast, contrasts, detectable, gather
+from tellapart.metrics.pairwise import PairedTest, StackedPredictions, detectable_difference, paired_tests, stack
 from tellapart.recipe.groups import BASELINE
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
@@ -28,7 +28,7 @@ class Part:
 
     split: str
     place: dict[Run, int]
-    answered: Answered
+    answered: StackedPredictions
 
 
 class Answers:
@@ -66,11 +66,11 @@ class Answers:
         first = next(answers, None)
         if first is None:
             return None
-        return Part(split, place, gather(_chain(first, answers), self._runs[0].positive))
+        return Part(split, place, stack(_chain(first, answers), self._runs[0].positive))
 
 
 @dataclass(frozen=True, eq=False)
-class Standing:
+class Comparisons:
     """The runs of a table against each other.
 
     Attributes:
@@ -86,9 +86,9 @@ class Standing:
 
     split: str
     of: str
-    answered: Answered
+    answered: StackedPredictions
     places: tuple[int, ...]
-    first: tuple[Contrast, ...]
+    first: tuple[PairedTest, ...]
     detectable: float
     rival: int | None
     disagreement: float
@@ -99,26 +99,26 @@ class Standing:
         return len(self.answered.labels)
 
     @cached_property
-    def pairs(self) -> tuple[Contrast, ...]:
+    def pairs(self) -> tuple[PairedTest, ...]:
         """Every pair of runs by their places in the table, from 0; p corrected for the number of pairs."""
         count = len(self.places)
         pairs = [(self.places[a], self.places[b]) for a in range(count) for b in range(a + 1, count)]
-        return tuple(contrasts(self.answered, pairs, self.of))
+        return tuple(paired_tests(self.answered, pairs, self.of))
 
 
-def stand(ranked: Sequence[Run], answers: Answers, rank_by: str) -> Standing:
+def compare_to_best(ranked: Sequence[Run], answers: Answers, rank_by: str) -> Comparisons:
     """The runs against the first; `ranked`: best first."""
     part = answers.shared(*ranked)
     of = AUROC if rank_by == AUROC else ACCURACY
     places = tuple(part.place[run] for run in ranked)
-    found = contrasts(part.answered, [(place, places[0]) for place in places[1:]], of)
+    found = paired_tests(part.answered, [(place, places[0]) for place in places[1:]], of)
     if not found:
-        return Standing(part.split, of, part.answered, places, (), math.nan, None, math.nan)
+        return Comparisons(part.split, of, part.answered, places, (), math.nan, None, math.nan)
     correct = part.answered.correct
     apart = [float((correct[place] != correct[places[0]]).mean()) for place in places]
     rival = next((row for row, share in enumerate(apart) if share), None)
-    shown = math.nan if rival is None else detectable(part.answered, places[0], places[rival], of)
-    return Standing(
+    shown = math.nan if rival is None else detectable_difference(part.answered, places[0], places[rival], of)
+    return Comparisons(
         part.split, of, part.answered, places, tuple(found), shown, rival, math.nan if rival is None else apart[rival]
     )
 
@@ -140,16 +140,16 @@ def compare_to_baseline(ranked: Sequence[Run], answers: Answers) -> dict[Run, tu
     return found
 
 
-def duel(first: Run, second: Run, names: dict[Run, str], answers: Answers, rank_by: str) -> str:
+def compare_top_two(first: Run, second: Run, names: dict[Run, str], answers: Answers, rank_by: str) -> str:
     """The two best by validation, compared in words."""
     part = answers.shared(first, second)
     a, b, of = part.place[first], part.place[second], AUROC if rank_by == AUROC else ACCURACY
-    [found] = contrasts(part.answered, [(a, b)], of)
+    [found] = paired_tests(part.answered, [(a, b)], of)
     if found.counts is not None:
         sentence = in_words(names[first], names[second], Comparison(found.counts, found.difference))
     else:
         areas = part.answered.areas[0]
-        both = Difference(found.difference, found.p_value)
+        both = ScoreDifference(found.difference, found.p_value)
         sentence = areas_in_words(names[first], names[second], float(areas[a]), float(areas[b]), both)
     if part.split == "test":
         return f"The two best by validation, on test: {sentence}"

@@ -17,10 +17,10 @@ import pandas as pd
 
 from tellapart import formatting
 from tellapart.errors import RunError, unknown_name
-from tellapart.leaderboards.comparisons import Answers, Standing, compare_to_baseline, duel, stand
+from tellapart.leaderboards.comparisons import Answers, Comparisons, compare_to_baseline, compare_to_best, compare_top_two
 from tellapart.leaderboards.row import Row, flat
 from tellapart.metrics.mcnemar import McNemar
-from tellapart.metrics.pairwise import Contrast
+from tellapart.metrics.pairwise import PairedTest
 from tellapart.metrics.score_all import RANKINGS
 from tellapart.recipe.groups import BASELINE
 from tellapart.runs import lineage
@@ -74,7 +74,7 @@ class Leaderboard:
     notes: tuple[str, ...]
     duel: str
     times_opened: int
-    standing: Standing
+    standing: Comparisons
     lineage: tuple[str, ...] = ()
 
     @property
@@ -98,7 +98,7 @@ class Leaderboard:
             "pairs": [{"a": self.runs[a].id, "b": self.runs[b].id, **pair.to_dict()} for (a, b), pair in self.pairs().items()],
         }
 
-    def pairs(self) -> dict[tuple[int, int], Contrast]:
+    def pairs(self) -> dict[tuple[int, int], PairedTest]:
         """Every pair of rows, by their places from 0: A − B, p corrected for all pairs (Holm)."""
         places = {place: row for row, place in enumerate(self.standing.places)}
         return {(places[pair.a], places[pair.b]): pair for pair in self.standing.pairs}
@@ -147,7 +147,7 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
     ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
     names = _names(ranked)
     answers = Answers(ranked)
-    standing, nulls = stand(ranked, answers, rank_by), compare_to_baseline(ranked, answers)
+    standing, nulls = compare_to_best(ranked, answers, rank_by), compare_to_baseline(ranked, answers)
     against = dict(zip(ranked[1:], standing.first, strict=True))
     rows = tuple(_row(rank, run, names[run], nulls.get(run), against.get(run)) for rank, run in enumerate(ranked, start=1))
     data = ranked[0].data
@@ -162,7 +162,7 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         positive=ranked[0].positive,
         split_sizes={split: sum(counts.values()) for split, counts in data["counts"].items()},
         notes=_notes(ranked, names, rank_by),
-        duel=duel(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
+        duel=compare_top_two(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
         times_opened=sum(times_opened(folder, data["fingerprint"]) for folder in {run.runs for run in ranked}),
         standing=standing,
         lineage=tuple(said for run in ranked if (said := lineage.line(run, {of.id: names[of] for of in ranked}))),
@@ -213,7 +213,7 @@ def _names(runs: list[Run]) -> dict[Run, str]:
     return {run: name if recipes.count(name) == 1 else f"{name} ({run.id})" for run, name in zip(runs, recipes, strict=True)}
 
 
-def _row(rank: int, run: Run, name: str, baseline: tuple[str, McNemar] | None, first: Contrast | None) -> Row:
+def _row(rank: int, run: Run, name: str, baseline: tuple[str, McNemar] | None, first: PairedTest | None) -> Row:
     cost, evaluations = run.cost, run.evaluations
     speed = evaluations[-1].images_per_second if evaluations else cost["images_per_second"]
     made = run.environment.get("started")

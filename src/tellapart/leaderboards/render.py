@@ -21,7 +21,7 @@ from tellapart import formatting
 from tellapart.formatting import duration, rate
 from tellapart.leaderboards.leaderboard import Leaderboard
 from tellapart.leaderboards.row import NOT_SHOWN, Row
-from tellapart.metrics.pairwise import Contrast
+from tellapart.metrics.pairwise import PairedTest
 from tellapart.metrics.score_all import RANKINGS
 from tellapart.types import Score
 
@@ -163,7 +163,7 @@ def _cells(board: Leaderboard, row: Row, *, brief: bool = False) -> list[str]:
     return [str(row.rank), name, valid, test, *figures, _against(row.vs_first, brief), *cost]
 
 
-def _against(found: Contrast | None, brief: bool) -> str:
+def _against(found: PairedTest | None, brief: bool) -> str:
     """ "≈ −0.3 p = 0.62"; nothing for the first."""
     if found is None:
         return ""

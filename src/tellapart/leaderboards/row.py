@@ -7,7 +7,7 @@ from typing import Any
 
 from tellapart import formatting
 from tellapart.metrics.mcnemar import McNemar
-from tellapart.metrics.pairwise import Contrast
+from tellapart.metrics.pairwise import PairedTest
 from tellapart.runs.store import Scores, scores_to_dict
 from tellapart.types import SPLITS
 
@@ -56,7 +56,7 @@ class Row:
     device: str
     vs_baseline: McNemar | None
     vs_baseline_split: str
-    vs_first: Contrast | None = None
+    vs_first: PairedTest | None = None
     late: int = 0
     parents: tuple[str, ...] = ()
 

@@ -49,7 +49,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class LeaveOneOutResult:
     """One source left out.
 
     Attributes:
@@ -76,7 +76,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Crossing:
+class CrossSourceMatrix:
     """What came out.
 
     Attributes:
@@ -96,7 +96,7 @@ class Crossing:
     sources: tuple[str, ...]
     classes: tuple[str, ...]
     one_sided: tuple[str, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[LeaveOneOutResult, ...]
     matrix: tuple[Cell, ...]
     notes: tuple[str, ...]
     folder: Path = field(default=Path())
@@ -121,7 +121,7 @@ class Crossing:
         return found.assign(auroc=[np.nan if c.auroc is None else c.auroc.value for c in cells])
 
 
-def cross(
+def score_cell(
     learnt: tuple[str, ...], asked: str, answers: Predictions, mine: np.ndarray, common: np.ndarray, positive: str | None
 ) -> Cell | None:
     """The scores of one classifier on one source; None where it has no image there.
@@ -136,13 +136,13 @@ def cross(
     """
     if not mine.any():
         return None
-    own = part_of(answers, mine)
+    own = subset(answers, mine)
     scores = score_all(own, positive)
     if len(answers.classes) != 2:
         return Cell(learnt, asked, scores["accuracy"], None, "it is for two classes")
     auroc = scores.get("auroc")
     if auroc is None and common.any():
-        auroc = score_all(part_of(answers, mine | common), positive).get("auroc")
+        auroc = score_all(subset(answers, mine | common), positive).get("auroc")
     missing = "" if auroc is not None else f"all images are {own.classes[own.labels[0]]}, and there are no common ones"
     return Cell(learnt, asked, scores["accuracy"], auroc, missing)
 
@@ -150,10 +150,10 @@ def cross(
 def compare_shared(a: Predictions, b: Predictions) -> Comparison:
     """Compare on the images that both answered."""
     both = np.intersect1d(a.ids, b.ids)
-    return compare(part_of(a, np.isin(a.ids, both)), part_of(b, np.isin(b.ids, both)))
+    return compare(subset(a, np.isin(a.ids, both)), subset(b, np.isin(b.ids, both)))
 
 
-def part_of(answers: Predictions, rows: np.ndarray) -> Predictions:
+def subset(answers: Predictions, rows: np.ndarray) -> Predictions:
     """Some answers. `rows`: (N,) bool."""
     groups = None if answers.groups is None else answers.groups[rows]
     return Predictions(answers.ids[rows], answers.proba[rows], answers.labels[rows], answers.classes, answers.run_id, groups)

@@ -24,7 +24,7 @@ from scipy.special import stdtrit
 
 
 @dataclass(frozen=True)
-class OverFolds:
+class FoldSummary:
     """One score over folds.
 
     Attributes:
@@ -50,13 +50,13 @@ class OverFolds:
         return {"mean": self.mean, "sd": self.sd, "folds": self.folds, **ends}
 
     @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> OverFolds:
+    def from_dict(cls, content: dict[str, Any]) -> FoldSummary:
         """Read what `to_dict` wrote."""
         ends = {name: math.nan if content[name] is None else float(content[name]) for name in ("low", "high")}
         return cls(float(content["mean"]), float(content["sd"]), int(content["folds"]), **ends)
 
 
-def over_folds(values: np.ndarray, share: float, least: float = -math.inf, most: float = math.inf) -> OverFolds:
+def summarize_folds(values: np.ndarray, share: float, least: float = -math.inf, most: float = math.inf) -> FoldSummary:
     """Mean, standard deviation and the corrected interval.
 
     Args:
@@ -72,9 +72,9 @@ def over_folds(values: np.ndarray, share: float, least: float = -math.inf, most:
     """
     count, mean, sd = len(values), float(np.mean(values)), float(np.std(values, ddof=1))
     if sd < 1e-12:
-        return OverFolds(mean, 0.0, count, math.nan, math.nan)
+        return FoldSummary(mean, 0.0, count, math.nan, math.nan)
     half = float(stdtrit(count - 1, 0.975)) * math.sqrt((1 / count + share) * sd**2)
-    return OverFolds(mean, sd, count, max(least, mean - half), min(most, mean + half))
+    return FoldSummary(mean, sd, count, max(least, mean - half), min(most, mean + half))
 
 
 def over_repetitions(values: np.ndarray) -> dict[str, Any]:

@@ -17,8 +17,15 @@ import numpy as np
 from scipy.special import ndtr, stdtr
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import rank
-from tellapart.metrics.intervals import UNDEFINED, difference_interval, freedom, group_codes, strata_of, variance_within
+from tellapart.metrics._roc_curve import roc_curve
+from tellapart.metrics.intervals import (
+    UNDEFINED,
+    degrees_of_freedom,
+    difference_interval,
+    group_codes,
+    strata_of,
+    variance_within,
+)
 from tellapart.metrics.mcnemar import LEVEL, align
 from tellapart.metrics.roc import area
 from tellapart.metrics.roc_intervals import auroc_influences
@@ -26,7 +33,7 @@ from tellapart.types import Predictions, Score
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """The score of A less that of B on the same images.
 
     Attributes:
@@ -43,7 +50,7 @@ class Difference:
         return self.p_value < LEVEL
 
 
-def delong_test(a: Predictions, b: Predictions, positive: str | None = None) -> Difference:
+def delong_test(a: Predictions, b: Predictions, positive: str | None = None) -> ScoreDifference:
     """DeLong's test of two AUROCs: z = (A − B) / √variance, from the placements of each image in both rankings.
 
     With groups the placements are summed by group, and z is Student's t with groups less strata degrees of freedom; so is
@@ -67,13 +74,13 @@ def delong_test(a: Predictions, b: Predictions, positive: str | None = None) -> 
     if len(a.classes) != 2 or len(np.unique(a.labels)) != 2:
         raise DataError("two AUROCs were to be compared, which needs two classes that both occur in the images")
     target = 1 if positive is None else a.classes.index(positive)
-    sweeps = [rank(a.labels == target, of.proba[:, target]) for of in (a, b)]
+    sweeps = [roc_curve(a.labels == target, of.proba[:, target]) for of in (a, b)]
     parts = auroc_influences(sweeps[0]) - auroc_influences(sweeps[1])
     groups = a.groups if a.groups is not None else b.groups
     return difference_of_areas(area(sweeps[0]) - area(sweeps[1]), parts, a.labels, groups)
 
 
-def difference_of_areas(value: float, parts: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> Difference:
+def difference_of_areas(value: float, parts: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> ScoreDifference:
     """DeLong's test from what each image adds to the difference of two AUROCs; see `delong_test`.
 
     Args:
@@ -85,10 +92,10 @@ def difference_of_areas(value: float, parts: np.ndarray, labels: np.ndarray, gro
     units, strata, grouped = _units(labels, groups)
     variance = variance_within(np.bincount(units, weights=parts), strata)
     score = Score(value, len(labels), *difference_interval(value, variance, strata))
-    return Difference(score, _p_value(value, variance, freedom(strata), grouped))
+    return ScoreDifference(score, _p_value(value, variance, degrees_of_freedom(strata), grouped))
 
 
-def areas_in_words(name_a: str, name_b: str, area_a: float, area_b: float, found: Difference) -> str:
+def areas_in_words(name_a: str, name_b: str, area_a: float, area_b: float, found: ScoreDifference) -> str:
     """One plain sentence, as `compare.in_words` has it for accuracy.
 
     >>> print(areas_in_words("cnn", "svm", 0.912, 0.904, Difference(Score(0.008, 800, -0.004, 0.02), 0.19)))
@@ -110,7 +117,7 @@ p = 0.19; +0.8 points, 95 % CI −0.4 … +2.0).
 
 def paired_bootstrap(
     a: Predictions, b: Predictions, score: Callable[[np.ndarray, np.ndarray], float], draws: int = 2000, seed: int = 0
-) -> Difference:
+) -> ScoreDifference:
     """Any score of A less that of B: images (groups, where there are any) are drawn again, within classes, for both alike.
 
     The interval is that of the percentiles. p is twice the smaller share of draws at or beyond 0, (k+1) / (draws+1).
@@ -137,8 +144,8 @@ def paired_bootstrap(
     b = align(a, b)
     units, strata, _ = _units(a.labels, a.groups if a.groups is not None else b.groups)
     value = score(a.labels, a.proba) - score(b.labels, b.proba)
-    if not freedom(strata):
-        return Difference(Score(value, len(a), *UNDEFINED), math.nan)
+    if not degrees_of_freedom(strata):
+        return ScoreDifference(Score(value, len(a), *UNDEFINED), math.nan)
     rng, order = np.random.default_rng(seed), np.argsort(units, kind="stable")
     images = np.split(order, np.flatnonzero(np.diff(units[order])) + 1)
     members = [np.flatnonzero(strata == stratum) for stratum in np.unique(strata)]
@@ -152,7 +159,7 @@ def paired_bootstrap(
     low, high = np.quantile(found, [LEVEL / 2, 1 - LEVEL / 2]) if len(found) else UNDEFINED
     beyond = 1 + min(np.sum(found <= 0), np.sum(found >= 0))
     p_value = min(1.0, 2 * float(beyond) / (len(found) + 1)) if len(found) else math.nan
-    return Difference(Score(value, len(a), float(low), float(high)), p_value)
+    return ScoreDifference(Score(value, len(a), float(low), float(high)), p_value)
 
 
 def _units(labels: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, bool]:

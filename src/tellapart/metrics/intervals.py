@@ -107,7 +107,7 @@ def units_of_classes(labels: np.ndarray, units: np.ndarray, classes: int) -> np.
     return np.bincount(pairs // (int(units.max()) + 1), minlength=classes)
 
 
-def freedom(strata: np.ndarray) -> int:
+def degrees_of_freedom(strata: np.ndarray) -> int:
     """Degrees of freedom of a variance within strata: units less strata. `strata`: (U,) int64."""
     return len(strata) - len(np.unique(strata))
 
@@ -192,7 +192,7 @@ def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: f
     [0.816, 0.948]
     """
     p, units = value / top, len(strata)
-    if not freedom(strata):
+    if not degrees_of_freedom(strata):
         return UNDEFINED
     if variance < _NOTHING or not 0 < p < 1:
         low, high = wilson(p * units, units)
@@ -210,7 +210,7 @@ def positive_interval(value: float, variance: float, strata: np.ndarray) -> Inte
     >>> [round(end, 3) for end in positive_interval(0.5, 0.01, np.zeros(50))]
     [0.335, 0.747]
     """
-    if not freedom(strata):
+    if not degrees_of_freedom(strata):
         return UNDEFINED
     factor = math.exp(min(700.0, _t95(strata) * math.sqrt(variance) / value))
     return value / factor, value * factor
@@ -218,11 +218,11 @@ def positive_interval(value: float, variance: float, strata: np.ndarray) -> Inte
 
 def difference_interval(value: float, variance: float, strata: np.ndarray) -> Interval:
     """The t interval value ± t √variance of a difference of shares, cut to [−1, 1]."""
-    if not freedom(strata):
+    if not degrees_of_freedom(strata):
         return UNDEFINED
     half = _t95(strata) * math.sqrt(variance)
     return max(-1.0, value - half), min(1.0, value + half)
 
 
 def _t95(strata: np.ndarray) -> float:
-    return float(stdtrit(freedom(strata), 0.975))
+    return float(stdtrit(degrees_of_freedom(strata), 0.975))

@@ -32,7 +32,7 @@ _OF_ANSWERS = ("accuracy", *MACRO, "balanced-accuracy", *WEIGHTED, *AGREEMENT)
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanScore:
     """A score that is the plain mean of one number an image.
 
     Attributes:
@@ -48,8 +48,8 @@ class Mean:
     unit: str = ""
 
 
-def sum_scores(
-    labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, means: Mapping[str, Mean]
+def count_scores(
+    labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, means: Mapping[str, MeanScore]
 ) -> dict[str, Score]:
     """Accuracy, class averages, Matthews and kappa, and the means: by name; undefined ones are left out.
 
@@ -119,7 +119,7 @@ def _share_interval(value: float, variance: float, strata: np.ndarray, n: int) -
     return wilson(round(value * n), n) if len(strata) == n else fraction_interval(value, variance, strata)
 
 
-def _mean_scores(means: Mapping[str, Mean], units: np.ndarray, strata: np.ndarray) -> dict[str, Score]:
+def _mean_scores(means: Mapping[str, MeanScore], units: np.ndarray, strata: np.ndarray) -> dict[str, Score]:
     each = [mean.each.astype(np.float64) for mean in means.values()]
     columns = [np.bincount(units, weights=of) for of in each]
     sums = csr_array(np.stack([*columns, np.bincount(units)], axis=1))
@@ -130,7 +130,7 @@ def _mean_scores(means: Mapping[str, Mean], units: np.ndarray, strata: np.ndarra
     }
 
 
-def _mean_score(mean: Mean, value: float, variance: float, strata: np.ndarray) -> Score:
+def _mean_score(mean: MeanScore, value: float, variance: float, strata: np.ndarray) -> Score:
     n = len(mean.each)
     if mean.top is None:
         interval = positive_interval(value, variance, strata)

@@ -27,7 +27,7 @@ By = Literal["margin", "self-confidence"]
 _ROUNDING = 1e-6  # a probability this far below a threshold reaches it
 
 
-def suspicious(predictions: Predictions, by: By = "margin") -> pd.DataFrame:
+def find_label_issues(predictions: Predictions, by: By = "margin") -> pd.DataFrame:
     """Every labeled image with the quality of its label, the flagged first, then the worst label first.
 
     Args:
@@ -56,7 +56,7 @@ def suspicious(predictions: Predictions, by: By = "margin") -> pd.DataFrame:
     names = np.array(predictions.classes, dtype=object)
     guess = proba.argmax(axis=1)
     quality = label_quality(labels, proba, by)
-    flagged = find_issues(labels, proba)
+    flagged = prune_by_noise_rate(labels, proba)
     order = np.lexsort((quality, ~flagged))
     columns = {
         "id": predictions.ids[rows], "label": names[labels], "guess": names[guess], "score": quality,
@@ -72,10 +72,12 @@ def hardest(predictions: Predictions, most: int = 12) -> pd.DataFrame:
         predictions: Labeled, out of sample.
         most: Rows at most.
     """
-    return suspicious(predictions, "self-confidence").sort_values("score", kind="stable").head(most).reset_index(drop=True)
+    return (
+        find_label_issues(predictions, "self-confidence").sort_values("score", kind="stable").head(most).reset_index(drop=True)
+    )
 
 
-def find_issues(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+def prune_by_noise_rate(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     """Which labels are flagged, (N,) bool: pruning by noise rate.
 
     Of the images labeled i, those that surely are j by the (calibrated) confident joint number n_ij; the n_ij with the

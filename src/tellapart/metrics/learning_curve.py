@@ -117,7 +117,7 @@ def size_of(images: int, answers: Sequence[Predictions]) -> Size:
     """
     if not answers or not len(answers[0]):
         raise DataError("there is no validation image to judge by", hint="give the data a validation part")
-    right = np.stack([of.answers == of.labels for of in answers])
+    right = np.stack([of.predicted == of.labels for of in answers])
     each, n = right.mean(axis=0), right.shape[1]
     value, codes = float(each.mean()), group_codes(answers[0].groups)
     if codes is None and bool(np.isin(each, (0, 1)).all()):

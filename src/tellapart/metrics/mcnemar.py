@@ -79,7 +79,7 @@ def compare(a: Predictions, b: Predictions) -> Comparison:
         DataError: The two do not cover the same ids with the same labels and classes, or an image has no label.
     """
     b = align(a, b)
-    correct_a, correct_b = a.answers == a.labels, b.answers == b.labels
+    correct_a, correct_b = a.predicted == a.labels, b.predicted == b.labels
     groups = a.groups if a.groups is not None else b.groups
     return Comparison(paired_test(correct_a, correct_b, groups), paired_difference(correct_a, correct_b, groups))
 

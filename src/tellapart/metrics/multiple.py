@@ -62,7 +62,7 @@ def all_pairs(predictions: Sequence[Predictions]) -> list[Pair]:
         return []
     first = predictions[0]
     aligned = [align(first, other) for other in predictions]
-    correct = np.stack([of.answers == first.labels for of in aligned])
+    correct = np.stack([of.predicted == first.labels for of in aligned])
     groups = next((of.groups for of in aligned if of.groups is not None), None)
     tests = _tests(correct, group_codes(groups))
     corrected = holm([test.p_value for test in tests.values()])

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import rank
+from tellapart.metrics._roc_curve import roc_curve
 from tellapart.metrics.intervals import wilson
 from tellapart.metrics.roc import area
 from tellapart.metrics.roc_intervals import auroc_interval
@@ -52,7 +52,7 @@ class OpenSet:
         return {"unknown": self.unknown, **scores, "taken_for": self.taken_for}
 
 
-def unknownness(proba: np.ndarray) -> np.ndarray:
+def unknown_score(proba: np.ndarray) -> np.ndarray:
     """1 − the highest probability: (N, C) float → (N,) float64 in [0, 1).
 
     >>> unknownness(np.array([[0.9, 0.1], [0.5, 0.5]])).round(2).tolist()
@@ -83,7 +83,7 @@ def threshold_for(known: np.ndarray, share: float) -> float:
     return float(np.sort(known)[place - 1]) if place <= len(known) else math.inf
 
 
-def judge_open_set(unknown: str, strange: np.ndarray, known: Predictions, threshold: float) -> OpenSet:
+def score_open_set(unknown: str, strange: np.ndarray, known: Predictions, threshold: float) -> OpenSet:
     """Score one class that was left out.
 
     Args:
@@ -97,9 +97,9 @@ def judge_open_set(unknown: str, strange: np.ndarray, known: Predictions, thresh
     """
     if not len(strange) or not len(known):
         raise DataError(f"{unknown}: {len(strange)} unknown and {len(known)} known images to judge by; at least 1 of each")
-    scores = np.concatenate([unknownness(strange), unknownness(known.proba)])
+    scores = np.concatenate([unknown_score(strange), unknown_score(known.proba)])
     is_unknown = np.arange(len(scores)) < len(strange)
-    sweep = rank(is_unknown, scores)
+    sweep = roc_curve(is_unknown, scores)
     low, high = auroc_interval(sweep, np.arange(len(scores)))
     called = scores > threshold
     answers = strange.argmax(axis=1)[~called[is_unknown]]

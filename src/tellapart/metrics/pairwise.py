@@ -19,8 +19,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import rank
-from tellapart.metrics.delong import Difference, difference_of_areas
+from tellapart.metrics._roc_curve import roc_curve
+from tellapart.metrics.delong import ScoreDifference, difference_of_areas
 from tellapart.metrics.intervals import Z95, group_codes
 from tellapart.metrics.mcnemar import LEVEL, McNemar, align, paired_difference, paired_test
 from tellapart.metrics.multiple import holm, minimum_detectable_difference
@@ -32,7 +32,7 @@ MCNEMAR, SIGN_FLIP, DELONG = "exact McNemar", "exact sign-flip test over groups"
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class StackedPredictions:
     """What is kept of R classifiers that answered the same N images.
 
     Attributes:
@@ -54,12 +54,12 @@ class Answered:
         """AUROC of each classifier (R,), and the influences of the images on it (R, N): float64."""
         if self.scores is None or self.positive is None or len(np.unique(self.positive)) < 2:
             raise DataError("AUROCs were to be compared, which needs two classes that both occur in the images")
-        sweeps = [rank(self.positive, scores) for scores in self.scores]
+        sweeps = [roc_curve(self.positive, scores) for scores in self.scores]
         return np.array([area(sweep) for sweep in sweeps]), np.stack([auroc_influences(sweep) for sweep in sweeps])
 
 
 @dataclass(frozen=True)
-class Contrast:
+class PairedTest:
     """Two of many classifiers.
 
     Attributes:
@@ -94,7 +94,7 @@ class Contrast:
         return {**said, **p_values, **counts, "significant": self.significant}
 
 
-def gather(predictions: Iterable[Predictions], positive: str | None = None) -> Answered:
+def stack(predictions: Iterable[Predictions], positive: str | None = None) -> StackedPredictions:
     """What many classifiers answered; of each, little is kept, so they may come one by one.
 
     Args:
@@ -111,18 +111,18 @@ def gather(predictions: Iterable[Predictions], positive: str | None = None) -> A
             target = None if len(given.classes) != 2 else 1 if positive is None else given.classes.index(positive)
         aligned = align(first, given)
         groups = aligned.groups if groups is None else groups
-        correct.append(aligned.answers == first.labels)
+        correct.append(aligned.predicted == first.labels)
         if target is not None:
             scores.append(np.asarray(aligned.proba[:, target], dtype=np.float32))
     if first is None:
         raise DataError("there are no predictions to compare")
     groups = None if group_codes(groups) is None else groups
     if target is None:
-        return Answered(first.labels, np.stack(correct), groups, None, None)
-    return Answered(first.labels, np.stack(correct), groups, np.stack(scores), first.labels == target)
+        return StackedPredictions(first.labels, np.stack(correct), groups, None, None)
+    return StackedPredictions(first.labels, np.stack(correct), groups, np.stack(scores), first.labels == target)
 
 
-def contrasts(answered: Answered, pairs: Sequence[tuple[int, int]], of: str = "accuracy") -> list[Contrast]:
+def paired_tests(answered: StackedPredictions, pairs: Sequence[tuple[int, int]], of: str = "accuracy") -> list[PairedTest]:
     """Test some pairs, with Holm's correction for their number.
 
     Args:
@@ -141,28 +141,28 @@ def contrasts(answered: Answered, pairs: Sequence[tuple[int, int]], of: str = "a
     ('exact McNemar', 0.00390625, 1.0)
     """
     found = [_areas(answered, a, b) if of == "auroc" else _shares(answered, a, b) for a, b in pairs]
-    alone = np.array([one.p_value if isinstance(one, Difference) else one[0].p_value for one in found])
+    alone = np.array([one.p_value if isinstance(one, ScoreDifference) else one[0].p_value for one in found])
     defined = ~np.isnan(alone)
     corrected = np.full(len(alone), math.nan)
     corrected[defined] = holm(alone[defined])
     grouped = answered.groups is not None
     made = []
     for (a, b), one, p_alone, p_value in zip(pairs, found, alone.tolist(), corrected.tolist(), strict=True):
-        if isinstance(one, Difference):
-            made.append(Contrast(a, b, of, one.score, f"{DELONG} over groups" if grouped else DELONG, p_alone, p_value))
+        if isinstance(one, ScoreDifference):
+            made.append(PairedTest(a, b, of, one.score, f"{DELONG} over groups" if grouped else DELONG, p_alone, p_value))
         else:
-            made.append(Contrast(a, b, of, one[1], SIGN_FLIP if grouped else MCNEMAR, p_alone, p_value, one[0]))
+            made.append(PairedTest(a, b, of, one[1], SIGN_FLIP if grouped else MCNEMAR, p_alone, p_value, one[0]))
     return made
 
 
-def detectable(answered: Answered, a: int, b: int, of: str = "accuracy", power: float = 0.8) -> float:
+def detectable_difference(answered: StackedPredictions, a: int, b: int, of: str = "accuracy", power: float = 0.8) -> float:
     """The smallest true difference between two classifiers that these images show, four times in five.
 
     Of the accuracy on independent images: `minimum_detectable_difference` with the disagreement of the two. Of AUROC, and
     over groups: (z₀.₉₇₅ + z_power) standard errors of the difference found, the error being its interval's half width by
     1.96. NaN where the two do not differ, or where n is too small for any.
     """
-    [found] = contrasts(answered, [(a, b)], of)
+    [found] = paired_tests(answered, [(a, b)], of)
     if found.counts is not None and answered.groups is None:
         differ = found.counts.only_a + found.counts.only_b
         return minimum_detectable_difference(found.counts.n, differ / max(1, found.counts.n), power)
@@ -171,11 +171,11 @@ def detectable(answered: Answered, a: int, b: int, of: str = "accuracy", power: 
     return reached if 0 < reached < 1 else math.nan
 
 
-def _shares(answered: Answered, a: int, b: int) -> tuple[McNemar, Score]:
+def _shares(answered: StackedPredictions, a: int, b: int) -> tuple[McNemar, Score]:
     correct_a, correct_b, groups = answered.correct[a], answered.correct[b], answered.groups
     return paired_test(correct_a, correct_b, groups), paired_difference(correct_a, correct_b, groups)
 
 
-def _areas(answered: Answered, a: int, b: int) -> Difference:
+def _areas(answered: StackedPredictions, a: int, b: int) -> ScoreDifference:
     areas, influences = answered.areas
     return difference_of_areas(float(areas[a] - areas[b]), influences[a] - influences[b], answered.labels, answered.groups)

@@ -25,7 +25,7 @@ def log_loss(labels: np.ndarray, proba: np.ndarray) -> float:
     >>> round(log_loss(np.array([0, 1]), np.array([[.5, .5], [.2, .8]])), 4)
     0.4581
     """
-    return float(surprises(labels, proba).mean())
+    return float(nll_per_sample(labels, proba).mean())
 
 
 def brier(labels: np.ndarray, proba: np.ndarray) -> float:
@@ -40,7 +40,7 @@ def brier(labels: np.ndarray, proba: np.ndarray) -> float:
     >>> round(brier(np.array([0, 1]), np.array([[.5, .5], [.2, .8]])), 4)
     0.145
     """
-    return float(squared_distances(labels, proba).mean())
+    return float(brier_per_sample(labels, proba).mean())
 
 
 def top_k_accuracy(labels: np.ndarray, proba: np.ndarray, k: int) -> float:
@@ -54,13 +54,13 @@ def top_k_accuracy(labels: np.ndarray, proba: np.ndarray, k: int) -> float:
     >>> top_k_accuracy(np.array([0, 1]), np.array([[.2, .5, .3], [.3, .4, .3]]), 2)
     0.5
     """
-    return float(np.mean(places(labels, proba) < k))
+    return float(np.mean(true_class_rank(labels, proba) < k))
 
 
 # --- of each image ----------------------------------------------------------------------------------------------------
 
 
-def surprises(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+def nll_per_sample(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     """−ln of the probability of the right class, clipped: (N,) float64, nats.
 
     >>> surprises(np.array([0]), np.array([[.5, .5]])).round(4)
@@ -69,7 +69,7 @@ def surprises(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     return -np.log(np.clip(_given(labels, proba), CLIP, 1 - CLIP))
 
 
-def squared_distances(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+def brier_per_sample(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     """Σ_c (p_c − [y = c])², halved for two classes: (N,) float64.
 
     >>> squared_distances(np.array([0, 2]), np.array([[1, 0, 0], [1, 0, 0]]))
@@ -80,7 +80,7 @@ def squared_distances(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     return whole / 2 if proba.shape[1] == 2 else whole
 
 
-def places(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
+def true_class_rank(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     """How many classes stand before the right one, more probable or equal and earlier: (N,) int64.
 
     >>> places(np.array([1, 1]), np.array([[.5, .3, .2], [.4, .4, .2]]))

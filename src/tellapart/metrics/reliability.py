@@ -25,7 +25,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import erf
 
-from tellapart.metrics.intervals import UNDEFINED, Z95, Interval, freedom, strata_of, variance_within, wilson
+from tellapart.metrics.intervals import UNDEFINED, Z95, Interval, degrees_of_freedom, strata_of, variance_within, wilson
 
 BINS = 15
 _EDGE = 1e-6  # a confidence of 0.6 lies in the bin that ends at 0.6 although float32 has 0.60000002
@@ -127,7 +127,7 @@ def calibration_interval(labels: np.ndarray, proba: np.ndarray, units: np.ndarra
         bins: Of equal width over (0, 1].
     """
     strata = strata_of(labels, units)
-    if not freedom(strata):
+    if not degrees_of_freedom(strata):
         return UNDEFINED
     confidence, right, where = _binned(labels, proba, bins)
     each, n = (right - confidence) / len(labels), np.bincount(where, minlength=bins)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tellapart.metrics._roc_curve import Ranking, placements, rank
+from tellapart.metrics._roc_curve import RocCurve, placements, roc_curve
 
 #: The highest false-positive rate of the partial area.
 PARTIAL = 0.1
@@ -28,7 +28,7 @@ def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
     >>> auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.4, 0.1]))
     0.875
     """
-    return area(rank(positive, scores))
+    return area(roc_curve(positive, scores))
 
 
 def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
@@ -39,7 +39,7 @@ def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
     >>> round(average_precision(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1])), 4)
     0.8333
     """
-    return precision_area(rank(positive, scores))
+    return precision_area(roc_curve(positive, scores))
 
 
 def partial_auroc(positive: np.ndarray, scores: np.ndarray, highest: float = PARTIAL) -> float:
@@ -50,7 +50,7 @@ def partial_auroc(positive: np.ndarray, scores: np.ndarray, highest: float = PAR
     >>> round(partial_auroc(np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1]), 0.5), 4)
     0.6667
     """
-    return standardized(partial_area(rank(positive, scores), highest), highest)
+    return standardized(partial_area(roc_curve(positive, scores), highest), highest)
 
 
 def equal_error_rate(positive: np.ndarray, scores: np.ndarray) -> float:
@@ -59,7 +59,7 @@ def equal_error_rate(positive: np.ndarray, scores: np.ndarray) -> float:
     >>> round(equal_error_rate(np.array([True] * 3 + [False] * 2), np.array([0.9, 0.8, 0.3, 0.4, 0.1])), 4)
     0.3333
     """
-    return crossing(rank(positive, scores))[0]
+    return eer_point(roc_curve(positive, scores))[0]
 
 
 def tpr_at_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> float:
@@ -70,14 +70,14 @@ def tpr_at_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> float:
     >>> tpr_at_fpr(np.array([True] * 4 + [False] * 2), np.array([0.9, 0.8, 0.6, 0.3, 0.7, 0.1]), 0.01)
     0.5
     """
-    sweep = rank(positive, scores)
-    return float(sweep.tpr[last_within(sweep, fpr)])
+    sweep = roc_curve(positive, scores)
+    return float(sweep.tpr[tpr_at(sweep, fpr)])
 
 
 # --- the same of a sweep ----------------------------------------------------------------------------------------------
 
 
-def area(sweep: Ranking) -> float:
+def area(sweep: RocCurve) -> float:
     """`auroc` of a sweep.
 
     >>> area(rank(np.array([True, False]), np.array([0.9, 0.1])))
@@ -86,7 +86,7 @@ def area(sweep: Ranking) -> float:
     return float(placements(sweep)[sweep.positive].mean())
 
 
-def precision_area(sweep: Ranking) -> float:
+def precision_area(sweep: RocCurve) -> float:
     """`average_precision` of a sweep.
 
     >>> precision_area(rank(np.array([True, False]), np.array([0.1, 0.9])))
@@ -95,7 +95,7 @@ def precision_area(sweep: Ranking) -> float:
     return float(np.sum(np.diff(sweep.tpr) * sweep.true / (sweep.true + sweep.false)))
 
 
-def partial_area(sweep: Ranking, highest: float) -> float:
+def partial_area(sweep: RocCurve, highest: float) -> float:
     """The area under the curve left of FPR = `highest`, not standardized: in [0, `highest`].
 
     >>> partial_area(rank(np.array([True, False]), np.array([0.9, 0.1])), 0.25)
@@ -117,7 +117,7 @@ def standardized(part: float, highest: float) -> float:
     return 0.5 * (1 + (part - least) / (highest - least))
 
 
-def crossing(sweep: Ranking) -> tuple[float, int]:
+def eer_point(sweep: RocCurve) -> tuple[float, int]:
     """The equal error rate, and the point of the curve, 1 … T, at which FPR first is at least 1 − TPR.
 
     >>> crossing(rank(np.array([True, False]), np.array([0.9, 0.1])))
@@ -129,7 +129,7 @@ def crossing(sweep: Ranking) -> tuple[float, int]:
     return float(sweep.fpr[after - 1] + share * (sweep.fpr[after] - sweep.fpr[after - 1])), after
 
 
-def last_within(sweep: Ranking, fpr: float) -> int:
+def tpr_at(sweep: RocCurve, fpr: float) -> int:
     """The last point of the curve, 0 … T, whose FPR is at most `fpr`.
 
     >>> last_within(rank(np.array([True, False]), np.array([0.9, 0.1])), 0.05)

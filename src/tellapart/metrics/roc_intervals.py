@@ -24,7 +24,7 @@ import numpy as np
 from scipy.special import bdtr
 
 from tellapart.metrics import roc
-from tellapart.metrics._roc_curve import Ranking, placements
+from tellapart.metrics._roc_curve import RocCurve, placements
 from tellapart.metrics.intervals import (
     UNDEFINED,
     Interval,
@@ -39,7 +39,7 @@ _NOTHING = 1e-18  # a variance below this is rounding
 _TAIL = 0.025
 
 
-def auroc_interval(sweep: Ranking, units: np.ndarray) -> Interval:
+def auroc_interval(sweep: RocCurve, units: np.ndarray) -> Interval:
     """DeLong's variance, summed by unit as Obuchowski does, turned into an interval on the logit scale.
 
     A constant score has 0.5, whatever the images.
@@ -51,12 +51,12 @@ def auroc_interval(sweep: Ranking, units: np.ndarray) -> Interval:
     return _interval(roc.area(sweep), auroc_influences(sweep), sweep, units)
 
 
-def average_precision_interval(sweep: Ranking, units: np.ndarray) -> Interval:
+def average_precision_interval(sweep: RocCurve, units: np.ndarray) -> Interval:
     """From the influences of the images on average precision. Arguments as of `auroc_interval`."""
     return _interval(roc.precision_area(sweep), precision_influences(sweep), sweep, units)
 
 
-def partial_auroc_interval(sweep: Ranking, units: np.ndarray, highest: float = roc.PARTIAL) -> Interval:
+def partial_auroc_interval(sweep: RocCurve, units: np.ndarray, highest: float = roc.PARTIAL) -> Interval:
     """From the influences on the partial area, the error of the threshold at FPR = α among them.
 
     With V the share of positive images above a negative one and V(α) the TPR at the threshold, a negative image adds
@@ -72,14 +72,14 @@ def partial_auroc_interval(sweep: Ranking, units: np.ndarray, highest: float = r
     return _interval(value, parts, sweep, units)
 
 
-def equal_error_interval(sweep: Ranking, units: np.ndarray) -> Interval:
+def equal_error_interval(sweep: RocCurve, units: np.ndarray) -> Interval:
     """From the errors of FPR and FNR at the threshold, in the proportion in which the two curves' slopes let them count.
 
     Near the crossing FPR falls by f and FNR rises by g from one threshold to the next: the crossing moves by
     (g δFPR + f δFNR) / (f + g). The slopes are taken over the thresholds at which FPR − FNR is within two standard errors
     of 0. Arguments as of `auroc_interval`.
     """
-    value, after = roc.crossing(sweep)
+    value, after = roc.eer_point(sweep)
     error = math.sqrt(value * (1 - value) * (1 / sweep.positives + 1 / sweep.negatives))
     excess = sweep.fpr + sweep.tpr - 1
     first = min(int(np.searchsorted(excess, -2 * error)), after - 1)
@@ -91,7 +91,7 @@ def equal_error_interval(sweep: Ranking, units: np.ndarray) -> Interval:
     return _interval(value, parts, sweep, units)
 
 
-def tpr_interval(sweep: Ranking, units: np.ndarray, fpr: float) -> Interval:
+def tpr_interval(sweep: RocCurve, units: np.ndarray, fpr: float) -> Interval:
     """Two errors in one interval: of the TPR at its threshold, and of the threshold itself.
 
     The threshold that fpr of all negative images pass is passed by k of these n with k binomial; so between its 2.5 and 97.5 %
@@ -104,7 +104,7 @@ def tpr_interval(sweep: Ranking, units: np.ndarray, fpr: float) -> Interval:
         units: (N,) int64, the unit of each image, 0 … U−1.
         fpr: The rate that is allowed.
     """
-    at = roc.last_within(sweep, fpr)
+    at = roc.tpr_at(sweep, fpr)
     value, caught = float(sweep.tpr[at]), sweep.place < at
     low, high = _share_interval(caught[sweep.positive], units[sweep.positive])
     if math.isnan(low):
@@ -118,7 +118,11 @@ def tpr_interval(sweep: Ranking, units: np.ndarray, fpr: float) -> Interval:
 
 
 def macro_interval(
-    sweeps: dict[int, Ranking], influences: Callable[[Ranking], np.ndarray], value: float, labels: np.ndarray, units: np.ndarray
+    sweeps: dict[int, RocCurve],
+    influences: Callable[[RocCurve], np.ndarray],
+    value: float,
+    labels: np.ndarray,
+    units: np.ndarray,
 ) -> Interval:
     """For the mean over classes of a one-against-the-rest score: influences are averaged, then taken within classes.
 
@@ -147,7 +151,7 @@ def macro_interval(
 # --- influences -------------------------------------------------------------------------------------------------------
 
 
-def auroc_influences(sweep: Ranking) -> np.ndarray:
+def auroc_influences(sweep: RocCurve) -> np.ndarray:
     """(placement − AUROC) / m for a positive image, / n for a negative one: (N,) float64.
 
     >>> from tellapart.metrics._roc_curve import rank
@@ -158,7 +162,7 @@ def auroc_influences(sweep: Ranking) -> np.ndarray:
     return _per_image(sweep, parts, parts)
 
 
-def precision_influences(sweep: Ranking) -> np.ndarray:
+def precision_influences(sweep: RocCurve) -> np.ndarray:
     """How average precision (1/m) Σⱼ pⱼ/aⱼ moves with the weight of an image: (N,) float64, of sum 0.
 
     With pⱼ positive images and aⱼ images at or above positive image j: every image adds −(1/m) Σ pⱼ/aⱼ² over the j at or
@@ -176,11 +180,11 @@ def precision_influences(sweep: Ranking) -> np.ndarray:
     return (np.where(sweep.positive, for_positive, 0.0) - lost[sweep.place]) / m
 
 
-def _per_image(sweep: Ranking, of_positives: np.ndarray, of_negatives: np.ndarray) -> np.ndarray:
+def _per_image(sweep: RocCurve, of_positives: np.ndarray, of_negatives: np.ndarray) -> np.ndarray:
     return np.where(sweep.positive, of_positives / sweep.positives, of_negatives / sweep.negatives)
 
 
-def _interval(value: float, parts: np.ndarray, sweep: Ranking, units: np.ndarray) -> Interval:
+def _interval(value: float, parts: np.ndarray, sweep: RocCurve, units: np.ndarray) -> Interval:
     smaller = min(len(np.unique(units[sweep.positive])), len(np.unique(units[~sweep.positive])))
     if not 1e-12 < value < 1 - 1e-12:
         return wilson(round(value) * smaller, smaller)
@@ -219,7 +223,7 @@ def _effective(hit: np.ndarray, units: np.ndarray, fpr: float) -> int:
     return int(np.clip(n * expected / max(variance, expected), groups, n))
 
 
-def _passing(sweep: Ranking, fpr: float, n: int) -> Interval:
+def _passing(sweep: RocCurve, fpr: float, n: int) -> Interval:
     """The TPR at the lowest and highest threshold that `fpr` of all negative images may pass, given n independent ones."""
     k = np.arange(n + 1)
     chances = bdtr(k, n, fpr)

@@ -11,11 +11,11 @@ import numpy as np
 
 from tellapart.errors import DataError
 from tellapart.metrics import roc, roc_intervals
-from tellapart.metrics._roc_curve import rank, rank_few
+from tellapart.metrics._roc_curve import roc_curve, roc_curve_small
 from tellapart.metrics.classification import PerClass, confusion_matrix, per_class
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
-from tellapart.metrics.jackknife import Mean, sum_scores
-from tellapart.metrics.probabilistic import places, squared_distances, surprises
+from tellapart.metrics.jackknife import MeanScore, count_scores
+from tellapart.metrics.probabilistic import brier_per_sample, nll_per_sample, true_class_rank
 from tellapart.metrics.reliability import calibration_interval, expected_calibration_error
 from tellapart.metrics.roc_intervals import macro_interval
 from tellapart.types import UNLABELED, Predictions, Score
@@ -67,7 +67,7 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     _refuse_unscorable(predictions, positive)
     units = _units(predictions)
     labels, classes = predictions.labels, len(predictions.classes)
-    scores = sum_scores(labels, predictions.answers, classes, units, _means(predictions))
+    scores = count_scores(labels, predictions.predicted, classes, units, _means(predictions))
     scores |= {f"micro-{of}": scores["accuracy"] for of in ("precision", "recall", "f1")}
     scores["ece"] = _calibration_score(predictions, units)
     if len(np.unique(labels)) > 1:
@@ -87,7 +87,7 @@ def undefined(predictions: Predictions) -> dict[str, str]:
     >>> why["auroc"], why["kappa"]
     ('all images are of one class (real)', 'all images and all answers are of one class (real)')
     """
-    labels, answers, names = predictions.labels, predictions.answers, predictions.classes
+    labels, answers, names = predictions.labels, predictions.predicted, predictions.classes
     occur, given = np.unique(labels), np.unique(answers)
     one = f"all images are of one class ({names[occur[0]]})" if len(occur) == 1 else ""
     of_two, of_many = "it is for two classes", "with two classes it is `auroc` or `average-precision`"
@@ -117,10 +117,10 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
     '0.667 [0.208, 0.939] n=3'
     """
     _refuse_unscorable(predictions, None)
-    units, right = _units(predictions), predictions.labels == predictions.answers
+    units, right = _units(predictions), predictions.labels == predictions.predicted
     found = {}
     for c, name in enumerate(predictions.classes):
-        is_class, is_answer = predictions.labels == c, predictions.answers == c
+        is_class, is_answer = predictions.labels == c, predictions.predicted == c
         wholes = {"precision": is_answer, "recall": is_class, "f1": is_class | is_answer}
         found[name] = {of: _ratio_score(right & whole, whole, units) for of, whole in wholes.items() if whole.any()}
         if "f1" in found[name]:
@@ -157,15 +157,15 @@ def _order() -> list[str]:
     return [*FIRST, *of_answers, *(f"top-{k}" for k in _TOP_K), "brier", "ece", *_OF_TWO[1:], *_OF_MANY]
 
 
-def _means(predictions: Predictions) -> dict[str, Mean]:
+def _means(predictions: Predictions) -> dict[str, MeanScore]:
     """The scores that are plain means over images."""
     labels, proba = predictions.labels, np.asarray(predictions.proba)
     classes = proba.shape[1]
-    found = {"log-loss": Mean(surprises(labels, proba), top=None, higher_is_better=False, unit="nats")}
-    stands = places(labels, proba)
-    found |= {f"top-{k}": Mean(stands < k) for k in _TOP_K if classes > k}
+    found = {"log-loss": MeanScore(nll_per_sample(labels, proba), top=None, higher_is_better=False, unit="nats")}
+    stands = true_class_rank(labels, proba)
+    found |= {f"top-{k}": MeanScore(stands < k) for k in _TOP_K if classes > k}
     most = 1.0 if classes == 2 else 2.0
-    return found | {"brier": Mean(squared_distances(labels, proba), top=most, higher_is_better=False)}
+    return found | {"brier": MeanScore(brier_per_sample(labels, proba), top=most, higher_is_better=False)}
 
 
 def _calibration_score(predictions: Predictions, units: np.ndarray) -> Score:
@@ -177,16 +177,16 @@ def _calibration_score(predictions: Predictions, units: np.ndarray) -> Score:
 def _of_two(predictions: Predictions, positive: str | None, units: np.ndarray) -> dict[str, Score]:
     """The scores of how the two classes rank, from one sweep of the threshold."""
     target = 1 if positive is None else predictions.classes.index(positive)
-    sweep, n = rank(predictions.labels == target, np.asarray(predictions.proba)[:, target]), len(predictions)
+    sweep, n = roc_curve(predictions.labels == target, np.asarray(predictions.proba)[:, target]), len(predictions)
     partial = roc.standardized(roc.partial_area(sweep, roc.PARTIAL), roc.PARTIAL)
     found = {
         "auroc": Score(roc.area(sweep), n, *roc_intervals.auroc_interval(sweep, units)),
         "average-precision": Score(roc.precision_area(sweep), n, *roc_intervals.average_precision_interval(sweep, units)),
-        "eer": Score(roc.crossing(sweep)[0], n, *roc_intervals.equal_error_interval(sweep, units), higher_is_better=False),
+        "eer": Score(roc.eer_point(sweep)[0], n, *roc_intervals.equal_error_interval(sweep, units), higher_is_better=False),
         "partial-auroc": Score(partial, n, *roc_intervals.partial_auroc_interval(sweep, units)),
     }
     for percent in (1, 5):
-        value = float(sweep.tpr[roc.last_within(sweep, percent / 100)])
+        value = float(sweep.tpr[roc.tpr_at(sweep, percent / 100)])
         found[f"tpr-at-{percent}-fpr"] = Score(value, n, *roc_intervals.tpr_interval(sweep, units, percent / 100))
     return found
 
@@ -194,7 +194,7 @@ def _of_two(predictions: Predictions, positive: str | None, units: np.ndarray) -
 def _of_many(predictions: Predictions, units: np.ndarray) -> dict[str, Score]:
     """Each class that occurs against the rest, and the mean over them."""
     labels, proba = predictions.labels, np.asarray(predictions.proba)
-    sweeps = {int(c): rank_few(labels == c, proba[:, c]) for c in np.unique(labels)}
+    sweeps = {int(c): roc_curve_small(labels == c, proba[:, c]) for c in np.unique(labels)}
     found = {}
     for name, of, influences in (
         ("macro-auroc", roc.area, roc_intervals.auroc_influences),

@@ -22,7 +22,7 @@ from tellapart.metrics.mcnemar import LEVEL
 from tellapart.metrics.multiple import holm
 from tellapart.metrics.score_all import score_all
 from tellapart.metrics.slice_columns import COLUMNS, describe_columns
-from tellapart.metrics.two_proportions import Difference, power_to_show, unpaired_difference
+from tellapart.metrics.two_proportions import ProportionDifference, power_to_show, unpaired_difference
 from tellapart.types import UNLABELED, Predictions, Score
 
 POINTS, POWER = 0.1, 0.8  # a slice is too small when a difference of so much is found with a chance below this
@@ -174,7 +174,7 @@ def slices(
             raise DataError(unknown_name("column", name, dict.fromkeys(known)), hint="columns are those of split.parquet")
     parts, notes = describe_columns(frame, wanted)
     codes = group_codes(predictions.groups)
-    right = predictions.answers == predictions.labels
+    right = predictions.predicted == predictions.labels
     asked = [(part.column, name, inside) for part in parts for name, inside in part.values]
     differences = [unpaired_difference(right, inside, codes) for _, _, inside in asked]
     corrected = _corrected([column for column, _, _ in asked], differences)
@@ -187,7 +187,8 @@ def slices(
 
 
 def _slice(
-    predictions: Predictions, positive: str | None, asked: tuple[str, str, np.ndarray], difference: Difference, p: float,
+    predictions: Predictions, positive: str | None, asked: tuple[str, str, np.ndarray],
+    difference: ProportionDifference, p: float,
     codes: np.ndarray | None,
 ) -> Slice:  # fmt: skip
     column, name, inside = asked
@@ -202,7 +203,7 @@ def _slice(
         undefined["auroc"] = undefined["macro-f1"]
     elif len(predictions.classes) > 2:
         undefined["auroc"] = "it is for two classes"
-    right = predictions.answers == predictions.labels
+    right = predictions.predicted == predictions.labels
     return Slice(
         column, name, len(part), scores["accuracy"],
         None if "macro-f1" in undefined else scores["macro-f1"], None if "auroc" in undefined else scores["auroc"],
@@ -219,7 +220,7 @@ def _power(right: np.ndarray, inside: np.ndarray, codes: np.ndarray | None) -> f
     return power_to_show(n, round(float(right[larger].mean()) * m), m, POINTS)
 
 
-def _corrected(columns: Sequence[str], differences: Sequence[Difference]) -> list[float]:
+def _corrected(columns: Sequence[str], differences: Sequence[ProportionDifference]) -> list[float]:
     """Holm over all slices; a column of two values asks one question, not two."""
     first = [i for i, c in enumerate(columns) if columns.count(c) != 2 or columns.index(c) == i]
     found = dict(zip(first, holm([differences[i].p_value for i in first]).tolist(), strict=True))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln, stdtr, xlogy
 
-from tellapart.metrics.intervals import Interval, difference_interval, freedom, variance_within, wilson
+from tellapart.metrics.intervals import Interval, degrees_of_freedom, difference_interval, variance_within, wilson
 from tellapart.metrics.mcnemar import LEVEL
 from tellapart.types import Score
 
@@ -25,7 +25,7 @@ _PLENTY = 500  # on both sides: 10 points are found with a chance of 95 % or mor
 
 
 @dataclass(frozen=True)
-class Difference:
+class ProportionDifference:
     """The accuracy on one set of images less that on another.
 
     Attributes:
@@ -39,7 +39,7 @@ class Difference:
     groups: int | None = None
 
 
-def unpaired_difference(right: np.ndarray, inside: np.ndarray, codes: np.ndarray | None = None) -> Difference:
+def unpaired_difference(right: np.ndarray, inside: np.ndarray, codes: np.ndarray | None = None) -> ProportionDifference:
     """Accuracy inside less accuracy outside.
 
     Independent images: Fisher's exact test and Newcombe's interval. With groups, image i adds (rᵢ − r̄)/n of its side, with
@@ -58,18 +58,18 @@ def unpaired_difference(right: np.ndarray, inside: np.ndarray, codes: np.ndarray
     k, n, j, m = (int(x) for x in ((right & inside).sum(), inside.sum(), (right & ~inside).sum(), (~inside).sum()))
     value = k / n - j / m
     if codes is None:
-        return Difference(Score(value, n + m, *newcombe(k, n, j, m)), fisher(k, n - k, j, m - j))
+        return ProportionDifference(Score(value, n + m, *newcombe(k, n, j, m)), fisher(k, n - k, j, m - j))
     each = np.where(inside, (right - k / n) / n, -(right - j / m) / m)
     shares = np.bincount(codes, weights=each)
     one = np.zeros(len(shares), dtype=np.int64)
     variance = variance_within(shares, one)
-    if variance < _NOTHING or freedom(one) < 1:  # nothing varies: groups count as images
+    if variance < _NOTHING or degrees_of_freedom(one) < 1:  # nothing varies: groups count as images
         g, h = (len(np.unique(codes[side])) for side in (inside, ~inside))
         low, high = newcombe(k / n * g, g, j / m * h, h)
         p = fisher(round(k / n * g), g - round(k / n * g), round(j / m * h), h - round(j / m * h))
-        return Difference(Score(value, n + m, low, high), p, len(shares))
-    p = 2 * float(stdtr(freedom(one), -abs(value) / math.sqrt(variance)))
-    return Difference(Score(value, n + m, *difference_interval(value, variance, one)), min(1.0, p), len(shares))
+        return ProportionDifference(Score(value, n + m, low, high), p, len(shares))
+    p = 2 * float(stdtr(degrees_of_freedom(one), -abs(value) / math.sqrt(variance)))
+    return ProportionDifference(Score(value, n + m, *difference_interval(value, variance, one)), min(1.0, p), len(shares))
 
 
 def fisher(a: int, b: int, c: int, d: int) -> float:

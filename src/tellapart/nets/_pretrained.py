@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from tellapart.errors import RecipeError, SystemLimitError, unknown_name
 from tellapart.nets._weights import load_into, read_weights
-from tellapart.nets.base import Body, NetOptions, Width, dense_head
+from tellapart.nets.base import Backbone, NetOptions, Width, dense_head
 
 _PATIENCE = 5  # seconds that a hub has to answer
 
@@ -55,7 +55,7 @@ class PadTo(nn.Module):
         return F.pad(x_BCHW, (0, self.width - x_BCHW.shape[3], 0, self.height - x_BCHW.shape[2]))
 
 
-class PretrainedBody(Body):
+class PretrainedBody(Backbone):
     """A library's model without its last layer, as the child `net` of the trunk; then our head."""
 
     def __init__(
@@ -88,7 +88,9 @@ class PretrainedBody(Body):
         return [*self.depths(), *([head] if (head := list(self.head.parameters())) else [])]
 
 
-def start(body: PretrainedBody, options: PretrainedOptions, hub: Callable[[], tuple[str, Path]], heads: Iterable[str]) -> str:
+def load_pretrained(
+    body: PretrainedBody, options: PretrainedOptions, hub: Callable[[], tuple[str, Path]], heads: Iterable[str]
+) -> str:
     """Load the weights that `options.weights` names into the trunk; the checkpoint's own classifier is ignored.
 
     Args:

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tellapart.errors import DataError, RunError, TellapartError
-from tellapart.nets.base import Body
+from tellapart.nets.base import Backbone
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 #: What torch says of a pickle that is sound but calls more than what tensors are made of.
@@ -53,7 +53,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def transfer(body: Body, tensors: Mapping[str, Tensor], same_classes: bool, whose: str = "the given weights") -> list[str]:
+def transfer(body: Backbone, tensors: Mapping[str, Tensor], same_classes: bool, whose: str = "the given weights") -> list[str]:
     """Copy the trunk of an earlier run into `body`, and what fits of its head.
 
     Layers of the head are copied where name and shape agree; the last one, whose rows are classes, only with `same_classes`.

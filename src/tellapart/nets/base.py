@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
-from tellapart.recipe.schema import Section
+from tellapart.recipe.schema import OptionsModel
 
 #: Channels or units of a layer.
 Width = Annotated[int, Field(ge=1)]
@@ -30,7 +30,7 @@ Parents = Callable[[str], Path]
 View = Literal["as is", "flip", "upside down", "turned", "five crops", "closer", "farther"]
 
 
-class NetOptions(Section):
+class NetOptions(OptionsModel):
     """Options that every net has, under `classifier:` beside `family: network`."""
 
     net: str = Field(description="architecture: a name of `tellapart.registry.names('nets')`")
@@ -46,7 +46,7 @@ class NetOptions(Section):
     )
 
 
-class Body(nn.Module, ABC):
+class Backbone(nn.Module, ABC):
     """A trunk and a head.
 
     Attributes:
@@ -71,7 +71,7 @@ class Body(nn.Module, ABC):
         return tensors
 
 
-class StagedBody(Body):
+class StagedBackbone(Backbone):
     """A body whose trunk's children are its stages, in order."""
 
     def groups(self) -> list[list[nn.Parameter]]:
@@ -83,7 +83,7 @@ class StagedBody(Body):
 class Model(nn.Module):
     """What is trained and saved: uint8 (B, C, H, W), or float32 (B, D) vectors, → logits (B, classes)."""
 
-    def __init__(self, normalize: nn.Module, body: Body) -> None:
+    def __init__(self, normalize: nn.Module, body: Backbone) -> None:
         super().__init__()
         self.normalize, self.body = normalize, body
 
@@ -99,7 +99,7 @@ class Net(ABC):
 
     @staticmethod
     @abstractmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Body:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
         """The net with random weights; nothing is downloaded or read.
 
         Args:
@@ -124,7 +124,7 @@ class Net(ABC):
         return None
 
     @staticmethod
-    def start(body: Body, options: Any, parents: Parents) -> str:
+    def start(body: Backbone, options: Any, parents: Parents) -> str:
         """Give `body` the weights that the options ask for; says whose they are, "no" for random ones."""
         del body, options, parents
         return "no"

@@ -20,7 +20,7 @@ from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.nets._weights import load_into, name_run, read_weights, transfer
-from tellapart.nets.base import Body, Net, NetOptions, Normalize, Parents, Width, dense_head, image_shape, trunk_width
+from tellapart.nets.base import Backbone, Net, NetOptions, Normalize, Parents, Width, dense_head, image_shape, trunk_width
 from tellapart.recipe import load as recipes
 from tellapart.recipe.errors import in_words
 
@@ -58,7 +58,7 @@ class Fusion(Net):
             return [_checked(entry, f"backbones.{number}") for number, entry in enumerate(backbones)]
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
         """See the class.
 
         Raises:
@@ -85,14 +85,14 @@ class Fusion(Net):
         return (0.0,) * 3, (1 / 255,) * 3
 
     @staticmethod
-    def start(body: Body, options: Options, parents: Parents) -> str:
+    def start(body: Backbone, options: Options, parents: Parents) -> str:
         """Every backbone's own weights; names them all."""
         members = body.trunk.get_submodule("members").children()
         whose = [_start(m, e, parents) for m, e in zip(members, options.backbones, strict=True) if isinstance(m, _Member)]
         return "; ".join(dict.fromkeys(w for w in whose if w != "no")) or "no"
 
 
-class _FusionBody(Body):
+class _FusionBody(Backbone):
     def groups(self) -> list[list[nn.Parameter]]:
         """The backbones' stages, merged by their distance from the head."""
         members = [m.body.groups() for m in self.trunk.get_submodule("members").children() if isinstance(m, _Member)]

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets.base import Body, Net, NetOptions, StagedBody, Width
+from tellapart.nets.base import Backbone, Net, NetOptions, StagedBackbone, Width
 
 
 class MLP(Net):
@@ -28,7 +28,7 @@ class MLP(Net):
         bias: bool = Field(default=False, description="keep the linear layers' biases even where batch norm follows")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
         """Flatten, hidden layers, logits.
 
         Raises:
@@ -49,4 +49,4 @@ class MLP(Net):
             layers += [nn.Dropout(options.dropout)] if options.dropout else []
             trunk.append(nn.Sequential(*layers))
             width = wide
-        return StagedBody(trunk, nn.Linear(width, classes))
+        return StagedBackbone(trunk, nn.Linear(width, classes))

@@ -13,13 +13,13 @@ from torch import nn
 
 from tellapart.errors import RecipeError
 from tellapart.nets._layers import Flips, RandomFlip, RandomRotation, measured_width
-from tellapart.nets.base import Body, GlobalPool, Net, NetOptions, StagedBody, Width, dense_head, image_shape
-from tellapart.recipe.schema import Section
+from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, Width, dense_head, image_shape
+from tellapart.recipe.schema import OptionsModel
 
 _LEAK = 0.01
 
 
-class Stage(Section):
+class Stage(OptionsModel):
     """One stage."""
 
     widths: list[Width] = Field(min_length=1, description="channels of each convolution, in order")
@@ -54,7 +54,7 @@ class Staged(Net):
         )
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Body:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
         """See the class.
 
         Raises:
@@ -68,7 +68,9 @@ class Staged(Net):
             channels = stage.widths[-1]
         _add_random_layers(trunk[0], options)
         trunk.append(nn.Flatten() if options.ending == "flatten" else GlobalPool(options.ending))
-        return StagedBody(trunk, dense_head(measured_width(trunk, shape, "staged"), classes, options.dense, options.dropout))
+        return StagedBackbone(
+            trunk, dense_head(measured_width(trunk, shape, "staged"), classes, options.dense, options.dropout)
+        )
 
 
 def _stage(channels: int, stage: Stage, activation: str) -> nn.Sequential:

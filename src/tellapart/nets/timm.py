@@ -13,7 +13,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_hub, fetch_url, start, too_small
+from tellapart.nets._pretrained import (
+    PretrainedBody,
+    PretrainedOptions,
+    check_name,
+    fetch_hub,
+    fetch_url,
+    load_pretrained,
+    too_small,
+)
 from tellapart.nets.base import Net, Parents, image_shape
 
 
@@ -57,7 +65,7 @@ class Timm(Net):
         """See `_pretrained.start`."""
         del parents
         heads = _config(options.model).classifier or ()
-        return start(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
+        return load_pretrained(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
 
 
 class _TimmBody(PretrainedBody):

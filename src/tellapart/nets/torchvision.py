@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_url, start, too_small
+from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_url, load_pretrained, too_small
 from tellapart.nets.base import Net, Parents, image_shape
 
 #: Their published weights saw images scaled by .5 and .5: torchvision rescales inside the net, which we turn off.
@@ -76,7 +76,7 @@ class TorchVision(Net):
         net, _ = _create(options.model, (3, 224, 224))
         heads = [_last(net), "aux1", "aux2", "AuxLogits"]
         whose = f"hub: torchvision/{options.model}.{weights.name}"
-        return start(body, options, lambda: (whose, fetch_url(weights.url, options.model)), heads)
+        return load_pretrained(body, options, lambda: (whose, fetch_url(weights.url, options.model)), heads)
 
 
 class _TorchVisionBody(PretrainedBody):

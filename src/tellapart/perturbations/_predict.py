@@ -13,7 +13,7 @@ from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import decode, decode_to, header, quiet
 from tellapart.data.memory import from_bytes
 from tellapart.data.reader import ImageReader
-from tellapart.data.regions import carry_boxes
+from tellapart.data.regions import copy_boxes
 from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import Settings, inference_context, load_classifier
 from tellapart.perturbations.kinds import as_png
@@ -23,14 +23,14 @@ from tellapart.runs.store import Run
 from tellapart.types import UNLABELED, ImageTable, Predictions, Problem
 
 #: (pixels (H, W, C) uint8, id) → an encoded file.
-Way = Callable[[np.ndarray, str], bytes]
+Transform = Callable[[np.ndarray, str], bytes]
 #: What a run says of many images; or why it cannot, in words.
 Answers = Predictions | str
 _AT_ONCE = 64  # images made between two looks at how much there is
 _IMAGES, _BYTES = 1024, 64 * 2**20  # of a portion: whichever is reached first
 
 
-class Asking:
+class PerturbedPredictor:
     """A run and the images to ask it about.
 
     Args:
@@ -44,7 +44,7 @@ class Asking:
         self.classifier = load_classifier(run)
         self.around = inference_context(settings)
 
-    def answers(self, way: Way | None, as_they_are: bool, task: Task, note: str = "") -> Answers:
+    def answers(self, way: Transform | None, as_they_are: bool, task: Task, note: str = "") -> Answers:
         """What the run says.
 
         Args:
@@ -76,11 +76,11 @@ class Asking:
         ids = self.table.ids[start : start + len(files)].tolist()
         portion = from_bytes(files, [UNLABELED] * len(files), classes=self.table.classes, ids=ids)
         originals = self.table.take(np.arange(start, start + len(files)))
-        portion = carry_boxes(portion, originals, self.classifier.recipe.inputs)
+        portion = copy_boxes(portion, originals, self.classifier.recipe.inputs)
         context = Context(PixelCache(), SILENT, self.around.device, parents=self.around.parents)
         return self.classifier.predict(portion, context).proba
 
-    def _portions(self, way: Way) -> Iterator[tuple[int, list[bytes]]]:
+    def _portions(self, way: Transform) -> Iterator[tuple[int, list[bytes]]]:
         """(first row, files) in row order."""
         paths, ids, limit = self.table.paths, self.table.ids, self.classifier.recipe.inputs
 

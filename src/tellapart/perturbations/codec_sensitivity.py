@@ -52,7 +52,7 @@ _BACK = 0.05  # of AUROC, when both are written anew
 
 
 @dataclass(frozen=True)
-class Side:
+class ClassShift:
     """The images of one side, before and after they are written anew.
 
     Attributes:
@@ -79,14 +79,14 @@ class Side:
         }
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Side:
+    def from_dict(cls, content: Mapping[str, Any]) -> ClassShift:
         """Read what `to_dict` wrote."""
         shift, right_before, right = (Score.from_dict(content[name]) for name in ("shift", "right_before", "right"))
         return cls(content["n"], content["before"], shift, content["counted"], right_before, right)
 
 
 @dataclass(frozen=True)
-class Rewritten:
+class TransformResult:
     """One way of writing anew, seen from one class.
 
     Attributes:
@@ -99,8 +99,8 @@ class Rewritten:
     """
 
     way: str
-    own: Side
-    others: Side
+    own: ClassShift
+    others: ClassShift
     aurocs: dict[str, Score]
     change: Score
     flips: Score
@@ -124,17 +124,17 @@ class Rewritten:
         }  # fmt: skip
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Rewritten:
+    def from_dict(cls, content: Mapping[str, Any]) -> TransformResult:
         """Read what `to_dict` wrote."""
         return cls(
-            content["way"], Side.from_dict(content["own"]), Side.from_dict(content["others"]),
+            content["way"], ClassShift.from_dict(content["own"]), ClassShift.from_dict(content["others"]),
             {name: Score.from_dict(score) for name, score in content["aurocs"].items()},
             Score.from_dict(content["change"]), Score.from_dict(content["flips"]),
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Leaning:
+class CodecSensitivity:
     """What one class depends on.
 
     Attributes:
@@ -145,11 +145,11 @@ class Leaning:
     """
 
     name: str
-    ways: tuple[Rewritten, ...]
+    ways: tuple[TransformResult, ...]
     compressed: Score
     verdict: str
 
-    def of(self, way: str) -> Rewritten | None:
+    def of(self, way: str) -> TransformResult | None:
         """One way; None where the run could not answer."""
         return next((one for one in self.ways if one.way == way), None)
 
@@ -159,13 +159,13 @@ class Leaning:
         return {"class": self.name, "verdict": self.verdict, "compressed": self.compressed.to_dict(), "ways": ways}
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Leaning:
+    def from_dict(cls, content: Mapping[str, Any]) -> CodecSensitivity:
         """Read what `to_dict` wrote."""
-        ways = tuple(Rewritten.from_dict(one) for one in content["ways"])
+        ways = tuple(TransformResult.from_dict(one) for one in content["ways"])
         return cls(content["class"], ways, Score.from_dict(content["compressed"]), content["verdict"])
 
 
-def lean(files: Predictions, answers: Mapping[str, Answers], marks: np.ndarray, label: int) -> Leaning:
+def measure_sensitivity(files: Predictions, answers: Mapping[str, Answers], marks: np.ndarray, label: int) -> CodecSensitivity:
     """One class against all others.
 
     Args:
@@ -183,10 +183,10 @@ def lean(files: Predictions, answers: Mapping[str, Answers], marks: np.ndarray, 
     ranks = np.unique(marks, return_inverse=True)[1]  # as shares: what ranks need not be a probability
     compressed = _auroc(files, (ranks + 0.5) / len(marks), own)
     verdict = _verdict({one.way: one for one in found}, compressed) if known else "nothing"
-    return Leaning(files.classes[label], found, compressed, verdict)
+    return CodecSensitivity(files.classes[label], found, compressed, verdict)
 
 
-def _verdict(found: Mapping[str, Rewritten], compressed: Score) -> str:
+def _verdict(found: Mapping[str, TransformResult], compressed: Score) -> str:
     resaved, jpeg, scale = (found.get(way) for way in WAYS)
     if resaved is not None and (resaved.push or resaved.flips.low > _FLIPS):
         return "file"
@@ -201,25 +201,25 @@ def _verdict(found: Mapping[str, Rewritten], compressed: Score) -> str:
     return "steady" if changes and all(change.low > -_RULED_OUT for change in changes) else "open"
 
 
-def _comes_back(found: Rewritten) -> bool:
+def _comes_back(found: TransformResult) -> bool:
     """Whether ranking suffers when one class is written anew, and less so when both are."""
     return min(found.aurocs["own"].value, found.aurocs["others"].value) + _BACK <= found.aurocs["both"].value
 
 
-def _rewritten(way: str, files: Predictions, after: Predictions, label: int, distance: float) -> Rewritten:
+def _rewritten(way: str, files: Predictions, after: Predictions, label: int, distance: float) -> TransformResult:
     own = files.labels == label
     before, now = (of.proba[:, label].astype(np.float64) for of in (files, after))
-    was_right, right = ((of.answers == label) == own for of in (files, after))
+    was_right, right = ((of.predicted == label) == own for of in (files, after))
 
-    def side(rows: np.ndarray) -> Side:
+    def side(rows: np.ndarray) -> ClassShift:
         groups, shift = _groups(files, rows), _mean(now[rows] - before[rows], _groups(files, rows))
         shares = _share(was_right[rows], groups), _share(right[rows], groups)
-        return Side(int(rows.sum()), float(before[rows].mean()), shift, _counted(shift, distance), *shares)
+        return ClassShift(int(rows.sum()), float(before[rows].mean()), shift, _counted(shift, distance), *shares)
 
     chosen = {"none": np.zeros(len(own), bool), "own": own, "others": ~own, "both": np.ones(len(own), bool)}
     aurocs = {name: _auroc(files, np.where(rows, now, before), own) for name, rows in chosen.items()}
     change = paired_difference(right, was_right, files.groups)
-    return Rewritten(way, side(own), side(~own), aurocs, change, _share(right != was_right, files.groups, worse=True))
+    return TransformResult(way, side(own), side(~own), aurocs, change, _share(right != was_right, files.groups, worse=True))
 
 
 def _counted(shift: Score, distance: float) -> int:

@@ -39,7 +39,7 @@ _BICUBIC = Image.Resampling.BICUBIC
 
 
 @dataclass(frozen=True)
-class Damage:
+class Perturbation:
     """One way to harm a picture.
 
     Attributes:
@@ -73,20 +73,20 @@ class Damage:
         return self.words.format(self.text(strength))
 
 
-def named(names: Sequence[str] | None) -> tuple[Damage, ...]:
+def named(names: Sequence[str] | None) -> tuple[Perturbation, ...]:
     """The damages of these names, in the order of `DAMAGES`; all when None.
 
     Raises:
         DataError: An unknown name, or none.
     """
     if names is None:
-        return tuple(DAMAGES.values())
+        return tuple(PERTURBATIONS.values())
     for name in names:
-        if name not in DAMAGES:
-            raise DataError(unknown_name("damage", name, DAMAGES))
+        if name not in PERTURBATIONS:
+            raise DataError(unknown_name("damage", name, PERTURBATIONS))
     if not names:
-        raise DataError("no damage was named", hint=f"there are {', '.join(DAMAGES)}")
-    return tuple(damage for name, damage in DAMAGES.items() if name in names)
+        raise DataError("no damage was named", hint=f"there are {', '.join(PERTURBATIONS)}")
+    return tuple(damage for name, damage in PERTURBATIONS.items() if name in names)
 
 
 def as_png(pixels: np.ndarray) -> bytes:
@@ -178,17 +178,17 @@ def _generator(name: str) -> np.random.Generator:
 
 
 #: Name → damage, in the order in which tables show them.
-DAMAGES = {
+PERTURBATIONS = {
     damage.name: damage
     for damage in (
-        Damage("jpeg", (95, 85, 70, 50, 30), "JPEG at quality {}", "{:g}", _jpeg),
-        Damage("webp", (90, 75, 50, 30), "WebP at quality {}", "{:g}", _webp),
-        Damage("scale", (0.75, 0.5, 0.25), "scaling to {} and back", "{:g}", _scale),
-        Damage("blur", (0.5, 1, 2), "blur of {} pixels", "{:g}", _blur),
-        Damage("noise", (2, 5, 10), "noise of {} in 255", "{:g}", _noise),
-        Damage("crop", (0.9, 0.75, 0.5), "cropping to {} of the side", "{:.0%}", _crop),
-        Damage("brightness", (-0.3, -0.15, 0.15, 0.3), "brightness {}", "{:+.0%}", _brightness),
-        Damage("gray", (1,), "gray", "", _gray),
-        Damage("screenshot", (0.9, 0.75, 0.5), "a screenshot at {} of the size", "{:g}", _screenshot),
+        Perturbation("jpeg", (95, 85, 70, 50, 30), "JPEG at quality {}", "{:g}", _jpeg),
+        Perturbation("webp", (90, 75, 50, 30), "WebP at quality {}", "{:g}", _webp),
+        Perturbation("scale", (0.75, 0.5, 0.25), "scaling to {} and back", "{:g}", _scale),
+        Perturbation("blur", (0.5, 1, 2), "blur of {} pixels", "{:g}", _blur),
+        Perturbation("noise", (2, 5, 10), "noise of {} in 255", "{:g}", _noise),
+        Perturbation("crop", (0.9, 0.75, 0.5), "cropping to {} of the side", "{:.0%}", _crop),
+        Perturbation("brightness", (-0.3, -0.15, 0.15, 0.3), "brightness {}", "{:+.0%}", _brightness),
+        Perturbation("gray", (1,), "gray", "", _gray),
+        Perturbation("screenshot", (0.9, 0.75, 0.5), "a screenshot at {} of the size", "{:g}", _screenshot),
     )
 }

@@ -19,7 +19,7 @@ from tellapart.metrics.intervals import group_codes, wilson
 from tellapart.metrics.mcnemar import LEVEL, compare
 from tellapart.metrics.multiple import holm
 from tellapart.metrics.score_all import score_all
-from tellapart.perturbations.kinds import DAMAGES
+from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.types import Predictions, Score
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ STABLE = 0.10
 
 
 @dataclass(frozen=True)
-class Cell:
+class RobustnessCell:
     """One damage at one strength.
 
     Attributes:
@@ -62,12 +62,12 @@ class Cell:
     @property
     def text(self) -> str:
         """The damage with its strength: "jpeg 50"."""
-        return f"{self.damage} {DAMAGES[self.damage].text(self.strength)}".rstrip()
+        return f"{self.damage} {PERTURBATIONS[self.damage].text(self.strength)}".rstrip()
 
     @property
     def sentence(self) -> str:
         """The same for a sentence: "JPEG at quality 50"."""
-        return DAMAGES[self.damage].sentence(self.strength)
+        return PERTURBATIONS[self.damage].sentence(self.strength)
 
     @property
     def worse(self) -> bool:
@@ -92,7 +92,7 @@ class Cell:
         }  # fmt: skip
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> Cell:
+    def from_dict(cls, content: Mapping[str, Any]) -> RobustnessCell:
         """Read what `to_dict` wrote."""
         return cls(
             content["damage"], content["strength"], content["n"], _scores(content["scores"]), _score(content["flips"]),
@@ -128,12 +128,12 @@ class Robustness:
     classes: tuple[str, ...]
     undamaged: dict[str, Score]
     recoded: Score
-    cells: tuple[Cell, ...]
+    cells: tuple[RobustnessCell, ...]
     opened: int
     notes: tuple[str, ...]
     folder: Path
 
-    def of_damage(self, name: str) -> tuple[Cell, ...]:
+    def of_damage(self, name: str) -> tuple[RobustnessCell, ...]:
         """The cells of one damage, from weak to strong."""
         return tuple(cell for cell in self.cells if cell.damage == name)
 
@@ -143,7 +143,7 @@ class Robustness:
         return tuple(dict.fromkeys(cell.damage for cell in self.cells))
 
     @property
-    def worst(self) -> Cell | None:
+    def worst(self) -> RobustnessCell | None:
         """The cell with the largest significant loss; None when no loss is significant."""
         return min((c for c in self.cells if c.worse), key=lambda c: c.change.value if c.change else 0.0, default=None)
 
@@ -162,7 +162,7 @@ class Robustness:
         return cls(
             content["run"], content["data"], content["part"], content["n"], content["of"], tuple(content["classes"]),
             _scores(content["undamaged"]), Score.from_dict(content["recoded"]),
-            tuple(Cell.from_dict(cell) for cell in content["cells"]), opened, tuple(content["notes"]), folder,
+            tuple(RobustnessCell.from_dict(cell) for cell in content["cells"]), opened, tuple(content["notes"]), folder,
         )  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
@@ -173,7 +173,9 @@ class Robustness:
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 
-def judge(undamaged: Predictions, answers: Mapping[tuple[str, float], Answers], positive: str | None) -> tuple[Cell, ...]:
+def score_robustness(
+    undamaged: Predictions, answers: Mapping[tuple[str, float], Answers], positive: str | None
+) -> tuple[RobustnessCell, ...]:
     """All cells of a sweep.
 
     Args:
@@ -197,34 +199,34 @@ def flip_share(before: Predictions, after: Predictions, rows: np.ndarray | slice
         after: N answers on the same images in the same order.
         rows: (N,) bool, the images to look at; all when left out.
     """
-    same = (before.answers == after.answers)[rows]
+    same = (before.predicted == after.predicted)[rows]
     n, groups = len(same), None if before.groups is None else before.groups[rows]
     if group_codes(groups) is None:
         flipped = n - int(same.sum())
         return Score(flipped / n if n else math.nan, n, *wilson(flipped, n), higher_is_better=False)
-    agreement = Predictions(before.ids[rows], after.proba[rows], before.answers[rows], before.classes, groups=groups)
+    agreement = Predictions(before.ids[rows], after.proba[rows], before.predicted[rows], before.classes, groups=groups)
     kept = score_all(agreement)["accuracy"]  # the answers of before as labels: a right answer is one that stayed
     return Score(1 - kept.value, n, 1 - kept.high, 1 - kept.low, higher_is_better=False)
 
 
-def kept_scores(predictions: Predictions, positive: str | None) -> dict[str, Score]:
+def retained_scores(predictions: Predictions, positive: str | None) -> dict[str, Score]:
     """The scores of `KEPT` that are defined."""
     found = score_all(predictions, positive)
     return {name: found[name] for name in KEPT if name in found}
 
 
-def _cell(damage: str, strength: float, undamaged: Predictions, found: Answers, positive: str | None) -> Cell:
+def _cell(damage: str, strength: float, undamaged: Predictions, found: Answers, positive: str | None) -> RobustnessCell:
     n = len(undamaged)
     if isinstance(found, str):
-        return Cell(damage, strength, n, {}, reason=found)
+        return RobustnessCell(damage, strength, n, {}, reason=found)
     compared = compare(found, undamaged)
     by_class = {
         name: flip_share(undamaged, found, undamaged.labels == label)
         for label, name in enumerate(undamaged.classes)
         if (undamaged.labels == label).any()
     }
-    scores, flips = kept_scores(found, positive), flip_share(undamaged, found)
-    return Cell(damage, strength, n, scores, flips, by_class, compared.difference, compared.test.p_value)
+    scores, flips = retained_scores(found, positive), flip_share(undamaged, found)
+    return RobustnessCell(damage, strength, n, scores, flips, by_class, compared.difference, compared.test.p_value)
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
@@ -244,7 +246,7 @@ def in_words(found: Robustness) -> str:
     return " ".join(said)
 
 
-def _worst_in_words(worst: Cell) -> str:
+def _worst_in_words(worst: RobustnessCell) -> str:
     change, flips = worst.change, worst.flips
     if change is None or flips is None:
         raise ValueError(f"{worst.text} has no answers")
@@ -259,18 +261,18 @@ def _worst_in_words(worst: Cell) -> str:
     return f"{said}, most of all {most} ({shares[most]:.0%})."
 
 
-def _no_loss(answered: list[Cell]) -> str:
+def _no_loss(answered: list[RobustnessCell]) -> str:
     most = max(answered, key=lambda cell: cell.flips.value if cell.flips else 0.0)
     share = most.flips.value if most.flips else 0.0
     return f"No loss is significant; most verdicts ({share:.0%}) flip under {most.sentence}."
 
 
-def _stable_in_words(cells: tuple[Cell, ...]) -> str:
+def _stable_in_words(cells: tuple[RobustnessCell, ...]) -> str:
     """How far one damage may go: "jpeg down to 50"; "" when its weakest cell is too much already."""
     firm = [c for place, c in enumerate(cells) if all(before.stable for before in cells[: place + 1])]
     if cells[0].damage == "brightness":  # its strengths go both ways
         firm = [cell for cell in cells if cell.stable]
-    texts = [DAMAGES[cell.damage].text(cell.strength) for cell in firm]
+    texts = [PERTURBATIONS[cell.damage].text(cell.strength) for cell in firm]
     if not firm:
         return ""
     if len(cells) == 1 or cells[0].damage == "brightness":
@@ -282,7 +284,7 @@ def _stable_in_words(cells: tuple[Cell, ...]) -> str:
 # --- plain values -----------------------------------------------------------------------------------------------------
 
 
-def _row(cell: Cell, classes: tuple[str, ...]) -> dict[str, Any]:
+def _row(cell: RobustnessCell, classes: tuple[str, ...]) -> dict[str, Any]:
     row: dict[str, Any] = {"damage": cell.damage, "strength": cell.strength, "n": cell.n}
     named = {**{name: cell.scores.get(name) for name in KEPT}, "change": cell.change, "flips": cell.flips}
     named |= {f"flips {name}": (cell.flips_by_class or {}).get(name) for name in classes}

@@ -18,14 +18,14 @@ import numpy as np
 
 from tellapart.data.decode import decode, header, quiet
 from tellapart.errors import ImageError
-from tellapart.inference.decision import Judge
-from tellapart.inference.prediction import Delivery, Stability
-from tellapart.inference.predictor import Answerer
-from tellapart.perturbations.kinds import DAMAGES
+from tellapart.inference.decision import DecisionRule
+from tellapart.inference.prediction import Recompression, Stability
+from tellapart.inference.predictor import Predictor
+from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.recipe.schema import Inputs
 
 AS_IS = "as is"
-_JPEG, _SCALE = DAMAGES["jpeg"].apply, DAMAGES["scale"].apply
+_JPEG, _SCALE = PERTURBATIONS["jpeg"].apply, PERTURBATIONS["scale"].apply
 _WAYS: dict[str, Callable[[np.ndarray], bytes]] = {
     "JPEG 90": lambda pixels: _JPEG(pixels, 90, ""),
     "JPEG 70": lambda pixels: _JPEG(pixels, 70, ""),
@@ -33,10 +33,10 @@ _WAYS: dict[str, Callable[[np.ndarray], bytes]] = {
     "scaled 1/2": lambda pixels: _SCALE(pixels, 0.5, ""),
 }
 #: Names of the deliveries; the file itself comes first.
-DELIVERIES = (AS_IS, *_WAYS)
+RECOMPRESSIONS = (AS_IS, *_WAYS)
 
 
-def stability(answerer: Answerer, content: bytes, name: str = "image", judge: Judge | None = None) -> Stability:
+def stability(answerer: Predictor, content: bytes, name: str = "image", judge: DecisionRule | None = None) -> Stability:
     """Ask about one picture in all deliveries.
 
     Args:
@@ -49,14 +49,14 @@ def stability(answerer: Answerer, content: bytes, name: str = "image", judge: Ju
         ImageError: The file cannot be decoded.
     """
     with quiet():
-        files = deliver(content, name, Inputs.model_validate(answerer.run.recipe["inputs"]))
-    answers = answerer.ask(files, [name] * len(files))
+        files = recompress(content, name, Inputs.model_validate(answerer.run.recipe["inputs"]))
+    answers = answerer.predict_batch(files, [name] * len(files))
     if answers.problems:
         raise ImageError(name, answers.problems[0].message)
-    return weigh(answers.proba, Judge(answerer.run) if judge is None else judge)
+    return summarize(answers.proba, DecisionRule(answerer.run) if judge is None else judge)
 
 
-def deliver(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
+def recompress(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
     """The files of all `DELIVERIES` of one picture. Threads may call it, inside `quiet`.
 
     Args:
@@ -72,7 +72,7 @@ def deliver(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
     return [content, *(way(pixels) for way in _WAYS.values())]
 
 
-def weigh(proba: np.ndarray, judge: Judge) -> Stability:
+def summarize(proba: np.ndarray, judge: DecisionRule) -> Stability:
     """What the answers to one picture's deliveries come to.
 
     Args:
@@ -82,15 +82,15 @@ def weigh(proba: np.ndarray, judge: Judge) -> Stability:
     said = _said(proba, judge)
     labels = proba.argmax(axis=1)
     deliveries = tuple(
-        Delivery(name, judge.classes[label], word, row)
-        for name, label, word, row in zip(DELIVERIES, labels, said, proba, strict=True)
+        Recompression(name, judge.classes[label], word, row)
+        for name, label, word, row in zip(RECOMPRESSIONS, labels, said, proba, strict=True)
     )
     of_class = proba[:, labels[0]]
     kept = sum(word == said[0] for word in said[1:])
     return Stability(deliveries, kept, len(said) - 1, float(of_class.min()), float(of_class.max()))
 
 
-def _said(proba: np.ndarray, judge: Judge) -> Sequence[str]:
+def _said(proba: np.ndarray, judge: DecisionRule) -> Sequence[str]:
     """D verdicts, or most probable classes."""
     verdicts = judge(proba)
     if verdicts is None:

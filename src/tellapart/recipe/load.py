@@ -37,22 +37,39 @@ from tellapart.recipe.schema import (
     Features,
     Inputs,
     Optimizer,
+    OptionsModel,
     Region,
     Schedule,
-    Section,
     Train,
 )
 
 __all__ = [
-    "LADDER", "Average", "BoxRegion", "ClassifierSection", "FaceRegion", "Features", "Inputs", "Optimizer", "Recipe", "Region",
-    "Schedule", "Section", "Train",
-    "check_options", "describe", "load", "load_all", "names", "parse", "text",
+    "LADDER",
+    "Average",
+    "BoxRegion",
+    "ClassifierSection",
+    "FaceRegion",
+    "Features",
+    "Inputs",
+    "Optimizer",
+    "OptionsModel",
+    "Recipe",
+    "Region",
+    "Schedule",
+    "Train",
+    "check_options",
+    "describe",
+    "load",
+    "load_all",
+    "names",
+    "parse",
+    "text",
 ]  # fmt: skip
 
 FOLDER = Path(__file__).parents[1] / "recipes"
 
 
-class Recipe(Section):
+class Recipe(OptionsModel):
     """A whole recipe; see the module's docstring. `dump` and `parse` are inverse to each other."""
 
     inputs: Inputs = Field(default=Inputs(), description="how an encoded image becomes pixels")

@@ -21,7 +21,7 @@ from pydantic import (
 from tellapart.errors import unknown_name
 
 
-class Section(BaseModel):
+class OptionsModel(BaseModel):
     """Base of all option models: unknown keys are errors, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -30,7 +30,7 @@ class Section(BaseModel):
 _Side = Annotated[int, Field(ge=1)]
 
 
-class BoxRegion(Section):
+class BoxRegion(OptionsModel):
     """The part of a picture that four columns of the table name, in pixels of the upright picture."""
 
     columns: tuple[str, str, str, str] = Field(
@@ -54,7 +54,7 @@ class BoxRegion(Section):
         return columns
 
 
-class FaceRegion(Section):
+class FaceRegion(OptionsModel):
     """The largest face of a picture."""
 
     detector: Literal["haar", "yunet"] = Field(
@@ -85,7 +85,7 @@ class FaceRegion(Section):
         return model
 
 
-class Region(Section):
+class Region(OptionsModel):
     """The part of a picture that is read: one of the two."""
 
     box: BoxRegion | None = Field(default=None, description="a box that columns of the table give")
@@ -107,7 +107,7 @@ class Region(Section):
         raise ValueError("a region without box and face was not validated")
 
 
-class Inputs(Section):
+class Inputs(OptionsModel):
     """How an encoded image becomes (H, W, C) uint8. `auto` values are resolved from the data before training."""
 
     size: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] | tuple[_Side, _Side] = Field(
@@ -162,7 +162,7 @@ class Inputs(Section):
         return content
 
 
-class Features(Section):
+class Features(OptionsModel):
     """Descriptors, concatenated, then optional standardising and PCA."""
 
     descriptors: list[dict[str, dict[str, Any]]] = Field(
@@ -172,7 +172,7 @@ class Features(Section):
     pca: int | None = Field(default=None, ge=1, description="principal components kept; more than the rows allow are clipped")
 
 
-class Optimizer(Section):
+class Optimizer(OptionsModel):
     """The optimizer of a network. Weight decay never touches biases and norms."""
 
     name: Literal["sgd", "adam", "adamw", "radam", "muon"] = Field(default="adamw", description="which rule")
@@ -185,7 +185,7 @@ class Optimizer(Section):
     other_lr: float = Field(default=2e-3, gt=0, description="muon only: AdamW's rate for biases, norms and the last layer")
 
 
-class Schedule(Section):
+class Schedule(OptionsModel):
     """Learning rate over the run, as a share of the peak: a linear warm-up, then the named course."""
 
     name: Literal["constant", "linear", "cosine", "one_cycle", "step", "exponential", "restarts", "plateau"] = Field(
@@ -207,7 +207,7 @@ class Schedule(Section):
     )
 
 
-class Average(Section):
+class Average(OptionsModel):
     """Weights that are an average over training; they are validated and kept instead of the last ones."""
 
     name: Literal["none", "ema", "swa"] = Field(
@@ -218,7 +218,7 @@ class Average(Section):
     start: float = Field(default=0.75, ge=0, lt=1, description="swa: share of the run before the first epoch that counts")
 
 
-class Train(Section):
+class Train(OptionsModel):
     """How a network is trained."""
 
     epochs: int = Field(default=20, ge=1, description="passes over the training images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tellapart.perturbations.codec_sensitivity import Leaning, Side
+from tellapart.perturbations.codec_sensitivity import ClassShift, CodecSensitivity
 from tellapart.reports.figures import INK, MUTED, PAPER, TEST, VALID, shorten, styled
 from tellapart.workflows.codec_bias import Bias
 
@@ -43,7 +43,7 @@ def shifts(found: Bias) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, found: Bias, one: Leaning, color: str) -> None:
+def _panel(axes: Axes, found: Bias, one: CodecSensitivity, color: str) -> None:
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
     for line, way in enumerate(one.ways):
         _mark(axes, way.own, line - _APART, "o", color)
@@ -55,6 +55,6 @@ def _panel(axes: Axes, found: Bias, one: Leaning, color: str) -> None:
     axes.set_axisbelow(True)
 
 
-def _mark(axes: Axes, side: Side, line: float, marker: str, color: str) -> None:
+def _mark(axes: Axes, side: ClassShift, line: float, marker: str, color: str) -> None:
     axes.hlines(line, side.shift.low, side.shift.high, color=color, linewidth=1.6)
     axes.plot([side.shift.value], [line], marker, color=color, markersize=5, markerfacecolor=color if side.counted else PAPER)

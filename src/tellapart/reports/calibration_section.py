@@ -13,15 +13,15 @@ import numpy as np
 from markupsafe import Markup
 
 from tellapart import formatting
-from tellapart.calibration.decision import VerdictReport
+from tellapart.calibration.decision import DecisionReport
 from tellapart.calibration.decision_text import in_words
 from tellapart.calibration.thresholds import risk_coverage
-from tellapart.inference.decision import decision, has_verdict
+from tellapart.inference.decision import decision, has_decision
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.reliability import Reliability, reliability_by_mass
 from tellapart.metrics.score_all import score_all
 from tellapart.reports.calibration_figures import Series, reliability_diagram, risk_coverage_curve
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.reports.templating import environment
 from tellapart.runs.store import Run
 from tellapart.types import Predictions, Score
@@ -67,13 +67,13 @@ class CalibrationPart:
     gap: float
     words: list[str]
     helped: str
-    judged: VerdictReport | None
+    judged: DecisionReport | None
     parent: str
     corrected: bool
     undone: bool
 
 
-def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup | None:
+def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
     """The page of one run, on its test part when that was opened, else on validation; None where answers are missing or few.
 
     Args:
@@ -89,11 +89,11 @@ def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup |
     return Markup(environment().get_template("calibration.html").render(of=found, level=level))
 
 
-def _part(run: Run, row: Row, key: str, sheet: Sheet) -> CalibrationPart | None:
+def _part(run: Run, row: Row, key: str, sheet: FigureSheet) -> CalibrationPart | None:
     split, predictions = next(((s, p) for s in ("test", "valid") if (p := run.predictions(s)) is not None), ("", None))
     if predictions is None or len(predictions) < LEAST or (predictions.labels < 0).any():
         return None
-    decided = decision(run) if has_verdict(run) else None
+    decided = decision(run) if has_decision(run) else None
     shown, scores = predictions, row.scores(split)
     if decided is not None and decided.prior is not None and (proba := decided.uncorrected(predictions.proba)) is not None:
         shown = replace(predictions, proba=proba)
@@ -114,7 +114,7 @@ def _part(run: Run, row: Row, key: str, sheet: Sheet) -> CalibrationPart | None:
         points=points, area=series[0].risk.area,
         gap=float(np.average(points.confidence - points.accuracy, weights=points.n)),
         words=[] if decided is None else in_words(decided), helped=_helped(run),
-        judged=calibrate.judge(run, predictions) if decided is not None and decided.judges else None,
+        judged=calibrate.score_decisions(run, predictions) if decided is not None and decided.judges else None,
         parent=", ".join(run.data.get("parents", [])) if decided is not None else "",
         corrected=decided is not None and decided.prior is not None, undone=shown is not predictions,
     )  # fmt: skip
@@ -138,5 +138,5 @@ def _parent_answers(run: Run, split: str) -> Predictions | None:
 def _helped(run: Run) -> str:
     if not (run.folder / calibrate.EFFECT).exists():
         return ""
-    found = calibrate.effect(run)
+    found = calibrate.calibration_effect(run)
     return f"{found['verdict']} on validation: {found['words']}" if found["after"] else ""

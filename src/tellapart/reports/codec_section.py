@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from tellapart.leaderboards.row import Row
-from tellapart.perturbations.codec_sensitivity import Leaning
+from tellapart.perturbations.codec_sensitivity import CodecSensitivity
 from tellapart.reports.bias_figure import CLASSES_UP_TO, shifts
 from tellapart.reports.robustness_section import environment, part_title
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.workflows.codec_bias import Bias, in_words, stored
 
@@ -31,11 +31,11 @@ class _Shown:
         return in_words(self.found)
 
     @property
-    def classes(self) -> tuple[Leaning, ...]:
+    def classes(self) -> tuple[CodecSensitivity, ...]:
         return self.found.worst_first[:CLASSES_UP_TO]
 
 
-def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup | None:
+def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
     """Sentence, picture and table of everything that was asked; None when nothing was.
 
     Args:

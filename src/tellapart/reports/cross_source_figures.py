@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from tellapart.errors import DataError
 from tellapart.io import translate_os_errors
-from tellapart.metrics.cross_source import Cell, Crossing
+from tellapart.metrics.cross_source import Cell, CrossSourceMatrix
 from tellapart.metrics.learning_curve import LearningCurve
 from tellapart.reports.figures import INK, MUTED, RIGHT, VALID, shorten, styled
 from tellapart.reports.svg import write_png
@@ -22,7 +22,7 @@ _NUMBERS = 12  # sources up to which cells hold their number
 
 
 @styled
-def heatmap(found: Crossing) -> Figure:
+def heatmap(found: CrossSourceMatrix) -> Figure:
     """What learnt from one source alone, asked about each: AUROC where all cells have it, else accuracy.
 
     White is 0.5 and below (chance), dark is 1; a frame marks cells whose source was learnt from.

@@ -17,9 +17,9 @@ from tellapart.leaderboards.render import opening_lines, standing_lines
 from tellapart.recipe.groups import BASELINE
 from tellapart.reports import figures
 from tellapart.reports.run_section import RunPart, run_part
-from tellapart.reports.summary import tiles, verdict
-from tellapart.reports.svg import Sheet
-from tellapart.reports.thumbnails import Album, Picture, Samples, samples
+from tellapart.reports.summary import headline_figures, verdict
+from tellapart.reports.svg import FigureSheet
+from tellapart.reports.thumbnails import Picture, Samples, ThumbnailCache, samples
 from tellapart.runs.store import Run
 from tellapart.types import SPLITS, ImageTable, Problem
 
@@ -75,11 +75,11 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
     ranked = [known[row.run_id] for row in board.rows]
     table = ranked[0].table()
     name = board.name
-    sheet = Sheet(png, "" if only else f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-")
-    with Album(table) as album:
+    sheet = FigureSheet(png, "" if only else f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}-")
+    with ThumbnailCache(table) as album:
         shown = samples(album)
         parts = [
-            run_part(run, row, f"{key}-r{row.rank}", album, Sheet(png), 4 if only else 5)
+            run_part(run, row, f"{key}-r{row.rank}", album, FigureSheet(png), 4 if only else 5)
             for run, row in zip(ranked, board.rows, strict=True)
         ]
         missing = album.missing()
@@ -98,7 +98,7 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
         board=board,
         plot=_plot(board, sheet, key),
         verdict=verdict(board),
-        tiles=tiles(board),
+        tiles=headline_figures(board),
         runs=parts,
         devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
@@ -123,7 +123,7 @@ def _duplicates(run: Run) -> list[tuple[str, int]]:
     return [(what, int(found[key])) for key, what in DUPLICATES.items() if found.get(key)]
 
 
-def _count_chart(table: ImageTable, sheet: Sheet, key: str) -> Markup | None:
+def _count_chart(table: ImageTable, sheet: FigureSheet, key: str) -> Markup | None:
     if len(table.classes) <= TABLE_UP_TO:
         return None
     grid = table.counts()
@@ -133,7 +133,7 @@ def _count_chart(table: ImageTable, sheet: Sheet, key: str) -> Markup | None:
     return sheet.place(figures.class_counts(counts, table.classes), "classes", f"{key}-classes", about)
 
 
-def _plot(board: Leaderboard, sheet: Sheet, key: str) -> Markup:
+def _plot(board: Leaderboard, sheet: FigureSheet, key: str) -> Markup:
     rows = [figures.Dots(row.name, row.valid.get("accuracy"), row.test.get("accuracy")) for row in board.rows]
     baseline = next((row for row in board.rows if row.family == BASELINE), None)
     score = baseline and (baseline.test or baseline.valid).get("accuracy")

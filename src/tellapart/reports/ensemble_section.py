@@ -18,7 +18,7 @@ from tellapart.errors import DataError
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.mcnemar import align
 from tellapart.reports.ensemble_figure import disagreement
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.reports.templating import environment
 from tellapart.runs import lineage
 from tellapart.runs.store import DONE, Run
@@ -55,7 +55,7 @@ class _Together:
     some_right_and_it: int
 
 
-def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup | None:
+def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
     """The part of an ensemble's page; None for any other run.
 
     Args:
@@ -74,7 +74,7 @@ def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup |
     alone: list[_Alone | None] = [None] * len(names)
     if answers is not None:
         ours, theirs = answers
-        shares = np.array([[np.mean(a.answers != b.answers) for b in theirs] for a in theirs])
+        shares = np.array([[np.mean(a.predicted != b.predicted) for b in theirs] for a in theirs])
         about = f"How often the members of {row.name} answer differently, in per cent of {len(ours):,} images."
         figure = sheet.place(disagreement(shares, names), f"{run.id}-members", f"{key}-members", about)
         alone, together = _counted(ours, theirs)
@@ -125,8 +125,8 @@ def _folder(run: Run, member: str) -> Path | None:
 
 
 def _counted(ours: Predictions, theirs: list[Predictions]) -> tuple[list[_Alone | None], _Together]:
-    right = np.stack([of.answers == ours.labels for of in theirs])
-    it, count = ours.answers == ours.labels, right.sum(axis=0)
+    right = np.stack([of.predicted == ours.labels for of in theirs])
+    it, count = ours.predicted == ours.labels, right.sum(axis=0)
     only = [(mine & (count == 1)) for mine in right]
     some = (count > 0) & (count < len(theirs))
     return [_Alone(int(of.sum()), int((of & it).sum())) for of in only], _Together(

@@ -13,16 +13,16 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tellapart.data.headers import with_headers
+from tellapart.data.headers import add_header_columns
 from tellapart.leaderboards.row import Row
-from tellapart.metrics.label_issues import suspicious
+from tellapart.metrics.label_issues import find_label_issues
 from tellapart.metrics.slices import POINTS, POWER, Slice, SliceReport, slices
 from tellapart.reports import nearest_to_errors
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLORS, shorten, styled
-from tellapart.reports.nearest_to_errors import Near
-from tellapart.reports.svg import Sheet
+from tellapart.reports.nearest_to_errors import NearestToError
+from tellapart.reports.svg import FigureSheet
 from tellapart.reports.templating import environment
-from tellapart.reports.thumbnails import Album, Picture
+from tellapart.reports.thumbnails import Picture, ThumbnailCache
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 
@@ -46,7 +46,7 @@ class _Doubtful:
 class _Beside:
     """A mistake, its nearest training image, and both pictures."""
 
-    near: Near
+    near: NearestToError
     picture: Picture
     other: Picture
 
@@ -64,7 +64,7 @@ class _Doubts:
         return self.flagged > _TOO_MANY * self.n
 
 
-def page(run: Run, row: Row, key: str, album: Album, sheet: Sheet, level: int = 4) -> Markup | None:
+def page(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int = 4) -> Markup | None:
     """Slices, suspicious labels and nearest training images; None where there is nothing to show.
 
     Args:
@@ -81,7 +81,7 @@ def page(run: Run, row: Row, key: str, album: Album, sheet: Sheet, level: int = 
         return None
     table = run.table()
     rows = table.take(np.isin(table.ids, predictions.ids))
-    found = slices(predictions, with_headers(rows), None, run.positive)
+    found = slices(predictions, add_header_columns(rows), None, run.positive)
     doubts = _doubts(predictions, album)
     kept = nearest_to_errors.stored(run, split)
     beside = [_Beside(one, album.picture(one.id), album.picture(one.nearest)) for one in kept.found[:MOST_NEAR]] if kept else []
@@ -144,8 +144,8 @@ def _answers(run: Run, part: str) -> Predictions | None:
     return found if found is not None and len(found) and (found.labels >= 0).any() else None
 
 
-def _doubts(predictions: Predictions, album: Album) -> _Doubts:
-    table: Any = suspicious(predictions)
+def _doubts(predictions: Predictions, album: ThumbnailCache) -> _Doubts:
+    table: Any = find_label_issues(predictions)
     flagged: Any = table[table["is_issue"]]
     shown = [
         _Doubtful(album.picture(str(one["id"])), one["label"], one["guess"], float(one["score"]), float(one["proba"]))

@@ -16,7 +16,7 @@ from tellapart.explainers.base import Explanation
 from tellapart.reports.figures import INK, MUTED, shorten, styled
 from tellapart.reports.views_figure import draw_frequency, draw_nearest
 from tellapart.workflows.class_maps import ClassMap
-from tellapart.workflows.explain_views import Viewed
+from tellapart.workflows.explain_views import Views
 
 #: From nothing to most; as even to the eye as it looks, in color and in gray.
 COLORS = "inferno"
@@ -43,7 +43,7 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 @styled
-def sheet(found: Sequence[Explanation], viewed: Viewed | None = None) -> Figure:
+def sheet(found: Sequence[Explanation], viewed: Views | None = None) -> Figure:
     """One picture under the maps of one or several methods, and its views.
 
     Args:

@@ -24,8 +24,8 @@ from tellapart.io import translate_os_errors, write_atomically
 from tellapart.reports.check_figure import draw, found_distributions
 from tellapart.reports.svg import inline
 from tellapart.reports.templating import TEMPLATES, environment
-from tellapart.reports.thumbnails import Album, Picture
-from tellapart.workflows.check import Checked, Health
+from tellapart.reports.thumbnails import Picture, ThumbnailCache
+from tellapart.workflows.check import CheckRun, HealthReport
 
 #: Pictures of each finding on the health report; rows with pictures on the page for reviewing.
 MOST_SHOWN, MOST_REVIEWED = 12, 600
@@ -49,7 +49,7 @@ class Shown:
 class Part:
     """One check on the page."""
 
-    checked: Checked
+    checked: CheckRun
     images: int
     shown: list[Shown]
     figure: Markup | None
@@ -68,18 +68,18 @@ class Row:
     shown: Shown
 
 
-def write_page(health: Health, path: Path) -> Path:
+def write_page(health: HealthReport, path: Path) -> Path:
     """Write the health report.
 
     Raises:
         SystemLimitError: The file cannot be written.
     """
-    with Album(health.table) as album:
+    with ThumbnailCache(health.table) as album:
         parts = [Part(one, int(one.found.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks]
     return _write("check.html", path, health, parts=parts, most=MOST_SHOWN, sections=SHOWN)
 
 
-def write_review(health: Health, path: Path) -> Path:
+def write_review(health: HealthReport, path: Path) -> Path:
     """Write the page for reviewing: the first `MOST_REVIEWED` rows at fault with pictures; others go into the CSV as they are.
 
     Raises:
@@ -88,7 +88,7 @@ def write_review(health: Health, path: Path) -> Path:
     rows = health.rows()
     position = {str(image): row for row, image in enumerate(health.table.ids)}
     partner = {one.name: _partners(one) for one in health.checks}
-    with Album(health.table) as album:
+    with ThumbnailCache(health.table) as album:
         shown = [
             Row(image, check, severity, score, reason, action,
                 _shown(position[image], partner[check], reason, score, health, album))
@@ -105,7 +105,7 @@ def _plain(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, float, str, str]
         yield str(image), str(check), str(severity), float(score), str(reason), str(action)
 
 
-def worst(one: Checked, health: Health, album: Album) -> list[Shown]:
+def worst(one: CheckRun, health: HealthReport, album: ThumbnailCache) -> list[Shown]:
     """The worst images of a finding, pairs side by side: at most `MOST_SHOWN`.
 
     Args:
@@ -122,21 +122,21 @@ def worst(one: Checked, health: Health, album: Album) -> list[Shown]:
     return [_shown(row, {}, found.reasons.get(row, ""), float(found.scores[row]), health, album) for row in rows.tolist()]
 
 
-def _figure(one: Checked) -> Markup | None:
+def _figure(one: CheckRun) -> Markup | None:
     """How what was found is spread over the classes or parts; None where there is no measure."""
     found = found_distributions(one.found.details) if one.found.severity in SHOWN else []
     about = f"How {', '.join(d['by'] for d in found)} are spread over the classes or parts"
     return inline(draw(found), one.name, about) if found else None
 
 
-def _shown(row: int, partner: dict[int, int], reason: str, score: float, health: Health, album: Album) -> Shown:
+def _shown(row: int, partner: dict[int, int], reason: str, score: float, health: HealthReport, album: ThumbnailCache) -> Shown:
     ids, other = health.table.ids, partner.get(row)
     beside = None if other is None else album.picture(str(ids[other]))
     about = "" if other is None else _about(other, health)
     return Shown(album.picture(str(ids[row])), reason, _about(row, health), score, beside, about)
 
 
-def _about(row: int, health: Health) -> str:
+def _about(row: int, health: HealthReport) -> str:
     """ "test, fake"; what is not known is left out."""
     table = health.table
     split = str(table.frame["split"].iloc[row]) if "split" in table.frame else ""
@@ -144,7 +144,7 @@ def _about(row: int, health: Health) -> str:
     return ", ".join(part for part in (split, table.classes[label] if label >= 0 else "") if part)
 
 
-def _partners(one: Checked) -> dict[int, int]:
+def _partners(one: CheckRun) -> dict[int, int]:
     """For each row of pairs the other of its worst pair."""
     found: dict[int, int] = {}
     for a, b in one.found.pairs.tolist() if one.found.pairs is not None else []:
@@ -153,7 +153,7 @@ def _partners(one: Checked) -> dict[int, int]:
     return found
 
 
-def _write(template: str, path: Path, health: Health, **content: object) -> Path:
+def _write(template: str, path: Path, health: HealthReport, **content: object) -> Path:
     """Fill a template and write it, whole or not at all."""
     scripts = {name: Markup((TEMPLATES / f"{name}.js").read_text(encoding="utf-8")) for name in ("page", "check_review")}
     digests = {

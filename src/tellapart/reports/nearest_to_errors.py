@@ -17,7 +17,7 @@ import numpy as np
 from tellapart.classifiers._knn_search import search_by
 from tellapart.errors import DataError
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.inference.embedding import PLAIN, Vectors
+from tellapart.inference.embedding import PLAIN, Embedder
 from tellapart.io import read_json, translate_os_errors, write_json
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
@@ -26,7 +26,7 @@ MOST = 12
 
 
 @dataclass(frozen=True)
-class Near:
+class NearestToError:
     """A mistake and the training image nearest to it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Nearest:
     part: str
     by: str
     training: int
-    found: tuple[Near, ...]
+    found: tuple[NearestToError, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -95,8 +95,8 @@ def nearest_training(
     asked = table.take(_places(table, predictions.ids[rows]))
     near = Nearest(part, PLAIN, len(train), ())
     if len(rows):
-        vectors = Vectors(run, settings, by)
-        X, Q = vectors.of(train), vectors.of(asked)
+        vectors = Embedder(run, settings, by)
+        X, Q = vectors.embed(train), vectors.embed(asked)
         near = Nearest(part, vectors.by, len(train), tuple(_near(predictions, rows, train, X, Q)))
     folder = run.runs / "evaluations" / run.id / f"nearest-{part}"
     with translate_os_errors(folder):
@@ -111,21 +111,23 @@ def stored(run: Run, part: str) -> Nearest | None:
     if not path.exists():
         return None
     content = read_json(path)
-    return Nearest(**content | {"found": tuple(Near(**one) for one in content["found"])})
+    return Nearest(**content | {"found": tuple(NearestToError(**one) for one in content["found"])})
 
 
-def _near(predictions: Predictions, rows: np.ndarray, train: ImageTable, X: np.ndarray, Q: np.ndarray) -> Sequence[Near]:
+def _near(
+    predictions: Predictions, rows: np.ndarray, train: ImageTable, X: np.ndarray, Q: np.ndarray
+) -> Sequence[NearestToError]:
     """One a mistake. `X`: (N, D), `Q`: (len(rows), D) float32."""
     distance, index = (found[:, 0] for found in search_by("euclidean", X).nearest(Q, 1))
     names, labels, found = predictions.classes, train.labels, []
     for place, row in enumerate(rows):
-        true, said = int(predictions.labels[row]), int(predictions.answers[row])
+        true, said = int(predictions.labels[row]), int(predictions.predicted[row])
         apart = np.linalg.norm(X - Q[place], axis=1)
         own = apart[labels == true]
         closer = float(np.mean(apart < own.min())) if len(own) else 1.0
         near = int(index[place])
         found.append(
-            Near(
+            NearestToError(
                 str(predictions.ids[row]), names[true], names[said], float(predictions.proba[row, said]),
                 str(train.ids[near]), names[labels[near]], float(distance[place]), closer,
             )
@@ -136,7 +138,7 @@ def _near(predictions: Predictions, rows: np.ndarray, train: ImageTable, X: np.n
 def _mistakes(predictions: Predictions, most: int) -> np.ndarray:
     """Rows of wrong answers, the surest first: as `pictures.mistakes`."""
     sure = predictions.proba.max(axis=1)
-    wrong = np.flatnonzero((predictions.answers != predictions.labels) & (predictions.labels >= 0))
+    wrong = np.flatnonzero((predictions.predicted != predictions.labels) & (predictions.labels >= 0))
     return wrong[np.argsort(-sure[wrong], kind="stable")][:most]
 
 

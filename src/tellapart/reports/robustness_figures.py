@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from tellapart.errors import DataError
 from tellapart.io import translate_os_errors
-from tellapart.perturbations.kinds import DAMAGES
-from tellapart.perturbations.scores import Cell, Robustness
+from tellapart.perturbations.kinds import PERTURBATIONS
+from tellapart.perturbations.scores import Robustness, RobustnessCell
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, VALID, styled
 from tellapart.reports.svg import write_png
 from tellapart.types import Score
@@ -59,7 +59,7 @@ def write(figure: Figure, path: Path) -> Path:
     return path
 
 
-def _panel(axes: Axes, undamaged: Score, cells: Sequence[Cell], color: str) -> None:
+def _panel(axes: Axes, undamaged: Score, cells: Sequence[RobustnessCell], color: str) -> None:
     points = _in_order(cells)
     places = np.arange(len(points))
     scores = [undamaged if cell is None else cell.scores.get("accuracy") for cell in points]
@@ -78,7 +78,7 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[Cell], color: str) -> N
     for place, cell in enumerate(points):
         worse = cell is not None and cell.worse
         axes.plot([place], [value[place]], "o", color=color, markersize=4.5, markerfacecolor=color if worse else PAPER)
-    texts = [UNHARMED if cell is None else DAMAGES[cell.damage].text(cell.strength) or "yes" for cell in points]
+    texts = [UNHARMED if cell is None else PERTURBATIONS[cell.damage].text(cell.strength) or "yes" for cell in points]
     axes.set_xticks(places, texts)
     axes.set(xlim=(-0.35, len(points) - 0.65), ylim=(-0.03, 1.03))
     axes.set_title(cells[0].damage, loc="left", color=INK)
@@ -89,7 +89,7 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[Cell], color: str) -> N
         axes.text(0.98, 0.05, "not answered", transform=axes.transAxes, ha="right", fontsize=8, color=MUTED)
 
 
-def _in_order(cells: Sequence[Cell]) -> list[Cell | None]:
+def _in_order(cells: Sequence[RobustnessCell]) -> list[RobustnessCell | None]:
     """Cells with the undamaged images (None) among them: first, or between darker and brighter."""
     before = [cell for cell in cells if cell.damage == "brightness" and cell.strength < 0]
     return [*before, None, *(cell for cell in cells if cell not in before)]

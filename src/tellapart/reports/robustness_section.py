@@ -12,7 +12,7 @@ from tellapart import formatting
 from tellapart.leaderboards.row import Row
 from tellapart.perturbations.scores import Robustness, in_words
 from tellapart.reports.robustness_figures import curves
-from tellapart.reports.svg import Sheet
+from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Score
 from tellapart.workflows.robustness import stored
@@ -41,7 +41,7 @@ class _Shown:
         return self.found.classes if len(self.found.classes) <= CLASSES_UP_TO else ()
 
 
-def page(run: Run, row: Row, key: str, sheet: Sheet, level: int = 4) -> Markup | None:
+def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
     """Curves of accuracy by damage, the table and the flips of every stored sweep; None when there is none.
 
     Args:
@@ -79,7 +79,7 @@ def environment() -> Environment:
     environment.filters |= {
         "fraction": formatting.fraction, "interval": formatting.interval, "number": formatting.count,
         "p_value": formatting.p_value,
-        "tie": formatting.tie, "points": formatting.points, "percent": percent, "points_interval": points_interval,
+        "tie": formatting.no_break, "points": formatting.points, "percent": percent, "points_interval": points_interval,
         "percent_interval": percent_interval,
     }  # fmt: skip
     return environment

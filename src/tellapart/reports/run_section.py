@@ -19,14 +19,14 @@ from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.score_all import score_classes
 from tellapart.reports import calibration_section, codec_section, ensemble_section, errors_section, figures, robustness_section
-from tellapart.reports.svg import Sheet
-from tellapart.reports.thumbnails import Album, Mistake, mistakes
+from tellapart.reports.svg import FigureSheet
+from tellapart.reports.thumbnails import Mistake, ThumbnailCache, mistakes
 from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS, Predictions, Score
 
 MOST_CONFUSIONS = 10
 #: Of a run, its row, a key, pictures, where figures go, and the level of headings.
-PageMaker = Callable[[Run, Row, str, Album, Sheet, int], Markup | None]
+PageMaker = Callable[[Run, Row, str, ThumbnailCache, FigureSheet, int], Markup | None]
 #: The confusion matrix, three times: what is written in its cells, and what the colors are shares of.
 VIEWS = {"counts": "counts", "row": "by row", "column": "by column"}
 
@@ -115,7 +115,7 @@ class RunPart:
         return ", ".join(str(name) for name in found if name) or "a machine that was not written down"
 
 
-def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet, level: int = 4) -> RunPart:
+def run_part(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int = 4) -> RunPart:
     """Everything on one run.
 
     Args:
@@ -150,13 +150,13 @@ def run_part(run: Run, row: Row, key: str, album: Album, sheet: Sheet, level: in
     )
 
 
-def _answers(run: Run, row: Row, key: str, album: Album, sheet: Sheet) -> Answers | None:
+def _answers(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet) -> Answers | None:
     """From the latest opening of the test part, else from validation; None without stored predictions."""
     for split in ("test", "valid"):
         predictions = run.predictions(split)
         if predictions is None or not len(predictions):
             continue
-        labels, answers, classes = predictions.labels, predictions.answers, predictions.classes
+        labels, answers, classes = predictions.labels, predictions.predicted, predictions.classes
         counts = confusion_matrix(labels, answers, len(classes))
         images = f"{len(labels):,} {formatting.PARTS[split]} images, {counts.trace():,} of them right"
         about = f"Confusion matrix of {row.name} on {images}."
@@ -202,7 +202,7 @@ def most_confused(counts: np.ndarray, classes: Sequence[str]) -> list[Confused]:
     ]
 
 
-def _without_pictures(page: Callable[[Run, Row, str, Sheet, int], Markup | None]) -> PageMaker:
+def _without_pictures(page: Callable[[Run, Row, str, FigureSheet, int], Markup | None]) -> PageMaker:
     """A page that shows no picture, as one that could."""
     return lambda run, row, key, album, sheet, level: page(run, row, key, sheet, level)
 

@@ -23,7 +23,7 @@ def verdict(board: Leaderboard) -> list[str]:
         said.append(_tied_sentence(board, best, tied))
     times = board.times_opened
     said.append(
-        f"The test part of these data has been opened {formatting.times(times)}."
+        f"The test part of these data has been opened {formatting.times_in_words(times)}."
         if times
         else "The test part of these data has not been opened: every number here is from images that chose something."
     )
@@ -37,9 +37,9 @@ def _winner(board: Leaderboard, best: Row) -> str:
     among = f"first of {len(board.rows)} by validation {board.rank_by}" if len(board.rows) > 1 else "the only run"
     start = f"{best.name} is {among}"
     if "accuracy" in best.test:
-        reach = formatting.full(best.test["accuracy"])
+        reach = formatting.score_sentence(best.test["accuracy"])
         return f"{start}. On the test images, which took no part in fitting or ranking, its accuracy is {reach}."
-    return f"{start}, with a validation {board.rank_by} of {formatting.full(best.valid[metric])}."
+    return f"{start}, with a validation {board.rank_by} of {formatting.score_sentence(best.valid[metric])}."
 
 
 def _tied_sentence(board: Leaderboard, best: Row, tied: list[str]) -> str:
@@ -51,7 +51,7 @@ def _tied_sentence(board: Leaderboard, best: Row, tied: list[str]) -> str:
 
 def _baseline_sentence(board: Leaderboard, best: Row, baseline: Row) -> str:
     part, scores = ("test", baseline.test) if baseline.test else ("validation", baseline.valid)
-    reach = f"{formatting.full(scores['accuracy'])} on the {part} images"
+    reach = f"{formatting.score_sentence(scores['accuracy'])} on the {part} images"
     if best is baseline:
         better = [row.name for row in board.rows if row.beats_baseline]
         rest = f"Right significantly more often: {', '.join(better)}." if better else "Nothing here is shown to do better."
@@ -63,7 +63,7 @@ def _baseline_sentence(board: Leaderboard, best: Row, baseline: Row) -> str:
     return f"{start}; {best.name} is not shown to do better, so it is not shown to look at the pixels."
 
 
-def tiles(board: Leaderboard) -> list[tuple[str, str, str]]:
+def headline_figures(board: Leaderboard) -> list[tuple[str, str, str]]:
     """(what, number, small print) of the figures at the top."""
     best = board.rows[0]
     found = []
@@ -77,7 +77,7 @@ def tiles(board: Leaderboard) -> list[tuple[str, str, str]]:
     sizes = board.split_sizes
     parts = ", ".join(f"{formatting.count(sizes[s])} {formatting.PARTS[s]}" for s in SPLITS if s in sizes)
     found.append(("labeled images", formatting.count(sum(sizes.values())), parts))
-    openings, late = formatting.times(board.times_opened), sum(row.late > 0 for row in board.rows)
+    openings, late = formatting.times_in_words(board.times_opened), sum(row.late > 0 for row in board.rows)
     small = f"{late} of {len(board.rows)} runs made after that" if late else "counted in the ledger of the runs folder"
     found.append(("test part opened", openings, small))
     return found

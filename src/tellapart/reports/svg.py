@@ -17,7 +17,7 @@ from tellapart.reports.figures import PALETTE, styled
 
 
 @dataclass(frozen=True)
-class Sheet:
+class FigureSheet:
     """Where figures go: into the page, and into a folder of PNG files if there is one."""
 
     png: Path | None

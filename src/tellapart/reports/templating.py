@@ -21,10 +21,11 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {
-        "fraction": formatting.fraction, "interval": formatting.interval, "full": formatting.full, "number": formatting.count,
-        "duration": formatting.duration, "rate": formatting.rate, "times": formatting.times,
+        "fraction": formatting.fraction, "interval": formatting.interval, "full": formatting.score_sentence,
+        "number": formatting.count,
+        "duration": formatting.duration, "rate": formatting.rate, "times": formatting.times_in_words,
         "part": formatting.PARTS.__getitem__,
-        "p_value": formatting.p_value, "tie": formatting.tie, "points": formatting.points,
+        "p_value": formatting.p_value, "tie": formatting.no_break, "points": formatting.points,
         "after_opening": formatting.after_opening,
     }  # fmt: skip
     made.tests["late"] = lambda note: str(note).startswith(formatting.LATE)

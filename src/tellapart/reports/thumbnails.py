@@ -73,7 +73,7 @@ class Samples:
 
 
 @final
-class Album:
+class ThumbnailCache:
     """Pictures of one table; each is read once, and open files are kept until the album is closed."""
 
     def __init__(self, table: ImageTable) -> None:
@@ -120,7 +120,7 @@ def embed(pixels: np.ndarray, image_id: str = "") -> Picture:
     return Picture(image_id, f"data:image/{kind};base64,{content}", *image.size)
 
 
-def samples(album: Album) -> list[Samples]:
+def samples(album: ThumbnailCache) -> list[Samples]:
     """Up to `PER_CLASS` pictures, evenly spaced in the training part, of the first `MOST_CLASSES` classes."""
     table = album.table
     part = "train" if "train" in table.split_counts() else next(iter(table.split_counts()), None)
@@ -133,16 +133,16 @@ def samples(album: Album) -> list[Samples]:
     return found
 
 
-def mistakes(predictions: Predictions, album: Album, most: int = MOST_MISTAKES) -> list[Mistake]:
+def mistakes(predictions: Predictions, album: ThumbnailCache, most: int = MOST_MISTAKES) -> list[Mistake]:
     """Wrong answers, those with the highest probability first (of equals the first in the table)."""
     sure = predictions.proba.max(axis=1)
-    wrong = np.flatnonzero((predictions.answers != predictions.labels) & (predictions.labels >= 0))
+    wrong = np.flatnonzero((predictions.predicted != predictions.labels) & (predictions.labels >= 0))
     rows = wrong[np.argsort(-sure[wrong], kind="stable")][:most]
     return [
         Mistake(
             picture=album.picture(str(predictions.ids[row])),
             true=predictions.classes[predictions.labels[row]],
-            predicted=predictions.classes[predictions.answers[row]],
+            predicted=predictions.classes[predictions.predicted[row]],
             proba=float(sure[row]),
             proba_true=float(predictions.proba[row, predictions.labels[row]]),
         )

@@ -11,7 +11,7 @@ from matplotlib.figure import SubFigure
 from tellapart.explainers._frequency import Frequencies
 from tellapart.inference.nearest import NEIGHBORS
 from tellapart.reports.figures import INK, LINE, MUTED, TEST, TRAIN, VALID, shorten
-from tellapart.workflows.explain_views import Viewed
+from tellapart.workflows.explain_views import Views
 
 #: Of classes in the plot of rings, after the picture's own line; told apart by color-blind readers.
 _CLASS_COLORS = (TEST, VALID, TRAIN, "#cc79a7")
@@ -20,7 +20,7 @@ _APART = 15.0  # decibels from a class's mean at which the colors of a differenc
 _GRAIN = 3.0  # standard deviations of the residual at which its grays end
 
 
-def draw_nearest(part: SubFigure, viewed: Viewed) -> None:
+def draw_nearest(part: SubFigure, viewed: Views) -> None:
     """The picture, and the training images nearest to it with class and distance."""
     near = viewed.nearest
     if near is None:
@@ -36,7 +36,7 @@ def draw_nearest(part: SubFigure, viewed: Viewed) -> None:
         place.set_axis_off()
 
 
-def draw_frequency(part: SubFigure, viewed: Viewed) -> None:
+def draw_frequency(part: SubFigure, viewed: Views) -> None:
     """The residual, the spectrum, its difference from the two nearest classes, and all rings."""
     found = viewed.frequency
     if found is None:

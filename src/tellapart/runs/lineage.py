@@ -80,7 +80,7 @@ def _folds_in_words(folds: Mapping[str, Any]) -> str:
     if over is None or pooled is None:
         return models
     spread = f"accuracy {formatting.fraction(over['mean'])} ± {formatting.fraction(over['sd'])} (sd) over folds"
-    return f"{models}, {spread}, out of fold {formatting.full(Score.from_dict(pooled))}"
+    return f"{models}, {spread}, out of fold {formatting.score_sentence(Score.from_dict(pooled))}"
 
 
 def _effect_in_words(effect: Mapping[str, Any]) -> str:

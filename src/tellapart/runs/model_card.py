@@ -43,7 +43,7 @@ def _scores(run: Run) -> str:
     rows = ["| metric | part | value | 95 % interval | n |", "|---|---|---:|---:|---:|"]
     for metric in dict.fromkeys(name for scores in found.values() for name in scores):
         rows += [_score_row(metric, split, scores) for split, scores in found.items() if metric in scores]
-    opened = f"The test part was scored {formatting.times(len(run.evaluations))} for this run."
+    opened = f"The test part was scored {formatting.times_in_words(len(run.evaluations))} for this run."
     return "## Scores\n\n" + "\n".join(rows) + f"\n\n{opened}"
 
 

@@ -213,7 +213,7 @@ def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
 
 
 @contextlib.contextmanager
-def writing(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> Iterator[Path]:
+def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> Iterator[Path]:
     """Hold `runs/<run_id>/` alone: a second process waits here until the first is through.
 
     Args:
@@ -238,7 +238,7 @@ def writing(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> It
             yield folder
 
 
-def finish(folder: Path) -> Run:
+def mark_done(folder: Path) -> Run:
     """Drop what was only needed to resume and set the `done` marker, last of all."""
     shutil.rmtree(folder / "resume", ignore_errors=True)
     (folder / DONE).write_text(now() + "\n", encoding="utf-8")

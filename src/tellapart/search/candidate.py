@@ -10,7 +10,7 @@ from typing import Any
 from tellapart import registry
 from tellapart.recipe.load import Recipe, load
 from tellapart.recipe.schema import Inputs
-from tellapart.search.space import Cell
+from tellapart.search.space import Setting
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Candidate:
     """
 
     key: str
-    cell: Cell
+    cell: Setting
     values: dict[str, Any]
     recipe: Recipe
 
@@ -34,7 +34,7 @@ class Candidate:
         return replace(self, recipe=self.recipe.model_copy(update={"inputs": inputs}))
 
 
-def candidates(name: str, overrides: Sequence[str], cells: Iterable[Cell]) -> list[Candidate]:
+def candidates(name: str, overrides: Sequence[str], cells: Iterable[Setting]) -> list[Candidate]:
     """The recipe in each cell, in order; cells that mean the same recipe (`1`, `1.0`) give one candidate.
 
     Args:
@@ -52,7 +52,7 @@ def candidates(name: str, overrides: Sequence[str], cells: Iterable[Cell]) -> li
     return list(found.values())
 
 
-def candidate(name: str, overrides: Sequence[str], cell: Cell) -> Candidate:
+def candidate(name: str, overrides: Sequence[str], cell: Setting) -> Candidate:
     """The recipe in one cell; checked as far as it can be without the data."""
     recipe = load(name, [*overrides, *(f"{setting}={text}" for setting, text in cell.items())])
     registry.find("classifiers", recipe.classifier.family).check(recipe)

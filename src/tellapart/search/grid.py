@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from tellapart.search.space import Cell, Space
+from tellapart.search.space import Setting, Space
 
 
-def cells(space: Space) -> Iterator[Cell]:
+def grid_points(space: Space) -> Iterator[Setting]:
     """All cells of a grid.
 
     >>> list(cells(Space({"a": ("1", "2"), "b": ("3",)})))

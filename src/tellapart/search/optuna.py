@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.errors import RunError, SystemLimitError
-from tellapart.search.space import Cell, Range, Space
+from tellapart.search.space import Range, Setting, Space
 
 
 class ParzenSearch:
@@ -38,7 +38,7 @@ class ParzenSearch:
         self.study.sampler = optuna.samplers.TPESampler(seed=seed + drawn)
         self.distributions = _distributions(optuna, space)
 
-    def rounds(self) -> Iterator[list[Cell]]:
+    def rounds(self) -> Iterator[list[Setting]]:
         """Cells to judge; `tell` must answer a round before the next is asked for."""
         self.asked = [t for t in self.study.trials if not t.state.is_finished()]
         while True:
@@ -54,7 +54,7 @@ class ParzenSearch:
         for trial, value in zip(self.asked, values, strict=True):
             self.study.tell(trial.number, value, state=_state(value))
 
-    def _cell(self, drawn: dict[str, Any]) -> Cell:
+    def _cell(self, drawn: dict[str, Any]) -> Setting:
         ranges = self.space.ranges
         return {name: ranges[name].text(drawn[name]) if name in ranges else drawn[name] for name in self.space.settings}
 

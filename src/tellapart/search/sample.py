@@ -9,14 +9,14 @@ import math
 
 import numpy as np
 
-from tellapart.search.space import Cell, Range, Space
+from tellapart.search.space import Range, Setting, Space
 
 _TRIES = 20  # draws for one that is new, on average, before the space counts as used up
 
 
-def draws(space: Space, seed: int) -> list[Cell]:
+def random_points(space: Space, seed: int) -> list[Setting]:
     """`space.count` distinct cells, or fewer where the space has no more."""
-    found: dict[tuple[str, ...], Cell] = {}
+    found: dict[tuple[str, ...], Setting] = {}
     for number in range(_TRIES * space.count):
         cell = _draw(space, np.random.default_rng([seed, number]))
         found.setdefault(tuple(cell.values()), cell)
@@ -25,7 +25,7 @@ def draws(space: Space, seed: int) -> list[Cell]:
     return list(found.values())
 
 
-def _draw(space: Space, generator: np.random.Generator) -> Cell:
+def _draw(space: Space, generator: np.random.Generator) -> Setting:
     chosen = {name: values[generator.integers(len(values))] for name, values in space.choices.items()}
     return chosen | {name: found.text(_between(found, generator)) for name, found in space.ranges.items()}
 

@@ -18,7 +18,7 @@ import yaml
 from tellapart.errors import RecipeError
 
 #: Setting → its value as YAML text: what `recipe.load` takes as overrides.
-Cell = dict[str, str]
+Setting = dict[str, str]
 Strategy = Literal["grid", "random", "optuna"]
 _RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>.+?)(?::(?P<kinds>[^:]*))?")
 
@@ -63,7 +63,7 @@ class Space:
         """What is varied."""
         return (*self.choices, *self.ranges)
 
-    def corners(self) -> list[Cell]:
+    def corners(self) -> list[Setting]:
         """Two cells: the first values and the low ends, the last values and the high ends."""
         first = {k: v[0] for k, v in self.choices.items()} | {k: r.text(r.low) for k, r in self.ranges.items()}
         last = {k: v[-1] for k, v in self.choices.items()} | {k: r.text(r.high) for k, r in self.ranges.items()}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from tellapart.metrics.mcnemar import LEVEL, paired_test
 from tellapart.runs.store import Run
-from tellapart.search.trials import Judged
+from tellapart.search.trials import Trial
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,12 +74,12 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
 
 
-def ranked(trials: Iterable[Judged]) -> list[Judged]:
+def ranked(trials: Iterable[Trial]) -> list[Trial]:
     """By validation accuracy; of equals, the lower log-loss first, then the earlier one."""
     return sorted(trials, key=lambda t: (-t.valid.value, t.log_loss if math.isfinite(t.log_loss) else math.inf))
 
 
-def tabulate(trials: list[Judged], groups: np.ndarray | None) -> pd.DataFrame:
+def tabulate(trials: list[Trial], groups: np.ndarray | None) -> pd.DataFrame:
     """The table of a study.
 
     Args:
@@ -95,7 +95,7 @@ def tabulate(trials: list[Judged], groups: np.ndarray | None) -> pd.DataFrame:
     return table
 
 
-def _row(trial: Judged, best: Judged, groups: np.ndarray | None) -> dict[str, Any]:
+def _row(trial: Trial, best: Trial, groups: np.ndarray | None) -> dict[str, Any]:
     return {
         **trial.values, **trial.facts, "train": trial.train.value, "valid": trial.valid.value,
         "valid_low": trial.valid.low, "valid_high": trial.valid.high, "gap": trial.gap, "train_n": trial.train.n,

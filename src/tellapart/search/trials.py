@@ -12,12 +12,12 @@ from typing import Any, Self
 import numpy as np
 
 from tellapart.errors import RunError
-from tellapart.search.space import Cell
+from tellapart.search.space import Setting
 from tellapart.types import Score
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Trial:
     """A candidate that was fitted and scored.
 
     Attributes:
@@ -35,7 +35,7 @@ class Judged:
     """
 
     key: str
-    cell: Cell
+    cell: Setting
     values: dict[str, Any]
     train: Score
     valid: Score
@@ -77,7 +77,7 @@ class TrialFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.found: dict[str, Judged] = {}
+        self.found: dict[str, Trial] = {}
         whole, _, torn = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
         for number, line in enumerate(whole.splitlines(), 1):
             trial = self._read(line, number)
@@ -85,7 +85,7 @@ class TrialFile:
         if torn:  # the process was killed while it wrote; a line that follows must begin on its own
             os.truncate(path, path.stat().st_size - len(torn))
 
-    def add(self, trial: Judged) -> None:
+    def add(self, trial: Trial) -> None:
         """Keep it, on the disk too."""
         with self.path.open("ab") as file:
             file.write(trial.to_line().encode() + b"\n")
@@ -93,9 +93,9 @@ class TrialFile:
             os.fsync(file.fileno())
         self.found[trial.key] = trial
 
-    def _read(self, line: bytes, number: int) -> Judged:
+    def _read(self, line: bytes, number: int) -> Trial:
         try:
-            return Judged.from_line(line.decode())
+            return Trial.from_line(line.decode())
         except (ValueError, KeyError, TypeError) as error:
             hint = "delete that line, and its trial is made again; or start anew with --fresh"
             raise RunError(f"{self.path}:{number}: not a trial ({error})", hint=hint) from None

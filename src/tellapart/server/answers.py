@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from tellapart.errors import ImageError
 from tellapart.inference.prediction import Stability
 from tellapart.server import overlays
-from tellapart.server.clues import Clue, read_clues
-from tellapart.server.confidence import Verdict
+from tellapart.server.clues import MetadataItem, read_metadata
+from tellapart.server.confidence import ConfidenceLevel
 from tellapart.server.explanations import Explanation
-from tellapart.server.models import ServedRun
+from tellapart.server.models import ServedModel
 from tellapart.server.schemas import (
     Batch,
     ClueAnswer,
@@ -23,12 +23,12 @@ from tellapart.server.schemas import (
     StabilityAnswer,
     VerdictAnswer,
 )
-from tellapart.server.service import Answered
+from tellapart.server.service import UploadResult
 from tellapart.server.uploads import Upload
 from tellapart.types import Score
 
 
-def of_picture(run: ServedRun, found: Answered, *, clues: bool, stability: Stability | None = None) -> Prediction:
+def of_picture(run: ServedModel, found: UploadResult, *, clues: bool, stability: Stability | None = None) -> Prediction:
     """One picture that was answered.
 
     Args:
@@ -44,13 +44,13 @@ def of_picture(run: ServedRun, found: Answered, *, clues: bool, stability: Stabi
         image=found.upload.name, run=run.id, answer=run.run.classes[label], probability=float(found.proba[label]),
         probabilities=dict(zip(run.run.classes, map(float, found.proba), strict=True)),
         verdict=_verdict(found.verdict),
-        clues=[ClueAnswer(**vars(clue)) for clue in clues_of(found.upload)] if clues else None,
+        clues=[ClueAnswer(**vars(clue)) for clue in metadata_items(found.upload)] if clues else None,
         stability=StabilityAnswer.model_validate(stability.to_dict()) if stability else None,
         kept=found.kept,
     )  # fmt: skip
 
 
-def of_batch(run: ServedRun, found: Sequence[Answered], *, clues: bool) -> Batch:
+def of_batch(run: ServedModel, found: Sequence[UploadResult], *, clues: bool) -> Batch:
     """Several pictures, those that cannot be read among them."""
     results = [
         of_picture(run, one, clues=clues) if one.proba is not None else Failure(image=one.upload.name, error=one.reason)
@@ -60,7 +60,7 @@ def of_batch(run: ServedRun, found: Sequence[Answered], *, clues: bool) -> Batch
     return Batch(run=run.id, answered=len(results) - failed, failed=failed, results=results)
 
 
-def of_map(run: ServedRun, upload: Upload, found: Explanation) -> MapAnswer:
+def of_map(run: ServedModel, upload: Upload, found: Explanation) -> MapAnswer:
     """A map, its values as a gray PNG."""
     values = found.heatmap.values
     content = {
@@ -71,7 +71,7 @@ def of_map(run: ServedRun, upload: Upload, found: Explanation) -> MapAnswer:
     return MapAnswer.model_validate(content)
 
 
-def of_run(served: ServedRun) -> RunAnswer:
+def of_run(served: ServedModel) -> RunAnswer:
     """One run that answers here."""
     run = served.run
     return RunAnswer(
@@ -81,15 +81,15 @@ def of_run(served: ServedRun) -> RunAnswer:
     )  # fmt: skip
 
 
-def clues_of(upload: Upload) -> list[Clue]:
+def metadata_items(upload: Upload) -> list[MetadataItem]:
     """What the file says; where that cannot be read, that."""
     try:
-        return read_clues(upload.content, upload.name)
+        return read_metadata(upload.content, upload.name)
     except ImageError as error:
-        return [Clue("metadata", error.reason, notable=True)]
+        return [MetadataItem("metadata", error.reason, notable=True)]
 
 
-def _verdict(verdict: Verdict) -> VerdictAnswer:
+def _verdict(verdict: ConfidenceLevel) -> VerdictAnswer:
     return VerdictAnswer(
         name=verdict.name, words=verdict.in_words(), certainty=verdict.certainty, reason=verdict.reason,
         right_on_validation=_share(verdict.right),

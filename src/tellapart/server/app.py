@@ -19,18 +19,18 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tellapart.runs.store import Run
 from tellapart.server import answers, overlays
-from tellapart.server.middleware import Guard, Refused, Scope
+from tellapart.server.middleware import RequestError, RequestGuard, Scope
 from tellapart.server.pages import Pages
 from tellapart.server.schemas import Batch, Boards, Failure, Health, MapAnswer, Prediction, RunAnswer, Version
-from tellapart.server.service import Desk
-from tellapart.server.settings import Options
-from tellapart.server.uploads import receive
+from tellapart.server.service import PredictionService
+from tellapart.server.settings import ServerSettings
+from tellapart.server.uploads import parse_request
 
 MOST_IMAGES = 32
 _PICTURE = {"schema": {"type": "string", "format": "binary"}}
 
 
-def create_app(runs: Sequence[Run], options: Options | None = None) -> FastAPI:
+def create_app(runs: Sequence[Run], options: ServerSettings | None = None) -> FastAPI:
     """Load runs and build the application that answers with them.
 
     Args:
@@ -41,7 +41,7 @@ def create_app(runs: Sequence[Run], options: Options | None = None) -> FastAPI:
         RunError: A run cannot be loaded.
         SystemLimitError: The folder of kept pictures cannot be made.
     """
-    desk = Desk(runs, options or Options())
+    desk = PredictionService(runs, options or ServerSettings())
     for run in desk.served:
         run.warm_up()
     app = FastAPI(
@@ -50,11 +50,11 @@ def create_app(runs: Sequence[Run], options: Options | None = None) -> FastAPI:
     )  # fmt: skip
     pages = Pages(desk, app)
 
-    def explain(scope: Scope, refused: Refused) -> Response:
+    def explain(scope: Scope, refused: RequestError) -> Response:
         """A refusal, as its sender can read it."""
         return pages.problem(scope, refused) if _reads_pages(scope) else _json(refused)
 
-    app.add_middleware(Guard, options=desk.options, measures=desk.measures, explain=explain)
+    app.add_middleware(RequestGuard, options=desk.options, measures=desk.measures, explain=explain)
     app.add_exception_handler(HTTPException, _translated)
     app.add_exception_handler(RequestValidationError, _invalid)
     _add_state(app, desk)
@@ -63,7 +63,7 @@ def create_app(runs: Sequence[Run], options: Options | None = None) -> FastAPI:
     return app
 
 
-def _closing(desk: Desk) -> Any:
+def _closing(desk: PredictionService) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
@@ -72,7 +72,7 @@ def _closing(desk: Desk) -> Any:
     return lifespan
 
 
-def _add_state(app: FastAPI, desk: Desk) -> None:
+def _add_state(app: FastAPI, desk: PredictionService) -> None:
     """How the server is."""
 
     @app.get("/health", tags=["server"])
@@ -80,7 +80,7 @@ def _add_state(app: FastAPI, desk: Desk) -> None:
         """Whether every run can answer; needs no token."""
         alive = all(run.batcher.alive for run in desk.served)
         if not alive:
-            raise Refused(503, "a run does not answer any more", "start the server again")
+            raise RequestError(503, "a run does not answer any more", "start the server again")
         return Health(status="ok", runs=len(list(desk.served)), waiting=sum(desk.served.waiting().values()))
 
     @app.get("/version", tags=["server"])
@@ -106,25 +106,25 @@ def _add_state(app: FastAPI, desk: Desk) -> None:
         return Boards(leaderboards=[board.to_dict() for board in boards])
 
 
-def _add_api(app: FastAPI, desk: Desk) -> None:
+def _add_api(app: FastAPI, desk: PredictionService) -> None:
     """What is asked about pictures."""
 
     @app.post("/api/predict", tags=["pictures"], openapi_extra=_body(), responses=_failures(), response_model_exclude_none=True)
     async def predict(request: Request, run: str | None = None, clues: bool = False, stability: bool = False) -> Prediction:
         """The answer to one picture; with clues what its file says, with stability whether other deliveries change it."""
-        served = desk.served.named(run)
-        upload = (await receive(request, desk.options)).uploads[0]
+        served = desk.served.get(run)
+        upload = (await parse_request(request, desk.options)).uploads[0]
         found = (await desk.predict(served, [upload]))[0]
         if found.proba is None:
-            raise Refused(422, found.reason)
+            raise RequestError(422, found.reason)
         stable = await desk.stability(served, upload) if stability else None
         return answers.of_picture(served, found, clues=clues, stability=stable)
 
     @app.post("/api/predict/batch", tags=["pictures"], openapi_extra=_body(many=True), responses=_failures())
     async def batch(request: Request, run: str | None = None, clues: bool = False) -> Batch:
         """The answers to up to 32 pictures, in their order; one that cannot be read is named, the others are answered."""
-        served = desk.served.named(run)
-        sent = await receive(request, desk.options, MOST_IMAGES)
+        served = desk.served.get(run)
+        sent = await parse_request(request, desk.options, MOST_IMAGES)
         found = await desk.predict(served, sent.uploads)
         return answers.of_batch(served, found, clues=clues)
 
@@ -137,13 +137,15 @@ def _add_api(app: FastAPI, desk: Desk) -> None:
         format: Literal["png", "json"] = "png",
     ) -> Response:  # fmt: skip
         """Where a run sees the evidence for a class: the picture under its map (PNG), or the map itself (JSON)."""
-        served = desk.served.named(run)
-        upload = (await receive(request, desk.options)).uploads[0]
+        served = desk.served.get(run)
+        upload = (await parse_request(request, desk.options)).uploads[0]
         found = await desk.explain(served, upload, class_name, method)
         if format == "json":
             content = await run_in_threadpool(answers.of_map, served, upload, found)
             return Response(content.model_dump_json(by_alias=True), media_type="application/json")
-        return Response(await run_in_threadpool(overlays.overlaid, found.pixels, found.heatmap.values), media_type="image/png")
+        return Response(
+            await run_in_threadpool(overlays.overlay_png, found.pixels, found.heatmap.values), media_type="image/png"
+        )
 
 
 def _body(many: bool = False) -> dict[str, Any]:
@@ -172,7 +174,7 @@ def _reads_pages(scope: Scope) -> bool:
     return not scope["path"].startswith("/api/") and b"text/html" in accepts
 
 
-def _json(refused: Refused) -> Response:
+def _json(refused: RequestError) -> Response:
     content = {"error": refused.message, "hint": refused.hint}
     return JSONResponse(content, refused.status, headers=refused.headers)
 
@@ -182,11 +184,11 @@ async def _translated(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
     hint = "GET /openapi.json describes all paths" if request.url.path.startswith("/api") else ""
-    raise Refused(error.status_code, str(error.detail).lower(), hint, error.headers)
+    raise RequestError(error.status_code, str(error.detail).lower(), hint, error.headers)
 
 
 async def _invalid(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]
-    raise Refused(422, f"{first['loc'][-1]}: {first['msg']}", "GET /openapi.json describes what is expected")
+    raise RequestError(422, f"{first['loc'][-1]}: {first['msg']}", "GET /openapi.json describes what is expected")

@@ -20,16 +20,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from tellapart.inference.predictor import Answers
+from tellapart.inference.predictor import BatchOutput
 
 _BYTES = 256_000_000  # that wait for one run, encoded
 T = TypeVar("T")
 #: Of one image: (C,) float32 probabilities, or why it cannot be read.
 Said = np.ndarray | str
-Ask = Callable[[Sequence[bytes], Sequence[str]], Answers]
+Ask = Callable[[Sequence[bytes], Sequence[str]], BatchOutput]
 
 
-class Full(Exception):
+class QueueFull(Exception):
     """The queue is full, or the server is closing."""
 
 
@@ -57,7 +57,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"ask {name}", daemon=True)
         self._thread.start()
 
-    async def ask(self, contents: Sequence[bytes]) -> list[Said]:
+    async def predict(self, contents: Sequence[bytes]) -> list[Said]:
         """Wait for the answers to some images. A caller that is canceled takes its images out of the queue.
 
         Raises:
@@ -76,7 +76,7 @@ class Batcher:
             held = [*self._queue, asked]
             too_many = sum(len(one.contents) for one in held) > self._room
             if self._closed or too_many or sum(len(c) for one in held for c in one.contents) > _BYTES:
-                raise Full
+                raise QueueFull
             self._queue.append(asked)
             self._changed.notify()
         return asked.answer
@@ -145,7 +145,7 @@ class Batcher:
         return said
 
 
-class SlowLane:
+class BackgroundWorker:
     """One thread for what takes longer; a few pieces of work may wait for it."""
 
     def __init__(self, name: str, waiting: int = 8) -> None:
@@ -159,12 +159,12 @@ class SlowLane:
             Full: Enough waits already.
         """
         if not self._room.acquire(blocking=False):
-            raise Full
+            raise QueueFull
         try:
             future = self._pool.submit(work)
         except RuntimeError:
             self._room.release()
-            raise Full from None
+            raise QueueFull from None
         future.add_done_callback(lambda _: self._room.release())
         return await asyncio.wrap_future(future)
 

@@ -32,7 +32,7 @@ _LONGEST = 120  # characters of a text from a file that are shown
 
 
 @dataclass(frozen=True)
-class Clue:
+class MetadataItem:
     """One thing that the file says: its name, the value, and whether it is worth a second look."""
 
     name: str
@@ -40,7 +40,7 @@ class Clue:
     notable: bool = False
 
 
-def read_clues(content: bytes, name: str = "image") -> list[Clue]:
+def read_metadata(content: bytes, name: str = "image") -> list[MetadataItem]:
     """What one encoded picture says beside its pixels.
 
     Raises:
@@ -50,8 +50,8 @@ def read_clues(content: bytes, name: str = "image") -> list[Clue]:
     try:
         with quiet():
             image = Image.open(io.BytesIO(content))
-            first = Clue("format", f"{image.format}, {image.mode}")
-            size = Clue("size", f"{width:,} × {height:,} pixels, {_bytes(len(content))}")
+            first = MetadataItem("format", f"{image.format}, {image.mode}")
+            size = MetadataItem("size", f"{width:,} × {height:,} pixels, {_bytes(len(content))}")
             return [first, size, *_jpeg(image), *_exif(image), *_texts(image), *_said(content)]
     except Exception as error:  # damaged metadata raises nearly anything
         raise ImageError(name, f"its metadata cannot be read ({type(error).__name__})") from None
@@ -76,7 +76,7 @@ def _scale(quality: int) -> int:
     return 5000 // quality if quality < 50 else 200 - 2 * quality
 
 
-def _jpeg(image: Image.Image) -> list[Clue]:
+def _jpeg(image: Image.Image) -> list[MetadataItem]:
     if not isinstance(image, JpegImageFile):
         return []
     tables = [list(table) for table in image.quantization.values()]
@@ -84,44 +84,44 @@ def _jpeg(image: Image.Image) -> list[Clue]:
     if tables and len(tables[0]) == len(_LUMA):
         quality, usual = jpeg_quality(tables[0])
         said = f"about {quality} of 100" + ("" if usual else ", by tables of its own")
-        found.append(Clue("JPEG quality", f"{said} ({len(tables)} table{'s' if len(tables) > 1 else ''})"))
+        found.append(MetadataItem("JPEG quality", f"{said} ({len(tables)} table{'s' if len(tables) > 1 else ''})"))
     way = "progressive" if {"progressive", "progression"} & set(image.info) else "baseline"
-    return [*found, Clue("JPEG coding", f"{way}, {_SAMPLING.get(get_sampling(image), 'another')} subsampling")]
+    return [*found, MetadataItem("JPEG coding", f"{way}, {_SAMPLING.get(get_sampling(image), 'another')} subsampling")]
 
 
-def _exif(image: Image.Image) -> list[Clue]:
+def _exif(image: Image.Image) -> list[MetadataItem]:
     """Of PNG files only what stands before the pixels: for the rest Pillow would decode everything."""
     late = image.format == "PNG" and "exif" not in image.info
     exif = Image.Exif() if late else image.getexif()
     base = ExifTags.Base
     camera = " ".join(str(exif[tag]) for tag in (base.Make, base.Model) if tag in exif)
-    found = [Clue("EXIF", f"{len(exif)} entries" if len(exif) else "none")]
+    found = [MetadataItem("EXIF", f"{len(exif)} entries" if len(exif) else "none")]
     if camera:
-        found.append(Clue("camera", _clean(camera)))
+        found.append(MetadataItem("camera", _clean(camera)))
     if base.Software in exif:
-        found.append(Clue("software", _clean(str(exif[base.Software])), notable=True))
+        found.append(MetadataItem("software", _clean(str(exif[base.Software])), notable=True))
     if base.DateTime in exif:
-        found.append(Clue("date", _clean(str(exif[base.DateTime]))))
+        found.append(MetadataItem("date", _clean(str(exif[base.DateTime]))))
     if exif.get_ifd(ExifTags.IFD.GPSInfo):
-        found.append(Clue("position", "present, not shown"))
+        found.append(MetadataItem("position", "present, not shown"))
     if image.info.get("icc_profile"):
-        found.append(Clue("color profile", f"{len(image.info['icc_profile']):,} bytes"))
+        found.append(MetadataItem("color profile", f"{len(image.info['icc_profile']):,} bytes"))
     return found
 
 
-def _texts(image: Image.Image) -> list[Clue]:
+def _texts(image: Image.Image) -> list[MetadataItem]:
     found = []
     for key, value in image.info.items():
         if key in _PROMPTS and isinstance(value, str):
-            found.append(Clue("text of a generator", f"{key}: {_clean(value)}", notable=True))
+            found.append(MetadataItem("text of a generator", f"{key}: {_clean(value)}", notable=True))
         elif key in ("Software", "Comment", "comment") and isinstance(value, str | bytes) and value:
             text = value.decode("latin-1") if isinstance(value, bytes) else value
-            found.append(Clue(key.lower(), _clean(text), notable=key == "Software"))
+            found.append(MetadataItem(key.lower(), _clean(text), notable=key == "Software"))
     return found
 
 
-def _said(content: bytes) -> list[Clue]:
-    return [Clue("says of itself", what, notable=True) for mark, what in _SAID.items() if mark in content]
+def _said(content: bytes) -> list[MetadataItem]:
+    return [MetadataItem("says of itself", what, notable=True) for mark, what in _SAID.items() if mark in content]
 
 
 def _clean(text: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from tellapart.calibration.decision import UNSURE_NAME, Decision
 from tellapart.calibration.thresholds import UNSURE
 from tellapart.formatting import count
-from tellapart.inference.decision import decision, has_verdict
+from tellapart.inference.decision import decision, has_decision
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
 from tellapart.runs.store import Run
 from tellapart.types import Score
@@ -30,7 +30,7 @@ _FEWEST = 50
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ConfidenceLevel:
     """What is said of one picture.
 
     Attributes:
@@ -55,12 +55,12 @@ class Verdict:
         return ", ".join([*said, self.certainty])
 
 
-class Certainty:
+class Confidence:
     """What the stored validation answers of a run say of the answers to come."""
 
     def __init__(self, run: Run) -> None:
         self.classes = run.classes
-        self.decision: Decision | None = decision(run) if has_verdict(run) else None
+        self.decision: Decision | None = decision(run) if has_decision(run) else None
         valid = run.predictions("valid")
         self._sure, self._right, self._groups = np.zeros(0), np.zeros(0, dtype=bool), None
         if valid is not None and len(valid) and not (self.decision and self.decision.prior):
@@ -74,18 +74,18 @@ class Certainty:
     def _labels(self, proba: np.ndarray) -> np.ndarray:
         return proba.argmax(axis=1) if self.decision is None else self.decision.verdicts(proba).answers
 
-    def verdict(self, proba: np.ndarray) -> Verdict:
+    def verdict(self, proba: np.ndarray) -> ConfidenceLevel:
         """The verdict on one picture. `proba`: (C,) float32, what the run answered."""
         likely = int(proba.argmax())
         found = None if self.decision is None else self.decision.verdicts(proba[None])
         rule = "" if found is None or found.reasons[0] == "most probable" else str(found.reasons[0])
         label = likely if found is None else int(found.answers[0])
         if label == UNSURE:
-            return Verdict(UNSURE_NAME, likely, float(proba[likely]), UNSURE_NAME, rule, None)
+            return ConfidenceLevel(UNSURE_NAME, likely, float(proba[likely]), UNSURE_NAME, rule, None)
         right = self.right(float(proba[label]))
         word = _word(right.low, _LEAST) if right else _word(float(proba[label]), _BY_PROBABILITY)
         reason = "; ".join(part for part in (rule, _in_words(right)) if part)
-        return Verdict(self.classes[label], label, float(proba[label]), word, reason, right)
+        return ConfidenceLevel(self.classes[label], label, float(proba[label]), word, reason, right)
 
     def right(self, probability: float) -> Score | None:
         """How often answers at least this sure were right on validation; None where nothing is known."""

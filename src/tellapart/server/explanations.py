@@ -19,18 +19,18 @@ from tellapart import registry
 from tellapart.classifiers.base import Context
 from tellapart.data.decode import decode
 from tellapart.errors import DataError, TellapartError, unknown_name
-from tellapart.explainers._model import Subject
+from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Heatmap
 from tellapart.inference.context import load_classifier, resolve_device
-from tellapart.inference.decision import Judge
-from tellapart.inference.nearest import Nearest, Neighborhood
+from tellapart.inference.decision import DecisionRule
+from tellapart.inference.nearest import Nearest, NearestImages
 from tellapart.inference.prediction import Stability
-from tellapart.inference.predictor import open_answerer
+from tellapart.inference.predictor import load_predictor
 from tellapart.perturbations.stability import stability
 from tellapart.recipe.load import check_options
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.server.settings import Options
+from tellapart.server.settings import ServerSettings
 
 #: A picture of more pixels is shrunk before a classifier is asked about it hundreds of times.
 MOST_ASKED = 1_000_000
@@ -57,7 +57,7 @@ class NotReady(TellapartError):
     """Something is still being prepared: ask again."""
 
 
-class Insight:
+class Explanations:
     """What is to be known of the answers of one run. One thread at a time asks it.
 
     Args:
@@ -65,7 +65,7 @@ class Insight:
         options: Where and how; the most pixels that a picture may have.
     """
 
-    def __init__(self, run: Run, options: Options) -> None:
+    def __init__(self, run: Run, options: ServerSettings) -> None:
         self.run, self.options = run, options
         self._training = _Training(run, options)
 
@@ -73,7 +73,7 @@ class Insight:
         """Load the classifier, and by one map of nothing the libraries that it needs: that takes seconds, in torch alone."""
         subject, pixels = self._subject, np.full((32, 32, 3), 128, np.uint8)
         with contextlib.suppress(TellapartError):  # a run that takes pictures of one size only
-            subject.ask([pixels])
+            subject.predict([pixels])
             if self._usual == "grad_cam":
                 registry.find("explainers", "grad_cam")()(subject, pixels, 0)
 
@@ -101,7 +101,7 @@ class Insight:
         note = ""
         if method in ("occlusion", "rise", "score_cam"):
             pixels, note = self._small_enough(pixels, method)
-        label = int(subject.ask([pixels])[0].argmax())
+        label = int(subject.predict([pixels])[0].argmax())
         answer = self.run.classes[label]
         label = label if class_name is None else self.run.classes.index(class_name)
         found = explainer(check_options(explainer.Options, {}, f"method {method}"), 0)(subject, pixels, label)
@@ -119,12 +119,12 @@ class Insight:
             NotReady: They are being read.
             TellapartError: They cannot be read, because they moved or are damaged.
         """
-        return self._training.opened().of(content, name)
+        return self._training.opened().search(content, name)
 
     @functools.cached_property
-    def _subject(self) -> Subject:
+    def _subject(self) -> ExplainedModel:
         context = Context(device=resolve_device(self.options.settings.device), parents=self._find)
-        return Subject(load_classifier(self.run), context, self.run.id)
+        return ExplainedModel(load_classifier(self.run), context, self.run.id)
 
     @property
     def _usual(self) -> str:
@@ -133,7 +133,7 @@ class Insight:
 
     @functools.cached_property
     def _asked_often(self) -> tuple:
-        return open_answerer(self.run, self.options.settings), Judge(self.run)
+        return load_predictor(self.run, self.options.settings), DecisionRule(self.run)
 
     def _find(self, name: str) -> Path:
         return store.open_run(name, self.run.runs).folder
@@ -155,13 +155,13 @@ class Insight:
 class _Training:
     """The training images of a run, read when they are first asked for."""
 
-    def __init__(self, run: Run, options: Options) -> None:
+    def __init__(self, run: Run, options: ServerSettings) -> None:
         self._run, self._options = run, options
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._found: Neighborhood | TellapartError | None = None
+        self._found: NearestImages | TellapartError | None = None
 
-    def opened(self, patience: float = 0.5) -> Neighborhood:
+    def opened(self, patience: float = 0.5) -> NearestImages:
         """The neighborhood. `patience`: seconds to wait for it."""
         with self._lock:
             if self._thread is None:
@@ -176,7 +176,7 @@ class _Training:
 
     def _open(self) -> None:
         try:
-            self._found = Neighborhood(self._run, self._options.settings)
+            self._found = NearestImages(self._run, self._options.settings)
         except TellapartError as error:
             self._found = DataError(f"the training images of {self._run.id} cannot be searched: {error.message}")
         except Exception as error:  # of whatever library reads them; the thread must leave an answer

@@ -20,11 +20,11 @@ from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.mcnemar import align, compare, in_words
 from tellapart.reports import figures
-from tellapart.reports.thumbnails import Album, Picture
+from tellapart.reports.thumbnails import Picture, ThumbnailCache
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.server.drawing import place
-from tellapart.server.middleware import Refused
+from tellapart.server.middleware import RequestError
 from tellapart.types import Predictions
 
 MOST_SHOWN = 24
@@ -63,7 +63,7 @@ class Disagreement:
 
 
 @dataclass(frozen=True, eq=False)
-class Versus:
+class RunComparison:
     """Two runs on the same images.
 
     Attributes:
@@ -86,7 +86,7 @@ class Versus:
     differ: int
 
 
-class Boards:
+class LeaderboardService:
     """All runs of a folder, and those that are served.
 
     Args:
@@ -124,7 +124,7 @@ class Boards:
                     self._pages.pop(next(iter(self._pages)))
             return self._pages[key]
 
-    def versus(self, a: str, b: str) -> Versus:
+    def versus(self, a: str, b: str) -> RunComparison:
         """Two runs, compared on the images that both have answered.
 
         Raises:
@@ -133,10 +133,12 @@ class Boards:
         board, first = self._find(a)
         other, second = self._find(b)
         if board is not other:
-            raise Refused(422, f"{a} and {b} were trained on other data or another split", "compare runs of one leaderboard")
+            raise RequestError(
+                422, f"{a} and {b} were trained on other data or another split", "compare runs of one leaderboard"
+            )
         answers = _common(board.runs[first], board.runs[second])
         if answers is None:
-            raise Refused(422, f"{a} and {b} have no stored answers to the same images", "open the test part for both")
+            raise RequestError(422, f"{a} and {b} have no stored answers to the same images", "open the test part for both")
         return _versus(board, first, second, *answers)
 
     def _find(self, run_id: str) -> tuple[Leaderboard, int]:
@@ -146,7 +148,7 @@ class Boards:
                 if run.id == run_id:
                     return board, position
         known = [run.id for board in boards for run in board.runs]
-        raise Refused(404, unknown_name("run", run_id[:100], known), "the leaderboard lists all of them")
+        raise RequestError(404, unknown_name("run", run_id[:100], known), "the leaderboard lists all of them")
 
     def _runs(self) -> list[Run]:
         found = [Run(run.folder) for run in self._served] + store.list_runs(self._folder)
@@ -162,7 +164,7 @@ def _run_page(run: Run, row: Row) -> RunPage:
     predictions = run.predictions(part)
     if predictions is None or not len(predictions):
         return RunPage(run, row, part, 0, curves, None)
-    counts = confusion_matrix(predictions.labels, predictions.answers, len(run.classes))
+    counts = confusion_matrix(predictions.labels, predictions.predicted, len(run.classes))
     about = f"Confusion matrix of {len(predictions):,} images, {counts.trace():,} of them right."
     drawn = place(figures.confusion(counts, run.classes), "confusion", about)
     return RunPage(run, row, part, len(predictions), curves, drawn)
@@ -177,21 +179,21 @@ def _common(a: Run, b: Run) -> tuple[str, Predictions, Predictions] | None:
     return None
 
 
-def _versus(board: Leaderboard, first: int, second: int, part: str, ours: Predictions, theirs: Predictions) -> Versus:
+def _versus(board: Leaderboard, first: int, second: int, part: str, ours: Predictions, theirs: Predictions) -> RunComparison:
     a, b = board.rows[first], board.rows[second]
-    right_a, right_b = ours.answers == ours.labels, theirs.answers == theirs.labels
-    differ = np.flatnonzero(ours.answers != theirs.answers)
+    right_a, right_b = ours.predicted == ours.labels, theirs.predicted == theirs.labels
+    differ = np.flatnonzero(ours.predicted != theirs.predicted)
     sure = np.maximum(ours.proba.max(axis=1), theirs.proba.max(axis=1))[differ]
     rows = differ[np.argsort(-sure, kind="stable")][:MOST_SHOWN]
-    with Album(board.runs[first].table()) as album:
+    with ThumbnailCache(board.runs[first].table()) as album:
         found = tuple(_disagreement(ours, theirs, row, album) for row in rows)
     words = in_words(a.name, b.name, compare(ours, theirs))
     both, only_a, only_b = (int(c.sum()) for c in (right_a & right_b, right_a & ~right_b, ~right_a & right_b))
     neither = len(ours) - both - only_a - only_b
-    return Versus(a, b, part, words, both, only_a, only_b, neither, found, len(differ))
+    return RunComparison(a, b, part, words, both, only_a, only_b, neither, found, len(differ))
 
 
-def _disagreement(ours: Predictions, theirs: Predictions, row: int, album: Album) -> Disagreement:
+def _disagreement(ours: Predictions, theirs: Predictions, row: int, album: ThumbnailCache) -> Disagreement:
     names, picture = ours.classes, album.picture(str(ours.ids[row]))
-    (a, a_proba), (b, b_proba) = ((names[p.answers[row]], float(p.proba[row].max())) for p in (ours, theirs))
+    (a, a_proba), (b, b_proba) = ((names[p.predicted[row]], float(p.proba[row].max())) for p in (ours, theirs))
     return Disagreement(picture, names[ours.labels[row]], a, a_proba, b, b_proba)

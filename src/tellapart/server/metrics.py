@@ -15,7 +15,7 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _Series = Mapping[tuple[tuple[str, str], ...], float]
 
 
-class Measures:
+class Metrics:
     """Counters of one server. Any thread may count."""
 
     def __init__(self) -> None:

@@ -27,8 +27,8 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from tellapart.server.metrics import Measures
-from tellapart.server.settings import EVERYWHERE, LOOPBACK, Options
+from tellapart.server.metrics import Metrics
+from tellapart.server.settings import EVERYWHERE, LOOPBACK, ServerSettings
 
 _LOG = logging.getLogger("tellapart.server")
 _BURST = 4.0  # seconds' worth of requests that may come at once
@@ -54,7 +54,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class Refused(Exception):
+class RequestError(Exception):
     """A request that is not served.
 
     Attributes:
@@ -70,10 +70,10 @@ class Refused(Exception):
 
 
 #: From a request's scope and a refusal to what its sender is shown.
-Explain = Callable[[Scope, Refused], Response]
+Explain = Callable[[Scope, RequestError], Response]
 
 
-class Guard:
+class RequestGuard:
     """Stands before the application.
 
     Args:
@@ -83,9 +83,9 @@ class Guard:
         explain: How a refusal is shown.
     """
 
-    def __init__(self, app: Any, options: Options, measures: Measures, explain: Explain) -> None:
+    def __init__(self, app: Any, options: ServerSettings, measures: Metrics, explain: Explain) -> None:
         self.app, self.options, self.measures, self.explain = app, options, measures, explain
-        self.rate = Rate(options.rate, options.rate * _BURST) if options.rate else None
+        self.rate = TokenBucket(options.rate, options.rate * _BURST) if options.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve or refuse one request."""
@@ -106,7 +106,7 @@ class Guard:
             async with asyncio.timeout(self.options.timeout):
                 self._admit(scope, body)
                 await self.app(scope, body, answer)
-        except Refused as refused:
+        except RequestError as refused:
             await self._refuse(scope, body, answer, refused)
         except TimeoutError:
             await self._refuse(scope, body, answer, _too_slow(body, self.options.timeout))
@@ -114,9 +114,9 @@ class Guard:
             return  # nobody is left to be told
         except Exception:  # a fault of ours: who asked hears that, the log hears more
             _LOG.exception("%s %s failed", scope["method"], scope["path"])
-            await self._refuse(scope, body, answer, Refused(500, "the server failed at this", "the reason is in its log"))
+            await self._refuse(scope, body, answer, RequestError(500, "the server failed at this", "the reason is in its log"))
 
-    async def _refuse(self, scope: Scope, body: _Body, answer: _Answer, refused: Refused) -> None:
+    async def _refuse(self, scope: Scope, body: _Body, answer: _Answer, refused: RequestError) -> None:
         if not answer.status:
             await self.explain(scope, refused)(scope, body, answer)
 
@@ -134,31 +134,31 @@ class Guard:
 
     def _check_host(self, host: str) -> None:
         if self.options.host not in EVERYWHERE and _name(host) not in (*LOOPBACK, self.options.host.lower()):
-            raise Refused(421, "this server is not called that", "call it by the address that it was started with")
+            raise RequestError(421, "this server is not called that", "call it by the address that it was started with")
 
     def _check_token(self, path: str, header: str) -> None:
         if self.options.token is None or path in _OPEN:
             return
         if not hmac.compare_digest(_shown(header), self.options.token.encode()):
             asks = 'Basic realm="tellapart (any name; the token is the password)", charset="UTF-8"'
-            raise Refused(401, "a token is needed", "send it as Authorization: Bearer TOKEN", {"www-authenticate": asks})
+            raise RequestError(401, "a token is needed", "send it as Authorization: Bearer TOKEN", {"www-authenticate": asks})
 
     def _check_rate(self, scope: Scope) -> None:
         client = (scope.get("client") or ("unknown",))[0]
-        wait = self.rate.take(str(client), time.monotonic()) if self.rate else 0.0
+        wait = self.rate.acquire(str(client), time.monotonic()) if self.rate else 0.0
         if wait:
             after = {"retry-after": str(math.ceil(wait))}
-            raise Refused(429, "too many requests from this address", f"wait {math.ceil(wait)} s", after)
+            raise RequestError(429, "too many requests from this address", f"wait {math.ceil(wait)} s", after)
 
 
-class Rate:
+class TokenBucket:
     """A token bucket for each client: `burst` at once, `per_second` sustained."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self.per_second, self.burst = per_second, max(burst, 1.0)
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client → tokens, when that was
 
-    def take(self, client: str, now: float) -> float:
+    def acquire(self, client: str, now: float) -> float:
         """Take one; 0.0 when there was one, else how many seconds until there is. `now`: seconds of a steady clock."""
         left, when = self._left.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - when) * self.per_second)
@@ -188,8 +188,10 @@ class _Body:
                 raise self.too_large()
         return message
 
-    def too_large(self) -> Refused:
-        return Refused(413, f"more than {(self.most - _ENVELOPE) / 1e6:,.3g} MB", "send a smaller picture, or fewer at once")
+    def too_large(self) -> RequestError:
+        return RequestError(
+            413, f"more than {(self.most - _ENVELOPE) / 1e6:,.3g} MB", "send a smaller picture, or fewer at once"
+        )
 
     async def drain(self) -> None:
         """Read on and forget, for a moment: a connection that is closed on unread bytes may lose the answer, too."""
@@ -224,18 +226,18 @@ class _Answer:
         await self.send(message)
 
 
-def _too_slow(body: _Body, seconds: float) -> Refused:
+def _too_slow(body: _Body, seconds: float) -> RequestError:
     if body.whole:
         hint = "send a smaller picture, or start the server with a longer --timeout"
-        return Refused(504, f"there was no answer within {seconds:g} s", hint)
-    return Refused(408, f"the request had not arrived after {seconds:g} s", "send it again, on a faster line")
+        return RequestError(504, f"there was no answer within {seconds:g} s", hint)
+    return RequestError(408, f"the request had not arrived after {seconds:g} s", "send it again, on a faster line")
 
 
 def _check_origin(headers: Headers) -> None:
     """A form on another site must not send anything here. Programs send no `Origin`, and pass."""
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
-        raise Refused(403, "this request comes from a page of another site", "open the page of this server itself")
+        raise RequestError(403, "this request comes from a page of another site", "open the page of this server itself")
 
 
 def _name(host: str) -> str:

@@ -16,20 +16,20 @@ from PIL import Image
 from tellapart.errors import unknown_name
 from tellapart.inference.nearest import Nearest
 from tellapart.inference.prediction import Stability
-from tellapart.inference.predictor import open_answerer
+from tellapart.inference.predictor import load_predictor
 from tellapart.runs.store import Run
-from tellapart.server.batching import Batcher, Said, SlowLane
-from tellapart.server.confidence import Certainty
-from tellapart.server.explanations import Explanation, Insight, NotReady
-from tellapart.server.metrics import Measures
-from tellapart.server.middleware import Refused
-from tellapart.server.settings import Options
+from tellapart.server.batching import BackgroundWorker, Batcher, Said
+from tellapart.server.confidence import Confidence
+from tellapart.server.explanations import Explanation, Explanations, NotReady
+from tellapart.server.metrics import Metrics
+from tellapart.server.middleware import RequestError
+from tellapart.server.settings import ServerSettings
 
 _PATIENCE = 3.0  # seconds for which somebody is kept waiting while the server loads
 T = TypeVar("T")
 
 
-class ServedRun:
+class ServedModel:
     """One run, ready to be asked by many.
 
     Args:
@@ -38,14 +38,14 @@ class ServedRun:
         measures: Where batches are counted.
     """
 
-    def __init__(self, run: Run, options: Options, measures: Measures) -> None:
+    def __init__(self, run: Run, options: ServerSettings, measures: Metrics) -> None:
         self.run, self.options = run, options
-        self.answerer = open_answerer(run, options.settings)
-        self.certainty = Certainty(run)
-        self.insight = Insight(run, options)
+        self.answerer = load_predictor(run, options.settings)
+        self.certainty = Confidence(run)
+        self.insight = Explanations(run, options)
         told = functools.partial(measures.batch, run.id)
-        self.batcher = Batcher(self.answerer.ask, run.id, options.batch, options.waiting, told)
-        self.slow, self._prepared = SlowLane(run.id), threading.Event()
+        self.batcher = Batcher(self.answerer.predict_batch, run.id, options.batch, options.waiting, told)
+        self.slow, self._prepared = BackgroundWorker(run.id), threading.Event()
 
     @property
     def id(self) -> str:
@@ -56,12 +56,12 @@ class ServedRun:
         """Ask once, so that the first visitor does not wait for what is built at the first question; maps in the background."""
         target = io.BytesIO()
         Image.fromarray(np.full((32, 32, 3), 128, np.uint8)).save(target, "png")
-        self.answerer.ask([target.getvalue()])
+        self.answerer.predict_batch([target.getvalue()])
         self.slow.begin(self._prepare)
 
-    async def ask(self, contents: Sequence[bytes]) -> list[Said]:
+    async def predict(self, contents: Sequence[bytes]) -> list[Said]:
         """Of each encoded picture its probabilities, or why it cannot be read."""
-        return await self.batcher.ask(contents)
+        return await self.batcher.predict(contents)
 
     async def explain(self, content: bytes, name: str, class_name: str | None, method: str | None) -> Explanation:
         """Where it looks; see `Insight.heatmap`."""
@@ -96,21 +96,21 @@ class ServedRun:
         self.slow.close()
 
 
-class ServedRuns:
+class ServedModels:
     """All runs of one server, the first of them the one that answers when none is named."""
 
-    def __init__(self, runs: Sequence[Run], options: Options, measures: Measures) -> None:
-        self._runs = {run.id: ServedRun(run, options, measures) for run in runs}
+    def __init__(self, runs: Sequence[Run], options: ServerSettings, measures: Metrics) -> None:
+        self._runs = {run.id: ServedModel(run, options, measures) for run in runs}
 
-    def __iter__(self) -> Iterator[ServedRun]:
+    def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._runs.values())
 
     @property
-    def first(self) -> ServedRun:
+    def first(self) -> ServedModel:
         """The one that answers when none is named."""
         return next(iter(self))
 
-    def named(self, name: str | None) -> ServedRun:
+    def get(self, name: str | None) -> ServedModel:
         """One run by its id. Names are looked up among those that were started with; nothing is looked for on the disk.
 
         Raises:
@@ -119,7 +119,7 @@ class ServedRuns:
         if not name:
             return self.first
         if name not in self._runs:
-            raise Refused(404, unknown_name("run", name[:100], self._runs), "GET /api/runs lists those that are served")
+            raise RequestError(404, unknown_name("run", name[:100], self._runs), "GET /api/runs lists those that are served")
         return self._runs[name]
 
     def waiting(self) -> dict[str, int]:

@@ -41,7 +41,7 @@ def preview(content: bytes, name: str, max_pixels: int) -> Preview:
     return as_uri(image, "jpeg" if max(image.size) > 128 else "png")
 
 
-def layer(values: np.ndarray) -> Image.Image:
+def colorize(values: np.ndarray) -> Image.Image:
     """A map as colors that cover more the higher it is: (H, W) float32 in [0, 1] → RGBA, at the size of a preview."""
     shrunk = Image.fromarray(values.astype(np.float32))
     scale = min(1.0, LONGEST / max(values.shape))
@@ -52,7 +52,7 @@ def layer(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.rint(255 * colors).astype(np.uint8), "RGBA")
 
 
-def overlaid(pixels: np.ndarray, values: np.ndarray) -> bytes:
+def overlay_png(pixels: np.ndarray, values: np.ndarray) -> bytes:
     """A picture under its map, at its own size: (H, W, 3) uint8 and (H, W) float32 in [0, 1] → PNG."""
     return encoded(Image.fromarray(overlay(pixels, values)), "png")
 

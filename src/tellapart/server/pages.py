@@ -27,12 +27,12 @@ from tellapart.reports.templating import TEMPLATES as REPORT
 from tellapart.reports.templating import environment
 from tellapart.reports.thumbnails import embed
 from tellapart.server import overlays
-from tellapart.server.answers import clues_of
+from tellapart.server.answers import metadata_items
 from tellapart.server.confidence import percent
-from tellapart.server.middleware import Refused, Scope
-from tellapart.server.models import ServedRun
-from tellapart.server.service import Answered, Desk, patiently
-from tellapart.server.uploads import Sent, Upload, receive
+from tellapart.server.middleware import RequestError, Scope
+from tellapart.server.models import ServedModel
+from tellapart.server.service import PredictionService, UploadResult, as_http_error
+from tellapart.server.uploads import ParsedForm, Upload, parse_request
 
 HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -44,7 +44,7 @@ _STATUS = {
 _SHOWN = ("accuracy", "balanced-accuracy", "macro-f1", "auroc", "log-loss", "brier", "ece")
 Context = dict[str, Any]
 #: Parts that take longer than a verdict: how each is made.
-Part = Callable[[ServedRun, Upload], Awaitable[Context]]
+Part = Callable[[ServedModel, Upload], Awaitable[Context]]
 
 
 class Pages:
@@ -55,7 +55,7 @@ class Pages:
         app: Whose endpoints the page of the API lists.
     """
 
-    def __init__(self, desk: Desk, app: FastAPI) -> None:
+    def __init__(self, desk: PredictionService, app: FastAPI) -> None:
         self.desk, self.app = desk, app
         self.templates = environment().overlay(
             loader=ChoiceLoader([FileSystemLoader(folder, encoding="utf-8") for folder in (HERE / "templates", REPORT)])
@@ -82,11 +82,11 @@ class Pages:
 
     async def ask(self, run: str | None = None) -> Response:
         """The form."""
-        return self._page("ask.html", chosen=self.desk.served.named(run), done=None)
+        return self._page("ask.html", chosen=self.desk.served.get(run), done=None)
 
     async def answer(self, request: Request) -> Response:
         """The form again, with the whole answer below it."""
-        sent = await receive(request, self.desk.options)
+        sent = await parse_request(request, self.desk.options)
         run, upload = self._chosen(sent)
         content = await self._verdict(run, upload)
         for name, make in self.slow.items():
@@ -96,50 +96,50 @@ class Pages:
     async def part(self, request: Request, part: str) -> Response:
         """One part of an answer, as a fragment."""
         if part not in ("verdict", *self.slow):
-            raise Refused(404, f"there is no part {part[:50]}")
-        sent = await receive(request, self.desk.options)
+            raise RequestError(404, f"there is no part {part[:50]}")
+        sent = await parse_request(request, self.desk.options)
         run, upload = self._chosen(sent)
         if part == "verdict":
             return self._render("_verdict.html", done=await self._verdict(run, upload))
         content = {part: await self._or_reason(self.slow[part], run, upload)}
         return self._render(f"_{part}.html", 200, None, **content)
 
-    def _chosen(self, sent: Sent) -> tuple[ServedRun, Upload]:
-        return self.desk.served.named(sent.fields.get("run")), sent.uploads[0]
+    def _chosen(self, sent: ParsedForm) -> tuple[ServedModel, Upload]:
+        return self.desk.served.get(sent.fields.get("run")), sent.uploads[0]
 
-    async def _verdict(self, run: ServedRun, upload: Upload) -> Context:
+    async def _verdict(self, run: ServedModel, upload: Upload) -> Context:
         found = (await self.desk.predict(run, [upload]))[0]
         if found.proba is None or found.verdict is None:
-            raise Refused(422, found.reason, "send another picture")
-        picture = await patiently(run_in_threadpool(self._preview, upload))
-        return {"run": run, "upload": upload, "picture": picture, "clues": clues_of(upload), **_bars(run, found)}
+            raise RequestError(422, found.reason, "send another picture")
+        picture = await as_http_error(run_in_threadpool(self._preview, upload))
+        return {"run": run, "upload": upload, "picture": picture, "clues": metadata_items(upload), **_bars(run, found)}
 
     def _preview(self, upload: Upload) -> overlays.Preview:
         return overlays.preview(upload.content, upload.name, self.desk.options.max_pixels)
 
-    async def _or_reason(self, make: Part, run: ServedRun, upload: Upload) -> Context:
+    async def _or_reason(self, make: Part, run: ServedModel, upload: Upload) -> Context:
         """A part; where it cannot be had, the reason in its place: the verdict stands without it."""
         try:
             return await make(run, upload)
-        except Refused as refused:
+        except RequestError as refused:
             return {"reason": refused.message, "hint": refused.hint, "again": refused.status == 503}
 
-    async def _map(self, run: ServedRun, upload: Upload) -> Context:
+    async def _map(self, run: ServedModel, upload: Upload) -> Context:
         found = await self.desk.explain(run, upload, None, None)
-        layer = await run_in_threadpool(lambda: overlays.as_uri(overlays.layer(found.heatmap.values), "png"))
-        picture = await patiently(run_in_threadpool(self._preview, upload))
+        layer = await run_in_threadpool(lambda: overlays.as_uri(overlays.colorize(found.heatmap.values), "png"))
+        picture = await as_http_error(run_in_threadpool(self._preview, upload))
         return {
             "picture": picture, "layer": layer, "class_name": found.heatmap.class_name, "method": found.heatmap.method,
             "empty": not found.heatmap.values.any(), "note": found.note,
         }  # fmt: skip
 
-    async def _nearest(self, run: ServedRun, upload: Upload) -> Context:
+    async def _nearest(self, run: ServedModel, upload: Upload) -> Context:
         found = await self.desk.nearest(run, upload)
         pictures = await run_in_threadpool(lambda: [embed(p, n.id) for p, n in zip(found.pictures, found.found, strict=True)])
         near = list(zip(found.found, pictures, strict=True))
         return {"near": near, "by": found.by, "training": found.training, "usual": found.usual}
 
-    async def _stability(self, run: ServedRun, upload: Upload) -> Context:
+    async def _stability(self, run: ServedModel, upload: Upload) -> Context:
         found: Stability = await self.desk.stability(run, upload)
         label = int(found.deliveries[0].proba.argmax())
         rows = [(one.name, one.said, float(one.proba[label]), one.said != found.deliveries[0].said) for one in found.deliveries]
@@ -176,7 +176,7 @@ class Pages:
     async def file(self, name: str) -> Response:
         """A static file, by its name among those that there are."""
         if name not in self.static:
-            raise Refused(404, "there is no such file")
+            raise RequestError(404, "there is no such file")
         content, kind = self.static[name]
         return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
@@ -184,7 +184,7 @@ class Pages:
         """What browsers ask for by themselves."""
         return await self.file("icon.svg")
 
-    def problem(self, scope: Scope, refused: Refused) -> Response:
+    def problem(self, scope: Scope, refused: RequestError) -> Response:
         """A refusal for a person: a page, or for the script a fragment."""
         content = {"title": _STATUS.get(refused.status, "That did not work"), "refused": refused}
         if scope["path"].startswith("/parts/"):
@@ -202,7 +202,7 @@ class Pages:
         return HTMLResponse(self.templates.get_template(template).render(**content), status, headers)
 
 
-def _bars(run: ServedRun, found: Answered) -> Context:
+def _bars(run: ServedModel, found: UploadResult) -> Context:
     """Probabilities, the most probable class first."""
     proba = [] if found.proba is None else [float(p) for p in found.proba]
     bars = sorted(zip(run.run.classes, proba, strict=True), key=lambda one: -one[1])

@@ -13,7 +13,7 @@ from typing import Any
 
 from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.runs import store
-from tellapart.server.settings import Options
+from tellapart.server.settings import ServerSettings
 
 _CONNECTIONS = 512  # at once; more are told to come back
 _IN_USE = "choose another one with --port, or 0 for any that is free"
@@ -23,7 +23,7 @@ class WebExtraError(TellapartError):
     """FastAPI or uvicorn is not installed."""
 
 
-def serve(names: Sequence[str], options: Options, port: int, ready: Callable[[str], object]) -> None:
+def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Callable[[str], object]) -> None:
     """Answer until somebody ends it.
 
     Args:

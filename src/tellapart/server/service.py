@@ -14,15 +14,15 @@ from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.inference.nearest import Nearest
 from tellapart.inference.prediction import Stability
 from tellapart.runs.store import Run
-from tellapart.server.batching import Full
-from tellapart.server.confidence import Verdict
+from tellapart.server.batching import QueueFull
+from tellapart.server.confidence import ConfidenceLevel
 from tellapart.server.explanations import Explanation, NotReady
-from tellapart.server.leaderboards import Boards
-from tellapart.server.metrics import Measures
-from tellapart.server.middleware import Refused
-from tellapart.server.models import ServedRun, ServedRuns
-from tellapart.server.settings import Options
-from tellapart.server.upload_log import Keeper
+from tellapart.server.leaderboards import LeaderboardService
+from tellapart.server.metrics import Metrics
+from tellapart.server.middleware import RequestError
+from tellapart.server.models import ServedModel, ServedModels
+from tellapart.server.settings import ServerSettings
+from tellapart.server.upload_log import UploadLog
 from tellapart.server.uploads import Upload
 
 _LOG = logging.getLogger("tellapart.server")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class UploadResult:
     """One picture with its answer, or with what is wrong with it.
 
     Attributes:
@@ -44,12 +44,12 @@ class Answered:
 
     upload: Upload
     proba: np.ndarray | None = None
-    verdict: Verdict | None = None
+    verdict: ConfidenceLevel | None = None
     reason: str = ""
     kept: bool = False
 
 
-class Desk:
+class PredictionService:
     """Everything that a request needs.
 
     Args:
@@ -61,39 +61,39 @@ class Desk:
         SystemLimitError: The folder of kept pictures cannot be made.
     """
 
-    def __init__(self, runs: Sequence[Run], options: Options) -> None:
-        self.options, self.measures = options, Measures()
-        self.keeper = Keeper(options.keep) if options.keep else None
-        self.served = ServedRuns(runs, options, self.measures)
-        self.boards = Boards(runs, options.settings.runs)
+    def __init__(self, runs: Sequence[Run], options: ServerSettings) -> None:
+        self.options, self.measures = options, Metrics()
+        self.keeper = UploadLog(options.keep) if options.keep else None
+        self.served = ServedModels(runs, options, self.measures)
+        self.boards = LeaderboardService(runs, options.settings.runs)
 
-    async def predict(self, run: ServedRun, uploads: Sequence[Upload]) -> list[Answered]:
+    async def predict(self, run: ServedModel, uploads: Sequence[Upload]) -> list[UploadResult]:
         """Ask about some pictures, all at once."""
         good = [upload for upload in uploads if not upload.reason]
-        said = iter(await patiently(run.ask([upload.content for upload in good])) if good else ())
+        said = iter(await as_http_error(run.predict([upload.content for upload in good])) if good else ())
         found = []
         for upload in uploads:
             one = upload.reason or next(said)
             if isinstance(one, str):
-                found.append(Answered(upload, reason=upload.reason or f"{upload.name}: {one}"))
+                found.append(UploadResult(upload, reason=upload.reason or f"{upload.name}: {one}"))
                 continue
             verdict = run.certainty.verdict(one)
-            found.append(Answered(upload, one, verdict, kept=await self._keep(run, upload, one, verdict)))
+            found.append(UploadResult(upload, one, verdict, kept=await self._keep(run, upload, one, verdict)))
         return found
 
-    async def explain(self, run: ServedRun, upload: Upload, class_name: str | None, method: str | None) -> Explanation:
+    async def explain(self, run: ServedModel, upload: Upload, class_name: str | None, method: str | None) -> Explanation:
         """Where it looks."""
-        return await patiently(run.explain(upload.content, upload.name, class_name, method))
+        return await as_http_error(run.explain(upload.content, upload.name, class_name, method))
 
-    async def stability(self, run: ServedRun, upload: Upload) -> Stability:
+    async def stability(self, run: ServedModel, upload: Upload) -> Stability:
         """Whether the answer survives other deliveries."""
-        return await patiently(run.stability(upload.content, upload.name))
+        return await as_http_error(run.stability(upload.content, upload.name))
 
-    async def nearest(self, run: ServedRun, upload: Upload) -> Nearest:
+    async def nearest(self, run: ServedModel, upload: Upload) -> Nearest:
         """What the run is reminded of."""
-        return await patiently(run.nearest(upload.content, upload.name))
+        return await as_http_error(run.nearest(upload.content, upload.name))
 
-    async def _keep(self, run: ServedRun, upload: Upload, proba: np.ndarray, verdict: Verdict) -> bool:
+    async def _keep(self, run: ServedModel, upload: Upload, proba: np.ndarray, verdict: ConfidenceLevel) -> bool:
         """Keep a picture, where that was asked for. A full disk costs nobody an answer, and is said aloud."""
         if self.keeper is None:
             return False
@@ -107,7 +107,7 @@ class Desk:
         return True
 
 
-async def patiently(work: Awaitable[T]) -> T:
+async def as_http_error(work: Awaitable[T]) -> T:
     """Wait for an answer; what a user can mend becomes a refusal with a status.
 
     Raises:
@@ -115,9 +115,9 @@ async def patiently(work: Awaitable[T]) -> T:
     """
     try:
         return await work
-    except Full:
-        raise Refused(503, "the server is busy", "send it again in a moment", _BUSY) from None
+    except QueueFull:
+        raise RequestError(503, "the server is busy", "send it again in a moment", _BUSY) from None
     except NotReady as error:
-        raise Refused(503, error.message, error.hint or "", {"retry-after": "3"}) from None
+        raise RequestError(503, error.message, error.hint or "", {"retry-after": "3"}) from None
     except TellapartError as error:
-        raise Refused(422, error.message, error.hint or "") from None
+        raise RequestError(422, error.message, error.hint or "") from None

@@ -14,7 +14,7 @@ EVERYWHERE = ("0.0.0.0", "::", "")
 
 
 @dataclass(frozen=True)
-class Options:
+class ServerSettings:
     """How a server answers.
 
     Attributes:

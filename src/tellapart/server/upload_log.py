@@ -26,7 +26,7 @@ from tellapart.io import now, translate_os_errors
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 
 
-class Keeper:
+class UploadLog:
     """Writes into one folder. Any thread may call it.
 
     Args:

@@ -16,8 +16,8 @@ from starlette.requests import Request
 
 from tellapart.data.decode import header
 from tellapart.errors import ImageError
-from tellapart.server.middleware import Refused
-from tellapart.server.settings import Options
+from tellapart.server.middleware import RequestError
+from tellapart.server.settings import ServerSettings
 
 MOST_FILES, _MOST_FIELDS, _FIELD_BYTES = 64, 32, 4_096
 _LONGEST_NAME = 100
@@ -43,7 +43,7 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Sent:
+class ParsedForm:
     """What a request brought: pictures, and the other fields of its form."""
 
     uploads: tuple[Upload, ...]
@@ -56,7 +56,7 @@ class _InMemory(MultiPartParser):
     spool_max_size = 0  # of SpooledTemporaryFile: never
 
 
-async def receive(request: Request, options: Options, most: int = 1) -> Sent:
+async def parse_request(request: Request, options: ServerSettings, most: int = 1) -> ParsedForm:
     """Read the pictures of a request and look at their headers.
 
     Args:
@@ -73,20 +73,20 @@ async def receive(request: Request, options: Options, most: int = 1) -> Sent:
     elif kind.startswith("image/") or kind == "application/octet-stream":
         named, fields = [("image", await request.body())], {}
     else:
-        raise Refused(415, f"a request of the type {kind or 'nothing'} brings no picture", _HINT)
+        raise RequestError(415, f"a request of the type {kind or 'nothing'} brings no picture", _HINT)
     if not named:
-        raise Refused(400, "there is no picture in this request", _HINT)
+        raise RequestError(400, "there is no picture in this request", _HINT)
     if len(named) > most:
-        raise Refused(413, f"{len(named)} pictures; at most {most} here", "send fewer at once")
+        raise RequestError(413, f"{len(named)} pictures; at most {most} here", "send fewer at once")
     uploads = []
     for name, content in named:
         try:
             uploads.append(await run_in_threadpool(_checked, _plain(name), content, options))
-        except Refused as refused:
+        except RequestError as refused:
             if most == 1:
                 raise
             uploads.append(Upload(_plain(name), b"", reason=refused.message))
-    return Sent(tuple(uploads), fields)
+    return ParsedForm(tuple(uploads), fields)
 
 
 async def _form(request: Request) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
@@ -96,7 +96,7 @@ async def _form(request: Request) -> tuple[list[tuple[str, bytes]], dict[str, st
     try:
         form: Any = await parser.parse()
     except MultiPartException as error:
-        raise Refused(400, f"the form cannot be read ({error.message})", _HINT) from None
+        raise RequestError(400, f"the form cannot be read ({error.message})", _HINT) from None
     named, fields = [], {}
     for key, value in form.multi_items():
         if not isinstance(value, UploadFile):
@@ -117,15 +117,15 @@ def _plain(name: str) -> str:
     return "".join(c for c in last if c.isprintable())[:_LONGEST_NAME] or "image"
 
 
-def _checked(name: str, content: bytes, options: Options) -> Upload:
+def _checked(name: str, content: bytes, options: ServerSettings) -> Upload:
     """A picture whose header can be read and is within the limits; nothing is decoded."""
     if not content:
-        raise Refused(400, f"{name} is empty", "choose a picture first")
+        raise RequestError(400, f"{name} is empty", "choose a picture first")
     try:
         height, width, _ = header(content, name)
     except ImageError as error:
-        raise Refused(415, f"{name}: {error.reason}", "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, … are read") from None
+        raise RequestError(415, f"{name}: {error.reason}", "JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, … are read") from None
     if height * width > options.max_pixels:
         size = f"{width:,} × {height:,} is {height * width / 1e6:,.0f} megapixels"
-        raise Refused(413, f"{name}: {size}, over the limit of {options.max_pixels / 1e6:,.3g}", "send a smaller picture")
+        raise RequestError(413, f"{name}: {size}, over the limit of {options.max_pixels / 1e6:,.3g}", "send a smaller picture")
     return Upload(name, content, width, height)

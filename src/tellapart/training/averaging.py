@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tellapart.recipe.schema import Average
 
 
-class Averaged:
+class WeightAverage:
     """The average of a model's weights, where the plan asks for one.
 
     Attributes:
@@ -29,7 +29,7 @@ class Averaged:
         self.epochs = 0
 
     @property
-    def judged(self) -> nn.Module:
+    def averaged_model(self) -> nn.Module:
         """The model whose weights count now: validated, and kept if it is the best."""
         return self.model if self.plan.name == "swa" and not self.epochs else self.mean
 
@@ -43,7 +43,7 @@ class Averaged:
         if self.plan.name == "swa" and progress > self.plan.start:
             self._move(1 / (self.epochs + 1))
             self.epochs += 1
-            measure_norms(self.mean, batches, like=self.model)
+            update_bn(self.mean, batches, like=self.model)
 
     @torch.no_grad()
     def _move(self, weight: float) -> None:
@@ -61,7 +61,7 @@ def frozen(module: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def measure_norms(model: nn.Module, batches: Iterable[Tensor], like: nn.Module) -> None:
+def update_bn(model: nn.Module, batches: Iterable[Tensor], like: nn.Module) -> None:
     """Set the running statistics of the batch norms to those of `batches`, each counted alike.
 
     Norms that are frozen in `like`, the model that is trained, stay as they are.

@@ -26,7 +26,7 @@ def is_better(figures: Figures, best: Figures, by: str) -> bool:
     return figures["valid_loss"] < best["valid_loss"]
 
 
-class Best:
+class BestCheckpoints:
     """Remembers the best epochs.
 
     Attributes:
@@ -40,7 +40,7 @@ class Best:
         self.weights: dict[str, Tensor] = {}
         self.kept: list[tuple[int, Figures]] = []
 
-    def offer(self, epoch: int, figures: Figures, best: Figures, weights: dict[str, Tensor]) -> bool:
+    def update(self, epoch: int, figures: Figures, best: Figures, weights: dict[str, Tensor]) -> bool:
         """Keep these weights if they are better than `best`, and among the best k on disk; says whether they are the best."""
         better = is_better(figures, best, self.plan.best_by)
         if better:
@@ -67,7 +67,7 @@ class Best:
         self.kept.insert(place, (epoch, figures))
         del self.kept[self.plan.keep_best :]
 
-    def drop_others(self) -> None:
+    def prune(self) -> None:
         """Remove the checkpoints that are not among the best; after the state that says so is on disk."""
         if self.checkpoints is None:
             return

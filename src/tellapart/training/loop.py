@@ -25,8 +25,8 @@ from tellapart.errors import TellapartError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Train
 from tellapart.training.losses import Loss, balanced
-from tellapart.training.setup import naming_memory
-from tellapart.training.state import Length, Outcome, State
+from tellapart.training.setup import explain_oom
+from tellapart.training.state import Outcome, RunLength, State
 
 Batches = Callable[[np.ndarray], Tensor]
 _NORM_BATCHES = 50  # batches that an averaged net's batch norms are measured on
@@ -77,14 +77,14 @@ def train(
         NotFinite: The loss was no longer finite before one epoch was through; after that, the run ends with its best weights.
         SystemLimitError: Out of memory; says which batch size to try.
     """
-    length = Length.of(plan, len(parts[0]) * augment.versions)
+    length = RunLength.of(plan, len(parts[0]) * augment.versions)
     state = State(model, plan, fabric, seed, length, folder=folder, checkpoints=checkpoints)
     outcome = state.resume()
     try:
         while outcome.epochs < length.epochs and outcome.stopped is None:
             epoch = outcome.epochs + 1
             figures = _train_and_validate(state, parts, augment, epoch, progress)
-            better = state.best.offer(epoch, figures, outcome.best, state.average.judged.state_dict())
+            better = state.best.update(epoch, figures, outcome.best, state.average.averaged_model.state_dict())
             if better or epoch == outcome.best_epoch:  # after a kill the best may be this very epoch, done again
                 better = True
                 outcome.best_epoch, outcome.best = epoch, figures
@@ -93,7 +93,7 @@ def train(
             outcome.stopped = _reason_to_stop(plan, outcome, state)
             log({"epoch": epoch, **figures, "best": better})
             state.save(outcome)
-            state.best.drop_others()
+            state.best.prune()
     except KeyboardInterrupt:
         if not outcome.epochs:
             raise
@@ -119,7 +119,7 @@ def _train_and_validate(
     train_part, valid_part = parts
     length = state.length
     state.freezer.start_epoch(epoch)
-    with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, naming_memory(state.plan.batch):
+    with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, explain_oom(state.plan.batch):
         figures = _epoch(state, train_part, augment, bar)
         state.seconds += figures["seconds"]
         state.average.after_epoch(state.progress(), _for_norms(state, train_part, augment, epoch))
@@ -138,7 +138,7 @@ def _epoch(state: State, part: Part, augment: Pipeline, bar: Any) -> dict[str, f
         state.set_rate(time.perf_counter() - start)
         labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
         loss, logits = batch_loss(state, part, augment, rows, labels, loss_of)
-        descend(state, loss)
+        optimizer_step(state, loss)
         loss_sum += loss.detach() * len(rows)
         right += (logits.argmax(1) == labels).sum()
         seen += len(rows)
@@ -171,7 +171,7 @@ def batch_loss(
     return loss_of(logits, labels, labels[mix.partner], mix.share), logits.detach()
 
 
-def descend(state: State, loss: Tensor) -> None:
+def optimizer_step(state: State, loss: Tensor) -> None:
     """One step of the optimizer."""
     state.optimizer.zero_grad(set_to_none=True)
     state.fabric.backward(loss)
@@ -214,7 +214,7 @@ def _for_norms(state: State, part: Part, augment: Pipeline, epoch: int) -> Itera
 def _validate(state: State, part: Part) -> dict[str, float]:
     if not len(part):
         return {}
-    logits = forward(state.average.judged, part.get, len(part), state.plan.batch, state.device)
+    logits = forward(state.average.averaged_model, part.get, len(part), state.plan.batch, state.device)
     labels = torch.from_numpy(part.labels)
     loss = F.cross_entropy(logits, labels).item()
     _check_finite("validation", loss, state)  # the last step of an epoch can break the weights unseen by the training loss

@@ -19,17 +19,17 @@ from tellapart.augmentations.base import Pipeline
 from tellapart.errors import RecipeError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Train
-from tellapart.training.loop import Part, batch_loss, descend, shuffled
+from tellapart.training.loop import Part, batch_loss, optimizer_step, shuffled
 from tellapart.training.losses import Loss
-from tellapart.training.setup import naming_memory
-from tellapart.training.state import Length, State
+from tellapart.training.setup import explain_oom
+from tellapart.training.state import RunLength, State
 
 _KEPT = 0.9  # share of the moving loss kept per step
 _EXPLODED = 4.0  # times the lowest smoothed loss
 
 
 @dataclass(frozen=True)
-class Span:
+class LrRange:
     """The rates to go through: `steps` of them, from `start` to `end`, each the same multiple of the one before.
 
     Raises:
@@ -53,7 +53,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class LrRangeResult:
     """What a range test measured.
 
     Attributes:
@@ -133,8 +133,8 @@ class Sweep:
 
 def range_test(
     model: nn.Module, part: Part, plan: Train, fabric: Any, *,
-    augment: Pipeline, seed: int, span: Span = Span(), progress: Progress = SILENT,
-) -> Sweep:  # fmt: skip
+    augment: Pipeline, seed: int, span: LrRange = LrRange(), progress: Progress = SILENT,
+) -> LrRangeResult:  # fmt: skip
     """Train `model` for some steps at rising rates; it is of no use afterwards.
 
     Args:
@@ -153,10 +153,10 @@ def range_test(
     """
     # "none": an average would cost a second model and change no loss
     plain = plan.model_copy(update={"average": plan.average.model_copy(update={"name": "none"})})
-    state = State(model, plain, fabric, seed, Length.of(plan, len(part) * augment.versions), folder=None, checkpoints=None)
+    state = State(model, plain, fabric, seed, RunLength.of(plan, len(part) * augment.versions), folder=None, checkpoints=None)
     state.freezer.start_epoch(1)
     losses, smooth, ended = [], [], "all steps were made"
-    with progress.task("range test", span.steps, "steps") as bar, naming_memory(plan.batch):
+    with progress.task("range test", span.steps, "steps") as bar, explain_oom(plan.batch):
         for rate, loss in zip(span.rates, _losses(state, part, augment, span), strict=False):
             if not math.isfinite(loss):
                 ended = f"the loss was no longer a finite number at {rate:.2g}"
@@ -170,10 +170,10 @@ def range_test(
     if not losses:
         raise RecipeError(f"the loss was not a finite number at the first step, rate {span.start:g}", hint="lower --from")
     rates = tuple(float(r) for r in span.rates[: len(losses)])
-    return Sweep(rates, tuple(losses), tuple(smooth), ended, _partners(plan))
+    return LrRangeResult(rates, tuple(losses), tuple(smooth), ended, _partners(plan))
 
 
-def _losses(state: State, part: Part, augment: Pipeline, span: Span) -> Iterator[float]:
+def _losses(state: State, part: Part, augment: Pipeline, span: LrRange) -> Iterator[float]:
     """The loss of each step; the step itself is made when the next loss is asked for."""
     loss_of = Loss(state.plan, part.labels, part.classes, state.device)
     for rate, rows in zip(span.rates, _batches(state, part), strict=False):
@@ -182,7 +182,7 @@ def _losses(state: State, part: Part, augment: Pipeline, span: Span) -> Iterator
         labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
         loss, _ = batch_loss(state, part, augment, rows, labels, loss_of)
         yield loss.item()
-        descend(state, loss)
+        optimizer_step(state, loss)
 
 
 def _batches(state: State, part: Part) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ from tellapart.recipe.schema import Schedule
 _CYCLE_START = 1 / 25  # of the peak, as in Smith & Topin 2018, "Super-Convergence"
 
 
-def share(progress: float, schedule: Schedule, epoch: float = 0.0, warmup_epochs: float = 0.0) -> float:
+def lr_factor(progress: float, schedule: Schedule, epoch: float = 0.0, warmup_epochs: float = 0.0) -> float:
     """Learning rate / peak, without what a plateau takes off.
 
     Args:

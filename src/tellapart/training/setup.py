@@ -96,7 +96,7 @@ def _seconds_of_a_step(model: Any, images: Any, classes: int, bf16: bool) -> flo
 
 
 @contextlib.contextmanager
-def naming_memory(batch: int) -> Iterator[None]:
+def explain_oom(batch: int) -> Iterator[None]:
     """Say, when memory runs out, which batch size to try.
 
     Raises:

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.recipe.schema import Train
-from tellapart.training.averaging import Averaged
-from tellapart.training.best import Best
+from tellapart.training.averaging import WeightAverage
+from tellapart.training.best import BestCheckpoints
 from tellapart.training.checkpoints import load_state, pack_optimizer, save_state, unpack_optimizer
 from tellapart.training.freezing import Freezer
 from tellapart.training.optimizers import make_optimizer
-from tellapart.training.schedules import Plateau, share
+from tellapart.training.schedules import Plateau, lr_factor
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Length:
+class RunLength:
     """How long a run is. `rows`: an epoch's, each version of an image counted."""
 
     epochs: int
@@ -44,7 +44,7 @@ class Length:
     steps: int
 
     @classmethod
-    def of(cls, plan: Train, rows: int) -> Length:
+    def of(cls, plan: Train, rows: int) -> RunLength:
         """From a plan and the rows of an epoch."""
         epochs = plan.epochs if plan.images is None else min(plan.epochs, max(1, round(plan.images / rows)))
         return cls(epochs, rows, math.ceil(rows / plan.batch))
@@ -62,7 +62,7 @@ class State:
     """
 
     def __init__(
-        self, model: nn.Module, plan: Train, fabric: Any, seed: int, length: Length, *,
+        self, model: nn.Module, plan: Train, fabric: Any, seed: int, length: RunLength, *,
         folder: Path | None, checkpoints: Path | None,
     ) -> None:  # fmt: skip
         self.plan, self.fabric, self.length, self.folder = plan, fabric, length, folder
@@ -72,10 +72,10 @@ class State:
         self.wrapped, self.optimizer = fabric.setup(
             model, make_optimizer(model, plan.optimizer, plan.layer_decay, fused=fabric.device.type == "cpu")
         )
-        self.average = Averaged(model, plan.average)
+        self.average = WeightAverage(model, plan.average)
         self.freezer = Freezer(model, plan)
         self.plateau = Plateau(plan.schedule)
-        self.best = Best(plan, folder, checkpoints)
+        self.best = BestCheckpoints(plan, folder, checkpoints)
         self.device = fabric.device
         self.step, self.seconds, self.warm_up = 0, 0.0, 0.0
 
@@ -94,7 +94,7 @@ class State:
         progress, epoch = self.progress(seconds_now), self.step / self.length.steps
         if progress < self.plan.schedule.warmup:
             self.warm_up = epoch
-        part = share(progress, self.plan.schedule, epoch, self.warm_up)
+        part = lr_factor(progress, self.plan.schedule, epoch, self.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * part * self.plateau.reduction
 
@@ -137,7 +137,7 @@ class State:
         self.average.epochs = facts["averaged"]
         self.plateau.reduction, self.plateau.waited = facts["plateau"]
         self.best.kept = [(epoch, figures) for epoch, figures in facts["kept"]]
-        self.best.drop_others()
+        self.best.prune()
         # after a kill between the two files the best weights may be an epoch ahead; their own figures go with them
         return Outcome(**facts["outcome"] | self.best.resume())
 

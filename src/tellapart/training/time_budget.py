@@ -8,7 +8,7 @@ from tellapart.recipe.schema import Train
 _NETWORK_SHARE = 0.7  # of the minutes, divided among the networks
 
 
-def share_minutes(named: dict[str, Recipe], minutes: float | None) -> dict[str, Recipe]:
+def split_time_budget(named: dict[str, Recipe], minutes: float | None) -> dict[str, Recipe]:
     """Recipes with their share of `minutes` as `train.minutes`; none: as they are. A lower bound of a recipe's own stays.
 
     The shares do not depend on how fast others were, so that the same command finds the same runs again.

@@ -16,12 +16,12 @@ from tellapart.inference.context import Settings
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows.evaluate import open_own, other_images
-from tellapart.workflows.kfold import learnt_from_valid
+from tellapart.workflows.evaluate import evaluate_test, other_images
+from tellapart.workflows.kfold import trained_on_valid
 
 
 @dataclass(frozen=True)
-class Chosen:
+class EvaluationSet:
     """The images asked about: the rows, of how many, and the part that they are.
 
     Attributes:
@@ -43,21 +43,21 @@ class Chosen:
         part = self.part if self.part != "other" else f"{name}-{self.rows.fingerprint[:8]}"
         return part + (f"-{len(self.rows)}" if len(self.rows) < self.of else "")
 
-    def sampled(self, sample: int | None) -> Chosen:
+    def sampled(self, sample: int | None) -> EvaluationSet:
         """So many of the rows, drawn by a fixed seed; all of them where that is as many or more."""
         if sample is None:
             return self
         if sample < 1:
             raise DataError(f"a sample of {sample} images was asked for", hint="give --sample a number of 1 or more")
         if sample >= self.of:
-            return Chosen(self.rows, self.of, self.part, sample)
+            return EvaluationSet(self.rows, self.of, self.part, sample)
         rows = np.sort(np.random.default_rng(0).choice(self.of, sample, replace=False))
-        return Chosen(self.rows.take(rows), self.of, self.part, sample)
+        return EvaluationSet(self.rows.take(rows), self.of, self.part, sample)
 
 
-def choose(
+def select_images(
     run: Run, data: str | Path | ImageTable | None, open_test: bool, mapping: Mapping[str, str], settings: Settings
-) -> Chosen:
+) -> EvaluationSet:
     """The validation part of a run, its test part, or other images.
 
     Raises:
@@ -71,14 +71,14 @@ def choose(
         rows = found.where(split=part)
         if not len(rows):
             raise RunError(f"{run.id}: its data have no {part} part", hint="give other labeled images as DATA")
-        if part == "valid" and learnt_from_valid(run):
+        if part == "valid" and trained_on_valid(run):
             said = f"{run.id} learnt from its validation images, fold by fold: they would flatter it, damaged or not"
             raise RunError(said, hint="sweep a single run, open the test part with --open-test, or give other images as DATA")
-        return Chosen(rows, len(rows), part)
+        return EvaluationSet(rows, len(rows), part)
     if open_test:
         raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to damage DATA")
     rows = other_images(run, table, mapping, settings)
-    return Chosen(rows, len(rows), "other")
+    return EvaluationSet(rows, len(rows), "other")
 
 
 def own_answers(run: Run, part: str, rows: ImageTable) -> Predictions | None:
@@ -94,7 +94,7 @@ def own_answers(run: Run, part: str, rows: ImageTable) -> Predictions | None:
     return Predictions(found.ids[order], found.proba[order], found.labels[order], found.classes, run.id, groups)
 
 
-def open_once(run: Run, count: int, session: str | None, by: str, settings: Settings) -> str:
+def record_test_use(run: Run, count: int, session: str | None, by: str, settings: Settings) -> str:
     """Write the opening of the test part down before any test image is looked at: once a piece of work, however often it is
     cut off.
 
@@ -111,7 +111,7 @@ def open_once(run: Run, count: int, session: str | None, by: str, settings: Sett
     fingerprint = run.data["fingerprint"]
     known = {opening.session for opening in ledger.openings(run.runs, fingerprint)}
     if not run.evaluations:
-        open_own(run, settings)
+        evaluate_test(run, settings)
         return ledger.openings(run.runs, fingerprint)[-1].session
     if session is not None and session in known:
         return session

@@ -21,7 +21,7 @@ import numpy as np
 from tellapart import registry
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.cache import PixelCache, resolve_inputs
-from tellapart.data.folds import HELD
+from tellapart.data.folds import HELD_OUT
 from tellapart.data.prepare import Prepared, prepare
 from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
@@ -34,7 +34,7 @@ from tellapart.runs import ledger, store
 from tellapart.runs.data_facts import describe_data
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.epoch_log import EpochLog
-from tellapart.runs.loggers.feed import Feed
+from tellapart.runs.loggers.feed import LoggerFeed
 from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions, guess_positive
@@ -47,7 +47,7 @@ class Experiment:
 
     def __init__(self, settings: Settings, data: str | Path | ImageTable) -> None:
         self.settings = settings
-        self.feed = Feed(settings.sinks, settings.runs, settings.progress)
+        self.feed = LoggerFeed(settings.sinks, settings.runs, settings.progress)
         table = data if isinstance(data, ImageTable) else scan(data)
         split_from = store.open_run(settings.split_from, settings.runs).folder if settings.split_from else None
         self.prepared: Prepared = prepare(
@@ -57,11 +57,11 @@ class Experiment:
         self.device = resolve_device(settings.device)
         self.home, self.keeps_stopped = settings.runs, True
 
-    def divided(self, prepared: Prepared, runs: Path) -> Experiment:
+    def with_split(self, prepared: Prepared, runs: Path) -> Experiment:
         """The same images, decoded already, dealt into parts anew, for runs that are parts of another run.
 
         Args:
-            prepared: Some rows of this bench, each in train, valid or `HELD`.
+            prepared: Some rows of this experiment, each in train, valid or `HELD`.
             runs: Where these runs lie. Runs that a recipe starts from lie where they did, and must not have learnt from
                 what is held out. Of a run that is stopped by hand only what is needed to go on is kept.
         """
@@ -70,7 +70,7 @@ class Experiment:
         other.split_fingerprint = _fingerprint(prepared.table)
         return other
 
-    def decode(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
+    def prepare(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
         """Resolve the inputs of every recipe against the data and decode for each; corrupt images come out here."""
         for name, recipe in named.items():
             _check(name, recipe)
@@ -83,16 +83,16 @@ class Experiment:
 
     def train(self, name: str, recipe: Recipe) -> Run:
         """One run: found finished, resumed, or made."""
-        run_id = self.name_run(name, recipe)
+        run_id = self.run_id(name, recipe)
         say = self.settings.progress.say
         waiting = functools.partial(say, f"  waiting: another process is making {run_id}")
-        with store.writing(self.settings.runs, run_id, waiting) as folder, self.feed:
+        with store.lock_run(self.settings.runs, run_id, waiting) as folder, self.feed:
             if (folder / store.DONE).exists():
                 say(f"  {run_id} is there already, and used again")
-                return self.feed.whole(Run(folder.resolve()))
+                return self.feed.replay(Run(folder.resolve()))
             return self._make(name, recipe, folder)
 
-    def name_run(self, name: str, recipe: Recipe, more: str = "") -> str:
+    def run_id(self, name: str, recipe: Recipe, more: str = "") -> str:
         """The id of a run: the same work has the same. `more`: what else it is made from, beside recipe, data and split."""
         table = self.prepared.table
         asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
@@ -105,12 +105,12 @@ class Experiment:
         if (folder / "resume" / "state.safetensors").exists():
             self.settings.progress.say(f"  going on with {folder.name} after epoch {log.last_epoch}")
         context = Context(
-            self.cache, self.settings.progress, self.device, folder / "resume", self.feed.following(folder.name, recipe, log),
-            parents=self.parent, checkpoints=folder / "checkpoints",
+            self.cache, self.settings.progress, self.device, folder / "resume", self.feed.watch(folder.name, recipe, log),
+            parents=self.parent_run, checkpoints=folder / "checkpoints",
         )  # fmt: skip
         classifier: Classifier = registry.find("classifiers", recipe.classifier.family)(recipe)
         table, earlier, start = self.prepared.table, log.seconds, time.perf_counter()
-        self.describe(name, folder, started)
+        self.write_metadata(name, folder, started)
         context.notes += self._regions(recipe, folder)
         (folder / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
         try:
@@ -123,9 +123,9 @@ class Experiment:
             return self.feed.finish(self._complete(folder, classifier, cost))
         if not self.keeps_stopped:
             raise Interrupted(f"{folder.name} was stopped by hand after epoch {log.last_epoch}")
-        with store.writing(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
+        with store.lock_run(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
             if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
-                self.describe(name, beside, started)
+                self.write_metadata(name, beside, started)
                 (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
                 self._complete(beside, classifier, cost)
         raise Interrupted(
@@ -133,7 +133,7 @@ class Experiment:
             hint="give the same command again to go on from here",
         )
 
-    def describe(self, name: str, folder: Path, started: str) -> None:
+    def write_metadata(self, name: str, folder: Path, started: str) -> None:
         """Everything about a run that is known before training."""
         write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
         environment = describe_environment(self.device)
@@ -157,9 +157,9 @@ class Experiment:
         classifier.save(folder)
         (folder / "predictions").mkdir(exist_ok=True)
         positive, scores = self.prepared.table.positive, {}
-        for part in ("train", "valid", HELD):
-            rows = self.scored(part)
-            if part == HELD and not len(rows):
+        for part in ("train", "valid", HELD_OUT):
+            rows = self.scored_rows(part)
+            if part == HELD_OUT and not len(rows):
                 continue
             predictions, cost["images_per_second"] = predict_timed(classifier, rows, folder.name, self.context())
             predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
@@ -167,25 +167,25 @@ class Experiment:
         cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
         write_json(folder / "scores.json", {**scores, "cost": cost})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
-        run = store.finish(folder)
+        run = store.mark_done(folder)
         self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
         return run
 
-    def scored(self, part: str) -> ImageTable:
+    def scored_rows(self, part: str) -> ImageTable:
         """The images of a part that runs are scored on: all, but of many training images 4,000, always the same."""
         rows = self.prepared.table.where(split=part)
         if part != "train" or len(rows) <= _TRAIN_SCORED:
             return rows
         return rows.take(np.sort(np.random.default_rng(0).choice(len(rows), _TRAIN_SCORED, replace=False)))
 
-    def parent(self, run: str) -> Path:
+    def parent_run(self, run: str) -> Path:
         """The folder of a finished run that a recipe starts from.
 
         Raises:
             RunError: No such run, or it learnt from images that are held out here.
         """
         found = store.open_run(run, self.home)
-        if len(held := self.prepared.table.where(split=HELD)):
+        if len(held := self.prepared.table.where(split=HELD_OUT)):
             _refuse_learnt(found, held)
         return found.folder
 
@@ -195,7 +195,7 @@ class Experiment:
 
     def context(self) -> Context:
         """For answering."""
-        return Context(self.cache, self.settings.progress, self.device, parents=self.parent)
+        return Context(self.cache, self.settings.progress, self.device, parents=self.parent_run)
 
 
 def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str) -> None:

@@ -18,20 +18,20 @@ from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted, RunError
 from tellapart.inference.context import Settings
 from tellapart.io import now, read_json, write_json
-from tellapart.perturbations._predict import Answers, Asking, Way, readable_rows
+from tellapart.perturbations._predict import Answers, PerturbedPredictor, Transform, readable_rows
 from tellapart.perturbations.kinds import VERSION
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._evaluation_set import Chosen, open_once, own_answers
+from tellapart.workflows._evaluation_set import EvaluationSet, own_answers, record_test_use
 
 #: The answers on the files as they lie there.
 FILES = "files"
 _SETTINGS = "settings.json"
 
 
-class KeptAnswers:
+class PredictionCache:
     """One folder.
 
     Args:
@@ -44,7 +44,7 @@ class KeptAnswers:
     """
 
     def __init__(
-        self, run: Run, images: Chosen, folder: Path, settings: Settings, answers: str, results: Sequence[str]
+        self, run: Run, images: EvaluationSet, folder: Path, settings: Settings, answers: str, results: Sequence[str]
     ) -> None:
         self.run, self.images, self.folder, self.settings, self.called = run, images, folder, settings, answers
         self._answers, path = folder / answers, folder / _SETTINGS
@@ -71,8 +71,8 @@ class KeptAnswers:
         path = self._answers / f"{name}.parquet"
         return Predictions.from_parquet(path) if path.exists() else str(read_json(path.with_suffix(".json"))["reason"])
 
-    def ask(
-        self, ways: Mapping[str, Way | None], by: str, first: Callable[[ImageTable], None] = lambda rows: None
+    def collect(
+        self, ways: Mapping[str, Transform | None], by: str, first: Callable[[ImageTable], None] = lambda rows: None
     ) -> None:  # fmt: skip
         """Ask for the answers that are missing; the test part is opened, once for all that is asked before a result is there.
 
@@ -90,13 +90,13 @@ class KeptAnswers:
         rows = readable_rows(self.images.rows, self.run, self.settings)
         if self.images.part == "test":
             before = None if self.done else self._about.get("session")
-            session = open_once(self.run, len(self.images.rows), before, by, self.settings)
+            session = record_test_use(self.run, len(self.images.rows), before, by, self.settings)
             self._remember({**self._about, "session": session})
         if FILES in missing and (known := own_answers(self.run, self.images.part, rows)) is not None:
             self._keep(FILES, known)
             missing.remove(FILES)
         first(rows)
-        asking = Asking(self.run, rows, self.settings)
+        asking = PerturbedPredictor(self.run, rows, self.settings)
         with self.settings.progress.task(by.rpartition("--")[2], len(rows) * len(missing), "img") as task:
             try:
                 for number, name in enumerate(missing, start=1):

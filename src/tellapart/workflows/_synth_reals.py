@@ -11,13 +11,13 @@ import pandas as pd
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
 from tellapart.data.listing import list_archive, list_folder
-from tellapart.data.prepare import HARMLESS, problems_in_words
+from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, unknown_name
 from tellapart.types import ImageTable
 
 
-def real_pictures(data: str | Path | ImageTable, class_name: str | None = None, *, skip_bad: bool = False) -> ImageTable:
+def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, skip_bad: bool = False) -> ImageTable:
     """All pictures of a folder or an archive; or the rows of one class of labeled data, or all rows of a table.
 
     Args:
@@ -39,7 +39,7 @@ def real_pictures(data: str | Path | ImageTable, class_name: str | None = None, 
     table = data if isinstance(data, ImageTable) else scan(data, least=1)
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not skip_bad:
-        raise DataError(problems_in_words(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
     if class_name is not None:
         if class_name not in table.classes:
             raise DataError(unknown_name("class", class_name, table.classes))

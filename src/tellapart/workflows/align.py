@@ -24,17 +24,17 @@ from typing import Any
 import numpy as np
 
 from tellapart.alignment import leakage
-from tellapart.alignment.choices import Choices
+from tellapart.alignment.choices import AlignOptions
 from tellapart.alignment.encoding import crop, encode
-from tellapart.alignment.manifest import texts
+from tellapart.alignment.manifest import manifest_files
 from tellapart.alignment.plan import plan
-from tellapart.alignment.result import Aligned, OfClass
+from tellapart.alignment.result import AlignResult, ClassResult
 from tellapart.alignment.survey import digest, survey
-from tellapart.alignment.writer import Unfinished, Written, check_space, finished, holding, refuse_inside
+from tellapart.alignment.writer import CopyLog, PartialCopy, check_space, finished, locked_folder, refuse_inside
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
 from tellapart.data.metadata import read_metadata
-from tellapart.data.prepare import HARMLESS, problems_in_words
+from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitError
@@ -48,9 +48,9 @@ _PORTION = 128  # images written between two lines of the journal
 
 
 def align(
-    data: str | Path | ImageTable, out: str | Path, *, choices: Choices | None = None, settings: Settings = DEFAULTS,
+    data: str | Path | ImageTable, out: str | Path, *, choices: AlignOptions | None = None, settings: Settings = DEFAULTS,
     beside: str | Path | None = None,
-) -> Aligned:  # fmt: skip
+) -> AlignResult:  # fmt: skip
     """Write a copy in which format, metadata, size and compression are the same for all classes.
 
     The same call goes on where it was cut off, and gives the same files; a copy that is there is found.
@@ -69,11 +69,11 @@ def align(
         SystemLimitError: The disk is full, or there is no permission.
         Interrupted: Ctrl-C; what was written is kept.
     """
-    out, choices = Path(out).expanduser(), choices or Choices()
+    out, choices = Path(out).expanduser(), choices or AlignOptions()
     table = data if isinstance(data, ImageTable) else scan(data)
     bad = [problem for problem in table.problems if problem.kind not in HARMLESS]
     if bad and not settings.skip_bad:
-        raise DataError(problems_in_words(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
     refuse_inside(out, beside if isinstance(data, ImageTable) else data, table)
     identity = _identity(table, choices)
     if (there := finished(out)) is not None:
@@ -81,7 +81,7 @@ def align(
     return _Work(table, out, choices, settings, identity).run(bad)
 
 
-def _identity(table: ImageTable, choices: Choices) -> dict[str, Any]:
+def _identity(table: ImageTable, choices: AlignOptions) -> dict[str, Any]:
     """What makes two copies the same."""
     columns = [table.frame[name].astype(str) for name in ("group", "source", "split") if name in table.frame]
     more = hashlib.blake2b("\0".join("\0".join(column) for column in columns).encode("utf-8", "surrogatepass"), digest_size=8)
@@ -89,21 +89,23 @@ def _identity(table: ImageTable, choices: Choices) -> dict[str, Any]:
     return {**made, "fingerprint": table.fingerprint, "columns": more.hexdigest(), "n": len(table)}
 
 
-def _found(there: dict[str, Any], identity: dict[str, Any], out: Path, settings: Settings) -> Aligned:
+def _found(there: dict[str, Any], identity: dict[str, Any], out: Path, settings: Settings) -> AlignResult:
     if there["identity"] != identity:
         hint = f"remove {out}, or choose another folder"
         raise DataError(f"{out}: holds a copy of other data, or with other settings", hint=hint)
     settings.progress.say(f"  {out} is there already")
-    return Aligned.from_dict(there, out)
+    return AlignResult.from_dict(there, out)
 
 
 class _Work:
     """One copy under way."""
 
-    def __init__(self, table: ImageTable, out: Path, choices: Choices, settings: Settings, identity: dict[str, Any]) -> None:
+    def __init__(
+        self, table: ImageTable, out: Path, choices: AlignOptions, settings: Settings, identity: dict[str, Any]
+    ) -> None:
         self.whole, self.out, self.choices, self.settings, self.identity = table, out, choices, settings, identity
 
-    def run(self, problems: Sequence[Problem]) -> Aligned:
+    def run(self, problems: Sequence[Problem]) -> AlignResult:
         surveyed, corrupt = survey(self.whole, self.settings.progress)
         if corrupt and not self.settings.skip_bad:
             raise corrupt
@@ -112,19 +114,19 @@ class _Work:
         rows = np.flatnonzero(readable)
         self.table, self.survey = self.whole.take(rows), surveyed.take(rows)
         self.plan = plan(self.table, self.survey, self.choices)
-        with holding(self.out) as unfinished:
+        with locked_folder(self.out) as unfinished:
             unfinished.begin(self.identity)
             failed = self._write(unfinished)
             metadata, total = self._read_again(unfinished)
             found = self._judged(unfinished, metadata, total, problems)
             lost = [*(corrupt.problems if corrupt else ()), *failed]
-            tables = texts(self.table, self.survey, self.plan, self.choices, unfinished.written, lost, found)
+            tables = manifest_files(self.table, self.survey, self.plan, self.choices, unfinished.written, lost, found)
             unfinished.end(tables, found.to_dict() | {"root": self.table.root, "identity": self.identity})
         return found
 
     # --- writing ------------------------------------------------------------------------------------------------------
 
-    def _write(self, unfinished: Unfinished) -> list[Problem]:
+    def _write(self, unfinished: PartialCopy) -> list[Problem]:
         """Write what is missing; what cannot be decoded comes back."""
         missing = [number for number in range(len(self.plan.rows)) if number not in unfinished.written]
         if self.choices.encoder == "png":
@@ -138,8 +140,8 @@ class _Work:
             try:
                 for start in range(0, len(missing), _PORTION):
                     made = list(pool.map(one, missing[start : start + _PORTION]))
-                    unfinished.note({self._name(of.number): of for of in made if isinstance(of, Written)})
-                    failed += [of for of in made if not isinstance(of, Written)]
+                    unfinished.note({self._name(of.number): of for of in made if isinstance(of, CopyLog)})
+                    failed += [of for of in made if not isinstance(of, CopyLog)]
                     task.advance(len(made))
             except KeyboardInterrupt:
                 said = f"stopped; {len(unfinished.written):,} of {len(self.plan.rows):,} images are written"
@@ -148,8 +150,8 @@ class _Work:
             raise CorruptImages(*zip(*failed, strict=True))
         return [problem for _, problem in failed]
 
-    def _writer(self, reader: ImageReader, unfinished: Unfinished) -> Callable[[int], Written | tuple[int, Problem]]:
-        def one(number: int) -> Written | tuple[int, Problem]:
+    def _writer(self, reader: ImageReader, unfinished: PartialCopy) -> Callable[[int], CopyLog | tuple[int, Problem]]:
+        def one(number: int) -> CopyLog | tuple[int, Problem]:
             row = int(self.plan.rows[number])
             path = str(self.table.paths[row])
             try:
@@ -161,11 +163,11 @@ class _Work:
             unfinished.add(self._name(number), content)
             first = self.plan.grid_in(number, self.survey.origins[row])
             seen = part if self.choices.encoder == "png" else decode(content, mode="rgb")
-            return Written(number, digest(content), tuple(traces(seen, first).tolist()))
+            return CopyLog(number, digest(content), tuple(traces(seen, first).tolist()))
 
         return one
 
-    def _read_again(self, unfinished: Unfinished) -> tuple[np.ndarray, int]:
+    def _read_again(self, unfinished: PartialCopy) -> tuple[np.ndarray, int]:
         """Metadata of what lies in the folder now, (W, D) float64 by number, and the bytes of all."""
         rows, total = [], 0
         with self.settings.progress.task("reading what was written", len(unfinished.written), "img") as task:
@@ -185,25 +187,25 @@ class _Work:
 
     # --- judging ------------------------------------------------------------------------------------------------------
 
-    def _judged(self, unfinished: Unfinished, metadata: np.ndarray, total: int, problems: Sequence[Problem]) -> Aligned:
+    def _judged(self, unfinished: PartialCopy, metadata: np.ndarray, total: int, problems: Sequence[Problem]) -> AlignResult:
         numbers = np.array(sorted(unfinished.written))
         seen = np.array([unfinished.written[number].traces for number in numbers.tolist()])
         rows = self.plan.rows[numbers]
         labeled = self.table.labels[rows] >= 0
         asked = self.table.take(rows[labeled])
         before = self.survey.metadata[rows[labeled]]
-        dealt = leakage.deal(asked, self.survey.digests[rows[labeled]], self.choices.seed)
+        dealt = leakage.assign_folds(asked, self.survey.digests[rows[labeled]], self.choices.seed)
         scores = [None, None, None]
         if dealt is not None:
             self.settings.progress.say("  asking the metadata baseline, before and after")
             known = [before if np.isfinite(before).any() else None, metadata[labeled], seen[labeled, :COUNT]]
-            scores = [None if of is None else leakage.tell_apart(asked, of, dealt) for of in known]
-        return Aligned(
+            scores = [None if of is None else leakage.class_auroc(asked, of, dealt) for of in known]
+        return AlignResult(
             self.out, self.table.name, self.choices, self.plan.size, self._classes(rows, seen[:, COUNT]), total / 1e6, *scores,
             problems=tuple(map(str, problems)),
         )  # fmt: skip
 
-    def _classes(self, rows: np.ndarray, gray: np.ndarray) -> dict[str, OfClass]:
+    def _classes(self, rows: np.ndarray, gray: np.ndarray) -> dict[str, ClassResult]:
         """By name; "" for images without a label. `rows`: (W,) positions of those written; `gray`: (W,) 0 or 1."""
         found = {}
         area = self.survey.sizes.prod(axis=1)
@@ -214,7 +216,7 @@ class _Work:
             if not own.any():
                 raise DataError(f"nothing is left of the class {name!r}: none of its images can be decoded")
             shares = float(gray[own].mean()), float(np.median(area[there]))
-            found[name] = OfClass(count, small, count - small - int(own.sum()), *shares)
+            found[name] = ClassResult(count, small, count - small - int(own.sum()), *shares)
         return dict(sorted(found.items(), key=lambda item: self._place(item[0])))
 
     def _place(self, name: str) -> int:

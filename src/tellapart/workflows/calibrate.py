@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.calibration import decision as decisions
-from tellapart.calibration.decision import VerdictReport, Verdicts
+from tellapart.calibration.decision import DecisionReport, Decisions
 from tellapart.calibration.decision_text import in_words
 from tellapart.classifiers.calibrated import Calibrated
 from tellapart.errors import RunError
@@ -28,7 +28,7 @@ from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision
 from tellapart.io import now, read_json, write_json
-from tellapart.metrics.delong import Difference, paired_bootstrap
+from tellapart.metrics.delong import ScoreDifference, paired_bootstrap
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import parse
@@ -83,7 +83,7 @@ def calibrate(
     return _write(made, parent, valid, replace(valid, proba=crossed), settings, started)
 
 
-def effect(run: Run) -> dict[str, Any]:
+def calibration_effect(run: Run) -> dict[str, Any]:
     """What calibration did on validation: `before` and `after` (score → Score as a dict), `verdict`, `difference`, `words`.
 
     Raises:
@@ -94,7 +94,7 @@ def effect(run: Run) -> dict[str, Any]:
     return read_json(run.folder / EFFECT)
 
 
-def verdicts(run: Run, predictions: Predictions) -> Verdicts:
+def decide(run: Run, predictions: Predictions) -> Decisions:
     """The verdict on each image: a class or "unsure", and the rule that said so.
 
     Args:
@@ -104,7 +104,7 @@ def verdicts(run: Run, predictions: Predictions) -> Verdicts:
     return decision(run).verdicts(predictions.proba)
 
 
-def judge(run: Run, predictions: Predictions) -> VerdictReport:
+def score_decisions(run: Run, predictions: Predictions) -> DecisionReport:
     """How the verdicts did on labeled images: TPR and FPR at the threshold, answered, right among them, coverage of the sets.
 
     Args:
@@ -147,7 +147,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
     run_id = f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
     if settings.fresh:
         run_id += f"-{secrets.token_hex(2)}"
-    with store.writing(settings.runs, run_id) as folder:
+    with store.lock_run(settings.runs, run_id) as folder:
         if (folder / store.DONE).exists():
             settings.progress.say(f"  {run_id} is there already, and used again")
             return Run(folder.resolve())
@@ -165,7 +165,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         cost = _cost(made, parent) | {"fit_seconds": parent.cost["fit_seconds"] + time.perf_counter() - started}
         write_json(folder / "scores.json", {**scores, "cost": cost})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
-        return store.finish(folder)
+        return store.mark_done(folder)
 
 
 def _answers(made: Calibrated, parent: Run, crossed: Predictions, run_id: str) -> dict[str, Predictions]:
@@ -222,6 +222,6 @@ def _scores(predictions: Predictions, positive: str | None) -> dict[str, Any]:
     return store.scores_to_dict({name: scores[name] for name in ABOUT})
 
 
-def verdict(found: Difference) -> str:
+def verdict(found: ScoreDifference) -> str:
     """What the log loss after less that before says. Worse is no more than no evidence: few images per fold cost some, too."""
     return HELPED if found.significant and found.score.value < 0 else NO_EVIDENCE

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from tellapart import registry
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks.base import SEVERITIES, Found, HealthCheck, Severity, fine
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.base import SEVERITIES, CheckResult, HealthCheck, Severity, passed
 from tellapart.checks.review import COLUMNS, Review, read_review
 from tellapart.data.loose import from_paths
 from tellapart.data.scan import scan
@@ -29,7 +29,7 @@ _WITHOUT_TRACES = frozenset("files duplicates near_duplicates groups balance qua
 
 
 @dataclass(frozen=True, eq=False)
-class Checked:
+class CheckRun:
     """What one check said.
 
     Attributes:
@@ -40,13 +40,13 @@ class Checked:
     """
 
     name: str
-    found: Found
+    found: CheckResult
     seconds: float
     failure: str = ""
 
 
 @dataclass(frozen=True, eq=False)
-class Health:
+class HealthReport:
     """What all checks said of one set of images.
 
     Attributes:
@@ -55,7 +55,7 @@ class Health:
     """
 
     table: ImageTable
-    checks: tuple[Checked, ...]
+    checks: tuple[CheckRun, ...]
 
     @property
     def worst(self) -> Severity:
@@ -97,7 +97,7 @@ def check(
     data: str | Path | ImageTable, *, only: Sequence[str] = (), skip: Sequence[str] = (),
     options: Mapping[str, Any] | None = None, reviewed: Path | None = None, runs: Path = Path("runs"), seed: int = 0,
     progress: Progress = SILENT,
-) -> Health:  # fmt: skip
+) -> HealthReport:  # fmt: skip
     """Look for what would make a classifier look better, or worse, than it is.
 
     Args:
@@ -118,11 +118,11 @@ def check(
     checks = _made(only, skip, options or {})
     table = data if isinstance(data, ImageTable) else read(lambda: scan(data, least=1), data)
     review = read_review(reviewed, table) if reviewed else Review()
-    table = review.left(table)
-    evidence = Evidence(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES, runs=runs)
+    table = review.remaining(table)
+    evidence = DatasetView(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES, runs=runs)
     done = [_done(name, made, evidence, review) for name, made in checks.items()]
     order = sorted(done, key=lambda one: (SEVERITIES.index(one.found.severity), one.failure == "", one.name))
-    return Health(table, tuple(order))
+    return HealthReport(table, tuple(order))
 
 
 def read(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTable:
@@ -164,19 +164,19 @@ def _made(only: Sequence[str], skip: Sequence[str], options: Mapping[str, Any]) 
     }
 
 
-def _done(name: str, made: HealthCheck, evidence: Evidence, review: Review) -> Checked:
+def _done(name: str, made: HealthCheck, evidence: DatasetView, review: Review) -> CheckRun:
     """One check; what it dies of is part of the answer, so that the others are not lost."""
     start = time.perf_counter()
     failure = ""
     try:
-        found = review.accepted(name, made(evidence), evidence.table.ids)
+        found = review.apply(name, made(evidence), evidence.table.ids)
     except Exception as error:  # checks of other packages may die of anything
         failure = error.message if isinstance(error, TellapartError) else f"{type(error).__name__}: {error}"
-        found = fine(len(evidence.table), f"the check failed: {failure}", "skipped")
-    return Checked(name, found, time.perf_counter() - start, failure)
+        found = passed(len(evidence.table), f"the check failed: {failure}", "skipped")
+    return CheckRun(name, found, time.perf_counter() - start, failure)
 
 
-def _rows(table: ImageTable, one: Checked) -> pd.DataFrame:
+def _rows(table: ImageTable, one: CheckRun) -> pd.DataFrame:
     """The images at fault of one check, those to drop first, then by score."""
     found = one.found
     rows = np.flatnonzero(found.is_issue)

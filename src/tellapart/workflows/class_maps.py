@@ -22,7 +22,7 @@ from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows.explain import Asked, prepare
+from tellapart.workflows.explain import ImageToExplain, prepare
 
 _GRID = 8  # rows and columns of the map in JSON
 
@@ -93,7 +93,7 @@ def class_maps(
     sums = {(e.name(), c): _Sum(shape) for e in explainers for c in run.classes}
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for path, name in zip(table.paths, map(str, table.ids), strict=True):
-            asked = Asked.read(subject, reader.get(str(path)), name)
+            asked = ImageToExplain.read(subject, reader.get(str(path)), name)
             shown = _shown(asked.pixels, subject.inputs)
             label = int(asked.proba.argmax())
             for explainer in explainers:

@@ -31,16 +31,24 @@ from tellapart.errors import DataError
 from tellapart.features._jpeg_traces import traces
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
-from tellapart.perturbations._predict import Way
-from tellapart.perturbations.codec_sensitivity import COMPRESSED, RESAVED, RESCALED, VERDICTS, WAYS, Leaning, lean
-from tellapart.perturbations.kinds import DAMAGES, as_png
+from tellapart.perturbations._predict import Transform
+from tellapart.perturbations.codec_sensitivity import (
+    COMPRESSED,
+    RESAVED,
+    RESCALED,
+    VERDICTS,
+    WAYS,
+    CodecSensitivity,
+    measure_sensitivity,
+)
+from tellapart.perturbations.kinds import PERTURBATIONS, as_png
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Score
-from tellapart.workflows._evaluation_set import Chosen, choose
-from tellapart.workflows._prediction_cache import FILES, KeptAnswers, answered, stored_results
+from tellapart.workflows._evaluation_set import EvaluationSet, select_images
+from tellapart.workflows._prediction_cache import FILES, PredictionCache, answered, stored_results
 
 #: As most software that passes pictures on writes JPEG.
 QUALITY = 75
@@ -72,14 +80,14 @@ class Bias:
     n: int
     of: int
     quality: int
-    classes: tuple[Leaning, ...]
+    classes: tuple[CodecSensitivity, ...]
     unanswered: dict[str, str]
     opened: int
     notes: tuple[str, ...]
     folder: Path
 
     @property
-    def worst_first(self) -> tuple[Leaning, ...]:
+    def worst_first(self) -> tuple[CodecSensitivity, ...]:
         """The classes, those that follow the file or the codec first."""
         return tuple(sorted(self.classes, key=lambda one: VERDICTS.index(one.verdict)))
 
@@ -100,12 +108,12 @@ class Bias:
         """Read what `to_dict` wrote; the folder and the ledger may have changed since."""
         return cls(
             content["run"], content["data"], content["part"], content["n"], content["of"], content["quality"],
-            tuple(Leaning.from_dict(one) for one in content["classes"]), content["unanswered"], opened,
+            tuple(CodecSensitivity.from_dict(one) for one in content["classes"]), content["unanswered"], opened,
             tuple(content["notes"]), folder,
         )  # fmt: skip
 
 
-def bias(
+def codec_bias(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
     mapping: Mapping[str, str] | None = None, quality: int = QUALITY, sample: int | None = None, settings: Settings = DEFAULTS,
 ) -> Bias:  # fmt: skip
@@ -128,11 +136,11 @@ def bias(
     if not 1 <= quality <= 100:
         raise DataError(f"the quality of JPEG is {quality}, expected 1 to 100", hint="75 is usual")
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
-    images = choose(run, data, open_test, mapping or {}, settings).sampled(sample)
+    images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     if len(set(images.rows.labels.tolist())) < 2:
         raise DataError(f"{images.rows.name}: images of one class only: nothing to tell apart", hint="give images of two")
     place = f"evaluations/{run.id}/bias-{images.folder_name}"
-    with store.writing(run.runs, place, lambda: settings.progress.say("  waiting: another process asks the same")) as folder:
+    with store.lock_run(run.runs, place, lambda: settings.progress.say("  waiting: another process asks the same")) as folder:
         return _Work(run, images, quality, folder, settings).result()
 
 
@@ -144,9 +152,9 @@ def stored(run: Run) -> list[Bias]:
 class _Work:
     """What is there already, what is missing, and the result of both."""
 
-    def __init__(self, run: Run, images: Chosen, quality: int, folder: Path, settings: Settings) -> None:
+    def __init__(self, run: Run, images: EvaluationSet, quality: int, folder: Path, settings: Settings) -> None:
         self.run, self.images, self.quality, self.folder, self.settings = run, images, quality, folder, settings
-        self.kept = KeptAnswers(run, images, folder, settings, "answers", [_RESULT, _MARKS])
+        self.kept = PredictionCache(run, images, folder, settings, "answers", [_RESULT, _MARKS])
         self.names = {way: f"{way}-{quality}" if way == COMPRESSED else way for way in WAYS}
 
     def result(self) -> Bias:
@@ -155,13 +163,13 @@ class _Work:
             before = Bias.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
             if before.quality == self.quality:
                 return before
-        jpeg, scale = DAMAGES["jpeg"], DAMAGES["scale"]
-        made: dict[str, Way] = {
+        jpeg, scale = PERTURBATIONS["jpeg"], PERTURBATIONS["scale"]
+        made: dict[str, Transform] = {
             RESAVED: lambda pixels, _: as_png(pixels),
             COMPRESSED: lambda pixels, name: jpeg.apply(pixels, self.quality, name),
             RESCALED: lambda pixels, name: scale.apply(pixels, SCALE, name),
         }
-        self.kept.ask({FILES: None, **{self.names[way]: made[way] for way in WAYS}}, "evaluate --bias", self._look)
+        self.kept.collect({FILES: None, **{self.names[way]: made[way] for way in WAYS}}, "evaluate --bias", self._look)
         (self.folder / store.DONE).unlink(missing_ok=True)
         found = self._judged()
         self.kept.finish(_RESULT, found.to_dict())
@@ -198,7 +206,7 @@ class _Work:
         return Bias(
             run=run.id, data=images.rows.name if images.part == "other" else str(run.data["name"]), part=images.part,
             n=len(files), of=images.of, quality=self.quality,
-            classes=tuple(lean(files, answers, marks, label) for label in asked),
+            classes=tuple(measure_sensitivity(files, answers, marks, label) for label in asked),
             unanswered={way: found for way, found in answers.items() if isinstance(found, str)},
             opened=test_openings(run), notes=tuple(self.kept.notes(len(files))), folder=self.folder,
         )  # fmt: skip
@@ -229,7 +237,7 @@ _WORDS = {
 }
 
 
-def _evidence(found: Bias, one: Leaning, verdict: str) -> str:
+def _evidence(found: Bias, one: CodecSensitivity, verdict: str) -> str:
     """The figures of one class that a verdict stands on."""
     jpeg, scale, resaved = one.of(COMPRESSED), one.of(RESCALED), one.of(RESAVED)
     if verdict == "file" and resaved is not None:
@@ -249,11 +257,11 @@ def _evidence(found: Bias, one: Leaning, verdict: str) -> str:
     return "."
 
 
-def _towards(push: int, one: Leaning) -> str:
+def _towards(push: int, one: CodecSensitivity) -> str:
     return f"more like {one.name}" if push > 0 else f"less like {one.name}"
 
 
-def _condition(name: str, one: Leaning) -> str:
+def _condition(name: str, one: CodecSensitivity) -> str:
     return {"none": "none", "own": f"{one.name} only", "others": "the others only", "both": "both"}[name]
 
 

@@ -73,7 +73,7 @@ def combine(
     return work.soup() if name == SOUP else work.ensemble(how)
 
 
-def gain(run: Run) -> dict[str, Any]:
+def ensemble_gain(run: Run) -> dict[str, Any]:
     """What a combination gained: `members` (each with its validation score and weight), `best`, `verdict`, `words`, `test`.
 
     Raises:
@@ -223,7 +223,7 @@ class _Work:
         if self.settings.fresh:
             run_id += f"-{secrets.token_hex(2)}"
         answers = {part: replace(found, run_id=run_id) for part, found in answers.items()}
-        with store.writing(self.settings.runs, run_id) as folder:
+        with store.lock_run(self.settings.runs, run_id) as folder:
             if (folder / store.DONE).exists():
                 self.settings.progress.say(f"  {run_id} is there already, and used again")
                 return Run(folder.resolve())
@@ -236,7 +236,7 @@ class _Work:
             write_json(folder / GAIN, self._gain(answers, weights))
             write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
             (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
-            return store.finish(folder)
+            return store.mark_done(folder)
 
     def _describe(self, name: str, folder: Path) -> None:
         """What does not depend on the answers."""

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.data.folds import HELD
-from tellapart.data.source_splits import Sourced, by_class, by_source, nested_parts
+from tellapart.data.folds import HELD_OUT
+from tellapart.data.source_splits import SourceTable, by_class, by_source, nested_subsets
 from tellapart.errors import DataError, Interrupted, RecipeError, RunError, SplitError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import write_json
-from tellapart.metrics.cross_source import Cell, Crossing, LeftOut, compare_shared, cross, part_of
+from tellapart.metrics.cross_source import Cell, CrossSourceMatrix, LeaveOneOutResult, compare_shared, score_cell, subset
 from tellapart.metrics.learning_curve import LearningCurve, power_law, size_of
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
@@ -34,16 +34,16 @@ from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import Experiment
 
-__all__ = ["Crossing", "LearningCurve", "learning_curve", "sources"]
+__all__ = ["CrossSourceMatrix", "LearningCurve", "cross_source", "learning_curve"]
 
 SIZES = (0.1, 0.25, 0.5, 1.0)
 _ONWARD = "give the same command again to go on from here"
 
 
-def sources(
+def cross_source(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, by: str = "source", real: str | None = None,
     matrix: bool = True, overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
-) -> Crossing:  # fmt: skip
+) -> CrossSourceMatrix:  # fmt: skip
     """Leave out each source in turn and ask about it; then learn from each alone and ask about all.
 
     Args:
@@ -64,12 +64,12 @@ def sources(
     if real is not None and by != "class":
         raise DataError("--real names a class", hint="add --by class, or leave it out")
     name, resolved = _resolved(recipe, overrides)
-    bench = Experiment(settings, data)
-    (resolved,) = bench.decode({name: resolved}).values()
-    sourced = by_source(bench.prepared) if by == "source" else by_class(bench.prepared, real)
-    title = f"{name} on {bench.prepared.table.name}"
-    with store.writing(settings.runs / "sources", bench.name_run(name, resolved, f" sources {by} {real}")) as folder:
-        found = _Crossing(bench, resolved, sourced, folder).run(title, by, matrix)
+    experiment = Experiment(settings, data)
+    (resolved,) = experiment.prepare({name: resolved}).values()
+    sourced = by_source(experiment.prepared) if by == "source" else by_class(experiment.prepared, real)
+    title = f"{name} on {experiment.prepared.table.name}"
+    with store.lock_run(settings.runs / "sources", experiment.run_id(name, resolved, f" sources {by} {real}")) as folder:
+        found = _Crossing(experiment, resolved, sourced, folder).run(title, by, matrix)
         write_json(folder / "sources.json", found.to_dict())
         return found
 
@@ -95,20 +95,20 @@ def learning_curve(
     if seeds < 1 or not sizes:
         raise SplitError(f"{len(sizes)} sizes and {seeds} seeds: at least 1 of each is needed")
     name, resolved = _resolved(recipe, overrides)
-    bench = Experiment(settings, data)
-    (resolved,) = bench.decode({name: resolved}).values()
-    sizes = sorted(set(sizes), key=lambda s: s if s > 1 else s * bench.prepared.table.split_counts()["train"])
-    parts = [nested_parts(bench.prepared, sizes, settings.seed + seed) for seed in range(seeds)]
-    title, found, number = f"{name} on {bench.prepared.table.name}", [], 0
-    with store.writing(settings.runs / "curves", bench.name_run(name, resolved, " curve")) as folder:
+    experiment = Experiment(settings, data)
+    (resolved,) = experiment.prepare({name: resolved}).values()
+    sizes = sorted(set(sizes), key=lambda s: s if s > 1 else s * experiment.prepared.table.split_counts()["train"])
+    parts = [nested_subsets(experiment.prepared, sizes, settings.seed + seed) for seed in range(seeds)]
+    title, found, number = f"{name} on {experiment.prepared.table.name}", [], 0
+    with store.lock_run(settings.runs / "curves", experiment.run_id(name, resolved, " curve")) as folder:
         for place in range(len(sizes)):
             answers: list[Predictions] = []
             images = round(float(np.mean([of[place].table.split_counts()["train"] for of in parts])))
             for seed in range(seeds):
                 number += 1
-                bench.settings.progress.say(f"{number}/{len(sizes) * seeds} {images:,} images, seed {seed + 1}", "bold")
+                experiment.settings.progress.say(f"{number}/{len(sizes) * seeds} {images:,} images, seed {seed + 1}", "bold")
                 again = resolved.model_copy(update={"seed": resolved.seed + seed})
-                run = _train(bench.divided(parts[seed][place], folder / "runs"), f"{images}-seed-{seed + 1}", again)
+                run = _train(experiment.with_split(parts[seed][place], folder / "runs"), f"{images}-seed-{seed + 1}", again)
                 answers.append(_answers(run, "valid"))
             found.append(size_of(images, answers))
         law, why = power_law(found)
@@ -121,13 +121,13 @@ def learning_curve(
 class _Crossing:
     """One crossing under way."""
 
-    def __init__(self, bench: Experiment, recipe: Recipe, sourced: Sourced, folder: Path) -> None:
-        self.bench, self.recipe, self.sourced, self.folder = bench, recipe, sourced, folder
+    def __init__(self, experiment: Experiment, recipe: Recipe, sourced: SourceTable, folder: Path) -> None:
+        self.experiment, self.recipe, self.sourced, self.folder = experiment, recipe, sourced, folder
         self.notes: list[str] = []
         self.made: dict[tuple[str, ...], Predictions] = {}
         self.total = 0
 
-    def run(self, title: str, by: str, matrix: bool) -> Crossing:
+    def run(self, title: str, by: str, matrix: bool) -> CrossSourceMatrix:
         """Everything that can be trained."""
         names = self.sourced.sources
         without = [tuple(n for n in names if n != one) for one in names]
@@ -143,28 +143,28 @@ class _Crossing:
         table, one_sided = self.sourced.table, tuple(n for n in names if n in self.sourced.one_sided)
         matrix_cells = tuple(cell for cell in cells if cell is not None)
         notes = tuple(dict.fromkeys(self.notes))
-        return Crossing(title, by, names, table.classes, one_sided, found, matrix_cells, notes, self.folder.resolve())
+        return CrossSourceMatrix(title, by, names, table.classes, one_sided, found, matrix_cells, notes, self.folder.resolve())
 
-    def _left_out(self, source: str, learnt: tuple[str, ...]) -> LeftOut | None:
+    def _left_out(self, source: str, learnt: tuple[str, ...]) -> LeaveOneOutResult | None:
         unseen, seen = self._cell(learnt, source), self._cell(self.sourced.sources, source)
         if unseen is None or seen is None:
             return None
         with_it, without = (self._part(of, source) for of in (self.sourced.sources, learnt))
         answers = self.made[learnt]
         common = self.sourced.rows_of(answers.ids, None)
-        score = score_all(part_of(answers, common), self.sourced.table.positive)["accuracy"] if common.any() else None
-        return LeftOut(source, unseen, seen, compare_shared(without, with_it), score)
+        score = score_all(subset(answers, common), self.sourced.table.positive)["accuracy"] if common.any() else None
+        return LeaveOneOutResult(source, unseen, seen, compare_shared(without, with_it), score)
 
     def _part(self, learnt: tuple[str, ...], source: str) -> Predictions:
         answers = self.made[learnt]
-        return part_of(answers, self.sourced.rows_of(answers.ids, source))
+        return subset(answers, self.sourced.rows_of(answers.ids, source))
 
     def _cell(self, learnt: tuple[str, ...], asked: str) -> Cell | None:
         answers = self._learn(learnt)
         if answers is None:
             return None
         mine, common = (self.sourced.rows_of(answers.ids, source) for source in (asked, None))
-        found = cross(learnt, asked, answers, mine, common, self.sourced.table.positive)
+        found = score_cell(learnt, asked, answers, mine, common, self.sourced.table.positive)
         if found is None:
             self.notes.append(f"{asked}: no image is left to ask about when learning from {', '.join(learnt)}")
         return found
@@ -177,7 +177,7 @@ class _Crossing:
         left = [name for name in names if name not in learnt]
         title = "all" if not left else f"only-{learnt[0]}" if len(learnt) == 1 else f"without-{left[0]}"
         try:
-            prepared = self.sourced.learnt_from(learnt, self.bench.settings.seed)
+            prepared = self.sourced.learnt_from(learnt, self.experiment.settings.seed)
         except SplitError as error:
             if f"{title}: {error.message}" not in self.notes:
                 self.notes.append(f"{title}: {error.message}")
@@ -187,15 +187,15 @@ class _Crossing:
             self.notes.append(
                 f"{title}: {left_over:,} images are of one group or file with what was learnt, and not asked about"
             )
-        self.bench.settings.progress.say(f"{len(self.made) + 1}/{self.total} {title}", "bold")
-        run = _train(self.bench.divided(prepared, self.folder / "runs"), _plain(title), self.recipe)
-        self.made[learnt] = _answers(run, HELD)
+        self.experiment.settings.progress.say(f"{len(self.made) + 1}/{self.total} {title}", "bold")
+        run = _train(self.experiment.with_split(prepared, self.folder / "runs"), _plain(title), self.recipe)
+        self.made[learnt] = _answers(run, HELD_OUT)
         return self.made[learnt]
 
 
-def _train(bench: Experiment, name: str, recipe: Recipe) -> Run:
+def _train(experiment: Experiment, name: str, recipe: Recipe) -> Run:
     try:
-        return bench.train(name, recipe)
+        return experiment.train(name, recipe)
     except (Interrupted, KeyboardInterrupt):
         raise Interrupted(f"stopped in {name}; the runs before it are kept", hint=_ONWARD) from None
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.data.prepare import HARMLESS, problems_in_words
+from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError, unknown_name
 from tellapart.inference.context import (
@@ -34,7 +34,7 @@ from tellapart.workflows._experiment import open_test, write_evaluation
 
 
 @dataclass(frozen=True)
-class Confused:
+class Confusion:
     """Images of one class that were answered as another: `count` of the `of` images of the true class."""
 
     true: str
@@ -44,7 +44,7 @@ class Confused:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class Evaluation:
     """How a run did on some images.
 
     Attributes:
@@ -73,14 +73,14 @@ class Evaluated:
     @property
     def counts(self) -> np.ndarray:
         """The confusion matrix: (C, C) int64, rows are true classes."""
-        return confusion_matrix(self.predictions.labels, self.predictions.answers, len(self.predictions.classes))
+        return confusion_matrix(self.predictions.labels, self.predictions.predicted, len(self.predictions.classes))
 
-    def confusions(self) -> list[Confused]:
+    def confusions(self) -> list[Confusion]:
         """Every wrong answer that occurs, the most frequent first."""
         counts, names = self.counts, self.predictions.classes
         order = (divmod(int(place), len(names)) for place in np.argsort(-counts, axis=None, kind="stable"))
         pairs = [(i, j) for i, j in order if i != j and counts[i, j]]
-        return [Confused(names[i], names[j], int(counts[i, j]), int(counts[i].sum())) for i, j in pairs]
+        return [Confusion(names[i], names[j], int(counts[i, j]), int(counts[i].sum())) for i, j in pairs]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -96,7 +96,7 @@ class Evaluated:
 def evaluate(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
     mapping: Mapping[str, str] | None = None, settings: Settings = DEFAULTS,
-) -> Evaluated:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """Score a run.
 
     Args:
@@ -117,13 +117,13 @@ def evaluate(
             raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to score DATA")
         return _on_other(run, other_images(run, data, mapping or {}, settings), settings)
     if open_test:
-        open_own(run, settings)
+        evaluate_test(run, settings)
     part = "test" if open_test else "valid"
     predictions = run.predictions(part)
     if predictions is None or not len(predictions):
         raise RunError(f"{run.id} has no predictions on its {part} part", hint="train it again, or give other images as DATA")
     scores, notes = run.scores(part), tuple(test_reuse_notes(run))
-    return Evaluated(run.id, str(run.data["name"]), part, scores, predictions, test_openings(run), notes)
+    return Evaluation(run.id, str(run.data["name"]), part, scores, predictions, test_openings(run), notes)
 
 
 def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, str], settings: Settings) -> ImageTable:
@@ -138,11 +138,11 @@ def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, 
         raise DataError(f"{table.name} is what {run.id} was trained on", hint=hint)
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not settings.skip_bad:
-        raise DataError(problems_in_words(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
     return _renamed(table, run, mapping)
 
 
-def open_own(run: Run, settings: Settings) -> None:
+def evaluate_test(run: Run, settings: Settings) -> None:
     """Answer the test part of a run, which is counted in the ledger; once a run.
 
     Raises:
@@ -154,7 +154,7 @@ def open_own(run: Run, settings: Settings) -> None:
     open_test([run], table, inference_context(settings), "evaluate")
 
 
-def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluated:
+def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluation:
     context, classifier = inference_context(settings), load_classifier(run)
     found = len(table)
     table = drop_unreadable(table, [classifier.recipe], context.cache, skip_bad=settings.skip_bad)
@@ -167,7 +167,7 @@ def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluated:
     absent = [name for label, name in enumerate(run.classes) if label not in table.labels]
     notes += [f"no image of {', '.join(absent)} among them"] if absent else []
     notes += test_reuse_notes(run)
-    return Evaluated(run.id, table.name, "other", scores, predictions, test_openings(run), tuple(notes))
+    return Evaluation(run.id, table.name, "other", scores, predictions, test_openings(run), tuple(notes))
 
 
 def _renamed(table: ImageTable, run: Run, mapping: Mapping[str, str]) -> ImageTable:

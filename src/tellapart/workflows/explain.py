@@ -16,10 +16,10 @@ from tellapart.data.loose import from_paths
 from tellapart.data.reader import ImageReader
 from tellapart.data.regions import Cut
 from tellapart.errors import DataError, unknown_name
-from tellapart.explainers._model import Subject
-from tellapart.explainers._picture import explainable, part_read, shrunk_mask
+from tellapart.explainers._model import ExplainedModel
+from tellapart.explainers._picture import crop_read, resize_for_explaining, shrunk_mask
 from tellapart.explainers.base import Explainer, Explanation
-from tellapart.explainers.faithfulness import Faithfulness, faithfulness, noise_map, overlap, points_into
+from tellapart.explainers.faithfulness import Faithfulness, energy_inside, faithfulness, noise_map, pointing_game
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier, resolve_device
 from tellapart.recipe.load import check_options
 from tellapart.runs import store
@@ -60,12 +60,12 @@ def explain(
     if class_name is not None and class_name not in run.classes:
         raise DataError(unknown_name(f"class of {run.id}", class_name, run.classes))
     subject, explainers = prepare(run, methods, options or {}, seed, settings)
-    control = subject.untrained(seed) if judged or masks else None
+    control = subject.reinitialized(seed) if judged or masks else None
     truths = _masks_in(masks) if masks else {}
     table, found = from_paths(images, run.classes), []
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for row, path in enumerate(table.paths):
-            asked = Asked.read(subject, reader.get(path), str(table.ids[row]))
+            asked = ImageToExplain.read(subject, reader.get(path), str(table.ids[row]))
             label = int(asked.proba.argmax()) if class_name is None else run.classes.index(class_name)
             mask = _mask(truths.get(Path(asked.name).stem), asked)
             known: dict[str, Faithfulness] = {}  # the map of noise is the same for all methods
@@ -78,19 +78,21 @@ def explain(
 
 def prepare(
     run: Run, methods: Sequence[str], options: Mapping[str, Any], seed: int, settings: Settings
-) -> tuple[Subject, list[Explainer]]:
+) -> tuple[ExplainedModel, list[Explainer]]:
     """A run as explainers see it, and the explainers, as `explain` takes them.
 
     Raises:
         RecipeError: Unknown method or option.
     """
-    subject = Subject(load_classifier(run), Context(device=resolve_device(settings.device), parents=_Finder(settings)), run.id)
+    subject = ExplainedModel(
+        load_classifier(run), Context(device=resolve_device(settings.device), parents=_Finder(settings)), run.id
+    )
     names = [name.replace("-", "_") for name in methods] or [_usual(subject)]
     return subject, [_made(name, options, seed) for name in names]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ImageToExplain:
     """A picture and what a run says of it.
 
     Attributes:
@@ -110,7 +112,7 @@ class Asked:
     part: Cut | None
 
     @classmethod
-    def read(cls, subject: Subject, content: bytes | np.ndarray, name: str) -> Asked:
+    def read(cls, subject: ExplainedModel, content: bytes | np.ndarray, name: str) -> ImageToExplain:
         """Decode a picture and ask about it.
 
         Raises:
@@ -118,10 +120,10 @@ class Asked:
         """
         inputs = subject.original.recipe.inputs
         whole = decode(content, mode="rgb", path=name, max_pixels=inputs.max_pixels)
-        part = part_read(content, whole.shape[:2], inputs, name)
+        part = crop_read(content, whole.shape[:2], inputs, name)
         read = whole[part[1] : part[3], part[0] : part[2]] if part else whole
-        pixels = explainable(np.ascontiguousarray(read), subject.inputs, name)
-        return cls(name, pixels, whole.shape[:2], read.shape[:2], subject.answer(content), part)
+        pixels = resize_for_explaining(np.ascontiguousarray(read), subject.inputs, name)
+        return cls(name, pixels, whole.shape[:2], read.shape[:2], subject.predict_one(content), part)
 
 
 class _Finder:
@@ -138,10 +140,10 @@ class _Finder:
 class _Work:
     """One map under way."""
 
-    subject: Subject
-    control: Subject | None
+    subject: ExplainedModel
+    control: ExplainedModel | None
     explainer: Explainer
-    asked: Asked
+    asked: ImageToExplain
     label: int
     seed: int
 
@@ -155,8 +157,8 @@ class _Work:
         shares = dict(zip(classes, map(float, proba), strict=True))
         return Explanation(
             self.asked.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
-            {name: points_into(v, mask) for name, v in maps.items()} if mask is not None else {},
-            {name: overlap(v, mask) for name, v in maps.items()} if mask is not None else {},
+            {name: pointing_game(v, mask) for name, v in maps.items()} if mask is not None else {},
+            {name: energy_inside(v, mask) for name, v in maps.items()} if mask is not None else {},
             None if mask is None else float(mask.mean()),
             self.asked.size if self.asked.size != pixels.shape[:2] else None,
             self.asked.part,
@@ -173,7 +175,7 @@ class _Work:
         return found
 
 
-def _usual(subject: Subject) -> str:
+def _usual(subject: ExplainedModel) -> str:
     sees_images = subject.network is not None and subject.network.recipe.features is None
     return "grad_cam" if sees_images else "occlusion"
 
@@ -191,7 +193,7 @@ def _masks_in(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
 
 
-def _mask(file: Path | None, asked: Asked) -> np.ndarray | None:
+def _mask(file: Path | None, asked: ImageToExplain) -> np.ndarray | None:
     """The mask of a picture, (H, W) bool: what is brighter than half gray."""
     if file is None:
         return None

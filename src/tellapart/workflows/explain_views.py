@@ -23,7 +23,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, unknown_name
 from tellapart.explainers._frequency import Frequencies, Spectra
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.inference.nearest import Nearest, Neighborhood, thumbnail
+from tellapart.inference.nearest import Nearest, NearestImages, thumbnail
 from tellapart.runs import store
 from tellapart.runs.store import Run
 
@@ -31,7 +31,7 @@ VIEWS = ("nearest", "frequency")
 
 
 @dataclass(frozen=True, eq=False)
-class Viewed:
+class Views:
     """The views of one picture.
 
     Attributes:
@@ -52,9 +52,9 @@ class Viewed:
         return [{"image": self.image, "view": name, **of.to_dict()} for name, of in found.items() if of is not None]
 
 
-def view(
+def explain_views(
     run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = DEFAULTS
-) -> list[Viewed]:
+) -> list[Views]:
     """Look at pictures beside the images that a run has learnt from.
 
     Args:
@@ -76,7 +76,7 @@ def view(
             raise DataError(unknown_name("view", name, VIEWS))
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     table = from_paths(images, run.classes)
-    near = Neighborhood(run, settings) if "nearest" in names else None
+    near = NearestImages(run, settings) if "nearest" in names else None
     spectra = Spectra(run, settings) if "frequency" in names else None
     found = []
     with ImageReader(table) as reader, settings.progress.task("viewing", len(table), "img") as task:
@@ -84,10 +84,10 @@ def view(
             content = reader.get(str(path))
             pixels = decode(content, path=name)
             found.append(
-                Viewed(
+                Views(
                     name, thumbnail(pixels),
-                    near.of(content, name) if near else None,
-                    spectra.of(content, pixels, name) if spectra else None,
+                    near.search(content, name) if near else None,
+                    spectra.compute(content, pixels, name) if spectra else None,
                 )
             )  # fmt: skip
             task.advance()

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tellapart.classifiers._exportable import answering_of
+from tellapart.classifiers._exportable import as_module
 from tellapart.data.cache import PixelCache
 from tellapart.errors import RunError, SystemLimitError
 from tellapart.exporters._card import readme
 from tellapart.exporters._onnx_builder import OPSET
 from tellapart.exporters.hub import config, metadata, preprocessor, weights
-from tellapart.exporters.int8 import Eight, eight_bits
-from tellapart.exporters.onnx_graph import IMAGES, describe, package_version, require, whole
+from tellapart.exporters.int8 import Int8Result, quantize_int8
+from tellapart.exporters.onnx_graph import IMAGES, describe, package_version, require, with_preprocessing
 from tellapart.exporters.onnx_session import Session
-from tellapart.exporters.parity import Parity, golden_images, prove
+from tellapart.exporters.parity import Parity, check_parity, golden_images
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
-from tellapart.inference.onnx_model import answering_context, core_of, reference, write_durably
+from tellapart.inference.onnx_model import answering_context, reference, trace_model, write_durably
 from tellapart.io import translate_os_errors
 from tellapart.progress import Task
 from tellapart.recipe.schema import Inputs
@@ -92,23 +92,27 @@ def export(
     return Exported(run.id, folder, sizes, parity, OPSET, None if eight is None else eight.to_dict())
 
 
-def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> tuple[dict[str, bytes], Parity, Eight | None]:
+def _made(
+    run: Run, int8: bool, count: int, settings: Settings, task: Task
+) -> tuple[dict[str, bytes], Parity, Int8Result | None]:
     """Name → content of every file; nothing where parity does not hold."""
     from safetensors.torch import save
 
     classifier, context = load_classifier(run), answering_context(settings)
-    core, inputs = core_of(classifier, context, f"{run.id}: ")
+    core, inputs = trace_model(classifier, context, f"{run.id}: ")
     task.advance(note="traced")
     facts = metadata(run, classifier)
     files = {MODEL: _serialized(core, inputs, facts)}
     session = Session(files[MODEL], run.id)
-    parity = prove(lambda batch: session.ask({IMAGES: batch}), reference(classifier, context), golden_images(inputs), run.id)
+    parity = check_parity(
+        lambda batch: session.run({IMAGES: batch}), reference(classifier, context), golden_images(inputs), run.id
+    )
     task.advance(note="proved")
-    eight = eight_bits(core, inputs, run, count, PixelCache(progress=settings.progress), settings.progress) if int8 else None
+    eight = quantize_int8(core, inputs, run, count, PixelCache(progress=settings.progress), settings.progress) if int8 else None
     task.advance(note="int8" if eight else "")
     if eight:
         files[EIGHT] = _serialized(eight.model, inputs, facts | {"precision": "int8"})
-    module = answering_of(classifier, context)
+    module = as_module(classifier, context)
     versions = {package: package_version(package) for package in ("tellapart", "torch", "onnx", "onnxruntime", "pillow")}
     proof = parity.to_dict() | {"opset": OPSET, "versions": versions, "int8": eight.to_dict() if eight else None}
     files["model.safetensors"] = save(weights(module), metadata={"format": "pt"})
@@ -120,7 +124,7 @@ def _made(run: Run, int8: bool, count: int, settings: Settings, task: Task) -> t
 
 
 def _serialized(core: Any, inputs: Sequence[Inputs], facts: dict[str, str]) -> bytes:
-    model = whole(core, inputs)
+    model = with_preprocessing(core, inputs)
     describe(model, facts)
     return model.SerializeToString()
 

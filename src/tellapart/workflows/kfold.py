@@ -25,11 +25,11 @@ import pandas as pd
 
 from tellapart.classifiers.base import groups_of
 from tellapart.classifiers.ensemble import Ensemble
-from tellapart.data.folds import HELD, hold_out_each
+from tellapart.data.folds import HELD_OUT, kfold_tables
 from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import now, read_json, write_json
-from tellapart.metrics.cross_validation import over_folds, over_repetitions
+from tellapart.metrics.cross_validation import over_repetitions, summarize_folds
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe, parse
 from tellapart.recipe.load import load as load_recipe
@@ -71,12 +71,12 @@ def kfold(
     if resolved.classifier.family == "ensemble" and resolved.classifier.options.get("members"):
         hint = "give k-fold the recipes of its members, one by one, then `tellapart combine` the runs it makes"
         raise RecipeError(f"{name} is an ensemble of finished runs: nothing is left to train in a fold", hint=hint)
-    bench = Experiment(settings, data)
-    (resolved,) = bench.decode({name: resolved}).values()
-    return _Work(bench, resolved, plan).run(plan.title(name))
+    experiment = Experiment(settings, data)
+    (resolved,) = experiment.prepare({name: resolved}).values()
+    return _Work(experiment, resolved, plan).run(plan.title(name))
 
 
-def folds_of(run: Run) -> dict[str, Any]:
+def kfold_results(run: Run) -> dict[str, Any]:
     """What `kfold` found: `each` fold, `over_folds`, `pooled`, `over_repeats`, `over_seeds`, `undefined`.
 
     Raises:
@@ -87,7 +87,7 @@ def folds_of(run: Run) -> dict[str, Any]:
     return read_json(run.folder / KFOLD)
 
 
-def learnt_from_valid(run: Run) -> bool:
+def trained_on_valid(run: Run) -> bool:
     """Whether models of a run learnt from validation images: those of k-fold did, and of whatever was made of such a run.
 
     Its stored answers to validation are out of fold all the same; answers that it gives anew would flatter it.
@@ -95,7 +95,7 @@ def learnt_from_valid(run: Run) -> bool:
     if (run.folder / KFOLD).exists():
         return True
     parents = (run.runs / str(name) for name in run.data.get("parents", ()))
-    return any(learnt_from_valid(Run(folder)) for folder in parents if (folder / store.DONE).exists())
+    return any(trained_on_valid(Run(folder)) for folder in parents if (folder / store.DONE).exists())
 
 
 @dataclass(frozen=True)
@@ -138,26 +138,26 @@ class _Plan:
 class _Work:
     """One k-fold under way."""
 
-    def __init__(self, bench: Experiment, recipe: Recipe, plan: _Plan) -> None:
-        self.bench, self.recipe, self.plan = bench, recipe, plan
-        self.settings, self.say = bench.settings, bench.settings.progress.say
+    def __init__(self, experiment: Experiment, recipe: Recipe, plan: _Plan) -> None:
+        self.experiment, self.recipe, self.plan = experiment, recipe, plan
+        self.settings, self.say = experiment.settings, experiment.settings.progress.say
         seeds = range(self.settings.seed, self.settings.seed + plan.repeats)
-        self.dealt = [hold_out_each(bench.prepared, plan.folds, share=_INNER, seed=seed) for seed in seeds]
+        self.dealt = [kfold_tables(experiment.prepared, plan.folds, share=_INNER, seed=seed) for seed in seeds]
         self.rows = self.dealt[0][0].table
 
     def run(self, title: str) -> Run:
         """Found finished, gone on with, or made."""
         plan = self.plan
         more = f" kfold {plan.folds} {plan.repeats} {plan.seeds} {self.settings.seed}"
-        run_id = self.bench.name_run(title, self.recipe, more)
+        run_id = self.experiment.run_id(title, self.recipe, more)
 
         def waiting() -> None:
             self.say(f"  waiting: another process is making {run_id}")
 
-        with store.writing(self.settings.runs, run_id, waiting) as folder, self.bench.feed:
+        with store.lock_run(self.settings.runs, run_id, waiting) as folder, self.experiment.feed:
             if (folder / store.DONE).exists():
                 self.say(f"  {run_id} is there already, and used again")
-                return self.bench.feed.whole(Run(folder.resolve()))
+                return self.experiment.feed.replay(Run(folder.resolve()))
             started = now()
             return self._write(title, folder, self._train(folder), started)
 
@@ -167,15 +167,15 @@ class _Work:
         for number, (repeat, seed, fold, name) in enumerate(self.plan.steps(), 1):
             spoken = name.replace("-", " ")
             self.say(f"{number}/{self.plan.models} {spoken}", "bold")
-            bench = self.bench.divided(self.dealt[repeat][fold], folder / "folds")
+            experiment = self.experiment.with_split(self.dealt[repeat][fold], folder / "folds")
             recipe = self.recipe.model_copy(update={"seed": self.recipe.seed + seed})
             try:
-                made.append(bench.train(name, recipe))
+                made.append(experiment.train(name, recipe))
             except (Interrupted, KeyboardInterrupt):
                 hint = "give the same command again to go on from here"
                 done = f"{number - 1} of {self.plan.models} models are finished and kept"
                 raise Interrupted(f"stopped in {spoken}; {done}", hint=hint) from None
-            self.say(f"  accuracy on the fold {made[-1].scores(HELD)['accuracy']}")
+            self.say(f"  accuracy on the fold {made[-1].scores(HELD_OUT)['accuracy']}")
         return made
 
     def _write(self, title: str, folder: Path, made: list[Run], started: str) -> Run:
@@ -183,7 +183,7 @@ class _Work:
         answers = self._answers(folder.name, made)
         classifier = self._ensemble(folder, made)
         classifier.save(folder)
-        self.bench.describe(title, folder, started)
+        self.experiment.write_metadata(title, folder, started)
         (folder / "predictions").mkdir(exist_ok=True)
         for part, found in answers.items():
             found.to_parquet(folder / "predictions" / f"{part}.parquet")
@@ -192,14 +192,14 @@ class _Work:
         write_json(folder / KFOLD, {**self._summary(made), "pooled": scores["oof"]})
         write_json(folder / "scores.json", {**scores, "cost": self._cost(classifier, made)})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
-        return self.bench.feed.whole(store.finish(folder))
+        return self.experiment.feed.replay(store.mark_done(folder))
 
     def _answers(self, run_id: str, made: list[Run]) -> dict[str, Predictions]:
         """The out-of-fold answers: all (`oof`), and by the parts of the split, as other runs store theirs."""
         rows, place = self.rows, pd.Index(self.rows.ids)
         total, times = np.zeros((len(rows), len(rows.classes))), np.zeros(len(rows), dtype=np.int64)
         for run in made:
-            held = run.predictions(HELD)
+            held = run.predictions(HELD_OUT)
             if held is None:
                 raise RunError(f"{run.folder} holds no answers to its fold", hint="delete it, and give the command again")
             at = place.get_indexer(pd.Index(held.ids))
@@ -207,7 +207,7 @@ class _Work:
             times[at] += 1
         proba = (total / times[:, None]).astype(np.float32)
         whole = Predictions(rows.ids, proba, rows.labels, rows.classes, run_id, groups_of(rows))
-        parts = {part: place.get_indexer(pd.Index(self.bench.scored(part).ids)) for part in ("train", "valid")}
+        parts = {part: place.get_indexer(pd.Index(self.experiment.scored_rows(part).ids)) for part in ("train", "valid")}
         return {"oof": whole, **{part: _taken(whole, at) for part, at in parts.items()}}
 
     def _ensemble(self, folder: Path, made: list[Run]) -> Ensemble:
@@ -217,7 +217,7 @@ class _Work:
         recipe = {"inputs": inputs, "seed": self.recipe.seed, "classifier": {"family": "ensemble", **options}}
         found, classes = Ensemble(parse(recipe, folder.name)), self.rows.classes
         nothing = np.empty((len(members), 0, len(classes)), dtype=np.float32)  # a mean learns nothing
-        found.learn(nothing, np.empty(0, dtype=np.int64), classes, self.bench.context())
+        found.learn(nothing, np.empty(0, dtype=np.int64), classes, self.experiment.context())
         return found
 
     def _cost(self, classifier: Ensemble, made: list[Run]) -> dict[str, Any]:
@@ -243,11 +243,11 @@ class _Work:
             table = self.dealt[repeat][fold].table
             one = {"run": f"folds/{run.id}", "fold": fold + 1, "repeat": repeat + 1, "seed": self.recipe.seed + seed}
             one |= {
-                "n": len(table.where(split=HELD)),
+                "n": len(table.where(split=HELD_OUT)),
                 "learnt": len(table.where(split="train")),
                 "fit_seconds": run.cost["fit_seconds"],
             }
-            each.append({**one, "scores": store.scores_to_dict(run.scores(HELD))})
+            each.append({**one, "scores": store.scores_to_dict(run.scores(HELD_OUT))})
         counts = {"folds": plan.folds, "repeats": plan.repeats, "seeds": plan.seeds, "deal_seed": self.settings.seed}
         return {**counts, "n": len(self.rows), "each": each, **_spreads(each, plan)}
 
@@ -261,7 +261,7 @@ def _spreads(each: list[dict[str, Any]], plan: _Plan) -> dict[str, Any]:
         values = np.array([one["scores"][metric]["value"] for one in each], dtype=np.float64)
         values = values.reshape(plan.repeats, plan.seeds, plan.folds)
         least, most = (-1.0 if metric in _SIGNED else 0.0), (math.inf if metric in _UNBOUNDED else 1.0)
-        found["over_folds"][metric] = over_folds(values.mean(axis=1).ravel(), share, least, most).to_dict()
+        found["over_folds"][metric] = summarize_folds(values.mean(axis=1).ravel(), share, least, most).to_dict()
         by_repeat = over_repetitions(values.mean(axis=1).T)
         found["over_repeats"][metric] = {name: by_repeat[name] for name in ("means", "sd")}  # folds of another dealing differ
         found["over_seeds"][metric] = over_repetitions(values.transpose(0, 2, 1).reshape(-1, plan.seeds))

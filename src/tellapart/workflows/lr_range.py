@@ -7,11 +7,11 @@ from tellapart.classifiers.base import Context
 from tellapart.classifiers.network import Network
 from tellapart.errors import RecipeError
 from tellapart.recipe.load import Recipe
-from tellapart.training.lr_range import Span, Sweep, range_test
+from tellapart.training.lr_range import LrRange, LrRangeResult, range_test
 from tellapart.types import ImageTable
 
 
-def probe(recipe: Recipe, table: ImageTable, context: Context, span: Span) -> Sweep:
+def probe(recipe: Recipe, table: ImageTable, context: Context, span: LrRange) -> LrRangeResult:
     """Take the net of a recipe through a range test; nothing of it is kept.
 
     Args:

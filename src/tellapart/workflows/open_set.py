@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 
 from tellapart.classifiers.base import Context
-from tellapart.data.folds import HELD, hold_out_each
+from tellapart.data.folds import HELD_OUT, kfold_tables
 from tellapart.data.prepare import Prepared
-from tellapart.data.split import describe_twins
+from tellapart.data.split import summarize_duplicates
 from tellapart.errors import DataError, Interrupted, RunError
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
 from tellapart.io import write_json
-from tellapart.metrics.open_set import OpenSet, judge_open_set, threshold_for, unknownness
+from tellapart.metrics.open_set import OpenSet, score_open_set, threshold_for, unknown_score
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.load import load as load_recipe
 from tellapart.runs import store
@@ -37,7 +37,7 @@ _FOLDS, _VALID = 5, 0.1
 
 
 @dataclass(frozen=True)
-class Attribution:
+class OpenSetReport:
     """What came out.
 
     Attributes:
@@ -65,10 +65,10 @@ class Attribution:
         }  # fmt: skip
 
 
-def attribute(
+def open_set(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, share: float = 0.05, overrides: Sequence[str] = (),
     settings: Settings = DEFAULTS,
-) -> Attribution:  # fmt: skip
+) -> OpenSetReport:  # fmt: skip
     """Leave out each class in turn: are its images recognized as none of the others?
 
     Args:
@@ -85,37 +85,37 @@ def attribute(
     threshold_for(np.zeros(1), share)  # before hours of work
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
-    bench = Experiment(settings, data)
-    classes = bench.prepared.table.classes
+    experiment = Experiment(settings, data)
+    classes = experiment.prepared.table.classes
     if len(classes) < 3:
         hint = "with two classes, `tellapart sources` leaves out where the fakes come from"
-        raise DataError(f"{bench.prepared.table.name}: {len(classes)} classes; leaving one out must leave two", hint=hint)
-    (resolved,) = bench.decode({name: resolved}).values()
-    held = hold_out_each(bench.prepared, _FOLDS, share=_VALID, seed=settings.seed)[0]
-    with store.writing(settings.runs / "attribution", bench.name_run(name, resolved, " attribution")) as folder:
+        raise DataError(f"{experiment.prepared.table.name}: {len(classes)} classes; leaving one out must leave two", hint=hint)
+    (resolved,) = experiment.prepare({name: resolved}).values()
+    held = kfold_tables(experiment.prepared, _FOLDS, share=_VALID, seed=settings.seed)[0]
+    with store.lock_run(settings.runs / "attribution", experiment.run_id(name, resolved, " attribution")) as folder:
         found = []
         for label, class_name in enumerate(classes):
             settings.progress.say(f"{label + 1}/{len(classes)} without {class_name}", "bold")
-            found.append(_left_out(bench, held, label, resolved, folder, share))
-        outcome = Attribution(f"{name} on {bench.prepared.table.name}", share, tuple(found), folder.resolve())
+            found.append(_left_out(experiment, held, label, resolved, folder, share))
+        outcome = OpenSetReport(f"{name} on {experiment.prepared.table.name}", share, tuple(found), folder.resolve())
         write_json(folder / "attribution.json", outcome.to_dict())
     return outcome
 
 
-def _left_out(bench: Experiment, held: Prepared, label: int, recipe: Recipe, folder: Path, share: float) -> OpenSet:
+def _left_out(experiment: Experiment, held: Prepared, label: int, recipe: Recipe, folder: Path, share: float) -> OpenSet:
     """Learn from all classes but one; ask about what was held out of them, and about all images of the one."""
     known, strange = without_class(held, label)
     try:
-        run = bench.divided(known, folder / "runs").train(f"without-{label}", recipe)
+        run = experiment.with_split(known, folder / "runs").train(f"without-{label}", recipe)
     except (Interrupted, KeyboardInterrupt):
         hint = "give the same command again to go on from here"
         raise Interrupted(f"stopped in without-{label}; the runs before it are kept", hint=hint) from None
-    valid, judged = (run.predictions(part) for part in ("valid", HELD))
+    valid, judged = (run.predictions(part) for part in ("valid", HELD_OUT))
     if valid is None or judged is None:
-        raise RunError(f"{run.folder} holds no answers on its {HELD} part", hint="delete it, and give the command again")
-    answers = _asked(bench, run, strange, folder / f"unknown-{label}.parquet")
-    threshold = threshold_for(unknownness(valid.proba), share)
-    return judge_open_set(held.table.classes[label], answers.proba, judged, threshold)
+        raise RunError(f"{run.folder} holds no answers on its {HELD_OUT} part", hint="delete it, and give the command again")
+    answers = _asked(experiment, run, strange, folder / f"unknown-{label}.parquet")
+    threshold = threshold_for(unknown_score(valid.proba), share)
+    return score_open_set(held.table.classes[label], answers.proba, judged, threshold)
 
 
 def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
@@ -129,16 +129,16 @@ def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
     kept = replace(kept, frame=kept.frame.assign(label=labels), classes=classes, positive=None)
     strange = table.take(of_it)
     strange = replace(strange, frame=strange.frame.assign(label=-1), classes=classes, positive=None)
-    return Prepared(kept, describe_twins(kept, held.twins.cluster[rows])), strange
+    return Prepared(kept, summarize_duplicates(kept, held.twins.cluster[rows])), strange
 
 
-def _asked(bench: Experiment, run: Run, strange: ImageTable, path: Path) -> Predictions:
+def _asked(experiment: Experiment, run: Run, strange: ImageTable, path: Path) -> Predictions:
     """The run's answers on images of a class that it does not know; asked once."""
     if path.exists():
         found = Predictions.from_parquet(path)
         if found.run_id == run.id and len(found) == len(strange):
             return found
-    context = Context(bench.cache, bench.settings.progress, bench.device, parents=bench.parent)
+    context = Context(experiment.cache, experiment.settings.progress, experiment.device, parents=experiment.parent_run)
     found = load_classifier(run).predict(strange, context, run.id)
     beside = path.with_suffix(".tmp")
     found.to_parquet(beside)

@@ -14,27 +14,27 @@ from typing import Any
 from tellapart.calibration.decision import UNSURE_NAME
 from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted
-from tellapart.inference._seen import Seen
+from tellapart.inference._seen import SeenNames
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.image_sources.base import (
     STANDARD_INPUT,
     URL_BEGINNINGS,
     USUAL_OPTIONS,
-    Item,
-    Options,
+    ImageRef,
     Source,
+    SourceOptions,
     open_sources,
 )
 from tellapart.inference.prediction import ImagePrediction
-from tellapart.inference.predictor import open_answerer
-from tellapart.inference.resumable_output import Partial, Tally, add_up, opened, partial_of
+from tellapart.inference.predictor import load_predictor
+from tellapart.inference.resumable_output import Counts, ResumableFile, open_resumable, partial_of, update_counts
 from tellapart.inference.writers import SHEETS, format_of
 from tellapart.runs.store import Run
-from tellapart.workflows.predict_iter import BatchPredictor, count_left, nothing_in, once
+from tellapart.workflows.predict_iter import BatchPredictor, count_remaining, empty_input_error, unique_items
 
 
 @dataclass(frozen=True)
-class Answered:
+class PredictSummary:
     """A file of answers.
 
     Attributes:
@@ -64,10 +64,10 @@ class Answered:
         return asdict(self) | {"path": str(self.path), "problems": list(self.problems)}
 
 
-def predict_stream(
+def predict_to_file(
     run: str | Path | Run, images: Sequence[str | Path], out: str | Path, *, format: str | None = None,
-    stability: bool = False, options: Options = USUAL_OPTIONS, settings: Settings = DEFAULTS,
-) -> Answered:  # fmt: skip
+    stability: bool = False, options: SourceOptions = USUAL_OPTIONS, settings: Settings = DEFAULTS,
+) -> PredictSummary:  # fmt: skip
     """Ask a run about any number of images and write a row for each.
 
     Killed and called again with the same arguments, it goes on where it was, and the file comes out as if nothing had been.
@@ -90,16 +90,16 @@ def predict_stream(
     out = Path(out)
     kind = format_of(out, format)
     sources = open_sources(images, options)
-    asker = BatchPredictor(open_answerer(run, settings), stability)
+    asker = BatchPredictor(load_predictor(run, settings), stability)
     sheet = SHEETS[kind](asker.judge, stability, errors=not settings.skip_bad)
     command = _command(asker, images, kind, stability, options, settings)
-    with opened(out, sheet, command, settings.fresh) as partial:
-        before, seen = partial.tally.images, Seen()
+    with open_resumable(out, sheet, command, settings.fresh) as partial:
+        before, seen = partial.tally.images, SeenNames()
         try:
             _answer(asker, sources, seen, partial, settings)
             if not partial.tally.images:
-                partial.drop()
-                raise nothing_in(images)
+                partial.discard()
+                raise empty_input_error(images)
             partial.finish()
         except KeyboardInterrupt:
             partial.keep()
@@ -108,13 +108,13 @@ def predict_stream(
         return _answered(out, partial.tally, asker, stability, before, seen.twice)
 
 
-def _answer(asker: BatchPredictor, sources: list[Source], seen: Seen, partial: Partial, settings: Settings) -> None:
+def _answer(asker: BatchPredictor, sources: list[Source], seen: SeenNames, partial: ResumableFile, settings: Settings) -> None:
     """Everything that is not in the file yet."""
     taken, progress = partial.tally.images, settings.progress
     if taken:
         progress.say(f"  going on after {taken:,} images")
-    left = count_left(sources, taken, progress)
-    items = _after(once(sources, seen), partial)
+    left = count_remaining(sources, taken, progress)
+    items = _after(unique_items(sources, seen), partial)
     with progress.task("answering", left, "img") as task, closing(asker.portions(items)) as found:
         for portion in found:
             rows = [one for one in portion if not (one.error and settings.skip_bad)]
@@ -123,23 +123,23 @@ def _answer(asker: BatchPredictor, sources: list[Source], seen: Seen, partial: P
             task.advance(len(portion))
 
 
-def _after(items: Iterator[Item | Source], partial: Partial) -> Iterator[Item | Source]:
+def _after(items: Iterator[ImageRef | Source], partial: ResumableFile) -> Iterator[ImageRef | Source]:
     """The images that are not in the file yet; those that are must be the ones that it was begun with."""
-    names = (item.name for item in items if isinstance(item, Item))
+    names = (item.name for item in items if isinstance(item, ImageRef))
     partial.check(islice(names, partial.tally.images))
     yield from items
 
 
-def _with(tally: Tally, portion: Sequence[ImagePrediction]) -> Tally:
+def _with(tally: Counts, portion: Sequence[ImagePrediction]) -> Counts:
     """A tally and a portion more."""
     counts = Counter(one.verdict or one.answer for one in portion if not one.error)
     problems = [f"{one.image}: {one.error}" for one in portion if one.error]
     unstable = sum(one.stability is not None and not one.stability.stable for one in portion)
-    return add_up(tally, len(portion), counts, problems, unstable)
+    return update_counts(tally, len(portion), counts, problems, unstable)
 
 
 def _command(
-    asker: BatchPredictor, images: Sequence[str | Path], kind: str, stability: bool, options: Options, settings: Settings
+    asker: BatchPredictor, images: Sequence[str | Path], kind: str, stability: bool, options: SourceOptions, settings: Settings
 ) -> dict[str, Any]:
     """What makes the rows: whoever goes on must be asked for the same."""
     run, named = asker.answerer.run, [str(one) for one in images]
@@ -161,10 +161,10 @@ def _command(
     }
 
 
-def _answered(out: Path, tally: Tally, asker: BatchPredictor, stability: bool, before: int, twice: int) -> Answered:
+def _answered(out: Path, tally: Counts, asker: BatchPredictor, stability: bool, before: int, twice: int) -> PredictSummary:
     words = [*asker.judge.classes, *([UNSURE_NAME] if asker.judge.judges else [])]
     counts = {name: tally.counts.get(name, 0) for name in words}
-    return Answered(
+    return PredictSummary(
         out, tally.images - tally.bad, tally.bad, tally.problems, counts, counts[UNSURE_NAME] if asker.judge.judges else None,
         tally.unstable if stability else None, before, twice,
     )  # fmt: skip

@@ -14,30 +14,30 @@ import numpy as np
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import quiet, target_size
 from tellapart.errors import DataError, ImageError
-from tellapart.inference._seen import Seen
+from tellapart.inference._seen import SeenNames
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.inference.decision import Judge
-from tellapart.inference.image_sources.base import USUAL_OPTIONS, Item, Options, Source, all_of, open_sources
+from tellapart.inference.decision import DecisionRule
+from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions, iter_items, open_sources
 from tellapart.inference.prediction import ImagePrediction
-from tellapart.inference.predictor import Answerer, open_answerer
-from tellapart.inference.prefetch import Portion, Size, portions
+from tellapart.inference.predictor import Predictor, load_predictor
+from tellapart.inference.prefetch import Batch, BatchLimit, prefetch
 from tellapart.perturbations.kinds import as_png
-from tellapart.perturbations.stability import DELIVERIES, deliver, weigh
+from tellapart.perturbations.stability import RECOMPRESSIONS, recompress, summarize
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
 from tellapart.types import Problem
 
 #: Portions of plain answers: several batches of any answerer, which decodes one while it computes another.
-PLAIN = Size(1024, 64 * 2**20)
+PLAIN = BatchLimit(1024, 64 * 2**20)
 #: With five deliveries of each image, two of them PNG, 10 × as large as the JPEG they were made from.
-DELIVERED = Size(16, 8 * 2**20)
+DELIVERED = BatchLimit(16, 8 * 2**20)
 _PIXELS = 128 * 2**20  # bytes at the size that the run looks at: an answerer may hold a portion decoded
 
 
-def answers(
-    run: str | Path | Run | Answerer, images: Sequence[str | Path], *, stability: bool = False,
-    options: Options = USUAL_OPTIONS, settings: Settings = DEFAULTS,
+def predict_iter(
+    run: str | Path | Run | Predictor, images: Sequence[str | Path], *, stability: bool = False,
+    options: SourceOptions = USUAL_OPTIONS, settings: Settings = DEFAULTS,
 ) -> Iterator[ImagePrediction]:  # fmt: skip
     """Ask a run about images, one after the other; memory stays as it is however many there are.
 
@@ -57,34 +57,34 @@ def answers(
         RunError: There is no such run.
     """
     sources = open_sources(images, options)
-    answerer = run if isinstance(run, Answerer) else open_answerer(run, settings)
+    answerer = run if isinstance(run, Predictor) else load_predictor(run, settings)
     return _each(BatchPredictor(answerer, stability), sources, images, settings)
 
 
 def _each(
     asker: BatchPredictor, sources: list[Source], named: Sequence[str | Path], settings: Settings
 ) -> Iterator[ImagePrediction]:
-    count, bad, first, left = 0, 0, "", count_left(sources, 0, settings.progress)
-    with settings.progress.task("answering", left, "img") as task, closing(asker.portions(once(sources))) as found:
+    count, bad, first, left = 0, 0, "", count_remaining(sources, 0, settings.progress)
+    with settings.progress.task("answering", left, "img") as task, closing(asker.portions(unique_items(sources))) as found:
         for portion in found:
             task.advance(len(portion))
-            wrong = refuse_bad(portion, settings.skip_bad)
+            wrong = check_unreadable(portion, settings.skip_bad)
             count, bad, first = count + len(portion), bad + len(wrong), first or "".join(wrong[:1])
             yield from (one for one in portion if not one.error)
     if not count:
-        raise nothing_in(named)
+        raise empty_input_error(named)
     if bad:
         settings.progress.say(f"  left out: {bad:,} of {count:,} images, which cannot be read; the first is {first}")
 
 
-def once(sources: Iterable[Source], seen: Seen | None = None) -> Iterator[Item | Source]:
+def unique_items(sources: Iterable[Source], seen: SeenNames | None = None) -> Iterator[ImageRef | Source]:
     """The images of some sources, each name once. `seen`: names that came before."""
-    seen = seen or Seen()
+    seen = seen or SeenNames()
     for source in sources:
-        yield from (one for one in all_of(source) if isinstance(one, Source) or seen.add(one.name))
+        yield from (one for one in iter_items(source) if isinstance(one, Source) or seen.add(one.name))
 
 
-def count_left(sources: Sequence[Source], taken: int, progress: Progress) -> int | None:
+def count_remaining(sources: Sequence[Source], taken: int, progress: Progress) -> int | None:
     """How many images are to be answered, for a bar that somebody sees; None where nobody knows. `taken`: those done before."""
     if progress is SILENT:
         return None
@@ -97,14 +97,14 @@ def count_left(sources: Sequence[Source], taken: int, progress: Progress) -> int
     return max(total - taken, 0)
 
 
-def nothing_in(named: Sequence[str | Path]) -> DataError:
+def empty_input_error(named: Sequence[str | Path]) -> DataError:
     """What is said when nothing that was named holds an image."""
     return DataError(
         f"no image in {', '.join(map(str, named))}", hint="name image files, or folders, archives or tables of them"
     )
 
 
-def refuse_bad(portion: Sequence[ImagePrediction], skip_bad: bool) -> list[str]:
+def check_unreadable(portion: Sequence[ImagePrediction], skip_bad: bool) -> list[str]:
     """Stop at images that could not be read; or say which they are, "name: reason".
 
     Raises:
@@ -125,19 +125,19 @@ class BatchPredictor:
         stability: Whether to ask about all deliveries of each image.
     """
 
-    def __init__(self, answerer: Answerer, stability: bool = False) -> None:
-        self.answerer, self.judge = answerer, Judge(answerer.run)
+    def __init__(self, answerer: Predictor, stability: bool = False) -> None:
+        self.answerer, self.judge = answerer, DecisionRule(answerer.run)
         self._ask = self._delivered if stability else self._plain
         self._inputs = Inputs.model_validate(answerer.run.recipe["inputs"])
         self.size = DELIVERED if stability else _plain_size(self._inputs)
 
-    def portions(self, items: Iterable[Item | Source]) -> Generator[list[ImagePrediction]]:
+    def portions(self, items: Iterable[ImageRef | Source]) -> Generator[list[ImagePrediction]]:
         """Answers to some images, a portion at a time, those that could not be read among them."""
-        with portions(items, self.size) as read:
+        with prefetch(items, self.size) as read:
             for portion in read:
-                yield self.ask(portion)
+                yield self.predict(portion)
 
-    def ask(self, portion: Portion) -> list[ImagePrediction]:
+    def predict(self, portion: Batch) -> list[ImagePrediction]:
         """Answers to one portion, in its order."""
         found: dict[int, ImagePrediction] = {}
         for kind in (bytes, np.ndarray):  # an answerer takes encoded images, or decoded ones
@@ -152,7 +152,7 @@ class BatchPredictor:
 
     def _plain(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:
         """Of the images as they are."""
-        said = self.answerer.ask(contents, names)
+        said = self.answerer.predict_batch(contents, names)
         wrong = {problem.where: problem.message for problem in said.problems}
         place = {int(row): at for at, row in enumerate(said.rows)}
         verdicts = self.judge(said.proba)
@@ -173,15 +173,15 @@ class BatchPredictor:
             made = list(pool.map(self._deliveries, contents, names))
         files = [file for of in made if not isinstance(of, ImageError) for file in of]
         whole = [name for name, of in zip(names, made, strict=True) if not isinstance(of, ImageError)]
-        asked = self._plain(files, [name for name in whole for _ in DELIVERIES])
-        found = {name: self._weighed(asked[len(DELIVERIES) * at :][: len(DELIVERIES)]) for at, name in enumerate(whole)}
+        asked = self._plain(files, [name for name in whole for _ in RECOMPRESSIONS])
+        found = {name: self._weighed(asked[len(RECOMPRESSIONS) * at :][: len(RECOMPRESSIONS)]) for at, name in enumerate(whole)}
         return [_bad(n, of.reason) if isinstance(of, ImageError) else found[n] for n, of in zip(names, made, strict=True)]
 
     def _deliveries(self, content: bytes | np.ndarray, name: str) -> list[bytes] | ImageError:
         if isinstance(content, np.ndarray):
             content = as_png(content if content.ndim == 3 else content[:, :, None])
         try:
-            return deliver(content, name, self._inputs)
+            return recompress(content, name, self._inputs)
         except ImageError as error:
             return error
 
@@ -190,16 +190,16 @@ class BatchPredictor:
         first = next((one for one in asked if one.error), asked[0])
         if first.error:
             return first
-        found = weigh(np.stack([one.proba for one in asked]), self.judge)
+        found = summarize(np.stack([one.proba for one in asked]), self.judge)
         return ImagePrediction(first.image, first.answer, first.proba, first.verdict, first.because, found)
 
 
-def _plain_size(inputs: Inputs) -> Size:
+def _plain_size(inputs: Inputs) -> BatchLimit:
     """Of a portion of plain answers."""
     if inputs.size == "auto":
         return PLAIN
     height, width = target_size(inputs)
-    return Size(max(1, min(PLAIN.images, _PIXELS // (3 * height * width))), PLAIN.bytes)
+    return BatchLimit(max(1, min(PLAIN.images, _PIXELS // (3 * height * width))), PLAIN.bytes)
 
 
 def _bad(name: str, reason: str) -> ImagePrediction:

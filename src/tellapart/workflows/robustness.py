@@ -24,15 +24,15 @@ import numpy as np
 
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
-from tellapart.perturbations._predict import Way
-from tellapart.perturbations.kinds import Damage, named
-from tellapart.perturbations.scores import Robustness, flip_share, judge, kept_scores
+from tellapart.perturbations._predict import Transform
+from tellapart.perturbations.kinds import Perturbation, named
+from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._evaluation_set import Chosen, choose
-from tellapart.workflows._prediction_cache import FILES, KeptAnswers, answered, stored_results
+from tellapart.workflows._evaluation_set import EvaluationSet, select_images
+from tellapart.workflows._prediction_cache import FILES, PredictionCache, answered, stored_results
 
 #: The answers that are no cell, beside those on the files as they lie there: on the undamaged images written as PNG.
 UNDAMAGED = "undamaged"
@@ -62,9 +62,11 @@ def robustness(
     """
     run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
     chosen = named(damages)
-    images = choose(run, data, open_test, mapping or {}, settings).sampled(sample)
+    images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"
-    with store.writing(run.runs, place, lambda: settings.progress.say("  waiting: another process makes this sweep")) as folder:
+    with store.lock_run(
+        run.runs, place, lambda: settings.progress.say("  waiting: another process makes this sweep")
+    ) as folder:
         return _Sweep(run, images, chosen, folder, settings).result()
 
 
@@ -76,18 +78,20 @@ def stored(run: Run) -> list[Robustness]:
 class _Sweep:
     """One sweep: what is there already, what is missing, and the result of both."""
 
-    def __init__(self, run: Run, images: Chosen, damages: Sequence[Damage], folder: Path, settings: Settings) -> None:
+    def __init__(
+        self, run: Run, images: EvaluationSet, damages: Sequence[Perturbation], folder: Path, settings: Settings
+    ) -> None:
         self.run, self.images, self.folder = run, images, folder
         self.damages = {(damage.name, strength): damage for damage in damages for strength in damage.strengths}
-        self.kept = KeptAnswers(run, images, folder, settings, "cells", [_RESULT])
+        self.kept = PredictionCache(run, images, folder, settings, "cells", [_RESULT])
 
     def result(self) -> Robustness:
         """Read where it is there; else what is missing is asked for, and all is judged and written."""
         before = self._stored()
         if before is not None and [(c.damage, c.strength) for c in before.cells] == list(self.damages):
             return before
-        cells: dict[str, Way | None] = {_name(key): _bound(damage, key[1]) for key, damage in self.damages.items()}
-        self.kept.ask({FILES: None, UNDAMAGED: None, **cells}, "evaluate --robustness")
+        cells: dict[str, Transform | None] = {_name(key): _bound(damage, key[1]) for key, damage in self.damages.items()}
+        self.kept.collect({FILES: None, UNDAMAGED: None, **cells}, "evaluate --robustness")
         found = self._judged()
         if before is None or {(c.damage, c.strength) for c in before.cells} <= set(self.damages):
             self.kept.finish(_RESULT, found.to_dict())  # a narrower question leaves the wider answer there
@@ -105,8 +109,8 @@ class _Sweep:
         recoded = flip_share(files, undamaged)
         return Robustness(
             run=self.run.id, data=images.rows.name if images.part == "other" else str(self.run.data["name"]), part=images.part,
-            n=len(undamaged), of=images.of, classes=self.run.classes, undamaged=kept_scores(undamaged, positive),
-            recoded=recoded, cells=judge(undamaged, cells, positive), opened=test_openings(self.run),
+            n=len(undamaged), of=images.of, classes=self.run.classes, undamaged=retained_scores(undamaged, positive),
+            recoded=recoded, cells=score_robustness(undamaged, cells, positive), opened=test_openings(self.run),
             notes=tuple(self._notes(undamaged, round(recoded.value * recoded.n))), folder=self.folder,
         )  # fmt: skip
 
@@ -116,7 +120,7 @@ class _Sweep:
             said = f"{recoded:,} of {len(undamaged):,} verdicts change when the undamaged images are only written again, as PNG"
             baseline = ": the metadata baseline reads files, and its files here are PNG, or the JPEG and WebP of those damages"
             notes.append(said + (baseline if self.run.family == "metadata" else ""))
-        given = np.unique(undamaged.answers)
+        given = np.unique(undamaged.predicted)
         if len(given) == 1:
             notes.append(f"all undamaged images are answered {self.run.classes[given[0]]}: that nothing flips then says little")
         return notes + self.kept.notes(len(undamaged))
@@ -127,5 +131,5 @@ def _name(key: tuple[str, float]) -> str:
     return f"{key[0]}-{key[1]:g}"
 
 
-def _bound(damage: Damage, strength: float) -> Callable[[np.ndarray, str], bytes]:
+def _bound(damage: Perturbation, strength: float) -> Callable[[np.ndarray, str], bytes]:
     return lambda pixels, name: damage.apply(pixels, strength, name)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tellapart.checks._dataset_view import Evidence
-from tellapart.checks._pairs import crossings, join
-from tellapart.checks.duplicates import copies, star
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._pairs import join, pairs_across_splits
+from tellapart.checks.duplicates import copies, star_pairs
 from tellapart.checks.near_duplicates import NearDuplicates, find_near
 from tellapart.data.reader import parse_locator
-from tellapart.data.split import SHARES, describe_twins, split
+from tellapart.data.split import SHARES, split, summarize_duplicates
 from tellapart.errors import DataError, SplitError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable
@@ -27,7 +27,7 @@ TWINS = "twins-"
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class SplitResult:
     """A split, and what it kept together.
 
     Attributes:
@@ -53,10 +53,10 @@ class Cut:
         }  # fmt: skip
 
 
-def cut(
+def split_dataset(
     table: ImageTable, *, by_twins: bool = True, embedding: str | None = None, runs: Path = Path("runs"),
     shares: dict[str, float] = SHARES, seed: int = 0, anew: bool = False, progress: Progress = SILENT,
-) -> Cut:  # fmt: skip
+) -> SplitResult:  # fmt: skip
     """Split a table.
 
     Args:
@@ -76,23 +76,23 @@ def cut(
     """
     if anew and "split" in table.frame:
         table = replace(table, frame=table.frame.drop(columns="split"))
-    evidence = Evidence(table, seed, progress, traces=False, runs=runs)
+    evidence = DatasetView(table, seed, progress, traces=False, runs=runs)
     cluster, near = copies(evidence), None
     exact = int((np.bincount(cluster)[cluster] > 1).sum())
     if by_twins:
         pairs, _ = find_near(evidence, NearDuplicates.Options(embedding=embedding))
-        cluster, near = join(len(table), np.concatenate([star(cluster), pairs.rows])), len(pairs)
+        cluster, near = join(len(table), np.concatenate([star_pairs(cluster), pairs.rows])), len(pairs)
         _refuse_torn(table, cluster)
     names = _names(table, cluster)
     if (names != "").any():
         table = replace(table, frame=table.frame.assign(group=names))
     sizes = pd.Series(names[names != ""]).value_counts()
-    done = split(table, seed=seed, shares=shares, twins=describe_twins(table, cluster))
+    done = split(table, seed=seed, shares=shares, twins=summarize_duplicates(table, cluster))
     several = sizes[sizes > 1]
-    return Cut(done, exact, near, len(several), int(several.max()) if len(several) else 1)
+    return SplitResult(done, exact, near, len(several), int(several.max()) if len(several) else 1)
 
 
-def write_split(cut: Cut) -> pd.DataFrame:
+def write_split(cut: SplitResult) -> pd.DataFrame:
     """The table as a CSV that every command reads as DATA: path, label (the class), group, split, and the data's own columns.
 
     Raises:
@@ -124,8 +124,8 @@ def _names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
     there = "group" in table.frame
     given = table.frame["group"].astype(str).to_numpy(dtype=object) if there else np.full(len(table), "", object)
     known = np.flatnonzero(given != "")
-    by_group = known[star(pd.factorize(given[known])[0])] if len(known) else np.zeros((0, 2), np.int64)
-    unit = join(len(table), np.concatenate([star(cluster), by_group]))
+    by_group = known[star_pairs(pd.factorize(given[known])[0])] if len(known) else np.zeros((0, 2), np.int64)
+    unit = join(len(table), np.concatenate([star_pairs(cluster), by_group]))
     size = np.bincount(unit)[unit]
     names: dict[int, str] = {}
     for row in known.tolist():
@@ -136,8 +136,8 @@ def _names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
 
 def _refuse_torn(table: ImageTable, cluster: np.ndarray) -> None:
     """Twins on both sides of the given split cannot be kept together."""
-    rows = star(cluster)
-    across = crossings(table, rows)[0] if len(rows) else np.zeros(0, bool)
+    rows = star_pairs(cluster)
+    across = pairs_across_splits(table, rows)[0] if len(rows) else np.zeros(0, bool)
     if across.any():
         one, other = (table.ids[row] for row in rows[across][0])
         raise SplitError(

@@ -18,10 +18,10 @@ from typing import Literal
 import numpy as np
 
 from tellapart.data.layouts._csv import TextTable, delimiter_of, read_text_table
-from tellapart.data.layouts._id_lookup import find_asked
+from tellapart.data.layouts._id_lookup import match_ids
 from tellapart.errors import DataError, unknown_name
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.inference.decision import decision, has_verdict
+from tellapart.inference.decision import decision, has_decision
 from tellapart.io import translate_os_errors, write_atomically
 from tellapart.runs import store
 from tellapart.runs.store import Run
@@ -86,7 +86,7 @@ def submit(
     meant = _meant(run, mapping or {})
     kind = kind or form.kind(meant, run)
     form.check(kind, meant)
-    table, unasked = find_asked(form.ids, form.place, Path(test), Path(images) if images else None, run.classes)
+    table, unasked = match_ids(form.ids, form.place, Path(test), Path(images) if images else None, run.classes)
     predictions = predict(run, table, settings=settings)
     cells = _cells(form, kind, meant, predictions, run)
     text = form.filled(cells)
@@ -222,7 +222,7 @@ def _cells(form: _Form, kind: Kind, meant: list[str], predictions: Predictions, 
     for c, name in enumerate(meant):
         proba[:, names.index(name)] += predictions.proba[:, c]
     if kind == "label":
-        told = decision(run) if has_verdict(run) else None
+        told = decision(run) if has_decision(run) else None
         if told is not None and told.threshold is not None:
             above = told.scores(predictions.proba) >= told.threshold.threshold
             positive = _positive(run)

@@ -23,7 +23,7 @@ from typing import Any
 
 from tellapart import registry
 from tellapart.classifiers.base import Context, groups_of
-from tellapart.classifiers.feature_classifier import FeatureFamily
+from tellapart.classifiers.feature_classifier import FeatureClassifier
 from tellapart.errors import DataError, Interrupted, RecipeError, SystemLimitError, TellapartError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import write_atomically, write_json
@@ -39,7 +39,7 @@ from tellapart.search.candidate import Candidate, candidate, candidates
 from tellapart.search.optuna import ParzenSearch, require
 from tellapart.search.space import Range, Space, space
 from tellapart.search.study import Study, ranked, tabulate
-from tellapart.search.trials import Judged, TrialFile
+from tellapart.search.trials import Trial, TrialFile
 from tellapart.types import ImageTable, Predictions, Score
 from tellapart.workflows._experiment import Experiment
 
@@ -71,9 +71,9 @@ def sweep(
     """
     asked, source = space(grid or {}, ranges or {}, random, optuna), _Source(str(recipe), tuple(overrides))
     fixed = source.check(asked, settings.seed)
-    bench = Experiment(settings, data)
-    with _folder(settings, source, f"{asked.identity()} {_identity(bench.prepared.table)}") as folder:
-        work = _Work(bench, source, TrialFile(folder / "trials.jsonl"))
+    experiment = Experiment(settings, data)
+    with _folder(settings, source, f"{asked.identity()} {_identity(experiment.prepared.table)}") as folder:
+        work = _Work(experiment, source, TrialFile(folder / "trials.jsonl"))
         if asked.strategy == "optuna":
             work.announce(asked.count)
             work.search(asked, folder / "study.db")
@@ -98,7 +98,7 @@ class _Source:
         if twice := sorted(fixed & set(asked.settings)):
             raise RecipeError(f"{twice[0]} is both set for all and varied: leave out one of the two")
         if asked.strategy != "optuna":
-            cells = grids.cells(asked) if asked.strategy == "grid" else sample.draws(asked, seed)
+            cells = grids.grid_points(asked) if asked.strategy == "grid" else sample.random_points(asked, seed)
             return candidates(self.recipe, self.overrides, cells)
         require()
         for cell in asked.corners():
@@ -113,13 +113,13 @@ class _Source:
 class _Work:
     """One sweep under way: candidates in, trials on the disk."""
 
-    def __init__(self, bench: Experiment, source: _Source, trials: TrialFile) -> None:
-        self.bench, self.source, self.trials = bench, source, trials
-        self.progress = bench.settings.progress
+    def __init__(self, experiment: Experiment, source: _Source, trials: TrialFile) -> None:
+        self.experiment, self.source, self.trials = experiment, source, trials
+        self.progress = experiment.settings.progress
         self.notes: list[str] = []
         self.total = 0
         self.failures: dict[str, TellapartError] = {}
-        self.train, self.valid = (bench.prepared.table.where(split=part) for part in ("train", "valid"))
+        self.train, self.valid = (experiment.prepared.table.where(split=part) for part in ("train", "valid"))
         if not len(self.valid):
             raise DataError("there is no validation image to judge candidates by", hint="give the data a validation part")
 
@@ -132,8 +132,8 @@ class _Work:
 
     def search(self, asked: Space, path: Path) -> None:
         """Judge what optuna draws, round by round."""
-        shares = issubclass(_family(self.source.base()), FeatureFamily)
-        drawing = ParzenSearch(path, asked, self.bench.settings.seed, _BATCH if shares else 1)
+        shares = issubclass(_family(self.source.base()), FeatureClassifier)
+        drawing = ParzenSearch(path, asked, self.experiment.settings.seed, _BATCH if shares else 1)
         for cells in drawing.rounds():
             drawn = [candidate(self.source.recipe, self.source.overrides, cell) for cell in cells]
             self.judge(list({c.key: c for c in drawn}.values()))
@@ -150,7 +150,7 @@ class _Work:
         waiting = [c for c in asked if c.key not in self.trials.found]
         for alike in _sharing(self._decoded(waiting)):
             try:
-                if issubclass(_family(alike[0].recipe), FeatureFamily):
+                if issubclass(_family(alike[0].recipe), FeatureClassifier):
                     self._fit_together(alike)
                 else:
                     number = len(self.trials.found) + len(self.failures) + 1
@@ -173,7 +173,7 @@ class _Work:
         run = self._run_of(trials[0])
         notes = dict.fromkeys([*self.notes, *(note for trial in trials for note in trial.notes)])
         table = tabulate(trials, groups_of(self.valid))
-        name, data = self.source.name, self.bench.prepared.table.name
+        name, data = self.source.name, self.experiment.prepared.table.name
         study = Study(name, data, asked.settings, table, trials[0].values, run, folder, tuple(notes))
         write_atomically(folder / "table.csv", table.to_csv(index=False))
         said = {"strategy": asked.strategy, "space": json.loads(asked.identity()), "overrides": list(self.source.overrides)}
@@ -183,15 +183,15 @@ class _Work:
     def _decoded(self, asked: list[Candidate]) -> list[Candidate]:
         """With inputs resolved against the data; each kind of inputs is looked at once."""
         kinds = {_kind(c.recipe): c.recipe for c in asked}
-        inputs = {kind: recipe.inputs for kind, recipe in (self.bench.decode(kinds) if kinds else {}).items()}
-        table = self.bench.prepared.table  # less the images that could not be decoded
+        inputs = {kind: recipe.inputs for kind, recipe in (self.experiment.prepare(kinds) if kinds else {}).items()}
+        table = self.experiment.prepared.table  # less the images that could not be decoded
         self.train, self.valid = (table.where(split=part) for part in ("train", "valid"))
         return [c.with_inputs(inputs[_kind(c.recipe)]) for c in asked]
 
     def _fit_together(self, alike: list[Candidate]) -> None:
-        context = Context(self.bench.cache, self.progress, self.bench.device, parents=self.bench.parent)
+        context = Context(self.experiment.cache, self.progress, self.experiment.device, parents=self.experiment.parent_run)
         start = time.perf_counter()
-        found = _family(alike[0].recipe).study([c.recipe for c in alike], self.train, self.valid, context)
+        found = _family(alike[0].recipe).fit_many([c.recipe for c in alike], self.train, self.valid, context)
         first = next(found)
         shared = time.perf_counter() - start - first.seconds
         with self.progress.task("candidates", len(alike), "fits") as task:
@@ -204,13 +204,13 @@ class _Work:
         whole = time.perf_counter() - start
         self.notes += [*context.notes, f"{len(alike)} candidates took {whole:.1f} s, of which {shared:.1f} s once for all"]
 
-    def _as_run(self, one: Candidate) -> Judged:
-        run = self.bench.train(self.source.name, one.recipe)
+    def _as_run(self, one: Candidate) -> Trial:
+        run = self.experiment.train(self.source.name, one.recipe)
         answers = {part: run.predictions(part) for part in ("train", "valid")}
         known = {part: found for part, found in answers.items() if found is not None}
         return _judged(one, known, run.cost["fit_seconds"], {}, tuple(run.cost["notes"]), run.id)
 
-    def _keep(self, trial: Judged) -> None:
+    def _keep(self, trial: Trial) -> None:
         self.failures.pop(trial.key, None)
         self.trials.add(trial)
 
@@ -220,13 +220,13 @@ class _Work:
         self.progress.say(f"  {self.notes[-1]}", "red")
         self.failures |= {c.key: error for c in failed}
 
-    def _run_of(self, best: Judged) -> Run:
+    def _run_of(self, best: Trial) -> Run:
         """The best trial as a run: the one it was, or a fit of its own."""
         if best.run is not None:
-            return store.open_run(best.run, self.bench.settings.runs)
+            return store.open_run(best.run, self.experiment.settings.runs)
         (one,) = self._decoded([candidate(self.source.recipe, self.source.overrides, best.cell)])
         self.progress.say(f"the best is fitted on its own: {_in_words(best.values)}", "bold")
-        run = self.bench.train(self.source.name, one.recipe)
+        run = self.experiment.train(self.source.name, one.recipe)
         again = run.scores("valid")["accuracy"]
         if again.value != best.valid.value:
             self.notes.append(f"fitted on its own the best reaches {again}, in the sweep {best.valid}")
@@ -238,7 +238,7 @@ def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path
     """The sweep's folder, held alone; empty with `fresh`."""
     digest = hashlib.blake2b(f"{source.base().digest()} {settings.seed} {identity}".encode(), digest_size=4).hexdigest()
     name = f"{source.name}-{digest}"
-    with store.writing(
+    with store.lock_run(
         settings.runs / "sweeps", name, lambda: settings.progress.say(f"  waiting: another process works on {name}")
     ) as folder:
         for old in ("trials.jsonl", "study.db") if settings.fresh else ():
@@ -267,7 +267,7 @@ def _sharing(asked: list[Candidate]) -> list[list[Candidate]]:
     together: dict[str, list[Candidate]] = {}
     for one in asked:
         recipe, key = one.recipe, one.key
-        if issubclass(_family(recipe), FeatureFamily):
+        if issubclass(_family(recipe), FeatureClassifier):
             features = recipe.features.model_dump(exclude={"pca"}) if recipe.features else None
             key = f"{recipe.classifier.family} {_kind(recipe)} {features} {recipe.seed}"
         together.setdefault(key, []).append(one)
@@ -283,18 +283,18 @@ def _predictions(table: ImageTable, proba: Any) -> Predictions:
 def _judged(
     one: Candidate, answers: Mapping[str, Predictions], seconds: float, facts: dict[str, float], notes: tuple[str, ...],
     run: str | None = None,
-) -> Judged:  # fmt: skip
+) -> Trial:  # fmt: skip
     valid, surprise = answers["valid"], log_loss(answers["valid"].labels, answers["valid"].proba)
-    right = valid.answers == valid.labels
+    right = valid.predicted == valid.labels
     accuracies = _accuracy(answers["train"]), _accuracy(valid)
-    return Judged(one.key, one.cell, one.values, *accuracies, surprise, right, seconds, facts, run, notes)
+    return Trial(one.key, one.cell, one.values, *accuracies, surprise, right, seconds, facts, run, notes)
 
 
 def _accuracy(found: Predictions) -> Score:
     """As in `score_all`, whose other scores, of independent images, would cost more than many a fit."""
     if found.groups is not None:
         return score_all(found)["accuracy"]
-    right, n = int((found.answers == found.labels).sum()), len(found)
+    right, n = int((found.predicted == found.labels).sum()), len(found)
     return Score(right / n, n, *wilson(right, n))
 
 

@@ -35,7 +35,7 @@ from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import translate_os_errors, write_json
 from tellapart.types import ImageTable, Problem
-from tellapart.workflows._synth_reals import real_pictures
+from tellapart.workflows._synth_reals import load_reals
 
 VERSION = 1  # counts up when the same settings give other files
 _DONE, _BEGUN = "synth.json", "synth.partial.json"
@@ -44,7 +44,7 @@ _CHUNK = 64  # pictures between two looks at what the threads found
 
 
 @dataclass(frozen=True)
-class Synthesized:
+class SynthResult:
     """What was made.
 
     Attributes:
@@ -65,7 +65,7 @@ class Synthesized:
 def synth(
     data: str | Path | ImageTable, out: str | Path, *, kinds: Sequence[str] = (), class_name: str | None = None,
     encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = DEFAULTS,
-) -> Synthesized:  # fmt: skip
+) -> SynthResult:  # fmt: skip
     """Forge half of some real pictures.
 
     Args:
@@ -87,7 +87,7 @@ def synth(
     forgeries: dict[str, Forgery] = {name: registry.find("forgeries", name)() for name in dict.fromkeys(names)}
     folder = Path(out)
     _refuse_inside(data, folder)
-    reals = real_pictures(data, class_name, skip_bad=settings.skip_bad)
+    reals = load_reals(data, class_name, skip_bad=settings.skip_bad)
     chosen = {
         "version": VERSION, "seed": settings.seed, "kinds": list(forgeries), "encoding": encoding,
         "quality": list(quality) if encoding == "jpeg" else None, "reals": reals.fingerprint, "skip_bad": settings.skip_bad,
@@ -233,12 +233,12 @@ def _is_made(folder: Path, chosen: dict[str, Any]) -> bool:
     raise DataError(f"{folder}: not empty, and nothing that synth made", hint="choose another folder")
 
 
-def _made(folder: Path) -> Synthesized:
+def _made(folder: Path) -> SynthResult:
     frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
     kinds, shares = frame["kind"].to_numpy(), frame["share"].to_numpy().astype(float)
     names = dict.fromkeys(kinds.tolist())
     counts = {name: int((kinds == name).sum()) for name in names}
-    return Synthesized(folder, counts, {name: float(shares[kinds == name].mean()) for name in names if name != REAL})
+    return SynthResult(folder, counts, {name: float(shares[kinds == name].mean()) for name in names if name != REAL})
 
 
 def _share(mask: Path) -> float:

@@ -24,12 +24,12 @@ from tellapart.recipe.load import Recipe, load_all
 from tellapart.recipe.load import load as load_recipe
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.training.time_budget import share_minutes
+from tellapart.training.time_budget import split_time_budget
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import Experiment
 
 if TYPE_CHECKING:
-    from tellapart.training.lr_range import Span, Sweep
+    from tellapart.training.lr_range import LrRange, LrRangeResult
 
 __all__ = ["Interrupted", "Settings", "compare", "load_classifier", "lr_range", "predict", "train"]
 
@@ -52,9 +52,9 @@ def train(
     Raises:
         TellapartError: Anything a user can mend.
     """
-    bench = Experiment(settings, data)
-    ((name, resolved),) = bench.decode({_name(recipe): _resolved(recipe, overrides)}).items()
-    return bench.train(name, resolved)
+    experiment = Experiment(settings, data)
+    ((name, resolved),) = experiment.prepare({_name(recipe): _resolved(recipe, overrides)}).items()
+    return experiment.train(name, resolved)
 
 
 def compare(
@@ -79,8 +79,8 @@ def compare(
         raise RecipeError(f"rank_by {rank_by!r}: expected one of {', '.join(RANKINGS)}")
     start = time.monotonic()
     named = load_all(_by_name(["metadata", *recipes]), overrides)
-    bench = Experiment(settings, data)
-    named = bench.decode(share_minutes(named, minutes))
+    experiment = Experiment(settings, data)
+    named = experiment.prepare(split_time_budget(named, minutes))
     runs, notes, failures = [], [], []
     for number, (name, resolved) in enumerate(named.items(), 1):
         if minutes and time.monotonic() - start > minutes * 60 and resolved.classifier.family != "metadata":
@@ -88,7 +88,7 @@ def compare(
             continue
         settings.progress.say(f"{number}/{len(named)} {name}", "bold")
         try:
-            runs.append(bench.train(name, resolved))
+            runs.append(experiment.train(name, resolved))
         except TellapartError as error:
             # neither the user nor the machine will be kinder to the next recipe
             if isinstance(error, Interrupted | SystemLimitError) or len(named) <= 2:
@@ -97,27 +97,27 @@ def compare(
             settings.progress.say(f"  {failures[-1]}", "red")
     if failures and all(run.family == "metadata" for run in runs):
         raise RunError("no recipe could be trained: " + "; ".join(failures))
-    bench.open_test(runs, "compare")
+    experiment.open_test(runs, "compare")
     board = build(runs, rank_by)
     return replace(board, notes=(*board.notes, *notes, *failures))
 
 
 def lr_range(
-    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, overrides: Sequence[str] = (), span: Span | None = None,
+    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, overrides: Sequence[str] = (), span: LrRange | None = None,
     settings: Settings = DEFAULTS,
-) -> Sweep:  # fmt: skip
+) -> LrRangeResult:  # fmt: skip
     """Take a recipe's network through rising learning rates on the training part; no run is made. Arguments as of `train`.
 
     Raises:
         TellapartError: Anything a user can mend.
     """
-    from tellapart.training.lr_range import Span
+    from tellapart.training.lr_range import LrRange
     from tellapart.workflows.lr_range import probe
 
-    bench, span = Experiment(settings, data), span or Span()
-    (resolved,) = bench.decode({"": _resolved(recipe, overrides)}).values()
-    context = Context(bench.cache, settings.progress, bench.device, parents=bench.parent)
-    return probe(resolved, bench.prepared.table.where(split="train"), context, span)
+    experiment, span = Experiment(settings, data), span or LrRange()
+    (resolved,) = experiment.prepare({"": _resolved(recipe, overrides)}).values()
+    context = Context(experiment.cache, settings.progress, experiment.device, parents=experiment.parent_run)
+    return probe(resolved, experiment.prepared.table.where(split="train"), context, span)
 
 
 def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = DEFAULTS) -> Predictions:

@@ -34,18 +34,18 @@ _INTEGER_OR_WHOLE_FLOAT = re.compile(r"([+-]?\d+)(?:\.0*)?\Z")
 
 
 @lru_cache(maxsize=4096)
-def split_of(name: str) -> str:
+def parse_split(name: str) -> str:
     """Which split a folder, file stem or cell names: "train", "valid", "test", or "" when it names none.
 
     >>> [split_of(name) for name in ("Trening", "validation", "Test images", "t10k", "entraînement", "trains_of_japan")]
     ['train', 'valid', 'test', 'test', 'train', '']
     """
-    words = [word for word in re.split(r"[\s_\-.]+", plain(name)) if word]
+    words = [word for word in re.split(r"[\s_\-.]+", normalize(name)) if word]
     telling = [word for word in words if word not in _FILLERS]
     return _SPLIT_OF.get(telling[0], "") if len(telling) == 1 else ""
 
 
-def plain(text: str) -> str:
+def normalize(text: str) -> str:
     """Lower case without accents, for comparing names.
 
     >>> plain("Validação")
@@ -59,13 +59,13 @@ def plain(text: str) -> str:
 
 
 @lru_cache(maxsize=4096)
-def genuineness(folder: str) -> str:
+def parse_real_fake(folder: str) -> str:
     """Whether a folder name says "real" or "fake" (both in many words), else "".
 
     >>> [genuineness(name) for name in ("0_real", "1_fake", "REAL", "edited", "realistic")]
     ['real', 'fake', 'real', 'fake', '']
     """
-    word = plain(re.sub(r"\A[01]_", "", folder))
+    word = normalize(re.sub(r"\A[01]_", "", folder))
     return "fake" if word in FAKE_NAMES else "real" if word in _REAL_NAMES else ""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tellapart.data.layouts._aliases import plain
+from tellapart.data.layouts._aliases import normalize
 from tellapart.data.layouts._csv import TextTable
-from tellapart.data.layouts.base import Choices
+from tellapart.data.layouts.base import ColumnOptions
 from tellapart.errors import DataError
 
 _ID_COLUMNS = ("id", "image", "image_id", "name", "filename", "path", "file", "image_name", "image_path", "filepath")
@@ -30,7 +30,7 @@ class Columns:
         return [name for name in (self.id, self.label, self.group, self.source, self.split) if name]
 
 
-def choose_columns(text: TextTable, choices: Choices, needs_label: bool) -> Columns:
+def detect_columns(text: TextTable, choices: ColumnOptions, needs_label: bool) -> Columns:
     """Find the columns by name, or take those that the user named.
 
     Raises:
@@ -51,7 +51,7 @@ def choose_columns(text: TextTable, choices: Choices, needs_label: bool) -> Colu
     return Columns(id_column, label, group, _optional(text, "source", rest), _optional(text, "split", rest))
 
 
-def has_columns(names: Iterable[str], choices: Choices) -> bool:
+def has_columns(names: Iterable[str], choices: ColumnOptions) -> bool:
     """Whether a table has both an id and a label column, be it more than one of each."""
     names = list(names)
     has_id = choices.id_column in names if choices.id_column else bool(_candidates(names, _ID_COLUMNS))
@@ -85,7 +85,7 @@ def _optional(text: TextTable, name: str, taken: tuple[str | None, ...]) -> str 
 
 def _key(name: str) -> str:
     """Column names are compared without case, accents, spaces, hyphens and underscores."""
-    return plain(name).replace("_", "").replace(" ", "").replace("-", "")
+    return normalize(name).replace("_", "").replace(" ", "").replace("-", "")
 
 
 def _no_such(text: TextTable, flag: str, name: str) -> DataError:

@@ -14,7 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tellapart.data.layouts._aliases import split_of
+from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.listing import IMAGE_ENDINGS, Listing, ending_of
 
 MISSING, AMBIGUOUS = -1, -2
@@ -110,7 +110,7 @@ class _Lookup:
     @cached_property
     def _split_of_row(self) -> dict[int, str]:
         """Image → the split that its folder names, "" for none."""
-        splits = {folder: next(filter(None, map(split_of, folder.split("/"))), "") for folder in self._folders}
+        splits = {folder: next(filter(None, map(parse_split, folder.split("/"))), "") for folder in self._folders}
         return {row: splits[path.rpartition("/")[0]] for path, row in self.by_path.items()}
 
     @cached_property

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
-from tellapart.data.layouts._columns import choose_columns
+from tellapart.data.layouts._columns import detect_columns
 from tellapart.data.layouts._csv import TextTable, read_text_table
 from tellapart.data.layouts._file_finder import AMBIGUOUS, FileFinder
 from tellapart.data.layouts._table_parts import further_columns
-from tellapart.data.layouts.base import Choices
+from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.layouts.table import TABLE_ENDINGS
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
@@ -24,7 +24,7 @@ from tellapart.types import UNLABELED, ImageTable
 Place = Callable[[int], str]
 
 
-def find_asked(
+def match_ids(
     ids: Sequence[str], place: Place, test: Path, images: Path | None = None, classes: Sequence[str] = ()
 ) -> tuple[ImageTable, int]:
     """The images of some ids, in their order.
@@ -80,7 +80,7 @@ def _listed(where: Path) -> Listing:
 def _through_table(ids: Sequence[str], place: Place, text: TextTable) -> tuple[list[str], int, dict[str, pd.Series]]:
     """What a table of test images calls the files of some ids; how many of its rows nobody asked for; its further columns,
     which may hold boxes."""
-    columns = choose_columns(text, Choices(), needs_label=False)
+    columns = detect_columns(text, ColumnOptions(), needs_label=False)
     theirs = text.column(columns.id)
     row_of: dict[str, int | None] = {}
     for row, name in enumerate(theirs):

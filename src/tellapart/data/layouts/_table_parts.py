@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.data.layouts._aliases import split_of
-from tellapart.data.layouts._columns import Columns, choose_columns
+from tellapart.data.layouts._aliases import parse_split
+from tellapart.data.layouts._columns import Columns, detect_columns
 from tellapart.data.layouts._csv import TextTable, read_text_table
 from tellapart.data.layouts._file_finder import AMBIGUOUS, MISSING
-from tellapart.data.layouts.base import Choices
+from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import Problem
@@ -103,14 +103,14 @@ class TablePart:
         )
 
 
-def read_part(table: TableFile, listing: Listing, choices: Choices) -> TablePart:
+def read_part(table: TableFile, listing: Listing, choices: ColumnOptions) -> TablePart:
     """Read one table.
 
     Raises:
         DataError: Its text, columns or split names cannot be understood.
     """
     text = read_text_table(listing.read(table.row), table.path)
-    columns = choose_columns(text, choices, needs_label=table.split in ("", "train"))
+    columns = detect_columns(text, choices, needs_label=table.split in ("", "train"))
     count = len(text.lines)
     return TablePart(
         file=table,
@@ -148,7 +148,7 @@ def _given(text: TextTable, column: str, missing: str | None) -> np.ndarray:
 def _splits(text: TextTable, column: str, table: TableFile) -> np.ndarray:
     """Split names of the rows: (N,) object."""
     cells = _given(text, column, "").tolist()
-    meaning = {cell: split_of(cell) if cell else table.split for cell in set(cells)}
+    meaning = {cell: parse_split(cell) if cell else table.split for cell in set(cells)}
     unknown = next((row for row, cell in enumerate(cells) if cell and not meaning[cell]), None)
     if unknown is not None:
         raise DataError(

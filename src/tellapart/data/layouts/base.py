@@ -11,7 +11,7 @@ import numpy as np
 from tellapart.types import Problem
 
 
-class Choices(NamedTuple):
+class ColumnOptions(NamedTuple):
     """What the user said about columns; None means "guess"."""
 
     id_column: str | None = None
@@ -20,7 +20,7 @@ class Choices(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class LayoutRows:
     """N rows of one layout.
 
     Attributes:

@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tellapart.data.layouts._aliases import genuineness, plain, split_of
-from tellapart.data.layouts.base import Found
+from tellapart.data.layouts._aliases import normalize, parse_real_fake, parse_split
+from tellapart.data.layouts.base import LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import Problem
 
 
-class Meaning(NamedTuple):
+class FolderRole(NamedTuple):
     """What one folder says about the images in it."""
 
     split: str
@@ -39,7 +39,7 @@ class _Scheme(NamedTuple):
     unlabeled: frozenset[str]  # splits without any class folder
 
 
-def read_folders(listing: Listing) -> Found:
+def read_folders(listing: Listing) -> LayoutRows:
     """Understand a tree of folders.
 
     Raises:
@@ -57,11 +57,11 @@ def read_folders(listing: Listing) -> Found:
     if not len(rows) or all(meanings[i].class_name is None for i in np.unique(listing.folder[rows])):
         raise _no_classes(listing, images)
     folder = listing.folder[rows]
-    column = {name: np.array([getattr(m, name) for m in meanings], dtype=object)[folder] for name in Meaning._fields}
+    column = {name: np.array([getattr(m, name) for m in meanings], dtype=object)[folder] for name in FolderRole._fields}
     cut = len("/".join(scheme.prefix)) + 1 if scheme.prefix else 0
     paths = listing.paths
     ids = [paths[row][cut:] for row in rows.tolist()]
-    return Found(
+    return LayoutRows(
         ids=ids,
         locators=listing.locators(rows),
         class_names=column["class_name"],
@@ -82,8 +82,8 @@ def _scheme(folders: list[tuple[tuple[str, ...], int]]) -> _Scheme:
     depth = _split_depth([parts for parts, _ in below])
     rest = [(parts if depth is None else parts[:depth] + parts[depth + 1 :], count) for parts, count in below]
     real_fake = _is_real_fake(rest)
-    bare = [_bare(name) for parts, _ in rest for name in parts if real_fake and genuineness(name)]
-    spelling = {plain(name): name for name in reversed(bare)}  # the first spelling counts
+    bare = [_bare(name) for parts, _ in rest for name in parts if real_fake and parse_real_fake(name)]
+    spelling = {normalize(name): name for name in reversed(bare)}  # the first spelling counts
     unlabeled = frozenset() if depth is None else _unlabeled_splits([parts for parts, _ in below], depth)
     return _Scheme(prefix, depth, real_fake, spelling, unlabeled)
 
@@ -91,8 +91,8 @@ def _scheme(folders: list[tuple[tuple[str, ...], int]]) -> _Scheme:
 def _unlabeled_splits(folders: list[tuple[str, ...]], depth: int) -> frozenset[str]:
     """Splits (not train) whose images all lie directly in the split's folder."""
     with_split = [parts for parts in folders if len(parts) > depth]
-    classed = {split_of(parts[depth]) for parts in with_split if len(parts) > 1}
-    return frozenset({split_of(parts[depth]) for parts in with_split} - classed - {"train", ""})
+    classed = {parse_split(parts[depth]) for parts in with_split if len(parts) > 1}
+    return frozenset({parse_split(parts[depth]) for parts in with_split} - classed - {"train", ""})
 
 
 def _common_prefix(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
@@ -101,7 +101,7 @@ def _common_prefix(folders: list[tuple[str, ...]]) -> tuple[str, ...]:
     while all(len(parts) > len(prefix) + 1 for parts in folders):
         names = {parts[len(prefix)] for parts in folders}
         name = next(iter(names))
-        if len(names) > 1 or genuineness(name):
+        if len(names) > 1 or parse_real_fake(name):
             break
         prefix.append(name)
     return tuple(prefix)
@@ -111,7 +111,7 @@ def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
     """The first depth at which a folder is called "train" and is not merely a class of that name (car, train, bus)."""
     for depth in range(max(map(len, folders), default=0)):
         names = {parts[depth] for parts in folders if len(parts) > depth}
-        splits = {split_of(name) for name in names}
+        splits = {parse_split(name) for name in names}
         if "train" in splits and (splits != {"train", ""}):
             return depth
     return None
@@ -123,46 +123,48 @@ def _is_real_fake(folders: list[tuple[tuple[str, ...], int]]) -> bool:
     total = 0
     for parts, count in folders:
         total += count if parts else 0
-        kinds[next(filter(None, map(genuineness, parts)), "")] += count if parts else 0
+        kinds[next(filter(None, map(parse_real_fake, parts)), "")] += count if parts else 0
     if not (kinds["real"] and kinds["fake"]) or kinds["real"] + kinds["fake"] <= total / 2:
         return False
-    top = {bool(genuineness(parts[0])) for parts, _ in folders if parts}
-    both_on_top = {genuineness(parts[0]) for parts, _ in folders if parts} >= {"real", "fake"}
+    top = {bool(parse_real_fake(parts[0])) for parts, _ in folders if parts}
+    both_on_top = {parse_real_fake(parts[0]) for parts, _ in folders if parts} >= {"real", "fake"}
     return top == {True} or not both_on_top
 
 
-def _meaning(parts: tuple[str, ...], scheme: _Scheme) -> Meaning:
+def _meaning(parts: tuple[str, ...], scheme: _Scheme) -> FolderRole:
     """Read one folder's path."""
     if parts[: len(scheme.prefix)] != scheme.prefix:
-        return Meaning("", None, "", "lies in no class folder")
+        return FolderRole("", None, "", "lies in no class folder")
     below, split = parts[len(scheme.prefix) :], ""
     if scheme.split_depth is not None:
         depth = scheme.split_depth
-        split = split_of(below[depth]) if len(below) > depth else ""
+        split = parse_split(below[depth]) if len(below) > depth else ""
         if not split:
-            return Meaning("", None, "", "lies in none of the folders for training, validation and test")
+            return FolderRole("", None, "", "lies in none of the folders for training, validation and test")
         below = below[:depth] + below[depth + 1 :]
     if split in scheme.unlabeled:
-        return Meaning(split, None, "/".join(below), "")
+        return FolderRole(split, None, "/".join(below), "")
     place = _class_place(below, scheme)
     if place is None:
-        return Meaning(split, None, "", "lies in no class folder")
-    name = scheme.spelling[plain(_bare(below[place]))] if scheme.real_fake else below[place]
-    return Meaning(split, name, "/".join(below[:place] + below[place + 1 :]), "")
+        return FolderRole(split, None, "", "lies in no class folder")
+    name = scheme.spelling[normalize(_bare(below[place]))] if scheme.real_fake else below[place]
+    return FolderRole(split, name, "/".join(below[:place] + below[place + 1 :]), "")
 
 
 def _class_place(parts: tuple[str, ...], scheme: _Scheme) -> int | None:
     """Which part of a path is the class."""
     if not scheme.real_fake:
         return 0 if parts else None
-    return next((i for i, name in enumerate(parts) if plain(_bare(name)) in scheme.spelling and genuineness(name)), None)
+    return next(
+        (i for i, name in enumerate(parts) if normalize(_bare(name)) in scheme.spelling and parse_real_fake(name)), None
+    )
 
 
 def _bare(name: str) -> str:
     return re.sub(r"\A[01]_", "", name)
 
 
-def _left_out(listing: Listing, images: np.ndarray, meanings: list[Meaning]) -> list[Problem]:
+def _left_out(listing: Listing, images: np.ndarray, meanings: list[FolderRole]) -> list[Problem]:
     """Images outside class folders, and empty files."""
     bad = np.fromiter((bool(m.problem) for m in meanings), dtype=bool, count=len(meanings))
     outside = images[bad[listing.folder[images]]]
@@ -172,7 +174,7 @@ def _left_out(listing: Listing, images: np.ndarray, meanings: list[Meaning]) -> 
     ]
 
 
-def _empty_classes(folders: list[str], meanings: list[Meaning], counts: np.ndarray) -> list[Problem]:
+def _empty_classes(folders: list[str], meanings: list[FolderRole], counts: np.ndarray) -> list[Problem]:
     """Class folders below which no image lies: named once a split and class."""
     totals: Counter[tuple[str, str]] = Counter()
     place: dict[tuple[str, str], str] = {}
@@ -198,7 +200,7 @@ def _no_classes(listing: Listing, images: np.ndarray) -> DataError:
     )
 
 
-def _describe(scheme: _Scheme, meanings: list[Meaning], counts: np.ndarray) -> str:
+def _describe(scheme: _Scheme, meanings: list[FolderRole], counts: np.ndarray) -> str:
     used = [m for m, count in zip(meanings, counts.tolist(), strict=True) if count and not m.problem]
     names = sorted({m.class_name for m in used if m.class_name is not None})
     listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")

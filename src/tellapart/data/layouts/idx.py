@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.data.layouts._aliases import split_of
-from tellapart.data.layouts.base import Found
+from tellapart.data.layouts._aliases import parse_split
+from tellapart.data.layouts.base import LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED
@@ -44,7 +44,7 @@ def find_idx(listing: Listing) -> list[IdxPair]:
     return [IdxPair(stem, files[stem, "images"], files.get((stem, "labels"))) for stem in stems]
 
 
-def read_idx(pairs: list[IdxPair], listing: Listing) -> Found:
+def read_idx(pairs: list[IdxPair], listing: Listing) -> LayoutRows:
     """Rows of IDX files. Only headers and labels are read; the pixels are checked for their number, not looked at.
 
     Raises:
@@ -69,7 +69,7 @@ def read_idx(pairs: list[IdxPair], listing: Listing) -> Found:
         splits.append(np.full(shape[0], split, dtype=object))
         unlabeled = "" if pair.labels is not None else ", without labels"
         notes.append(f"{listing.names[pair.images]}: {shape[0]:,} gray images of {shape[2]}×{shape[1]}{unlabeled}.")
-    return Found(
+    return LayoutRows(
         ids=ids,
         locators=locators,
         class_names=np.concatenate(labels),
@@ -155,7 +155,7 @@ def _class_names(listing: Listing) -> list[str]:
 
 def _split(stem: str) -> str:
     """The split a stem ends with: `train`, `t10k`, `emnist-letters-test`."""
-    return split_of(re.split(r"[-_.]", stem)[-1])
+    return parse_split(re.split(r"[-_.]", stem)[-1])
 
 
 def _is_gzip(content: bytes) -> bool:

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tellapart.data.layouts._aliases import class_texts, split_of
-from tellapart.data.layouts.base import Choices, Found
+from tellapart.data.layouts._aliases import class_texts, parse_split
+from tellapart.data.layouts.base import ColumnOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, Problem
@@ -28,7 +28,7 @@ _IMAGE_COLUMNS = ("image", "img", "images", "picture")
 _LABEL_COLUMNS = ("label", "target", "class", "category", "labels")
 
 
-def read_parquet(rows: list[int], listing: Listing, choices: Choices) -> Found:
+def read_parquet(rows: list[int], listing: Listing, choices: ColumnOptions) -> LayoutRows:
     """Rows of parquet files, in file order. The image bytes are measured, not decoded.
 
     Raises:
@@ -48,7 +48,7 @@ def read_parquet(rows: list[int], listing: Listing, choices: Choices) -> Found:
     group, source = (_optional(parts, keep, name) for name in (choices.group or "group", "source"))
     if choices.group and group is None:
         raise DataError(f"--group {choices.group}: no such column; there are {', '.join(parts[0].columns)}")
-    return Found(
+    return LayoutRows(
         ids=ids,
         locators=locators,
         class_names=np.array([texts[label] for label in labels.tolist()], dtype=object),
@@ -120,7 +120,7 @@ def _reading(path: str) -> Iterator[None]:
 class _Part:
     """One parquet file: labels and sizes read, images only measured."""
 
-    def __init__(self, row: int, listing: Listing, choices: Choices) -> None:
+    def __init__(self, row: int, listing: Listing, choices: ColumnOptions) -> None:
         self.path = listing.paths[row]
         self.stem = self.path.rpartition("/")[2].rpartition(".")[0]
         self.locator = listing.locators(np.array([row]))[0]
@@ -217,7 +217,7 @@ def _split_of_file(path: str) -> str:
     """`data/train-00000-of-00001.parquet` → train; else the folder's split."""
     *folders, name = path.split("/")
     words = re.split(r"[-_.]", name.rpartition(".")[0])
-    told = [split for split in map(split_of, [*words, *reversed(folders)]) if split]
+    told = [split for split in map(parse_split, [*words, *reversed(folders)]) if split]
     return told[0] if told else ""
 
 

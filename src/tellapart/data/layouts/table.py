@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from tellapart.data.layouts._aliases import class_texts, split_of
+from tellapart.data.layouts._aliases import class_texts, parse_split
 from tellapart.data.layouts._columns import has_columns
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.data.layouts._file_finder import FileFinder
 from tellapart.data.layouts._table_parts import TableFile, TablePart, read_part, repeated
-from tellapart.data.layouts.base import Choices, Found
+from tellapart.data.layouts.base import ColumnOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import Problem
@@ -36,7 +36,7 @@ def find_tables(listing: Listing, base: str) -> list[TableFile]:
     return found
 
 
-def choose_tables(listing: Listing, tables: Sequence[TableFile], choices: Choices) -> list[TableFile]:
+def choose_tables(listing: Listing, tables: Sequence[TableFile], choices: ColumnOptions) -> list[TableFile]:
     """The tables to read: train with its companions, else the only one with an id and a label column; may be none.
 
     Raises:
@@ -46,7 +46,7 @@ def choose_tables(listing: Listing, tables: Sequence[TableFile], choices: Choice
     chosen: list[TableFile] = []
     for part in ("train", "valid", "test"):
         mine = [table for table in tables if table.part == part]
-        exact = [table for table in mine if split_of(_stem(table.path)) == part]
+        exact = [table for table in mine if parse_split(_stem(table.path)) == part]
         if len(exact or mine) > 1:
             raise _several(exact or mine)
         chosen += exact or mine
@@ -63,7 +63,9 @@ def alone(table: TableFile) -> TableFile:
     return replace(table, split="")
 
 
-def read_tables(tables: Sequence[TableFile], listing: Listing, images: Listing, base: str, choices: Choices) -> Found:
+def read_tables(
+    tables: Sequence[TableFile], listing: Listing, images: Listing, base: str, choices: ColumnOptions
+) -> LayoutRows:
     """Read tables and find their images.
 
     Args:
@@ -118,7 +120,7 @@ def _tell_apart(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[T
     return told, notes
 
 
-def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, problems: list[Problem], layout: str) -> Found:
+def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, problems: list[Problem], layout: str) -> LayoutRows:
     """The rows of all tables, one after the other, those to leave out removed."""
     keep = [np.flatnonzero(file >= 0) for file in files]
     chosen = np.concatenate([file[rows] for file, rows in zip(files, keep, strict=True)])
@@ -128,7 +130,7 @@ def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, prob
     names = dict.fromkeys(name for part in parts for name in part.more)
     texts: dict[str | None, str | None] = {None: None}
     texts |= class_texts(label for label in labels if label is not None)
-    return Found(
+    return LayoutRows(
         ids=[part.ids[row] for part, rows in zip(parts, keep, strict=True) for row in rows.tolist()],
         locators=images.locators(chosen),
         class_names=np.array([texts[label] for label in labels], dtype=object),
@@ -180,7 +182,7 @@ def _part_of(stem: str) -> str:
     >>> [_part_of(stem) for stem in ("train", "train_v2", "val-labels", "metadata", "train_test_split")]
     ['train', 'train', 'valid', '', '']
     """
-    told = {split_of(word) for word in stem.replace("-", "_").replace(".", "_").replace(" ", "_").split("_")} - {""}
+    told = {parse_split(word) for word in stem.replace("-", "_").replace(".", "_").replace(" ", "_").split("_")} - {""}
     return told.pop() if len(told) == 1 else ""
 
 

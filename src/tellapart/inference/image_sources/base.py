@@ -41,7 +41,7 @@ _GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
-class Options:
+class SourceOptions:
     """How names are understood.
 
     Attributes:
@@ -55,11 +55,11 @@ class Options:
     allow_urls: bool = False
 
 
-USUAL_OPTIONS = Options()
+USUAL_OPTIONS = SourceOptions()
 
 
 @dataclass(frozen=True, eq=False)
-class Item:
+class ImageRef:
     """One image that is asked for.
 
     Attributes:
@@ -89,7 +89,7 @@ class Source(ABC):
     """Something that images come from."""
 
     @abstractmethod
-    def items(self) -> Iterator[Item | Source]:
+    def items(self) -> Iterator[ImageRef | Source]:
         """The images, in an order that is the same every time; between them sources that nothing more will come from.
 
         Raises:
@@ -106,13 +106,13 @@ class Source(ABC):
 
     def count(self) -> int | None:
         """How many images there are, for a bar; None where that is not known before they were all read."""
-        return sum(isinstance(one, Item) for one in self.items())
+        return sum(isinstance(one, ImageRef) for one in self.items())
 
     def close(self) -> None:  # noqa: B027 (most hold nothing)
         """Release files."""
 
 
-class Loose(Source):
+class FileSource(Source):
     """Images that are files of their own; a key is a path."""
 
     def read(self, name: str, key: Any) -> bytes:
@@ -131,17 +131,17 @@ class Loose(Source):
 
 
 @final
-class Folder(Loose):
+class FolderSource(FileSource):
     """A file, or all images below a folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[ImageRef]:
         """See `Source`; a folder that is linked into itself is entered once."""
         return self._below(str(self._path), frozenset()) if self._path.is_dir() else iter([self._item(str(self._path))])
 
-    def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[Item]:
+    def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[ImageRef]:
         status = os.stat(folder)  # noqa: PTH116 (a Path here costs more than the call)
         if (status.st_dev, status.st_ino) in above:
             return
@@ -162,34 +162,34 @@ class Folder(Loose):
             hint = "make it readable, or name other folders"
             raise DataError(f"{folder}: no permission to list this folder", hint=hint) from error
 
-    def _item(self, path: str) -> Item:
+    def _item(self, path: str) -> ImageRef:
         shown = path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return Item(shown, self, path, "" if shown == path else "the name is not valid UTF-8: rename it")
+        return ImageRef(shown, self, path, "" if shown == path else "the name is not valid UTF-8: rename it")
 
 
 @final
-class Pattern(Loose):
+class GlobSource(FileSource):
     """Everything that a pattern fits, each as if it had been named."""
 
-    def __init__(self, pattern: str, options: Options) -> None:
+    def __init__(self, pattern: str, options: SourceOptions) -> None:
         self._pattern, self._options = pattern, options
         self._recursive = "**" in pattern  # ** fits the folders on the way, too, whose files it fits anyway
 
-    def items(self) -> Iterator[Item | Source]:
+    def items(self) -> Iterator[ImageRef | Source]:
         """See `Source`."""
         for path in sorted(glob.glob(self._pattern, recursive=True)):  # noqa: PTH207 (Path.glob knows no absolute pattern)
             if not (self._recursive and os.path.isdir(path)):  # noqa: PTH112
-                yield from all_of(open_source(path, self._options))
+                yield from iter_items(open_source(path, self._options))
 
 
-def all_of(source: Source) -> Iterator[Item | Source]:
+def iter_items(source: Source) -> Iterator[ImageRef | Source]:
     """The images of a source, then, if there is something to close, the source itself."""
     yield from source.items()
-    if not isinstance(source, Folder):
+    if not isinstance(source, FolderSource):
         yield source
 
 
-def open_sources(named: Sequence[str | Path], options: Options = USUAL_OPTIONS) -> list[Source]:
+def open_sources(named: Sequence[str | Path], options: SourceOptions = USUAL_OPTIONS) -> list[Source]:
     """What is named, understood; nothing is read yet but what lies there.
 
     Args:
@@ -206,41 +206,41 @@ def open_sources(named: Sequence[str | Path], options: Options = USUAL_OPTIONS) 
     return [open_source(str(one), options) for one in named]
 
 
-def open_source(name: str, options: Options = USUAL_OPTIONS) -> Source:
+def open_source(name: str, options: SourceOptions = USUAL_OPTIONS) -> Source:
     """One thing that was named. Arguments and errors as of `open_sources`."""
-    from tellapart.inference.image_sources.http import Url
+    from tellapart.inference.image_sources.http import HttpSource
     from tellapart.inference.image_sources.stdin import StandardInput
 
     if name == STANDARD_INPUT:
         return StandardInput(options)
     if name.lower().startswith(URL_BEGINNINGS):
-        return Url(name, options.allow_urls)
+        return HttpSource(name, options.allow_urls)
     path = Path(name)
     if path.is_dir():
-        return Folder(path)
+        return FolderSource(path)
     if not path.is_file():
         return _pattern(name, options)
-    return _container(path, options) or Folder(path)
+    return _container(path, options) or FolderSource(path)
 
 
-def _container(path: Path, options: Options) -> Source | None:
+def _container(path: Path, options: SourceOptions) -> Source | None:
     """A file that holds or names images; None of one that is an image."""
-    from tellapart.inference.image_sources.containers import Packed, Rows
-    from tellapart.inference.image_sources.csv import Table
+    from tellapart.inference.image_sources.containers import ArchiveSource, RowSource
+    from tellapart.inference.image_sources.csv import CsvSource
 
     name = path.name.lower()
     if name.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):  # the compressed are refused in words when they are opened
-        return Packed(path)
+        return ArchiveSource(path)
     if name.endswith((*PARQUET_ENDINGS, *IDX_ENDINGS)):
-        return Rows(path)
-    return Table(path, options) if name.endswith(TABLE_ENDINGS) else None
+        return RowSource(path)
+    return CsvSource(path, options) if name.endswith(TABLE_ENDINGS) else None
 
 
-def _pattern(name: str, options: Options) -> Source:
+def _pattern(name: str, options: SourceOptions) -> Source:
     if not _GLOB.isdisjoint(name):
         if next(glob.iglob(name, recursive=True), None) is None:  # noqa: PTH207
             raise DataError(f"{name}: no file fits this pattern")
-        return Pattern(name, options)
+        return GlobSource(name, options)
     if os.path.lexists(name):
         raise DataError(f"{name}: neither a file nor a folder, or a link to nowhere")
     raise DataError(f"{name}: no such file or folder", hint="name image files, or folders, archives or tables of them")

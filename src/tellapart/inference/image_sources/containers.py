@@ -12,11 +12,11 @@ import numpy as np
 from tellapart.data.layouts.idx import load_idx_images
 from tellapart.data.listing import Listing, list_archive
 from tellapart.errors import DataError, ImageError
-from tellapart.inference.image_sources.base import LARGEST, PARQUET_ENDINGS, Item, Source
+from tellapart.inference.image_sources.base import LARGEST, PARQUET_ENDINGS, ImageRef, Source
 
 
 @final
-class Packed(Source):
+class ArchiveSource(Source):
     """The images in a .zip or .tar; a key is a position in its listing."""
 
     def __init__(self, path: Path) -> None:
@@ -29,10 +29,10 @@ class Packed(Source):
             self._opened = list_archive(os.path.abspath(self._path))  # noqa: PTH100
         return self._opened
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[ImageRef]:
         """See `Source`."""
         for row in np.flatnonzero(self._listing.is_image).tolist():
-            yield Item(f"{self._path}::{self._listing.paths[row]}", self, row)
+            yield ImageRef(f"{self._path}::{self._listing.paths[row]}", self, row)
 
     def read(self, name: str, key: Any) -> bytes:
         """See `Source`."""
@@ -46,7 +46,7 @@ class Packed(Source):
 
 
 @final
-class Rows(Source):
+class RowSource(Source):
     """The images that a parquet or an IDX file holds; a key is a row."""
 
     def __init__(self, path: Path) -> None:
@@ -61,9 +61,9 @@ class Rows(Source):
             self._opened = _parquet_rows(self._path) if is_parquet else _idx_rows(self._path)
         return self._opened
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[ImageRef]:
         """See `Source`."""
-        return (Item(f"{self._path}#{row}", self, row) for row in range(self._rows[0]))
+        return (ImageRef(f"{self._path}#{row}", self, row) for row in range(self._rows[0]))
 
     def count(self) -> int:
         """See `Source`."""

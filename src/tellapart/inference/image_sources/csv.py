@@ -15,23 +15,23 @@ from pathlib import Path
 from typing import Any, final
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
-from tellapart.data.layouts._columns import choose_columns
+from tellapart.data.layouts._columns import detect_columns
 from tellapart.data.layouts._csv import delimiter_of, read_text_table
 from tellapart.data.layouts._file_finder import AMBIGUOUS, FileFinder
-from tellapart.data.layouts.base import Choices
+from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
-from tellapart.inference.image_sources.base import URL_BEGINNINGS, Item, Loose, Options, Source, open_source
+from tellapart.inference.image_sources.base import URL_BEGINNINGS, FileSource, ImageRef, Source, SourceOptions, open_source
 from tellapart.inference.image_sources.containers import read_listed
 
 _AT_ONCE = 1024  # ids looked up together
 
 
 @final
-class Table(Loose):
+class CsvSource(FileSource):
     """The images that a table names; a key is a path, or a row of the listing."""
 
-    def __init__(self, path: Path, options: Options) -> None:
+    def __init__(self, path: Path, options: SourceOptions) -> None:
         self._path, self._options = path, options
         self._where = os.path.abspath(options.images or path.absolute().parent)  # noqa: PTH100
         self._opened: tuple[Listing, FileFinder] | None = None
@@ -39,7 +39,7 @@ class Table(Loose):
         if not self._is_folder and not (os.path.isfile(self._where) and self._where.lower().endswith(ARCHIVE_ENDINGS)):  # noqa: PTH113
             raise DataError(f"--images {options.images}: expected a folder, a .zip or a .tar of the images of {path}")
 
-    def items(self) -> Iterator[Item | Source]:
+    def items(self) -> Iterator[ImageRef | Source]:
         """See `Source`. An id that fits no image, or several, is an image that cannot be read.
 
         Raises:
@@ -66,7 +66,7 @@ class Table(Loose):
             self._opened = listing, FileFinder(listing)
         return self._opened
 
-    def _found(self, rows: list[tuple[int, str]]) -> Iterator[Item | Source]:
+    def _found(self, rows: list[tuple[int, str]]) -> Iterator[ImageRef | Source]:
         """The images of some (line, id)."""
         paths = [self._direct(name) for _, name in rows]
         lost = [row for (_, row), path in zip(rows, paths, strict=True) if path is None and row]
@@ -76,18 +76,18 @@ class Table(Loose):
             if name.lower().startswith(URL_BEGINNINGS):
                 yield from open_source(name, self._options).items()
             elif path is not None:
-                yield Item(name, self, path)
+                yield ImageRef(name, self, path)
             elif not name:
-                yield Item(f"{self._path}:{line}", self, None, "the cell that should name the image is empty")
+                yield ImageRef(f"{self._path}:{line}", self, None, "the cell that should name the image is empty")
             else:
                 at = next(searched)
                 yield self._item(line, name, int(files[at]), several.get(at, []))
 
-    def _item(self, line: int, name: str, row: int, several: list[str]) -> Item:
+    def _item(self, line: int, name: str, row: int, several: list[str]) -> ImageRef:
         if row >= 0:
-            return Item(name, self, row)
+            return ImageRef(name, self, row)
         said = f"fits {' and '.join(several[:3])}" if row == AMBIGUOUS else f"no such image in {self._where}"
-        return Item(name, self, None, f"{said} ({self._path}:{line})")
+        return ImageRef(name, self, None, f"{said} ({self._path}:{line})")
 
     def _direct(self, name: str) -> str | None:
         """The path of an id that is one, without a look at the tree; "" of a URL."""
@@ -120,7 +120,7 @@ class Table(Loose):
         while head and not head.strip():
             skipped, head = skipped + 1, text.readline()
         known = read_text_table(head.encode(), str(self._path), header_only=True)
-        column = choose_columns(known, Choices(self._options.id_column), needs_label=False).id
+        column = detect_columns(known, ColumnOptions(self._options.id_column), needs_label=False).id
         place, width = known.names.index(column), len(known.names)
         reader = csv.reader(text, delimiter=delimiter_of(head, str(self._path)), strict=True)
         for row in reader:

@@ -17,7 +17,7 @@ from typing import Any, final
 from urllib.parse import urlsplit
 
 from tellapart.errors import DataError, ImageError
-from tellapart.inference.image_sources.base import Item, Source
+from tellapart.inference.image_sources.base import ImageRef, Source
 
 #: Seconds without a byte; seconds in all; bytes of one image.
 PATIENCE, LONGEST, LARGEST = 20.0, 120.0, 64 * 2**20
@@ -26,7 +26,7 @@ _HEADERS = {"User-Agent": "tellapart", "Accept": "image/*"}
 
 
 @final
-class Url(Source):
+class HttpSource(Source):
     """One image on the web.
 
     Args:
@@ -44,9 +44,9 @@ class Url(Source):
             )
         self._url = url
 
-    def items(self) -> Iterator[Item]:
+    def items(self) -> Iterator[ImageRef]:
         """See `Source`."""
-        yield Item(self._url, self, self._url)
+        yield ImageRef(self._url, self, self._url)
 
     def read(self, name: str, key: Any) -> bytes:
         """See `Source`."""

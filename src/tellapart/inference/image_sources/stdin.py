@@ -12,10 +12,10 @@ from tellapart.inference.image_sources.base import (
     LARGEST,
     STANDARD_INPUT,
     URL_BEGINNINGS,
-    Item,
-    Options,
+    ImageRef,
     Source,
-    all_of,
+    SourceOptions,
+    iter_items,
     open_source,
 )
 
@@ -37,18 +37,18 @@ class StandardInput(Source):
         read: Gives up to so many bytes, b"" at the end; None: file descriptor 0.
     """
 
-    def __init__(self, options: Options, read: Callable[[int], bytes] | None = None) -> None:
+    def __init__(self, options: SourceOptions, read: Callable[[int], bytes] | None = None) -> None:
         self._options = options
         # the descriptor itself: a thread that waits in sys.stdin's buffer would keep the interpreter from ending
         self._piece = read or (lambda size: os.read(0, size))
 
-    def items(self) -> Iterator[Item | Source]:
+    def items(self) -> Iterator[ImageRef | Source]:
         """See `Source`; a name that does not exist is an image that cannot be read."""
         first = self._begin()
         if first.startswith(_BEGINNINGS) or first[_BOX[0]] == _BOX[1]:
             first = self._whole(first)
             if _is_image(first) or not _is_text(first):
-                yield Item(STANDARD_INPUT, self, first)
+                yield ImageRef(STANDARD_INPUT, self, first)
                 return
         for name in self._names(first):
             yield from self._named(name)
@@ -88,22 +88,22 @@ class StandardInput(Source):
         if _trimmed(rest, separator):
             yield _trimmed(rest, separator)
 
-    def _named(self, name: bytes) -> Iterator[Item | Source]:
+    def _named(self, name: bytes) -> Iterator[ImageRef | Source]:
         """The images of one name."""
         text = name.decode("utf-8", "replace")
         if text.encode() != name:
-            yield Item(text, self, None, "the name is not valid UTF-8: rename it")
+            yield ImageRef(text, self, None, "the name is not valid UTF-8: rename it")
         elif text == STANDARD_INPUT:
-            yield Item(text, self, None, "standard input cannot name itself")
+            yield ImageRef(text, self, None, "standard input cannot name itself")
         else:
             try:
                 source = open_source(text, self._options)
             except DataError as error:
                 if text.lower().startswith(URL_BEGINNINGS):
                     raise  # they are not allowed: neither will the next be
-                yield Item(text, self, None, error.message.removeprefix(f"{text}: "))
+                yield ImageRef(text, self, None, error.message.removeprefix(f"{text}: "))
             else:
-                yield from all_of(source)
+                yield from iter_items(source)
 
 
 def _trimmed(name: bytes, separator: bytes) -> bytes:

@@ -26,7 +26,7 @@ _CURVES = {
 }
 
 
-class Sink(ABC):
+class RunLogger(ABC):
     """Where epochs and scores go beside the plain files; one run at a time."""
 
     @abstractmethod
@@ -54,7 +54,7 @@ class Sink(ABC):
         """Let go of files, whether the run is done, was cut off, or never started."""
 
 
-def open_sinks(names: Iterable[str], runs: Path) -> dict[str, Sink]:
+def open_loggers(names: Iterable[str], runs: Path) -> dict[str, RunLogger]:
     """The sinks of these names.
 
     Raises:
@@ -79,7 +79,7 @@ def final(scores: Scores) -> dict[str, float]:
     return {f"scores/{part}/{name}": score.value for part, of in scores.items() for name, score in of.items()}
 
 
-def _open(name: str, runs: Path) -> Sink:
+def _open(name: str, runs: Path) -> RunLogger:
     if name not in NAMES:
         raise RecipeError(unknown_name("sink", name, NAMES))
     try:

@@ -14,26 +14,26 @@ from typing import Any
 from tellapart.progress import Curves, Progress
 from tellapart.recipe.load import Recipe, parse
 from tellapart.runs.epoch_log import EpochLog
-from tellapart.runs.loggers.base import Sink, open_sinks
+from tellapart.runs.loggers.base import RunLogger, open_loggers
 from tellapart.runs.store import Run
 
 _PARTS = ("train", "valid")
 
 
-class Feed:
+class LoggerFeed:
     """Everyone who is told of runs. As a context, around one run: what is open is closed at its end, however it ends."""
 
     def __init__(self, names: Iterable[str], runs: Path, progress: Progress) -> None:
-        self.sinks, self.progress = open_sinks(names, runs), progress
+        self.sinks, self.progress = open_loggers(names, runs), progress
 
-    def __enter__(self) -> Feed:
+    def __enter__(self) -> LoggerFeed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.progress.curves({})
         self._tell(lambda sink: sink.close())
 
-    def following(self, run_id: str, recipe: Recipe, log: EpochLog) -> Callable[[dict[str, Any]], None]:
+    def watch(self, run_id: str, recipe: Recipe, log: EpochLog) -> Callable[[dict[str, Any]], None]:
         """Tell of a run that is about to be trained, or goes on; gives what is to be called with every further epoch."""
         self._catch_up(run_id, recipe, log.entries)
 
@@ -49,7 +49,7 @@ class Feed:
         self._tell(lambda sink: sink.finish({part: run.scores(part) for part in _PARTS}))
         return run
 
-    def whole(self, run: Run) -> Run:
+    def replay(self, run: Run) -> Run:
         """Tell of a finished run from its first epoch to its scores."""
         if self.sinks:
             self._catch_up(run.id, parse(run.recipe, str(run.folder / "recipe.yaml")), run.log)
@@ -60,7 +60,7 @@ class Feed:
         for entry in entries:
             self._tell(lambda sink, entry=entry: sink.epoch(entry))
 
-    def _tell(self, what: Callable[[Sink], None]) -> None:
+    def _tell(self, what: Callable[[RunLogger], None]) -> None:
         for name, sink in list(self.sinks.items()):
             try:
                 what(sink)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tellapart.recipe.load import Recipe
-from tellapart.runs.loggers.base import Scores, Sink, figures, final
+from tellapart.runs.loggers.base import RunLogger, Scores, figures, final
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -26,7 +26,7 @@ _BATCH = 100  # parameters that MLflow takes at once
 _LONGEST = 6000  # characters of a parameter, MLflow's own bound
 
 
-class MLflow(Sink):
+class MLflow(RunLogger):
     """One MLflow run a run, found again by its tag `tellapart.run`. Steps that are there already are not logged again.
 
     It is opened at its first `start`, and sends nothing anywhere: MLflow's telemetry is off.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.recipe.load import Recipe
-from tellapart.runs.loggers.base import Scores, Sink, figures, final
+from tellapart.runs.loggers.base import RunLogger, Scores, figures, final
 
 
-class TensorBoard(Sink):
+class TensorBoard(RunLogger):
     """One folder a run. A run that goes on is written anew from its first epoch: a step that came twice is drawn twice."""
 
     def __init__(self, runs: Path) -> None:
