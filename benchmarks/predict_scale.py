@@ -36,7 +36,8 @@ from PIL import Image
 import tellapart as ta
 from tellapart.data.decode import decode_to, quiet
 from tellapart.data.sample_photos import PHOTOGRAPHS
-from tellapart.inference.image_sources.base import ImageRef, open_sources
+from tellapart.inference.image_sources import open_sources
+from tellapart.inference.image_sources.base import ImageRef
 from tellapart.inference.predictor import load_predictor
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.environment import describe_environment

@@ -6,7 +6,6 @@ import ast
 import importlib
 import inspect
 import pkgutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,7 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 import tellapart as ta
-from tellapart import registry
+from tellapart import plugins, registry
 from tellapart.augmentations.base import Augmentation
 from tellapart.checks.base import HealthCheck
 from tellapart.classifiers.base import Classifier
@@ -26,10 +25,11 @@ from tellapart.nets.base import Net, NetOptions
 
 PUBLIC = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
-    "answers", "as_estimator", "attribute", "bias", "calibrate", "check", "class_maps", "combine", "compare",
-    "evaluate", "explain", "export", "from_arrays", "from_bytes", "kfold", "leaderboard", "learning_curve",
-    "list_runs", "load_classifier", "lr_range", "open_run", "predict", "predict_stream", "report", "robustness", "scan",
-    "sources", "split", "submit", "sweep", "synth", "train", "view",
+    "as_estimator", "calibrate", "check", "class_maps", "codec_bias", "combine", "compare", "cross_source",
+    "evaluate", "explain", "explain_views", "export", "from_arrays", "from_bytes", "kfold", "leaderboard",
+    "learning_curve", "list_runs", "load_classifier", "lr_range", "open_run", "open_set", "predict",
+    "predict_iter", "predict_to_file", "report", "robustness", "scan", "split", "submit", "sweep", "synth",
+    "train",
 ]  # fmt: skip
 CONTRACTS = {
     **{"classifiers": Classifier, "features": Descriptor, "nets": Net},
@@ -52,8 +52,9 @@ def test_a_public_name_is_found_and_says_what_it_is(name: str) -> None:
     assert name in dir(ta)
 
 
-def test_the_lazy_table_and_the_names_for_type_checkers_agree() -> None:
-    tree = ast.parse(Path(inspect.getfile(ta)).read_text(encoding="utf-8"))
+@pytest.mark.parametrize("front", [ta, plugins], ids=["tellapart", "tellapart.plugins"])
+def test_the_lazy_table_and_the_names_for_type_checkers_agree(front: ModuleType) -> None:
+    tree = ast.parse(Path(inspect.getfile(front)).read_text(encoding="utf-8"))
     (block,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
     imported = {
         alias.asname or alias.name: f"{node.module}:{alias.name}"
@@ -62,19 +63,29 @@ def test_the_lazy_table_and_the_names_for_type_checkers_agree() -> None:
         for alias in node.names
     }
     lazy = {}
-    for name, home in ta._HOMES.items():
+    for name, home in front._HOMES.items():
         module, _, attribute = home.partition(":")
         lazy[name] = f"tellapart.{module}:{attribute or name}"
     assert imported == lazy
-    assert sorted(lazy) == sorted(PUBLIC)
+    assert sorted({*lazy} | ({"promises"} if front is plugins else set())) == sorted(front.__all__)
 
 
-def test_packages_do_not_hide_the_verbs() -> None:
-    """`tellapart.training` and `tellapart.reports` are packages too; importing them must not change what `ta.train` is."""
-    for module in ("tellapart.reports.report", "tellapart.training.loop"):
-        importlib.import_module(module)
-    assert sys.modules["tellapart.training"] is not ta.train  # the package is there, and imported
-    assert not [name for name in ta.__all__ if isinstance(getattr(ta, name), ModuleType)]
+@pytest.mark.parametrize("name", plugins.__all__)
+def test_what_plug_ins_import_is_found(name: str) -> None:
+    found = getattr(plugins, name)
+    assert inspect.getdoc(found) and name in dir(plugins)
+
+
+def test_every_base_class_of_a_plug_in_is_public() -> None:
+    assert {base.__name__ for base in CONTRACTS.values()} | {"RunLogger"} <= set(plugins.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Descripter'"):
+        _ = plugins.Descripter  # type: ignore[attr-defined]
+
+
+def test_no_module_has_the_name_of_a_public_function() -> None:
+    """Importing a package of the same name would replace the function `ta.NAME` by the package."""
+    modules = {module.name for module in pkgutil.iter_modules(ta.__path__)}
+    assert not modules & set(ta.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

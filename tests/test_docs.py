@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 from pydantic import BaseModel
 
-from tellapart import registry
+from tellapart import plugins, registry
 from tellapart.recipe import load as recipes
 from tellapart.recipe.groups import GROUPS
 
@@ -193,7 +193,7 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
     labels = np.array(["dark", "light"] * 30)
     images = generator.integers(0, 120, size=(60, 12, 12, 3), dtype=np.uint8)
     images[labels == "light"] += 100
-    settings = ta.Settings(runs=tmp_path / "runs", device="cpu")
+    settings = ta.Settings(runs=tmp_path / "runs", device="cpu", sinks=("lines",))
     recipes = [str(extras / "centroids.yaml"), str(extras / "patches.yaml")]
     board = ta.compare(ta.from_arrays(images, labels), recipes=recipes, settings=settings)
     assert {row.recipe for row in board.rows} == {"metadata", "centroids", "patches"}
@@ -201,6 +201,8 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
     assert runs["centroids"].scores("test")["accuracy"].value == 1
     assert runs["centroids"].cost["parameters"] == 2 * 8
     assert len(runs["patches"].log) == 3
+    lines = (tmp_path / "runs" / "lines" / f"{runs['patches'].id}.txt").read_text("utf-8").splitlines()
+    assert sum(line.split("\t")[1] == "loss/train" for line in lines) == 3
     documented = (DOCS / "runs.md").read_text("utf-8")
     written = {path.name for run in board.runs for path in run.folder.iterdir()} - {".lock"}
     assert not {name for name in written if not re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", documented)}
@@ -210,6 +212,34 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
         again = ta.predict(run, run_table(run, images, labels), settings=settings)
         rows = [list(again.ids).index(name) for name in stored.ids]
         np.testing.assert_allclose(again.proba[rows], stored.proba, atol=1e-5)
+
+
+def test_the_tests_of_the_package_of_adding_pass(extras: Path) -> None:
+    """The page's own test file, run as an author would: every class keeps every promise of its kind."""
+    import os
+    import subprocess
+    import sys
+
+    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(extras), str(ROOT / "src")])}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_extras.py"]
+    found = subprocess.run(command, cwd=extras, env=surroundings, capture_output=True, text=True, timeout=300, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+    tested = set(re.findall(r"plugins\.(check_\w+)", (extras / "test_extras.py").read_text("utf-8")))
+    assert tested == {name for name in plugins.__all__ if name.startswith("check_")}
+
+
+def test_the_package_of_adding_imports_public_names_only(extras: Path) -> None:
+    for path in extras.rglob("*.py"):
+        imported = re.findall(r"(?:from|import) (tellapart[\w.]*)", path.read_text("utf-8"))
+        assert set(imported) <= {"tellapart", "tellapart.plugins"}, path
+
+
+def test_every_kind_of_plug_in_is_shown(extras: Path) -> None:
+    for kind in registry.KINDS:
+        assert registry._outside(kind), f"docs/adding.md has no example in tellapart.{kind}"
+        for name in registry._outside(kind):
+            assert registry.find(kind, name).__module__.startswith("extras.")
+            assert (extras / f"{registry.find(kind, name).__module__.replace('.', '/')}.py").exists()
 
 
 def test_outside_classes_have_tables_and_checked_options(extras: Path) -> None:

@@ -6,6 +6,7 @@ Everything here reads the source; only the import tests run it, each in a proces
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import statistics
 import subprocess
@@ -44,7 +45,7 @@ LAYERS = (
 RANK = {name: rank for rank, row in enumerate(LAYERS) for name in row}
 #: tellapart itself: it names everything and imports nothing until asked; only the command line reads it.
 FACADE = "__init__"
-BY_NAME = {"registry.py", "__init__.py"}  # may import modules by a computed name
+BY_NAME = {"registry.py", "__init__.py", "plugins/__init__.py"}  # may import modules by a computed name
 FILE_LINES, FUNCTION_LINES, MEDIAN_LINES = 350, 50, 12
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "sklearn", "skimage", "matplotlib", "pyarrow", "PIL")
 VAGUE = {"util", "utils", "helper", "helpers", "manager", "factory", "misc", "common"}
@@ -69,7 +70,36 @@ def test_imports_go_one_way() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_modules_are_imported_by_name_in_two_places_only() -> None:
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """No circle of imports, within a package either, be they at the top or inside a function.
+
+    Not counted: what stands under `if TYPE_CHECKING:`, which never runs; and that importing a module runs the `__init__` of its
+    package first. So an `__init__` may import its members as long as none of them imports from it.
+    """
+    try:
+        graphlib.TopologicalSorter(module_graph(TREES)).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle of imports: {' ← '.join(error.args[1])}")
+
+
+def test_a_circle_of_imports_is_seen() -> None:
+    sources = {
+        "a/__init__.py": "from tellapart.a.one import One",
+        "a/one.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from tellapart.a import two",
+        "a/two.py": "def f():\n    from tellapart.a.one import One\n    from . import three",
+        "a/three.py": "import tellapart.a.one",
+    }
+    trees = {name: ast.parse(text) for name, text in sources.items()}
+    graph = module_graph(trees)
+    assert graph == {
+        "a/__init__.py": {"a/one.py"}, "a/one.py": set(), "a/two.py": {"a/one.py", "a/three.py"}, "a/three.py": {"a/one.py"},
+    }  # fmt: skip
+    trees["a/one.py"] = ast.parse("def f():\n    from tellapart.a.two import Two")
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(module_graph(trees)).prepare()
+
+
+def test_modules_are_imported_by_name_in_three_places_only() -> None:
     wrong = [
         f"{name}:{call.lineno}"
         for name, tree in TREES.items()
@@ -87,15 +117,61 @@ def test_scores_and_types_know_no_torch() -> None:
     assert "torch" not in _modules_after(f"import {', '.join(modules)}")
 
 
+#: A metadata-only run of bare arrays, and images to submit answers for, made in the folder `sys.argv[1]`. Without metadata the
+#: null is the class prior; with some it is an estimator that skops loads, and importing skops has scikit-learn import torch.
+_MADE = """
+import sys
+from pathlib import Path
+import numpy as np, tellapart as ta
+from PIL import Image
+folder = Path(sys.argv[1])
+images = np.random.default_rng(0).integers(0, 255, (60, 8, 8), dtype=np.uint8)
+(folder / "asked").mkdir()
+for row in range(3):
+    Image.fromarray(images[row]).save(folder / "asked" / f"{row}.png")
+settings = ta.Settings(runs=folder / "runs", device="cpu")
+ta.compare(ta.from_arrays(images, ["a", "b"] * 30), recipes=["metadata"], settings=settings)
+"""
+#: What is made of a finished metadata-only run: a leaderboard, a report, a submission.
+_WITHOUT_TORCH = """
+import sys
+from pathlib import Path
+from tellapart.workflows._experiment import Settings
+from tellapart.reports.report import write_report
+from tellapart.workflows.submit import submit
+from tellapart.leaderboards.leaderboard import build
+from tellapart.runs.store import list_runs
+folder = Path(sys.argv[1])
+runs = list_runs(folder / "runs")
+board = build(runs)
+board.to_json(), board.to_frame(), board._repr_html_(), board.__rich__()
+write_report(runs, folder / "report.html")
+(folder / "sample.csv").write_text("id,label\\n0,a\\n1,a\\n2,b\\n")
+settings = Settings(runs=folder / "runs", device="cpu")
+submit(runs[0], test=folder / "asked", sample=folder / "sample.csv", out=folder / "answers.csv", settings=settings)
+"""
+
+
+def test_leaderboard_report_and_submission_load_no_torch(tmp_path: Path) -> None:
+    """Of finished runs, in a fresh interpreter; torch takes seconds."""
+    import_only = "import tellapart.reports.report, tellapart.workflows.submit, tellapart.leaderboards.leaderboard"
+    assert "torch" not in _modules_after(import_only)
+    subprocess.run([sys.executable, "-c", _MADE, str(tmp_path)], check=True, capture_output=True, timeout=120)
+    assert "torch" not in _modules_after(_WITHOUT_TORCH, str(tmp_path))
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+    assert len((tmp_path / "answers.csv").read_text().splitlines()) == 4
+
+
 @pytest.mark.parametrize(
     "code",
     [
         "import tellapart; tellapart.__all__; dir(tellapart)",
+        "import tellapart.plugins; tellapart.plugins.__all__; dir(tellapart.plugins)",
         "import tellapart.cli.main",
         "import sys; sys.argv = ['tellapart', '--help']; from tellapart.cli.main import main\ntry: main()\n"
         "except SystemExit: pass",
     ],
-    ids=["import tellapart", "import tellapart.cli.main", "tellapart --help"],
+    ids=["import tellapart", "import tellapart.plugins", "import tellapart.cli.main", "tellapart --help"],
 )
 def test_light_imports(code: str) -> None:
     assert _modules_after(code).isdisjoint(HEAVY)
@@ -221,6 +297,48 @@ def imports(tree: ast.AST, name: str) -> Iterator[tuple[int, str]]:
                 yield node.lineno, layer if layer in _TOP else FACADE
 
 
+def module_graph(trees: dict[str, ast.Module]) -> dict[str, set[str]]:
+    """File → the files that it imports; `from a.b import c` is the module a.b.c where there is one, else a.b."""
+    graph = {}
+    for name, tree in trees.items():
+        found = {file for node in _run_nodes(tree) for module in _targets(node, name) if (file := _file(module, trees))}
+        graph[name] = found - {name}
+    return graph
+
+
+def _targets(node: ast.AST, name: str) -> Iterator[str]:
+    for base in _imported(node, name):
+        if isinstance(node, ast.ImportFrom) and base.count("."):
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        else:
+            yield base
+
+
+def _file(module: str, trees: dict[str, ast.Module]) -> str | None:
+    """The file of a dotted name, or of what it stands in; None outside tellapart, and for tellapart itself."""
+    parts = module.split(".")
+    if parts[0] != "tellapart":
+        return None
+    for end in (len(parts), len(parts) - 1):
+        path = "/".join(parts[1:end])
+        found = next((name for name in (f"{path}.py", f"{path}/__init__.py") if path and name in trees), None)
+        if found:
+            return found
+    return None
+
+
+def _run_nodes(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under `if TYPE_CHECKING:`."""
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            for other in child.orelse:
+                yield other
+                yield from _run_nodes(other)
+        else:
+            yield child
+            yield from _run_nodes(child)
+
+
 def outside_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
     """(line, top-level package) of everything that a module imports."""
     for node in ast.walk(tree):
@@ -284,8 +402,9 @@ def _without_docstring(node: ast.AST, name: str) -> Iterator[str]:
             yield from _without_docstring(child, name)
 
 
-def _modules_after(code: str) -> set[str]:
+def _modules_after(code: str, *arguments: str) -> set[str]:
     """Top-level packages that a fresh interpreter holds after some code."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    command = [sys.executable, "-c", program, *arguments]
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     return set(json.loads(result.stdout.splitlines()[-1]))

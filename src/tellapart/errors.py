@@ -63,6 +63,22 @@ class SystemLimitError(TellapartError):
     exit_code = 6
 
 
+class PluginError(TellapartError):
+    """A class that extends tellapart breaks a promise of its kind.
+
+    Args:
+        kind: "descriptor", "net", …
+        name: Of the class.
+        promise: Which promise; its name.
+        expected: What it says.
+        found: What happened.
+    """
+
+    def __init__(self, kind: str, name: str, promise: str, expected: str, found: str) -> None:
+        self.kind, self.name, self.promise, self.expected, self.found = kind, name, promise, expected, found
+        super().__init__(f"{kind} {name}: {promise}: expected {expected}; found {found}")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is no `kind`, with the closest names or all of them.
 

@@ -25,11 +25,12 @@ KINDS = {
     "explainers": ("tellapart.explainers", "explainer"),
     "checks": ("tellapart.checks", "health check"),
     "forgeries": ("tellapart.forgeries", "forgery"),
+    "loggers": ("tellapart.runs.loggers", "logger"),
 }
 
 
 #: Public modules in these folders that are not plug-ins: the contract of each kind, and what plug-ins share.
-_SHARED = {"base", "feature_classifier", "pipeline", "faithfulness", "review"}
+_SHARED = {"base", "feature_classifier", "pipeline", "faithfulness", "review", "feed"}
 
 
 def names(kind: str) -> list[str]:

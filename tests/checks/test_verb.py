@@ -72,7 +72,7 @@ def test_unknown_names_are_said(table, arguments, message):
 
 def test_a_crash_of_one_check_does_not_lose_the_others(table, monkeypatch):
     class Broken(HealthCheck):
-        def run(self, evidence) -> CheckResult:
+        def _run(self, evidence) -> CheckResult:
             raise ZeroDivisionError("by nought")
 
     usual = registry.find

@@ -25,7 +25,7 @@ def _learnt(content: dict[str, Any], classes: int) -> Any:
     classifier = registry.find("classifiers", content["family"])(recipe)
     classifier.classes = tuple(str(c) for c in range(classes))
     X, y, asked = _vectors(classes)
-    classifier.fit_vectors(X, y, asked[:20], y[:20])
+    classifier._fit_vectors(X, y, asked[:20], y[:20])
     return classifier
 
 
@@ -38,7 +38,7 @@ def test_svm_decisions(classes: int, kernel: str) -> None:
     decision = theirs.decision_function(asked.astype(float))
     decision = np.stack([-decision, decision], axis=1) if classes == 2 else decision
     np.testing.assert_allclose(ours._decide(ours._kernel_with_support(asked)), decision, atol=1e-6)
-    assert (ours.predict_vectors(asked).argmax(1) == theirs.predict(asked.astype(float))).all()
+    assert (ours._predict_vectors(asked).argmax(1) == theirs.predict(asked.astype(float))).all()
 
 
 def test_svm_gamma_scale_is_scikit_learns() -> None:
@@ -54,5 +54,5 @@ def test_linear_picks_the_penalty_by_validation_and_answers_like_scikit_learn(cl
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = [LogisticRegression(C=C, max_iter=2000).fit(X, y).predict_proba(asked) for C in (0.01, 1.0)]
-    proba = ours.predict_vectors(asked)
+    proba = ours._predict_vectors(asked)
     assert min(np.abs(proba - p).max() for p in theirs) < 0.01

@@ -45,7 +45,7 @@ def _made(classes: int, family: str, **options: Any) -> Any:
 def _learnt(classes: int, family: str, width: int = 6, valid: int = 0, **options: Any) -> Any:
     X, y, _ = _vectors(classes, width=width)
     classifier = _made(classes, family, **options)
-    classifier.fit_vectors(X, y, X[:valid], y[:valid])
+    classifier._fit_vectors(X, y, X[:valid], y[:valid])
     return classifier
 
 
@@ -72,7 +72,7 @@ def test_discriminants_are_scikit_learns(classes: int, width: int, shrinkage: fl
     X, y, asked = _vectors(classes, width=width)
     ours = _learnt(classes, "lda", width, shrinkage=[shrinkage])
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(X.astype(float), y)
-    np.testing.assert_allclose(ours.predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-3)
+    np.testing.assert_allclose(ours._predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-3)
     theirs_too = theirs.decision_function(asked.astype(float))
     theirs_too = np.stack([-theirs_too, theirs_too], axis=1) / 2 if classes == 2 else theirs_too
     np.testing.assert_allclose(_centered(asked @ ours.weight.T + ours.bias), _centered(theirs_too), rtol=1e-3, atol=0.05)
@@ -81,9 +81,9 @@ def test_discriminants_are_scikit_learns(classes: int, width: int, shrinkage: fl
 def test_discriminants_do_not_mind_where_the_origin_is() -> None:
     X, y, asked = _vectors(3)
     near, far = _made(3, "lda"), _made(3, "lda")
-    near.fit_vectors(X, y, X[:40], y[:40])
-    far.fit_vectors(X + 100, y, X[:40] + 100, y[:40])
-    np.testing.assert_allclose(near.predict_vectors(asked), far.predict_vectors(asked + 100), atol=1e-3)
+    near._fit_vectors(X, y, X[:40], y[:40])
+    far._fit_vectors(X + 100, y, X[:40] + 100, y[:40])
+    np.testing.assert_allclose(near._predict_vectors(asked), far._predict_vectors(asked + 100), atol=1e-3)
 
 
 @pytest.mark.parametrize("smoothing", [1e-9, 0.1])
@@ -91,7 +91,7 @@ def test_bayes_is_scikit_learns(smoothing: float) -> None:
     X, y, asked = _vectors(4)
     ours = _learnt(4, "naive_bayes", smoothing=[smoothing])
     theirs = GaussianNB(var_smoothing=smoothing).fit(X.astype(float), y)
-    np.testing.assert_allclose(ours.predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-5)
+    np.testing.assert_allclose(ours._predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "theirs"), [("random", RandomForestClassifier), ("extra", ExtraTreesClassifier)])
@@ -108,7 +108,7 @@ def test_forests_answer_as_scikit_learns_trees(kind: str, theirs: Any, options: 
         random_state=0,
     ).fit(X, y)
     np.testing.assert_allclose(np.exp(ours._decide(asked)) - 0.5 / 30, same.predict_proba(asked), atol=1e-6)
-    assert (ours.predict_vectors(asked).argmax(1) == same.predict(asked)).mean() > 0.98  # equal shares may fall either way
+    assert (ours._predict_vectors(asked).argmax(1) == same.predict(asked)).mean() > 0.98  # equal shares may fall either way
     assert ours.parameters == sum(tree.tree_.node_count for tree in same.estimators_)
 
 
@@ -124,7 +124,7 @@ def test_boosting_without_validation_is_scikit_learns() -> None:
     theirs = HistGradientBoostingClassifier(
         max_iter=12, max_leaf_nodes=7, l2_regularization=0.5, min_samples_leaf=10, early_stopping=False, random_state=0
     ).fit(X, y)
-    np.testing.assert_allclose(ours.predict_vectors(asked), theirs.predict_proba(asked), atol=1e-6)
+    np.testing.assert_allclose(ours._predict_vectors(asked), theirs.predict_proba(asked), atol=1e-6)
 
 
 def test_boosting_ends_by_the_validation_part() -> None:
@@ -132,7 +132,7 @@ def test_boosting_ends_by_the_validation_part() -> None:
     X, y, _ = _vectors(3)
     noise = np.random.default_rng(0).permutation(y[:60])
     ours = _made(3, "boosting", rounds=200, patience=3)
-    ours.fit_vectors(X, y, X[:60], noise)
+    ours._fit_vectors(X, y, X[:60], noise)
     assert ours.estimator.n_iter_ < 20
     assert _learnt(3, "boosting", rounds=25).estimator.n_iter_ == 25
 
@@ -152,7 +152,7 @@ def test_validation_picks_the_candidate_of_least_log_loss(family: str, option: s
 
     def fitted(tried: list[float]) -> Any:
         classifier = _made(4, family, **{option: tried}, **more)
-        classifier.fit_vectors(stretched[:-80], y[:-80], valid, labels)
+        classifier._fit_vectors(stretched[:-80], y[:-80], valid, labels)
         return classifier
 
     losses = {v: _loss_of(fitted([v]), valid, labels) for v in values}
@@ -161,7 +161,7 @@ def test_validation_picks_the_candidate_of_least_log_loss(family: str, option: s
 
 
 def _loss_of(classifier: Any, X: np.ndarray, y: np.ndarray) -> float:
-    return float(-np.log(classifier.predict_vectors(X)[np.arange(len(y)), y]).mean())
+    return float(-np.log(classifier._predict_vectors(X)[np.arange(len(y)), y]).mean())
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def _loss_of(classifier: Any, X: np.ndarray, y: np.ndarray) -> float:
 def test_without_validation_the_middle_candidate_is_kept(family: str, option: str, values: list[float]) -> None:
     _, _, asked = _vectors(4)
     more = {"loss": "ridge"} if family == "linear" else {}
-    middle = _learnt(4, family, **{option: values[1:2]}, **more).predict_vectors(asked)
-    np.testing.assert_array_equal(_learnt(4, family, **{option: values}, **more).predict_vectors(asked), middle)
+    middle = _learnt(4, family, **{option: values[1:2]}, **more)._predict_vectors(asked)
+    np.testing.assert_array_equal(_learnt(4, family, **{option: values}, **more)._predict_vectors(asked), middle)
 
 
 def test_the_temperature_is_the_best_of_a_fine_grid() -> None:
@@ -206,8 +206,8 @@ def test_a_class_with_one_image_works(family: str) -> None:
     X, y, asked = _vectors(3)
     rows = np.append(np.flatnonzero(y < 2), np.flatnonzero(y == 2)[:1])
     ours = _made(3, family, **FAMILIES[family])
-    ours.fit_vectors(X[rows], y[rows], X[:30], y[:30])
-    proba = ours.predict_vectors(asked)
+    ours._fit_vectors(X[rows], y[rows], X[:30], y[:30])
+    proba = ours._predict_vectors(asked)
     assert np.isfinite(proba).all() and (proba[:, :2].sum(axis=1) > 0).all()
 
 
@@ -215,16 +215,16 @@ def test_a_class_with_one_image_works(family: str) -> None:
 def test_one_class_in_training_is_the_answer_to_all(family: str) -> None:
     X, y, asked = _vectors(3)
     ours = _made(3, family, **FAMILIES[family])
-    ours.fit_vectors(X[y == 1], y[y == 1], X[:30], y[:30])
-    np.testing.assert_allclose(ours.predict_vectors(asked), np.tile([0, 1, 0], (len(asked), 1)))
+    ours._fit_vectors(X[y == 1], y[y == 1], X[:30], y[:30])
+    np.testing.assert_allclose(ours._predict_vectors(asked), np.tile([0, 1, 0], (len(asked), 1)))
 
 
 @EVERY
 def test_a_class_that_training_lacked_has_no_share(family: str) -> None:
     X, y, asked = _vectors(4)
     ours = _made(4, family, **FAMILIES[family])
-    ours.fit_vectors(X[y != 1], y[y != 1], X[:60], y[:60])  # validation has the class
-    proba = ours.predict_vectors(asked)
+    ours._fit_vectors(X[y != 1], y[y != 1], X[:60], y[:60])  # validation has the class
+    proba = ours._predict_vectors(asked)
     assert (proba[:, 1] == 0).all() and np.isfinite(proba).all()
 
 
@@ -233,17 +233,17 @@ def test_constant_values_do_no_harm(family: str) -> None:
     X, y, asked = _vectors(3)
     X[:, 2], asked[:, 2] = 0, 0
     ours = _made(3, family, **FAMILIES[family])
-    ours.fit_vectors(X, y, X[:50], y[:50])
-    assert np.isfinite(ours.predict_vectors(asked)).all()
+    ours._fit_vectors(X, y, X[:50], y[:50])
+    assert np.isfinite(ours._predict_vectors(asked)).all()
 
 
 @EVERY
 def test_identical_images_of_every_class_do_no_harm(family: str) -> None:
     X, y = np.zeros((20, 5), np.float32), np.arange(20) % 2
     ours = _made(2, family, **FAMILIES[family])
-    ours.fit_vectors(X, y, X[:4], y[:4])
+    ours._fit_vectors(X, y, X[:4], y[:4])
     np.testing.assert_allclose(
-        ours.predict_vectors(X[:3]) / ours.predict_vectors(X[:3]).sum(axis=1, keepdims=True), 0.5, atol=1e-6
+        ours._predict_vectors(X[:3]) / ours._predict_vectors(X[:3]).sum(axis=1, keepdims=True), 0.5, atol=1e-6
     )
 
 
@@ -254,7 +254,7 @@ def test_what_is_saved_answers_the_same(family: str, tmp_path: Path) -> None:
     ours._save_model(tmp_path)
     again = _made(3, family, **FAMILIES[family])
     again._load_model(tmp_path)
-    np.testing.assert_array_equal(again.predict_vectors(asked), ours.predict_vectors(asked))
+    np.testing.assert_array_equal(again._predict_vectors(asked), ours._predict_vectors(asked))
     written = {path.suffix for path in tmp_path.iterdir()}
     assert written == ({".safetensors", ".skops"} if isinstance(ours, Boosting) else {".safetensors"})
 

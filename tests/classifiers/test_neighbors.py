@@ -31,7 +31,7 @@ def _neighbors(k: int, metric: str = "euclidean", weights: str = "uniform", clas
 
 def _learnt(X: np.ndarray, y: np.ndarray, *settings: Any, classes: int = 4) -> Knn:
     found = _neighbors(*settings, classes=classes)
-    found.fit_vectors(X, y, X[:0], y[:0])
+    found._fit_vectors(X, y, X[:0], y[:0])
     return found
 
 
@@ -187,7 +187,7 @@ def test_shares_are_scikit_learns(metric: str, weights: str) -> None:
     X, y, asked = _blobs()
     ours = _learnt(X, y, 7, metric, weights)
     theirs = KNeighborsClassifier(7, metric=metric, weights=weights, algorithm="brute").fit(X.astype(float), y)
-    np.testing.assert_allclose(ours.predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-4)
+    np.testing.assert_allclose(ours._predict_vectors(asked), theirs.predict_proba(asked.astype(float)), atol=1e-4)
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -197,7 +197,7 @@ def test_answers_are_scikit_learns_where_its_own_are_certain(metric: str, k: int
     with the number of threads, and for cosine with what else is asked. Elsewhere its answer must be ours, equal votes too.
     """
     X, y, asked = _integers(60 if metric == "chebyshev" else 4, 6, rows=600)
-    ours = _learnt(X, y, k, metric).predict_vectors(asked).argmax(axis=1)
+    ours = _learnt(X, y, k, metric)._predict_vectors(asked).argmax(axis=1)
     theirs = KNeighborsClassifier(k, metric=metric, algorithm="brute").fit(X, y).predict(asked)
     distance, index = _plainly(X, asked, metric, len(X))
     last = distance[:, k - 1 : k]
@@ -214,16 +214,16 @@ def test_answers_are_scikit_learns_where_its_own_are_certain(metric: str, k: int
 def test_votes_by_hand() -> None:
     X, y = np.array([[0.0], [1], [3], [4], [9]], np.float32), np.array([2, 0, 1, 1, 3])
     asked = np.array([[2.0], [0.0]], np.float32)
-    np.testing.assert_allclose(_learnt(X, y, 3).predict_vectors(asked), [[1 / 3, 1 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3, 0]])
+    np.testing.assert_allclose(_learnt(X, y, 3)._predict_vectors(asked), [[1 / 3, 1 / 3, 1 / 3, 0], [1 / 3, 1 / 3, 1 / 3, 0]])
     # at 2: rows 1, 2 at distance 1, then rows 0 and 3 at 2, of which 0 is the earlier: 1, 1 and 1/2
-    weighted = _learnt(X, y, 3, "manhattan", "distance").predict_vectors(asked)
+    weighted = _learnt(X, y, 3, "manhattan", "distance")._predict_vectors(asked)
     np.testing.assert_allclose(weighted, [[0.4, 0.4, 0.2, 0], [0, 0, 1, 0]])
 
 
 def test_an_identical_image_outvotes_all_others() -> None:
     X, y, _ = _blobs()
     for metric in METRICS:
-        assert (_learnt(X, y, 5, metric, "distance").predict_vectors(X[:50]).argmax(axis=1) == y[:50]).all()
+        assert (_learnt(X, y, 5, metric, "distance")._predict_vectors(X[:50]).argmax(axis=1) == y[:50]).all()
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -236,7 +236,7 @@ def test_a_study_answers_as_each_member_alone(whole: bool) -> None:
     for place, setting in enumerate(settings):
         alone = _learnt(X, y, *setting)
         for found, part in zip(trials[place], (X, asked), strict=True):
-            np.testing.assert_array_equal(found, alone.predict_vectors(part))
+            np.testing.assert_array_equal(found, alone._predict_vectors(part))
         assert members[place].notes == alone.notes
 
 
@@ -254,7 +254,7 @@ def test_more_neighbors_than_training_images_are_clipped_and_said() -> None:
     X, y, asked = _blobs()
     ours = _learnt(X[:6], y[:6], 9)
     assert ours.notes == ["6 neighbors were asked, not 9: there are no more training images"]
-    np.testing.assert_allclose(ours.predict_vectors(asked), np.tile(np.bincount(y[:6], minlength=4) / 6, (len(asked), 1)))
+    np.testing.assert_allclose(ours._predict_vectors(asked), np.tile(np.bincount(y[:6], minlength=4) / 6, (len(asked), 1)))
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -266,9 +266,9 @@ def test_what_is_saved_answers_the_same(whole: bool, tmp_path: Path) -> None:
     again._load_model(tmp_path)
     assert again.X.dtype == (np.uint8 if whole else np.float32)
     for part in (asked, asked + np.float32(0.25), asked[:0]):  # others than whole numbers, too; and none
-        np.testing.assert_array_equal(again.predict_vectors(part), ours.predict_vectors(part))
+        np.testing.assert_array_equal(again._predict_vectors(part), ours._predict_vectors(part))
     np.testing.assert_allclose(
-        ours.predict_vectors(asked + np.float32(0.25)),
-        _learnt(X.astype(float), y, 5, "cosine", "distance").predict_vectors(asked + 0.25),
+        ours._predict_vectors(asked + np.float32(0.25)),
+        _learnt(X.astype(float), y, 5, "cosine", "distance")._predict_vectors(asked + 0.25),
         atol=1e-9,
     )

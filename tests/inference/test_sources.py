@@ -19,7 +19,8 @@ import pytest
 
 from tellapart.data.loose import from_paths
 from tellapart.errors import DataError, ImageError
-from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions, open_source, open_sources
+from tellapart.inference.image_sources import open_source, open_sources
+from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions
 from tellapart.inference.image_sources.stdin import StandardInput
 
 
@@ -240,7 +241,7 @@ def test_the_column_can_be_named(shots):
 def told(content: bytes, piece: int = 2**16) -> list[ImageRef]:
     """The images of standard input that gives so many bytes at a time."""
     stream = io.BytesIO(content)
-    source: Source = StandardInput(SourceOptions(), lambda size: stream.read(min(size, piece)))
+    source: Source = StandardInput(SourceOptions(), open_source, lambda size: stream.read(min(size, piece)))
     return [one for one in source.items() if isinstance(one, ImageRef)]
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tellapart.errors import DataError, ImageError
-from tellapart.inference.image_sources import http
-from tellapart.inference.image_sources.base import ImageRef, SourceOptions, open_source
+from tellapart.inference.image_sources import http, open_source
+from tellapart.inference.image_sources.base import ImageRef, SourceOptions
 
 CONTENT = b"x" * 1000
 

@@ -17,9 +17,9 @@ pairs = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, ma
 def test_averages_beside_scikit_learn(made, beside, n, classes):
     p = made(n, n, classes)
     for average in ("macro", "weighted", "micro"):
-        ours = module.precision_recall_f1(p.labels, p.answers, classes, average)
+        ours = module.precision_recall_f1(p.labels, p.predicted, classes, average)
         theirs = reference.precision_recall_fscore_support(
-            p.labels, p.answers, labels=range(classes), average=average, zero_division=0
+            p.labels, p.predicted, labels=range(classes), average=average, zero_division=0
         )[:3]
         beside(f"{average} precision, recall, F1, scikit-learn, C = {classes}", ours, theirs)
 
@@ -30,17 +30,17 @@ def test_agreement_beside_scikit_learn_and_torchmetrics(made, beside, n, classes
     from torchmetrics.functional import classification
 
     p = made(n, n, classes)
-    torch_answers, torch_labels = from_numpy(p.answers), from_numpy(p.labels)
-    matthews, kappa = module.matthews(p.labels, p.answers, classes), module.kappa(p.labels, p.answers, classes)
-    beside("Matthews, scikit-learn", matthews, reference.matthews_corrcoef(p.labels, p.answers))
-    beside("kappa, scikit-learn", kappa, reference.cohen_kappa_score(p.labels, p.answers))
+    torch_answers, torch_labels = from_numpy(p.predicted), from_numpy(p.labels)
+    matthews, kappa = module.matthews(p.labels, p.predicted, classes), module.kappa(p.labels, p.predicted, classes)
+    beside("Matthews, scikit-learn", matthews, reference.matthews_corrcoef(p.labels, p.predicted))
+    beside("kappa, scikit-learn", kappa, reference.cohen_kappa_score(p.labels, p.predicted))
     theirs = classification.multiclass_matthews_corrcoef(torch_answers, torch_labels, classes)
     beside("Matthews, torchmetrics", matthews, theirs)
     beside("kappa, torchmetrics", kappa, classification.multiclass_cohen_kappa(torch_answers, torch_labels, classes))
     beside(
         "balanced accuracy, scikit-learn",
-        module.balanced_accuracy(p.labels, p.answers),
-        reference.balanced_accuracy_score(p.labels, p.answers),
+        module.balanced_accuracy(p.labels, p.predicted),
+        reference.balanced_accuracy_score(p.labels, p.predicted),
     )
 
 
@@ -78,9 +78,9 @@ def test_matthews_and_kappa_do_not_care_who_is_right(pair):
 
 def test_confusion_as_shares_beside_scikit_learn(made, beside):
     p = made(3, 200, 4)
-    counts = module.confusion_matrix(p.labels, p.answers, 4)
+    counts = module.confusion_matrix(p.labels, p.predicted, 4)
     for by, normalize in (("row", "true"), ("column", "pred")):
-        theirs = reference.confusion_matrix(p.labels, p.answers, normalize=normalize)
+        theirs = reference.confusion_matrix(p.labels, p.predicted, normalize=normalize)
         beside(f"confusion by {by}, scikit-learn", module.confusion_shares(counts, by), theirs)
     empty = module.confusion_shares(np.array([[0, 0], [1, 3]]), "row")
     assert np.isnan(empty[0]).all() and empty[1].tolist() == [0.25, 0.75]

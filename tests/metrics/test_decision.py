@@ -232,7 +232,7 @@ def test_bins_of_equal_mass_are_quantiles(made):
     for k in range(10):
         inside = (confidence > found.low[k]) & (confidence <= found.high[k])
         assert inside.sum() == found.n[k]
-        right = (answers.answers == answers.labels)[inside].mean()
+        right = (answers.predicted == answers.labels)[inside].mean()
         assert (found.confidence[k], found.accuracy[k]) == pytest.approx((confidence[inside].mean(), right), abs=1e-6)
 
 

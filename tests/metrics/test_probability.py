@@ -47,7 +47,7 @@ def test_calibration_error_beside_torchmetrics(made, beside, n, classes):
 def test_reliability_beside_scikit_learn(made, beside):
     p = made(4, 800, 2)
     found = reliability.reliability(p.labels, p.proba)
-    right, sure = p.labels == p.answers, p.proba.max(axis=1).astype(np.float64)
+    right, sure = p.labels == p.predicted, p.proba.max(axis=1).astype(np.float64)
     accuracy, confidence = calibration.calibration_curve(right, sure, n_bins=15)
     beside("reliability diagram, accuracy, scikit-learn", found.accuracy, accuracy)
     beside("reliability diagram, confidence, scikit-learn", found.confidence, confidence)

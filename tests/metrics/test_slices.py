@@ -34,17 +34,17 @@ def test_scores_beside_scikit_learn(beside, answers):
     assert [one.name for one in report.slices] == ["camera", "web", "scan"] and report.columns == ("source",)
     for one in report.slices:
         rows = source == one.name
-        y, guess, proba = answers.labels[rows], answers.answers[rows], answers.proba[rows, 1]
+        y, guess, proba = answers.labels[rows], answers.predicted[rows], answers.proba[rows, 1]
         assert one.n == one.accuracy.n == rows.sum() and one.macro_f1 and one.auroc
         beside(f"{one.name} accuracy", one.accuracy.value, accuracy_score(y, guess))
         beside(f"{one.name} macro F1", one.macro_f1.value, f1_score(y, guess, average="macro"))
         beside(f"{one.name} AUROC", one.auroc.value, roc_auc_score(y, proba))
-        right = answers.labels == answers.answers
+        right = answers.labels == answers.predicted
         beside(f"{one.name} against the rest", one.difference.value, right[rows].mean() - right[~rows].mean())
 
 
 def test_holm_is_over_all_slices_and_two_values_are_one_question(answers):
-    rng, right = np.random.default_rng(3), answers.labels == answers.answers
+    rng, right = np.random.default_rng(3), answers.labels == answers.predicted
     half = np.where(rng.random(600) < 0.5 + 0.3 * right, "a", "b")
     three = rng.choice(["x", "y", "z"], 600)
     report = slices(answers, frame_of(answers, half=half, three=three))

@@ -63,7 +63,7 @@ def test_scores_and_points_are_those_of_the_evaluation(two, run):
     np.testing.assert_array_equal(found.points.n, points.n)
     assert found.area == risk_coverage(answers.labels, answers.proba).area
     confidence = answers.proba.max(axis=1)
-    assert found.gap == pytest.approx(confidence.mean() - (answers.answers == answers.labels).mean(), abs=1e-6)
+    assert found.gap == pytest.approx(confidence.mean() - (answers.predicted == answers.labels).mean(), abs=1e-6)
     html = shown(made)
     assert f"{found.area:.4f}" in html and f"{found.scores['ECE'].value:.3f}" in html
     assert "What was decided" not in html and "before" not in text(html)

@@ -53,8 +53,8 @@ def test_members_stand_with_scores_weights_and_what_they_alone_get_right(world_o
     _, runs, made = world_of_three
     shown = str(content([*runs, made], made))
     answers = {run.id: run.predictions("valid") for run in runs}
-    right = {name: of.answers == of.labels for name, of in answers.items()}
-    it = made.predictions("valid").answers == made.predictions("valid").labels
+    right = {name: of.predicted == of.labels for name, of in answers.items()}
+    it = made.predictions("valid").predicted == made.predictions("valid").labels
     count = np.sum(list(right.values()), axis=0)
     for run in runs:
         (line,) = re.findall(rf'<th scope="row" class="text">{run.id}.*?</tr>', shown, flags=re.DOTALL)
@@ -73,7 +73,7 @@ def test_the_verdict_is_scipys(world_of_three):
     shown = str(content([*runs, made], made))
     best = max(runs, key=lambda run: run.scores("valid")["accuracy"].value).predictions("valid")
     ours = made.predictions("valid")
-    a, b = ours.answers == ours.labels, best.answers == best.labels
+    a, b = ours.predicted == ours.labels, best.predicted == best.labels
     p = binomtest(int((a & ~b).sum()), int((a ^ b).sum())).pvalue if (a ^ b).any() else 1.0
     assert formatting.no_break(formatting.p_value(p)) in shown
     verdict = "No evidence of a gain over" if p >= 0.05 else "A gain over"
@@ -84,7 +84,7 @@ def test_the_matrix_holds_the_shares_of_differing_answers(world_of_three):
     _, runs, made = world_of_three
     shown = str(content([*runs, made], made))
     names = re.findall(r'<th scope="row" class="text">([^<]+)', shown)
-    answers = {run.id: run.predictions("valid").answers for run in runs}
+    answers = {run.id: run.predictions("valid").predicted for run in runs}
     for i, a in enumerate(names):
         for j, b in enumerate(names):
             (group,) = re.findall(rf'id="k-members-d-{i}-{j}".*?</g>', shown, flags=re.DOTALL)

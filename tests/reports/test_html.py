@@ -154,7 +154,7 @@ def test_three_views_of_the_confusion_matrix_equal_scikit_learn_and_need_no_scri
     assert {e["attrs"]["for"] for e in inside if e["tag"] == "label"} == {attrs["id"] for attrs in radios}
     assert re.search(r"\.views input:nth-of-type\(3\):checked ~ \.view:nth-of-type\(3\)", text)
     for by, normalize in (("row", "true"), ("column", "pred")):
-        theirs = confusion_matrix(predictions.labels, predictions.answers, labels=range(3), normalize=normalize)
+        theirs = confusion_matrix(predictions.labels, predictions.predicted, labels=range(3), normalize=normalize)
         (view,) = [e for e in inside if e["attrs"].get("data-view") == by]
         for i, j in itertools.product(range(3), repeat=2):
             (cell,) = [e for e in page.find("g", id=f"d0-r1-confusion-{by}-s-{i}-{j}") if view in e["parents"]]
@@ -194,7 +194,7 @@ def test_runs_stand_against_the_first_and_a_late_one_is_marked(ladder, page, wor
     first = answers["cnn-small"]
     for row in rows[1:]:
         other = next(of for name, of in answers.items() if row[1].startswith(name))
-        points = 100 * (np.mean(other.answers == other.labels) - np.mean(first.answers == first.labels))
+        points = 100 * (np.mean(other.predicted == other.labels) - np.mean(first.predicted == first.labels))
         assert f"{points:+.1f}".replace("-", "−") in row[8]
     assert rows[1][8].startswith("≈") and not rows[3][8].startswith("≈")
     said = " ".join(e["text"] for e in page.find("li"))
@@ -222,7 +222,7 @@ def test_two_classes_show_auroc_as_scikit_learn_has_it(world, run, tmp_path):
 
 def test_surest_mistakes_are_the_surest(ladder, page):
     predictions = ladder[0].predictions("test")
-    wrong = predictions.answers != predictions.labels
+    wrong = predictions.predicted != predictions.labels
     expected = np.sort(predictions.proba.max(axis=1)[wrong])[::-1][:12]
     shown = [
         e["text"]
@@ -328,7 +328,7 @@ def test_many_classes(world, run, tmp_path):
     assert len(page.find("div", class_="strip")) == 12
     confused = page.rows(page.find("table", within="d0-r1", class_="confused")[0])
     predictions = next(r for r in runs if r.id in str(page.find("details", id="d0-r1")[0]["text"])).predictions("test")
-    counts = confusion_matrix(predictions.labels, predictions.answers, labels=range(141))
+    counts = confusion_matrix(predictions.labels, predictions.predicted, labels=range(141))
     np.fill_diagonal(counts, 0)
     assert int(confused[0][2]) == counts.max()
     assert path.stat().st_size < 3_000_000

@@ -113,7 +113,7 @@ def trained(tmp_path, monkeypatch):
 def test_the_twin_of_a_mistake_is_found(trained, by):
     found = nearest_training(trained, by=by, settings=Settings(device="cpu"))
     predictions = trained.predictions("valid")
-    wrong = predictions.ids[predictions.answers != predictions.labels]
+    wrong = predictions.ids[predictions.predicted != predictions.labels]
     assert {one.id for one in found.found} == set(wrong) and found.training == 60
     twin = next(one for one in found.found if one.id == "light-39.png")
     assert (twin.nearest, twin.nearest_class, twin.true, twin.said) == ("dark-3.png", "dark", "light", "dark")

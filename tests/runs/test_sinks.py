@@ -15,10 +15,11 @@ import pytest
 from tellapart.errors import RecipeError, SystemLimitError
 from tellapart.progress import SILENT, Silent
 from tellapart.recipe.load import Recipe, parse
+from tellapart.runs import loggers
 from tellapart.runs.epoch_log import EpochLog
-from tellapart.runs.loggers import base as base_module
 from tellapart.runs.loggers import feed as feed_module
-from tellapart.runs.loggers.base import RunLogger, Scores, open_loggers
+from tellapart.runs.loggers import open_loggers
+from tellapart.runs.loggers.base import RunLogger, Scores
 from tellapart.runs.loggers.feed import LoggerFeed, curves
 from tellapart.runs.store import Run
 
@@ -153,7 +154,7 @@ def test_a_missing_extra_is_named_before_any_work(
 
 
 def test_no_sink_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base_module, "_open", lambda *_: pytest.fail("opened"))
+    monkeypatch.setattr(loggers, "_open", lambda *_: pytest.fail("opened"))
     assert LoggerFeed((), tmp_path, SILENT).sinks == {}
 
 

@@ -28,7 +28,7 @@ class Balance(HealthCheck):
             default=10.0, gt=1, description="so many times the images of the smallest class the largest may have"
         )
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table = evidence.table
         counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
         images = dict(zip(table.classes, counts.tolist(), strict=True))

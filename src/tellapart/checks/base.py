@@ -68,7 +68,7 @@ class HealthCheck(ABC):
     @final
     def __call__(self, evidence: DatasetView) -> CheckResult:
         """Look at all images of a table; nothing in it is changed."""
-        return self.run(evidence)
+        return self._run(evidence)
 
     @classmethod
     def name(cls) -> str:
@@ -76,4 +76,4 @@ class HealthCheck(ABC):
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
-    def run(self, evidence: DatasetView) -> CheckResult: ...
+    def _run(self, evidence: DatasetView) -> CheckResult: ...

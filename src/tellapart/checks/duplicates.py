@@ -15,7 +15,7 @@ from tellapart.checks.base import CheckResult, HealthCheck
 class Duplicates(HealthCheck):
     """The same picture twice, byte for byte or pixel for pixel."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table = evidence.table
         bytewise = evidence.twins.cluster
         rows = chain_pairs(copies(evidence), table)

@@ -56,7 +56,7 @@ class Files(HealthCheck):
             default=4.0, gt=1, description="a picture is of odd size when a side is so many times the median, or the median it"
         )
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table = evidence.table
         readable = evidence.readable
         faults = _Faults(len(table))

@@ -15,7 +15,7 @@ from tellapart.types import SPLITS
 class Groups(HealthCheck):
     """The group column against the splits."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, splits = evidence.table, evidence.splits
         if "group" not in table.frame:
             return passed(len(table), "no group column (--group COLUMN names one)", "skipped")

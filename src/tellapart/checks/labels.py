@@ -37,7 +37,7 @@ class Labels(HealthCheck):
             default=0.75, ge=0.5, lt=1, description="least AUROC (mean over classes) of the model that may doubt labels"
         )
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, units = evidence.table, independent_groups(evidence.table, evidence.pictures.digests)
         labels = np.where(evidence.readable, table.labels, -1)
         rows = np.flatnonzero(find_learnable(labels, units))

@@ -28,7 +28,7 @@ _SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 class Metadata(HealthCheck):
     """Whether file metadata tell the classes apart, and which."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, labels = evidence.table, evidence.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:

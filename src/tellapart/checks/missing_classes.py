@@ -16,7 +16,7 @@ from tellapart.types import SPLITS
 class MissingClasses(HealthCheck):
     """Which classes a part lacks."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, parts = evidence.table, evidence.splits
         counts = _counts(parts, table.labels, len(table.classes))
         if "train" not in counts or len(counts) < 2:

@@ -28,7 +28,7 @@ _TELLING = 0.75  # AUROC: names of turned or numbered copies differ by class a l
 class Names(HealthCheck):
     """Whether names tell the classes apart, and by what."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, labels = evidence.table, evidence.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:

@@ -45,7 +45,7 @@ class NearDuplicates(HealthCheck):
             description="false: of images that look like many others (clothes) only what is certainly the same counts",
         )
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         if len(evidence.table) < 2:
             return passed(len(evidence.table), "fewer than two images: nothing to compare", "skipped")
         pairs, details = find_near(evidence, self.options)

@@ -24,7 +24,7 @@ _STANDS_OUT = 0.1  # AUROC
 class Pixels(HealthCheck):
     """Whether cheap measures tell the classes apart, and which."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, labels = evidence.table, evidence.table.labels
         labels = np.where(evidence.readable, labels, -1)
         classes = np.unique(labels[labels >= 0])

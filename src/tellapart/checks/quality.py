@@ -28,7 +28,7 @@ class Quality(HealthCheck):
         )
         tiny: int = Field(default=16, ge=1, description="a side of fewer pixels is tiny")
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         readable, count = evidence.readable, len(evidence.table)
         kinds = {kind: (np.flatnonzero(mask & readable), words) for kind, mask, words in self._kinds(evidence)}
         reasons = {int(row): words(row) for rows, words in reversed(kinds.values()) for row in rows}

@@ -39,7 +39,7 @@ class _Compared:
 class Shift(HealthCheck):
     """Whether training images can be told from the others, and by what."""
 
-    def run(self, evidence: DatasetView) -> CheckResult:
+    def _run(self, evidence: DatasetView) -> CheckResult:
         table, parts = evidence.table, _parts(evidence)
         others = [part for part in (*SPLITS[1:], _OPEN) if (parts == part).any()]
         if not (parts == "train").any() or not others:

@@ -53,7 +53,7 @@ class SoftmaxFamily(FeatureClassifier):
             losses.append(log_loss(decision * t, y_valid))
         self.weight, self.bias = found[argmin_loss(losses)]
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         proba = np.zeros((len(X), len(self.classes)))
         proba[:, self.seen] = softmax(X @ self.weight.T + self.bias, axis=1)
         return proba

@@ -33,7 +33,7 @@ class Boosting(FeatureClassifier):
         l2: float = Field(default=1.0, ge=0, description="penalty on the values of the leaves")
         values: float = Field(default=0.3, gt=0, le=1, description="share of the values drawn at each node")
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
 
         o = self.options
@@ -50,7 +50,7 @@ class Boosting(FeatureClassifier):
         watched: Any = {"X_val": X_valid[usable], "y_val": y_valid[usable]} if early else {}
         self.estimator = estimator.fit(X, y, **watched)
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         if self.estimator is not None:
             return proba_of(self.estimator, X, len(self.classes))
         return np.tile(np.isin(np.arange(len(self.classes)), self.seen).astype(float), (len(X), 1))

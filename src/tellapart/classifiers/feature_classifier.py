@@ -1,6 +1,6 @@
 """The adapter for classifiers on feature vectors: descriptors, standardising and PCA are done here.
 
-A family gives `fit_vectors(X, y, X_valid, y_valid)` and `predict_vectors(X)`; `FeatureFamily` does the rest, and `study`
+A family gives `_fit_vectors(X, y, X_valid, y_valid)` and `_predict_vectors(X)`; `FeatureFamily` does the rest, and `study`
 answers many recipes at once: each descriptor runs once, one decomposition serves all numbers of components, and candidates run
 side by side.
 """
@@ -75,7 +75,7 @@ class FeatureClassifier(Classifier):
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         vectors = self._extract(train, valid, context)
         self.notes = context.notes
-        self.fit_vectors(vectors.X, vectors.y, vectors.X_valid, vectors.y_valid)
+        self._fit_vectors(vectors.X, vectors.y, vectors.X_valid, vectors.y_valid)
 
     def _extract(self, train: ImageTable, valid: ImageTable, context: Context) -> FeatureSet:
         self.extractor = FeaturePipeline(self.recipe.features or Features(), self.recipe.seed)
@@ -85,7 +85,7 @@ class FeatureClassifier(Classifier):
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         images = self._images(table, context)
-        blocks = [self.predict_vectors(self.extractor.transform_block(block)) for block in images.blocks()]
+        blocks = [self._predict_vectors(self.extractor.transform_block(block)) for block in images.blocks()]
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.classes)))
 
     @classmethod
@@ -126,8 +126,8 @@ class FeatureClassifier(Classifier):
         yield from run_parallel(lambda member: member._fit_and_predict(vectors), members)
 
     def _fit_and_predict(self, v: FeatureSet) -> tuple[np.ndarray, np.ndarray]:
-        self.fit_vectors(v.X, v.y, v.X_valid, v.y_valid)
-        return self.predict_vectors(v.X), self.predict_vectors(v.X_valid)
+        self._fit_vectors(v.X, v.y, v.X_valid, v.y_valid)
+        return self._predict_vectors(v.X), self._predict_vectors(v.X_valid)
 
     def _save(self, folder: Path) -> None:
         self.extractor.save(folder / "features.safetensors")
@@ -139,15 +139,15 @@ class FeatureClassifier(Classifier):
         )
         self._load_model(folder)
 
-    #: Sentences that belong beside the result; `fit_vectors` may append.
+    #: Sentences that belong beside the result; `_fit_vectors` may append.
     notes: list[str]
 
     @abstractmethod
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         """X: (N, D) float32, y: (N,) int64; the validation part may be empty or lack classes."""
 
     @abstractmethod
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         """(N, C) probabilities for X: (N, D) float32."""
 
     @abstractmethod

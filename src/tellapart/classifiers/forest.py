@@ -42,7 +42,7 @@ class Forest(FeatureClassifier):
         leaf: int = Field(default=1, ge=1, description="fewest training images in a leaf")
         balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 
         o = self.options
@@ -55,7 +55,7 @@ class Forest(FeatureClassifier):
         self.arrays["seen"] = grown.classes_.astype(np.int64)
         self.arrays["temperature"] = np.array([temperature(self._decide(X_valid), y_valid)])
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return softmax(self._decide(X) * self.arrays["temperature"], axis=1)
 
     def _decide(self, X: np.ndarray) -> np.ndarray:

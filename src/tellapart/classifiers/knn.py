@@ -32,7 +32,7 @@ class Knn(FeatureClassifier):
         metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field(default="euclidean", description="distance")
         weights: Literal["uniform", "distance"] = Field(default="distance", description="distance: a vote weighs 1 / distance")
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         del X_valid, y_valid
         self._keep(to_uint8(X), y)
         if (k := self.options.k) > len(X):
@@ -50,7 +50,7 @@ class Knn(FeatureClassifier):
         """See `FeatureFamily`. One search a distance; a training image is its own neighbor, as where it is asked."""
         v, X = vectors, to_uint8(vectors.X)
         for member in members:
-            member.fit_vectors(X, v.y, v.X_valid, v.y_valid)
+            member._fit_vectors(X, v.y, v.X_valid, v.y_valid)
         for metric in dict.fromkeys(m.options.metric for m in members):
             places = [i for i, m in enumerate(members) if m.options.metric == metric]
             widest = max((members[i] for i in places), key=lambda m: m.options.k)
@@ -61,7 +61,7 @@ class Knn(FeatureClassifier):
                 train, valid = (members[place]._vote(part) for part in found)
                 yield place, time.perf_counter() - start, (train, valid)
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return self._vote(self._nearest(X))
 
     def _vote(self, nearest: Nearest) -> np.ndarray:

@@ -29,7 +29,7 @@ class LDA(SoftmaxFamily):
             default=[0.001, 0.01, 0.03, 0.1, 0.3, 1.0], min_length=1, description="shares of the ball tried; validation picks"
         )
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         if self._begin(X, y):
             self._take_best(_discriminants(X, y, self.options.shrinkage), X_valid, y_valid, soften=True)
 

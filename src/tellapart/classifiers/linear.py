@@ -33,7 +33,7 @@ class Linear(SoftmaxFamily):
         )
         iterations: int = Field(default=300, ge=1, description="of logistic: most L-BFGS steps a fit")
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         if self._begin(X, y):
             ridge = self.options.loss == "ridge"
             candidates = _ridges(X, y, self.options.C) if ridge else self._logistic(X, y)

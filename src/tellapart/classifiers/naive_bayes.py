@@ -34,7 +34,7 @@ class NaiveBayes(FeatureClassifier):
             description="shares of the largest variance that are added to every variance, tried; validation picks",
         )
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         seen, counts = np.unique(y, return_counts=True)
         groups = [X[y == label].astype(np.float64) for label in seen]
         mean, variance = np.stack([g.mean(axis=0) for g in groups]), np.stack([g.var(axis=0) for g in groups])
@@ -48,7 +48,7 @@ class NaiveBayes(FeatureClassifier):
             losses.append(log_loss(decision * t, y_valid))
         self.arrays = found[argmin_loss(losses)]
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return softmax(self._decide(X, self.arrays) * self.arrays["temperature"], axis=1)
 
     def _decide(self, X: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:

@@ -37,7 +37,7 @@ class SVM(FeatureClassifier):
         gamma: float | Literal["scale"] = Field(default="scale", description="RBF width; scale: 1 / (features × variance)")
         balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
 
-    def fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
+    def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         width = _width(self.options, X)
         self._fit_machine(X, y, width, _held(X, self.options.kernel, width))
         self._fit_temperature(self._decisions(X_valid), y_valid)
@@ -86,7 +86,7 @@ class SVM(FeatureClassifier):
     def _fit_temperature(self, decision: np.ndarray, labels: np.ndarray) -> None:
         self.arrays["temperature"] = np.array([temperature(decision, labels)])
 
-    def predict_vectors(self, X: np.ndarray) -> np.ndarray:
+    def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return self._soften(self._decisions(X))
 
     def _decisions(self, X: np.ndarray) -> np.ndarray:

@@ -139,7 +139,8 @@ def _hog(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: Any) -> np
     corners = (owner[:, None, None] * (height + 1) + down[:, :, None]) * (width + 1) + across[:, None]
     votes = np.diff(np.diff(sums[corners], axis=1), axis=2)  # wraps around as the sums did, and is right
     area = np.diff(down)[:, :, None] * np.diff(across)[:, None]
-    return _scaled((votes / (np.maximum(area, 1) * _FINE)[..., None]).astype(np.float32).reshape(len(boxes), -1))
+    values = (votes / (np.maximum(area, 1) * _FINE)[..., None]).astype(np.float32)
+    return _scaled(values.reshape(len(boxes), o.cells**2 * o.orientations))
 
 
 def _running_sums(images: np.ndarray, orientations: int) -> tuple[np.ndarray, int, int]:

@@ -23,5 +23,5 @@ class Pixels(Descriptor):
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32 in [0, 1], or whole numbers in [0, 255]."""
-        pixels = images.reshape(len(images), -1).astype(np.float32)
+        pixels = images.reshape(len(images), int(np.prod(images.shape[1:]))).astype(np.float32)
         return pixels / 255 if self.options.unit else pixels

@@ -174,7 +174,7 @@ class VisualWords(Descriptor):
             cell = np.minimum((patches.centers * grid).astype(np.int64), grid - 1) @ np.array([grid, 1])
             index = (patches.owner * grid**2 + cell)[:, None] * len(words) + places
             sums = np.bincount(index.ravel(), weights.ravel(), images * grid**2 * len(words))
-            parts.append(sums.reshape(images, -1).astype(np.float32))
+            parts.append(sums.reshape(images, grid**2 * len(words)).astype(np.float32))
         return np.concatenate(parts, axis=1)
 
     def _normalized(self, X: np.ndarray) -> np.ndarray:

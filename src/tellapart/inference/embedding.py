@@ -10,12 +10,10 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-from torch import nn
 
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.classifiers.calibrated import unwrap
 from tellapart.classifiers.feature_classifier import FeatureClassifier
-from tellapart.classifiers.network import Network
 from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to, quiet
 from tellapart.features.embedding import embed
@@ -73,7 +71,11 @@ class Embedder:
         return np.asarray(self._transform(np.stack([pixels])), dtype=np.float32)[0]
 
     def _take(self, classifier: Classifier) -> None:
-        """Compare by what this classifier sees, where it sees vectors."""
+        """Compare by what this classifier sees, where it sees vectors. Only here is torch needed."""
+        from torch import nn
+
+        from tellapart.classifiers.network import Network
+
         if isinstance(classifier, FeatureClassifier | Network) and classifier.extractor is not None:
             self.by, self._transform = "the run's own descriptors", classifier.extractor.transform_block
         elif isinstance(classifier, Network):

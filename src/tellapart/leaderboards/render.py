@@ -9,6 +9,7 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -19,11 +20,13 @@ from rich.text import Text
 
 from tellapart import formatting
 from tellapart.formatting import duration, rate
-from tellapart.leaderboards.leaderboard import Leaderboard
 from tellapart.leaderboards.row import NOT_SHOWN, Row
 from tellapart.metrics.pairwise import PairedTest
 from tellapart.metrics.score_all import RANKINGS
 from tellapart.types import Score
+
+if TYPE_CHECKING:
+    from tellapart.leaderboards.leaderboard import Leaderboard
 
 MISSING = "–"
 TIED, DAGGER = "≈", "†"

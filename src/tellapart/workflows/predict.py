@@ -16,6 +16,7 @@ from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted
 from tellapart.inference._seen import SeenNames
 from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.inference.image_sources import open_sources
 from tellapart.inference.image_sources.base import (
     STANDARD_INPUT,
     URL_BEGINNINGS,
@@ -23,7 +24,6 @@ from tellapart.inference.image_sources.base import (
     ImageRef,
     Source,
     SourceOptions,
-    open_sources,
 )
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.predictor import load_predictor

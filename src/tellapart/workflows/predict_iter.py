@@ -17,7 +17,8 @@ from tellapart.errors import DataError, ImageError
 from tellapart.inference._seen import SeenNames
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import DecisionRule
-from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions, iter_items, open_sources
+from tellapart.inference.image_sources import open_sources
+from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions, iter_items
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.predictor import Predictor, load_predictor
 from tellapart.inference.prefetch import Batch, BatchLimit, prefetch

@@ -21,8 +21,9 @@ from tellapart.data.layouts._file_finder import AMBIGUOUS, FileFinder
 from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
-from tellapart.inference.image_sources.base import URL_BEGINNINGS, FileSource, ImageRef, Source, SourceOptions, open_source
+from tellapart.inference.image_sources.base import URL_BEGINNINGS, FileSource, ImageRef, Source, SourceOptions
 from tellapart.inference.image_sources.containers import read_listed
+from tellapart.inference.image_sources.http import HttpSource
 
 _AT_ONCE = 1024  # ids looked up together
 
@@ -74,7 +75,7 @@ class CsvSource(FileSource):
         searched = iter(range(len(lost)))
         for (line, name), path in zip(rows, paths, strict=True):
             if name.lower().startswith(URL_BEGINNINGS):
-                yield from open_source(name, self._options).items()
+                yield from HttpSource(name, self._options.allow_urls).items()
             elif path is not None:
                 yield ImageRef(name, self, path)
             elif not name:

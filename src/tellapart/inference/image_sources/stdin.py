@@ -16,7 +16,6 @@ from tellapart.inference.image_sources.base import (
     Source,
     SourceOptions,
     iter_items,
-    open_source,
 )
 
 _PIECE = 2**16
@@ -34,11 +33,14 @@ class StandardInput(Source):
 
     Args:
         options: How the names are understood.
+        opens: From a name and the options to its source, as `open_source` does.
         read: Gives up to so many bytes, b"" at the end; None: file descriptor 0.
     """
 
-    def __init__(self, options: SourceOptions, read: Callable[[int], bytes] | None = None) -> None:
-        self._options = options
+    def __init__(
+        self, options: SourceOptions, opens: Callable[[str, SourceOptions], Source], read: Callable[[int], bytes] | None = None
+    ) -> None:
+        self._options, self._opens = options, opens
         # the descriptor itself: a thread that waits in sys.stdin's buffer would keep the interpreter from ending
         self._piece = read or (lambda size: os.read(0, size))
 
@@ -97,7 +99,7 @@ class StandardInput(Source):
             yield ImageRef(text, self, None, "standard input cannot name itself")
         else:
             try:
-                source = open_source(text, self._options)
+                source = self._opens(text, self._options)
             except DataError as error:
                 if text.lower().startswith(URL_BEGINNINGS):
                     raise  # they are not allowed: neither will the next be

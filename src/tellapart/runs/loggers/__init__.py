@@ -1,0 +1,31 @@
+"""Programs that show runs beside the plain files; one file each, the file name is the name for `--sink`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tellapart import registry
+from tellapart.errors import SystemLimitError
+
+if TYPE_CHECKING:
+    from tellapart.runs.loggers.base import RunLogger
+
+
+def open_loggers(names: Iterable[str], runs: Path) -> dict[str, RunLogger]:
+    """The sinks of these names.
+
+    Raises:
+        RecipeError: No such sink.
+        SystemLimitError: Its packages are not installed.
+    """
+    return {name: _open(name, runs) for name in names}
+
+
+def _open(name: str, runs: Path) -> RunLogger:
+    try:
+        return registry.find("loggers", name)(runs)
+    except ImportError as error:
+        hint = 'pip install "tellapart[track]"'
+        raise SystemLimitError(f"the sink {name} needs packages that are not installed ({error})", hint=hint) from error

@@ -7,17 +7,15 @@ first epoch on, logs nothing twice.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tellapart.errors import RecipeError, SystemLimitError, unknown_name
 from tellapart.recipe.load import Recipe
 from tellapart.types import Score
 
 #: Part ("train", "valid") → metric → score.
 Scores = Mapping[str, Mapping[str, Score]]
-NAMES = ("mlflow", "tensorboard")
 _CURVES = {
     "train_loss": "loss/train",
     "valid_loss": "loss/valid",
@@ -54,16 +52,6 @@ class RunLogger(ABC):
         """Let go of files, whether the run is done, was cut off, or never started."""
 
 
-def open_loggers(names: Iterable[str], runs: Path) -> dict[str, RunLogger]:
-    """The sinks of these names.
-
-    Raises:
-        RecipeError: No such sink.
-        SystemLimitError: Its packages are not installed.
-    """
-    return {name: _open(name, runs) for name in names}
-
-
 def figures(entry: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one line of `log.jsonl`, but for its epoch, under names that programs group by what stands before "/".
 
@@ -77,19 +65,3 @@ def figures(entry: Mapping[str, Any]) -> dict[str, float]:
 def final(scores: Scores) -> dict[str, float]:
     """`scores/<part>/<metric>` → value."""
     return {f"scores/{part}/{name}": score.value for part, of in scores.items() for name, score in of.items()}
-
-
-def _open(name: str, runs: Path) -> RunLogger:
-    if name not in NAMES:
-        raise RecipeError(unknown_name("sink", name, NAMES))
-    try:
-        if name == "mlflow":
-            from tellapart.runs.loggers.mlflow import MLflow
-
-            return MLflow(runs)
-        from tellapart.runs.loggers.tensorboard import TensorBoard
-
-        return TensorBoard(runs)
-    except ImportError as error:
-        hint = 'pip install "tellapart[track]"'
-        raise SystemLimitError(f"the sink {name} needs packages that are not installed ({error})", hint=hint) from error

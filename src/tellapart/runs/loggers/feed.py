@@ -14,7 +14,8 @@ from typing import Any
 from tellapart.progress import Curves, Progress
 from tellapart.recipe.load import Recipe, parse
 from tellapart.runs.epoch_log import EpochLog
-from tellapart.runs.loggers.base import RunLogger, open_loggers
+from tellapart.runs.loggers import open_loggers
+from tellapart.runs.loggers.base import RunLogger
 from tellapart.runs.store import Run
 
 _PARTS = ("train", "valid")

@@ -1,0 +1,129 @@
+"""What a package that extends tellapart imports: the base class of every kind, and a checker that tests a class of yours.
+
+    from tellapart.plugins import Descriptor, OptionsModel, check_descriptor
+
+    class Brightness(Descriptor):
+        ...
+
+    check_descriptor(Brightness, {"bins": 8})    # raises PluginError: which promise is broken, and how
+
+`promises("descriptor")` lists what is tested. Names are imported when they are first used: `import tellapart.plugins` imports
+no torch. `docs/adding.md` has an example of every kind.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from tellapart.errors import unknown_name
+
+if TYPE_CHECKING:
+    from tellapart.augmentations.base import (
+        Augmentation,
+        Color,
+        Geometry,
+        MixAugmentation,
+        MixedBatch,
+        RandomApply,
+        Size,
+        UnionAugmentation,
+    )
+    from tellapart.checks._dataset_view import DatasetView
+    from tellapart.checks.base import CheckResult, HealthCheck, passed
+    from tellapart.classifiers.base import Classifier, Context
+    from tellapart.classifiers.feature_classifier import FeatureClassifier
+    from tellapart.combiners.base import Combiner, Weighting
+    from tellapart.data.cache import DecodedImages
+    from tellapart.errors import DataError, ImageError, PluginError, RecipeError, RunError, TellapartError
+    from tellapart.explainers._model import ExplainedModel
+    from tellapart.explainers.base import Explainer, Heatmap
+    from tellapart.features.base import Descriptor, Surroundings
+    from tellapart.forgeries.base import SMALLEST, Forgery
+    from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, dense_head, image_shape, trunk_width
+    from tellapart.plugins._augmentations import check_augmentation
+    from tellapart.plugins._classifiers import check_classifier
+    from tellapart.plugins._combiners import check_combiner
+    from tellapart.plugins._descriptors import check_descriptor
+    from tellapart.plugins._explainers import check_explainer
+    from tellapart.plugins._forgeries import check_forgery
+    from tellapart.plugins._health_checks import check_health_check
+    from tellapart.plugins._loggers import check_logger
+    from tellapart.plugins._nets import check_net
+    from tellapart.plugins._promises import Promise
+    from tellapart.progress import Progress
+    from tellapart.recipe.load import Recipe
+    from tellapart.recipe.schema import OptionsModel
+    from tellapart.runs.loggers.base import RunLogger, Scores, figures
+    from tellapart.runs.loggers.base import final as final_scores
+    from tellapart.types import ImageTable, Predictions, Score
+
+_HOMES = {
+    "Augmentation": "augmentations.base", "Color": "augmentations.base", "Geometry": "augmentations.base",
+    "MixAugmentation": "augmentations.base", "MixedBatch": "augmentations.base", "RandomApply": "augmentations.base",
+    "Size": "augmentations.base", "UnionAugmentation": "augmentations.base", "DatasetView": "checks._dataset_view",
+    "CheckResult": "checks.base", "HealthCheck": "checks.base", "passed": "checks.base", "Classifier": "classifiers.base",
+    "Context": "classifiers.base", "FeatureClassifier": "classifiers.feature_classifier", "Combiner": "combiners.base",
+    "Weighting": "combiners.base", "DecodedImages": "data.cache", "DataError": "errors", "ImageError": "errors",
+    "PluginError": "errors", "RecipeError": "errors", "RunError": "errors", "TellapartError": "errors",
+    "ExplainedModel": "explainers._model", "Explainer": "explainers.base", "Heatmap": "explainers.base",
+    "Descriptor": "features.base", "Surroundings": "features.base", "Forgery": "forgeries.base", "SMALLEST": "forgeries.base",
+    "Backbone": "nets.base", "GlobalPool": "nets.base", "Net": "nets.base", "NetOptions": "nets.base",
+    "StagedBackbone": "nets.base", "dense_head": "nets.base", "image_shape": "nets.base", "trunk_width": "nets.base",
+    "check_augmentation": "plugins._augmentations", "check_classifier": "plugins._classifiers",
+    "check_combiner": "plugins._combiners", "check_descriptor": "plugins._descriptors",
+    "check_explainer": "plugins._explainers", "check_forgery": "plugins._forgeries",
+    "check_health_check": "plugins._health_checks", "check_logger": "plugins._loggers", "check_net": "plugins._nets",
+    "Promise": "plugins._promises", "Progress": "progress", "Recipe": "recipe.load", "OptionsModel": "recipe.schema",
+    "RunLogger": "runs.loggers.base", "Scores": "runs.loggers.base", "figures": "runs.loggers.base",
+    "final_scores": "runs.loggers.base:final", "ImageTable": "types", "Predictions": "types", "Score": "types",
+}  # fmt: skip
+
+__all__ = [
+    "SMALLEST", "Augmentation", "Backbone", "CheckResult", "Classifier", "Color", "Combiner", "Context", "DataError",
+    "DatasetView", "DecodedImages", "Descriptor", "ExplainedModel", "Explainer", "FeatureClassifier", "Forgery", "Geometry",
+    "GlobalPool", "HealthCheck", "Heatmap", "ImageError", "ImageTable", "MixAugmentation", "MixedBatch", "Net", "NetOptions",
+    "OptionsModel", "PluginError", "Predictions", "Progress", "Promise", "RandomApply", "Recipe", "RecipeError", "RunError",
+    "RunLogger", "Score", "Scores", "Size", "StagedBackbone", "Surroundings", "TellapartError", "UnionAugmentation",
+    "Weighting", "check_augmentation", "check_classifier", "check_combiner", "check_descriptor", "check_explainer",
+    "check_forgery", "check_health_check", "check_logger", "check_net", "dense_head", "figures", "final_scores",
+    "image_shape", "passed", "promises", "trunk_width",
+]  # fmt: skip
+
+#: Kind → the module that holds its promises.
+_MODULES = {
+    "classifier": "_classifiers",
+    "descriptor": "_descriptors",
+    "net": "_nets",
+    "augmentation": "_augmentations",
+    "combiner": "_combiners",
+    "explainer": "_explainers",
+    "health check": "_health_checks",
+    "forgery": "_forgeries",
+    "logger": "_loggers",
+}
+
+
+def promises(kind: str) -> tuple[Promise, ...]:
+    """The promises of a kind, in the order in which its checker tests them.
+
+    Args:
+        kind: "classifier", "descriptor", "net", "augmentation", "combiner", "explainer", "health check", "forgery" or "logger".
+
+    Raises:
+        ValueError: There is no such kind.
+    """
+    if kind not in _MODULES:
+        raise ValueError(unknown_name("kind", kind, _MODULES))
+    return tuple(importlib.import_module(f"tellapart.plugins.{_MODULES[kind]}").PROMISES.all)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tellapart.plugins' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(f"tellapart.{module}"), attribute or name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])
