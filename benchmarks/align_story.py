@@ -29,7 +29,7 @@ import pandas as pd
 from PIL import Image
 
 import tellapart as ta
-from tellapart.alignment.choices import AlignOptions
+from tellapart.alignment.plan import AlignOptions
 from tellapart.cli.options import progress
 from tellapart.data.decode import decode
 from tellapart.data.reader import ImageReader

@@ -27,8 +27,7 @@ from PIL import Image
 
 import tellapart as ta
 from tellapart.cli.options import progress
-from tellapart.explainers._summary import mean_score
-from tellapart.explainers.faithfulness import energy_inside, noise_map, pointing_game
+from tellapart.explainers.faithfulness import energy_inside, mean_score, noise_map, pointing_game
 from tellapart.metrics.intervals import fraction_interval, variance_within
 from tellapart.runs.environment import describe_environment
 from tellapart.workflows import demo

@@ -42,8 +42,8 @@ from tellapart.inference.predictor import load_predictor
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.store import Run
+from tellapart.workflows._batch_predictor import BatchPredictor, unique_items
 from tellapart.workflows.predict import predict_to_file
-from tellapart.workflows.predict_iter import BatchPredictor, unique_items
 
 SIDE, QUALITY, SIZE = 512, 90, 64
 _AT_ONCE = 256  # images between two looks at the threads, as in the cache

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import tellapart as ta
-from tellapart.reports.check_figure import draw, found_distributions
-from tellapart.reports.robustness_figures import write
+from tellapart.reports.health_report import draw, found_distributions
+from tellapart.reports.robustness_section import write
 
 #: Set → (checks, how many of what they found is drawn).
 SETS = {"scenes.tar": (("pixels", "metadata"), 2), "cifake.zip": (("pixels", "names"), 4), "deepfake5.tar": (("pixels",), 4)}

@@ -19,11 +19,11 @@ from scipy import ndimage
 
 import tellapart as ta
 from tellapart import registry
-from tellapart.explainers.base import Explanation
+from tellapart.explainers.faithfulness import Explanation
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.runs.store import list_runs
 from tellapart.workflows.class_maps import class_maps
-from tellapart.workflows.explain_views import VIEWS, explain_views
+from tellapart.workflows.explain import VIEWS, explain_views
 
 FOLDER = Path(__file__).parent / "explainers"
 SIDE, GAP, MOST_BYTES = 128, 6, 60_000

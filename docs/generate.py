@@ -271,7 +271,7 @@ def spellings() -> str:
 
 def columns() -> str:
     """Column names that are understood without a flag."""
-    from tellapart.data.layouts._columns import _ID_COLUMNS, _LABEL_COLUMNS
+    from tellapart.data.layouts._csv import _ID_COLUMNS, _LABEL_COLUMNS
 
     rows = [
         ("the image", _ID_COLUMNS, "`--id-column NAME`"),

@@ -39,7 +39,7 @@ def models_within(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 MODELS = sorted(
     models_within(Recipe).union(
-        *(models_within(registry.find(k, n).Options) for k in registry.KINDS for n in registry.names(k))
+        *(models_within(registry.find(k, n).Options) for k in registry.KINDS if k != "loggers" for n in registry.names(k))
     ),
     key=lambda model: f"{model.__module__}.{model.__qualname__}",
 )
@@ -137,8 +137,8 @@ def test_numbers_as_people_write_them(number, value):
     assert recipe.train and recipe.train.optimizer.lr == value
 
 
-@pytest.mark.parametrize("spelling", ["metadata", '"metadata"', "'metadata'", "~"])
-def test_the_null_needs_no_quotes(tmp_path, spelling):
+@pytest.mark.parametrize("spelling", ["metadata", '"metadata"', "'metadata'"])
+def test_the_name_of_a_family_needs_no_quotes(tmp_path, spelling):
     path = tmp_path / "r.yaml"
     path.write_text(f"classifier: {{family: {spelling}}}")
     assert load(str(path)) == load("metadata")
@@ -165,7 +165,7 @@ def test_extends_merges_mappings_and_replaces_lists(tmp_path):
 
 def test_extends_a_packaged_recipe(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text("extends: neighbors\nclassifier: {k: 1}")
+    path.write_text("extends: knn\nclassifier: {k: 1}")
     assert load(str(path)) == load("knn", ["classifier.k=1"])
     assert load(str(path), ["classifier.k=2"]).classifier.options["k"] == 2
 
@@ -180,8 +180,8 @@ def test_extends_one_level_only(tmp_path):
 
 
 def test_extends_nothing_that_exists(tmp_path):
-    (tmp_path / "a.yaml").write_text("extends: neighbor")
-    with pytest.raises(RecipeError, match="unknown recipe 'neighbor': did you mean 'knn'"):
+    (tmp_path / "a.yaml").write_text("extends: kn")
+    with pytest.raises(RecipeError, match="unknown recipe 'kn': did you mean 'knn'"):
         load(str(tmp_path / "a.yaml"))
 
 
@@ -204,7 +204,7 @@ BAD = [
     ({"classifier": NEIGHBORS, "seed": 1.5}, "recipe: seed: "),
     ({"classifier": NEIGHBORS, 1: 2}, "recipe: 1: Keys should be strings"),
     ({"classifier": "knn"}, "recipe: classifier: Input should be a valid dictionary"),
-    ({"classifier": {"family": "knnn"}}, "recipe: unknown classifier family 'neighbors': did you mean 'knn'?"),
+    ({"classifier": {"family": "knnn"}}, "recipe: unknown classifier family 'knnn': did you mean 'knn'?"),
     ({"classifier": NEIGHBORS | {"kk": 3}}, "recipe: classifier: kk: unknown option 'kk': did you mean 'k'?"),
     ({"classifier": NEIGHBORS | {"k": 0}}, "recipe: classifier: k: Input should be greater than or equal to 1, found 0"),
     (
@@ -319,8 +319,8 @@ def test_bad_files_are_named(tmp_path, content, message):
 
 
 def test_unknown_recipes():
-    with pytest.raises(RecipeError, match="unknown recipe 'nul': did you mean 'metadata'") as caught:
-        load("nul")
+    with pytest.raises(RecipeError, match="unknown recipe 'metadat': did you mean 'metadata'") as caught:
+        load("metadat")
     assert "tellapart recipes" in (caught.value.hint or "")
     with pytest.raises(RecipeError, match="nowhere.yaml: cannot be read"):
         load("nowhere.yaml")

@@ -28,8 +28,9 @@ from tellapart.runs.store import Run, list_runs
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.combine import combine
+from tellapart.workflows.compare import compare
 from tellapart.workflows.kfold import kfold
-from tellapart.workflows.train import compare, train
+from tellapart.workflows.train import train
 
 PARTS = np.array(["train"] * 40 + ["valid"] * 20 + ["test"] * 12)
 TEST = np.flatnonzero(PARTS == "test")

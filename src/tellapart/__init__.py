@@ -31,34 +31,35 @@ if TYPE_CHECKING:
     from tellapart.workflows.class_maps import class_maps
     from tellapart.workflows.codec_bias import codec_bias
     from tellapart.workflows.combine import combine
-    from tellapart.workflows.cross_source import cross_source, learning_curve
+    from tellapart.workflows.compare import compare
+    from tellapart.workflows.cross_source import cross_source
     from tellapart.workflows.evaluate import evaluate
-    from tellapart.workflows.explain import explain
-    from tellapart.workflows.explain_views import explain_views
+    from tellapart.workflows.explain import explain, explain_views
     from tellapart.workflows.export import export
     from tellapart.workflows.kfold import kfold
+    from tellapart.workflows.learning_curve import learning_curve
+    from tellapart.workflows.lr_range import lr_range
     from tellapart.workflows.open_set import open_set
-    from tellapart.workflows.predict import predict_to_file
-    from tellapart.workflows.predict_iter import predict_iter
+    from tellapart.workflows.predict import predict, predict_iter, predict_to_file
     from tellapart.workflows.robustness import robustness
     from tellapart.workflows.submit import submit
     from tellapart.workflows.sweep import sweep
     from tellapart.workflows.synth import synth
-    from tellapart.workflows.train import compare, lr_range, predict, train
+    from tellapart.workflows.train import train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "scan": "data.scan", "from_arrays": "data.memory", "from_bytes": "data.memory", "split": "data.split",
-    "align": "workflows.align", "predict_iter": "workflows.predict_iter", "open_set": "workflows.open_set",
+    "align": "workflows.align", "predict_iter": "workflows.predict", "open_set": "workflows.open_set",
     "codec_bias": "workflows.codec_bias", "calibrate": "workflows.calibrate", "check": "workflows.check",
-    "class_maps": "workflows.class_maps", "combine": "workflows.combine", "compare": "workflows.train",
+    "class_maps": "workflows.class_maps", "combine": "workflows.combine", "compare": "workflows.compare",
     "evaluate": "workflows.evaluate", "explain": "workflows.explain", "export": "workflows.export",
-    "kfold": "workflows.kfold", "learning_curve": "workflows.cross_source", "lr_range": "workflows.train",
-    "predict": "workflows.train", "predict_to_file": "workflows.predict", "robustness": "workflows.robustness",
+    "kfold": "workflows.kfold", "learning_curve": "workflows.learning_curve", "lr_range": "workflows.lr_range",
+    "predict": "workflows.predict", "predict_to_file": "workflows.predict", "robustness": "workflows.robustness",
     "cross_source": "workflows.cross_source", "submit": "workflows.submit",
     "sweep": "workflows.sweep", "synth": "workflows.synth",
-    "train": "workflows.train", "explain_views": "workflows.explain_views",
+    "train": "workflows.train", "explain_views": "workflows.explain",
     "as_estimator": "sklearn", "load_classifier": "inference.context", "Settings": "inference.context",
     "leaderboard": "leaderboards.leaderboard:build", "Leaderboard": "leaderboards.leaderboard",
     "report": "reports.report:write_report",

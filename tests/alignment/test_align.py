@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 
 import tellapart as ta
 from tellapart.alignment import writer as folder_module
-from tellapart.alignment.choices import AlignOptions
+from tellapart.alignment.plan import AlignOptions
 from tellapart.alignment.result import AlignResult
 from tellapart.alignment.writer import CopyLog, PartialCopy
 from tellapart.data.cache import CorruptImages

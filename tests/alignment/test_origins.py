@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.alignment.choices import AlignOptions
+from tellapart.alignment.plan import AlignOptions
 from tellapart.alignment.provenance import trace_origins
 from tellapart.errors import DataError
 from tellapart.workflows.align import align

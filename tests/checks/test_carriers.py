@@ -12,10 +12,9 @@ from sklearn.metrics import roc_auc_score
 
 import tellapart as ta
 from tellapart.checks._associations import Feature, areas, find_associations
-from tellapart.checks._doubt import match_confidence, test_label_noise
-from tellapart.checks._shortcut import find_shortcuts, summary, words
+from tellapart.checks._shortcut import find_shortcuts, independent_groups, summary, words
 from tellapart.checks._shortcut_model import fit_shortcut_model
-from tellapart.checks._units import independent_groups
+from tellapart.checks.labels import match_confidence, test_label_noise
 from tellapart.data.jpeg_quality import find_quality
 from tellapart.data.metadata import NAMES, read_metadata
 

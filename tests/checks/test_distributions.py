@@ -11,10 +11,8 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.checks._associations import Feature, find_associations
-from tellapart.checks._distributions import MOST_KINDS, distributions
-from tellapart.reports.check_figure import MOST, draw, found_distributions
-from tellapart.reports.health_report import write_page
+from tellapart.checks._associations import MOST_KINDS, Feature, distributions, find_associations
+from tellapart.reports.health_report import MOST, draw, found_distributions, write_page
 
 
 def spread(column: Feature, labels: np.ndarray, names: dict[int, str]) -> dict:

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 from tellapart import registry
-from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pictures import PixelStats
+from tellapart.checks._dataset_view import DatasetView, PixelStats
 from tellapart.data.memory import from_arrays
 from tellapart.data.scan import scan
 

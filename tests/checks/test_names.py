@@ -11,8 +11,7 @@ from PIL import Image
 
 import tellapart as ta
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._spelled import name_columns
-from tellapart.checks.names import Names, _names_and_folders
+from tellapart.checks.names import Names, _names_and_folders, name_columns
 from tellapart.types import ImageTable
 
 PICTURE = np.zeros((1, 2, 2), np.uint8)

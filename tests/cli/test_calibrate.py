@@ -13,7 +13,7 @@ import pytest
 from tellapart.calibration.decision import Decision
 from tellapart.calibration.decision import judge as judge_by
 from tellapart.cli import calibrate as command
-from tellapart.cli._decision import report_lines, verdict_content, verdict_lines
+from tellapart.cli.evaluate import report_lines, verdict_content, verdict_lines
 from tellapart.cli.main import app
 from tellapart.inference.decision import decision
 from tellapart.runs.store import open_run

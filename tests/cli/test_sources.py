@@ -14,7 +14,8 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tellapart.cli import _slices, cross_source, learning_curve
+from tellapart.cli import cross_source, learning_curve
+from tellapart.cli.evaluate import print_slices
 from tellapart.errors import DataError, RecipeError, SplitError
 from tellapart.metrics.slices import slices
 from tellapart.types import Predictions
@@ -107,7 +108,7 @@ def test_slices_fit_80_columns_and_say_what_is_undefined():
     frame = pd.DataFrame({"id": ids, "source": source, "size": np.arange(600) * 91, "same": "x"})
     report = slices(Predictions(ids, proba, labels, ("real", "fake")), frame)
     console = Console(width=80, record=True, file=io.StringIO())
-    _slices.print_slices(console, report)
+    print_slices(console, report)
     text = console.export_text()
     table = text.partition("Worst:")[0].partition("No slice")[0].splitlines()
     assert len([line for line in table if line.startswith(" ") and line.strip()]) >= len(report.slices)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tellapart import registry
-from tellapart.workflows.explain_views import VIEWS
+from tellapart.workflows.explain import VIEWS
 
 PAGES = Path(__file__).parents[2] / "docs" / "explainers"
 

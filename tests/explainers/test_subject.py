@@ -16,8 +16,8 @@ from PIL import Image
 import tellapart as ta
 from tellapart.classifiers.base import Context
 from tellapart.errors import ImageError, RunError
+from tellapart.explainers._geometry import resize_for_explaining, shrunk_mask
 from tellapart.explainers._model import ExplainedModel
-from tellapart.explainers._picture import resize_for_explaining, shrunk_mask
 from tellapart.explainers.grad_cam import GradCam
 from tellapart.inference.context import load_classifier
 from tellapart.recipe.schema import Inputs

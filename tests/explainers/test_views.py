@@ -17,7 +17,7 @@ from tellapart.explainers._frequency import Spectra
 from tellapart.features.base import Surroundings
 from tellapart.features.embedding import Embedding
 from tellapart.inference.embedding import Embedder
-from tellapart.workflows.explain_views import explain_views
+from tellapart.workflows.explain import explain_views
 
 
 def pixels(path: Path | str) -> np.ndarray:

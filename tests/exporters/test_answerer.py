@@ -161,7 +161,7 @@ def test_accelerators_keep_torch(home: Path, monkeypatch: Any) -> None:
     from tellapart.inference import predictor
 
     monkeypatch.setattr(predictor, "device_named", lambda name: "cuda")
-    monkeypatch.setattr(predictor, "_ACCELERATORS", ("metadata",))  # /dev/null is there
+    monkeypatch.setattr(predictor, "_ACCELERATORS", ("null",))  # /dev/null is there
     assert not predictor._on_cpu("auto")
     monkeypatch.setattr(predictor, "_ACCELERATORS", ("nothing-like-it",))
     assert predictor._on_cpu("auto") and not predictor._on_cpu("cuda")

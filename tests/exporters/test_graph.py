@@ -11,8 +11,7 @@ import pytest
 
 from tellapart.calibration.decision import Decision
 from tellapart.calibration.maps import Platt
-from tellapart.classifiers._exportable import as_module
-from tellapart.classifiers.base import Classifier
+from tellapart.classifiers.base import Classifier, as_module
 from tellapart.classifiers.calibrated import Calibrated
 from tellapart.classifiers.ensemble import Ensemble
 from tellapart.classifiers.knn import Knn

@@ -13,9 +13,8 @@ from skimage.transform import resize
 
 from tellapart.data.cache import DecodedImages
 from tellapart.features._patches import find_patches, portions
-from tellapart.features._vocabulary import learn_words, nearest_words
 from tellapart.features.base import Surroundings
-from tellapart.features.visual_words import VisualWords
+from tellapart.features.visual_words import VisualWords, learn_words, nearest_words
 
 PHOTO = (np.asarray(resize(data.astronaut(), (128, 128), anti_aliasing=True)) * 255).astype(np.uint8)
 #: Two kinds: crops of a photograph, and stripes

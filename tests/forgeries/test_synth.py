@@ -24,8 +24,7 @@ from tellapart.forgeries import autoencoder
 from tellapart.forgeries._plan import plan
 from tellapart.inference.context import Settings
 from tellapart.workflows import synth as synth_module
-from tellapart.workflows._synth_reals import load_reals
-from tellapart.workflows.synth import synth
+from tellapart.workflows.synth import load_reals, synth
 
 CHEAP = ("self_blend", "upsample", "copy_move")
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from tellapart.errors import DataError, ImageError
-from tellapart.inference import _seen
 from tellapart.inference import prefetch as prefetch_module
 from tellapart.inference.image_sources.base import ImageRef, Source
-from tellapart.inference.prefetch import BatchLimit, prefetch
+from tellapart.inference.prefetch import BatchLimit, SeenNames, prefetch
 
 
 class _Numbers(Source):
@@ -99,10 +98,10 @@ def test_nothing_goes_on_when_nobody_wants_more():
 
 
 def test_names_that_came_before(monkeypatch):
-    monkeypatch.setattr(_seen, "_FRESH", 8)
+    monkeypatch.setattr(prefetch_module, "_FRESH", 8)
     draw = random.Random(0)
     names = [f"näme {draw.randrange(600)}" for _ in range(2000)]
-    seen, wanted = _seen.SeenNames(), set()
+    seen, wanted = SeenNames(), set()
     for name in names:
         assert seen.add(name) == (name not in wanted)
         wanted.add(name)

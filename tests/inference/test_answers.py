@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tellapart.data.cache import CorruptImages
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.errors import DataError, RunError
 from tellapart.inference.context import Settings
 from tellapart.inference.predictor import load_predictor
@@ -16,15 +16,14 @@ from tellapart.inference.prefetch import BatchLimit
 from tellapart.perturbations.stability import stability
 from tellapart.progress import Silent
 from tellapart.recipe.schema import Inputs
-from tellapart.workflows import predict_iter as module
-from tellapart.workflows import train
-from tellapart.workflows.predict_iter import predict_iter
+from tellapart.workflows import _batch_predictor as module
+from tellapart.workflows.predict import predict, predict_iter
 
 
 @pytest.mark.parametrize("images", [1, 4, 1024])
 def test_the_answers_are_those_of_predict(run, settings, shots, monkeypatch, images):
     monkeypatch.setattr(module, "PLAIN", BatchLimit(images, 2**20))
-    wanted = train.predict(run, from_paths([shots], run.classes), settings=settings)
+    wanted = predict(run, from_paths([shots], run.classes), settings=settings)
     found = list(predict_iter(run.id, [shots], settings=settings))
     assert [one.image for one in found] == wanted.ids.tolist()
     np.testing.assert_allclose(np.stack([one.proba for one in found]), wanted.proba, atol=1e-6)

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.image_sources import open_source, open_sources
 from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions

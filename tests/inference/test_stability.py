@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.errors import ImageError
 from tellapart.inference.decision import DecisionRule
 from tellapart.inference.predictor import load_predictor
 from tellapart.perturbations.stability import RECOMPRESSIONS, stability, summarize
-from tellapart.workflows import train
 from tellapart.workflows.calibrate import calibrate
+from tellapart.workflows.predict import predict
 
 
 def by_hand(picture: Image.Image, folder: Path) -> list[Path]:
@@ -35,7 +35,7 @@ def by_hand(picture: Image.Image, folder: Path) -> list[Path]:
 def test_the_deliveries_are_those_that_pillow_makes(run, settings, tmp_path, mode):
     noise = np.random.default_rng(5).integers(40, 200, (24, 16, 3)).astype(np.uint8)
     files = by_hand(Image.fromarray(noise).convert(mode), tmp_path / "x")
-    wanted = train.predict(run, from_paths(files, run.classes), settings=settings).proba
+    wanted = predict(run, from_paths(files, run.classes), settings=settings).proba
     found = stability(load_predictor(run, settings), files[0].read_bytes())
     assert tuple(d.name for d in found.deliveries) == RECOMPRESSIONS
     np.testing.assert_allclose(np.stack([d.proba for d in found.deliveries]), wanted, atol=1e-6)

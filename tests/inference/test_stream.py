@@ -22,16 +22,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.errors import DataError, RunError, SystemLimitError
 from tellapart.inference import resumable_output, writers
 from tellapart.inference.image_sources.base import SourceOptions
 from tellapart.inference.prefetch import Batch, BatchLimit
-from tellapart.workflows import predict_iter as module
+from tellapart.workflows import _batch_predictor as module
 from tellapart.workflows import train
+from tellapart.workflows._batch_predictor import BatchPredictor
 from tellapart.workflows.calibrate import calibrate
-from tellapart.workflows.predict import predict_to_file
-from tellapart.workflows.predict_iter import BatchPredictor, predict_iter
+from tellapart.workflows.predict import predict, predict_iter, predict_to_file
 
 ENDINGS = ("csv", "jsonl", "parquet")
 
@@ -85,7 +85,7 @@ def test_every_format_holds_the_answers_of_predict(run, settings, shots, tmp_pat
     (shots / "b" / "01.png").write_bytes(b"no image")
     images = [shots / "a", shots / "b", shots / "a" / "00.png"]
     kept = replace(settings, skip_bad=True)
-    wanted = train.predict(run, from_paths(images[:2], run.classes), settings=kept)
+    wanted = predict(run, from_paths(images[:2], run.classes), settings=kept)
     done = predict_to_file(run, images, tmp_path / "new" / f"o.{ending}", settings=settings)
     rows = read(done.path)
     whole = [row for row in rows if "error" not in row]

@@ -17,7 +17,7 @@ from tellapart.calibration.decision_text import in_words, map_in_words, precisio
 from tellapart.calibration.maps import CALIBRATIONS, Platt, Temperature
 from tellapart.calibration.thresholds import RejectBand, Threshold, threshold_for_fpr
 from tellapart.errors import DataError
-from tellapart.metrics.cross_fitting import cross_fit, deal_folds
+from tellapart.metrics.cross_validation import cross_fit, deal_folds
 from tellapart.metrics.reliability import reliability_by_mass
 from tellapart.types import Predictions, Score
 

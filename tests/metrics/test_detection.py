@@ -12,8 +12,8 @@ from scipy import interpolate, optimize, stats
 from sklearn import metrics as reference
 
 from tellapart.metrics import roc, roc_intervals
-from tellapart.metrics._roc_curve import placements, roc_curve, roc_curve_small
 from tellapart.metrics.intervals import wilson
+from tellapart.metrics.roc import placements, roc_curve, roc_curve_small
 from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions
 

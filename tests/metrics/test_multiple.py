@@ -14,8 +14,14 @@ from scipy import stats
 from tellapart.errors import DataError
 from tellapart.metrics.delong import delong_test
 from tellapart.metrics.mcnemar import compare
-from tellapart.metrics.multiple import all_pairs, holm, minimum_detectable_difference
-from tellapart.metrics.pairwise import detectable_difference, paired_tests, stack
+from tellapart.metrics.pairwise import (
+    all_pairs,
+    detectable_difference,
+    holm,
+    minimum_detectable_difference,
+    paired_tests,
+    stack,
+)
 from tellapart.types import Predictions
 
 

@@ -13,8 +13,7 @@ from markupsafe import Markup
 from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.perturbations.codec_sensitivity import measure_sensitivity
-from tellapart.reports.bias_figure import shifts
-from tellapart.reports.codec_section import page
+from tellapart.reports.codec_section import page, shifts
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions

@@ -14,8 +14,7 @@ from tellapart.inference.context import Settings
 from tellapart.inference.decision import decision
 from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.reliability import reliability_by_mass
-from tellapart.reports import calibration_figures as figures
-from tellapart.reports.calibration_section import _part, page
+from tellapart.reports.calibration_section import Series, _part, page, reliability_diagram, risk_coverage_curve
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
@@ -121,8 +120,8 @@ def test_figures_draw_what_they_are_given():
     p = rng.uniform(0.5, 1, 400)
     labels = (rng.random(400) > p).astype(int)
     proba = np.stack([p, 1 - p], axis=1)
-    series = [figures.Series("a", reliability_by_mass(labels, proba), risk_coverage(labels, proba))]
-    upper, lower = figures.reliability_diagram(series, "test", 2).axes
+    series = [Series("a", reliability_by_mass(labels, proba), risk_coverage(labels, proba))]
+    upper, lower = reliability_diagram(series, "test", 2).axes
     dots = next(line for line in upper.lines if line.get_marker() == "o")
     np.testing.assert_array_equal(dots.get_xdata(), series[0].reliability.confidence)
     np.testing.assert_array_equal(dots.get_ydata(), series[0].reliability.accuracy)
@@ -131,7 +130,7 @@ def test_figures_draw_what_they_are_given():
         ends, np.stack([series[0].reliability.accuracy_low, series[0].reliability.accuracy_high], axis=1)
     )
     assert [bar.get_height() for bar in lower.patches] == series[0].reliability.n.tolist()
-    (axes,) = figures.risk_coverage_curve([*series, replace(series[0], name="before")], "valid").axes
+    (axes,) = risk_coverage_curve([*series, replace(series[0], name="before")], "valid").axes
     curve = next(line for line in axes.lines if line.get_label().startswith("a, area"))
     np.testing.assert_array_equal(curve.get_ydata(), series[0].risk.risk)
 
@@ -140,6 +139,6 @@ def test_perfect_answers_can_be_drawn():
     labels = np.arange(40) % 2
     sure = np.eye(2)[labels]
     answers = Predictions(labels.astype(str).astype(object), sure.astype(np.float32), labels, ("a", "b"))
-    series = [figures.Series("a", reliability_by_mass(labels, answers.proba), risk_coverage(labels, answers.proba))]
-    for figure in (figures.reliability_diagram(series, "valid", 2), figures.risk_coverage_curve(series, "valid")):
+    series = [Series("a", reliability_by_mass(labels, answers.proba), risk_coverage(labels, answers.proba))]
+    for figure in (reliability_diagram(series, "valid", 2), risk_coverage_curve(series, "valid")):
         assert FigureSheet(None).place(figure, "a", "k", "d").startswith("<svg")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.explainers._frequency import ClassSpectrum, Frequencies
-from tellapart.explainers.base import Explanation, Heatmap
+from tellapart.explainers.base import Heatmap
+from tellapart.explainers.faithfulness import Explanation
 from tellapart.inference.nearest import Nearest, Neighbor
 from tellapart.reports.explain_figures import class_sheet, overlay, save, sheet
 from tellapart.workflows.class_maps import ClassMap
-from tellapart.workflows.explain_views import Views
+from tellapart.workflows.explain import Views
 
 
 def pixels(height: int = 20, width: int = 30) -> np.ndarray:

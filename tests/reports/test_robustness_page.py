@@ -15,8 +15,7 @@ from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
-from tellapart.reports.robustness_figures import curves, write
-from tellapart.reports.robustness_section import page
+from tellapart.reports.robustness_section import curves, page, write
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions

@@ -41,7 +41,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[ta.Run, Settings,
 def expected(trained: tuple[ta.Run, Settings, Path]) -> pd.DataFrame:
     """What `predict` says, by file stem."""
     run, settings, test = trained
-    from tellapart.data.loose import from_paths
+    from tellapart.data.listing import from_paths
 
     found = ta.predict(run, from_paths([test], run.classes), settings=settings)
     stems = [Path(name).stem for name in found.ids]
@@ -149,7 +149,7 @@ def test_classes_of_one_name_are_added(tmp_path) -> None:
         run, test=tmp_path / "test", sample=sample, out=tmp_path / "o.csv", mapping={"a": "x", "b": "x", "c": "y"},
         settings=settings,
     )  # fmt: skip
-    from tellapart.data.loose import from_paths
+    from tellapart.data.listing import from_paths
 
     said = ta.predict(run, from_paths([tmp_path / "test"], run.classes), settings=settings)
     found = pd.read_csv(done.path, index_col="id")

@@ -21,7 +21,7 @@ from tellapart.leaderboards.leaderboard import NO_NULL, build, by_data
 from tellapart.leaderboards.render import pairs_view, rich_view
 from tellapart.leaderboards.row import NOT_SHOWN
 from tellapart.metrics.delong import delong_test
-from tellapart.metrics.multiple import holm, minimum_detectable_difference
+from tellapart.metrics.pairwise import holm, minimum_detectable_difference
 from tellapart.runs.store import Run
 from tellapart.types import Score
 

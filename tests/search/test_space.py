@@ -13,9 +13,7 @@ from scipy.stats import kstest
 from sklearn.model_selection import ParameterGrid
 
 from tellapart.errors import RecipeError
-from tellapart.search import grid, sample
-from tellapart.search.candidate import candidates
-from tellapart.search.space import Range, Space, parse_grid, parse_ranges, space
+from tellapart.search.space import Range, Space, candidates, grid_points, parse_grid, parse_ranges, random_points, space
 
 TEXT = st.text(st.characters(categories=("L", "N", "Zs"), include_characters=",[]{}'\":=-#.")).map(
     lambda s: s.replace("\x85", "")
@@ -88,7 +86,7 @@ def test_spaces_that_make_no_sense_are_refused(asked, message):
 
 def test_a_grid_has_every_combination_once_as_scikit_learn_has_it():
     asked = space({"b": [1, 2, 1], "a": ["x", None, [1]]}, {}, None, None)
-    cells = list(grid.grid_points(asked))
+    cells = list(grid_points(asked))
     assert asked.count == len(cells) == 6
     ours = sorted(json.dumps({k: json.loads(v) for k, v in cell.items()}, sort_keys=True) for cell in cells)
     theirs = ParameterGrid({"b": [1, 2], "a": ["x", None, [1]]})
@@ -96,13 +94,13 @@ def test_a_grid_has_every_combination_once_as_scikit_learn_has_it():
 
 
 def test_more_draws_begin_with_fewer_draws():
-    few, many = (sample.random_points(_drawn(count), seed=3) for count in (5, 20))
+    few, many = (random_points(_drawn(count), seed=3) for count in (5, 20))
     assert many[:5] == few and len(many) == len({tuple(c.values()) for c in many}) == 20
-    assert sample.random_points(_drawn(5), seed=4) != few
+    assert random_points(_drawn(5), seed=4) != few
 
 
 def test_draws_are_spread_as_asked():
-    cells = sample.random_points(_drawn(1500), seed=0)
+    cells = random_points(_drawn(1500), seed=0)
     rates = [math.log10(float(cell["rate"])) for cell in cells]
     assert kstest(rates, "uniform", args=(-3, 6)).pvalue > 0.001
     counts = np.bincount([int(cell["count"]) for cell in cells], minlength=5)
@@ -111,12 +109,12 @@ def test_draws_are_spread_as_asked():
 
 
 def test_a_space_that_is_used_up_gives_what_there_is():
-    cells = sample.random_points(Space({"a": ("1", "2")}, {"n": Range(1, 2, integer=True)}, "random", 50), seed=0)
+    cells = random_points(Space({"a": ("1", "2")}, {"n": Range(1, 2, integer=True)}, "random", 50), seed=0)
     assert sorted(tuple(c.values()) for c in cells) == [("1", "1"), ("1", "2"), ("2", "1"), ("2", "2")]
 
 
 def test_cells_that_mean_the_same_recipe_are_one_candidate():
-    cells = list(grid.grid_points(space({"classifier.C": [1, 1.0, "1e0", 2], "classifier.gamma": ["scale"]}, {}, None, None)))
+    cells = list(grid_points(space({"classifier.C": [1, 1.0, "1e0", 2], "classifier.gamma": ["scale"]}, {}, None, None)))
     found = candidates("svm-pca-rbf", ["features.pca=7"], cells)
     assert [c.values for c in found] == [
         {"classifier.C": 1.0, "classifier.gamma": "scale"},

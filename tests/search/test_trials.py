@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from tellapart.errors import RunError
-from tellapart.search.study import ranked, tabulate
-from tellapart.search.trials import Trial, TrialFile
+from tellapart.search.study import Trial, TrialFile, ranked, tabulate
 from tellapart.types import Score
 
 

@@ -16,12 +16,12 @@ from sklearn.metrics import log_loss
 
 import tellapart as ta
 from tellapart.calibration.thresholds import correct_prior
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.errors import DataError, RecipeError, RunError
 from tellapart.inference.context import Settings
 from tellapart.inference.decision import decision, has_decision
 from tellapart.io import write_json
-from tellapart.metrics.cross_fitting import deal_folds
+from tellapart.metrics.cross_validation import deal_folds
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import Predictions

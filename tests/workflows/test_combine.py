@@ -17,11 +17,11 @@ import tellapart as ta
 from tellapart.classifiers.base import groups_of
 from tellapart.combiners.greedy import Greedy
 from tellapart.combiners.stack import Stack
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RecipeError, RunError, TellapartError
 from tellapart.inference.context import Settings
-from tellapart.metrics.cross_fitting import deal_folds
+from tellapart.metrics.cross_validation import deal_folds
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions

@@ -23,7 +23,8 @@ from tellapart.metrics.learning_curve import Size, power_law, size_of
 from tellapart.runs.store import Run, list_runs
 from tellapart.types import Predictions, Score
 from tellapart.workflows._experiment import Experiment
-from tellapart.workflows.cross_source import cross_source, learning_curve
+from tellapart.workflows.cross_source import cross_source
+from tellapart.workflows.learning_curve import learning_curve
 
 LEVELS = {"real": 100, "bright": 160, "brighter": 180, "dark": 40}
 RECIPE = "pixels-lda"

@@ -17,7 +17,7 @@ import tellapart as ta
 from tellapart import registry
 from tellapart.classifiers.base import Context
 from tellapart.data.folds import HELD_OUT, kfold_tables
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.data.prepare import prepare
 from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
 from tellapart.inference.context import Settings

@@ -17,8 +17,7 @@ import tellapart as ta
 from tellapart.errors import DataError, Interrupted, RecipeError
 from tellapart.inference.context import Settings
 from tellapart.reports.sweep_figures import write_figures
-from tellapart.search.study import Study
-from tellapart.search.trials import TrialFile
+from tellapart.search.study import Study, TrialFile
 from tellapart.workflows.sweep import _Work
 
 ADD = TrialFile.add

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 
 import tellapart as ta
 from tellapart.data.cache import CorruptImages
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.data.metadata import read_metadata
 from tellapart.errors import DataError, Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from tellapart.alignment.choices import SUBSAMPLING, AlignOptions
-from tellapart.alignment.plan import CropPlan
+from tellapart.alignment.plan import SUBSAMPLING, AlignOptions, CropPlan, FileInventory
 from tellapart.alignment.result import AlignResult
-from tellapart.alignment.survey import FileInventory
 from tellapart.alignment.writer import MANIFEST, CopyLog
 from tellapart.formatting import score_sentence
 from tellapart.types import ImageTable, Problem

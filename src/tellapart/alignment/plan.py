@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from tellapart.alignment.choices import IMAGES, LEAST_SIDE, AlignOptions
-from tellapart.alignment.survey import GRID, FileInventory
-from tellapart.errors import DataError
-from tellapart.types import ImageTable
+from tellapart.data.cache import CorruptImages
+from tellapart.data.decode import header, quiet
+from tellapart.data.metadata import FORMATS, NAMES, read_metadata
+from tellapart.data.reader import ImageReader
+from tellapart.errors import DataError, ImageError
+from tellapart.progress import Progress
+from tellapart.types import ImageTable, Problem
 
 _HEIGHTS = 256  # candidates that are tried; more would not change the rectangle by much
 
@@ -127,3 +133,160 @@ def _generator(seed: int, name: str) -> np.random.Generator:
     """One for each image: what is drawn for it depends on nothing else."""
     key = int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
     return np.random.default_rng([seed, key])
+
+
+# --- how a copy is to be aligned --------------------------------------------------------------------------------------
+
+
+Encoder = Literal["png", "jpeg"]
+Grid = Literal["keep", "random"]
+ENCODERS: tuple[Encoder, ...] = ("png", "jpeg")
+GRIDS: tuple[Grid, ...] = ("keep", "random")
+IMAGES = "images"  # the folder of a copy that holds them
+LEAST_SIDE = 8  # pixels: one block of JPEG; less is no picture
+#: Color at half size, as most software writes JPEG; the only one that is written.
+SUBSAMPLING = "4:2:0"
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """What all files have in common afterwards.
+
+    Attributes:
+        encoder: "png": not compressed, so that every file has the same number of bytes, and no pixel changes; "jpeg".
+        quality: Smallest and largest quality of JPEG, drawn evenly for each image, whatever its class; 1 to 100.
+        size: (height, width) of every image; None: the largest rectangle that fits into enough images of every class.
+        keep: The share of the images of every class, at least, into which a size that is not given must fit.
+        grid: "keep": crops begin on the 16-pixel grid of the source, so the blocks of an old JPEG stay where they were;
+            "random": at a position drawn for each image, so that blocks lie anywhere, in all classes alike.
+        seed: Draws positions, qualities and names.
+    """
+
+    encoder: Encoder = "png"
+    quality: tuple[int, int] = (90, 90)
+    size: tuple[int, int] | None = None
+    keep: float = 0.95
+    grid: Grid = "keep"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = self.quality
+        if self.encoder not in ENCODERS or self.grid not in GRIDS:
+            found = f"{self.encoder!r} and {self.grid!r}"
+            raise DataError(f"expected a format of {', '.join(ENCODERS)} and a grid of {', '.join(GRIDS)}, found {found}")
+        if not 1 <= low <= high <= 100:
+            raise DataError(f"the quality {low}-{high} is not in 1 to 100, low to high", hint="for example 90, or 75-95")
+        if not 0 < self.keep <= 1:
+            raise DataError(f"keep is {self.keep:g}, expected a share above 0, at most 1", hint="0.95 is usual")
+        if self.size is not None and min(self.size) < LEAST_SIDE:
+            wanted = f"{self.size[1]}×{self.size[0]}"
+            raise DataError(f"a size of {wanted} was asked for; {LEAST_SIDE}×{LEAST_SIDE} is the least")
+        if self.seed < 0:
+            raise DataError(f"the seed is {self.seed}, expected 0 or more")
+
+    @property
+    def ending(self) -> str:
+        """Of the files that are written, without the dot."""
+        return "png" if self.encoder == "png" else "jpg"
+
+    @property
+    def words(self) -> str:
+        """The encoder, for a sentence."""
+        if self.encoder == "png":
+            return "PNG without compression"
+        low, high = self.quality
+        return f"JPEG, quality {low}" + (f" to {high}" if high > low else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values; qualities only where there are any."""
+        content = asdict(self) | {"size": list(self.size) if self.size else None, "quality": list(self.quality)}
+        return content if self.encoder == "jpeg" else content | {"quality": None}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> AlignOptions:
+        """Read what `to_dict` wrote."""
+        size, quality = content["size"], content["quality"] or (90, 90)
+        return cls(**content | {"size": tuple(size) if size else None, "quality": tuple(quality)})
+
+
+# --- what there is to align: every file is read once, no pixel is decoded ---------------------------------------------
+
+
+#: Two blocks of JPEG: with color at half size, a block of color covers 16 pixels.
+GRID = 16
+_CHUNK = 512
+_FORMAT, _ORIENTATION = NAMES.index("format"), NAMES.index("EXIF orientation")
+#: Orientations of EXIF in which the first stored column, or row, is the last one of the upright picture.
+_FROM_RIGHT, _FROM_BELOW = {2, 3, 6, 7}, {3, 4, 7, 8}
+
+
+@dataclass(frozen=True, eq=False)
+class FileInventory:
+    """Headers of N images.
+
+    Attributes:
+        sizes: (N, 2) int64, height and width, upright.
+        origins: (N, 2) int64, where the grid of 16×16 pixels begins in the upright picture, top and left: 0, unless EXIF turns
+            the picture, so that the grid is counted from its other end.
+        digests: (N,) object (str), 32 hex digits of the encoded bytes, or of the pixels where the data are bare arrays.
+        metadata: (N, len(NAMES)) float64, what the metadata baseline sees; NaN where there is no file.
+    """
+
+    sizes: np.ndarray
+    origins: np.ndarray
+    digests: np.ndarray
+    metadata: np.ndarray
+
+    def take(self, rows: np.ndarray) -> FileInventory:
+        """Some rows. `rows`: (M,) int64."""
+        return FileInventory(self.sizes[rows], self.origins[rows], self.digests[rows], self.metadata[rows])
+
+
+def survey(table: ImageTable, progress: Progress) -> tuple[FileInventory, CorruptImages | None]:
+    """Read all headers.
+
+    Returns:
+        A survey of all rows, zeros where a header cannot be read; and those that cannot, if any.
+    """
+    count, paths = len(table), table.paths
+    found = FileInventory(
+        np.zeros((count, 2), np.int64),
+        np.zeros((count, 2), np.int64),
+        np.full(count, "", object),
+        np.full((count, len(NAMES)), np.nan),
+    )
+    bad: dict[int, Problem] = {}
+    with (
+        quiet(), ImageReader(table) as reader, ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+        progress.task("reading headers", count, "img") as task,
+    ):  # fmt: skip
+
+        def one(row: int) -> Problem | None:
+            try:
+                _look(found, row, reader.get(paths[row]), str(paths[row]))
+            except ImageError as error:
+                return Problem("corrupt image", error.path, error.reason)
+            return None
+
+        for start in range(0, count, _CHUNK):
+            rows = range(start, min(start + _CHUNK, count))
+            bad |= {row: problem for row, problem in zip(rows, pool.map(one, rows), strict=True) if problem}
+            task.advance(len(rows))
+    return found, CorruptImages(list(bad), list(bad.values())) if bad else None
+
+
+def digest(content: bytes | np.ndarray) -> str:
+    """32 hex digits of an encoded file, or of bare pixels."""
+    raw = content if isinstance(content, bytes) else content.tobytes()
+    return hashlib.blake2b(raw, digest_size=16).hexdigest()
+
+
+def _look(found: FileInventory, row: int, content: bytes | np.ndarray, path: str) -> None:
+    height, width, _ = header(content, path)
+    if isinstance(content, bytes):
+        values = read_metadata(content, path)
+        found.metadata[row] = values
+        if values[_FORMAT] != FORMATS.index("TIFF"):  # Pillow turns a TIFF itself; it holds no JPEG grid worth keeping
+            turned = int(values[_ORIENTATION])
+            found.origins[row] = height % GRID * (turned in _FROM_BELOW), width % GRID * (turned in _FROM_RIGHT)
+    found.sizes[row], found.digests[row] = (height, width), digest(content)

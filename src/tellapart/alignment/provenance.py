@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tellapart.alignment.encoding import crop, encode
-from tellapart.alignment.survey import digest
-from tellapart.alignment.writer import MANIFEST, MARKER
+from tellapart.alignment.plan import digest
+from tellapart.alignment.writer import MANIFEST, MARKER, crop, encode
 from tellapart.data.decode import decode, quiet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError, RunError

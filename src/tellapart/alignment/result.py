@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.alignment.choices import AlignOptions
+from tellapart.alignment.plan import AlignOptions
 from tellapart.types import Score
 
 #: An AUROC whose interval reaches no higher is called chance.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import io
 import json
 import os
 import shutil
@@ -22,7 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tellapart.alignment.choices import IMAGES
+import numpy as np
+from PIL import Image
+
+from tellapart.alignment.plan import IMAGES, SUBSAMPLING
 from tellapart.data.reader import parse_locator
 from tellapart.errors import DataError, RunError, SystemLimitError
 from tellapart.io import read_json, write_json
@@ -212,3 +216,28 @@ def _write(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)
+
+
+# --- pixels to files that differ in nothing but their pixels ----------------------------------------------------------
+
+
+def encode(pixels: np.ndarray, quality: int) -> bytes:
+    """A file without metadata.
+
+    Args:
+        pixels: (H, W, 3) uint8, RGB.
+        quality: Of JPEG (baseline, color at half size); 0: PNG, stored without compression, so that its number of bytes
+            depends on the size alone. Compressed, it would tell how noisy a picture is, and so whether it was a JPEG.
+    """
+    file, picture = io.BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
+    if quality:
+        picture.save(file, "JPEG", quality=quality, subsampling=SUBSAMPLING)
+    else:
+        picture.save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def crop(pixels: np.ndarray, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A part of a picture, pixel for pixel. `pixels`: (H, W, 3) uint8; `corner`: (2,) int64, top and left."""
+    top, left = int(corner[0]), int(corner[1])
+    return pixels[top : top + size[0], left : left + size[1]]

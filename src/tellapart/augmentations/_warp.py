@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tellapart.errors import RecipeError
+
 #: (images, generator) → images of the same shape.
 Change = Callable[[Tensor, torch.Generator], Tensor]
 #: Of red, green and blue: ITU-R BT.601, as Pillow and torchvision weigh them.
@@ -145,3 +147,39 @@ def _places(matrices: Tensor, to: int, of: int, places: Tensor, side: int) -> Te
     period = max(2 * (side - 1), 1)
     inside = found.round().long().remainder(period)
     return torch.minimum(inside, period - inside)
+
+
+# --- windows of images as matrices ------------------------------------------------------------------------------------
+
+
+def to_windows(tops: Tensor, lefts: Tensor, window: Size, size: Size) -> Tensor:
+    """Matrices (B, 2, 3) that cut windows out of images of `size`.
+
+    Args:
+        tops: (B,) first row of each.
+        lefts: (B,) first column of each.
+        window: Height and width of the window.
+        size: Height and width of the images.
+    """
+    matrices = torch.eye(2, 3).repeat(len(tops), 1, 1)
+    matrices[:, 0, 2] = lefts + (window[1] - size[1]) / 2
+    matrices[:, 1, 2] = tops + (window[0] - size[0]) / 2
+    return matrices
+
+
+def check_window(name: str, side: int, size: Size) -> Size:
+    """Height and width of a square window.
+
+    Raises:
+        RecipeError: It is larger than the images.
+    """
+    if side > min(size):
+        raise RecipeError(
+            f"augment: {name}: expected a window no larger than the images, found {side}×{side} for images of "
+            f"{size[0]}×{size[1]}",
+            hint=f"at most {min(size)}, or larger images with inputs.size",
+        )
+    return side, side
+
+
+Size = tuple[int, int]

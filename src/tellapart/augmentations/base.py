@@ -17,11 +17,11 @@ from torch import Tensor
 
 from tellapart import registry
 from tellapart.augmentations import _warp
+from tellapart.augmentations._warp import Size
 from tellapart.errors import RecipeError
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-Size = tuple[int, int]
 #: Values that the CPU works on at a time: its caches hold them. 64 images of 224×224 take 60 ms so, 71 to 130 at once.
 _AT_ONCE = 2**20
 #: {name: options}; a list of options stands for `of`, the entries of a combinator.

@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._windows import check_window, to_windows
-from tellapart.augmentations.base import Geometry, Size
+from tellapart.augmentations._warp import Size, check_window, to_windows
+from tellapart.augmentations.base import Geometry
 from tellapart.recipe.schema import OptionsModel
 
 

@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations._windows import to_windows
-from tellapart.augmentations.base import Geometry, Size
+from tellapart.augmentations._warp import Size, to_windows
+from tellapart.augmentations.base import Geometry
 from tellapart.recipe.schema import OptionsModel
 
 

@@ -9,7 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations._random import uniform
-from tellapart.augmentations.base import Geometry, Size
+from tellapart.augmentations._warp import Size
+from tellapart.augmentations.base import Geometry
 from tellapart.recipe.schema import OptionsModel
 
 

@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from tellapart.augmentations.base import Geometry, Size
+from tellapart.augmentations._warp import Size
+from tellapart.augmentations.base import Geometry
 from tellapart.errors import RecipeError
 from tellapart.recipe.schema import OptionsModel
 

@@ -20,9 +20,8 @@ from typing import Any
 import numpy as np
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import RocCurve, roc_curve
 from tellapart.metrics.intervals import wilson
-from tellapart.metrics.roc import tpr_at
+from tellapart.metrics.roc import RocCurve, roc_curve, tpr_at
 from tellapart.types import Score
 
 UNSURE = -1

@@ -16,8 +16,8 @@ import numpy as np
 from scipy.special import ndtr
 
 from tellapart.checks._associations import FLOOR, LEVEL, Feature, areas
-from tellapart.metrics._roc_curve import roc_curve
-from tellapart.metrics.cross_fitting import deal_folds
+from tellapart.metrics.cross_validation import deal_folds
+from tellapart.metrics.roc import roc_curve
 from tellapart.metrics.roc_intervals import auroc_influences, macro_interval
 from tellapart.types import Score
 

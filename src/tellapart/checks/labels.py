@@ -10,17 +10,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from pydantic import Field
+from scipy.optimize import brentq
+from scipy.special import pdtrc, softmax
 
-from tellapart.checks._answers import out_of_fold
+from tellapart.checks._associations import LEVEL
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._doubt import SMALL, match_confidence, test_label_noise
-from tellapart.checks._shortcut_model import ShortcutScore, find_learnable, score_shortcut
-from tellapart.checks._units import independent_groups
+from tellapart.checks._shortcut import independent_groups
+from tellapart.checks._shortcut_model import FOLDS, ShortcutScore, find_learnable, score_shortcut
 from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
+from tellapart.features.hog import HOG
+from tellapart.features.noise_residual import NoiseResidual
+from tellapart.metrics.cross_validation import deal_folds
 from tellapart.metrics.label_issues import label_quality, prune_by_noise_rate
+from tellapart.progress import Progress
 from tellapart.recipe.schema import OptionsModel
 
 
@@ -122,3 +128,118 @@ _ADVICE = {
     "problem": "some labels are wrong: look at the flagged images, the highest score first, and mend or drop them",
     "notice": "hard images explain as many doubts as there are; wrong labels, if any, are among the flagged",
 }
+
+
+# --- what a quick model makes of small copies of the pictures, each judged by a model that learnt from the ot ---------
+
+
+_COMPONENTS = 120
+_MOST = 8_000  # images that components, and the models of a fold, are learnt from
+_PORTION = 2_048
+_PENALTY = 0.1  # C of the regression on whitened components
+
+
+def out_of_fold(
+    thumbnails: np.ndarray, traces: np.ndarray, labels: np.ndarray, units: np.ndarray, seed: int, progress: Progress
+) -> np.ndarray:  # fmt: skip
+    """Probabilities of the labels: (N, C) float32, C columns for 0 … the highest label.
+
+    Args:
+        thumbnails: (N, 32, 32, 3) uint8.
+        traces: (N, T) float32, may hold NaN.
+        labels: (N,) int64 ≥ 0, at least two of them in every fold's remainder.
+        units: (N,) int64: images with equal numbers stay in one fold.
+        seed: Of folds and draws.
+        progress: Where it is reported.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    generator = np.random.default_rng(seed)
+    values = _components(thumbnails, traces, generator, progress)
+    fold = deal_folds(labels, np.unique(units, return_inverse=True)[1].astype(object), seed, FOLDS)
+    proba = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
+    with progress.task("learning the labels in folds", FOLDS, "fold") as task:
+        for one in range(FOLDS):
+            learnt, asked = generator.permutation(np.flatnonzero(fold != one))[:_MOST], np.flatnonzero(fold == one)
+            model: Any = LogisticRegression(C=_PENALTY, max_iter=300, tol=1e-3).fit(values[learnt], labels[learnt])
+            proba[np.ix_(asked, model.classes_)] = model.predict_proba(values[asked])
+            task.advance()
+    return proba / proba.sum(axis=1, keepdims=True)
+
+
+def _components(thumbnails: np.ndarray, traces: np.ndarray, generator: np.random.Generator, progress: Progress) -> np.ndarray:
+    """Whitened principal components, found without labels: (N, at most 120) float32."""
+    from sklearn.decomposition import PCA
+
+    few = np.sort(generator.permutation(len(thumbnails))[:_MOST])
+    sample = _describe(thumbnails[few], traces[few])
+    mean, spread = sample.mean(axis=0), np.maximum(sample.std(axis=0), 1e-6)
+    count = min(_COMPONENTS, len(few) // 2, sample.shape[1])
+    space = PCA(count, whiten=True, svd_solver="randomized", random_state=0).fit((sample - mean) / spread)
+    found = np.empty((len(thumbnails), count), np.float32)
+    with progress.task("describing small copies", len(thumbnails), "img") as task:
+        for start in range(0, len(thumbnails), _PORTION):
+            part = slice(start, start + _PORTION)
+            found[part] = space.transform((_describe(thumbnails[part], traces[part]) - mean) / spread)
+            task.advance(len(thumbnails[part]))
+    return found
+
+
+def _describe(thumbnails: np.ndarray, traces: np.ndarray) -> np.ndarray:
+    """(N, D) float32; what could not be measured counts as 0."""
+    colors = thumbnails.reshape(len(thumbnails), 8, 4, 8, 4, 3).mean((2, 4)).reshape(len(thumbnails), -1)
+    parts = [HOG(HOG.Options())(thumbnails), NoiseResidual(NoiseResidual.Options())(thumbnails), colors, np.nan_to_num(traces)]
+    return np.concatenate(parts, axis=1, dtype=np.float32)
+
+
+# --- are more labels contradicted than the model's own doubts explain? That tells wrong labels from hard imag ---------
+
+
+SMALL = 0.01  # a probability below this is a contradiction
+_RANGE = (0.05, 20.0)  # inverse temperatures
+_LEAST = 1e-9
+
+
+@dataclass(frozen=True)
+class LabelNoiseTest:
+    """Contradicted labels.
+
+    Attributes:
+        seen: Labels that got less than SMALL.
+        expected: How many the model's own probabilities let expect.
+        p_value: Chance of so many, were the model as sure as it is right and no label wrong.
+    """
+
+    seen: int
+    expected: float
+    p_value: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether labels must be wrong."""
+        return self.p_value < LEVEL
+
+
+def match_confidence(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Probabilities sharpened or softened to the share of labels agreed with: (N, C) float64.
+
+    Args:
+        proba: (N, C) float, out of fold.
+        labels: (N,) int64 in 0 … C−1.
+    """
+    logs = np.log(np.maximum(proba.astype(np.float64), _LEAST))
+    right = float((proba.argmax(axis=1) == labels).mean())
+
+    def excess(sharpness: float) -> float:
+        return float(softmax(logs * sharpness, axis=1).max(axis=1).mean()) - right
+
+    low, high = excess(_RANGE[0]), excess(_RANGE[1])
+    root: Any = brentq(excess, *_RANGE, xtol=1e-4) if low < 0 < high else _RANGE[int(high <= 0)]
+    return softmax(logs * float(root), axis=1)
+
+
+def test_label_noise(proba: np.ndarray, labels: np.ndarray) -> LabelNoiseTest:
+    """Labels below SMALL against how many there should be. Arguments as of `as_sure_as_right`, which comes first."""
+    seen = int((proba[np.arange(len(labels)), labels] < SMALL).sum())
+    expected = float(proba[proba < SMALL].sum())
+    return LabelNoiseTest(seen, expected, float(pdtrc(seen - 1, max(expected, 1.0))) if seen else 1.0)

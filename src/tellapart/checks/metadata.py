@@ -13,8 +13,7 @@ import numpy as np
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import details, find_shortcuts, rows_explained, summary
-from tellapart.checks._units import independent_groups
+from tellapart.checks._shortcut import details, find_shortcuts, independent_groups, rows_explained, summary
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.jpeg_quality import find_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, TEXTS

@@ -13,8 +13,15 @@ import numpy as np
 
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pixel_stats import DRAWN, STROKES, trace_columns
-from tellapart.checks._shortcut import STRONG, ShortcutResult, details, find_shortcuts, rows_explained, summary
-from tellapart.checks._units import independent_groups
+from tellapart.checks._shortcut import (
+    STRONG,
+    ShortcutResult,
+    details,
+    find_shortcuts,
+    independent_groups,
+    rows_explained,
+    summary,
+)
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 
 _SUBJECT = "cheap measures of pixels"

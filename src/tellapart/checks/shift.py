@@ -18,8 +18,7 @@ import numpy as np
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pixel_stats import trace_columns
-from tellapart.checks._shortcut import ShortcutResult, details, find_shortcuts, rows_explained, summary
-from tellapart.checks._units import independent_groups
+from tellapart.checks._shortcut import ShortcutResult, details, find_shortcuts, independent_groups, rows_explained, summary
 from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
 from tellapart.checks.metadata import metadata_columns
 from tellapart.types import SPLITS, UNLABELED

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
 
@@ -22,6 +22,12 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable, Predictions
+
+if TYPE_CHECKING:
+    from torch import nn
+
+if TYPE_CHECKING:
+    from tellapart.classifiers._torch_inference import InferenceModule
 
 
 @dataclass
@@ -149,3 +155,58 @@ def groups_of(table: ImageTable) -> np.ndarray | None:
         return None
     groups = table.frame["group"].astype(object)
     return groups.where(groups.notna() & (groups != ""), "\0" + table.frame["id"].astype(object)).to_numpy(dtype=object)
+
+
+# --- what some families can do beyond answering. A family that can says so by its bases; nothing asks with `h ---------
+
+
+class Differentiable(ABC):
+    """It has a network whose gradients say what it looks at."""
+
+    @abstractmethod
+    def module(self) -> nn.Module:
+        """The network in evaluation mode, on the CPU: (B, C, H, W) uint8, or float in 0 … 255 → (B, classes) logits.
+
+        Raises:
+            RunError: It learnt from descriptors, through which no gradient reaches the pixels.
+        """
+
+    @abstractmethod
+    def reinitialized(self, seed: int) -> Classifier:
+        """The same with random weights: what its maps show without having learnt anything."""
+
+
+# --- the ability to leave tellapart as a graph. No torch here: ensembles and calibrations of runs are made wi ---------
+
+
+class Exportable(ABC):
+    """It can answer as one torch module, from pixels to probabilities, that an exporter can trace."""
+
+    @abstractmethod
+    def answering(self, context: Context) -> InferenceModule:
+        """The module, in evaluation mode, on the CPU; its weights are those of the classifier, not copies.
+
+        Args:
+            context: For finding other runs.
+
+        Raises:
+            RunError: A part of it cannot be written as a graph; says which, and what to do instead.
+        """
+
+
+def as_module(classifier: Classifier, context: Context, whose: str = "") -> InferenceModule:
+    """The module of any classifier. `whose`: begins what is said where there is none.
+
+    Raises:
+        RunError: Its family answers without a network, or a part of it cannot be written as a graph.
+    """
+    from tellapart.errors import RunError
+
+    if isinstance(classifier, Exportable):
+        return classifier.answering(context)
+    family = classifier.recipe.classifier.family
+    reason = "never looks at pixels" if family == "metadata" else "answers without a network on whole pictures"
+    raise RunError(
+        f"{whose}the family {family} {reason}, so there is no graph to export",
+        hint="export a run of the family network; this one can be used with `tellapart predict` and `serve`, or from Python",
+    )

@@ -27,10 +27,9 @@ from tellapart.calibration.conformal import Conformal
 from tellapart.calibration.decision import Decision, as_answered
 from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, threshold_for_cost, threshold_for_fpr
 from tellapart.classifiers._ensemble_members import Member
-from tellapart.classifiers._exportable import Exportable, as_module
-from tellapart.classifiers.base import Classifier, Context, groups_of
+from tellapart.classifiers.base import Classifier, Context, Exportable, as_module, groups_of
 from tellapart.errors import DataError, RecipeError, RunError
-from tellapart.metrics.cross_fitting import cross_fit, deal_folds
+from tellapart.metrics.cross_validation import cross_fit, deal_folds
 from tellapart.recipe.load import Recipe, parse
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable

@@ -19,9 +19,8 @@ from safetensors.numpy import load_file, save_file
 
 from tellapart import registry
 from tellapart.classifiers._ensemble_members import Member, answers_of
-from tellapart.classifiers._exportable import Exportable, as_module
 from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
-from tellapart.classifiers.base import Classifier, Context
+from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
 from tellapart.errors import RecipeError, RunError
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel

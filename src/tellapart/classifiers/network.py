@@ -17,10 +17,8 @@ from torch import Tensor, nn
 
 from tellapart import registry
 from tellapart.augmentations.base import Pipeline
-from tellapart.classifiers._abilities import Differentiable
-from tellapart.classifiers._exportable import Exportable
 from tellapart.classifiers._tta import views
-from tellapart.classifiers.base import Classifier, Context
+from tellapart.classifiers.base import Classifier, Context, Differentiable, Exportable
 from tellapart.data.cache import DecodedImages
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError

@@ -79,7 +79,7 @@ def run(
     if out is None:
         raise typer.BadParameter("OUT is missing: name a new folder for the copy")
     _refuse(encoder == "png" and quality is not None, size is not None and keep is not None)
-    from tellapart.alignment.choices import AlignOptions
+    from tellapart.alignment.plan import AlignOptions
     from tellapart.workflows.align import align
 
     choices = AlignOptions(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)

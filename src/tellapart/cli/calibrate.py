@@ -115,7 +115,7 @@ def _print(made: Run) -> None:
     from rich.table import Table
 
     from tellapart.calibration.decision_text import in_words
-    from tellapart.cli._decision import verdict_lines
+    from tellapart.cli.evaluate import verdict_lines
     from tellapart.inference.decision import decision
     from tellapart.types import Score
     from tellapart.workflows.calibrate import calibration_effect

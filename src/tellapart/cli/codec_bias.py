@@ -55,8 +55,8 @@ def draw(found: Bias, figure: Path | None) -> list[str]:
     """Draw the shifts where a file is named; lines that say so."""
     if figure is None or not any(one.ways for one in found.classes):
         return [] if figure is None else ["figure: none is drawn, as the run answers no image that is written anew"]
-    from tellapart.reports.bias_figure import shifts
-    from tellapart.reports.robustness_figures import write
+    from tellapart.reports.codec_section import shifts
+    from tellapart.reports.robustness_section import write
 
     return [f"figure: {write(shifts(found), figure)}"]
 

@@ -9,6 +9,7 @@ import typer
 
 from tellapart.cli import options as shared
 from tellapart.recipe.groups import LADDER
+from tellapart.workflows.compare import compare
 
 if TYPE_CHECKING:
     from tellapart.leaderboards.leaderboard import Leaderboard
@@ -50,16 +51,13 @@ def run(
 
     The test part is opened once, at the end. Runs that are there already are used again; one that was cut off goes on.
     """
-    from tellapart.workflows import train
 
     shared.check_output(output)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
     )
-    board = train.compare(
-        table, recipe or LADDER, overrides=overrides or (), rank_by=rank_by, minutes=minutes, settings=settings
-    )
+    board = compare(table, recipe or LADDER, overrides=overrides or (), rank_by=rank_by, minutes=minutes, settings=settings)
     show(board, output, rank_by, as_json)
 
 

@@ -10,6 +10,7 @@ import typer
 from tellapart.cli import options as shared
 from tellapart.cli.compare import show
 from tellapart.recipe.groups import LADDER
+from tellapart.workflows.compare import compare
 
 
 def run(
@@ -25,12 +26,11 @@ def run(
 
     Works offline. The edits are synthetic: what finds them need not find edits in the wild.
     """
-    from tellapart.workflows import train
     from tellapart.workflows.demo import make
 
     progress = shared.progress(quiet)
     progress.say("making the images: tiles of real photographs, half of them edited by this program (synthetic edits)")
     images = make(folder / "synthetic-edits")
     settings = shared.settings(runs=folder / "runs", device=device, quiet=quiet)
-    show(train.compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)
+    show(compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)
     progress.say("The edits are synthetic, made by this program: what finds them need not find edits in the wild.")

@@ -13,10 +13,10 @@ from tellapart.cli import options as shared
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from tellapart.explainers.base import Explanation
+    from tellapart.explainers.faithfulness import Explanation
     from tellapart.inference.context import Settings
     from tellapart.workflows.class_maps import ClassMap
-    from tellapart.workflows.explain_views import Views
+    from tellapart.workflows.explain import Views
 
 
 _Methods = Annotated[
@@ -75,8 +75,7 @@ def _explain_each(
     run_id: str, images: list[str], views: list[str], asked: dict[str, Any], out: Path, settings: Settings, as_json: bool
 ) -> None:
     """A sheet for each picture. `asked`: what `explain` takes; with views alone, no map is drawn."""
-    from tellapart.workflows.explain import explain
-    from tellapart.workflows.explain_views import explain_views
+    from tellapart.workflows.explain import explain, explain_views
 
     viewed = explain_views(run_id, images, views, settings=settings) if views else []
     maps_too = not views or any(asked[name] for name in ("class_name", "methods", "judged", "masks"))
@@ -207,7 +206,7 @@ def _print_scores(found: list[Explanation]) -> None:
     """Means over the images, the map beside its controls."""
     from rich.table import Table
 
-    from tellapart.explainers._summary import summary
+    from tellapart.explainers.faithfulness import summary
 
     rows = summary(found)
     if not rows:

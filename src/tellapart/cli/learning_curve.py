@@ -43,7 +43,7 @@ def run(
     The test part stays closed. The same command goes on where it was cut off.
     """
     from tellapart.errors import RecipeError
-    from tellapart.workflows.cross_source import learning_curve
+    from tellapart.workflows.learning_curve import learning_curve
 
     asked = _sizes(sizes)
     if figure is not None:

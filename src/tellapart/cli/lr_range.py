@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tellapart.cli import options as shared
+from tellapart.workflows.lr_range import lr_range
 
 if TYPE_CHECKING:
     from tellapart.training.lr_range import LrRangeResult
@@ -40,13 +41,12 @@ def run(
     Net, optimizer, batches and augmentation are the recipe's; only the training part is used, and no run is made.
     """
     from tellapart.training.lr_range import LrRange
-    from tellapart.workflows import train
 
     shared.check_output(output)
     span = LrRange(start, end, steps)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
     settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from)
-    sweep = train.lr_range(table, recipe, overrides=overrides or (), span=span, settings=settings)
+    sweep = lr_range(table, recipe, overrides=overrides or (), span=span, settings=settings)
     picture = _draw(sweep, output, f"{recipe} on {table.name}")
     if as_json:
         shared.print_json(sweep.to_dict() | {"picture": str(picture)})
@@ -55,8 +55,8 @@ def run(
 
 
 def _draw(sweep: LrRangeResult, output: Path, title: str) -> Path:
-    from tellapart.reports.range_figure import rates_figure
     from tellapart.reports.svg import write_png
+    from tellapart.reports.sweep_figures import rates_figure
 
     return write_png(rates_figure(sweep.rates, sweep.losses, sweep.smooth, _marks(sweep), title), output)
 

@@ -116,7 +116,7 @@ def _print(kind: str, run_id: str, images: list[str], stability: bool, options: 
     from tellapart.inference.predictor import load_predictor
     from tellapart.inference.writers import SHEETS
     from tellapart.progress import SILENT
-    from tellapart.workflows.predict_iter import predict_iter
+    from tellapart.workflows.predict import predict_iter
 
     stream = sys.stdout  # rich puts something else in its place while it shows a bar
     answerer = load_predictor(run_id, settings)

@@ -74,7 +74,7 @@ def draw(found: Robustness, figure: Path | None) -> list[str]:
     """Draw the curves where a file is named; lines that say so."""
     if figure is None:
         return []
-    from tellapart.reports.robustness_figures import curves, write
+    from tellapart.reports.robustness_section import curves, write
 
     return [f"figure: {write(curves(found), figure)}"]
 

@@ -14,11 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from tellapart.data.decode import target_size
 from tellapart.errors import RunError, unknown_name
+from tellapart.explainers._geometry import map_to_image, resample
 from tellapart.explainers._model import ExplainedModel
 from tellapart.recipe.schema import OptionsModel
 
@@ -155,3 +158,12 @@ def _prefix(tokens: int) -> int | None:
     (1, 0, None)
     """
     return next((p for p in _PREFIXES if tokens - p >= 4 and math.isqrt(tokens - p) ** 2 == tokens - p), None)
+
+
+# --- a coarse map of a net's last stage, laid over the picture --------------------------------------------------------
+
+
+def upsample_map(coarse: Tensor, subject: ExplainedModel, image: np.ndarray) -> np.ndarray:
+    """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
+    shown = resample(coarse.detach().numpy(), *target_size(subject.inputs))
+    return map_to_image(shown, subject.inputs, *image.shape[:2])

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tellapart.classifiers._abilities import Differentiable
-from tellapart.classifiers.base import Classifier, Context
+from tellapart.classifiers.base import Classifier, Context, Differentiable
 from tellapart.classifiers.calibrated import Calibrated, unwrap
 from tellapart.data.cache import PixelCache
 from tellapart.data.decode import decode_to

@@ -19,17 +19,24 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
+from scipy.stats import t as student
 
+from tellapart.data.regions import Cut
 from tellapart.explainers._baselines import blur, mean
 from tellapart.explainers._geometry import resample
 from tellapart.explainers._model import ExplainedModel
+from tellapart.explainers.base import Heatmap
+from tellapart.metrics.intervals import wilson
+from tellapart.types import Score
 
 _SIDE = 128  # pixels: pictures are judged at this size at most, or ROAD's equations take minutes
 _STEPS = 17  # points of the two curves, from nothing to everything
@@ -157,3 +164,84 @@ def fill_from_neighbors(image: np.ndarray, which: np.ndarray, rng: np.random.Gen
     found = pixels.copy()
     found[which] = splu(system).solve(known) + rng.normal(0, _NOISE, (len(which), 3))
     return np.clip(np.rint(found), 0, 255).astype(np.uint8).reshape(image.shape)
+
+
+# --- scores of many maps as one table: means with intervals, the method beside its controls ---------------------------
+
+
+_OF_MAPS = ("deletion", "insertion", "road")
+
+
+def summary(found: Sequence[Explanation]) -> dict[str, dict[str, Score]]:
+    """Map → score → mean over the pictures.
+
+    Shares have Wilson's interval, means Student's; one picture has none.
+
+    Args:
+        found: Maps of one method, a picture each.
+
+    Returns:
+        Rows for the method, "noise" and "untrained", where there are such; "pointing" and "iou" count the pictures with a mask.
+    """
+    rows: dict[str, dict[str, Score]] = {}
+    for name in dict.fromkeys(name for one in found for name in (*one.scores, *one.pointing)):
+        scored = [one.scores[name].to_dict() for one in found if name in one.scores]
+        row = {s: mean_score([of[s] for of in scored], s != "deletion") for s in _OF_MAPS} if scored else {}
+        hits = [one.pointing[name] for one in found if name in one.pointing]
+        if hits:
+            row["pointing"] = Score(sum(hits) / len(hits), len(hits), *wilson(sum(hits), len(hits)))
+        shares = [one.iou[name] for one in found if not math.isnan(one.iou.get(name, math.nan))]
+        if shares:
+            row["iou"] = mean_score(shares)
+        rows[name] = row
+    return rows
+
+
+def mean_score(values: Sequence[float], higher_is_better: bool = True) -> Score:
+    """The mean with Student's 95 % interval: x̄ ± t₀.₉₇₅(n−1) s/√n. `values`: at least one."""
+    mean, n = float(np.mean(values)), len(values)
+    if n < 2:
+        return Score(mean, n, math.nan, math.nan, higher_is_better=higher_is_better)
+    half = float(student.ppf(0.975, n - 1) * np.std(values, ddof=1) / math.sqrt(n))
+    return Score(mean, n, mean - half, mean + half, higher_is_better=higher_is_better)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One map of one picture.
+
+    Attributes:
+        image: What the picture was called.
+        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
+        answer: The most probable class.
+        proba: Class name → probability.
+        heatmap: The map, of the class that it names.
+        scores: Of this map and of the controls "noise" and "untrained", where asked for and possible.
+        pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
+        iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
+        mask_share: The share of the picture that the mask covers; None without one.
+        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
+        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
+    """
+
+    image: str
+    pixels: np.ndarray
+    answer: str
+    proba: dict[str, float]
+    heatmap: Heatmap
+    scores: dict[str, Faithfulness] = field(default_factory=dict)
+    pointing: dict[str, bool] = field(default_factory=dict)
+    iou: dict[str, float] = field(default_factory=dict)
+    mask_share: float | None = None
+    shrunk_from: tuple[int, int] | None = None
+    part: Cut | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without pixels and map."""
+        return {
+            "image": self.image, "answer": self.answer, "probabilities": self.proba, "class": self.heatmap.class_name,
+            "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
+            "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
+            "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
+            "part": list(self.part) if self.part else None,
+        }  # fmt: skip

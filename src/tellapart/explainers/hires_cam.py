@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tellapart.explainers._activations import LayerOptions, activations
+from tellapart.explainers._activations import LayerOptions, activations, upsample_map
 from tellapart.explainers._model import ExplainedModel
-from tellapart.explainers._spread import upsample_map
 from tellapart.explainers.base import Explainer
 
 

@@ -12,9 +12,8 @@ import torch
 from pydantic import Field
 from torch.nn.functional import interpolate
 
-from tellapart.explainers._activations import LayerOptions, activations
+from tellapart.explainers._activations import LayerOptions, activations, upsample_map
 from tellapart.explainers._model import ExplainedModel
-from tellapart.explainers._spread import upsample_map
 from tellapart.explainers.base import Explainer
 
 _PORTION = 32  # masked pictures in one pass

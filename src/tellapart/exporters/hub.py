@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
+from tellapart import formatting
 from tellapart.classifiers.base import Classifier
 from tellapart.data.decode import target_size
 from tellapart.exporters._onnx_builder import OPSET
 from tellapart.exporters.onnx_graph import IMAGES, PROBABILITIES, package_version
+from tellapart.recipe.groups import BASELINE
 from tellapart.recipe.schema import Inputs
+from tellapart.runs import store
+from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
+
+if TYPE_CHECKING:
+    from tellapart.exporters.int8 import Int8Result
+    from tellapart.exporters.parity import Parity
 
 if TYPE_CHECKING:
     import torch
@@ -95,3 +106,139 @@ def input_words(inputs: Inputs) -> str:
     height, width = target_size(inputs)
     kept = f"the middle {inputs.keep:g} of each side, then " if inputs.keep < 1 else ""
     return f"{kept}{height}×{width} (resize: {inputs.resize}), {'gray' if inputs.mode == 'gray' else 'RGB'}"
+
+
+# --- rEADME.md of an exported folder: a model card with the front matter that model hubs read -------------------------
+
+
+_FIRST = ("accuracy", "macro-f1", "auroc", "log-loss")  # of the front matter
+
+
+def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Int8Result | None) -> str:
+    """The whole file.
+
+    Args:
+        run: Exported.
+        inputs: How pictures are made to fit.
+        parity: The proof of model.onnx.
+        eight: The graph in eight bits, where one was made.
+    """
+    title, _, rest = write_card(run).partition("\n\n## ")
+    scores, _, after = rest.partition("\n\n## Cost")
+    parts = [
+        title,
+        _use(inputs, eight),
+        f"## {scores}",
+        _null(run),
+        f"## Cost{after.rstrip()}",
+        _license(run),
+        _proof(parity, eight),
+    ]
+    return f"---\n{_front(run)}---\n\n" + "\n\n".join(parts) + "\n"
+
+
+def license_of(run: Run) -> tuple[str, str]:
+    """The license of the weights, as far as it is known: a name for the front matter, and a sentence."""
+    starts = str(run.cost["pretrained"])
+    if starts == "no":
+        sentence = (
+            "The weights were trained from random ones on the data above by whoever made this run. No license was stated: "
+            "add yours here, and mind the terms of the images."
+        )
+        return "other", sentence
+    name = _published(run)
+    known = f"which state the license `{name}`" if name else "whose license is not known here: look it up where they come from"
+    return name or "other", f"The weights started from others ({starts}), {known}. They may bind what was made of them."
+
+
+def _published(run: Run) -> str:
+    """What timm states of its published weights; "" where it says nothing, or the weights are others."""
+    options = run.recipe["classifier"]
+    if options.get("net") != "timm" or options.get("weights") != "hub":
+        return ""
+    import timm
+
+    found = timm.get_pretrained_cfg(options["model"])
+    return str(found.license or "") if found else ""
+
+
+def _front(run: Run) -> str:
+    """YAML between the dashes."""
+    part = "test" if run.evaluations else "valid"
+    scores = run.scores(part)
+    metrics = [{"type": name, "value": scores[name].value, "name": name} for name in _FIRST if name in scores]
+    data = Path(str(run.data["name"])).name  # not where it lay
+    name = {"name": data, "type": data, "split": formatting.PARTS[part]}
+    result = {"task": {"type": "image-classification"}, "dataset": name, "metrics": metrics}
+    content: dict[str, Any] = {
+        "license": license_of(run)[0], "library_name": "tellapart", "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "onnx", "tellapart", run.family],
+        "model-index": [{"name": run.recipe_name, "results": [result]}],
+    }  # fmt: skip
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _use(inputs: tuple[Inputs, ...], eight: Int8Result | None) -> str:
+    seen = "; ".join(input_words(one) for one in inputs)
+    small = "\n- `model.int8.onnx`: the same in eight bits; its loss stands below." if eight else ""
+    return f"""## Use
+
+```python
+import numpy as np, onnxruntime
+from PIL import Image
+
+session = onnxruntime.InferenceSession("model.onnx")
+pixels = np.asarray(Image.open("photo.jpg").convert("RGB"))[None]  # uint8 (batch, height, width, 3), any size
+print(session.get_modelmeta().custom_metadata_map["classes"])
+print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
+```
+
+- `model.onnx`, opset {OPSET}: from decoded pictures to probabilities. All preprocessing is inside: {seen}; so are test-time
+  views, scaling and calibration. Pictures of one batch have one size. Turn pictures upright by their EXIF before.{small}
+- `model.safetensors`, `config.json`, `preprocessor_config.json`: the weights alone, with what the graph does around them.
+- `parity.json`: the proof that the graph answers as the run does."""
+
+
+def _null(run: Run) -> str:
+    """What the metadata baseline reaches on the same images."""
+    found = [one for one in store.list_runs(run.runs) if one.family == BASELINE and _same_images(one, run)]
+    if not found:
+        hint = "`tellapart train DATA -r metadata` adds one"
+        text = f"There is no metadata baseline on the same images, so nothing shows that the run looks at the pixels ({hint})."
+        return f"## Beside the metadata baseline\n\n{text}"
+    lines = []
+    for part in ("valid", "test"):
+        baseline, own = found[-1].scores(part), run.scores(part)
+        if "accuracy" in baseline and "accuracy" in own:
+            lines.append(
+                f"The metadata baseline, which sees only what the file's metadata say and no pixel, reaches an accuracy of "
+                f"{formatting.score_sentence(baseline['accuracy'])} on {formatting.PARTS[part]}; "
+                f"this run {formatting.score_sentence(own['accuracy'])}."
+            )
+    return "## Beside the metadata baseline\n\n" + (
+        "\n".join(lines) or "The metadata baseline run has no scores to set beside these."
+    )
+
+
+def _same_images(one: Run, other: Run) -> bool:
+    return all(one.data.get(key) == other.data.get(key) for key in ("fingerprint", "split_fingerprint"))
+
+
+def _license(run: Run) -> str:
+    return f"## License of the weights\n\n{license_of(run)[1]}"
+
+
+def _proof(parity: Parity, eight: Int8Result | None) -> str:
+    sizes = ", ".join(f"{height}×{width}" for height, width in parity.sizes)
+    lengths = ", ".join(map(str, parity.batches))
+    text = (
+        f"## Parity\n\nONNX Runtime and torch were asked about the same pictures ({sizes}) in batches of {lengths}: "
+        f"the largest difference of a probability is {parity.largest:.2g} (limit {parity.limit:g})."
+    )
+    if eight is None:
+        return text
+    return (
+        f"{text}\n\nIn int8, calibrated on {formatting.count(eight.images)} training images, it is right on "
+        f"{100 * eight.accuracy:.1f} % of the validation images; {100 * eight.changed:.1f} % are answered otherwise. "
+        f"{eight.in_words}"
+    )

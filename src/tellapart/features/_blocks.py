@@ -60,3 +60,16 @@ def histograms(values: np.ndarray, bins: int, grid: int) -> np.ndarray:
     place = values + start + (np.arange(count) * length)[:, None, None, None]
     counts = np.bincount(place.ravel(), minlength=count * length).reshape(count, length // bins, bins).astype(np.float32)
     return (counts / np.maximum(counts.sum(axis=2, keepdims=True), 1)).reshape(count, length)
+
+
+# --- brightness of RGB images -----------------------------------------------------------------------------------------
+
+
+_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as JPEG has it
+
+
+def gray(images: np.ndarray) -> np.ndarray:
+    """(B, H, W, C) uint8, C = 3 (RGB) or 1 → (B, 1, H, W) float32 in 0 … 255."""
+    if images.shape[3] == 1:
+        return images.transpose(0, 3, 1, 2).astype(np.float32)
+    return (images.astype(np.float32) @ _WEIGHTS)[:, None]

@@ -14,8 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import histograms, map_blocks, to_planes
-from tellapart.features._gray import gray
+from tellapart.features._blocks import gray, histograms, map_blocks, to_planes
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 

@@ -99,7 +99,7 @@ def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tu
     Raises:
         RunError: There is no graph; `whose` begins the sentence.
     """
-    from tellapart.classifiers._exportable import as_module
+    from tellapart.classifiers.base import as_module
 
     module = as_module(classifier, context, whose)
     refuse_regions(module.inputs)

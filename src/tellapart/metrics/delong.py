@@ -17,7 +17,6 @@ import numpy as np
 from scipy.special import ndtr, stdtr
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import roc_curve
 from tellapart.metrics.intervals import (
     UNDEFINED,
     degrees_of_freedom,
@@ -27,7 +26,7 @@ from tellapart.metrics.intervals import (
     variance_within,
 )
 from tellapart.metrics.mcnemar import LEVEL, align
-from tellapart.metrics.roc import area
+from tellapart.metrics.roc import area, roc_curve
 from tellapart.metrics.roc_intervals import auroc_influences
 from tellapart.types import Predictions, Score
 

@@ -18,9 +18,8 @@ from typing import Any
 import numpy as np
 
 from tellapart.errors import DataError
-from tellapart.metrics._roc_curve import roc_curve
 from tellapart.metrics.intervals import wilson
-from tellapart.metrics.roc import area
+from tellapart.metrics.roc import area, roc_curve
 from tellapart.metrics.roc_intervals import auroc_interval
 from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions, Score

@@ -24,7 +24,6 @@ import numpy as np
 from scipy.special import bdtr
 
 from tellapart.metrics import roc
-from tellapart.metrics._roc_curve import RocCurve, placements
 from tellapart.metrics.intervals import (
     UNDEFINED,
     Interval,
@@ -34,6 +33,7 @@ from tellapart.metrics.intervals import (
     variance_within,
     wilson,
 )
+from tellapart.metrics.roc import RocCurve, placements
 
 _NOTHING = 1e-18  # a variance below this is rounding
 _TAIL = 0.025

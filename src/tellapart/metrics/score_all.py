@@ -11,12 +11,12 @@ import numpy as np
 
 from tellapart.errors import DataError
 from tellapart.metrics import roc, roc_intervals
-from tellapart.metrics._roc_curve import roc_curve, roc_curve_small
 from tellapart.metrics.classification import PerClass, confusion_matrix, per_class
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
 from tellapart.metrics.jackknife import MeanScore, count_scores
 from tellapart.metrics.probabilistic import brier_per_sample, nll_per_sample, true_class_rank
 from tellapart.metrics.reliability import calibration_interval, expected_calibration_error
+from tellapart.metrics.roc import roc_curve, roc_curve_small
 from tellapart.metrics.roc_intervals import macro_interval
 from tellapart.types import UNLABELED, Predictions, Score
 

@@ -19,7 +19,7 @@ import pandas as pd
 from tellapart.errors import DataError, unknown_name
 from tellapart.metrics.intervals import group_codes
 from tellapart.metrics.mcnemar import LEVEL
-from tellapart.metrics.multiple import holm
+from tellapart.metrics.pairwise import holm
 from tellapart.metrics.score_all import score_all
 from tellapart.metrics.slice_columns import COLUMNS, describe_columns
 from tellapart.metrics.two_proportions import ProportionDifference, power_to_show, unpaired_difference

@@ -17,7 +17,7 @@ import pandas as pd
 
 from tellapart.metrics.intervals import group_codes, wilson
 from tellapart.metrics.mcnemar import LEVEL, compare
-from tellapart.metrics.multiple import holm
+from tellapart.metrics.pairwise import holm
 from tellapart.metrics.score_all import score_all
 from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.types import Predictions, Score

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tellapart.errors import unknown_name
 
 if TYPE_CHECKING:
+    from tellapart.augmentations._warp import Size
     from tellapart.augmentations.base import (
         Augmentation,
         Color,
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
         MixAugmentation,
         MixedBatch,
         RandomApply,
-        Size,
         UnionAugmentation,
     )
     from tellapart.checks._dataset_view import DatasetView
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Augmentation": "augmentations.base", "Color": "augmentations.base", "Geometry": "augmentations.base",
     "MixAugmentation": "augmentations.base", "MixedBatch": "augmentations.base", "RandomApply": "augmentations.base",
-    "Size": "augmentations.base", "UnionAugmentation": "augmentations.base", "DatasetView": "checks._dataset_view",
+    "Size": "augmentations._warp", "UnionAugmentation": "augmentations.base", "DatasetView": "checks._dataset_view",
     "CheckResult": "checks.base", "HealthCheck": "checks.base", "passed": "checks.base", "Classifier": "classifiers.base",
     "Context": "classifiers.base", "FeatureClassifier": "classifiers.feature_classifier", "Combiner": "combiners.base",
     "Weighting": "combiners.base", "DecodedImages": "data.cache", "DataError": "errors", "ImageError": "errors",

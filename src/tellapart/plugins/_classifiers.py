@@ -23,7 +23,8 @@ from tellapart.plugins._promises import (
 )
 from tellapart.plugins._samples import table
 from tellapart.recipe import load as recipes
-from tellapart.recipe.load import Features, Recipe, Train, check_options
+from tellapart.recipe.load import Recipe, check_options
+from tellapart.recipe.schema import Features, Train
 from tellapart.types import ImageTable
 
 PROMISES = Promises("classifier")

@@ -111,7 +111,7 @@ def parse(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     if "features" in family.sections or recipe.features:
         features = recipe.features or Features()
         changes["features"] = features.model_copy(
-            update={"descriptors": [_named("features", d, where) for d in features.descriptors]}
+            update={"descriptors": [_named("features", d, f"{where}: features") for d in features.descriptors]}
         )
     if "train" in family.sections:
         changes["train"] = recipe.train or Train()
@@ -147,6 +147,24 @@ def text(name: str) -> str:
             hint = "`tellapart recipes` lists them; a recipe of yours is given by its path, ending in .yaml"
             raise RecipeError(unknown_name("recipe", name, names()), hint=hint) from None
         raise RecipeError(f"{path}: cannot be read ({error})") from None
+
+
+def recipe_name(recipe: str | Path | Recipe) -> str:
+    """The name under which runs of a recipe are stored.
+
+    >>> recipe_name("recipes/mine.yaml"), recipe_name("cnn-small")
+    ('mine', 'cnn-small')
+    """
+    return "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+
+
+def resolve_recipe(recipe: str | Path | Recipe, overrides: Iterable[str] = ()) -> tuple[str, Recipe]:
+    """Name and recipe, with overrides applied where the recipe is given by its name or path.
+
+    Raises:
+        RecipeError: See `load`.
+    """
+    return recipe_name(recipe), recipe if isinstance(recipe, Recipe) else load(str(recipe), overrides)
 
 
 def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
@@ -262,11 +280,12 @@ def _check_sections(recipe: Recipe, used: frozenset[str], where: str) -> None:
 
 
 def _named(kind: str, entry: Mapping[str, Mapping[str, Any]], where: str) -> dict[str, dict[str, Any]]:
+    """One `{name: options}`, checked. `where`: the section, for errors."""
     if len(entry) != 1:
-        raise RecipeError(f"{where}: {kind}: expected one {{name: options}} an entry, found {dict(entry)}")
+        raise RecipeError(f"{where}: expected one {{name: options}} an entry, found {dict(entry)}")
     ((name, options),) = entry.items()
-    model = _find(kind, name, f"{where}: {kind}").Options
-    return {name: check_options(model, options, f"{where}: {kind}: {name}").model_dump(mode="json")}
+    model = _find(kind, name, where).Options
+    return {name: check_options(model, options, f"{where}: {name}").model_dump(mode="json")}
 
 
 def _augmentation(entry: Any, where: str) -> dict[str, dict[str, Any]]:
@@ -274,7 +293,7 @@ def _augmentation(entry: Any, where: str) -> dict[str, dict[str, Any]]:
     if not isinstance(entry, Mapping) or len(entry) != 1:
         raise RecipeError(f"{where}: augment: expected one {{name: options}} an entry, found {entry!r}")
     ((name, options),) = entry.items()
-    checked = _named("augmentations", {name: {"of": options} if isinstance(options, list) else options}, where)
+    checked = _named("augmentations", {name: {"of": options} if isinstance(options, list) else options}, f"{where}: augment")
     of = checked[name].get("of")
     if of is not None:
         checked[name]["of"] = [

@@ -276,9 +276,3 @@ class ClassifierSection(BaseModel):
     def options(self) -> dict[str, Any]:
         """Everything but `family`."""
         return dict(self.model_extra or {})
-
-    @field_validator("family", mode="before")
-    @classmethod
-    def _null_is_a_name(cls, value: Any) -> Any:
-        """YAML reads an unquoted `family: metadata` as nothing."""
-        return "metadata" if value is None else value

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tellapart.leaderboards.row import Row
-from tellapart.perturbations.codec_sensitivity import CodecSensitivity
-from tellapart.reports.bias_figure import CLASSES_UP_TO, shifts
+from tellapart.perturbations.codec_sensitivity import ClassShift, CodecSensitivity
+from tellapart.reports.figures import INK, MUTED, PAPER, TEST, VALID, shorten, styled
 from tellapart.reports.robustness_section import environment, part_title
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
@@ -55,3 +57,57 @@ def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Ma
     if not shown:
         return None
     return Markup(environment().get_template("bias.html").render(asked=shown, row=row, level=level))
+
+
+# --- how far the answers move when one class is written anew, then the others: a panel a class, all on one sc ---------
+
+
+#: Classes that are drawn, when there are more than two: the worst.
+CLASSES_UP_TO = 4
+_APART = 0.17  # between the two sides of one way, in lines
+
+
+@styled
+def shifts(found: Bias) -> Figure:
+    """Mean change of the probability of each class, with its 95 % interval; filled where it counts.
+
+    Dots are the images of the class itself, squares those of the others; a line is a way of writing anew. At least one way was
+    answered.
+    """
+    shown = found.worst_first[:CLASSES_UP_TO]
+    lines = max(len(one.ways) for one in shown) or 1
+    figure = Figure(
+        figsize=(3.4 * min(2, len(shown)) + 1.2, (0.5 * lines + 0.7) * -(-len(shown) // 2) + 0.5), layout="constrained"
+    )
+    panels = figure.subplots(-(-len(shown) // 2), min(2, len(shown)), sharex=True, squeeze=False).ravel()
+    color = TEST if found.part == "test" else VALID
+    for axes, one in zip(panels, shown, strict=False):
+        _panel(axes, found, one, color)
+    for axes in panels[len(shown) :]:
+        axes.set_axis_off()
+        panels[len(shown) - 2].tick_params(labelbottom=True)  # the panel above it is the last of its column
+    figure.supxlabel("shift of the probability", color=MUTED, fontsize=9)
+    handles = [
+        panels[0].plot([], [], "o", color=color, markersize=5, label="its own images")[0],
+        panels[0].plot([], [], "s", color=MUTED, markersize=5, label="all others")[0],
+        panels[0].plot([], [], "o", color=color, markersize=5, markerfacecolor=PAPER, label="hollow: does not count")[0],
+    ]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
+    return figure
+
+
+def _panel(axes: Axes, found: Bias, one: CodecSensitivity, color: str) -> None:
+    axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
+    for line, way in enumerate(one.ways):
+        _mark(axes, way.own, line - _APART, "o", color)
+        _mark(axes, way.others, line + _APART, "s", MUTED)
+    axes.set_yticks(range(len(one.ways)), [found.text(way.way) for way in one.ways])
+    axes.set_ylim(len(one.ways) - 0.5, -0.5)
+    axes.set_title(shorten(one.name), loc="left", color=INK)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+
+
+def _mark(axes: Axes, side: ClassShift, line: float, marker: str, color: str) -> None:
+    axes.hlines(line, side.shift.low, side.shift.high, color=color, linewidth=1.6)
+    axes.plot([side.shift.value], [line], marker, color=color, markersize=5, markerfacecolor=color if side.counted else PAPER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from tellapart.explainers.base import Explanation
-from tellapart.reports.figures import INK, MUTED, shorten, styled
-from tellapart.reports.views_figure import draw_frequency, draw_nearest
+from tellapart.explainers._frequency import Frequencies
+from tellapart.explainers.faithfulness import Explanation
+from tellapart.inference.nearest import NEIGHBORS
+from tellapart.reports.figures import INK, LINE, MUTED, TEST, TRAIN, VALID, shorten, styled
 from tellapart.workflows.class_maps import ClassMap
-from tellapart.workflows.explain_views import Views
+from tellapart.workflows.explain import Views
 
 #: From nothing to most; as even to the eye as it looks, in color and in gray.
 COLORS = "inferno"
@@ -120,3 +122,79 @@ def _show(axes: Axes, pixels: np.ndarray, title: str, most: float | None = None)
 def _bar(figure: Figure | SubFigure, axes: list[Axes], label: str, most: float) -> None:
     bar = figure.colorbar(ScalarMappable(Normalize(0, most), COLORS), ax=axes, fraction=0.03, pad=0.01)
     bar.set_label(label, fontsize=8)
+
+
+# --- what of a picture is no map over its pixels, drawn: the nearest training images, and the frequencies -------------
+
+
+#: Of classes in the plot of rings, after the picture's own line; told apart by color-blind readers.
+_CLASS_COLORS = (TEST, VALID, TRAIN, "#cc79a7")
+_DRAWN = len(_CLASS_COLORS)  # classes that are drawn: the nearest ones
+_APART = 15.0  # decibels from a class's mean at which the colors of a difference end
+_GRAIN = 3.0  # standard deviations of the residual at which its grays end
+
+
+def draw_nearest(part: SubFigure, viewed: Views) -> None:
+    """The picture, and the training images nearest to it with class and distance."""
+    near = viewed.nearest
+    if near is None:
+        return
+    axes = part.subplots(1, NEIGHBORS + 1, squeeze=False)[0]
+    usual = "" if math.isnan(near.usual) else f"; usual among them: {near.usual:.3g}"
+    part.suptitle(f"nearest of {near.training:,} training images, by {near.by}{usual}", color=MUTED, fontsize=9)
+    _show_views_figure(axes[0], viewed.pixels, "the picture")
+    for place, one, pixels in zip(axes[1:], near.found, near.pictures, strict=False):
+        _show_views_figure(place, pixels, f"{shorten(one.class_name, 18)}, {one.distance:.3g}")
+        place.text(0.5, -0.03, shorten(one.id, 26), transform=place.transAxes, ha="center", va="top", fontsize=7, color=MUTED)
+    for place in axes:
+        place.set_axis_off()
+
+
+def draw_frequency(part: SubFigure, viewed: Views) -> None:
+    """The residual, the spectrum, its difference from the two nearest classes, and all rings."""
+    found = viewed.frequency
+    if found is None:
+        return
+    axes = part.subplots(1, 5, width_ratios=(1, 1, 1, 1, 2))
+    near = sorted(found.distance, key=lambda name: found.distance[name])
+    height, width = found.power.shape
+    heading = f"frequencies of the picture's own pixels, the middle {width}×{height}; mean spectra of training images"
+    part.suptitle(heading, color=MUTED, fontsize=9)
+    _draw_residual(axes[0], found.residual)
+    _show_views_figure(axes[1], found.power, "its spectrum, log", cmap="magma")
+    for place, name in zip(axes[2:4], near, strict=False):
+        apart = found.power - found.classes[name].power
+        _show_views_figure(
+            place, apart, f"less {shorten(name, 14)} (±{_APART:.0f} dB)", cmap="RdBu_r", vmin=-_APART, vmax=_APART
+        )
+    for place in axes[:4]:
+        place.set_axis_off()
+    _draw_rings(axes[4], found, near[:_DRAWN])
+
+
+def _draw_residual(axes: Axes, residual: np.ndarray) -> None:
+    if not residual.size:
+        axes.text(0.5, 0.5, "too small for a residual", ha="center", va="center", fontsize=8, color=MUTED)
+        return
+    end = _GRAIN * float(residual.std()) or 1.0
+    _show_views_figure(axes, residual, "noise residual", cmap="gray", vmin=-end, vmax=end)
+
+
+def _draw_rings(axes: Axes, found: Frequencies, names: list[str]) -> None:
+    """Decibels of each ring: bands of mean ± one standard deviation, and the picture's own line."""
+    at = (np.arange(len(found.rings)) + 0.5) / len(found.rings)
+    for name, color in zip(names, _CLASS_COLORS, strict=False):
+        of = found.classes[name]
+        axes.fill_between(at, of.rings - of.spread, of.rings + of.spread, color=color, alpha=0.18, linewidth=0)
+        label = f"{shorten(name, 14)}, n = {of.n:,}: {found.distance[name]:.2g} sd away"
+        axes.plot(at, of.rings, color=color, linewidth=1.2, label=label)
+    axes.plot(at, found.rings, color=INK, linewidth=1.4, label="the picture")
+    axes.set_xlabel("frequency, of the highest")
+    axes.set_ylabel("power, dB")
+    axes.grid(True, color=LINE)
+    axes.legend(fontsize=7.5)
+
+
+def _show_views_figure(axes: Axes, pixels: np.ndarray, title: str, **colors: object) -> None:
+    axes.imshow(pixels, **colors)  # type: ignore[arg-type]
+    axes.set_title(title, color=INK, fontsize=9)

@@ -173,12 +173,14 @@ class Run:
         )
 
 
-def open_run(name: str | Path, runs: Path = Path("runs")) -> Run:
-    """Find a finished run by its path, its id, or the beginning of its id.
+def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
+    """Find a finished run by its path, its id, or the beginning of its id. A run is returned as it is.
 
     Raises:
         RunError: No such run, several, or one that is not finished.
     """
+    if isinstance(name, Run):
+        return name
     for folder in (Path(name), runs / name):
         if (folder / DONE).exists():
             return Run(folder.resolve())

@@ -6,16 +6,22 @@ classifier.C=1e-3..1e3:log                a range; `log`: evenly in the logarith
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 
+from tellapart import registry
 from tellapart.errors import RecipeError
+from tellapart.recipe.load import Recipe, load
+from tellapart.recipe.schema import Inputs
 
 #: Setting → its value as YAML text: what `recipe.load` takes as overrides.
 Setting = dict[str, str]
@@ -189,3 +195,102 @@ def _number(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
+
+
+# --- cells of a space as recipes --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One recipe to try.
+
+    Attributes:
+        key: 16 hex digits over every setting of the recipe.
+        cell: What was varied, as YAML text.
+        values: The same, as the recipe understood it; lists and mappings stay text.
+        recipe: Resolved, but for its inputs.
+    """
+
+    key: str
+    cell: Setting
+    values: dict[str, Any]
+    recipe: Recipe
+
+    def with_inputs(self, inputs: Inputs) -> Candidate:
+        """The same, with its inputs resolved against the data."""
+        return replace(self, recipe=self.recipe.model_copy(update={"inputs": inputs}))
+
+
+def candidates(name: str, overrides: Sequence[str], cells: Iterable[Setting]) -> list[Candidate]:
+    """The recipe in each cell, in order; cells that mean the same recipe (`1`, `1.0`) give one candidate.
+
+    Args:
+        name: Of the recipe, or a path to it.
+        overrides: What all cells change.
+        cells: What each changes beside that.
+
+    Raises:
+        RecipeError: A setting that the recipe does not have, or a value out of range; says which.
+    """
+    found: dict[str, Candidate] = {}
+    for cell in cells:
+        made = candidate(name, overrides, cell)
+        found.setdefault(made.key, made)
+    return list(found.values())
+
+
+def candidate(name: str, overrides: Sequence[str], cell: Setting) -> Candidate:
+    """The recipe in one cell; checked as far as it can be without the data."""
+    recipe = load(name, [*overrides, *(f"{setting}={text}" for setting, text in cell.items())])
+    registry.find("classifiers", recipe.classifier.family).check(recipe)
+    key = hashlib.blake2b(recipe.model_dump_json().encode(), digest_size=8).hexdigest()
+    content = recipe.model_dump(mode="json")
+    return Candidate(key, cell, {setting: _value(content, setting, text) for setting, text in cell.items()}, recipe)
+
+
+def _value(content: Any, setting: str, text: str) -> Any:
+    for part in setting.split("."):
+        content = content.get(part) if isinstance(content, dict) else None
+    return content if isinstance(content, str | int | float) else text
+
+
+# --- every combination of the listed values, the last setting varying fastest -----------------------------------------
+
+
+def grid_points(space: Space) -> Iterator[Setting]:
+    """All cells of a grid.
+
+    >>> list(cells(Space({"a": ("1", "2"), "b": ("3",)})))
+    [{'a': '1', 'b': '3'}, {'a': '2', 'b': '3'}]
+    """
+    for values in itertools.product(*space.choices.values()):
+        yield dict(zip(space.choices, values, strict=True))
+
+
+# --- random draws (Bergstra & Bengio 2012, "Random Search for Hyper-Parameter Optimization") --------------------------
+
+
+_TRIES = 20  # draws for one that is new, on average, before the space counts as used up
+
+
+def random_points(space: Space, seed: int) -> list[Setting]:
+    """`space.count` distinct cells, or fewer where the space has no more."""
+    found: dict[tuple[str, ...], Setting] = {}
+    for number in range(_TRIES * space.count):
+        cell = _draw(space, np.random.default_rng([seed, number]))
+        found.setdefault(tuple(cell.values()), cell)
+        if len(found) == space.count:
+            break
+    return list(found.values())
+
+
+def _draw(space: Space, generator: np.random.Generator) -> Setting:
+    chosen = {name: values[generator.integers(len(values))] for name, values in space.choices.items()}
+    return chosen | {name: found.text(_between(found, generator)) for name, found in space.ranges.items()}
+
+
+def _between(found: Range, generator: np.random.Generator) -> float:
+    """Of whole numbers, each has the cell from itself to the next."""
+    low, high = found.low, found.high + (1 if found.integer else 0)
+    value = math.exp(generator.uniform(math.log(low), math.log(high))) if found.log else generator.uniform(low, high)
+    return min(math.floor(value), found.high) if found.integer else value

@@ -18,10 +18,23 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tellapart.runs.store import Run
-from tellapart.server import answers, overlays
+from tellapart.server import overlays
 from tellapart.server.middleware import RequestError, RequestGuard, Scope
 from tellapart.server.pages import Pages
-from tellapart.server.schemas import Batch, Boards, Failure, Health, MapAnswer, Prediction, RunAnswer, Version
+from tellapart.server.schemas import (
+    Batch,
+    Boards,
+    Failure,
+    Health,
+    MapAnswer,
+    Prediction,
+    RunAnswer,
+    Version,
+    of_batch,
+    of_map,
+    of_picture,
+    of_run,
+)
 from tellapart.server.service import PredictionService
 from tellapart.server.settings import ServerSettings
 from tellapart.server.uploads import parse_request
@@ -97,7 +110,7 @@ def _add_state(app: FastAPI, desk: PredictionService) -> None:
     @app.get("/api/runs", tags=["runs"])
     async def runs() -> list[RunAnswer]:
         """The runs that answer here; the first one when none is named."""
-        return [answers.of_run(run) for run in desk.served]
+        return [of_run(run) for run in desk.served]
 
     @app.get("/api/leaderboard", tags=["runs"])
     async def leaderboard() -> Boards:
@@ -118,7 +131,7 @@ def _add_api(app: FastAPI, desk: PredictionService) -> None:
         if found.proba is None:
             raise RequestError(422, found.reason)
         stable = await desk.stability(served, upload) if stability else None
-        return answers.of_picture(served, found, clues=clues, stability=stable)
+        return of_picture(served, found, clues=clues, stability=stable)
 
     @app.post("/api/predict/batch", tags=["pictures"], openapi_extra=_body(many=True), responses=_failures())
     async def batch(request: Request, run: str | None = None, clues: bool = False) -> Batch:
@@ -126,7 +139,7 @@ def _add_api(app: FastAPI, desk: PredictionService) -> None:
         served = desk.served.get(run)
         sent = await parse_request(request, desk.options, MOST_IMAGES)
         found = await desk.predict(served, sent.uploads)
-        return answers.of_batch(served, found, clues=clues)
+        return of_batch(served, found, clues=clues)
 
     @app.post(
         "/api/explain", tags=["pictures"], openapi_extra=_body(), response_model=MapAnswer,
@@ -141,7 +154,7 @@ def _add_api(app: FastAPI, desk: PredictionService) -> None:
         upload = (await parse_request(request, desk.options)).uploads[0]
         found = await desk.explain(served, upload, class_name, method)
         if format == "json":
-            content = await run_in_threadpool(answers.of_map, served, upload, found)
+            content = await run_in_threadpool(of_map, served, upload, found)
             return Response(content.model_dump_json(by_alias=True), media_type="application/json")
         return Response(
             await run_in_threadpool(overlays.overlay_png, found.pixels, found.heatmap.values), media_type="image/png"

@@ -20,10 +20,10 @@ from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.mcnemar import align, compare, in_words
 from tellapart.reports import figures
+from tellapart.reports.svg import place
 from tellapart.reports.thumbnails import Picture, ThumbnailCache
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.server.drawing import place
 from tellapart.server.middleware import RequestError
 from tellapart.types import Predictions
 

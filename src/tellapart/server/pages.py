@@ -27,10 +27,10 @@ from tellapart.reports.templating import TEMPLATES as REPORT
 from tellapart.reports.templating import environment
 from tellapart.reports.thumbnails import embed
 from tellapart.server import overlays
-from tellapart.server.answers import metadata_items
 from tellapart.server.confidence import percent
 from tellapart.server.middleware import RequestError, Scope
 from tellapart.server.models import ServedModel
+from tellapart.server.schemas import metadata_items
 from tellapart.server.service import PredictionService, UploadResult, as_http_error
 from tellapart.server.uploads import ParsedForm, Upload, parse_request
 
@@ -212,3 +212,6 @@ def _bars(run: ServedModel, found: UploadResult) -> Context:
 def _shown(row: Row) -> list[str]:
     known = {metric for split in ("valid", "test") for metric in row.scores(split)}
     return [metric for metric in _SHOWN if metric in known]
+
+
+# --- figures for a page that forbids inline styles --------------------------------------------------------------------

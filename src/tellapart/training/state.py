@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from tellapart.recipe.schema import Train
 from tellapart.training.averaging import WeightAverage
-from tellapart.training.best import BestCheckpoints
-from tellapart.training.checkpoints import load_state, pack_optimizer, save_state, unpack_optimizer
+from tellapart.training.checkpoints import BestCheckpoints, load_state, pack_optimizer, save_state, unpack_optimizer
 from tellapart.training.freezing import Freezer
 from tellapart.training.optimizers import make_optimizer
 from tellapart.training.schedules import Plateau, lr_factor

@@ -31,8 +31,7 @@ from tellapart.io import now, translate_os_errors, write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
 from tellapart.runs import ledger, store
-from tellapart.runs.data_facts import describe_data
-from tellapart.runs.environment import describe_environment
+from tellapart.runs.environment import describe_data, describe_environment
 from tellapart.runs.epoch_log import EpochLog
 from tellapart.runs.loggers.feed import LoggerFeed
 from tellapart.runs.model_card import write_card

@@ -24,13 +24,10 @@ from typing import Any
 import numpy as np
 
 from tellapart.alignment import leakage
-from tellapart.alignment.choices import AlignOptions
-from tellapart.alignment.encoding import crop, encode
 from tellapart.alignment.manifest import manifest_files
-from tellapart.alignment.plan import plan
+from tellapart.alignment.plan import AlignOptions, digest, plan, survey
 from tellapart.alignment.result import AlignResult, ClassResult
-from tellapart.alignment.survey import digest, survey
-from tellapart.alignment.writer import CopyLog, PartialCopy, check_space, finished, locked_folder, refuse_inside
+from tellapart.alignment.writer import CopyLog, PartialCopy, check_space, crop, encode, finished, locked_folder, refuse_inside
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
 from tellapart.data.metadata import read_metadata

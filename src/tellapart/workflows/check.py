@@ -15,7 +15,7 @@ from tellapart import registry
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks.base import SEVERITIES, CheckResult, HealthCheck, Severity, passed
 from tellapart.checks.review import COLUMNS, Review, read_review
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RecipeError, TellapartError
 from tellapart.progress import SILENT, Progress

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.data.decode import decode_to, quiet, target_size
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.data.reader import ImageReader
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.recipe.schema import Inputs
@@ -87,7 +87,7 @@ def class_maps(
         RunError: A method of networks, and this is none.
         RecipeError: Unknown method or option.
     """
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     subject, explainers = prepare(run, methods, options or {}, seed, settings)
     table, shape = from_paths(images, run.classes), target_size(subject.inputs)
     sums = {(e.name(), c): _Sum(shape) for e in explainers for c in run.classes}

@@ -135,7 +135,7 @@ def codec_bias(
     """
     if not 1 <= quality <= 100:
         raise DataError(f"the quality of JPEG is {quality}, expected 1 to 100", hint="75 is usual")
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     if len(set(images.rows.labels.tolist())) < 2:
         raise DataError(f"{images.rows.name}: images of one class only: nothing to tell apart", hint="give images of two")

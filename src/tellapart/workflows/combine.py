@@ -29,7 +29,7 @@ from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings, resolve_device
 from tellapart.io import now, read_json, write_json
 from tellapart.leaderboards.leaderboard import by_data
-from tellapart.metrics.cross_fitting import FOLDS, deal_folds
+from tellapart.metrics.cross_validation import FOLDS, deal_folds
 from tellapart.metrics.mcnemar import Comparison, compare, in_words
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import parse
@@ -300,7 +300,7 @@ def verdict(found: Comparison) -> str:
 def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     """The runs, of one data set and split, each once."""
     if runs:
-        named = [run if isinstance(run, Run) else store.open_run(run, settings.runs) for run in runs]
+        named = [store.open_run(run, settings.runs) for run in runs]
     else:
         named = [r for r in store.select_runs([], settings.runs) if r.family != "metadata" and "parents" not in r.data]
     found = list({run.folder: run for run in named}.values())

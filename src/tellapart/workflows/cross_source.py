@@ -17,26 +17,23 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from tellapart.data.folds import HELD_OUT
-from tellapart.data.source_splits import SourceTable, by_class, by_source, nested_subsets
+from tellapart.data.source_splits import SourceTable, by_class, by_source
 from tellapart.errors import DataError, Interrupted, RecipeError, RunError, SplitError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import write_json
 from tellapart.metrics.cross_source import Cell, CrossSourceMatrix, LeaveOneOutResult, compare_shared, score_cell, subset
-from tellapart.metrics.learning_curve import LearningCurve, power_law, size_of
+from tellapart.metrics.learning_curve import LearningCurve
 from tellapart.metrics.score_all import score_all
-from tellapart.recipe.load import Recipe
-from tellapart.recipe.load import load as load_recipe
+from tellapart.recipe.load import Recipe, resolve_recipe
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import Experiment
+from tellapart.workflows.learning_curve import learning_curve
 
 __all__ = ["CrossSourceMatrix", "LearningCurve", "cross_source", "learning_curve"]
 
-SIZES = (0.1, 0.25, 0.5, 1.0)
 _ONWARD = "give the same command again to go on from here"
 
 
@@ -72,50 +69,6 @@ def cross_source(
         found = _Crossing(experiment, resolved, sourced, folder).run(title, by, matrix)
         write_json(folder / "sources.json", found.to_dict())
         return found
-
-
-def learning_curve(
-    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, sizes: Sequence[float] = SIZES, seeds: int = 3,
-    overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
-) -> LearningCurve:  # fmt: skip
-    """Train on parts of the training part, each within the next, and judge all on validation.
-
-    Args:
-        data: A path that `scan` understands, or a table.
-        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
-        sizes: Shares of the training part in (0, 1], or numbers of images above 1.
-        seeds: So often each size: other images, and another seed of the recipe.
-        overrides: Such as "train.epochs=3".
-        settings: Where and how.
-
-    Raises:
-        SplitError: A size that is not in the training part, or no seed.
-        Interrupted: Ctrl-C; finished runs are kept.
-    """
-    if seeds < 1 or not sizes:
-        raise SplitError(f"{len(sizes)} sizes and {seeds} seeds: at least 1 of each is needed")
-    name, resolved = _resolved(recipe, overrides)
-    experiment = Experiment(settings, data)
-    (resolved,) = experiment.prepare({name: resolved}).values()
-    sizes = sorted(set(sizes), key=lambda s: s if s > 1 else s * experiment.prepared.table.split_counts()["train"])
-    parts = [nested_subsets(experiment.prepared, sizes, settings.seed + seed) for seed in range(seeds)]
-    title, found, number = f"{name} on {experiment.prepared.table.name}", [], 0
-    with store.lock_run(settings.runs / "curves", experiment.run_id(name, resolved, " curve")) as folder:
-        for place in range(len(sizes)):
-            answers: list[Predictions] = []
-            images = round(float(np.mean([of[place].table.split_counts()["train"] for of in parts])))
-            for seed in range(seeds):
-                number += 1
-                experiment.settings.progress.say(f"{number}/{len(sizes) * seeds} {images:,} images, seed {seed + 1}", "bold")
-                again = resolved.model_copy(update={"seed": resolved.seed + seed})
-                run = _train(experiment.with_split(parts[seed][place], folder / "runs"), f"{images}-seed-{seed + 1}", again)
-                answers.append(_answers(run, "valid"))
-            found.append(size_of(images, answers))
-        law, why = power_law(found)
-        notes = ["the validation part may choose (a checkpoint, a temperature): its accuracy is a little too high"]
-        curve = LearningCurve(title, tuple(found), law, why, tuple(notes), folder.resolve())
-        write_json(folder / "curve.json", curve.to_dict())
-    return curve
 
 
 class _Crossing:
@@ -209,8 +162,7 @@ def _answers(run: Run, part: str) -> Predictions:
 
 def _resolved(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[str, Recipe]:
     """Name and recipe; an ensemble of finished runs has nothing left to train."""
-    found = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
-    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+    name, found = resolve_recipe(recipe, overrides)
     if found.classifier.family == "ensemble" and found.classifier.options.get("members"):
         raise RecipeError(
             f"{name} is an ensemble of finished runs: nothing is left to train", hint="give a recipe of its members"

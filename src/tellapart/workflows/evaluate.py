@@ -111,7 +111,7 @@ def evaluate(
         DataError: A class of `data` is none of the run's; corrupt images.
         RunError: No such run; it has no test part.
     """
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     if data is not None:
         if open_test:
             raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to score DATA")

@@ -12,15 +12,17 @@ import numpy as np
 from tellapart import registry
 from tellapart.classifiers.base import Context
 from tellapart.data.decode import decode
-from tellapart.data.loose import from_paths
+from tellapart.data.listing import from_paths
 from tellapart.data.reader import ImageReader
 from tellapart.data.regions import Cut
 from tellapart.errors import DataError, unknown_name
+from tellapart.explainers._frequency import Frequencies, Spectra
+from tellapart.explainers._geometry import crop_read, resize_for_explaining, shrunk_mask
 from tellapart.explainers._model import ExplainedModel
-from tellapart.explainers._picture import crop_read, resize_for_explaining, shrunk_mask
-from tellapart.explainers.base import Explainer, Explanation
-from tellapart.explainers.faithfulness import Faithfulness, energy_inside, faithfulness, noise_map, pointing_game
+from tellapart.explainers.base import Explainer
+from tellapart.explainers.faithfulness import Explanation, Faithfulness, energy_inside, faithfulness, noise_map, pointing_game
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier, resolve_device
+from tellapart.inference.nearest import Nearest, NearestImages, thumbnail
 from tellapart.recipe.load import check_options
 from tellapart.runs import store
 from tellapart.runs.store import Run
@@ -56,7 +58,7 @@ def explain(
         RunError: A method of networks, and this is none.
         RecipeError: Unknown method or option.
     """
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     if class_name is not None and class_name not in run.classes:
         raise DataError(unknown_name(f"class of {run.id}", class_name, run.classes))
     subject, explainers = prepare(run, methods, options or {}, seed, settings)
@@ -204,3 +206,73 @@ def _mask(file: Path | None, asked: ImageToExplain) -> np.ndarray | None:
     if asked.part:
         mask = mask[asked.part[1] : asked.part[3], asked.part[0] : asked.part[2]]
     return shrunk_mask(mask, *asked.pixels.shape[:2])
+
+
+# --- the verb behind `tellapart explain --view`: what of a picture is no map over its pixels --------------------------
+
+
+VIEWS = ("nearest", "frequency")
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The views of one picture.
+
+    Attributes:
+        image: What the picture was called.
+        pixels: (H, W, 3) uint8, small enough to be looked at.
+        nearest: The training images that are most like it; None where not asked for.
+        frequency: Its frequencies; None where not asked for.
+    """
+
+    image: str
+    pixels: np.ndarray
+    nearest: Nearest | None = None
+    frequency: Frequencies | None = None
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Plain JSON values, one for each view."""
+        found = {"nearest": self.nearest, "frequency": self.frequency}
+        return [{"image": self.image, "view": name, **of.to_dict()} for name, of in found.items() if of is not None]
+
+
+def explain_views(
+    run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = DEFAULTS
+) -> list[Views]:
+    """Look at pictures beside the images that a run has learnt from.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path; of any family. Its training images must still be where they were.
+        images: Files, or folders of them.
+        names: Of `VIEWS`.
+        settings: Where and how.
+
+    Returns:
+        One for each picture.
+
+    Raises:
+        DataError: Unknown view; nothing to look at; the run has no training images.
+        CorruptImages: Training images that cannot be read any more.
+        ImageError: A picture cannot be decoded.
+    """
+    for name in names:
+        if name not in VIEWS:
+            raise DataError(unknown_name("view", name, VIEWS))
+    run = store.open_run(run, settings.runs)
+    table = from_paths(images, run.classes)
+    near = NearestImages(run, settings) if "nearest" in names else None
+    spectra = Spectra(run, settings) if "frequency" in names else None
+    found = []
+    with ImageReader(table) as reader, settings.progress.task("viewing", len(table), "img") as task:
+        for path, name in zip(table.paths, map(str, table.ids), strict=True):
+            content = reader.get(str(path))
+            pixels = decode(content, path=name)
+            found.append(
+                Views(
+                    name, thumbnail(pixels),
+                    near.search(content, name) if near else None,
+                    spectra.compute(content, pixels, name) if spectra else None,
+                )
+            )  # fmt: skip
+            task.advance()
+    return found

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tellapart.classifiers._exportable import as_module
+from tellapart.classifiers.base import as_module
 from tellapart.data.cache import PixelCache
 from tellapart.errors import RunError, SystemLimitError
-from tellapart.exporters._card import readme
 from tellapart.exporters._onnx_builder import OPSET
-from tellapart.exporters.hub import config, metadata, preprocessor, weights
+from tellapart.exporters.hub import config, metadata, preprocessor, readme, weights
 from tellapart.exporters.int8 import Int8Result, quantize_int8
 from tellapart.exporters.onnx_graph import IMAGES, describe, package_version, require, with_preprocessing
 from tellapart.exporters.onnx_session import Session
@@ -79,7 +78,7 @@ def export(
         CorruptImages: int8 was asked for, and images of the run were moved or are damaged.
     """
     require()
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     folder = Path(out) if out is not None else Path("exported") / run.id
     _refuse_others(folder)
     with settings.progress.task(f"exporting {run.id}", 4, "step") as task:

@@ -31,8 +31,7 @@ from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import now, read_json, write_json
 from tellapart.metrics.cross_validation import over_repetitions, summarize_folds
 from tellapart.metrics.score_all import score_all
-from tellapart.recipe.load import Recipe, parse
-from tellapart.recipe.load import load as load_recipe
+from tellapart.recipe.load import Recipe, parse, resolve_recipe
 from tellapart.runs import store
 from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
@@ -66,8 +65,7 @@ def kfold(
         Interrupted: Ctrl-C; finished folds are kept, and the same call goes on.
     """
     plan = _Plan(folds, repeats, seeds)
-    resolved = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
-    name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+    name, resolved = resolve_recipe(recipe, overrides)
     if resolved.classifier.family == "ensemble" and resolved.classifier.options.get("members"):
         hint = "give k-fold the recipes of its members, one by one, then `tellapart combine` the runs it makes"
         raise RecipeError(f"{name} is an ensemble of finished runs: nothing is left to train in a fold", hint=hint)

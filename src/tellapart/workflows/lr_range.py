@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from tellapart import registry
 from tellapart.classifiers.base import Context
 from tellapart.classifiers.network import Network
 from tellapart.errors import RecipeError
-from tellapart.recipe.load import Recipe
+from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.recipe.load import Recipe, resolve_recipe
 from tellapart.training.lr_range import LrRange, LrRangeResult, range_test
 from tellapart.types import ImageTable
+from tellapart.workflows._experiment import Experiment
+
+if TYPE_CHECKING:
+    from tellapart.training.lr_range import LrRange, LrRangeResult
 
 
 def probe(recipe: Recipe, table: ImageTable, context: Context, span: LrRange) -> LrRangeResult:
@@ -34,3 +43,21 @@ def probe(recipe: Recipe, table: ImageTable, context: Context, span: LrRange) ->
         network.model, part, plan, fabric,
         augment=network.pipeline(), seed=recipe.seed, span=span, progress=context.progress,
     )  # fmt: skip
+
+
+def lr_range(
+    data: str | Path | ImageTable, recipe: str | Path | Recipe, *, overrides: Sequence[str] = (), span: LrRange | None = None,
+    settings: Settings = DEFAULTS,
+) -> LrRangeResult:  # fmt: skip
+    """Take a recipe's network through rising learning rates on the training part; no run is made. Arguments as of `train`.
+
+    Raises:
+        TellapartError: Anything a user can mend.
+    """
+    from tellapart.training.lr_range import LrRange
+    from tellapart.workflows.lr_range import probe
+
+    experiment, span = Experiment(settings, data), span or LrRange()
+    (resolved,) = experiment.prepare(dict([resolve_recipe(recipe, overrides)])).values()
+    context = experiment.context()
+    return probe(resolved, experiment.prepared.table.where(split="train"), context, span)

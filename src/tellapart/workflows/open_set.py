@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.classifiers.base import Context
 from tellapart.data.folds import HELD_OUT, kfold_tables
 from tellapart.data.prepare import Prepared
 from tellapart.data.split import summarize_duplicates
@@ -138,7 +137,7 @@ def _asked(experiment: Experiment, run: Run, strange: ImageTable, path: Path) ->
         found = Predictions.from_parquet(path)
         if found.run_id == run.id and len(found) == len(strange):
             return found
-    context = Context(experiment.cache, experiment.settings.progress, experiment.device, parents=experiment.parent_run)
+    context = experiment.context()
     found = load_classifier(run).predict(strange, context, run.id)
     beside = path.with_suffix(".tmp")
     found.to_parquet(beside)

@@ -9,13 +9,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tellapart.calibration.decision import UNSURE_NAME
+from tellapart.classifiers.base import Context
+from tellapart.data.cache import PixelCache
 from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted
-from tellapart.inference._seen import SeenNames
-from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
 from tellapart.inference.image_sources import open_sources
 from tellapart.inference.image_sources.base import (
     STANDARD_INPUT,
@@ -26,11 +27,23 @@ from tellapart.inference.image_sources.base import (
     SourceOptions,
 )
 from tellapart.inference.prediction import ImagePrediction
-from tellapart.inference.predictor import load_predictor
+from tellapart.inference.predictor import Predictor, load_predictor
+from tellapart.inference.prefetch import SeenNames
 from tellapart.inference.resumable_output import Counts, ResumableFile, open_resumable, partial_of, update_counts
 from tellapart.inference.writers import SHEETS, format_of
+from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.workflows.predict_iter import BatchPredictor, count_remaining, empty_input_error, unique_items
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._batch_predictor import (
+    BatchPredictor,
+    check_unreadable,
+    count_remaining,
+    empty_input_error,
+    unique_items,
+)
+
+if TYPE_CHECKING:
+    pass
 
 
 @dataclass(frozen=True)
@@ -168,3 +181,58 @@ def _answered(out: Path, tally: Counts, asker: BatchPredictor, stability: bool, 
         out, tally.images - tally.bad, tally.bad, tally.problems, counts, counts[UNSURE_NAME] if asker.judge.judges else None,
         tally.unstable if stability else None, before, twice,
     )  # fmt: skip
+
+
+def predict_iter(
+    run: str | Path | Run | Predictor, images: Sequence[str | Path], *, stability: bool = False,
+    options: SourceOptions = USUAL_OPTIONS, settings: Settings = DEFAULTS,
+) -> Iterator[ImagePrediction]:  # fmt: skip
+    """Ask a run about images, one after the other; memory stays as it is however many there are.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path; or one that is open already.
+        images: Files, folders, patterns, tables, archives, "-" for standard input; see `answering.sources`.
+        stability: Also ask about each image re-saved and scaled.
+        options: How names are understood.
+        settings: Where and how.
+
+    Returns:
+        An answer for each image, as they are asked for; a name that stands twice is answered once.
+
+    Raises:
+        CorruptImages: Some cannot be read; with `settings.skip_bad` they are left out.
+        DataError: Something that is named does not exist, or there is no image at all.
+        RunError: There is no such run.
+    """
+    sources = open_sources(images, options)
+    answerer = run if isinstance(run, Predictor) else load_predictor(run, settings)
+    return _each(BatchPredictor(answerer, stability), sources, images, settings)
+
+
+def _each(
+    asker: BatchPredictor, sources: list[Source], named: Sequence[str | Path], settings: Settings
+) -> Iterator[ImagePrediction]:
+    count, bad, first, left = 0, 0, "", count_remaining(sources, 0, settings.progress)
+    with settings.progress.task("answering", left, "img") as task, closing(asker.portions(unique_items(sources))) as found:
+        for portion in found:
+            task.advance(len(portion))
+            wrong = check_unreadable(portion, settings.skip_bad)
+            count, bad, first = count + len(portion), bad + len(wrong), first or "".join(wrong[:1])
+            yield from (one for one in portion if not one.error)
+    if not count:
+        raise empty_input_error(named)
+    if bad:
+        settings.progress.say(f"  left out: {bad:,} of {count:,} images, which cannot be read; the first is {first}")
+
+
+def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = DEFAULTS) -> Predictions:
+    """Ask a finished run about images. Labels, if there are any, are passed through.
+
+    Raises:
+        CorruptImages: Some cannot be decoded; with `settings.skip_bad` they are left out.
+    """
+    run = store.open_run(run, settings.runs)
+    classifier = load_classifier(run)
+    cache = PixelCache(progress=settings.progress)
+    images = drop_unreadable(images, [classifier.recipe], cache, skip_bad=settings.skip_bad)
+    return classifier.predict(images, Context(cache, settings.progress, resolve_device(settings.device)), run.id)

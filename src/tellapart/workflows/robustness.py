@@ -60,7 +60,7 @@ def robustness(
         RunError: No such run, no such part, or its images are gone.
         Interrupted: Ctrl-C; finished cells are kept.
     """
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     chosen = named(damages)
     images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"

@@ -26,7 +26,7 @@ from tellapart.io import translate_os_errors, write_atomically
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows.train import predict
+from tellapart.workflows.predict import predict
 
 Kind = Literal["label", "probability", "classes"]
 KINDS: tuple[Kind, ...] = ("label", "probability", "classes")
@@ -81,7 +81,7 @@ def submit(
         DataError: The sample cannot be understood, an id fits no image, or the classes do not fit; nothing is written.
         CorruptImages: A test image cannot be decoded; every row needs an answer, so none is left out.
     """
-    run = run if isinstance(run, Run) else store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs)
     form = _Form.of(Path(sample), id_column)
     meant = _meant(run, mapping or {})
     kind = kind or form.kind(meant, run)

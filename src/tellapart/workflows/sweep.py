@@ -30,16 +30,12 @@ from tellapart.io import write_atomically, write_json
 from tellapart.metrics.intervals import wilson
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
-from tellapart.recipe.load import Recipe, load
+from tellapart.recipe.load import Recipe, load, recipe_name
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.search import grid as grids
-from tellapart.search import sample
-from tellapart.search.candidate import Candidate, candidate, candidates
 from tellapart.search.optuna import ParzenSearch, require
-from tellapart.search.space import Range, Space, space
-from tellapart.search.study import Study, ranked, tabulate
-from tellapart.search.trials import Trial, TrialFile
+from tellapart.search.space import Candidate, Range, Space, candidate, candidates, grid_points, random_points, space
+from tellapart.search.study import Study, Trial, TrialFile, ranked, tabulate
 from tellapart.types import ImageTable, Predictions, Score
 from tellapart.workflows._experiment import Experiment
 
@@ -90,7 +86,7 @@ class _Source:
 
     def __init__(self, recipe: str, overrides: tuple[str, ...]) -> None:
         self.recipe, self.overrides = recipe, overrides
-        self.name = Path(recipe).name.removesuffix(".yaml").removesuffix(".yml")
+        self.name = recipe_name(recipe)
 
     def check(self, asked: Space, seed: int) -> list[Candidate]:
         """The candidates as far as they are known before the first result; settings that do not exist come out here."""
@@ -98,7 +94,7 @@ class _Source:
         if twice := sorted(fixed & set(asked.settings)):
             raise RecipeError(f"{twice[0]} is both set for all and varied: leave out one of the two")
         if asked.strategy != "optuna":
-            cells = grids.grid_points(asked) if asked.strategy == "grid" else sample.random_points(asked, seed)
+            cells = grid_points(asked) if asked.strategy == "grid" else random_points(asked, seed)
             return candidates(self.recipe, self.overrides, cells)
         require()
         for cell in asked.corners():

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import final
 
 from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
-from tellapart.data.layouts.table import TABLE_ENDINGS
+from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.errors import DataError
 from tellapart.inference.image_sources.base import (
     _GLOB,

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, final
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
-from tellapart.data.layouts._columns import detect_columns
-from tellapart.data.layouts._csv import delimiter_of, read_text_table
-from tellapart.data.layouts._file_finder import AMBIGUOUS, FileFinder
+from tellapart.data.layouts._csv import delimiter_of, detect_columns, read_text_table
+from tellapart.data.layouts._id_lookup import AMBIGUOUS, FileFinder
 from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any, final
 
@@ -14,19 +13,15 @@ import numpy as np
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import quiet, target_size
 from tellapart.errors import DataError, ImageError
-from tellapart.inference._seen import SeenNames
-from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import DecisionRule
-from tellapart.inference.image_sources import open_sources
-from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions, iter_items
+from tellapart.inference.image_sources.base import ImageRef, Source, iter_items
 from tellapart.inference.prediction import ImagePrediction
-from tellapart.inference.predictor import Predictor, load_predictor
-from tellapart.inference.prefetch import Batch, BatchLimit, prefetch
+from tellapart.inference.predictor import Predictor
+from tellapart.inference.prefetch import Batch, BatchLimit, SeenNames, prefetch
 from tellapart.perturbations.kinds import as_png
 from tellapart.perturbations.stability import RECOMPRESSIONS, recompress, summarize
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
-from tellapart.runs.store import Run
 from tellapart.types import Problem
 
 #: Portions of plain answers: several batches of any answerer, which decodes one while it computes another.
@@ -34,48 +29,6 @@ PLAIN = BatchLimit(1024, 64 * 2**20)
 #: With five deliveries of each image, two of them PNG, 10 × as large as the JPEG they were made from.
 DELIVERED = BatchLimit(16, 8 * 2**20)
 _PIXELS = 128 * 2**20  # bytes at the size that the run looks at: an answerer may hold a portion decoded
-
-
-def predict_iter(
-    run: str | Path | Run | Predictor, images: Sequence[str | Path], *, stability: bool = False,
-    options: SourceOptions = USUAL_OPTIONS, settings: Settings = DEFAULTS,
-) -> Iterator[ImagePrediction]:  # fmt: skip
-    """Ask a run about images, one after the other; memory stays as it is however many there are.
-
-    Args:
-        run: A run, an id, the beginning of one, or a path; or one that is open already.
-        images: Files, folders, patterns, tables, archives, "-" for standard input; see `answering.sources`.
-        stability: Also ask about each image re-saved and scaled.
-        options: How names are understood.
-        settings: Where and how.
-
-    Returns:
-        An answer for each image, as they are asked for; a name that stands twice is answered once.
-
-    Raises:
-        CorruptImages: Some cannot be read; with `settings.skip_bad` they are left out.
-        DataError: Something that is named does not exist, or there is no image at all.
-        RunError: There is no such run.
-    """
-    sources = open_sources(images, options)
-    answerer = run if isinstance(run, Predictor) else load_predictor(run, settings)
-    return _each(BatchPredictor(answerer, stability), sources, images, settings)
-
-
-def _each(
-    asker: BatchPredictor, sources: list[Source], named: Sequence[str | Path], settings: Settings
-) -> Iterator[ImagePrediction]:
-    count, bad, first, left = 0, 0, "", count_remaining(sources, 0, settings.progress)
-    with settings.progress.task("answering", left, "img") as task, closing(asker.portions(unique_items(sources))) as found:
-        for portion in found:
-            task.advance(len(portion))
-            wrong = check_unreadable(portion, settings.skip_bad)
-            count, bad, first = count + len(portion), bad + len(wrong), first or "".join(wrong[:1])
-            yield from (one for one in portion if not one.error)
-    if not count:
-        raise empty_input_error(named)
-    if bad:
-        settings.progress.say(f"  left out: {bad:,} of {count:,} images, which cannot be read; the first is {first}")
 
 
 def unique_items(sources: Iterable[Source], seen: SeenNames | None = None) -> Iterator[ImageRef | Source]:
