@@ -190,7 +190,7 @@ def test_a_run_made_after_the_opening_is_marked(tmp_path, monkeypatch):
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     images = table(tmp_path / "data")
     compare(images, ["knn"], settings=settings)
-    monkeypatch.setattr("tellapart.io.now", lambda: "2999-01-01T00:00:00Z")
+    monkeypatch.setattr("tellapart.workflows._experiment.now", lambda: "2999-01-01T00:00:00Z")
     late = train(images, "spectrum-linear", settings=settings)
     rows = {row.run_id: row for row in ta.leaderboard(list_runs(tmp_path / "runs")).rows}
     assert rows[late.id].marks[-1] == "made after the test was opened once"
