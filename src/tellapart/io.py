@@ -1,4 +1,18 @@
-"""TODO."""
+"""Files: atomic writes, JSON, and operating-system errors that name the file and what to do.
+
+Files that another process may read are written atomically: to a temporary file in the same folder
+(`.<name>.<process id>.tmp`), which then replaces the file in one step. A crash leaves the old file or the new one, never half
+of either; after an error the temporary file is removed.
+
+When to pass `durable=True` (flush the file and its folder to the disk, `fsync`, so that even a power cut loses nothing):
+
+    yes   what a finished result rests on and nobody can recompute for free: the `done` marker of a run, files that the user
+          named (predictions, submissions, exports, aligned images), training states, kept uploads
+    yes   everything in a folder with a `done` marker; `mark_complete` flushes it all at once, before it writes the marker, so
+          the single files (recipe, weights, predictions, scores.json) are written without
+    yes   decoded pixels in the cache: after a power cut, a file of the right size may hold zeros, and nothing would notice
+    no    what the next command recomputes: predictions of a robustness grid, traced graphs, reports
+"""
 
 from __future__ import annotations
 
@@ -17,8 +31,8 @@ from safetensors import SafetensorError
 from tellapart.errors import RunError, SystemLimitError
 
 _FULL = {
-    errno.ENOSPC: ("the disk is full", "free some space, then give the same command again: it goes on"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then give the same command again: it goes on"),
+    errno.ENOSPC: ("the disk is full", "free some space, then repeat the command: it resumes"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, then repeat the command: it resumes"),
     errno.EFBIG: ("files as large as this are not allowed here", "choose another disk with --runs, or raise `ulimit -f`"),
 }
 
@@ -27,15 +41,21 @@ _DENIED = {
     errno.EACCES: ("no permission to write here", "choose another folder with --runs"),
     errno.EPERM: ("no permission to write here", "choose another folder with --runs"),
     errno.EROFS: ("this file system is read-only", "choose another folder with --runs"),
-    errno.ENOTDIR: ("a part of this path is a file", "choose another folder with --runs"),
+    errno.ENOTDIR: ("a component of this path is a file, not a folder", "choose another folder with --runs"),
     errno.ENAMETOOLONG: ("this path is too long", "choose another folder with --runs"),
-    errno.EEXIST: ("a part of this path is a file", "choose another folder with --runs"),
+    errno.EEXIST: ("a component of this path is a file, not a folder", "choose another folder with --runs"),
 }
 
 
 @contextlib.contextmanager
 def translate_os_errors(where: Path | str, *, writes_only: bool = True) -> Iterator[None]:
-    """Turn "disk full" and, when nothing but writing happens inside, "no permission" into errors that name the place."""
+    """Turn "disk full" and "no permission" into a SystemLimitError that names the file and what to do.
+
+    Args:
+        where: The file or folder to name where the error itself names none.
+        writes_only: Whether the block only writes. Then "no permission" and bad paths are translated too; else only a full
+            disk is, since the rest may come from reading.
+    """
     reasons = _FULL | _DENIED if writes_only else _FULL
     try:
         yield
@@ -49,24 +69,87 @@ def translate_os_errors(where: Path | str, *, writes_only: bool = True) -> Itera
 
 
 def _number_in(error: SafetensorError) -> int | None:
-    """safetensors says what the system said in words only: "I/O error: No space left on device (os error 28)"."""
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    return int(found[1]) if found else None
+    """The error number in the message of safetensors, such as "I/O error: No space left on device (os error 28)"."""
+    match = re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON so that a crash leaves the old file or the new one, never half of it."""
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+@contextlib.contextmanager
+def atomic_path(path: Path, *, durable: bool) -> Iterator[Path]:
+    """A temporary path beside `path` that replaces it when the block ends; after an error it is removed.
 
+    Args:
+        path: The file to write; its folder exists.
+        durable: Flush the file, then its folder, to the disk; see the rule above.
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write text beside `path`, then rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    Yields:
+        Where to write. Unique per process: two threads must not write the same file at the same time.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        yield temporary
+        if durable:
+            flush_to_disk(temporary)
+        temporary.replace(path)
+        if durable:
+            flush_to_disk(path.parent)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)  # the name that the user knows
+        raise
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes_atomically(path: Path, content: bytes, *, durable: bool) -> None:
+    """Write a file so that a crash leaves the old content or the new. Arguments as of `atomic_path`."""
+    with atomic_path(path, durable=durable) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text_atomically(path: Path, text: str, *, durable: bool) -> None:
+    """Write UTF-8 text as `write_bytes_atomically` writes bytes; line ends stay as they are."""
+    write_bytes_atomically(path, text.encode(), durable=durable)
+
+
+def write_json(path: Path, content: Any, *, durable: bool = False) -> None:
+    """Write indented JSON atomically. NaN and infinity are a ValueError: they are not JSON."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text_atomically(path, text, durable=durable)
+
+
+def append_durably(path: Path, content: bytes) -> None:
+    """Append to a file and flush it to the disk: a line of a journal, which is relied on from then on."""
+    with path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush_to_disk(path: Path) -> None:
+    """Flush a file or the entries of a folder to the disk, where the file system can (some network ones flush no folders)."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
+    finally:
+        os.close(number)
+
+
+def mark_complete(marker: Path, text: str) -> None:
+    """Write the marker of a finished folder, after everything else in the folder is on the disk.
+
+    Args:
+        marker: A file in the folder, such as `runs/<id>/done`.
+        text: Its content.
+    """
+    for folder, _, names in os.walk(marker.parent, topdown=False):
+        for name in names:
+            flush_to_disk(Path(folder, name))
+        flush_to_disk(Path(folder))
+    write_text_atomically(marker, text, durable=True)
 
 
 def read_json(path: Path) -> Any:
@@ -78,5 +161,5 @@ def read_json(path: Path) -> Any:
 
 
 def now() -> str:
-    """The time: ISO 8601, UTC, seconds."""
+    """The current time: ISO 8601, UTC, to the second."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -186,7 +186,7 @@ def test_a_disk_that_fills_up_leaves_no_run_that_looks_whole(tell, photos, monke
 
     monkeypatch.setattr("tellapart.classifiers.knn.save_file", full)
     err = fails(tell, 6, "train", photos, *QUICK, says="the disk is full")
-    assert "it goes on" in err
+    assert "it resumes" in err
     assert tell("leaderboard").code == 5
     monkeypatch.undo()
 

@@ -297,7 +297,7 @@ def test_a_full_disk_is_said_and_the_work_goes_on_later(run, settings, shots, tm
     calls = iter(range(99))
 
     def fsync(number: int) -> None:
-        if next(calls) == 4:  # of each portion first the rows are made sure of, then the note
+        if next(calls) == 6:  # each batch: the rows, then the note, then the folder
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:

@@ -16,7 +16,15 @@ import pandas as pd
 import pytest
 
 from tellapart.errors import RunError, SystemLimitError
-from tellapart.io import read_json, translate_os_errors, write_atomically, write_json
+from tellapart.io import (
+    append_durably,
+    atomic_path,
+    read_json,
+    translate_os_errors,
+    write_bytes_atomically,
+    write_json,
+    write_text_atomically,
+)
 from tellapart.runs import store
 from tellapart.runs.store import Run, lock_run, open_run, select_runs
 from tellapart.types import Predictions
@@ -142,8 +150,8 @@ def test_broken_json_is_named(write_run):
 
 def test_a_second_process_waits_for_the_first(tmp_path):
     child = (
-        "import sys, pathlib; from tellapart.runs.store import writing\n"
-        "with writing(pathlib.Path(sys.argv[1]), 'svm', lambda: print('waiting', flush=True)) as folder:\n"
+        "import sys, pathlib; from tellapart.runs.store import lock_run\n"
+        "with lock_run(pathlib.Path(sys.argv[1]), 'svm', lambda: print('waiting', flush=True)) as folder:\n"
         "    print((folder / 'result').read_text(), flush=True)\n"
     )
     with lock_run(tmp_path, "svm") as folder:
@@ -215,10 +223,10 @@ def test_a_full_disk_as_safetensors_says_it():
 def test_safetensors_still_tells_the_number_of_the_error(tmp_path):
     """In a process of its own, that may write 10 kB a file: `ulimit -f` is the one full disk that a test can have."""
     code = (
-        "import resource, numpy as np; from safetensors.numpy import save_file; from tellapart.runs import store\n"
+        "import resource, numpy as np; from safetensors.numpy import save_file; from tellapart.io import translate_os_errors\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
-        "with store.system_limits('runs/svm'): save_file({'x': np.zeros(10_000)}, 'x.safetensors')\n"
+        "with translate_os_errors('runs/svm'): save_file({'x': np.zeros(10_000)}, 'x.safetensors')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert "SystemLimitError: runs/svm: files as large as this are not allowed here" in done.stderr
@@ -227,11 +235,86 @@ def test_safetensors_still_tells_the_number_of_the_error(tmp_path):
 def test_a_write_that_fails_leaves_nothing_beside(tmp_path):
     (tmp_path / "report.html").mkdir()
     with pytest.raises(OSError):
-        write_atomically(tmp_path / "report.html", "page")
+        write_text_atomically(tmp_path / "report.html", "page", durable=False)
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_failure_before_the_replacement_leaves_the_old_file(tmp_path, monkeypatch, durable):
+    path = tmp_path / "train.csv"
+    write_text_atomically(path, "old", durable=durable)
+
+    def crash(self: Path, *_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes_atomically(path, b"new", durable=durable)
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["train.csv"]
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), atomic_path(path, durable=True) as temporary:
+        temporary.write_bytes(b"half")
+        assert temporary.parent == path.parent
+        _ = 1 / 0
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["weights.safetensors"]
+
+
+def test_an_error_names_the_file_and_not_the_temporary_one(tmp_path):
+    path = tmp_path / "missing" / "report.html"
+    with pytest.raises(FileNotFoundError) as caught:
+        write_text_atomically(path, "page", durable=False)
+    assert caught.value.filename == str(path)
+
+
+@pytest.fixture
+def flushed(monkeypatch) -> list[tuple[str, bool]]:
+    """What os.fsync was called on, in order: (file name, does the folder have its marker by then)."""
+    calls: list[tuple[str, bool]] = []
+    real = os.fsync
+
+    def record(number: int) -> None:
+        path = Path(f"/proc/self/fd/{number}").readlink()
+        folder = path if path.is_dir() else path.parent
+        calls.append((path.name, any((f / "done").exists() for f in (folder, folder.parent))))
+        real(number)
+
+    monkeypatch.setattr(os, "fsync", record)
+    return calls
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux only")
+def test_the_marker_is_written_after_everything_else_is_on_the_disk(tmp_path, flushed):
+    with lock_run(tmp_path, "svm") as folder:
+        for name in ("weights.safetensors", "scores.json", "predictions/valid.parquet"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("x")
+        store.mark_done(folder)
+    before = [name for name, has_marker in flushed if not has_marker]
+    after = [name for name, has_marker in flushed if has_marker]
+    assert {"weights.safetensors", "scores.json", "valid.parquet", "predictions", "svm"} <= set(before)
+    assert before[-1].startswith(".done.")  # the marker itself, before it gets its name
+    assert after == ["svm"]  # the entry of the marker
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux only")
+def test_only_durable_files_are_flushed(tmp_path, flushed):
+    write_text_atomically(tmp_path / "cache", "x", durable=False)
+    assert flushed == []
+    write_text_atomically(tmp_path / "submission.csv", "x", durable=True)
+    assert [name for name, _ in flushed] == [f".submission.csv.{os.getpid()}.tmp", tmp_path.name]
+    append_durably(tmp_path / "trials.jsonl", b"1\n")
+    append_durably(tmp_path / "trials.jsonl", b"2\n")
+    assert (tmp_path / "trials.jsonl").read_bytes() == b"1\n2\n"
+    assert flushed[-1][0] == "trials.jsonl"
 
 
 def test_runs_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SystemLimitError, match="a part of this path is a file"), lock_run(tmp_path / "file", "svm"):
+    with pytest.raises(SystemLimitError, match="a component of this path is a file"), lock_run(tmp_path / "file", "svm"):
         pass

@@ -124,10 +124,10 @@ def test_a_full_disk_costs_nobody_an_answer(
 ) -> None:
     client = other(keep=tmp_path / "kept")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tellapart.server.upload_log.write_durably", full)
+    monkeypatch.setattr("tellapart.server.upload_log.write_bytes_atomically", full)
     reply = client.post("/api/predict", **form(encoded(noise(1, True))))
     assert reply.status_code == 200 and reply.json()["kept"] is False
     assert "the disk is full" in caplog.text

@@ -11,7 +11,7 @@ import pandas as pd
 from tellapart.checks.base import CheckResult
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.errors import DataError, SystemLimitError
-from tellapart.io import translate_os_errors, write_atomically
+from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.types import ImageTable
 
 COLUMNS = ("id", "check", "severity", "score", "reason", "action")
@@ -69,7 +69,7 @@ def write_rows(rows: pd.DataFrame, path: Path) -> Path:
         if path.is_dir():
             raise SystemLimitError(f"{path}: is a folder", hint="give the name of a file")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, rows.to_csv(index=False, lineterminator="\n"))
+        write_text_atomically(path, rows.to_csv(index=False, lineterminator="\n"), durable=True)
     return path
 
 

@@ -27,6 +27,7 @@ from tellapart.data.faces import identity
 from tellapart.data.reader import ImageReader
 from tellapart.data.regions import crop_box, read_boxes, with_regions
 from tellapart.errors import DataError, ImageError
+from tellapart.io import atomic_path
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
 from tellapart.types import ImageTable, Problem
@@ -172,19 +173,12 @@ class PixelCache:
                 return values
 
     def _write(self, table: ImageTable, work: _Work, path: Path) -> None:
-        """Written in full beside, then renamed. Plain writes, not a map: a full disk is then an error and not a crash."""
-        beside = path.with_suffix(f".{os.getpid()}.tmp")
-        try:
-            with beside.open("wb") as file:
-                shape = (len(table), *work.shape)
-                np.lib.format.write_array_header_1_0(file, {"descr": work.type, "fortran_order": False, "shape": shape})
-                for block in self._made(table, work):
-                    file.write(block.data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.rename(path)
-        finally:
-            beside.unlink(missing_ok=True)
+        """Write the array atomically. Plain writes, not a memory map: a full disk is then an error and not a crash."""
+        with atomic_path(path, durable=True) as temporary, temporary.open("wb") as file:
+            shape = (len(table), *work.shape)
+            np.lib.format.write_array_header_1_0(file, {"descr": work.type, "fortran_order": False, "shape": shape})
+            for block in self._made(table, work):
+                file.write(block.data)
 
     def _made(self, table: ImageTable, work: _Work) -> Iterator[np.ndarray]:
         """(B, …) in row order; raises at the end if any image is corrupt, naming every one."""

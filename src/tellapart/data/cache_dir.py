@@ -1,7 +1,7 @@
 """The folder of the decoded images: where it is, how large it may grow, and who may write.
 
-Each finished file `<digest>.npy` has a lock `<digest>.lock`, held while it is made; it is made as `<digest>.<process>.tmp`.
-The files that were not used for longest go first.
+Each finished file `<digest>.npy` has a lock `<digest>.lock`, held while it is written as
+`.<digest>.npy.<process>.tmp`. The files that were not used for longest go first.
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -123,7 +123,7 @@ def _remove_leftovers(folder: Path, ours: Path | None = None) -> int:
     """Remove what killed processes left half written; gives the bytes freed. `ours`: a file whose lock we hold."""
     freed = 0
     for path in folder.glob("*.tmp"):
-        digest = path.name.partition(".")[0]
+        digest = path.name.lstrip(".").partition(".")[0]
         if (ours is not None and digest == ours.stem) or not _is_held(folder / f"{digest}.lock"):
             freed += _remove(path)
     return freed

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from tellapart.forgeries._regions import draw_patch
 from tellapart.forgeries.base import SMALLEST, Forgery
+from tellapart.io import atomic_path
 from tellapart.progress import SILENT, Progress
 
 _STEPS, _BATCH, _SIDE = 400, 8, 48
@@ -51,9 +52,8 @@ class Autoencoder(Forgery):
                 (self.net(wanted) - wanted).abs().mean().backward()
                 optimizer.step()
                 task.advance()
-        beside = path.with_suffix(".tmp")
-        save_file(self.net.state_dict(), beside)
-        beside.replace(path)
+        with atomic_path(path, durable=False) as temporary:
+            save_file(self.net.state_dict(), temporary)
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor, rng

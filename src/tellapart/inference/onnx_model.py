@@ -10,7 +10,6 @@ is made anew. A second process waits for the first. The folder may be deleted at
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from tellapart.errors import RunError
 from tellapart.exporters.onnx_graph import export_graph, package_version, pixel_names, refuse_regions, require
 from tellapart.exporters.onnx_session import Session
 from tellapart.inference.context import Settings, load_classifier
-from tellapart.io import read_json, write_json
+from tellapart.io import read_json, write_bytes_atomically, write_json
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
@@ -112,19 +111,6 @@ def key(run: Run) -> dict[str, Any]:
     return {"runs": finished, "tellapart": package_version("tellapart"), "onnxruntime": package_version("onnxruntime")}
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write beside `path`, down to the disk, then rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> OnnxModel:
     from tellapart.exporters.parity import check_parity, golden_images
 
@@ -132,7 +118,7 @@ def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> O
     content = model.SerializeToString()
     found = OnnxModel(inputs, Session(content, run.id))
     parity = check_parity(found.run, reference(classifier, context), golden_images(inputs)[1::3], run.id)
-    write_durably(folder / CORE, content)
+    write_bytes_atomically(folder / CORE, content, durable=False)
     about = {
         "key": key(run), "digest": _digest(content), "inputs": [one.model_dump(mode="json") for one in inputs],
         "parity": parity.to_dict(),

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, final
 
 from tellapart.errors import DataError, RunError
 from tellapart.inference.writers import PredictionWriter
-from tellapart.io import translate_os_errors
+from tellapart.io import flush_to_disk, translate_os_errors, write_text_atomically
 
 _BETWEEN = 2.0  # seconds between two looks at the disk: what a crash may cost
 
@@ -123,14 +123,15 @@ class ResumableFile:
         self._file.flush()
         os.fsync(self._file.fileno())
         content = {"command": self._command, "names": self._names.hexdigest(), "bytes": self._file.tell()}
-        _replace(self._state, json.dumps({**content, "tally": self.tally.to_dict()}, ensure_ascii=False))
+        text = json.dumps({**content, "tally": self.tally.to_dict()}, ensure_ascii=False)
+        write_text_atomically(self._state, text, durable=True)
         self._written = time.monotonic()
 
     def finish(self) -> None:
         """Give it its final name."""
         self.keep()
         self.sheet.finish(self._path, self.out)
-        _sync_folder(self.out.parent)
+        flush_to_disk(self.out.parent)  # else a power cut could undo the renaming
         self._state.unlink(missing_ok=True)
 
     def discard(self) -> None:
@@ -207,25 +208,3 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     """What is not the same, first thing first."""
     name = next(name for name in [*old, *new] if old.get(name) != new.get(name))
     return f"{name} was {old.get(name)!r} and is {new.get(name)!r}"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text so that even a power cut leaves the old one or the new one."""
-    beside = path.with_name(f".{path.name}")
-    try:
-        with beside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new name is safe when its folder is."""
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

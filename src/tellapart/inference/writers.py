@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, final
 from tellapart.errors import DataError
 from tellapart.inference.decision import DecisionRule
 from tellapart.inference.prediction import ImagePrediction
+from tellapart.io import atomic_path
 
 _GROUP = 2**16  # rows of a parquet row group
 _STABILITY = ("kept", "of", "lowest", "highest")
@@ -115,14 +115,12 @@ class ParquetWriter(PredictionWriter):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        beside = whole.with_name(f".{whole.name}.writing")
-        with beside.open("wb") as file, pa.OSFile(str(partial)) as rows:
-            with pa.ipc.open_stream(rows) as stream, pq.ParquetWriter(file, stream.schema) as writer:
-                for table in _groups(stream):
-                    writer.write_table(table, row_group_size=_GROUP)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(whole)
+        with (
+            atomic_path(whole, durable=True) as temporary, pa.OSFile(str(partial)) as rows,
+            pa.ipc.open_stream(rows) as stream, pq.ParquetWriter(temporary, stream.schema) as writer,
+        ):  # fmt: skip
+            for table in _groups(stream):
+                writer.write_table(table, row_group_size=_GROUP)
         partial.unlink()
 
     def _schema(self) -> Any:

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from tellapart.checks.base import Severity
 from tellapart.checks.review import COLUMNS
-from tellapart.io import translate_os_errors, write_atomically
+from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.reports.figures import INK, MUTED, PAPER, TEST, TRAIN, VALID, shorten, styled
 from tellapart.reports.svg import inline
 from tellapart.reports.templating import TEMPLATES, environment
@@ -171,7 +171,7 @@ def _write(template: str, path: Path, health: HealthReport, **content: object) -
     page = environment().get_template(template).render(**common, **digests, **content)
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page)
+        write_text_atomically(path, page, durable=False)
     return path
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from tellapart.io import translate_os_errors, write_atomically
+from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.leaderboards.leaderboard import build, by_data
 from tellapart.reports.dataset_section import DataPart, data_part
 from tellapart.reports.templating import TEMPLATES, environment
@@ -55,7 +55,7 @@ def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", 
     page = render(parts)
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page)
+        write_text_atomically(path, page, durable=False)
     return path
 
 

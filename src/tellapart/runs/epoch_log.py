@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tellapart.io import write_atomically
+from tellapart.io import write_text_atomically
 
 
 class EpochLog:
@@ -30,4 +30,4 @@ class EpochLog:
     def append(self, entry: dict[str, Any]) -> None:
         """Write down one epoch."""
         self.entries = [e for e in self.entries if e["epoch"] < entry["epoch"]] + [entry]
-        write_atomically(self.path, "".join(json.dumps(e) + "\n" for e in self.entries))
+        write_text_atomically(self.path, "".join(json.dumps(e) + "\n" for e in self.entries), durable=False)

@@ -34,7 +34,7 @@ import pandas as pd
 import yaml
 
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import now, read_json, translate_os_errors
+from tellapart.io import mark_complete, now, read_json, translate_os_errors
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
@@ -241,9 +241,9 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
 
 
 def mark_done(folder: Path) -> Run:
-    """Drop what was only needed to resume and set the `done` marker, last of all."""
+    """Remove what was only needed to resume, flush everything to the disk, then write the `done` marker."""
     shutil.rmtree(folder / "resume", ignore_errors=True)
-    (folder / DONE).write_text(now() + "\n", encoding="utf-8")
+    mark_complete(folder / DONE, now() + "\n")
     return Run(folder.resolve())
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tellapart.errors import RunError
+from tellapart.io import append_durably
 from tellapart.metrics.mcnemar import LEVEL, paired_test
 from tellapart.runs.store import Run
 from tellapart.search.space import Setting
@@ -183,10 +184,7 @@ class TrialFile:
 
     def add(self, trial: Trial) -> None:
         """Keep it, on the disk too."""
-        with self.path.open("ab") as file:
-            file.write(trial.to_line().encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        append_durably(self.path, trial.to_line().encode() + b"\n")
         self.found[trial.key] = trial
 
     def _read(self, line: bytes, number: int) -> Trial:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,7 @@ from typing import Any
 from PIL import Image
 
 from tellapart.data.decode import quiet
-from tellapart.inference.onnx_model import write_durably
-from tellapart.io import now, translate_os_errors
+from tellapart.io import append_durably, now, translate_os_errors, write_bytes_atomically
 
 _ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 
@@ -58,8 +56,5 @@ class UploadLog:
         line = json.dumps({"when": now(), "picture": file, "sent_as": name, **answer}, ensure_ascii=False) + "\n"
         with self._lock, translate_os_errors(self.folder):
             if not (self.folder / file).exists():
-                write_durably(self.folder / file, content)
-            with (self.folder / "answers.jsonl").open("ab") as log:
-                log.write(line.encode())
-                log.flush()
-                os.fsync(log.fileno())
+                write_bytes_atomically(self.folder / file, content, durable=True)
+            append_durably(self.folder / "answers.jsonl", line.encode())

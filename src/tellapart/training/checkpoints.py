@@ -6,7 +6,6 @@ One file, written beside and renamed: a crash leaves the state of the last finis
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tellapart.io import atomic_path
 from tellapart.recipe.schema import Train
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
     """Write tensors and JSON facts as one file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        # a copy each: safetensors refuses tensors that share memory, and keeps no strides (channels_last)
-        save_file({k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}, beside, {"facts": json.dumps(facts)})
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())  # else a power cut could leave the new name with no content
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    # a copy each: safetensors refuses tensors that share memory, and keeps no strides (channels_last)
+    copies = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    with atomic_path(path, durable=True) as temporary:  # else a power cut could leave the new name with no content
+        save_file(copies, temporary, {"facts": json.dumps(facts)})
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

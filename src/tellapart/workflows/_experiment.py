@@ -27,7 +27,7 @@ from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
 from tellapart.errors import Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings, drop_unreadable, load_classifier, predict_timed, resolve_device
-from tellapart.io import now, translate_os_errors, write_json
+from tellapart.io import mark_complete, now, translate_os_errors, write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
 from tellapart.runs import ledger, store
@@ -223,7 +223,7 @@ def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: f
     scores = store.scores_to_dict(score_all(predictions, positive))
     content = {part: scores, "cost": {"images_per_second": speed}, "opened": now(), "by": by}
     write_json(folder / "scores.json", content)
-    (folder / store.DONE).write_text("", encoding="utf-8")
+    mark_complete(folder / store.DONE, "")
 
 
 def _refuse_learnt(run: Run, held: ImageTable) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted, RunError
 from tellapart.inference.context import Settings
-from tellapart.io import now, read_json, write_json
+from tellapart.io import atomic_path, mark_complete, now, read_json, write_json
 from tellapart.perturbations._predict import Answers, PerturbedPredictor, Transform, readable_rows
 from tellapart.perturbations.kinds import VERSION
 from tellapart.runs import store
@@ -111,7 +111,7 @@ class PredictionCache:
     def finish(self, name: str, content: dict[str, Any]) -> None:
         """Write a result, then that all is done."""
         write_json(self.folder / name, content)
-        (self.folder / store.DONE).write_text(f"{now()}\n", encoding="utf-8")
+        mark_complete(self.folder / store.DONE, f"{now()}\n")
 
     def notes(self, answered: int) -> list[str]:
         """What was left out: a sample larger than the part, images that cannot be decoded, a run made after an opening."""
@@ -126,9 +126,8 @@ class PredictionCache:
         if isinstance(found, str):
             write_json(self._answers / f"{name}.json", {"reason": found})
             return
-        beside = self._answers / f".{name}.tmp"
-        found.to_parquet(beside)
-        beside.replace(self._answers / f"{name}.parquet")
+        with atomic_path(self._answers / f"{name}.parquet", durable=False) as temporary:
+            found.to_parquet(temporary)
 
     def _remember(self, about: dict[str, Any]) -> None:
         self._about = about

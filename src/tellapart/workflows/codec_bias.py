@@ -30,7 +30,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
 from tellapart.features._jpeg_traces import traces
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import read_json
+from tellapart.io import atomic_path, read_json
 from tellapart.perturbations._predict import Transform
 from tellapart.perturbations.codec_sensitivity import (
     COMPRESSED,
@@ -192,9 +192,8 @@ class _Work:
                 return float(traces(pixels)[0])
 
             found = pd.DataFrame({"id": rows.ids.astype(str), "mark": list(pool.map(one, range(len(rows))))})
-        beside = path.with_name(f".{path.name}.tmp")
-        found.to_parquet(beside, index=False)
-        beside.replace(path)
+        with atomic_path(path, durable=False) as temporary:
+            found.to_parquet(temporary, index=False)
 
     def _judged(self) -> Bias:
         run, images = self.run, self.images

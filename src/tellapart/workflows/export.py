@@ -21,8 +21,8 @@ from tellapart.exporters.onnx_graph import IMAGES, describe, package_version, re
 from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import Parity, check_parity, golden_images
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
-from tellapart.inference.onnx_model import answering_context, reference, trace_model, write_durably
-from tellapart.io import translate_os_errors
+from tellapart.inference.onnx_model import answering_context, reference, trace_model
+from tellapart.io import translate_os_errors, write_bytes_atomically
 from tellapart.progress import Task
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
@@ -85,7 +85,7 @@ def export(
         files, parity, eight = _made(run, int8, calibration_images, settings, task)
         with _replacing(folder) as beside:
             for name, content in files.items():
-                write_durably(beside / name, content)
+                write_bytes_atomically(beside / name, content, durable=True)
         task.advance(note="written")
     sizes = {name: len(content) for name, content in files.items()}
     return Exported(run.id, folder, sizes, parity, OPSET, None if eight is None else eight.to_dict())

@@ -23,7 +23,7 @@ from tellapart.data.prepare import Prepared
 from tellapart.data.split import summarize_duplicates
 from tellapart.errors import DataError, Interrupted, RunError
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
-from tellapart.io import write_json
+from tellapart.io import atomic_path, write_json
 from tellapart.metrics.open_set import OpenSet, score_open_set, threshold_for, unknown_score
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.load import load as load_recipe
@@ -139,7 +139,6 @@ def _asked(experiment: Experiment, run: Run, strange: ImageTable, path: Path) ->
             return found
     context = experiment.context()
     found = load_classifier(run).predict(strange, context, run.id)
-    beside = path.with_suffix(".tmp")
-    found.to_parquet(beside)
-    beside.replace(path)
+    with atomic_path(path, durable=False) as temporary:
+        found.to_parquet(temporary)
     return found

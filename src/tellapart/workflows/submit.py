@@ -22,7 +22,7 @@ from tellapart.data.layouts._id_lookup import match_ids
 from tellapart.errors import DataError, unknown_name
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision, has_decision
-from tellapart.io import translate_os_errors, write_atomically
+from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
@@ -91,7 +91,7 @@ def submit(
     cells = _cells(form, kind, meant, predictions, run)
     text = form.filled(cells)
     with translate_os_errors(Path(out)):
-        write_atomically(Path(out), text)
+        write_text_atomically(Path(out), text, durable=True)
     return Submission(
         Path(out), kind, len(form.ids), ", ".join(form.answers), _asked(kind, meant, run),
         dict(Counter(cells[form.answers[0]]).most_common()) if kind == "label" else {}, unasked,

@@ -26,7 +26,7 @@ from tellapart.classifiers.base import Context, groups_of
 from tellapart.classifiers.feature_classifier import FeatureClassifier
 from tellapart.errors import DataError, Interrupted, RecipeError, SystemLimitError, TellapartError
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import write_atomically, write_json
+from tellapart.io import write_json, write_text_atomically
 from tellapart.metrics.intervals import wilson
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
@@ -171,9 +171,9 @@ class _Work:
         table = tabulate(trials, groups_of(self.valid))
         name, data = self.source.name, self.experiment.prepared.table.name
         study = Study(name, data, asked.settings, table, trials[0].values, run, folder, tuple(notes))
-        write_atomically(folder / "table.csv", table.to_csv(index=False))
+        write_text_atomically(folder / "table.csv", table.to_csv(index=False), durable=True)
         said = {"strategy": asked.strategy, "space": json.loads(asked.identity()), "overrides": list(self.source.overrides)}
-        write_json(folder / "table.json", study.to_dict() | {"asked": said})
+        write_json(folder / "table.json", study.to_dict() | {"asked": said}, durable=True)
         return study
 
     def _decoded(self, asked: list[Candidate]) -> list[Candidate]:

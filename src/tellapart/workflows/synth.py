@@ -37,7 +37,7 @@ from tellapart.errors import DataError, ImageError, unknown_name
 from tellapart.forgeries._plan import REAL, Planned, plan
 from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import translate_os_errors, write_json
+from tellapart.io import translate_os_errors, write_bytes_atomically, write_json, write_text_atomically
 from tellapart.types import ImageTable, Problem
 
 VERSION = 1  # counts up when the same settings give other files
@@ -172,10 +172,10 @@ class _Work:
         if one.kind != REAL:
             pixels, mask = self.forgeries[one.kind](pixels, donor, rng)
             share = float(mask.mean())
-            _write(mask_path, _encoded(mask.astype(np.uint8) * 255, "png", 0))
+            write_bytes_atomically(mask_path, _encoded(mask.astype(np.uint8) * 255, "png", 0), durable=False)
         low, high = self.chosen["quality"] or (0, 0)
         quality = int(np.random.default_rng([self.settings.seed, 3, one.row]).integers(low, high + 1))
-        _write(path, _encoded(pixels, self.chosen["encoding"], quality))
+        write_bytes_atomically(path, _encoded(pixels, self.chosen["encoding"], quality), durable=False)
         return share
 
     def _pixels(self, row: int, reader: ImageReader) -> np.ndarray | Problem:
@@ -209,7 +209,8 @@ class _Work:
         if not any(one.group for one in planned):
             table = table.drop(columns="group")
         for name, content in (("provenance.csv", frame), ("train.csv", table)):
-            _write(self.folder / name, content.to_csv(index=False, lineterminator="\n", float_format="%.4f").encode())
+            text = content.to_csv(index=False, lineterminator="\n", float_format="%.4f")
+            write_text_atomically(self.folder / name, text, durable=False)
 
 
 def _refuse_inside(data: str | Path | ImageTable, out: Path) -> None:
@@ -258,16 +259,6 @@ def _encoded(pixels: np.ndarray, encoding: str, quality: int) -> bytes:
     else:
         Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """A file is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 # --- the real pictures that forgeries are made of ---------------------------------------------------------------------
