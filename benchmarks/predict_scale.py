@@ -1,6 +1,6 @@
 """Many images through a small net: images a second beside plain decoding, and memory from the first to the last.
 
-Claims: `predict_stream` answers at least 80 % of the images a second that decoding alone reaches, for a net of 0.28 million
+Claims: `predict_to_file` predicts at least 80 % of the images a second that decoding alone reaches, for a net of 0.28 million
 parameters at 64×64 on JPEGs of 512×512; and its memory is flat, at most 1.5 GiB, whatever the number of images.
 
     python benchmarks/predict_scale.py [--images 100000] [--rounds 5] [--segment 2000] [--distinct 200] [--format parquet]
@@ -9,8 +9,8 @@ parameters at 64×64 on JPEGs of 512×512; and its memory is flat, at most 1.5 G
 200 distinct JPEGs (quality 90) are cut from the photographs that scikit-image and scikit-learn carry; hard links name them as
 often as needed, so the disk is not filled and the page cache holds them all: reading is free, decoding is what there is to lose
 against. Plain decoding is `decode_to` for the run's inputs in as many threads as the machine has processors, its pixels thrown
-away: the same function, threads and files that answering uses. The two take turns, `--segment` images each; first one turn each
-that does not count. Then one `predict_stream` over all images, in a process of its own, whose resident memory is looked at
+away: the same function, threads and files that prediction uses. The two take turns, `--segment` images each; first one turn each
+that does not count. Then one `predict_to_file` over all images, in a process of its own, whose resident memory is looked at
 twenty times a second. Processor seconds are those of the process, all threads: on a shared machine they vary less than rates.
 """
 
@@ -37,12 +37,12 @@ import tellapart as ta
 from tellapart.data.decode import decode_to, quiet
 from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.inference.image_sources import open_sources
-from tellapart.inference.image_sources.base import ImageRef
+from tellapart.inference.image_sources.base import ImageRef, UniqueImages
 from tellapart.inference.predictor import load_predictor
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.store import Run
-from tellapart.workflows._batch_predictor import BatchPredictor, unique_items
+from tellapart.workflows._batch_predictor import BatchPredictor
 from tellapart.workflows.predict import predict_to_file
 
 SIDE, QUALITY, SIZE = 512, 90, 64
@@ -105,15 +105,15 @@ def trained(top: Path) -> Run:
 
 def duel(run: Run, pictures: Path, rounds: int, segment: int) -> list[dict]:
     """Rates of both, in turns; the first turn of each is thrown away."""
-    asker = BatchPredictor(load_predictor(run, ta.Settings(runs=run.runs, device="cpu")))
+    predictor = BatchPredictor(load_predictor(run, ta.Settings(runs=run.runs, device="cpu")))
     inputs = Inputs.model_validate(run.recipe["inputs"])
     works: dict[str, Callable[[], None]] = {
         "decode": lambda: decode_alone(pictures, segment, inputs),
-        "predict": lambda: answer(asker, pictures, segment),
+        "predict": lambda: predict(predictor, pictures, segment),
     }
     found = []
     for number in range(rounds + 1):
-        row = {"runtime": asker.answerer.runtime}
+        row = {"runtime": predictor.predictor.runtime}
         for name in sorted(works, reverse=bool(number % 2)):
             wall, processor = time.perf_counter(), time.process_time()
             works[name]()
@@ -129,18 +129,18 @@ def decode_alone(pictures: Path, count: int, inputs: Inputs) -> None:
     def one(item: ImageRef) -> None:
         decode_to(item.read(), inputs)
 
-    items = (item for item in unique_items(open_sources([pictures])) if isinstance(item, ImageRef))
+    items = (item for item in UniqueImages(open_sources([pictures])) if isinstance(item, ImageRef))
     left = islice(items, count)
     with quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         while some := list(islice(left, _AT_ONCE)):
             list(pool.map(one, some))
 
 
-def answer(asker: BatchPredictor, pictures: Path, count: int) -> None:
-    """Answers to as many images."""
-    items = (item for item in unique_items(open_sources([pictures])) if isinstance(item, ImageRef))
-    answered = sum(len(portion) for portion in asker.portions(islice(items, count)))
-    assert answered == count
+def predict(predictor: BatchPredictor, pictures: Path, count: int) -> None:
+    """Predict as many images."""
+    items = (item for item in UniqueImages(open_sources([pictures])) if isinstance(item, ImageRef))
+    predicted = sum(len(batch) for batch in predictor.batches(islice(items, count)))
+    assert predicted == count
 
 
 def summary(rounds: list[dict]) -> dict:

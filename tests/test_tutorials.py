@@ -66,5 +66,5 @@ def test_a_competition_ends_in_a_submission(monkeypatch: pytest.MonkeyPatch, cap
 def test_real_pictures_end_in_a_detector(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     said = follow("real-or-fake.md", monkeypatch, capsys)
     answers = next(out for line, out in said.items() if "predict" in line)
-    assert answers.count("photos/") == 120 and "verdict" in answers.splitlines()[0]
+    assert answers.count("photos/") == 120 and "decision" in answers.splitlines()[0]
     assert Path("detector/model.onnx").stat().st_size > 10_000

@@ -318,7 +318,7 @@ def test_a_copy_that_is_there_is_found_and_another_is_refused(plant, tmp_path: P
 
 CHILD = """
 import sys
-from tellapart.aligning import verb
+from tellapart.workflows import align as verb
 verb._PORTION = 8
 verb.align(sys.argv[1], sys.argv[2])
 """
@@ -393,10 +393,11 @@ def test_a_disk_that_is_too_small_is_said_before(plant, tmp_path: Path, monkeypa
 
 def test_the_marker_comes_last(plant, tmp_path: Path, monkeypatch) -> None:
     written: list[str] = []
-    real = folder_module._write
-    monkeypatch.setattr(folder_module, "_write", lambda path, text: (written.append(path.name), real(path, text)))
+    real = Path.replace
+    monkeypatch.setattr(Path, "replace", lambda self, target: (written.append(Path(target).name), real(self, target))[1])
     align(plant(40), tmp_path / "out")
-    assert written[-2:] == ["train.csv", "align.json"] and written[0] == "manifest.csv"
+    written = written[written.index("manifest.csv") :]  # after the images
+    assert written[-2:] == ["train.csv", "align.json"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {*written, "images"}
 
 

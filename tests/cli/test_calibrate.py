@@ -71,9 +71,12 @@ def test_predict_has_a_verdict_beside_the_answer(tell, trained):
     assert out.splitlines()[1] == f"{shots[1]}: real (real 100.0%; below 0.2)"
     assert out.splitlines()[2] == "0 of 2 images: unsure"
     rows = list(csv.reader(io.StringIO(tell("predict", run, *shots, "-q", "--csv").out)))
-    assert rows[0] == ["image", "answer", "verdict", "fake", "real"] and [row[2] for row in rows[1:]] == ["fake", "real"]
+    assert rows[0] == ["image", "predicted", "decision", "reason", "fake", "real"] and [row[2] for row in rows[1:]] == [
+        "fake",
+        "real",
+    ]
     entries = json.loads(tell("predict", run, *shots, "-q", "--json").out)
-    assert [(e["verdict"], e["because"]) for e in entries] == [("fake", "from 1 up"), ("real", "below 0.2")]
+    assert [(e["decision"], e["reason"]) for e in entries] == [("fake", "from 1 up"), ("real", "below 0.2")]
 
 
 def test_unsure_is_counted(tell, trained):
@@ -90,8 +93,8 @@ def test_a_run_without_a_verdict_is_as_it_was(tell, trained):
     assert tell("predict", "knn", shot, "-q").out == f"{shot}: real 100.0%\n"
     tell("calibrate", "knn", "-q")  # a map alone: nothing beyond the most probable class
     run = next(Path("runs").glob("temperature-*")).name
-    assert tell("predict", run, shot, "-q", "--csv").out.splitlines()[0] == "image,answer,fake,real"
-    assert "because" not in tell("predict", run, shot, "-q", "--json").out
+    assert tell("predict", run, shot, "-q", "--csv").out.splitlines()[0] == "image,predicted,fake,real"
+    assert "reason" not in tell("predict", run, shot, "-q", "--json").out
 
 
 @pytest.mark.parametrize(

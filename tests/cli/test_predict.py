@@ -63,12 +63,12 @@ def typed(monkeypatch):
 def test_csv_and_json_lines_on_standard_output(tell, run, shots):
     found = tell("predict", run, shots, "--csv", "-q")
     rows = list(csv.DictReader(io.StringIO(found.out)))
-    assert found.code == 0 and list(rows[0]) == ["image", "answer", "fake", "real"]
-    assert [row["answer"] for row in rows] == ["real", "fake", "real", "fake", "real"]
+    assert found.code == 0 and list(rows[0]) == ["image", "predicted", "fake", "real"]
+    assert [row["predicted"] for row in rows] == ["real", "fake", "real", "fake", "real"]
     lines = [json.loads(line) for line in tell("predict", run, shots, "--json-lines", "-q").out.splitlines()]
     assert lines == json.loads(tell("predict", run, shots, "--json", "-q").out)
     for row, line in zip(rows, lines, strict=True):
-        assert (row["image"], row["answer"]) == (line["image"], line["answer"])
+        assert (row["image"], row["predicted"]) == (line["image"], line["predicted"])
         assert float(row["real"]) == pytest.approx(line["probabilities"]["real"], abs=1e-6)
 
 
@@ -78,12 +78,12 @@ def test_files(tell, run, shots, tmp_path):
         found = tell("predict", run, shots, shots / "1.png", "-o", tmp_path / name, "-q")
         assert found.code == 0, found.err
         assert found.out.splitlines() == [
-            f"{tmp_path / name}: 5 images", "  fake: 2", "  real: 3", "  named again, and answered once: 1",
+            f"{tmp_path / name}: 5 images", "  fake: 2", "  real: 3", "  duplicate names, predicted once: 1",
         ]  # fmt: skip
     wanted = pd.read_csv(io.StringIO(printed))
     assert pd.read_csv(tmp_path / "o.csv").drop(columns="error").equals(wanted)
     table = pd.read_parquet(tmp_path / "o.parquet")
-    assert table["answer"].tolist() == wanted["answer"].tolist() and table["error"].isna().all()
+    assert table["predicted"].tolist() == wanted["predicted"].tolist() and table["error"].isna().all()
     content = json.loads(tell("predict", run, shots, "-o", tmp_path / "x", "--parquet", "--json", "-q").out)
     assert content["images"] == 5 and content["counts"] == {"fake": 2, "real": 3}
     assert pd.read_parquet(tmp_path / "x").equals(table)
@@ -92,12 +92,12 @@ def test_files(tell, run, shots, tmp_path):
 def test_stability_is_said(tell, run, shots):
     found = tell("predict", run, shots / "0.png", shots / "1.png", "--stability", "-q")
     lines = found.out.splitlines()
-    assert found.code == 0 and " · the same in " in lines[0] and " of 4 deliveries; real " in lines[0]
-    assert lines[2].endswith(" of 2 images: not the same in every delivery")
+    assert found.code == 0 and " · unchanged in " in lines[0] and " of 4 re-saved versions; real " in lines[0]
+    assert lines[2].endswith(" of 2 images: unstable")
     (entry, _) = json.loads(tell("predict", run, shots / "0.png", shots / "1.png", "--stability", "--json", "-q").out)
-    assert [d["delivery"] for d in entry["stability"]["deliveries"]][:2] == ["as is", "JPEG 90"]
+    assert [v["version"] for v in entry["stability"]["versions"]][:2] == ["as is", "JPEG 90"]
     header = tell("predict", run, shots / "0.png", "--stability", "--csv", "-q").out.splitlines()[0]
-    assert header == "image,answer,fake,real,kept,of,lowest,highest"
+    assert header == "image,predicted,fake,real,unchanged,resaved,lowest,highest"
 
 
 def test_a_bad_image_in_a_file_of_answers(tell, run, shots, tmp_path):
@@ -114,7 +114,7 @@ def test_a_bad_image_in_a_file_of_answers(tell, run, shots, tmp_path):
     found = tell("predict", run, shots, "--csv")  # to a pipe nothing is written that would have to be taken back
     assert found.code == 3 and found.out == "" and "1.png: not an image" in found.err
     found = tell("predict", run, shots, "--csv", "--skip-bad")
-    assert found.code == 0 and len(found.out.splitlines()) == 5 and "left out: 1 of 5 images" in found.err
+    assert found.code == 0 and len(found.out.splitlines()) == 5 and "excluded 1 of 5 images" in found.err
 
 
 def test_tables_and_standard_input(tell, run, shots, typed, tmp_path):
@@ -134,11 +134,11 @@ def test_bad_usage(tell, run, shots, tmp_path):
     for arguments, code, said in (
         ((shots, "--csv", "--json"), 2, "--csv and --json"),
         ((shots, "--parquet"), 2, "name a file with -o"),
-        ((shots, "-o", tmp_path / "x.txt"), 3, "does not say what kind of file"),
-        ((shots, "-o", tmp_path / "x.csv", "--json-lines"), 3, "its ending says csv, but --json-lines"),
+        ((shots, "-o", tmp_path / "x.txt"), 3, "unknown format"),
+        ((shots, "-o", tmp_path / "x.csv", "--json-lines"), 3, "the extension means csv, but --json-lines"),
         ((shots, "-o", tmp_path), 6, "is a folder"),
         (("https://example.org/a.jpg",), 3, "--allow-urls"),
-        ((f"{shots}/*.gif",), 3, "no file fits"),
+        ((f"{shots}/*.gif",), 3, "no file matches"),
         (("nothing.png",), 3, "no such file"),
     ):
         found = tell("predict", run, *arguments, "-q")
@@ -153,7 +153,7 @@ def test_a_pipe_that_nobody_reads_any_more_and_one_that_never_ends(run, shots):
     whole = subprocess.run(
         f"{' '.join(command)} {shots} --csv -q | head -1", shell=True, capture_output=True, text=True, check=True
     )
-    assert whole.stdout == "image,answer,fake,real\n" and "Traceback" not in whole.stderr
+    assert whole.stdout == "image,predicted,fake,real\n" and "Traceback" not in whole.stderr
     with subprocess.Popen([*command, "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as waiting:
         assert waiting.stdin is not None and waiting.stderr is not None
         with pytest.raises(subprocess.TimeoutExpired):

@@ -299,7 +299,7 @@ def test_a_write_that_the_system_cuts_off_leaves_no_partial_file(folder, tmp_pat
         from tellapart.data.cache import PixelCache
         from tellapart.data.scan import scan
         from tellapart.errors import SystemLimitError
-        from tellapart.recipe import Inputs
+        from tellapart.recipe.schema import Inputs
         table = scan(sys.argv[1])
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_answers_with_torch(home: Path, settings: Settin
     monkeypatch.setattr(onnx_graph, "installed", lambda name: name != "onnxruntime")
     run = run_of(home, "network")
     assert isinstance(load_predictor(run, settings), TorchPredictor)
-    assert "answers with torch: to export a run the package onnxruntime is needed" in heard.lines[-1]
+    assert f"using torch for {run.id}: to export a run the package onnxruntime is needed" in heard.lines[-1]
     with pytest.raises(SystemLimitError, match=r'pip install "tellapart\[export\]"'):
         load_predictor(run, settings, "onnx")
 
@@ -160,7 +160,7 @@ def test_a_graph_without_parity_is_not_kept(home: Path, settings: Settings, monk
 def test_accelerators_keep_torch(home: Path, monkeypatch: Any) -> None:
     from tellapart.inference import predictor
 
-    monkeypatch.setattr(predictor, "device_named", lambda name: "cuda")
+    monkeypatch.setattr(predictor, "resolve_device", lambda name: "cuda")
     monkeypatch.setattr(predictor, "_ACCELERATORS", ("null",))  # /dev/null is there
     assert not predictor._on_cpu("auto")
     monkeypatch.setattr(predictor, "_ACCELERATORS", ("nothing-like-it",))

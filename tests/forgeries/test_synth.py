@@ -107,21 +107,21 @@ def test_groups_stay_together_and_are_half_forged(reals: Path) -> None:
 
 def test_a_cut_off_run_goes_on_to_the_same_bytes(reals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synth(reals, tmp_path / "whole", kinds=CHEAP)
-    written = synth_module._write
+    written = synth_module.write_bytes_atomically
     count = 0
 
-    def dies(path: Path, content: bytes) -> None:
+    def dies(path: Path, content: bytes, *, durable: bool) -> None:
         nonlocal count
         count += 1
         if count == 17:
             raise KeyboardInterrupt
-        written(path, content)
+        written(path, content, durable=durable)
 
-    monkeypatch.setattr(synth_module, "_write", dies)
+    monkeypatch.setattr(synth_module, "write_bytes_atomically", dies)
     with pytest.raises(KeyboardInterrupt):
         synth(reals, tmp_path / "cut", kinds=CHEAP)
     assert not (tmp_path / "cut/synth.json").exists()
-    monkeypatch.setattr(synth_module, "_write", written)
+    monkeypatch.setattr(synth_module, "write_bytes_atomically", written)
     made = synth(reals, tmp_path / "cut", kinds=CHEAP)
     assert files(tmp_path / "cut") == files(tmp_path / "whole")
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "cut").rglob("*")}

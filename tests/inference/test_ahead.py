@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import threading
 import time
@@ -12,8 +11,8 @@ import pytest
 
 from tellapart.errors import DataError, ImageError
 from tellapart.inference import prefetch as prefetch_module
-from tellapart.inference.image_sources.base import ImageRef, Source
-from tellapart.inference.prefetch import BatchLimit, SeenNames, prefetch
+from tellapart.inference.image_sources.base import ImageRef, Source, UniqueImages
+from tellapart.inference.prefetch import BatchLimit, prefetch
 
 
 class _Numbers(Source):
@@ -52,7 +51,7 @@ def test_few_images_are_ahead_of_those_that_are_taken():
             next(found)
             time.sleep(0.05)
         # taken, one that waits, one under way that nobody wants yet, and those that are being read
-        assert 30 <= source.given <= 30 + 3 * 10 + (prefetch_module._UNDER_WAY + 2) * prefetch_module._TOGETHER
+        assert 30 <= source.given <= 30 + 3 * 10 + (prefetch_module._PENDING + 2) * prefetch_module._CHUNK
 
 
 def test_a_source_is_closed_after_its_last_image():
@@ -97,14 +96,10 @@ def test_nothing_goes_on_when_nobody_wants_more():
     assert not reading()
 
 
-def test_names_that_came_before(monkeypatch):
-    monkeypatch.setattr(prefetch_module, "_FRESH", 8)
+def test_each_name_once():
     draw = random.Random(0)
-    names = [f"näme {draw.randrange(600)}" for _ in range(2000)]
-    seen, wanted = SeenNames(), set()
-    for name in names:
-        assert seen.add(name) == (name not in wanted)
-        wanted.add(name)
-    assert seen.twice == len(names) - len(wanted)
-    sizes = [array.shape[1] for array in seen._sorted]
-    assert len(sizes) > 1 and all(a >= 2 * b for a, b in itertools.pairwise(sizes))
+    sources = [_Numbers([1] * draw.randrange(1, 30)) for _ in range(20)]
+    images = UniqueImages(sources)
+    names = [item.name for item in images if isinstance(item, ImageRef)]
+    assert names == [str(row) for row in range(max(len(source.lengths) for source in sources))] or len(set(names)) == len(names)
+    assert images.duplicates == sum(len(source.lengths) for source in sources) - len(names)

@@ -20,11 +20,11 @@ import pytest
 from tellapart.data.listing import from_paths
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.image_sources import open_source, open_sources
-from tellapart.inference.image_sources.base import USUAL_OPTIONS, ImageRef, Source, SourceOptions
+from tellapart.inference.image_sources.base import DEFAULT_OPTIONS, ImageRef, Source, SourceOptions
 from tellapart.inference.image_sources.stdin import StandardInput
 
 
-def items(*named: str | Path, options: SourceOptions = USUAL_OPTIONS) -> list[ImageRef]:
+def items(*named: str | Path, options: SourceOptions = DEFAULT_OPTIONS) -> list[ImageRef]:
     return [one for source in open_sources(named, options) for one in source.items() if isinstance(one, ImageRef)]
 
 
@@ -71,7 +71,7 @@ def test_a_pattern(shots):
     assert {item.name for item in items(f"{shots}/**/0*.png")} == set(map(str, shots.rglob("0*.png")))
     assert {item.name for item in items(f"{shots}/**")} == set(map(str, shots.rglob("*.png")))
     assert {item.name for item in items(f"{shots}/[ab]")} == {str(p) for p in shots.glob("[ab]/*.png")}
-    with pytest.raises(DataError, match="no file fits"):
+    with pytest.raises(DataError, match="no file matches"):
         items(f"{shots}/*.gif")
 
 
@@ -83,7 +83,7 @@ def test_brackets_in_a_name_that_exists_are_no_pattern(shots):
 
 def test_what_is_not_there_is_an_error_before_any_work(shots, tmp_path):
     (shots / "dead.png").symlink_to(tmp_path / "nowhere")
-    for named, said in ((["nothing.png"], "no such file"), ([shots / "dead.png"], "a link to nowhere"), ([], "no image was")):
+    for named, said in ((["nothing.png"], "no such file"), ([shots / "dead.png"], "a broken link"), ([], "no image was")):
         with pytest.raises(DataError, match=said):
             open_sources([shots, *named] if named else [])
     with pytest.raises(DataError, match="named twice"):
@@ -198,7 +198,7 @@ def test_rows_that_name_nothing_are_bad_images(shots):
     (shots / "b" / "00.png").write_bytes(b"the second of this name")
     rows = [["id", "x"], ["00", "1"], ["none", "1"], ["", "1"], ["b/01.png", "1"]]
     found = items(write(shots / "t.csv", rows))
-    assert "fits a/00.png and b/00.png" in why(found[0]) and "t.csv:2" in why(found[0])
+    assert "ambiguous: a/00.png and b/00.png" in why(found[0]) and "t.csv:2" in why(found[0])
     assert "no such image" in why(found[1]) and "t.csv:3" in why(found[1])
     assert found[2].name.endswith("t.csv:4") and "empty" in why(found[2])
     assert found[3].read() == (shots / "b/01.png").read_bytes()

@@ -44,23 +44,23 @@ class Killed(BaseException):
 def small_portions(monkeypatch):
     """Of three images, each of them kept at once."""
     monkeypatch.setattr(module, "PLAIN", BatchLimit(3, 2**20))
-    monkeypatch.setattr(resumable_output, "_BETWEEN", 0.0)
+    monkeypatch.setattr(resumable_output, "_SYNC_INTERVAL", 0.0)
 
 
 @pytest.fixture
 def dying(monkeypatch) -> Callable[[int, BaseException], None]:
     """`dying(2, Killed())`: the third portion is not answered."""
-    ask = BatchPredictor.predict
+    real = BatchPredictor.predict
 
     def after(portions: int, error: BaseException) -> None:
         left = iter(range(portions))
 
-        def asked(self: BatchPredictor, portion: Batch) -> list:
+        def predicted(self: BatchPredictor, batch: Batch) -> list:
             if next(left, None) is None:
                 raise error
-            return ask(self, portion)
+            return real(self, batch)
 
-        monkeypatch.setattr(BatchPredictor, "ask", asked)
+        monkeypatch.setattr(BatchPredictor, "predict", predicted)
 
     return after
 
@@ -81,7 +81,7 @@ def read(path: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_every_format_holds_the_answers_of_predict(run, settings, shots, tmp_path, ending):
+def test_every_format_holds_the_predictions_of_predict(run, settings, shots, tmp_path, ending):
     (shots / "b" / "01.png").write_bytes(b"no image")
     images = [shots / "a", shots / "b", shots / "a" / "00.png"]
     kept = replace(settings, skip_bad=True)
@@ -90,46 +90,46 @@ def test_every_format_holds_the_answers_of_predict(run, settings, shots, tmp_pat
     rows = read(done.path)
     whole = [row for row in rows if "error" not in row]
     assert [row["image"] for row in whole] == wanted.ids.tolist()
-    assert [row["answer"] for row in whole] == [run.classes[label] for label in wanted.predicted]
+    assert [row["predicted"] for row in whole] == [run.classes[label] for label in wanted.predicted]
     for name, column in zip(run.classes, wanted.proba.T, strict=True):
         shares = [float(row["probabilities"][name] if ending == "jsonl" else row[name if ending == "csv" else f"p.{name}"])
                   for row in whole]  # fmt: skip
         np.testing.assert_allclose(shares, column, atol=1e-6)
     (bad,) = (row for row in rows if "error" in row)
     assert bad == {"image": str(shots / "b" / "01.png"), "error": "not an image that can be read"}
-    assert (done.images, done.bad, done.twice, done.before) == (7, 1, 1, 0)
+    assert (done.images, done.unreadable, done.duplicates, done.resumed_from) == (7, 1, 1, 0)
     assert done.problems == (f"{shots / 'b' / '01.png'}: not an image that can be read",)
-    assert done.counts == {name: sum(row["answer"] == name for row in whole) for name in run.classes}
+    assert done.counts == {name: sum(row["predicted"] == name for row in whole) for name in run.classes}
     assert os.listdir(tmp_path / "new") == [f"o.{ending}"]  # noqa: PTH208
 
     done = predict_to_file(run, images, done.path, settings=kept)
-    assert [row["image"] for row in read(done.path)] == wanted.ids.tolist() and (done.images, done.bad) == (7, 1)
+    assert [row["image"] for row in read(done.path)] == wanted.ids.tolist() and (done.images, done.unreadable) == (7, 1)
     header = done.path.read_text().splitlines()[0] if ending == "csv" else ""
     assert "error" not in header
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_verdicts_and_stability(run, settings, shots, tmp_path, ending):
+def test_decisions_and_stability(run, settings, shots, tmp_path, ending):
     judged = calibrate(run, how="none", band=(0.2, 0.99), settings=settings)
     wanted = list(predict_iter(judged, [shots], stability=True, settings=settings))
     done = predict_to_file(judged, [shots], tmp_path / f"o.{ending}", stability=True, settings=settings)
     for row, one in zip(read(done.path), wanted, strict=True):
         found = row["stability"] if ending == "jsonl" else row
         assert one.stability is not None
-        assert (int(found["kept"]), int(found["of"])) == (one.stability.kept, 4)
+        assert (int(found["unchanged"]), int(found["resaved"])) == (one.stability.unchanged, 4)
         assert float(found["lowest"]) == pytest.approx(one.stability.lowest, abs=1e-6)
-        assert row["verdict"] == one.verdict and (ending == "csv" or row["because"] == one.because)
-    assert done.unsure == sum(one.verdict == "unsure" for one in wanted)
+        assert row["decision"] == one.decision and row["reason"] == one.reason
+    assert done.unsure == sum(one.decision == "unsure" for one in wanted)
     assert done.unstable == sum(not one.stability.stable for one in wanted if one.stability)
     assert sum(done.counts.values()) == done.images == 11
 
 
 def test_a_class_that_is_called_like_a_column(run):
     class Odd:
-        classes, judges = ("error", "image", "cat"), False
+        classes, decides = ("error", "image", "cat"), False
 
     head = writers.CsvWriter(Odd(), stability=False).head()  # pyright: ignore[reportArgumentType]
-    assert head == b"image,answer,p.error,p.image,cat,error\n"
+    assert head == b"image,predicted,p.error,p.image,cat,error\n"
 
 
 def test_parquet_has_types_and_equal_row_groups(run, settings, shots, tmp_path, monkeypatch):
@@ -143,8 +143,8 @@ def test_parquet_has_types_and_equal_row_groups(run, settings, shots, tmp_path, 
 def test_the_format_by_ending_or_by_name(run, settings, shots, tmp_path):
     assert read(predict_to_file(run, [shots], tmp_path / "o.JSONL", settings=settings).path.rename(tmp_path / "a.jsonl"))
     path = predict_to_file(run, [shots], tmp_path / "o.txt", format="csv", settings=settings).path
-    assert path.read_text().startswith("image,answer,")
-    for name, kind, said in (("o.txt", None, "does not say"), ("o.csv", "parquet", "says csv, but --parquet")):
+    assert path.read_text().startswith("image,predicted,")
+    for name, kind, said in (("o.txt", None, "unknown format"), ("o.csv", "parquet", "means csv, but --parquet")):
         with pytest.raises(DataError, match=said):
             predict_to_file(run, [shots], tmp_path / name, format=kind, settings=settings)
 
@@ -177,7 +177,7 @@ def test_a_killed_one_goes_on_and_comes_out_the_same(run, settings, shots, tmp_p
         file.write(b"half a row that no note speaks of, more of it than a portion has" * 50)
     dying(99, Killed())
     done = predict_to_file(run, images, out, settings=settings)
-    assert done.before == 3 * portions and replace(done, before=0, path=wanted.path) == wanted
+    assert done.resumed_from == 3 * portions and replace(done, resumed_from=0, path=wanted.path) == wanted
     assert out.read_bytes() == wanted.path.read_bytes()
     assert sorted(p.name for p in tmp_path.glob("o.*")) == [out.name]
 
@@ -193,7 +193,7 @@ def test_what_is_left_out_counts_as_done(run, settings, shots, tmp_path, dying):
         predict_to_file(run, [shots], tmp_path / "o.csv", settings=kept)
     dying(99, Killed())
     done = predict_to_file(run, [shots], tmp_path / "o.csv", settings=kept)
-    assert done.before == 6 and done.bad == 2 and done.path.read_bytes() == wanted.path.read_bytes()
+    assert done.resumed_from == 6 and done.unreadable == 2 and done.path.read_bytes() == wanted.path.read_bytes()
 
 
 def test_ctrl_c_says_how_to_go_on(run, settings, shots, tmp_path, dying):
@@ -202,7 +202,7 @@ def test_ctrl_c_says_how_to_go_on(run, settings, shots, tmp_path, dying):
         predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert caught.value.exit_code == 130
     dying(99, Killed())
-    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).before == 6
+    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).resumed_from == 6
 
 
 def test_ctrl_c_while_it_finds_its_place_loses_nothing(run, settings, shots, tmp_path, dying, monkeypatch):
@@ -214,7 +214,7 @@ def test_ctrl_c_while_it_finds_its_place_loses_nothing(run, settings, shots, tmp
         patch.setattr(resumable_output.ResumableFile, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(train.Interrupted):
             predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
-    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).before == 6
+    assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).resumed_from == 6
 
 
 def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
@@ -225,7 +225,7 @@ def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
     dying(99, Killed())
     judged = calibrate(run, how="none", band=(0.2, 0.9), settings=settings)
     changed: Sequence[tuple[dict, str]] = (
-        ({"run": judged}, "run was 'neighbors-"),
+        ({"run": judged}, "run was 'knn-"),
         ({"images": [shots / "a"]}, "images was"),
         ({"format": "csv", "stability": True}, "--stability was False and is True"),
         ({"settings": replace(settings, skip_bad=True)}, "--skip-bad was False"),
@@ -235,7 +235,7 @@ def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
         with pytest.raises(RunError, match=said) as caught:
             predict_to_file(**{"run": run, "images": [shots], "out": out, "settings": settings, **change})
         assert "--fresh" in str(caught.value)
-    assert predict_to_file(run, [shots / "a"], out, settings=replace(settings, fresh=True)).before == 0
+    assert predict_to_file(run, [shots / "a"], out, settings=replace(settings, fresh=True)).resumed_from == 0
     assert len(read(out)) == 4
 
 
@@ -273,7 +273,7 @@ def test_a_note_that_cannot_be_read_means_to_begin_anew(run, settings, shots, tm
     dying(99, Killed())
     (tmp_path / "o.csv.partial.json").write_text("{")
     done = predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
-    assert done.before == 0 and len(read(done.path)) == 11
+    assert done.resumed_from == 0 and len(read(done.path)) == 11
 
 
 # --- what the machine refuses -----------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_a_full_disk_is_said_and_the_work_goes_on_later(run, settings, shots, tm
         with pytest.raises(SystemLimitError, match="the disk is full"):
             predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     done = predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
-    assert done.before == 6 and len(read(done.path)) == 11
+    assert done.resumed_from == 6 and len(read(done.path)) == 11
 
 
 def test_a_place_that_cannot_be_written(run, settings, shots, tmp_path):
@@ -323,18 +323,18 @@ def test_kill_9_in_the_middle(run, settings, shots, tmp_path, ending):
     out = tmp_path / f"o.{ending}"
     program = (
         "import sys, time\nfrom pathlib import Path\n"
-        "from tellapart.inference import _partial, answers\n"
-        "from tellapart.workflows.predict import predict_stream\nfrom tellapart.workflows._experiment import Settings\n"
-        "answers.PLAIN, _partial._BETWEEN = answers.Size(3, 2**20), 0.0\n"
-        "predict_stream(sys.argv[1], [sys.argv[2]], sys.argv[3], settings=Settings(runs=Path(sys.argv[1]).parent))\n"
+        "from tellapart.inference import resumable_output\nfrom tellapart.inference.context import Settings\n"
+        "from tellapart.workflows import _batch_predictor\nfrom tellapart.workflows.predict import predict_to_file\n"
+        "_batch_predictor.PLAIN = _batch_predictor.BatchLimit(3, 2**20)\nresumable_output._SYNC_INTERVAL = 0.0\n"
+        "predict_to_file(sys.argv[1], [sys.argv[2]], sys.argv[3], settings=Settings(runs=Path(sys.argv[1]).parent))\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(run.folder), str(shots), str(out)])
     note = out.with_name(f"{out.name}.partial.json")
-    while process.poll() is None and not (note.exists() and json.loads(note.read_text())["tally"]["images"] >= 60):
+    while process.poll() is None and not (note.exists() and json.loads(note.read_text())["done"]["images"] >= 60):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL and not out.exists()
     done = predict_to_file(run, [shots], out, settings=settings)
-    assert 60 <= done.before < 611
+    assert 60 <= done.resumed_from < 611
     wanted = predict_to_file(run, [shots], tmp_path / f"wanted.{ending}", settings=settings)
     assert out.read_bytes() == wanted.path.read_bytes() and wanted.images == 611

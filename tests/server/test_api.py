@@ -109,8 +109,8 @@ def test_stability_and_clues_are_given_when_asked(client: TestClient) -> None:
     clues = {clue["name"]: clue["value"] for clue in said["clues"]}
     assert clues["format"] == "JPEG, RGB" and clues["JPEG quality"].startswith("about 77 of 100")
     assert clues["software"] == "Painter <script> 9" and clues["EXIF"] == "1 entries"
-    assert said["stability"]["of"] == 4 and len(said["stability"]["deliveries"]) == 5
-    assert said["stability"]["deliveries"][0]["probability"] == pytest.approx(said["probability"], abs=1e-5)
+    assert said["stability"]["resaved"] == 4 and len(said["stability"]["versions"]) == 5
+    assert said["stability"]["versions"][0]["probability"] == pytest.approx(said["probability"], abs=1e-5)
 
 
 def test_runs_health_version_and_metrics(client: TestClient, runs: dict[str, Run]) -> None:

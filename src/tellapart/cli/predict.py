@@ -35,7 +35,8 @@ def run(
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write a .csv, .jsonl or .parquet; can be gone on with.")
     ] = None,
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print CSV: image, answer, verdict if the run has one, one probability a class.")
+        bool,
+        typer.Option("--csv", help="Print CSV: image, predicted, decision and reason if calibrated, probabilities."),
     ] = False,
     as_lines: Annotated[bool, typer.Option("--json-lines", help="Print one JSON object a line.")] = False,
     as_parquet: Annotated[bool, typer.Option("--parquet", help="Write parquet, if FILE has no ending that says so.")] = False,
@@ -88,62 +89,62 @@ def _write(
     else:
         for line in _summary(done):
             shared.out().print(line, markup=False, highlight=False, soft_wrap=True)
-    if done.bad and not settings.skip_bad:
+    if done.unreadable and not settings.skip_bad:
         shown = "".join(f"\n    {problem}" for problem in done.problems)
-        more = f"\n    … and {done.bad - len(done.problems):,} more" if done.bad > len(done.problems) else ""
+        more = f"\n    … and {done.unreadable - len(done.problems):,} more" if done.unreadable > len(done.problems) else ""
         raise DataError(
-            f"{done.bad:,} of {done.images + done.bad:,} images could not be read:{shown}{more}",
-            hint=f"their rows in {out} say why; with --skip-bad they get no row",
+            f"{done.unreadable:,} of {done.images + done.unreadable:,} images could not be read:{shown}{more}",
+            hint=f"see the column `error` of their rows in {out}; pass --skip-bad to write no row for them",
         )
 
 
 def _summary(done: PredictSummary) -> list[str]:
-    said = [f"{done.path}: {done.images:,} images"]
-    said += [f"  {name}: {count:,}" for name, count in done.counts.items()]
+    lines = [f"{done.path}: {done.images:,} images"]
+    lines += [f"  {name}: {count:,}" for name, count in done.counts.items()]
     if done.unstable is not None:
-        said.append(f"  not the same in every delivery: {done.unstable:,}")
-    if done.twice:
-        said.append(f"  named again, and answered once: {done.twice:,}")
-    return [*said, *([f"  could not be read: {done.bad:,}"] if done.bad else [])]
+        lines.append(f"  unstable: {done.unstable:,}")
+    if done.duplicates:
+        lines.append(f"  duplicate names, predicted once: {done.duplicates:,}")
+    return [*lines, *([f"  could not be read: {done.unreadable:,}"] if done.unreadable else [])]
 
 
 # --- to standard output -----------------------------------------------------------------------------------------------
 
 
 def _print(kind: str, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings) -> None:
-    """Answers as they come."""
+    """Print predictions as they come."""
     from tellapart.inference.decision import DecisionRule
     from tellapart.inference.predictor import load_predictor
-    from tellapart.inference.writers import SHEETS
+    from tellapart.inference.writers import WRITERS
     from tellapart.progress import SILENT
     from tellapart.workflows.predict import predict_iter
 
     stream = sys.stdout  # rich puts something else in its place while it shows a bar
-    answerer = load_predictor(run_id, settings)
+    predictor = load_predictor(run_id, settings)
     if stream.isatty() and settings.progress is not SILENT:
         settings = replace(settings, progress=_without_bars())
-    judge = DecisionRule(answerer.run)
-    found = predict_iter(answerer, images, stability=stability, options=options, settings=settings)
+    rule = DecisionRule(predictor.run)
+    predictions = predict_iter(predictor, images, stability=stability, options=options, settings=settings)
     if kind == "text":
-        _print_text(stream, found, judges=judge.judges)
+        _print_text(stream, predictions, decides=rule.decides)
     elif kind == "json":
-        _print_json(stream, (one.to_dict(judge.classes) for one in found))
+        _print_json(stream, (one.to_dict(rule.classes) for one in predictions))
     else:
-        sheet, head = SHEETS[kind](judge, stability, errors=False), True
-        for one in found:
-            stream.write(((sheet.head() if head else b"") + sheet.rows([one])).decode())
+        writer, head = WRITERS[kind](rule, stability, errors=False), True
+        for one in predictions:
+            stream.write(((writer.head() if head else b"") + writer.rows([one])).decode())
             head = False
 
 
 def _without_bars() -> Progress:
-    """On a terminal the answers are what is seen to go on; a bar among them would only be in the way."""
+    """On a terminal the predictions themselves show the progress; a bar between them would only disturb."""
     from tellapart.progress import SILENT, Task, Terminal
 
-    class Spoken(Terminal):
+    class WithoutBars(Terminal):
         def task(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
             return SILENT.task(name, total, unit)
 
-    return Spoken(shared.err())
+    return WithoutBars(shared.err())
 
 
 def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
@@ -156,33 +157,33 @@ def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
     stream.write("\n]\n" if between == ",\n" else "[]\n")
 
 
-def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, judges: bool) -> None:
+def _print_text(stream: TextIO, predictions: Iterable[ImagePrediction], *, decides: bool) -> None:
     from tellapart.calibration.decision import UNSURE_NAME
 
-    console, count, unsure, unstable, deliveries = _console(stream), 0, 0, 0, False
-    for one in found:
+    console, count, unsure, unstable, with_stability = _console(stream), 0, 0, 0, False
+    for one in predictions:
         console.print(_line(one), highlight=False, soft_wrap=True)
-        count, unsure = count + 1, unsure + (one.verdict == UNSURE_NAME)
+        count, unsure = count + 1, unsure + (one.decision == UNSURE_NAME)
         if one.stability is not None:
-            deliveries, unstable = True, unstable + (not one.stability.stable)
-    if judges:
+            with_stability, unstable = True, unstable + (not one.stability.stable)
+    if decides:
         console.print(f"{unsure:,} of {count:,} images: unsure", highlight=False)
-    if deliveries:
-        console.print(f"{unstable:,} of {count:,} images: not the same in every delivery", highlight=False)
+    if with_stability:
+        console.print(f"{unstable:,} of {count:,} images: unstable", highlight=False)
 
 
 def _line(one: ImagePrediction) -> Text:
     from rich.text import Text
 
     share = float(one.proba.max())
-    if one.verdict:
-        why = f" ({one.answer} {share:.1%}; {one.because})"
-        line = Text.assemble(f"{one.image}: ", (one.verdict, "bold"), why)
+    if one.decision:
+        reason = f" ({one.predicted} {share:.1%}; {one.reason})"
+        line = Text.assemble(f"{one.image}: ", (one.decision, "bold"), reason)
     else:
-        line = Text.assemble(f"{one.image}: ", (one.answer, "bold"), f" {share:.1%}")
-    if (found := one.stability) is not None:
-        span = f"; {one.answer} {found.lowest:.1%} to {found.highest:.1%}"
-        line.append(f" · the same in {found.kept} of {found.of} deliveries{span}", "" if found.stable else "bold red")
+        line = Text.assemble(f"{one.image}: ", (one.predicted, "bold"), f" {share:.1%}")
+    if (s := one.stability) is not None:
+        span = f"; {one.predicted} {s.lowest:.1%} to {s.highest:.1%}"
+        line.append(f" · unchanged in {s.unchanged} of {s.resaved} re-saved versions{span}", "" if s.stable else "bold red")
     return line
 
 

@@ -1,4 +1,4 @@
-"""What a run says of its own probabilities: a verdict where it was given rules, else nothing beyond the most probable class."""
+"""The decision rules of a run: a class or "unsure" for each image, where the run was calibrated with such rules."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from tellapart.runs.store import Run
 
 @final
 class DecisionRule:
-    """The rules of one run, read once.
+    """The decision rules of one run, read once.
 
     Attributes:
         classes: C names.
-        judges: Whether there is a rule beyond the most probable class.
+        decides: Whether there is a rule beyond the most probable class.
     """
 
     def __init__(self, run: Run) -> None:
         self.classes = run.classes
         found = decision(run) if has_decision(run) else None
         self._decision = found if found is not None and found.judges else None
-        self.judges = self._decision is not None
+        self.decides = self._decision is not None
 
     def __call__(self, proba: np.ndarray) -> Decisions | None:
-        """Verdicts; None of a run without rules. `proba`: (N, C) float, what the run answered."""
+        """Decisions, or None for a run without rules. `proba`: (N, C) float, the run's probabilities."""
         return None if self._decision is None else self._decision.verdicts(proba)
 
 
 def decision(run: Run) -> Decision:
-    """What was decided for a run: its calibration, mix, threshold and rules, as `verdict.json` has them.
+    """The calibration, class mix, threshold and rules of a run, as stored in `verdict.json`.
 
     Raises:
-        RunError: It is not calibrated.
+        RunError: The run is not calibrated.
     """
     if not has_decision(run):
-        raise RunError(f"{run.id} has no verdict", hint=f"`tellapart calibrate {run.id}` makes a run that has one")
+        raise RunError(f"{run.id} has no decision rules", hint=f"`tellapart calibrate {run.id}` makes a run that has them")
     return Decision.from_dict(read_json(run.folder / VERDICT))
 
 
 def has_decision(run: Run) -> bool:
-    """Whether something was decided for this run."""
+    """Whether a run was calibrated."""
     return (run.folder / VERDICT).exists()

@@ -11,79 +11,86 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class ImagePrediction:
-    """What a run says of one image; of one that could not be read, why.
+    """The prediction for one image, or why the image cannot be read.
 
     Attributes:
-        image: Its name.
-        answer: The most probable class; "" of one that could not be read.
-        proba: (C,) float32; empty likewise.
-        verdict: Of a run that has rules: a class, or "unsure"; else "".
-        because: The rule that said so; else "".
-        stability: Over deliveries, where it was asked for.
-        error: Why it could not be read; else "".
+        image: Name of the image.
+        predicted: The most probable class; "" if the image cannot be read.
+        proba: (C,) float32, sums to 1; (0,) if the image cannot be read.
+        decision: A class or "unsure", if the run has decision rules; else "".
+        reason: The rule that decided; else "".
+        stability: Over re-saved versions of the image, if requested.
+        error: Why the image cannot be read; else "".
     """
 
     image: str
-    answer: str
+    predicted: str
     proba: np.ndarray
-    verdict: str = ""
-    because: str = ""
+    decision: str = ""
+    reason: str = ""
     stability: Stability | None = None
     error: str = ""
 
+    @classmethod
+    def unreadable(cls, image: str, error: str) -> ImagePrediction:
+        """Of an image that cannot be read. `error`: why."""
+        return cls(image, "", np.zeros(0, np.float32), error=error)
+
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:
-        """Plain JSON values; only what there is. `classes`: C names."""
+        """Plain JSON values, without the fields that are empty. `classes`: C names."""
         if self.error:
             return {"image": self.image, "error": self.error}
-        said = {"verdict": self.verdict, "because": self.because} if self.verdict else {}
-        found = {} if self.stability is None else {"stability": self.stability.to_dict()}
+        decision = {"decision": self.decision, "reason": self.reason} if self.decision else {}
+        stability = {} if self.stability is None else {"stability": self.stability.to_dict()}
         proba = dict(zip(classes, map(float, self.proba), strict=True))
-        return {"image": self.image, "answer": self.answer, **said, "probabilities": proba, **found}
+        return {"image": self.image, "predicted": self.predicted, **decision, "probabilities": proba, **stability}
 
 
 @dataclass(frozen=True, eq=False)
 class Recompression:
-    """One way in which a picture arrived.
+    """The prediction for one re-saved version of an image.
 
     Attributes:
-        name: One of `DELIVERIES`.
-        answer: The most probable class.
-        said: The verdict of a run that has one, else the answer.
-        proba: (C,) float32.
+        name: One of `RECOMPRESSIONS`.
+        predicted: The most probable class.
+        decision: A class or "unsure" if the run has decision rules, else `predicted`.
+        proba: (C,) float32, sums to 1.
     """
 
     name: str
-    answer: str
-    said: str
+    predicted: str
+    decision: str
     proba: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Stability:
-    """What a run says of all deliveries of one picture.
+    """The predictions for all re-saved versions of one image.
 
     Attributes:
-        deliveries: The file itself first.
-        kept: In how many of the others the run says the same as of the file itself.
-        of: How many others there are.
-        lowest, highest: Probability, over all deliveries, of the class that is most probable for the file itself.
+        versions: The file itself first.
+        unchanged: Number of the other versions that get the same decision as the file itself.
+        resaved: Number of the other versions.
+        lowest, highest: Probability, over all versions, of the class that is most probable for the file itself.
     """
 
-    deliveries: tuple[Recompression, ...]
-    kept: int
-    of: int
+    versions: tuple[Recompression, ...]
+    unchanged: int
+    resaved: int
     lowest: float
     highest: float
 
     @property
     def stable(self) -> bool:
-        """Whether nothing changed sides."""
-        return self.kept == self.of
+        """Whether every version gets the same decision."""
+        return self.unchanged == self.resaved
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; of each delivery what was said and the probability of the class in question."""
-        first = self.deliveries[0]
+        """Plain JSON values; of each version its decision and the probability of the class of the file itself."""
+        first = self.versions[0]
         label = int(first.proba.argmax())
-        said = [{"delivery": d.name, "said": d.said, "probability": float(d.proba[label])} for d in self.deliveries]
-        found = {"kept": self.kept, "of": self.of, "stable": self.stable, "lowest": self.lowest, "highest": self.highest}
-        return {**found, "class": first.answer, "deliveries": said}
+        versions = [{"version": v.name, "decision": v.decision, "probability": float(v.proba[label])} for v in self.versions]
+        return {
+            "unchanged": self.unchanged, "resaved": self.resaved, "stable": self.stable, "lowest": self.lowest,
+            "highest": self.highest, "class": first.predicted, "versions": versions,
+        }  # fmt: skip

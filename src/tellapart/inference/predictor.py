@@ -1,4 +1,4 @@
-"""A finished run that is loaded once and asked many times: what `predict` streams through and `serve` keeps open."""
+"""A finished run, loaded once to predict many batches: used by `predict` and `serve`. torch or ONNX Runtime computes."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # of NVIDIA, of AMD, of either in a
 
 @dataclass(frozen=True, eq=False)
 class BatchOutput:
-    """What a run says of some images.
+    """The predictions for a batch of images.
 
     Attributes:
         rows: (M,) int64, positions of the images that could be read.
         proba: (M, C) float32, a row for each of them; rows sum to 1.
-        problems: One for each of the others, with what is wrong.
+        problems: One for each image that could not be read, with the reason.
     """
 
     rows: np.ndarray
@@ -45,11 +45,11 @@ class BatchOutput:
 
 
 class Predictor(ABC):
-    """A run, ready to be asked. One thread at a time asks it.
+    """A loaded run. Not thread-safe: one thread at a time may call it.
 
     Attributes:
-        run: Which.
-        runtime: What computes: "torch" (also for families without a network) or "onnx".
+        run: The run.
+        runtime: "torch" (also for families without a network) or "onnx".
     """
 
     runtime: str
@@ -64,22 +64,22 @@ class Predictor(ABC):
 
     @final
     def predict_batch(self, contents: Sequence[bytes | np.ndarray], names: Sequence[str] | None = None) -> BatchOutput:
-        """Answer images that are all encoded, or all decoded.
+        """Predict a batch of images, all of them encoded or all of them decoded.
 
         Args:
-            contents: N encoded files; or N pictures of any sizes, (H, W), or (H, W, 3), uint8, gray or RGB.
-            names: N, for what is said of a damaged one; default: their positions.
+            contents: N encoded files; or N images of any sizes, (H, W) or (H, W, 3) uint8, gray or RGB.
+            names: N, for the messages about damaged ones; default: their positions.
         """
         if not len(contents):
             return BatchOutput(np.zeros(0, np.int64), np.zeros((0, len(self.classes)), np.float32))
-        return self._ask(contents, [str(i) for i in range(len(contents))] if names is None else list(names))
+        return self._predict(contents, [str(i) for i in range(len(contents))] if names is None else list(names))
 
     @abstractmethod
-    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput: ...
+    def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput: ...
 
 
 class TorchPredictor(Predictor):
-    """The classifier itself."""
+    """Predicts with the classifier itself."""
 
     runtime = "torch"
 
@@ -89,21 +89,21 @@ class TorchPredictor(Predictor):
         self.device = resolve_device(settings.device)
         self.parents = lambda name: store.open_run(name, settings.runs).folder
 
-    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
+    def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems = np.arange(len(contents)), []
-        while True:  # what cannot be decoded comes out first, then where a region that must be there was not found
+        while True:  # first without the images that cannot be decoded, then without those where a required region is missing
             try:
-                return BatchOutput(rows, self._answer([contents[int(row)] for row in rows]), tuple(problems))
+                return BatchOutput(rows, self._proba([contents[int(row)] for row in rows]), tuple(problems))
             except CorruptImages as error:
-                lost = zip(rows[error.rows], error.problems, strict=True)
-                problems += [Problem(p.kind, names[row], p.message) for row, p in lost]
+                unreadable = zip(rows[error.rows], error.problems, strict=True)
+                problems += [Problem(p.kind, names[row], p.message) for row, p in unreadable]
                 rows = np.delete(rows, error.rows)
 
-    def _answer(self, contents: Sequence[bytes | np.ndarray]) -> np.ndarray:
-        """(N, C) float32. Pictures in memory of different sizes are asked about one size at a time."""
-        found = np.zeros((len(contents), len(self.classes)), np.float32)
+    def _proba(self, contents: Sequence[bytes | np.ndarray]) -> np.ndarray:
+        """(N, C) float32. Decoded images of different sizes are predicted one size at a time."""
+        proba = np.zeros((len(contents), len(self.classes)), np.float32)
         if not len(contents):
-            return found
+            return proba
         shapes = [c.shape if isinstance(c, np.ndarray) else () for c in contents]
         for shape in dict.fromkeys(shapes):
             at = [row for row, s in enumerate(shapes) if s == shape]
@@ -115,63 +115,63 @@ class TorchPredictor(Predictor):
             context = Context(PixelCache(), device=self.device, parents=self.parents)
             try:
                 drop_unreadable(table, [self.classifier.recipe], context.cache, skip_bad=False)
-                found[at] = self.classifier.predict(table, context).proba
+                proba[at] = self.classifier.predict(table, context).proba
             except CorruptImages as error:  # its rows are those of one size
                 raise CorruptImages([at[row] for row in error.rows], error.problems) from None
-        return found
+        return proba
 
 
 class OnnxPredictor(Predictor):
-    """The run's graph on ONNX Runtime. Pillow decodes in threads, as it does for the cache, while the graph computes."""
+    """Predicts with the run's graph on ONNX Runtime. Pillow decodes in threads while the graph computes."""
 
     runtime = "onnx"
 
-    def __init__(self, run: Run, core: OnnxModel) -> None:
+    def __init__(self, run: Run, model: OnnxModel) -> None:
         super().__init__(run)
-        self.core = core
-        self.batch = _batch_of(core.inputs)
+        self.model = model
+        self.batch = _batch_size(model.inputs)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
 
-    def _ask(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
+    def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems, proba = [], [], [np.zeros((0, len(self.classes)), np.float32)]
         with quiet():
             for start, decoded in self._decoded(contents, names):
-                whole = [(row, one) for row, one in enumerate(decoded, start) if not isinstance(one, ImageError)]
+                readable = [(row, one) for row, one in enumerate(decoded, start) if not isinstance(one, ImageError)]
                 problems += [Problem("corrupt image", one.path, one.reason) for one in decoded if isinstance(one, ImageError)]
-                if whole:
-                    rows += [row for row, _ in whole]
-                    pixels = (np.stack(of) for of in zip(*(one for _, one in whole), strict=True))
-                    proba.append(self.core.session.run(dict(zip(pixel_names(self.core.inputs), pixels, strict=True))))
+                if readable:
+                    rows += [row for row, _ in readable]
+                    pixels = (np.stack(images) for images in zip(*(one for _, one in readable), strict=True))
+                    proba.append(self.model.session.run(dict(zip(pixel_names(self.model.inputs), pixels, strict=True))))
         return BatchOutput(np.asarray(rows, dtype=np.int64), np.concatenate(proba), tuple(problems))
 
     def _decoded(
         self, contents: Sequence[bytes | np.ndarray], names: list[str]
     ) -> Iterator[tuple[int, list[list[np.ndarray] | ImageError]]]:
-        """(first position, what was made of the pictures), a batch at a time; the next batch is under way by then."""
+        """(first position, decoded images or errors), a batch at a time; the next batch is being decoded meanwhile."""
 
         def submit(start: int) -> list[Future[list[np.ndarray] | ImageError]]:
             stop = min(start + self.batch, len(contents))
-            return [self._pool.submit(_decode, contents[row], self.core.inputs, names[row]) for row in range(start, stop)]
+            return [self._pool.submit(_decode, contents[row], self.model.inputs, names[row]) for row in range(start, stop)]
 
-        under_way = submit(0)
+        pending = submit(0)
         for start in range(0, len(contents), self.batch):
-            current, under_way = under_way, submit(start + self.batch)
+            current, pending = pending, submit(start + self.batch)
             yield start, [one.result() for one in current]
 
 
 def load_predictor(
     run: str | Path | Run, settings: Settings = DEFAULTS, runtime: Literal["auto", "torch", "onnx"] = "auto"
 ) -> Predictor:
-    """Load a run to be asked.
+    """Load a run for prediction.
 
     Args:
-        run: A run, an id, the beginning of one, or a path.
-        settings: Where the runs are, on which device, and where to report.
-        runtime: auto: on a CPU ONNX Runtime, where the run has a graph; the first time it is exported, which takes seconds
-            and is kept. Where that fails it is said in one line, and torch answers.
+        run: A run, its id, the beginning of its id, or its path.
+        settings: Folder of the runs, device, and progress.
+        runtime: "auto": ONNX Runtime on a CPU where the run can be exported, else torch. The first call exports the graph,
+            which takes seconds, and stores it beside the runs. If that fails, a line says why and torch is used.
 
     Raises:
-        RunError: There is no such run, or its files are damaged; with "onnx" also: it has no graph.
+        RunError: No such run, or its files are damaged; with "onnx" also: it cannot be exported.
         SystemLimitError: With "onnx": ONNX Runtime is not installed, or there is no room beside the runs.
     """
     run = store.open_run(run, settings.runs)
@@ -181,12 +181,12 @@ def load_predictor(
         try:
             return OnnxPredictor(run, cached_onnx(run, settings))
         except TellapartError as error:
-            settings.progress.say(f"  {run.id} answers with torch: {error.message}")
+            settings.progress.say(f"  using torch for {run.id}: {error.message}")
     return TorchPredictor(run, settings)
 
 
 def _decode(content: bytes | np.ndarray, inputs: Sequence[Inputs], name: str) -> list[np.ndarray] | ImageError:
-    """The pixels of one picture for each way of decoding; a file is decoded once."""
+    """The pixels of one image for each of `inputs`; a file is decoded once."""
     try:
         if len(inputs) > 1 and not isinstance(content, np.ndarray):
             content = decode(content, path=name, max_pixels=min(one.max_pixels for one in inputs))
@@ -195,19 +195,19 @@ def _decode(content: bytes | np.ndarray, inputs: Sequence[Inputs], name: str) ->
         return error
 
 
-def _batch_of(inputs: Sequence[Inputs]) -> int:
-    """Images that are computed at once: as many as 32 of 224×224, within 8 … 256."""
+def _batch_size(inputs: Sequence[Inputs]) -> int:
+    """Images that the graph computes at once: as many pixels as 32 images of 224×224, within 8 … 256 images."""
     pixels = max(height * width for height, width in map(target_size, inputs))
     return max(8, min(256, 32 * 224 * 224 // pixels))
 
 
 def _on_cpu(device: str) -> bool:
-    """Whether a device is the CPU. torch, which takes seconds to import, is only asked where an accelerator may be."""
+    """Whether a device is the CPU. torch takes seconds to import, so it is only consulted where there may be an accelerator."""
     if device == "auto" and sys.platform == "linux" and not any(Path(f"/dev/{node}").exists() for node in _ACCELERATORS):
         return True
     return resolve_device(device) == "cpu"
 
 
 def _may_have_graph(run: Run) -> bool:
-    """Whether there is something to try: networks on images, and what is made of runs."""
+    """Whether an export is worth trying: networks on images, and runs made of other runs."""
     return run.family in ("calibrated", "ensemble") or (run.family == "network" and not run.recipe.get("features"))

@@ -1,12 +1,11 @@
-"""Reads ahead: while one portion of images is being answered, the next is read from disk.
+"""Read images in batches, ahead of the prediction: while one batch is predicted, the next is read from disk.
 
-Portions are cut by number and bytes of the images alone, never by how fast they came, so the same images always make the same
-portions. At most three are in memory: the one being answered, one that waits, and one that is being read.
+Batches depend on the number and bytes of the images alone, never on how fast they arrive, so the same images always make the
+same batches. At most three are in memory: the one being predicted, one that waits, and one that is being read.
 """
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
 from collections import deque
@@ -14,7 +13,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import final
 
 import numpy as np
 
@@ -22,17 +20,17 @@ from tellapart.errors import ImageError
 from tellapart.inference.image_sources.base import ImageRef, Source
 
 Content = bytes | np.ndarray | ImageError
-_READERS, _UNDER_WAY, _TOGETHER = 4, 5, 4  # threads; pieces of work that they have before them; images of each
-_LOOK = 0.1  # seconds between two looks at whether anyone still wants more
+_READERS, _PENDING, _CHUNK = 4, 5, 4  # threads; chunks that are being read or wait for it; images of each chunk
+_POLL = 0.1  # seconds between two checks whether the consumer has stopped
 
 
 @dataclass(frozen=True)
 class BatchLimit:
-    """When a portion is full: whichever comes first.
+    """When a batch is full, whichever comes first.
 
     Attributes:
-        images: So many.
-        bytes: So many bytes of encoded images.
+        images: Number of images.
+        bytes: Bytes of the images as they were read (encoded, or bare pixels).
     """
 
     images: int
@@ -41,11 +39,11 @@ class BatchLimit:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Images that are answered together.
+    """Images that are predicted together.
 
     Attributes:
         names: N.
-        contents: N: an encoded file, bare pixels, or why it could not be read.
+        contents: N: an encoded file, (H, W) uint8 pixels, or why the image could not be read.
     """
 
     names: list[str]
@@ -53,58 +51,58 @@ class Batch:
 
 
 @contextmanager
-def prefetch(items: Iterable[ImageRef | Source], size: BatchLimit) -> Iterator[Iterator[Batch]]:
-    """Portions of some images, read ahead; whatever ends the block ends the reading.
+def prefetch(items: Iterable[ImageRef | Source], limit: BatchLimit) -> Iterator[Iterator[Batch]]:
+    """Batches of images, read ahead in other threads. Leaving the block, for any reason, stops the reading.
 
     Args:
-        items: In the order of the answers. Another thread takes them.
-        size: Of a portion.
+        items: The images, in order, and sources to close; another thread iterates over them.
+        limit: Size of a batch.
 
     Raises:
-        TellapartError: What `items` raises, when it is its turn.
+        TellapartError: What `items` raises, after the batches of the images before it.
     """
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(1)
     stop = threading.Event()
-    reader = threading.Thread(target=_work, args=(items, size, ready, stop), name="reading ahead", daemon=True)
+    reader = threading.Thread(target=_read_batches, args=(items, limit, ready, stop), name="reading ahead", daemon=True)
     reader.start()
     try:
-        yield _taken(ready)
+        yield _received(ready)
     finally:
         stop.set()
-        reader.join(1)  # one that waits for standard input is left behind
+        reader.join(1)  # a thread that waits for standard input cannot be stopped: it is a daemon
 
 
-def _taken(ready: queue.Queue[Batch | BaseException | None]) -> Iterator[Batch]:
+def _received(ready: queue.Queue[Batch | BaseException | None]) -> Iterator[Batch]:
     while (one := ready.get()) is not None:
         if isinstance(one, BaseException):
             raise one
         yield one
 
 
-def _work(items: Iterable[ImageRef | Source], size: BatchLimit, ready: queue.Queue, stop: threading.Event) -> None:
-    """What the reading thread does."""
+def _read_batches(items: Iterable[ImageRef | Source], limit: BatchLimit, ready: queue.Queue, stop: threading.Event) -> None:
+    """The work of the reading thread: batches, then the error that ended them, or None."""
     try:
-        for portion in _cut(_read(items), size):
-            if not _hand_over(portion, ready, stop):
+        for batch in _batches(_read(items), limit):
+            if not _hand_over(batch, ready, stop):
                 return
-    except BaseException as error:  # it is raised where the portions are taken
+    except BaseException as error:  # raised again by the consumer
         _hand_over(error, ready, stop)
     else:
         _hand_over(None, ready, stop)
 
 
 def _hand_over(one: Batch | BaseException | None, ready: queue.Queue, stop: threading.Event) -> bool:
-    """Whether it was wanted."""
+    """Put an object into the queue; False once the consumer has stopped."""
     while not stop.is_set():
         try:
-            ready.put(one, timeout=_LOOK)
+            ready.put(one, timeout=_POLL)
         except queue.Full:
             continue
         return True
     return False
 
 
-def _cut(read: Iterator[tuple[str, Content]], size: BatchLimit) -> Iterator[Batch]:
+def _batches(read: Iterator[tuple[str, Content]], limit: BatchLimit) -> Iterator[Batch]:
     names: list[str] = []
     contents: list[Content] = []
     held = 0
@@ -112,7 +110,7 @@ def _cut(read: Iterator[tuple[str, Content]], size: BatchLimit) -> Iterator[Batc
         names.append(name)
         contents.append(content)
         held += 0 if isinstance(content, ImageError) else len(content) if isinstance(content, bytes) else content.nbytes
-        if len(names) >= size.images or held >= size.bytes:
+        if len(names) >= limit.images or held >= limit.bytes:
             yield Batch(names, contents)
             names, contents, held = [], [], 0
     if names:
@@ -120,53 +118,53 @@ def _cut(read: Iterator[tuple[str, Content]], size: BatchLimit) -> Iterator[Batc
 
 
 def _read(items: Iterable[ImageRef | Source]) -> Iterator[tuple[str, Content]]:
-    """Names and contents in order; a few are being read while the first of them is waited for."""
-    under_way: deque[_Few | Source] = deque()
+    """Names and contents in order; several chunks are read at the same time."""
+    pending: deque[_Chunk | Source] = deque()
     pool = ThreadPoolExecutor(_READERS, thread_name_prefix="reading")
     try:
         failure: list[Exception] = []
-        for some in _together(items, failure):
-            under_way.append(some if isinstance(some, Source) else _Few(some, pool))
-            while len(under_way) > _UNDER_WAY:
-                yield from _next(under_way)
-        while under_way:
-            yield from _next(under_way)
+        for chunk in _chunks(items, failure):
+            pending.append(chunk if isinstance(chunk, Source) else _Chunk(chunk, pool))
+            while len(pending) > _PENDING:
+                yield from _next(pending)
+        while pending:
+            yield from _next(pending)
         if failure:
-            raise failure[0]  # in its turn: what stood before it is answered
+            raise failure[0]  # after the images that came before it
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _together(items: Iterable[ImageRef | Source], failure: list[Exception]) -> Iterator[list[ImageRef] | Source]:
-    """Images in small lists, and sources; what ends them early is put into `failure`."""
-    few: list[ImageRef] = []
+def _chunks(items: Iterable[ImageRef | Source], failure: list[Exception]) -> Iterator[list[ImageRef] | Source]:
+    """Images in small lists, and sources to close; an error of `items` is appended to `failure`."""
+    chunk: list[ImageRef] = []
     try:
         for item in items:
             if isinstance(item, ImageRef):
-                few.append(item)
-            if few and (isinstance(item, Source) or len(few) == _TOGETHER):
-                yield few
-                few = []
+                chunk.append(item)
+            if chunk and (isinstance(item, Source) or len(chunk) == _CHUNK):
+                yield chunk
+                chunk = []
             if isinstance(item, Source):
                 yield item
-    except Exception as error:  # whatever the source had to say
+    except Exception as error:  # raised again after the images that came before it
         failure.append(error)
-    if few:
-        yield few
+    if chunk:
+        yield chunk
 
 
-class _Few:
-    """Images that one thread reads one after the other: to hand over each alone costs more than to read it (0.07 ms)."""
+class _Chunk:
+    """Images that one thread reads one after the other: handing over each alone costs more than reading it (0.07 ms)."""
 
     def __init__(self, items: list[ImageRef], pool: ThreadPoolExecutor) -> None:
         self.items = items
         self.contents: Future[list[Content]] = pool.submit(lambda: [_content(item) for item in items])
 
 
-def _next(under_way: deque[_Few | Source]) -> Iterator[tuple[str, Content]]:
-    first = under_way.popleft()
+def _next(pending: deque[_Chunk | Source]) -> Iterator[tuple[str, Content]]:
+    first = pending.popleft()
     if isinstance(first, Source):
-        first.close()  # all that came from it stood before it
+        first.close()  # all its images came before it
     else:
         yield from zip((item.name for item in first.items), first.contents.result(), strict=True)
 
@@ -176,51 +174,3 @@ def _content(item: ImageRef) -> Content:
         return item.read()
     except ImageError as error:
         return error
-
-
-# --- which names came before, in 16 bytes a name ----------------------------------------------------------------------
-
-
-_FRESH = 2**16  # names kept as a set before they are sorted into arrays
-
-
-@final
-class SeenNames:
-    """Names that came before; two of them are taken for one with a probability of 2⁻⁸² at ten million.
-
-    Attributes:
-        twice: How often a name came that was no longer new.
-    """
-
-    def __init__(self) -> None:
-        self.twice = 0
-        self._fresh: set[bytes] = set()
-        self._sorted: list[np.ndarray] = []  # (2, N) uint64, by the first half; each at least twice as long as the next
-
-    def add(self, name: str) -> bool:
-        """Whether a name is new; from now on it is not."""
-        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if digest in self._fresh or any(_holds(halves, digest) for halves in self._sorted):
-            self.twice += 1
-            return False
-        self._fresh.add(digest)
-        if len(self._fresh) >= _FRESH:
-            self._sort()
-        return True
-
-    def _sort(self) -> None:
-        made = _by_first(np.frombuffer(b"".join(self._fresh), np.uint64).reshape(-1, 2).T)
-        self._fresh.clear()
-        while self._sorted and self._sorted[-1].shape[1] < 2 * made.shape[1]:
-            made = _by_first(np.concatenate([self._sorted.pop(), made], axis=1))
-        self._sorted.append(made)
-
-
-def _by_first(halves: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(halves[:, np.argsort(halves[0], kind="stable")])
-
-
-def _holds(halves: np.ndarray, digest: bytes) -> bool:
-    first, second = np.frombuffer(digest, np.uint64)
-    low, high = (int(np.searchsorted(halves[0], first, side)) for side in ("left", "right"))
-    return bool((halves[1, low:high] == second).any())

@@ -1,8 +1,8 @@
-"""A file of answers that is not whole yet: `answers.csv.partial`, and `answers.csv.partial.json` that says how far it is.
+"""An unfinished file of predictions, which can be resumed: `out.csv.partial`, and its state in `out.csv.partial.json`.
 
-The second file names the command (run, images, options), how many images were taken, a digest of their names, and how many
-bytes of the first file belong to them. It is written after those bytes are on the disk, so whatever ends the process, they are
-there; what stands behind them is cut off when the work goes on. The file of the final name appears when all is in it.
+The state holds the command (run, images, options), the number of images that are done, a digest of their names, and how many
+bytes of the partial file belong to them. It is written after those bytes are on the disk, so they are there whatever ends the
+process; bytes after them are cut off on resuming. The final name appears when the file is complete.
 """
 
 from __future__ import annotations
@@ -13,32 +13,34 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
 from tellapart.errors import DataError, RunError
+from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.writers import PredictionWriter
 from tellapart.io import flush_to_disk, translate_os_errors, write_text_atomically
 
-_BETWEEN = 2.0  # seconds between two looks at the disk: what a crash may cost
+_SYNC_INTERVAL = 2.0  # seconds between two flushes to the disk: the work that a crash may cost
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What has been answered so far.
+    """What is done so far.
 
     Attributes:
-        images: Names taken, in their order, each once.
-        bad: Those among them that could not be read.
-        problems: Of the first few of these, "name: reason".
-        counts: What was said → how many images.
-        unstable: Images of which not all deliveries were told the same.
+        images: Number of images, unreadable ones included.
+        unreadable: Number of images that cannot be read.
+        problems: "name: reason" of the first few of these.
+        counts: Decision, or most probable class → number of images.
+        unstable: Number of images with a re-saved version that gets another decision.
     """
 
     images: int = 0
-    bad: int = 0
+    unreadable: int = 0
     problems: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     unstable: int = 0
@@ -50,114 +52,114 @@ class Counts:
 
 @final
 class ResumableFile:
-    """An unfinished file of answers, held by this process alone.
+    """An unfinished file of predictions, locked by this process.
 
     Attributes:
-        sheet: Its format.
-        tally: Of what is in it.
+        writer: Its format.
+        done: Counts of the images in it.
     """
 
-    def __init__(self, out: Path, sheet: PredictionWriter, command: dict[str, Any], file: BinaryIO) -> None:
-        self.out, self.sheet, self._command, self._file = out, sheet, command, file
+    def __init__(self, out: Path, writer: PredictionWriter, command: dict[str, Any], file: BinaryIO) -> None:
+        self.out, self.writer, self._command, self._file = out, writer, command, file
         self._path, self._state = partial_of(out)
-        self.tally, self._names = Counts(), hashlib.blake2b(digest_size=16)
-        self._kept: dict[str, Any] | None = None  # until the names in it were checked
-        self._written = time.monotonic()
+        self.done, self._names = Counts(), hashlib.blake2b(digest_size=16)
+        self._resumed: dict[str, Any] | None = None  # the stored state, until the names in it are checked
+        self._synced = time.monotonic()
 
-    def take_up(self) -> None:
-        """Find out how far it is.
+    def resume(self) -> None:
+        """Read the stored state, or begin.
 
         Raises:
-            RunError: It was begun by another command.
+            RunError: The file was begun by another command.
         """
         state = _read(self._state) if os.fstat(self._file.fileno()).st_size else None
         if state is None:
             self._file.truncate(0)
-            self._file.write(self.sheet.head())
+            self._file.write(self.writer.head())
             return
         if state["command"] != self._command:
             raise RunError(
                 f"{self._path} was begun by another command: {_difference(state['command'], self._command)}",
-                hint="give that command again to go on, or begin anew with --fresh",
+                hint="repeat that command to resume, or pass --fresh to start over",
             )
-        self._kept = state
-        said = state["tally"]
-        self.tally = Counts(**{**said, "problems": tuple(said["problems"])})
+        self._resumed = state
+        self.done = Counts(**{**state["done"], "problems": tuple(state["done"]["problems"])})
         self._file.truncate(state["bytes"])
         self._file.seek(state["bytes"])
 
     def check(self, names: Iterable[str]) -> None:
-        """Are the names that are taken up now those that are in it? `names`: as many as there are, or all that there are.
+        """Check that the images in the file are the first ones named now. `names`: as many as are done, fewer if there are
+        fewer.
 
         Raises:
-            DataError: They are not.
+            DataError: They are not: files were added, removed or renamed.
         """
         for name in names:
-            self._names.update(_told(name))
-        if self._kept is not None and self._names.hexdigest() != self._kept["names"]:
+            self._names.update(_encoded(name))
+        if self._resumed is not None and self._names.hexdigest() != self._resumed["names"]:
             raise DataError(
-                f"{self._path}: its {self.tally.images:,} images are not the first {self.tally.images:,} that are named now",
-                hint="files were added, removed or renamed since: put them back, or begin anew with --fresh",
+                f"{self._path}: its {self.done.images:,} images are not the first {self.done.images:,} that are named now",
+                hint="undo what was added, removed or renamed since, or pass --fresh to start over",
             )
-        self._kept = None
+        self._resumed = None
 
-    def add(self, names: Iterable[str], rows: bytes, tally: Counts) -> None:
-        """Write the rows of a portion; every two seconds, make sure of them.
+    def add(self, names: Iterable[str], rows: bytes, done: Counts) -> None:
+        """Append the rows of a batch; every two seconds, flush them to the disk.
 
         Args:
-            names: Its images.
-            rows: In the sheet's format.
-            tally: With the portion in it.
+            names: The images of the batch.
+            rows: Bytes of the writer.
+            done: Counts with the batch included.
         """
         self._file.write(rows)
         for name in names:
-            self._names.update(_told(name))
-        self.tally = tally
-        if time.monotonic() - self._written >= _BETWEEN:
-            self.keep()
+            self._names.update(_encoded(name))
+        self.done = done
+        if time.monotonic() - self._synced >= _SYNC_INTERVAL:
+            self.sync()
 
-    def keep(self) -> None:
-        """Bytes first, then the note that they are there."""
-        if self._kept is not None:
-            return  # nothing was added, and the names are not all told yet
+    def sync(self) -> None:
+        """Flush the rows to the disk, then the state that counts them."""
+        if self._resumed is not None:
+            return  # nothing was added, and the digest does not cover all names yet
         self._file.flush()
         os.fsync(self._file.fileno())
         content = {"command": self._command, "names": self._names.hexdigest(), "bytes": self._file.tell()}
-        text = json.dumps({**content, "tally": self.tally.to_dict()}, ensure_ascii=False)
+        text = json.dumps({**content, "done": self.done.to_dict()}, ensure_ascii=False)
         write_text_atomically(self._state, text, durable=True)
-        self._written = time.monotonic()
+        self._synced = time.monotonic()
 
     def finish(self) -> None:
-        """Give it its final name."""
-        self.keep()
-        self.sheet.finish(self._path, self.out)
+        """Give the file its final name."""
+        self.sync()
+        self.writer.finish(self._path, self.out)
         flush_to_disk(self.out.parent)  # else a power cut could undo the renaming
         self._state.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Nothing came of it."""
+        """Remove the file and its state."""
         self._path.unlink(missing_ok=True)
         self._state.unlink(missing_ok=True)
 
 
 def partial_of(out: Path) -> tuple[Path, Path]:
-    """The unfinished file, and what says how far it is."""
+    """The unfinished file and the file of its state."""
     return out.with_name(f"{out.name}.partial"), out.with_name(f"{out.name}.partial.json")
 
 
 @contextlib.contextmanager
-def open_resumable(out: Path, sheet: PredictionWriter, command: dict[str, Any], fresh: bool) -> Iterator[ResumableFile]:
-    """The unfinished file of `out`: begun, or gone on with.
+def open_resumable(out: Path, writer: PredictionWriter, command: dict[str, Any], fresh: bool) -> Iterator[ResumableFile]:
+    """The unfinished file of `out`, begun or resumed, locked while the block runs.
 
     Args:
         out: The final file.
-        sheet: Its format.
-        command: What makes its rows; it must be the same every time.
-        fresh: Begin anew in any case.
+        writer: Its format.
+        command: Everything that the rows depend on; it must be the same on resuming.
+        fresh: Start over even if there is an unfinished file.
 
     Raises:
-        RunError: It was begun by another command, or another process is at it.
-        SystemLimitError: It cannot be written.
+        RunError: The file was begun by another command, or another process is writing it.
+        SystemLimitError: The file cannot be written.
     """
     path, state = partial_of(out)
     with translate_os_errors(path):
@@ -169,35 +171,36 @@ def open_resumable(out: Path, sheet: PredictionWriter, command: dict[str, Any], 
         except BlockingIOError:
             raise _busy(path) from None
         if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
-            raise _busy(path)  # it was finished in this moment, and what we hold is the final file
+            raise _busy(path)  # another process has just finished it, and our lock is on the final file
         if fresh:
             state.unlink(missing_ok=True)
-        partial = ResumableFile(out, sheet, json.loads(json.dumps(command)), file)
-        partial.take_up()
+        partial = ResumableFile(out, writer, json.loads(json.dumps(command)), file)
+        partial.resume()
         yield partial
 
 
-def update_counts(
-    tally: Counts, images: int, counts: dict[str, int], problems: list[str], unstable: int, named: int = 10
-) -> Counts:
-    """A tally with a portion added; `named`: problems that are kept in words."""
-    total = {name: tally.counts.get(name, 0) + counts.get(name, 0) for name in [*tally.counts, *counts]}
-    return replace(
-        tally, images=tally.images + images, bad=tally.bad + len(problems), counts=total,
-        problems=(*tally.problems, *problems)[:named], unstable=tally.unstable + unstable,
+def update_counts(done: Counts, batch: Sequence[ImagePrediction], shown: int = 10) -> Counts:
+    """The counts with a batch added. `shown`: problems whose text is kept."""
+    counts = Counter(done.counts)  # keeps the order of the first appearances
+    counts.update(one.decision or one.predicted for one in batch if not one.error)
+    problems = [f"{one.image}: {one.error}" for one in batch if one.error]
+    return Counts(
+        images=done.images + len(batch), unreadable=done.unreadable + len(problems),
+        problems=(*done.problems, *problems)[:shown], counts=dict(counts),
+        unstable=done.unstable + sum(one.stability is not None and not one.stability.stable for one in batch),
     )  # fmt: skip
 
 
 def _busy(path: Path) -> RunError:
-    return RunError(f"{path}: another process is writing it", hint="wait for it, or choose another file")
+    return RunError(f"{path}: another process is writing it", hint="wait until it has finished, or choose another file")
 
 
-def _told(name: str) -> bytes:
+def _encoded(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass") + b"\0"
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The note; None where there is none yet, or it cannot be read: then nothing in the file can be relied on."""
+    """The stored state; None if there is none or it cannot be read: then nothing in the partial file is reliable."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -205,6 +208,6 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """What is not the same, first thing first."""
+    """The first setting that differs, with both values."""
     name = next(name for name in [*old, *new] if old.get(name) != new.get(name))
     return f"{name} was {old.get(name)!r} and is {new.get(name)!r}"

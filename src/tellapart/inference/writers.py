@@ -1,13 +1,13 @@
-"""Files of answers: CSV, JSON lines, parquet. Rows are added as they come, so that a file can be gone on with.
+"""Files of predictions: CSV, JSON lines, parquet. Rows are appended batch by batch, so that writing can resume.
 
-    image       its name
-    answer      the most probable class
-    verdict     of a run that has rules: a class, or "unsure"; parquet and JSON also say because of which rule
-    one a class its probability; the class's name in CSV, `p.<class>` in parquet as in the files of a run
-    kept, of, lowest, highest    with stability: see `answering.stability`
-    error       why an image could not be read; its other cells are empty then
+    image               name of the image
+    predicted           the most probable class
+    decision, reason    only of a run with decision rules: a class or "unsure", and the rule that decided
+    one per class       probability; named as the class in CSV, `p.<class>` in parquet as in the files of a run
+    unchanged, resaved, lowest, highest    only with stability: see `perturbations.stability`
+    error               why an image cannot be read; its other cells are empty
 
-Parquet cannot be added to. Until the end such a file is a stream of Arrow batches, which can; then it is written anew.
+Nothing can be appended to a parquet file. Until the end it is a stream of Arrow batches, which is then rewritten as parquet.
 """
 
 from __future__ import annotations
@@ -26,32 +26,33 @@ from tellapart.inference.prediction import ImagePrediction
 from tellapart.io import atomic_path
 
 _GROUP = 2**16  # rows of a parquet row group
-_STABILITY = ("kept", "of", "lowest", "highest")
+_DECISION = ("decision", "reason")
+_STABILITY = ("unchanged", "resaved", "lowest", "highest")
 
 
 class PredictionWriter(ABC):
-    """One format.
+    """Writes one format.
 
     Args:
-        judge: Of the run: its classes, and whether it gives verdicts.
-        stability: Whether the answers have it.
-        errors: Whether images that could not be read have a row.
+        rule: The decision rule of the run, with its classes.
+        stability: Whether the predictions have a `stability`.
+        errors: Whether images that cannot be read get a row.
     """
 
-    def __init__(self, judge: DecisionRule, stability: bool, errors: bool = True) -> None:
-        self.judge, self.stability, self.errors = judge, stability, errors
+    def __init__(self, rule: DecisionRule, stability: bool, errors: bool = True) -> None:
+        self.rule, self.stability, self.errors = rule, stability, errors
 
     @abstractmethod
     def head(self) -> bytes:
-        """What stands before the first row."""
+        """The bytes before the first row."""
 
     @abstractmethod
-    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
-        """Some rows."""
+    def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
+        """The bytes of a row for each prediction."""
 
-    def finish(self, partial: Path, whole: Path) -> None:
-        """Make the file `whole` from the rows in `partial`, which may be gone then."""
-        partial.replace(whole)
+    def finish(self, partial: Path, out: Path) -> None:
+        """Turn the rows in `partial`, which is removed, into the file `out`."""
+        partial.replace(out)
 
 
 @final
@@ -59,64 +60,63 @@ class CsvWriter(PredictionWriter):
     """Comma-separated, with a header; probabilities with six digits."""
 
     def head(self) -> bytes:
-        """See `Sheet`. A class that is called like another column gets `p.` in front."""
-        first = ["image", "answer", *(["verdict"] if self.judge.judges else [])]
+        """See `PredictionWriter`. A class with the name of another column gets the prefix `p.`."""
+        first = ["image", "predicted", *(_DECISION if self.rule.decides else ())]
         last = [*(_STABILITY if self.stability else ()), *(["error"] if self.errors else [])]
-        classes = [f"p.{name}" if name in (*first, *last) else name for name in self.judge.classes]
+        classes = [f"p.{name}" if name in (*first, *last) else name for name in self.rule.classes]
         return _csv([[*first, *classes, *last]])
 
-    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
-        """See `Sheet`."""
-        return _csv([self._row(one) for one in answers])
+    def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
+        """See `PredictionWriter`."""
+        return _csv([self._row(one) for one in predictions])
 
     def _row(self, one: ImagePrediction) -> list[str]:
-        found = one.stability
-        said = [one.verdict] if self.judge.judges else []
-        proba = [f"{p:.6f}" for p in one.proba] or [""] * len(self.judge.classes)
-        stays = [] if not self.stability else [""] * len(_STABILITY)
-        if found is not None:
-            stays = [str(found.kept), str(found.of), f"{found.lowest:.6f}", f"{found.highest:.6f}"]
-        return [one.image, one.answer, *said, *proba, *stays, *([one.error] if self.errors else [])]
+        decision = [one.decision, one.reason] if self.rule.decides else []
+        proba = [f"{p:.6f}" for p in one.proba] or [""] * len(self.rule.classes)
+        stability = [] if not self.stability else [""] * len(_STABILITY)
+        if (s := one.stability) is not None:
+            stability = [str(s.unchanged), str(s.resaved), f"{s.lowest:.6f}", f"{s.highest:.6f}"]
+        return [one.image, one.predicted, *decision, *proba, *stability, *([one.error] if self.errors else [])]
 
 
 @final
 class JsonLinesWriter(PredictionWriter):
-    """One JSON object a line; of an image that could not be read `image` and `error`."""
+    """One JSON object per line; `image` and `error` for an image that cannot be read."""
 
     def head(self) -> bytes:
-        """See `Sheet`."""
+        """See `PredictionWriter`."""
         return b""
 
-    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
-        """See `Sheet`."""
-        lines = (json.dumps(one.to_dict(self.judge.classes), ensure_ascii=False, allow_nan=False) for one in answers)
+    def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
+        """See `PredictionWriter`."""
+        lines = (json.dumps(one.to_dict(self.rule.classes), ensure_ascii=False, allow_nan=False) for one in predictions)
         return "".join(f"{line}\n" for line in lines).encode()
 
 
 @final
 class ParquetWriter(PredictionWriter):
-    """Columns with types; what there is not is null."""
+    """Typed columns; null where there is no value."""
 
     def head(self) -> bytes:
-        """See `Sheet`; the schema, as Arrow streams begin with it."""
+        """See `PredictionWriter`; the schema, with which an Arrow stream begins."""
         return self._schema().serialize().to_pybytes()
 
-    def rows(self, answers: Sequence[ImagePrediction]) -> bytes:
-        """See `Sheet`."""
+    def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
+        """See `PredictionWriter`."""
         import pyarrow as pa
 
-        columns = [self._row(one) for one in answers]
+        columns = [self._row(one) for one in predictions]
         schema = self._schema()
         arrays = [pa.array(values, kind.type) for values, kind in zip(zip(*columns, strict=True), schema, strict=True)]
         return pa.record_batch(arrays, schema=schema).serialize().to_pybytes()
 
-    def finish(self, partial: Path, whole: Path) -> None:
-        """See `Sheet`; row groups are of the same size however the work was interrupted."""
+    def finish(self, partial: Path, out: Path) -> None:
+        """See `PredictionWriter`; the row groups have the same size however often the work was interrupted."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         with (
-            atomic_path(whole, durable=True) as temporary, pa.OSFile(str(partial)) as rows,
+            atomic_path(out, durable=True) as temporary, pa.OSFile(str(partial)) as rows,
             pa.ipc.open_stream(rows) as stream, pq.ParquetWriter(temporary, stream.schema) as writer,
         ):  # fmt: skip
             for table in _groups(stream):
@@ -127,48 +127,48 @@ class ParquetWriter(PredictionWriter):
         import pyarrow as pa
 
         text, number, share = pa.string(), pa.int8(), pa.float32()
-        fields = [("image", text), ("answer", text)]
-        fields += [("verdict", text), ("because", text)] if self.judge.judges else []
-        fields += [(f"p.{name}", share) for name in self.judge.classes]
+        fields = [("image", text), ("predicted", text)]
+        fields += [(name, text) for name in _DECISION] if self.rule.decides else []
+        fields += [(f"p.{name}", share) for name in self.rule.classes]
         kinds = (number, number, share, share)
         fields += list(zip(_STABILITY, kinds, strict=True)) if self.stability else []
         return pa.schema([*fields, *([("error", text)] if self.errors else [])])
 
     def _row(self, one: ImagePrediction) -> list[Any]:
-        said = [one.verdict or None, one.because or None] if self.judge.judges else []
-        proba = list(one.proba) or [None] * len(self.judge.classes)
-        found = one.stability
-        stays = [] if not self.stability else [None] * len(_STABILITY)
-        if found is not None:
-            stays = [found.kept, found.of, found.lowest, found.highest]
-        return [one.image, one.answer or None, *said, *proba, *stays, *([one.error or None] if self.errors else [])]
+        decision = [one.decision or None, one.reason or None] if self.rule.decides else []
+        proba = list(one.proba) or [None] * len(self.rule.classes)
+        stability = [] if not self.stability else [None] * len(_STABILITY)
+        if (s := one.stability) is not None:
+            stability = [s.unchanged, s.resaved, s.lowest, s.highest]
+        error = [one.error or None] if self.errors else []
+        return [one.image, one.predicted or None, *decision, *proba, *stability, *error]
 
 
-#: Format → what writes it, and the endings that mean it.
-SHEETS: dict[str, type[PredictionWriter]] = {"csv": CsvWriter, "json-lines": JsonLinesWriter, "parquet": ParquetWriter}
+#: Format → its writer, and file extension → format.
+WRITERS: dict[str, type[PredictionWriter]] = {"csv": CsvWriter, "json-lines": JsonLinesWriter, "parquet": ParquetWriter}
 _ENDINGS = {".csv": "csv", ".jsonl": "json-lines", ".ndjson": "json-lines", ".parquet": "parquet", ".pq": "parquet"}
 
 
 def format_of(out: Path, named: str | None = None) -> str:
-    """The format of a file: the one that is named, else what its ending means.
+    """The format of a file: `named`, else the one of its extension.
 
     Raises:
-        DataError: The ending means nothing, or something else.
+        DataError: The extension is unknown, or contradicts `named`.
 
     >>> format_of(Path("a.jsonl")), format_of(Path("a.txt"), "csv")
     ('json-lines', 'csv')
     """
     meant = _ENDINGS.get(out.suffix.lower())
     if named is None and meant is None:
-        hint = "name the file .csv, .jsonl or .parquet, or say --csv, --json-lines or --parquet"
-        raise DataError(f"{out}: the ending does not say what kind of file it is", hint=hint)
+        hint = "use .csv, .jsonl or .parquet, or pass --csv, --json-lines or --parquet"
+        raise DataError(f"{out}: unknown format; the extension is {out.suffix or 'missing'!r}", hint=hint)
     if named is not None and meant not in (None, named):
-        raise DataError(f"{out}: its ending says {meant}, but --{named} was asked for", hint="leave one of the two out")
+        raise DataError(f"{out}: the extension means {meant}, but --{named} was passed", hint="drop one of the two")
     return named or meant or ""
 
 
 def _groups(stream: Any) -> Iterator[Any]:
-    """The rows of an Arrow stream in tables of `_GROUP`, whatever its batches were."""
+    """The rows of an Arrow stream in tables of `_GROUP` rows, whatever the size of its batches."""
     import pyarrow as pa
 
     held = stream.schema.empty_table()

@@ -1,13 +1,14 @@
-"""Does a run say the same of a picture when the picture arrives another way? One photo, five deliveries.
+"""Stability of a prediction: does it change when the image is compressed or scaled again? Five versions of each image.
 
     as is       the file itself
-    JPEG 90     decoded, written again as JPEG at quality 90
+    JPEG 90     decoded and saved as JPEG at quality 90
     JPEG 70     likewise at quality 70
     scaled 3/4  both sides times 0.75 and back, as PNG
     scaled 1/2  both sides times 0.5 and back, as PNG
 
-The damages are those of `perturbations/kinds.py`. What a run says is its verdict where it has one, else its most probable
-class. A picture is stable when of all four others the same is said as of the file itself. That is no promise of being right.
+The perturbations are those of `perturbations/kinds.py`. The decision of a run is that of its rules where it has some, else its
+most probable class. An image is stable if all four other versions get the same decision as the file itself. A stable decision
+may still be wrong.
 """
 
 from __future__ import annotations
@@ -32,37 +33,37 @@ _WAYS: dict[str, Callable[[np.ndarray], bytes]] = {
     "scaled 3/4": lambda pixels: _SCALE(pixels, 0.75, ""),
     "scaled 1/2": lambda pixels: _SCALE(pixels, 0.5, ""),
 }
-#: Names of the deliveries; the file itself comes first.
+#: Names of the versions; the file itself comes first.
 RECOMPRESSIONS = (AS_IS, *_WAYS)
 
 
-def stability(answerer: Predictor, content: bytes, name: str = "image", judge: DecisionRule | None = None) -> Stability:
-    """Ask about one picture in all deliveries.
+def stability(predictor: Predictor, content: bytes, name: str = "image", rule: DecisionRule | None = None) -> Stability:
+    """Predict all versions of one image.
 
     Args:
-        answerer: A run.
+        predictor: A loaded run.
         content: An encoded file.
         name: For errors.
-        judge: Of that run; None: it is read from the run.
+        rule: The decision rule of that run; None: it is read from the run.
 
     Raises:
         ImageError: The file cannot be decoded.
     """
     with quiet():
-        files = recompress(content, name, Inputs.model_validate(answerer.run.recipe["inputs"]))
-    answers = answerer.predict_batch(files, [name] * len(files))
-    if answers.problems:
-        raise ImageError(name, answers.problems[0].message)
-    return summarize(answers.proba, DecisionRule(answerer.run) if judge is None else judge)
+        files = recompress(content, name, Inputs.model_validate(predictor.run.recipe["inputs"]))
+    output = predictor.predict_batch(files, [name] * len(files))
+    if output.problems:
+        raise ImageError(name, output.problems[0].message)
+    return summarize(output.proba, DecisionRule(predictor.run) if rule is None else rule)
 
 
 def recompress(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
-    """The files of all `DELIVERIES` of one picture. Threads may call it, inside `quiet`.
+    """The files of all `RECOMPRESSIONS` of one image. Thread-safe inside `quiet`.
 
     Args:
         content: An encoded file.
         name: For errors.
-        inputs: Of the run: how many pixels an image may have.
+        inputs: Inputs of the run, which limit the pixels of an image.
 
     Raises:
         ImageError: It cannot be decoded.
@@ -72,27 +73,27 @@ def recompress(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
     return [content, *(way(pixels) for way in _WAYS.values())]
 
 
-def summarize(proba: np.ndarray, judge: DecisionRule) -> Stability:
-    """What the answers to one picture's deliveries come to.
+def summarize(proba: np.ndarray, rule: DecisionRule) -> Stability:
+    """The stability of the predictions for the versions of one image.
 
     Args:
-        proba: (D, C) float32, in the order of `DELIVERIES`.
-        judge: Of the run that answered.
+        proba: (V, C) float32, rows sum to 1, in the order of `RECOMPRESSIONS`.
+        rule: The decision rule of the run.
     """
-    said = _said(proba, judge)
+    decided = _decided(proba, rule)
     labels = proba.argmax(axis=1)
-    deliveries = tuple(
-        Recompression(name, judge.classes[label], word, row)
-        for name, label, word, row in zip(RECOMPRESSIONS, labels, said, proba, strict=True)
+    versions = tuple(
+        Recompression(name, rule.classes[label], decision, row)
+        for name, label, decision, row in zip(RECOMPRESSIONS, labels, decided, proba, strict=True)
     )
     of_class = proba[:, labels[0]]
-    kept = sum(word == said[0] for word in said[1:])
-    return Stability(deliveries, kept, len(said) - 1, float(of_class.min()), float(of_class.max()))
+    unchanged = sum(decision == decided[0] for decision in decided[1:])
+    return Stability(versions, unchanged, len(decided) - 1, float(of_class.min()), float(of_class.max()))
 
 
-def _said(proba: np.ndarray, judge: DecisionRule) -> Sequence[str]:
-    """D verdicts, or most probable classes."""
-    verdicts = judge(proba)
-    if verdicts is None:
-        return [judge.classes[label] for label in proba.argmax(axis=1)]
-    return [str(name) for name in verdicts.names]
+def _decided(proba: np.ndarray, rule: DecisionRule) -> Sequence[str]:
+    """V decisions, or most probable classes."""
+    decisions = rule(proba)
+    if decisions is None:
+        return [rule.classes[label] for label in proba.argmax(axis=1)]
+    return [str(name) for name in decisions.names]

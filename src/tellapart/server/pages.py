@@ -141,8 +141,9 @@ class Pages:
 
     async def _stability(self, run: ServedModel, upload: Upload) -> Context:
         found: Stability = await self.desk.stability(run, upload)
-        label = int(found.deliveries[0].proba.argmax())
-        rows = [(one.name, one.said, float(one.proba[label]), one.said != found.deliveries[0].said) for one in found.deliveries]
+        first = found.versions[0]
+        label = int(first.proba.argmax())
+        rows = [(v.name, v.decision, float(v.proba[label]), v.decision != first.decision) for v in found.versions]
         return {"found": found, "rows": rows, "class_name": run.run.classes[label]}
 
     # --- runs -------------------------------------------------------------------------------------------------------------

@@ -50,21 +50,21 @@ class ClueAnswer(BaseModel):
 class DeliveryAnswer(BaseModel):
     """What the run says of the picture delivered another way."""
 
-    delivery: str
-    said: str
+    version: str
+    decision: str
     probability: float = Field(description="of the class that is most probable for the picture as it is")
 
 
 class StabilityAnswer(BaseModel):
     """Whether the answer survives other deliveries of the same picture."""
 
-    kept: int = Field(description="deliveries of which the same is said")
-    of: int
+    unchanged: int = Field(description="re-saved versions that get the same decision as the file itself")
+    resaved: int = Field(description="re-saved versions")
     stable: bool
     lowest: float = Field(description="probability, over all deliveries, of the class in question")
     highest: float
     class_name: str = Field(alias="class", description="the class in question")
-    deliveries: list[DeliveryAnswer]
+    versions: list[DeliveryAnswer]
 
 
 class Prediction(BaseModel):

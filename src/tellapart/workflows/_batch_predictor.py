@@ -1,137 +1,104 @@
-"""One answer an image, in their order, however many there are: a portion is read ahead, asked about, and forgotten."""
+"""Predict any number of images in their order, batch by batch: a batch is read ahead, predicted, and dropped."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
 
-from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import quiet, target_size
-from tellapart.errors import DataError, ImageError
+from tellapart.errors import ImageError
 from tellapart.inference.decision import DecisionRule
-from tellapart.inference.image_sources.base import ImageRef, Source, iter_items
+from tellapart.inference.image_sources.base import ImageRef, Source
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.predictor import Predictor
-from tellapart.inference.prefetch import Batch, BatchLimit, SeenNames, prefetch
+from tellapart.inference.prefetch import Batch, BatchLimit, prefetch
 from tellapart.perturbations.kinds import as_png
 from tellapart.perturbations.stability import RECOMPRESSIONS, recompress, summarize
-from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
-from tellapart.types import Problem
 
-#: Portions of plain answers: several batches of any answerer, which decodes one while it computes another.
+#: Without stability: several of a predictor's own batches, which decodes one while it computes another.
 PLAIN = BatchLimit(1024, 64 * 2**20)
-#: With five deliveries of each image, two of them PNG, 10 × as large as the JPEG they were made from.
-DELIVERED = BatchLimit(16, 8 * 2**20)
-_PIXELS = 128 * 2**20  # bytes at the size that the run looks at: an answerer may hold a portion decoded
-
-
-def unique_items(sources: Iterable[Source], seen: SeenNames | None = None) -> Iterator[ImageRef | Source]:
-    """The images of some sources, each name once. `seen`: names that came before."""
-    seen = seen or SeenNames()
-    for source in sources:
-        yield from (one for one in iter_items(source) if isinstance(one, Source) or seen.add(one.name))
-
-
-def count_remaining(sources: Sequence[Source], taken: int, progress: Progress) -> int | None:
-    """How many images are to be answered, for a bar that somebody sees; None where nobody knows. `taken`: those done before."""
-    if progress is SILENT:
-        return None
-    total = 0
-    for source in sources:
-        count = source.count()
-        if count is None:
-            return None
-        total += count
-    return max(total - taken, 0)
-
-
-def empty_input_error(named: Sequence[str | Path]) -> DataError:
-    """What is said when nothing that was named holds an image."""
-    return DataError(
-        f"no image in {', '.join(map(str, named))}", hint="name image files, or folders, archives or tables of them"
-    )
-
-
-def check_unreadable(portion: Sequence[ImagePrediction], skip_bad: bool) -> list[str]:
-    """Stop at images that could not be read; or say which they are, "name: reason".
-
-    Raises:
-        CorruptImages: There are some, and `skip_bad` is not set.
-    """
-    bad = [row for row, one in enumerate(portion) if one.error]
-    if bad and not skip_bad:
-        raise CorruptImages(bad, [Problem("corrupt image", portion[row].image, portion[row].error) for row in bad])
-    return [f"{portion[row].image}: {portion[row].error}" for row in bad]
+#: With five versions of each image, two of them PNG, 10 × as large as the JPEG they were made from.
+WITH_STABILITY = BatchLimit(16, 8 * 2**20)
+_PIXELS = 128 * 2**20  # bytes at the input size of the run: a predictor may hold a batch decoded
 
 
 @final
 class BatchPredictor:
-    """A run that is asked about portions of images.
+    """Predicts batches of images with one run.
 
     Args:
-        answerer: The run.
-        stability: Whether to ask about all deliveries of each image.
+        predictor: The loaded run.
+        stability: Whether to predict re-saved versions of each image, too.
+
+    Attributes:
+        rule: The decision rule of the run.
+        limit: Size of a batch.
     """
 
-    def __init__(self, answerer: Predictor, stability: bool = False) -> None:
-        self.answerer, self.judge = answerer, DecisionRule(answerer.run)
-        self._ask = self._delivered if stability else self._plain
-        self._inputs = Inputs.model_validate(answerer.run.recipe["inputs"])
-        self.size = DELIVERED if stability else _plain_size(self._inputs)
+    def __init__(self, predictor: Predictor, stability: bool = False) -> None:
+        self.predictor, self.rule = predictor, DecisionRule(predictor.run)
+        self._predict = self._with_stability if stability else self._plain
+        self._inputs = Inputs.model_validate(predictor.run.recipe["inputs"])
+        self.limit = WITH_STABILITY if stability else _plain_limit(self._inputs)
 
-    def portions(self, items: Iterable[ImageRef | Source]) -> Generator[list[ImagePrediction]]:
-        """Answers to some images, a portion at a time, those that could not be read among them."""
-        with prefetch(items, self.size) as read:
-            for portion in read:
-                yield self.predict(portion)
+    def batches(self, items: Iterable[ImageRef | Source]) -> Generator[list[ImagePrediction]]:
+        """Predictions for images, a batch at a time, unreadable images included."""
+        with prefetch(items, self.limit) as read:
+            for batch in read:
+                yield self.predict(batch)
 
-    def predict(self, portion: Batch) -> list[ImagePrediction]:
-        """Answers to one portion, in its order."""
+    def predict(self, batch: Batch) -> list[ImagePrediction]:
+        """Predictions for one batch, in its order."""
         found: dict[int, ImagePrediction] = {}
-        for kind in (bytes, np.ndarray):  # an answerer takes encoded images, or decoded ones
-            rows = [row for row, content in enumerate(portion.contents) if isinstance(content, kind)]
+        for kind in (bytes, np.ndarray):  # a predictor takes encoded images, or decoded ones
+            rows = [row for row, content in enumerate(batch.contents) if isinstance(content, kind)]
             if rows:
-                names = [portion.names[row] for row in rows]
-                asked = self._ask([portion.contents[row] for row in rows], names)
-                found |= dict(zip(rows, asked, strict=True))
-        bad = {row: e for row, e in enumerate(portion.contents) if isinstance(e, ImageError)}
-        found |= {row: _bad(portion.names[row], error.reason) for row, error in bad.items()}
-        return [found[row] for row in range(len(portion.names))]
+                names = [batch.names[row] for row in rows]
+                predictions = self._predict([batch.contents[row] for row in rows], names)
+                found |= dict(zip(rows, predictions, strict=True))
+        for row, content in enumerate(batch.contents):
+            if isinstance(content, ImageError):
+                found[row] = ImagePrediction.unreadable(batch.names[row], content.reason)
+        return [found[row] for row in range(len(batch.names))]
 
     def _plain(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:
-        """Of the images as they are."""
-        said = self.answerer.predict_batch(contents, names)
-        wrong = {problem.where: problem.message for problem in said.problems}
-        place = {int(row): at for at, row in enumerate(said.rows)}
-        verdicts = self.judge(said.proba)
-        words = [] if verdicts is None else list(zip(verdicts.names, verdicts.reasons, strict=True))
+        """Predictions for the images as they are."""
+        output = self.predictor.predict_batch(contents, names)
+        reasons = {problem.where: problem.message for problem in output.problems}
+        place = {int(row): at for at, row in enumerate(output.rows)}
+        decisions = self.rule(output.proba)
+        words = [] if decisions is None else list(zip(decisions.names, decisions.reasons, strict=True))
         found = []
         for row, name in enumerate(names):
             if row not in place:
-                found.append(_bad(name, wrong.get(name, "cannot be decoded")))
+                found.append(ImagePrediction.unreadable(name, reasons.get(name, "cannot be decoded")))
                 continue
-            proba = said.proba[place[row]]
-            verdict, because = map(str, words[place[row]]) if words else ("", "")
-            found.append(ImagePrediction(name, self.judge.classes[proba.argmax()], proba, verdict, because))
+            proba = output.proba[place[row]]
+            decision, reason = map(str, words[place[row]]) if words else ("", "")
+            found.append(ImagePrediction(name, self.rule.classes[proba.argmax()], proba, decision, reason))
         return found
 
-    def _delivered(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:
-        """Of the images in all their deliveries."""
+    def _with_stability(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:
+        """Predictions for the images, each with the stability over its re-saved versions."""
         with quiet(), ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            made = list(pool.map(self._deliveries, contents, names))
-        files = [file for of in made if not isinstance(of, ImageError) for file in of]
-        whole = [name for name, of in zip(names, made, strict=True) if not isinstance(of, ImageError)]
-        asked = self._plain(files, [name for name in whole for _ in RECOMPRESSIONS])
-        found = {name: self._weighed(asked[len(RECOMPRESSIONS) * at :][: len(RECOMPRESSIONS)]) for at, name in enumerate(whole)}
-        return [_bad(n, of.reason) if isinstance(of, ImageError) else found[n] for n, of in zip(names, made, strict=True)]
+            made = list(pool.map(self._versions, contents, names))
+        files = [file for versions in made if not isinstance(versions, ImageError) for file in versions]
+        readable = [name for name, versions in zip(names, made, strict=True) if not isinstance(versions, ImageError)]
+        several = iter(self._plain(files, [name for name in readable for _ in RECOMPRESSIONS]))
+        return [
+            ImagePrediction.unreadable(name, versions.reason)
+            if isinstance(versions, ImageError)
+            else self._summarized([next(several) for _ in RECOMPRESSIONS])
+            for name, versions in zip(names, made, strict=True)
+        ]
 
-    def _deliveries(self, content: bytes | np.ndarray, name: str) -> list[bytes] | ImageError:
+    def _versions(self, content: bytes | np.ndarray, name: str) -> list[bytes] | ImageError:
         if isinstance(content, np.ndarray):
             content = as_png(content if content.ndim == 3 else content[:, :, None])
         try:
@@ -139,22 +106,18 @@ class BatchPredictor:
         except ImageError as error:
             return error
 
-    def _weighed(self, asked: Sequence[ImagePrediction]) -> ImagePrediction:
-        """The answer to the file itself, and what the others say of it."""
-        first = next((one for one in asked if one.error), asked[0])
+    def _summarized(self, versions: Sequence[ImagePrediction]) -> ImagePrediction:
+        """The prediction for the file itself, with the stability over all versions."""
+        first = next((one for one in versions if one.error), versions[0])
         if first.error:
             return first
-        found = summarize(np.stack([one.proba for one in asked]), self.judge)
-        return ImagePrediction(first.image, first.answer, first.proba, first.verdict, first.because, found)
+        stability = summarize(np.stack([one.proba for one in versions]), self.rule)
+        return replace(first, stability=stability)
 
 
-def _plain_size(inputs: Inputs) -> BatchLimit:
-    """Of a portion of plain answers."""
+def _plain_limit(inputs: Inputs) -> BatchLimit:
+    """Size of a batch without stability."""
     if inputs.size == "auto":
         return PLAIN
     height, width = target_size(inputs)
     return BatchLimit(max(1, min(PLAIN.images, _PIXELS // (3 * height * width))), PLAIN.bytes)
-
-
-def _bad(name: str, reason: str) -> ImagePrediction:
-    return ImagePrediction(name, "", np.zeros(0, np.float32), error=reason)

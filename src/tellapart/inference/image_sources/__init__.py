@@ -1,17 +1,17 @@
-"""From what a person names to a stream of images, none of which is read before its turn.
+"""From names on the command line to a stream of images, each read when its turn comes.
 
-    a.jpg             a file, taken whatever its ending
-    photos/           every file below with an image's ending, in the order of their names
-    'photos/*.jpg'    a pattern, quoted so that the shell leaves it alone; ** reaches any depth
-    test.csv          the images that a CSV or TSV names (`csv.py`)
+    a.jpg             a file, whatever its extension
+    photos/           every file below with the extension of an image, sorted by name
+    'photos/*.jpg'    a pattern, quoted so that the shell does not expand it; ** matches any depth
+    test.csv          the images named in a CSV or TSV (`csv.py`)
     a.zip, a.tar      the images inside
     p.parquet         a table that holds the images themselves
     t10k-images-idx3-ubyte.gz    the images of an IDX file
     -                 standard input: names, one a line or one a NUL; or one encoded image (`stdin.py`)
-    https://…         only where it is allowed (`http.py`)
+    https://…         only if allowed (`http.py`)
 
-Names are made as they are needed: of a folder one level at a time is held, of an archive its directory, of a table one row. So
-ten million images need no more memory than ten, but for one folder that holds them all (about 100 bytes a name).
+Sources list their images lazily: a folder one level at a time, an archive by its directory, a table row by row. Memory holds
+one name (about 100 bytes) for each image of a folder or archive, not the images.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.errors import DataError
 from tellapart.inference.image_sources.base import (
     _GLOB,
+    DEFAULT_OPTIONS,
     IDX_ENDINGS,
     PARQUET_ENDINGS,
     STANDARD_INPUT,
     URL_BEGINNINGS,
-    USUAL_OPTIONS,
     FileSource,
     FolderSource,
     ImageRef,
@@ -43,38 +43,38 @@ from tellapart.inference.image_sources.base import (
 
 @final
 class GlobSource(FileSource):
-    """Everything that a pattern fits, each as if it had been named."""
+    """All paths that match a pattern, each as if it had been named."""
 
     def __init__(self, pattern: str, options: SourceOptions) -> None:
         self._pattern, self._options = pattern, options
-        self._recursive = "**" in pattern  # ** fits the folders on the way, too, whose files it fits anyway
+        self._recursive = "**" in pattern  # ** also matches the folders, whose files it matches anyway
 
     def items(self) -> Iterator[ImageRef | Source]:
         """See `Source`."""
-        for path in sorted(glob.glob(self._pattern, recursive=True)):  # noqa: PTH207 (Path.glob knows no absolute pattern)
+        for path in sorted(glob.glob(self._pattern, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
             if not (self._recursive and os.path.isdir(path)):  # noqa: PTH112
                 yield from iter_items(open_source(path, self._options))
 
 
-def open_sources(named: Sequence[str | Path], options: SourceOptions = USUAL_OPTIONS) -> list[Source]:
-    """What is named, understood; nothing is read yet but what lies there.
+def open_sources(named: Sequence[str | Path], options: SourceOptions = DEFAULT_OPTIONS) -> list[Source]:
+    """The sources of some names. No image is read yet.
 
     Args:
-        named: As above.
-        options: How names are understood.
+        named: See the list above.
+        options: How names are resolved.
 
     Raises:
-        DataError: Something does not exist, or is of a kind that cannot be read; URLs are not allowed.
+        DataError: A name does not exist or cannot be read; a URL while URLs are not allowed.
     """
     if not named:
-        raise DataError("no image was named", hint="name image files, folders, archives or tables of them")
+        raise DataError("no image was named", hint="name image files, folders, archives or tables")
     if sum(str(one) == STANDARD_INPUT for one in named) > 1:
-        raise DataError("standard input (-) is named twice", hint="it can be read once")
+        raise DataError("standard input (-) is named twice", hint="name it once")
     return [open_source(str(one), options) for one in named]
 
 
-def open_source(name: str, options: SourceOptions = USUAL_OPTIONS) -> Source:
-    """One thing that was named. Arguments and errors as of `open_sources`."""
+def open_source(name: str, options: SourceOptions = DEFAULT_OPTIONS) -> Source:
+    """The source of one name. Arguments and errors as of `open_sources`."""
     from tellapart.inference.image_sources.http import HttpSource
     from tellapart.inference.image_sources.stdin import StandardInput
 
@@ -91,12 +91,12 @@ def open_source(name: str, options: SourceOptions = USUAL_OPTIONS) -> Source:
 
 
 def _container(path: Path, options: SourceOptions) -> Source | None:
-    """A file that holds or names images; None of one that is an image."""
+    """The source of a file that holds or names images; None for an image file."""
     from tellapart.inference.image_sources.containers import ArchiveSource, RowSource
     from tellapart.inference.image_sources.csv import CsvSource
 
     name = path.name.lower()
-    if name.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):  # the compressed are refused in words when they are opened
+    if name.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):  # compressed ones are refused when opened
         return ArchiveSource(path)
     if name.endswith((*PARQUET_ENDINGS, *IDX_ENDINGS)):
         return RowSource(path)
@@ -106,8 +106,8 @@ def _container(path: Path, options: SourceOptions) -> Source | None:
 def _pattern(name: str, options: SourceOptions) -> Source:
     if not _GLOB.isdisjoint(name):
         if next(glob.iglob(name, recursive=True), None) is None:  # noqa: PTH207
-            raise DataError(f"{name}: no file fits this pattern")
+            raise DataError(f"{name}: no file matches this pattern")
         return GlobSource(name, options)
     if os.path.lexists(name):
-        raise DataError(f"{name}: neither a file nor a folder, or a link to nowhere")
-    raise DataError(f"{name}: no such file or folder", hint="name image files, or folders, archives or tables of them")
+        raise DataError(f"{name}: expected a file or a folder, found a broken link or a special file")
+    raise DataError(f"{name}: no such file or folder", hint="name image files, folders, archives or tables")

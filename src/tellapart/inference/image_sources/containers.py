@@ -17,7 +17,7 @@ from tellapart.inference.image_sources.base import LARGEST, PARQUET_ENDINGS, Ima
 
 @final
 class ArchiveSource(Source):
-    """The images in a .zip or .tar; a key is a position in its listing."""
+    """The images in a .zip or .tar; the key is a position in its listing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -47,7 +47,7 @@ class ArchiveSource(Source):
 
 @final
 class RowSource(Source):
-    """The images that a parquet or an IDX file holds; a key is a row."""
+    """The images in a parquet or an IDX file; the key is a row."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -98,7 +98,7 @@ def read_listed(listing: Listing, name: str, row: int) -> bytes:
 
 
 def _parquet_rows(path: Path) -> tuple[int, Callable[[int], bytes]]:
-    """How many rows, and how one is read; one row group is held at a time, or as many as fit into 256 MiB."""
+    """(number of rows, row → image); one row group is held at a time, or as many as fit into 256 MiB."""
     from tellapart.data.reader import ParquetRows
 
     rows = ParquetRows(path, str(path))

@@ -1,7 +1,7 @@
-"""The images that a CSV or TSV names, a row at a time: a table of ten million rows is never held as a whole.
+"""The images named in a CSV or TSV, read row by row: the table is never held as a whole.
 
-An id is a path below the table's folder (or below `images`), or an absolute one. One that is none is looked for as `scan` looks
-for it: without its ending, by its file name, in any folder below; the tree is listed when the first such id comes.
+An id is a path relative to the table's folder (or to `images`), or an absolute path. Any other id is looked up as `scan` does:
+without extension, by file name, in any folder below. The files are listed when the first such id comes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _AT_ONCE = 1024  # ids looked up together
 
 @final
 class CsvSource(FileSource):
-    """The images that a table names; a key is a path, or a row of the listing."""
+    """The images named in a table; the key is a path, or a row of the listing."""
 
     def __init__(self, path: Path, options: SourceOptions) -> None:
         self._path, self._options = path, options
@@ -40,14 +40,14 @@ class CsvSource(FileSource):
             raise DataError(f"--images {options.images}: expected a folder, a .zip or a .tar of the images of {path}")
 
     def items(self) -> Iterator[ImageRef | Source]:
-        """See `Source`. An id that fits no image, or several, is an image that cannot be read.
+        """See `Source`. An id that matches no image, or several, is an image that cannot be read.
 
         Raises:
             DataError: The table is damaged, or it is not clear which column names the images.
         """
         rows = self._rows()
         while some := list(islice(rows, _AT_ONCE)):
-            yield from self._found(some)
+            yield from self._resolve(some)
 
     def read(self, name: str, key: Any) -> bytes:
         """See `Source`."""
@@ -60,14 +60,14 @@ class CsvSource(FileSource):
         self._opened = None
 
     def _tree(self) -> tuple[Listing, FileFinder]:
-        """All files where the images lie, listed when they are first needed."""
+        """All files in the folder or archive of the images, listed on first use."""
         if self._opened is None:
             listing = list_folder(self._where) if self._is_folder else list_archive(self._where)
             self._opened = listing, FileFinder(listing)
         return self._opened
 
-    def _found(self, rows: list[tuple[int, str]]) -> Iterator[ImageRef | Source]:
-        """The images of some (line, id)."""
+    def _resolve(self, rows: list[tuple[int, str]]) -> Iterator[ImageRef | Source]:
+        """The images of some rows (line, id)."""
         paths = [self._direct(name) for _, name in rows]
         lost = [row for (_, row), path in zip(rows, paths, strict=True) if path is None and row]
         files, several = self._tree()[1].find(lost, ["test"] * len(lost)) if lost else ((), {})
@@ -78,7 +78,7 @@ class CsvSource(FileSource):
             elif path is not None:
                 yield ImageRef(name, self, path)
             elif not name:
-                yield ImageRef(f"{self._path}:{line}", self, None, "the cell that should name the image is empty")
+                yield ImageRef(f"{self._path}:{line}", self, None, "the cell of the image id is empty")
             else:
                 at = next(searched)
                 yield self._item(line, name, int(files[at]), several.get(at, []))
@@ -86,11 +86,11 @@ class CsvSource(FileSource):
     def _item(self, line: int, name: str, row: int, several: list[str]) -> ImageRef:
         if row >= 0:
             return ImageRef(name, self, row)
-        said = f"fits {' and '.join(several[:3])}" if row == AMBIGUOUS else f"no such image in {self._where}"
-        return ImageRef(name, self, None, f"{said} ({self._path}:{line})")
+        reason = f"ambiguous: {' and '.join(several[:3])}" if row == AMBIGUOUS else f"no such image in {self._where}"
+        return ImageRef(name, self, None, f"{reason} ({self._path}:{line})")
 
     def _direct(self, name: str) -> str | None:
-        """The path of an id that is one, without a look at the tree; "" of a URL."""
+        """The path of an id that is an existing path, without listing the folder; "" for a URL."""
         if name.lower().startswith(URL_BEGINNINGS):
             return ""
         path = f"{self._where}/{name}" if not name.startswith("/") else name
@@ -104,7 +104,7 @@ class CsvSource(FileSource):
         except UnicodeDecodeError as error:
             raise DataError(f"{self._path}: not UTF-8 text", hint="save the table as CSV UTF-8") from error
         except csv.Error as error:
-            raise DataError(f"{self._path}: not a table ({error})", hint="is a quote or a separator missing?") from error
+            raise DataError(f"{self._path}: not a table ({error})", hint="check for a missing quote or separator") from error
         except PermissionError as error:
             raise DataError(f"{self._path}: no permission to read it") from error
 

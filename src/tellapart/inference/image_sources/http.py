@@ -1,7 +1,7 @@
-"""Images from the web, only where that is allowed: http and https, so many seconds, so many bytes.
+"""Images from the web, only if allowed: http and https, with limits on time and size.
 
-A redirect may lead to the same host or to a public address, never to another scheme, and never into the network that this
-machine stands in: a server that is asked for a picture must not choose what else is asked for here.
+A redirect may lead to the same host or to a public address, never to another scheme, and never into the local network: a server
+must not choose what is fetched from there (server-side request forgery).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.image_sources.base import ImageRef, Source
 
-#: Seconds without a byte; seconds in all; bytes of one image.
+#: Seconds without a byte; seconds in total; bytes of one image.
 PATIENCE, LONGEST, LARGEST = 20.0, 120.0, 64 * 2**20
 _PIECE = 2**16
 _HEADERS = {"User-Agent": "tellapart", "Accept": "image/*"}
@@ -30,18 +30,16 @@ class HttpSource(Source):
     """One image on the web.
 
     Args:
-        url: With http:// or https:// in front.
+        url: Begins with http:// or https://.
         allowed: Whether the user allowed it.
 
     Raises:
-        DataError: They did not.
+        DataError: The user did not.
     """
 
     def __init__(self, url: str, allowed: bool) -> None:
         if not allowed:
-            raise DataError(
-                f"{url}: nothing is fetched from the web unless you say so", hint="add --allow-urls, or name a file on disk"
-            )
+            raise DataError(f"{url}: fetching from the web is off by default", hint="add --allow-urls, or name a file on disk")
         self._url = url
 
     def items(self) -> Iterator[ImageRef]:
@@ -54,23 +52,23 @@ class HttpSource(Source):
 
 
 def fetch(url: str, name: str) -> bytes:
-    """What lies at an address.
+    """Download one image.
 
     Args:
         url: http or https.
         name: For errors.
 
     Raises:
-        ImageError: It cannot be had: an error of the server, too large, too slow, or a redirect that is not followed.
+        ImageError: The server reports an error, the image is too large or too slow, or a redirect is not allowed.
     """
     try:
-        with _opener().open(urllib.request.Request(url, headers=_HEADERS), timeout=PATIENCE) as answer:
-            return _body(answer, name)
+        with _opener().open(urllib.request.Request(url, headers=_HEADERS), timeout=PATIENCE) as response:
+            return _body(response, name)
     except ImageError:
         raise
     except urllib.error.HTTPError as error:
         error.close()
-        raise ImageError(name, f"the server says {error.code} {error.reason}") from None
+        raise ImageError(name, f"HTTP error {error.code} {error.reason}") from None
     except urllib.error.URLError as error:
         raise ImageError(name, f"cannot be fetched ({error.reason})") from None
     except TimeoutError:
@@ -79,24 +77,24 @@ def fetch(url: str, name: str) -> bytes:
         raise ImageError(name, f"cannot be fetched ({error})") from None
 
 
-def _body(answer: Any, name: str) -> bytes:
-    """All bytes, as long as they are few and come soon enough."""
-    told, content, end = answer.headers.get("Content-Length"), bytearray(), time.monotonic() + LONGEST
-    if told and told.isdigit() and int(told) > LARGEST:
-        raise ImageError(name, f"is {int(told):,} bytes, over the limit of {LARGEST:,} for what is fetched")
-    while piece := answer.read1(_PIECE):
+def _body(response: Any, name: str) -> bytes:
+    """All bytes, within the limits of size and time."""
+    length, content, end = response.headers.get("Content-Length"), bytearray(), time.monotonic() + LONGEST
+    if length and length.isdigit() and int(length) > LARGEST:
+        raise ImageError(name, f"is {int(length):,} bytes, over the limit of {LARGEST:,} for downloads")
+    while piece := response.read1(_PIECE):
         content += piece
         if len(content) > LARGEST:
-            raise ImageError(name, f"is larger than {LARGEST:,} bytes, the limit for what is fetched")
+            raise ImageError(name, f"is larger than {LARGEST:,} bytes, the limit for downloads")
         if time.monotonic() > end:
             raise ImageError(name, f"took longer than {LONGEST:g} s")
-    if told and told.isdigit() and len(content) != int(told):
-        raise ImageError(name, f"ended early: {len(content):,} of {int(told):,} bytes")
+    if length and length.isdigit() and len(content) != int(length):
+        raise ImageError(name, f"ended early: {len(content):,} of {int(length):,} bytes")
     return bytes(content)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """http and https alone: no file:, ftp: or data:, whatever is asked for."""
+    """http and https only: never file:, ftp: or data:."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(), urllib.request.HTTPHandler(), urllib.request.HTTPSHandler(), _Redirects(),
@@ -107,7 +105,7 @@ def _opener() -> urllib.request.OpenerDirector:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to the same host or to a public address."""
+    """Follow redirects to the same host or to a public address."""
 
     max_redirections = 5
 
@@ -123,7 +121,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _is_public(host: str) -> bool:
-    """Whether every address of a host is one of the open internet."""
+    """Whether every address of a host is public."""
     try:
         found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
     except OSError:

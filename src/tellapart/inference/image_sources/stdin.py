@@ -1,4 +1,4 @@
-"""Standard input: names of images, one a line or, where there is a NUL, one a NUL (`find -print0`); or one encoded image."""
+"""Standard input: names of images, separated by line ends or by NUL (`find -print0`); or one encoded image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tellapart.inference.image_sources.base import (
 )
 
 _PIECE = 2**16
-#: How files begin that can be decoded. Names may begin like that, too (BM, P5): then the header decides.
+#: First bytes of image formats. Names may begin like that, too (BM, P5): then the header decides.
 _BEGINNINGS = (
     b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*", b"P1", b"P2", b"P3", b"P4", b"P5", b"P6",
     b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51",
@@ -29,19 +29,19 @@ _BOX = slice(4, 8), b"ftyp"  # AVIF: after the length of the first box
 
 @final
 class StandardInput(Source):
-    """What stands on standard input. It can be read once.
+    """The images of standard input, which can be read once.
 
     Args:
-        options: How the names are understood.
-        opens: From a name and the options to its source, as `open_source` does.
-        read: Gives up to so many bytes, b"" at the end; None: file descriptor 0.
+        options: How names are resolved.
+        opens: From a name and the options to its source: `open_source`.
+        read: From a number to at most that many bytes, b"" at the end; None: file descriptor 0.
     """
 
     def __init__(
         self, options: SourceOptions, opens: Callable[[str, SourceOptions], Source], read: Callable[[int], bytes] | None = None
     ) -> None:
         self._options, self._opens = options, opens
-        # the descriptor itself: a thread that waits in sys.stdin's buffer would keep the interpreter from ending
+        # the descriptor itself: a thread that waits in sys.stdin's buffer would keep the interpreter from exiting
         self._piece = read or (lambda size: os.read(0, size))
 
     def items(self) -> Iterator[ImageRef | Source]:
@@ -61,11 +61,11 @@ class StandardInput(Source):
         return key
 
     def count(self) -> None:
-        """Not known before the end."""
+        """Unknown before the end."""
         return
 
     def _begin(self) -> bytes:
-        """Enough to see what it is: a pipe may give its bytes one by one."""
+        """Enough bytes to detect the kind of input: a pipe may deliver them one by one."""
         first = b""
         while (len(first) < 32 or not (b"\n" in first or b"\0" in first)) and (piece := self._piece(_PIECE)):
             first += piece
@@ -81,7 +81,7 @@ class StandardInput(Source):
         return b"".join(pieces)
 
     def _names(self, first: bytes) -> Iterator[bytes]:
-        """What stands between the separators, the empty left out."""
+        """The names between the separators, without empty ones."""
         separator, rest, piece = b"\0" if b"\0" in first else b"\n", b"", first
         while piece:
             *whole, rest = (rest + piece).split(separator)
@@ -102,7 +102,7 @@ class StandardInput(Source):
                 source = self._opens(text, self._options)
             except DataError as error:
                 if text.lower().startswith(URL_BEGINNINGS):
-                    raise  # they are not allowed: neither will the next be
+                    raise  # URLs are not allowed: the next one would fail, too
                 yield ImageRef(text, self, None, error.message.removeprefix(f"{text}: "))
             else:
                 yield from iter_items(source)
@@ -121,7 +121,7 @@ def _is_image(content: bytes) -> bool:
 
 
 def _is_text(content: bytes) -> bool:
-    """Whether bytes could be names: UTF-8 without control characters but those that separate."""
+    """Whether bytes could be names: UTF-8 without control characters except separators."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
