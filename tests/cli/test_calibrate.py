@@ -49,14 +49,14 @@ def test_what_it_prints(tell, trained):
     assert "fake from " in out and "on validation TPR 1.000" in out
     assert "verdicts on the validation part, where it was chosen: answered 1.000" in out
     assert "not which TPR goes with which FPR" in out
-    (run,) = Path("runs").glob("platt-neighbors-*")
+    (run,) = Path("runs").glob("platt-knn-*")
     assert f"run: {run.resolve()}" in out
 
 
 def test_json(tell, trained):
     code, out, err = tell("calibrate", "knn", "--unsure", "0.5", "--method", "aps", "--how", "none", "-q", "--json")
     found = json.loads(out)
-    assert (code, err) == (0, "") and found["run"].startswith("verdict-neighbors-")
+    assert (code, err) == (0, "") and found["run"].startswith("verdict-knn-")
     assert found["verdict"]["sets"]["method"] == "aps" and found["effect"]["after"] is None
     assert found["verdict"] == decision(open_run(found["run"])).to_dict() and found["words"] and found["notes"]
 
