@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tellapart.data.listing import from_paths
+from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.image_sources import open_source, open_sources
 from tellapart.inference.image_sources.base import DEFAULT_OPTIONS, ImageRef, Source, SourceOptions
@@ -58,7 +59,32 @@ def test_hidden_files_and_links_in_a_circle(shots):
     (shots / "beside").symlink_to(shots / "a")
     names = [item.name for item in items(shots)]
     assert not [name for name in names if "_01" in name or "MACOSX" in name or "up/" in name]
-    assert len(names) == 11 + len(list((shots / "a").glob("*.png")))  # those of `a`, under its other name, too
+    assert len(names) == 11  # `beside` is `a` once more
+
+
+def test_scan_check_and_predict_list_the_same_images(shots, tmp_path):
+    one, top = (shots / "b" / "01.png").read_bytes(), tmp_path / "data"
+    skipped = ("a/.hidden.png", "a/._01.png", ".git/x.png", "a/.ipynb_checkpoints/1.png", "__MACOSX/a/1.png", "b/@eaDir/x.png")
+    listed = ("a/1.png", "a/z.JPG", "a/deep/2.png", "a-b/3.png", "b/4.png", "b/deep/er/5.png", "b/deep-er/6.png")
+    for name in (*skipped, *listed, "mine/runs/figure.png"):
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        (top / name).write_bytes(one)
+    (top / "mine" / "runs" / "ledger.jsonl").touch()
+    (top / "a" / "Thumbs.db").write_bytes(b"of Windows")
+    (top / "a" / "dead.png").symlink_to(tmp_path / "nowhere")
+    scanned = [f"{top}/{name}" for name in scan(top).ids]
+    assert sorted(scanned) == sorted(f"{top}/{name}" for name in listed)
+    assert [item.name for item in items(top) if not item.reason] == from_paths([top]).ids.tolist() == scanned
+    assert [item.name for item in items(top) if item.reason] == [f"{top}/a/dead.png"]
+    assert [problem.where for problem in from_paths([top]).problems] == [f"{top}/a/dead.png"]
+
+
+def test_a_folder_whose_name_is_no_text_is_named(tmp_path):
+    folder = tmp_path / "f" / os.fsdecode(b"\xff")
+    folder.mkdir(parents=True)
+    (folder / "x.png").write_bytes(b"x")
+    (found,) = items(tmp_path / "f")
+    assert found.name.endswith("\ufffd/") and "not valid UTF-8" in why(found)
 
 
 def test_the_current_folder_gives_plain_names(shots, monkeypatch):

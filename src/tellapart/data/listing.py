@@ -1,7 +1,7 @@
-"""What files there are: a folder walked once, or the members of an archive. Nothing is opened.
+"""List files: a folder walked once (`walk`, used by every command), or the members of an archive. Nothing is opened.
 
-`os.scandir` visits each folder once and one `stat` a file gives size and time. Files are kept as (folder number, name),
-so that a million files in a thousand folders are understood a folder at a time.
+`os.scandir` visits each folder once; for a data set, one `stat` a file gives size and time. Files are kept as (folder
+number, name), so that a million files in a thousand folders are understood a folder at a time.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import heappop, heappush
+from operator import attrgetter
 from pathlib import Path
-from stat import S_ISREG
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -132,10 +134,17 @@ def list_folder(path: str) -> Listing:
     folders: list[str] = []
     entries: list[tuple[str, int, int, int]] = []  # name, folder number, size, stamp
     problems: list[Problem] = []
-    for relative, files in _walk(path, problems):
+    for walked in walk(path):
         number = len(folders)
-        folders.append(relative)
-        entries += [(name, number, size, stamp) for name, size, stamp in files]
+        folders.append(walked.path)
+        problems += walked.problems
+        for entry in walked.files:
+            try:
+                stat = entry.stat()
+            except OSError:  # deleted a moment ago
+                problems.append(_not_a_file(entry, f"{walked.path}/{entry.name}" if walked.path else entry.name))
+            else:
+                entries.append((entry.name, number, stat.st_size, stat.st_mtime_ns))
     return _listing(path, "", folders, entries, problems, None)
 
 
@@ -155,7 +164,7 @@ def list_archive(path: str) -> Listing:
         if not _is_skipped_path(folder):
             _add_folder(number, folder)
     entries: list[tuple[str, int, int, int]] = []
-    said = "is a link to nowhere in the archive, or no plain file"
+    said = "is a link to nowhere in the archive, or not a regular file"
     problems = [Problem("missing file", name, said) for name in archive.links() if not _is_skipped_path(name)]
     for member in archive.members():
         if not _is_skipped_path(member.name) and not _is_no_text(member.name, problems):
@@ -164,31 +173,84 @@ def list_archive(path: str) -> Listing:
     return _listing(root, f"{name}::", list(number), entries, problems, archive)
 
 
-def _walk(top: str, problems: list[Problem]) -> Iterator[tuple[str, list[tuple[str, int, int]]]]:
-    """Folders with their (name, size, stamp); links to folders last, each folder once however often it is linked."""
-    folders, links = [""], []
+class WalkedFolder(NamedTuple):
+    """One folder of a walk.
+
+    Attributes:
+        path: Relative to the top, with forward slashes; "" is the top.
+        files: Its regular files, sorted by name.
+        problems: Entries that cannot be listed (dead links, devices, names that are not UTF-8; a folder ends in "/"), sorted
+            by name.
+    """
+
+    path: str
+    files: list[os.DirEntry[str]]
+    problems: list[Problem]
+
+
+def walk(top: str) -> Iterator[WalkedFolder]:
+    """Every folder below `top`, one at a time: parents first, then by path. No file is opened, none is `stat`-ed.
+
+    Hidden entries, those that operating systems leave behind, and tellapart's own runs folder are skipped. A folder is
+    visited once, however often it is linked; links to folders come last. Only the names of one folder and the paths of
+    the folders still to be visited are in memory.
+
+    Raises:
+        DataError: The folder or one below it cannot be read.
+    """
+    folders, links = [""], []  # heaps: a folder sorts before what is below it, so that they come out in order
     seen: set[tuple[int, int]] = set()
     while folders or links:
-        relative = folders.pop() if folders else links.pop()
-        here = f"{top}/{relative}" if relative else top
+        relative = heappop(folders or links)
+        here = f"{top.rstrip('/')}/{relative}" if relative else top
         stat = _stat_folder(here)
         if stat.st_ino and (stat.st_dev, stat.st_ino) in seen:  # some network disks number nothing
             continue
         seen.add((stat.st_dev, stat.st_ino))
-        files: list[tuple[str, int, int]] = []
-        below: list[str] = []
-        for entry in _entries(here):
-            child = f"{relative}/{entry.name}" if relative else entry.name
-            if is_skipped(entry.name) or _is_no_text(child, problems):
-                continue
-            if entry.is_dir():
-                (links if entry.is_symlink() else below).append(child)
-            elif found := _stat_file(entry, child, problems):
-                files.append(found)
-        if relative and any(name == _RUNS_MARKER for name, _, _ in files):
+        walked, below = _sort_entries(here, relative)
+        if relative and any(entry.name == _RUNS_MARKER for entry in walked.files):
             continue
-        folders += below
-        yield relative, files
+        for entry in below:
+            heappush(links if entry.is_symlink() else folders, f"{relative}/{entry.name}" if relative else entry.name)
+        yield walked
+
+
+def _sort_entries(here: str, relative: str) -> tuple[WalkedFolder, list[os.DirEntry[str]]]:
+    """Files and problems of one folder, and the folders in it."""
+    files: list[os.DirEntry[str]] = []
+    below: list[os.DirEntry[str]] = []
+    problems: list[Problem] = []
+    for entry in sorted(_entries(here), key=attrgetter("name")):
+        child = f"{relative}/{entry.name}" if relative else entry.name
+        if is_skipped(entry.name) or _is_no_text(f"{child}/" if entry.is_dir() else child, problems):
+            continue
+        if entry.is_dir():
+            below.append(entry)
+        elif entry.is_file():
+            files.append(entry)
+        else:
+            problems.append(_not_a_file(entry, child))
+    return WalkedFolder(relative, files, problems), below
+
+
+def walk_images(folder: str) -> Iterator[tuple[str, str]]:
+    """Path and "" of every image below a folder, in the order of `walk`; where it cannot be read, its name and why.
+
+    Args:
+        folder: Paths begin with it, except with "." for the current folder.
+    """
+    head = "" if folder == "." else f"{folder.rstrip('/')}/"
+    for walked in walk(folder):
+        inside = f"{head}{walked.path}/" if walked.path else head
+        readable = [(inside + entry.name, "") for entry in walked.files if _is_image(entry.name)]
+        bad = [
+            (head + p.where, p.message) for p in walked.problems if p.where[-1] == "/" or ending_of(p.where) in IMAGE_ENDINGS
+        ]
+        yield from sorted([*readable, *bad]) if bad else readable
+
+
+def _is_image(name: str) -> bool:
+    return ending_of(name) in IMAGE_ENDINGS
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
@@ -208,17 +270,13 @@ def _stat_folder(folder: str) -> os.stat_result:
         raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
-def _stat_file(entry: os.DirEntry[str], child: str, problems: list[Problem]) -> tuple[str, int, int] | None:
-    """Name, size and time of a file; None with a problem when it is a dead link, a pipe or a device."""
+def _not_a_file(entry: os.DirEntry[str], child: str) -> Problem:
+    """Why an entry is not a file: a link to nowhere, or a pipe, a socket or a device."""
     try:
-        stat = entry.stat()
+        entry.stat()
     except OSError as error:
-        problems.append(Problem("missing file", child, f"cannot be read ({error.strerror})"))
-        return None
-    if not S_ISREG(stat.st_mode):
-        problems.append(Problem("missing file", child, "is no plain file"))
-        return None
-    return entry.name, stat.st_size, stat.st_mtime_ns
+        return Problem("missing file", child, f"cannot be read ({error.strerror})")
+    return Problem("missing file", child, "is not a regular file")
 
 
 def _is_no_text(path: str, problems: list[Problem]) -> bool:
@@ -277,20 +335,21 @@ def _listing(
     )
 
 
-# --- images to be asked about: files, and folders of them, without labels ---------------------------------------------
+# --- images without labels: files, and folders of them ----------------------------------------------------------------
 
 
 def from_paths(paths: Sequence[str | Path], classes: Sequence[str] = ()) -> ImageTable:
     """A table of unlabeled image files.
 
     Args:
-        paths: Files, taken whatever their ending, or folders, searched for files with an image's ending.
-        classes: Class names of the run that will be asked.
+        paths: Files, taken whatever their ending, or folders, searched by `walk` for files with an image's ending.
+        classes: Class names of the run that predicts them.
 
     Raises:
         DataError: Something does not exist, or there is no image at all.
     """
-    shown = list(dict.fromkeys(str(file) for path in paths for file in _files(Path(path))))
+    listed = dict(pair for path in paths for pair in _images(Path(path)))
+    shown = [file for file, reason in listed.items() if not reason]
     if not shown:
         raise DataError(f"no image in {', '.join(map(str, paths)) or 'nothing'}", hint="name image files or folders of them")
     full = [os.path.realpath(file) for file in shown]
@@ -305,13 +364,11 @@ def from_paths(paths: Sequence[str | Path], classes: Sequence[str] = ()) -> Imag
             "stamp": [s.st_mtime_ns for s in status],
         }
     )
-    return ImageTable(frame, tuple(classes), root, layout=f"{len(frame):,} unlabeled files")
+    problems = tuple(Problem("missing file", file, reason) for file, reason in listed.items() if reason)
+    return ImageTable(frame, tuple(classes), root, problems=problems, layout=f"{len(frame):,} unlabeled files")
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_ENDINGS and p.is_file())
-    elif path.is_file():
-        yield path
-    else:
+def _images(path: Path) -> Iterator[tuple[str, str]]:
+    if not path.exists():
         raise DataError(f"{path}: no such file or folder", hint="name image files or folders of them")
+    return walk_images(str(path)) if path.is_dir() else iter([(str(path), "")])

@@ -11,8 +11,8 @@ from typing import Any, final
 
 import numpy as np
 
-from tellapart.data.listing import IMAGE_ENDINGS, ending_of, is_skipped
-from tellapart.errors import DataError, ImageError
+from tellapart.data.listing import walk_images
+from tellapart.errors import ImageError
 
 IDX_ENDINGS = ("ubyte", "ubyte.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -121,33 +121,14 @@ class FolderSource(FileSource):
         self._path = path
 
     def items(self) -> Iterator[ImageRef]:
-        """See `Source`; a folder that contains a link to itself is entered once."""
-        return self._below(str(self._path), frozenset()) if self._path.is_dir() else iter([self._item(str(self._path))])
+        """See `Source`; the folder is walked as `data.listing.walk` does for every command."""
+        path = str(self._path)
+        listed = walk_images(path) if self._path.is_dir() else iter([(path, "")])
+        return (self._item(name, reason) for name, reason in listed)
 
-    def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[ImageRef]:
-        status = os.stat(folder)  # noqa: PTH116 (a Path here costs more than the call)
-        if (status.st_dev, status.st_ino) in above:
-            return
-        above |= {(status.st_dev, status.st_ino)}
-        for name, is_folder in self._entries(folder):
-            path = name if folder == "." else f"{folder.rstrip('/')}/{name}"
-            if is_folder:
-                yield from self._below(path, above)
-            elif ending_of(name) in IMAGE_ENDINGS:
-                yield self._item(path)
-
-    def _entries(self, folder: str) -> list[tuple[str, bool]]:
-        """(name, is a folder), sorted by name, without hidden files and those of the operating system."""
-        try:
-            with os.scandir(folder) as entries:
-                return sorted((entry.name, entry.is_dir()) for entry in entries if not is_skipped(entry.name))
-        except PermissionError as error:
-            hint = "make it readable, or name other folders"
-            raise DataError(f"{folder}: no permission to list this folder", hint=hint) from error
-
-    def _item(self, path: str) -> ImageRef:
+    def _item(self, path: str, reason: str) -> ImageRef:
         shown = path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return ImageRef(shown, self, path, "" if shown == path else "the name is not valid UTF-8: rename it")
+        return ImageRef(shown, self, path, reason or ("" if shown == path else "the name is not valid UTF-8: rename it"))
 
 
 def iter_items(source: Source) -> Iterator[ImageRef | Source]:
