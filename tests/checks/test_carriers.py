@@ -15,8 +15,8 @@ from tellapart.checks._associations import Feature, areas, find_associations
 from tellapart.checks._shortcut import find_shortcuts, independent_groups, summary, words
 from tellapart.checks._shortcut_model import fit_shortcut_model
 from tellapart.checks.labels import match_confidence, test_label_noise
-from tellapart.data.jpeg_quality import find_quality
-from tellapart.data.metadata import NAMES, read_metadata
+from tellapart.data.jpeg_quality import estimate_quality
+from tellapart.data.metadata import NAMES, metadata_features
 
 
 def test_areas_are_those_of_scikit_learn(draw: np.random.Generator) -> None:
@@ -96,16 +96,16 @@ def test_units_join_groups_and_content() -> None:
 def test_quality_is_that_of_pillow(quality: int) -> None:
     target = io.BytesIO()
     Image.effect_noise((32, 32), 60).convert("RGB").save(target, "JPEG", quality=quality)
-    luma = read_metadata(target.getvalue())[NAMES.index("luma[0]") :][:64]
-    found, exact = find_quality(np.stack([luma, np.full(64, np.nan)]))
+    luma = metadata_features(target.getvalue())[NAMES.index("luma[0]") :][:64]
+    found, exact = estimate_quality(np.stack([luma, np.full(64, np.nan)]))
     assert found[0] == quality and exact.tolist() == [True, False] and np.isnan(found[1])
 
 
 def test_tables_of_another_program_are_near_a_quality() -> None:
     target = io.BytesIO()
     Image.new("RGB", (16, 16)).save(target, "JPEG", qtables=[[20] * 64, [20] * 64])
-    luma = read_metadata(target.getvalue())[NAMES.index("luma[0]") :][:64]
-    found, exact = find_quality(luma[None])
+    luma = metadata_features(target.getvalue())[NAMES.index("luma[0]") :][:64]
+    found, exact = estimate_quality(luma[None])
     assert 70 < found[0] < 90 and not exact[0]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tellapart.data.decode import decode, decode_to, header
-from tellapart.data.listing import IMAGE_ENDINGS
+from tellapart.data.folder_walk import IMAGE_ENDINGS
 from tellapart.errors import ImageError
 from tellapart.recipe.schema import Inputs
 

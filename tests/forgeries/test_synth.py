@@ -18,7 +18,7 @@ from sklearn.model_selection import cross_val_predict
 
 import tellapart as ta
 from tellapart.data.cache import CorruptImages
-from tellapart.data.metadata import read_metadata
+from tellapart.data.metadata import metadata_features
 from tellapart.errors import DataError, RecipeError, SplitError, TellapartError
 from tellapart.forgeries import autoencoder
 from tellapart.forgeries._plan import plan
@@ -134,7 +134,7 @@ def test_metadata_cannot_tell_the_classes_apart(tmp_path: Path) -> None:
     folder = write_reals(tmp_path / "reals", 240, sides=(30, 48))
     synth(folder, tmp_path / "out", kinds=CHEAP)
     table = pd.read_csv(tmp_path / "out/train.csv")
-    headers = np.stack([read_metadata((tmp_path / "out" / path).read_bytes()) for path in table["id"]])
+    headers = np.stack([metadata_features((tmp_path / "out" / path).read_bytes()) for path in table["id"]])
     headers = headers[:, np.isfinite(headers).any(axis=0)]
     fake = (table["label"] == "fake").to_numpy()
     model = HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=10, random_state=0)

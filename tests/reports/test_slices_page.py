@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.data.headers import add_header_columns
+from tellapart.data.metadata import add_header_columns
 from tellapart.errors import DataError
 from tellapart.inference.context import Settings
 from tellapart.leaderboards.leaderboard import build

@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
 import tellapart as ta
 from tellapart.data.cache import CorruptImages
 from tellapart.data.listing import from_paths
-from tellapart.data.metadata import read_metadata
+from tellapart.data.metadata import metadata_features
 from tellapart.errors import DataError, Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings
 from tellapart.recipe.groups import GROUPS
@@ -322,7 +322,9 @@ def test_the_seed_reaches_the_null(folder: Path, settings: Settings) -> None:
 def test_a_null_that_knew_less_answers_as_it_did(folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Saved before credentials, date, software, camera and text chunks were read: they count for nothing."""
     with monkeypatch.context() as before:
-        before.setattr("tellapart.classifiers.metadata.read_metadata", lambda content, path: read_metadata(content, path)[:-5])
+        before.setattr(
+            "tellapart.classifiers.metadata.metadata_features", lambda content, path: metadata_features(content, path)[:-5]
+        )
         run = ta.train(folder, "metadata", settings=settings)
     again = ta.predict(run, ta.scan(folder), settings=settings)
     valid = run.predictions("valid")

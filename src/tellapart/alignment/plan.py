@@ -13,7 +13,7 @@ import numpy as np
 
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import header, quiet
-from tellapart.data.metadata import FORMATS, NAMES, read_metadata
+from tellapart.data.metadata import FORMATS, NAMES, metadata_features
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import Progress
@@ -284,7 +284,7 @@ def digest(content: bytes | np.ndarray) -> str:
 def _look(found: FileInventory, row: int, content: bytes | np.ndarray, path: str) -> None:
     height, width, _ = header(content, path)
     if isinstance(content, bytes):
-        values = read_metadata(content, path)
+        values = metadata_features(content, path)
         found.metadata[row] = values
         if values[_FORMAT] != FORMATS.index("TIFF"):  # Pillow turns a TIFF itself; it holds no JPEG grid worth keeping
             turned = int(values[_ORIENTATION])

@@ -15,13 +15,12 @@ from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._shortcut import details, find_shortcuts, independent_groups, rows_explained, summary
 from tellapart.checks.base import CheckResult, HealthCheck, passed
-from tellapart.data.jpeg_quality import find_quality, table_keys
-from tellapart.data.metadata import FORMATS, MODES, NAMES, TEXTS
+from tellapart.data.jpeg_quality import estimate_quality, table_keys
+from tellapart.data.metadata import FORMATS, MODES, NAMES, SUBSAMPLINGS, TEXTS
 
 _SUBJECT = "file metadata"
 _CODED = ("format", "size", "JPEG quality", "JPEG tables", "color mode")  # what a byte count follows from
 _BEHIND = (("EXIF",), ("EXIF",), ("format",))  # of TEXTS: what it follows from that they are there at all
-_SAMPLING = {0: "4:4:4", 1: "4:2:2", 2: "4:2:0"}
 
 
 class Metadata(HealthCheck):
@@ -81,7 +80,7 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[F
         _kind("comment", _present(of["comment bytes"]), lambda v: "a comment" if v else "no comment", ("format",)),
         _kind("timing", of["frames known"], lambda v: "frame timing" if v else "no frame timing", ("format",)),
         _kind("progressive", of["progressive"], lambda v: "progressive JPEG" if v else "baseline JPEG"),
-        _kind("subsampling", sampling, lambda v: f"chroma {_SAMPLING.get(int(v), 'of another sampling')}", ("JPEG quality",)),
+        _kind("subsampling", sampling, _subsampling_words, ("JPEG quality",)),
         *_jpeg_tables(metadata),
         Feature("byte count", of["bytes"], ordered=True, behind=(*_CODED, "width", "height"), content=True),
         Feature("bytes per pixel", of["bytes per pixel"], ordered=True, behind=(*_CODED, "byte count"), content=True),
@@ -92,7 +91,7 @@ def _jpeg_tables(metadata: np.ndarray) -> Sequence[Feature]:
     """The quality that the luma table stands for, and which tables there are."""
     first, chroma = NAMES.index("luma[0]"), NAMES.index("chroma[0]")
     luma, tables = metadata[:, first:chroma], metadata[:, first : 2 * chroma - first]
-    quality, exact = find_quality(luma)
+    quality, exact = estimate_quality(luma)
     shown = np.where(exact, quality, quality + 0.5)  # half a step: tables of its own, nearest to that quality
     known = np.isfinite(luma).all(axis=1)
     key = np.where(known, table_keys(np.nan_to_num(tables)), np.nan)
@@ -101,6 +100,10 @@ def _jpeg_tables(metadata: np.ndarray) -> Sequence[Feature]:
         Feature("JPEG quality", shown, {float(v): _quality_words(v) for v in np.unique(shown[known])}, ordered=True),
         Feature("JPEG tables", key, kinds, behind=("JPEG quality",)),
     )
+
+
+def _subsampling_words(value: float) -> str:
+    return f"chroma {SUBSAMPLINGS.get(int(value), 'of another sampling')}"
 
 
 def _quality_words(value: float) -> str:

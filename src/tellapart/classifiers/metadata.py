@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_estimator
 from tellapart.classifiers.base import Classifier, Context
-from tellapart.data.metadata import NAMES, read_metadata
+from tellapart.data.metadata import NAMES, metadata_features
 from tellapart.data.reader import ImageReader
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
@@ -92,6 +92,6 @@ def _metadata(table: ImageTable, context: Context) -> np.ndarray:
             content = reader.get(path)
             if not isinstance(content, bytes):
                 raise TypeError(f"{path} has no header")  # has_files says otherwise: a fault of ours
-            rows.append(read_metadata(content, str(path)))
+            rows.append(metadata_features(content, str(path)))
             task.advance()
     return np.stack(rows)

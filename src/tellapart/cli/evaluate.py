@@ -168,7 +168,7 @@ def slices_of(
     """
     import numpy as np
 
-    from tellapart.data.headers import add_header_columns
+    from tellapart.data.metadata import add_header_columns
     from tellapart.metrics.slices import slices
 
     table = run.table() if table is None else table

@@ -1,4 +1,4 @@
-"""The quality setting of a JPEG from its luma table: the one whose standard table it is, else the nearest.
+"""Estimate the quality setting of a JPEG from its luma table: the quality whose standard table is equal, else the nearest.
 
 Source: ITU-T T.81 (1992), Annex K (the example table), scaled as the Independent JPEG Group's software does.
 """
@@ -16,7 +16,7 @@ _ANNEX_K = (
 )  # fmt: skip
 
 
-def find_quality(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def estimate_quality(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Quality 1 … 100 of each table, and whether the table is exactly the standard one.
 
     Args:
@@ -25,7 +25,7 @@ def find_quality(luma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         (N,) float64, NaN where there is no table; (N,) bool.
 
-    >>> quality, exact = find_quality(np.array([_ANNEX_K, np.full(64, 7)], dtype=float))
+    >>> quality, exact = estimate_quality(np.array([_ANNEX_K, np.full(64, 7)], dtype=float))
     >>> quality.tolist(), exact.tolist()
     ([50.0, 96.0], [True, False])
     """

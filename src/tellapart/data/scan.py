@@ -18,13 +18,14 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
+from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.data.layouts.base import ColumnOptions, LayoutRows
 from tellapart.data.layouts.folders import read_folders
 from tellapart.data.layouts.idx import find_idx, read_idx
 from tellapart.data.layouts.table import TableFile, alone, choose_tables, find_tables, read_tables
-from tellapart.data.listing import IMAGE_ENDINGS, Listing, ending_of, list_archive, list_file, list_folder
+from tellapart.data.listing import Listing, list_archive, list_file, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import DataError, unknown_name
 from tellapart.types import UNLABELED, ImageTable, Problem, guess_positive

@@ -13,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from tellapart.data.headers import add_header_columns
+from tellapart.data.metadata import add_header_columns
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.label_issues import find_label_issues
 from tellapart.metrics.slices import POINTS, POWER, Slice, SliceReport, slices

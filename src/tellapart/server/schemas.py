@@ -8,10 +8,10 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from tellapart.data.metadata import MetadataItem, read_metadata
 from tellapart.errors import ImageError
 from tellapart.inference.prediction import Stability
 from tellapart.server import overlays
-from tellapart.server.clues import MetadataItem, read_metadata
 from tellapart.server.confidence import ConfidenceLevel
 from tellapart.server.explanations import Explanation
 from tellapart.server.models import ServedModel

@@ -30,7 +30,7 @@ from tellapart.alignment.result import AlignResult, ClassResult
 from tellapart.alignment.writer import CopyLog, PartialCopy, check_space, crop, encode, finished, locked_folder, refuse_inside
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
-from tellapart.data.metadata import read_metadata
+from tellapart.data.metadata import metadata_features
 from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
@@ -174,7 +174,7 @@ class _Work:
                 if digest(content) != made.digest:
                     hint = f"remove {self.out}, look after the disk, and give the command again"
                     raise SystemLimitError(f"{path}: is not what was written there", hint=hint)
-                rows.append(read_metadata(content, str(path)))
+                rows.append(metadata_features(content, str(path)))
                 total += len(content)
                 task.advance()
         return np.stack(rows), total

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
+from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.layouts._csv import TABLE_ENDINGS, TextTable, detect_columns, further_columns, read_text_table
 from tellapart.data.layouts.base import ColumnOptions
-from tellapart.data.listing import IMAGE_ENDINGS, Listing, ending_of, list_archive, list_folder
+from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, ImageTable
 

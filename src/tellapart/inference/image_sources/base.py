@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from tellapart.data.listing import walk_images
+from tellapart.data.folder_walk import walk_images
 from tellapart.errors import ImageError
 
 IDX_ENDINGS = ("ubyte", "ubyte.gz")
@@ -121,7 +121,7 @@ class FolderSource(FileSource):
         self._path = path
 
     def items(self) -> Iterator[ImageRef]:
-        """See `Source`; the folder is walked as `data.listing.walk` does for every command."""
+        """See `Source`; the folder is walked as `data.folder_walk.walk` does for every command."""
         path = str(self._path)
         listed = walk_images(path) if self._path.is_dir() else iter([(path, "")])
         return (self._item(name, reason) for name, reason in listed)

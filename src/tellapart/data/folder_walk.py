@@ -1,0 +1,149 @@
+"""Walk a folder: the one walk that every command uses, so that all of them see the same images in the same order.
+
+Nothing is opened. `os.scandir` visits each folder once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from operator import attrgetter
+from typing import NamedTuple
+
+from tellapart.errors import DataError
+from tellapart.types import Problem
+
+_ENDINGS = ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .jp2 .j2k .avif"
+IMAGE_ENDINGS = frozenset(_ENDINGS.split())
+_SKIPPED = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN"})
+_RUNS_MARKER = "ledger.jsonl"  # our own runs folder, when data and results share a folder
+
+
+class WalkedFolder(NamedTuple):
+    """One folder of a walk.
+
+    Attributes:
+        path: Relative to the top, with forward slashes; "" is the top.
+        files: Its regular files, sorted by name.
+        problems: Entries that cannot be listed (dead links, devices, names that are not UTF-8; a folder ends in "/"), sorted
+            by name.
+    """
+
+    path: str
+    files: list[os.DirEntry[str]]
+    problems: list[Problem]
+
+
+def walk(top: str) -> Iterator[WalkedFolder]:
+    """Every folder below `top`, one at a time: parents first, then by path. No file is opened, none is `stat`-ed.
+
+    Hidden entries, those that operating systems leave behind, and tellapart's own runs folder are skipped. A folder is
+    visited once, however often it is linked; links to folders come last. Only the names of one folder and the paths of
+    the folders still to be visited are in memory.
+
+    Raises:
+        DataError: The folder or one below it cannot be read.
+    """
+    folders, links = [""], []  # heaps: a folder sorts before what is below it, so that they come out in order
+    seen: set[tuple[int, int]] = set()
+    while folders or links:
+        relative = heappop(folders or links)
+        here = f"{top.rstrip('/')}/{relative}" if relative else top
+        stat = _stat_folder(here)
+        if stat.st_ino and (stat.st_dev, stat.st_ino) in seen:  # some network disks number nothing
+            continue
+        seen.add((stat.st_dev, stat.st_ino))
+        walked, below = _sort_entries(here, relative)
+        if relative and any(entry.name == _RUNS_MARKER for entry in walked.files):
+            continue
+        for entry in below:
+            heappush(links if entry.is_symlink() else folders, f"{relative}/{entry.name}" if relative else entry.name)
+        yield walked
+
+
+def walk_images(folder: str) -> Iterator[tuple[str, str]]:
+    """Path and "" of every image below a folder, in the order of `walk`; where it cannot be read, its name and why.
+
+    Args:
+        folder: Paths begin with it, except with "." for the current folder.
+    """
+    head = "" if folder == "." else f"{folder.rstrip('/')}/"
+    for walked in walk(folder):
+        inside = f"{head}{walked.path}/" if walked.path else head
+        readable = [(inside + entry.name, "") for entry in walked.files if _is_image(entry.name)]
+        bad = [(head + p.where, p.message) for p in walked.problems if p.where[-1] == "/" or _is_image(p.where)]
+        yield from sorted([*readable, *bad]) if bad else readable
+
+
+def ending_of(name: str) -> str:
+    """Lower-case ending with the dot; "" when there is none.
+
+    >>> ending_of("A.b.JPG"), ending_of("README")
+    ('.jpg', '')
+    """
+    _, dot, ending = name.rpartition(".")
+    return dot + ending.lower() if dot else ""
+
+
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder of this name is none of the user's: hidden, or left by a system."""
+    return name[0] == "." or name in _SKIPPED
+
+
+def is_no_text(path: str, problems: list[Problem]) -> bool:
+    """Whether a path is not UTF-8, which no table could name and no report could print; if so, it is a problem."""
+    if path.isascii():
+        return False
+    shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if shown != path:
+        problems.append(Problem("bad name", shown, "the name is not valid UTF-8: rename it"))
+    return shown != path
+
+
+def not_a_file(entry: os.DirEntry[str], child: str) -> Problem:
+    """Why an entry is not a file: a link to nowhere, or a pipe, a socket or a device."""
+    try:
+        entry.stat()
+    except OSError as error:
+        return Problem("missing file", child, f"cannot be read ({error.strerror})")
+    return Problem("missing file", child, "is not a regular file")
+
+
+def _sort_entries(here: str, relative: str) -> tuple[WalkedFolder, list[os.DirEntry[str]]]:
+    """Files and problems of one folder, and the folders in it."""
+    files: list[os.DirEntry[str]] = []
+    below: list[os.DirEntry[str]] = []
+    problems: list[Problem] = []
+    for entry in sorted(_entries(here), key=attrgetter("name")):
+        child = f"{relative}/{entry.name}" if relative else entry.name
+        if is_skipped(entry.name) or is_no_text(f"{child}/" if entry.is_dir() else child, problems):
+            continue
+        if entry.is_dir():
+            below.append(entry)
+        elif entry.is_file():
+            files.append(entry)
+        else:
+            problems.append(not_a_file(entry, child))
+    return WalkedFolder(relative, files, problems), below
+
+
+def _is_image(name: str) -> bool:
+    return ending_of(name) in IMAGE_ENDINGS
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except PermissionError as error:
+        raise DataError(
+            f"{folder}: no permission to list this folder", hint="make it readable, or give another folder"
+        ) from error
+
+
+def _stat_folder(folder: str) -> os.stat_result:
+    try:
+        return os.stat(folder)  # noqa: PTH116 (a Path here costs more than the call)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
