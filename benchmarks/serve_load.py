@@ -190,7 +190,7 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
         await asyncio.gather(*(one_client(address, seed, began + length, bodies, bad, tally) for seed in range(clients)))
         took = time.perf_counter() - began
         watching.cancel()
-        with contextlib.suppress(asyncio.CanceledError):
+        with contextlib.suppress(asyncio.CancelledError):
             await watching
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         health = (await client.get("/health")).json()

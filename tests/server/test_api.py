@@ -128,11 +128,11 @@ def test_runs_health_version_and_metrics(client: TestClient, runs: dict[str, Run
         return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
 
     route = 'tellapart_requests_total{method="POST",route="/api/predict",status="200"}'
-    images = f'tellapart_images_total{{run="{runs["linear"].id}",outcome="answered"}}'
+    images = f'tellapart_images_total{{outcome="answered",run="{runs["linear"].id}"}}'
     before, answered = count(route), count(images)
     client.post("/api/predict", **form(encoded(noise(1, True))))
     assert (count(route), count(images)) == (before + 1, answered + 1)
-    assert count('tellapart_request_seconds_bucket{route="/api/predict",le="+Inf"}') >= before + 1
+    assert count('tellapart_request_seconds_bucket{le="+Inf",route="/api/predict"}') >= before + 1
 
 
 def test_the_leaderboard_is_that_of_the_command(client: TestClient, runs: dict[str, Run]) -> None:

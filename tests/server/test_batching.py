@@ -99,7 +99,7 @@ def test_a_request_whose_sender_is_gone_is_not_asked(gate: Gate) -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         waiting.cancel()
-        with pytest.raises(asyncio.CanceledError):
+        with pytest.raises(asyncio.CancelledError):
             await waiting
 
     lane.submit([b"a"])

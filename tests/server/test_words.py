@@ -162,7 +162,12 @@ def test_times_fall_into_the_buckets_that_hold_them() -> None:
     for seconds in (0.001, 0.005, 0.3, 99):
         measures.request("GET", "/x", 200, seconds)
     measures.request("GET", "/x", 503, 0.1)
-    text = measures.text({'a"b\n': 3})
-    assert 'bucket{route="/x",le="0.005"} 2' in text and 'bucket{route="/x",le="0.5"} 4' in text
-    assert 'bucket{route="/x",le="+Inf"} 5' in text and 'errors_total{method="GET",route="/x",status="503"} 1' in text
-    assert 'tellapart_queue{run="a\\"b\\n"} 3' in text
+    text = measures.render({'a"b\n': 3}).decode()
+    assert 'bucket{le="0.005",route="/x"} 2.0\n' in text and 'bucket{le="0.5",route="/x"} 4.0\n' in text
+    assert 'bucket{le="+Inf",route="/x"} 5.0\n' in text and 'errors_total{method="GET",route="/x",status="503"} 1.0\n' in text
+    assert 'tellapart_queue{run="a\\"b\\n"} 3.0\n' in text and "_created" not in text
+
+
+def test_two_servers_in_one_process_count_apart() -> None:
+    Metrics().batch("x", 3, 1)
+    assert 'run="x"' not in Metrics().render({}).decode()

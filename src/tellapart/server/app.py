@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from tellapart.runs.store import Run
 from tellapart.server import overlays
+from tellapart.server.metrics import CONTENT_TYPE
 from tellapart.server.middleware import RequestError, RequestGuard, Scope
 from tellapart.server.pages import Pages
 from tellapart.server.schemas import (
@@ -102,10 +103,9 @@ def _add_state(app: FastAPI, desk: PredictionService) -> None:
         return Version(tellapart=app.version, python=platform.python_version(), runs=[run.id for run in desk.served])
 
     @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
-    async def metrics() -> PlainTextResponse:
-        """Counts of requests, errors, answering times, images and queues, for Prometheus."""
-        text = desk.measures.text(desk.served.waiting())
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def metrics() -> Response:
+        """Counts of requests, errors, images and queues, and response times, for Prometheus."""
+        return Response(desk.measures.render(desk.served.waiting()), media_type=CONTENT_TYPE)
 
     @app.get("/api/runs", tags=["runs"])
     async def runs() -> list[RunAnswer]:

@@ -63,7 +63,7 @@ def _imported() -> tuple[Any, Any, Any]:
         from tellapart.server.app import create_app
         from tellapart.server.patience import PatientProtocol
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "h11", "python_multipart"):
+        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client"):
             raise
         raise WebExtraError(f"{error.name} is not installed", hint='pip install "tellapart[web]"') from None
     return create_app, uvicorn, PatientProtocol
