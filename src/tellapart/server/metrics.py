@@ -60,7 +60,7 @@ class Metrics:
 
 
 class _WithoutCreated(Collector):
-    """A registry without the `_created` series, which double the counters and which the library can only switch off globally."""
+    """A registry without the `_created` series, which the library can only switch off for the whole process."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry

@@ -1,7 +1,6 @@
-"""The server itself: a socket, a process, an end.
+"""Run the application with uvicorn in one process: each model is loaded once and used by one thread.
 
-Of one process, since models are loaded once and asked by one thread each; put a proxy with TLS before it where it leaves the
-machine. Connections that say nothing are closed, and so are more than a few hundred at once.
+More than a few hundred connections at once are refused. TLS and protection from slow clients are the job of a reverse proxy.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.runs import store
 from tellapart.server.settings import ServerSettings
 
-_CONNECTIONS = 512  # at once; more are told to come back
+_CONNECTIONS = 512  # at once; uvicorn answers further ones with 503
 _IN_USE = "choose another one with --port, or 0 for any that is free"
 
 
@@ -37,7 +36,7 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         RunError: No such run, or it cannot be loaded.
         SystemLimitError: The address cannot be listened on.
     """
-    create_app, uvicorn, patient = _imported()
+    create_app, uvicorn = _imported()
     say = options.settings.progress.say
     listening = _listen(options.host, port)
     with listening:
@@ -49,24 +48,30 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         say(f"  {', '.join(run.id for run in runs)}: answering at {address} until Ctrl-C")
         ready(address)
         config = uvicorn.Config(
-            app, http=patient, ws="none", lifespan="on", log_level="error", access_log=False, proxy_headers=False,
+            app, ws="none", lifespan="on", log_level="error", access_log=False, proxy_headers=False,
             server_header=False, limit_concurrency=_CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=5,
         )  # fmt: skip
         uvicorn.Server(config).run([listening])
 
 
-def _imported() -> tuple[Any, Any, Any]:
+def _imported() -> tuple[Any, Any]:
     try:
         import python_multipart  # noqa: F401  # reads forms
         import uvicorn
 
         from tellapart.server.app import create_app
-        from tellapart.server.patience import PatientProtocol
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client"):
+        if (error.name or "").partition(".")[0] not in (
+            "fastapi",
+            "starlette",
+            "uvicorn",
+            "h11",
+            "python_multipart",
+            "prometheus_client",
+        ):
             raise
         raise WebExtraError(f"{error.name} is not installed", hint='pip install "tellapart[web]"') from None
-    return create_app, uvicorn, PatientProtocol
+    return create_app, uvicorn
 
 
 def _listen(host: str, port: int) -> socket.socket:
