@@ -1,4 +1,4 @@
-"""The page in a real browser: upload, verdict, map, sorting, errors, keyboard alone, phone, dark, without scripts."""
+"""The page in a real browser: upload, prediction, heatmap, sorting, errors, keyboard, phone, dark, without scripts."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .chromium import Chromium
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 WHOLE = "!document.querySelector('.waiting, .again') && document.querySelectorAll('#answer > section').length === 4"
-SAID = "document.querySelector('h2.said')?.textContent"
+DECISION = "document.querySelector('h2.decision')?.textContent"
 
 
-def test_a_picture_gets_a_verdict_and_all_parts(browser: Chromium, address: str, photo: Path) -> None:
+def test_an_image_gets_a_prediction_and_all_parts(browser: Chromium, address: str, photo: Path) -> None:
     browser.open(f"{address}/")
     browser.choose("#image", photo)
-    verdict = browser.until(SAID)
-    assert verdict.startswith(("real, ", "edited, "))
-    assert browser.until("document.getElementById('state').textContent") == f"The answer: {verdict}."
-    assert browser.run("document.activeElement.textContent") == verdict  # who cannot see it is led there
+    decision = browser.until(DECISION)
+    assert decision.startswith(("real, ", "edited, "))
+    assert browser.until("document.getElementById('state').textContent") == f"Prediction: {decision}."
+    assert browser.run("document.activeElement.textContent") == decision  # focus moves there, for screen readers
     browser.until(WHOLE)
     titles = browser.run("[...document.querySelectorAll('#answer h3')].map(h => h.textContent)")
-    assert titles == ["What the file says", "Where it looks", "What it is reminded of", "Whether that is stable"]
+    assert titles == ["Metadata of the file", "Heatmap", "Nearest training images", "Stability"]
     assert browser.run("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     widths = browser.run("[...document.querySelectorAll('.answer .level')].map(r => r.getBoundingClientRect().width)")
     assert widths == sorted(widths, reverse=True) and widths[0] > 0
@@ -44,7 +44,7 @@ def test_the_slider_moves_the_map(browser: Chromium, address: str, photo: Path) 
     assert browser.run(shape.format(".overlay .layer")) == browser.run(shape.format(".overlay img"))
 
 
-def test_a_dropped_and_a_pasted_picture_are_asked_about(browser: Chromium, address: str, photo: Path) -> None:
+def test_dropped_and_pasted_images_are_predicted(browser: Chromium, address: str, photo: Path) -> None:
     picture = json.dumps(list(photo.read_bytes()))
     moved = (
         f"const t = new DataTransfer(); t.items.add(new File([new Uint8Array({picture})], 'NAME.jpg', {{type: 'image/jpeg'}}));"
@@ -58,17 +58,17 @@ def test_a_dropped_and_a_pasted_picture_are_asked_about(browser: Chromium, addre
     browser.until("document.querySelector('.answer figcaption')?.textContent === 'pasted.jpg'")
 
 
-def test_what_is_wrong_is_said(browser: Chromium, address: str, broken: Path, photo: Path, tmp_path: Path) -> None:
+def test_errors_name_what_is_wrong(browser: Chromium, address: str, broken: Path, photo: Path, tmp_path: Path) -> None:
     browser.open(f"{address}/")
     browser.choose("#image", broken)
-    assert browser.until("document.querySelector('[role=alert] h2')?.textContent") == "That cannot be answered"
+    assert browser.until("document.querySelector('[role=alert] h2')?.textContent") == "This image cannot be predicted"
     assert "truncated" in browser.run("document.querySelector('[role=alert]').textContent")
     large = tmp_path / "large.jpg"
     large.write_bytes(photo.read_bytes() + bytes(1_100_000))
     browser.choose("#image", large)
-    browser.until("document.getElementById('state').textContent.includes('at most 1 MB')")
+    browser.until("document.getElementById('state').textContent.includes('the limit is 1 MB')")
     browser.choose("#image", photo)  # and it goes on
-    browser.until(SAID)
+    browser.until(DECISION)
 
 
 def test_the_leaderboard_sorts(browser: Chromium, address: str) -> None:
@@ -106,10 +106,10 @@ def test_the_keyboard_is_enough(browser: Chromium, address: str, photo: Path) ->
         browser.press("Tab")
         passed.append(browser.run(here))
         assert browser.run(outline), passed[-1]
-    assert passed[:5] == ["run", "map", "nearest", "stability", "Ask"]
+    assert passed[:5] == ["run", "map", "nearest", "stability", "Predict"]
     browser.run("document.querySelector('button[type=submit]').focus(); document.getElementById('answer').replaceChildren()")
     browser.press("Enter")
-    browser.until(SAID)
+    browser.until(DECISION)
     browser.open(f"{address}/leaderboard")
     browser.run("document.querySelectorAll('.sortable thead button')[1].focus()")
     browser.press("Enter")
@@ -121,8 +121,8 @@ def test_without_scripts_the_form_is_enough(browser: Chromium, address: str, pho
     browser.open(f"{address}/")
     browser.choose("#image", photo)
     browser.send("Emulation.setScriptExecutionDisabled", value=False)  # only to press the button and to look
-    browser.run("HTMLFormElement.prototype.submit.call(document.querySelector('form.ask'))")
-    browser.until("document.querySelector('h2.said') && location.pathname === '/'")
+    browser.run("HTMLFormElement.prototype.submit.call(document.querySelector('form.upload'))")
+    browser.until("document.querySelector('h2.decision') && location.pathname === '/'")
     assert browser.run("document.querySelectorAll('#answer > section').length") == 4
     assert browser.run("document.querySelector('.layer').complete")
 
@@ -147,7 +147,7 @@ def test_a_phone_never_scrolls_sideways(browser: Chromium, address: str, photo: 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_stands_out_from_its_ground(browser: Chromium, address: str, photo: Path, dark: bool) -> None:
-    """WCAG 2.2, 1.4.3: a contrast of 4.5 at least, for every text color on the page's ground and on raised ones."""
+    """WCAG 2.2, 1.4.3: a contrast of at least 4.5 for every text color on both backgrounds."""
     browser.look(1200, 900, dark=dark)
     browser.open(f"{address}/")
     ratio = """(() => {

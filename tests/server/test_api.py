@@ -1,4 +1,4 @@
-"""The JSON API: what it answers is what the run answers, and what is wrong is said in 4xx."""
+"""The JSON API: it returns the predictions of the run, and errors as 4xx."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from .conftest import SIDE, encoded, form, noise
 
 
 @pytest.mark.parametrize("name", ["linear", "net", "calibrated"])
-def test_http_says_what_the_run_says(client: TestClient, runs: dict[str, Run], settings: Any, name: str) -> None:
-    """Parity: the same golden pictures over HTTP, one by one and at once, and asked directly with torch."""
+def test_http_returns_the_predictions_of_the_run(client: TestClient, runs: dict[str, Run], settings: Any, name: str) -> None:
+    """Parity: the same golden images over HTTP, one by one and as a batch, and predicted directly with torch."""
     run = runs[name]
     files = [encoded(pixels) for pixels in golden_images()]
     direct = load_predictor(run, settings, "torch").predict_batch(files)
     assert len(direct.rows) == len(files)
     batch = client.post("/api/predict/batch", params={"run": run.id}, **form(*files)).json()
-    assert batch["answered"] == len(files) and batch["failed"] == 0 and batch["run"] == run.id
+    assert batch["succeeded"] == len(files) and batch["failed"] == 0 and batch["run"] == run.id
     for file, proba, one in zip(files, direct.proba, batch["results"], strict=True):
         single = client.post("/api/predict", params={"run": run.id}, content=file, headers={"content-type": "image/png"}).json()
-        for said in (one, single):
-            found = [said["probabilities"][c] for c in run.classes]
-            assert np.abs(np.array(found) - proba).max() <= LIMIT
-            assert said["answer"] == run.classes[int(proba.argmax())]
+        for reply in (one, single):
+            probabilities = [reply["probabilities"][c] for c in run.classes]
+            assert np.abs(np.array(probabilities) - proba).max() <= LIMIT
+            assert reply["predicted"] == run.classes[int(proba.argmax())]
 
 
-def test_the_verdict_of_a_calibrated_run_is_its_own(client: TestClient, runs: dict[str, Run], settings: Any) -> None:
+def test_a_calibrated_run_decides_by_its_own_rule(client: TestClient, runs: dict[str, Run], settings: Any) -> None:
     run = runs["calibrated"]
     files = [encoded(noise(i, False) // 2 + noise(i, True) // 3) for i in range(6)] + [encoded(noise(9, True))]
     proba = load_predictor(run, settings, "torch").predict_batch(files).proba
@@ -46,27 +46,27 @@ def test_the_verdict_of_a_calibrated_run_is_its_own(client: TestClient, runs: di
 
     wanted = decision(run).verdicts(proba)
     found = client.post("/api/predict/batch", params={"run": run.id}, **form(*files)).json()["results"]
-    assert [one["verdict"]["name"] for one in found] == wanted.names.tolist()
+    assert [one["decision"] for one in found] == wanted.names.tolist()
     for one, answer in zip(found, wanted.answers, strict=True):
-        assert (one["verdict"]["certainty"] == "unsure") == (answer == UNSURE)
+        assert (one["confidence"] == "unsure") == (answer == UNSURE)
 
 
-def test_certainty_is_how_often_validation_was_right(client: TestClient, runs: dict[str, Run]) -> None:
+def test_confidence_is_based_on_validation_accuracy(client: TestClient, runs: dict[str, Run]) -> None:
     said = client.post("/api/predict", **form(encoded(noise(3, True)))).json()
     valid = runs["linear"].predictions("valid")
     assert valid is not None
-    right = said["verdict"]["right_on_validation"]
-    assert right["n"] == min(50, len(valid))
-    if right["n"] == len(valid):
-        assert right["value"] == pytest.approx((valid.predicted == valid.labels).mean())
-    assert said["verdict"]["words"].startswith(said["verdict"]["name"])
-    assert said["verdict"]["certainty"] in ("sure", "fairly sure", "not sure")
+    accuracy = said["validation_accuracy"]
+    assert accuracy["n"] == min(50, len(valid))
+    if accuracy["n"] == len(valid):
+        assert accuracy["value"] == pytest.approx((valid.predicted == valid.labels).mean())
+    assert said["summary"].startswith(said["decision"])
+    assert said["confidence"] in ("sure", "fairly sure", "not sure")
 
 
 def test_one_bad_picture_of_several_is_named(client: TestClient) -> None:
     good, truncated = encoded(noise(1, True)), encoded(noise(2, True, 64), "jpeg")[:900]
     said = client.post("/api/predict/batch", **form(good, b"no picture", truncated, b"", good)).json()
-    assert said["answered"] == 2 and said["failed"] == 3
+    assert said["succeeded"] == 2 and said["failed"] == 3
     assert [("error" in one) for one in said["results"]] == [False, True, True, True, False]
     assert "not an image" in said["results"][1]["error"] and said["results"][1]["error"].startswith("1.png")
     assert said["results"][0]["probabilities"] == said["results"][4]["probabilities"]
@@ -99,25 +99,29 @@ def test_any_family_is_explained_for_any_class(client: TestClient, runs: dict[st
     assert wrong.status_code == 422 and "no network" in wrong.json()["error"]
 
 
-def test_stability_and_clues_are_given_when_asked(client: TestClient) -> None:
+def test_stability_and_metadata_are_optional(client: TestClient) -> None:
     exif = Image.Exif()
     exif[0x0131] = "Painter <script> 9"
     file = encoded(noise(1, True, 40), "jpeg", quality=77, exif=exif)
     plain = client.post("/api/predict", **form(file)).json()
-    assert "clues" not in plain and "stability" not in plain
-    said = client.post("/api/predict", params={"clues": True, "stability": True}, **form(file)).json()
-    clues = {clue["name"]: clue["value"] for clue in said["clues"]}
-    assert clues["format"] == "JPEG, RGB" and clues["JPEG quality"].startswith("about 77 of 100")
-    assert clues["software"] == "Painter <script> 9" and clues["EXIF"] == "1 entries"
-    assert said["stability"]["resaved"] == 4 and len(said["stability"]["versions"]) == 5
-    assert said["stability"]["versions"][0]["probability"] == pytest.approx(said["probability"], abs=1e-5)
+    assert "metadata" not in plain and "stability" not in plain
+    said = client.post("/api/predict", params={"metadata": True, "stability": True}, **form(file)).json()
+    entries = {item["name"]: item["value"] for item in said["metadata"]}
+    assert entries["format"] == "JPEG, RGB" and entries["JPEG quality"].startswith("about 77 of 100")
+    assert entries["software"] == "Painter <script> 9" and entries["EXIF"] == "1 entries"
+    stability = said["stability"]
+    assert stability["n"] == 4 and [one["name"] for one in stability["recompressions"]][:2] == ["as is", "JPEG 90"]
+    assert stability["unchanged"] == sum(
+        one["decision"] == stability["recompressions"][0]["decision"] for one in stability["recompressions"][1:]
+    )
+    assert stability["recompressions"][0]["probability"] == pytest.approx(said["probability"], abs=1e-5)
 
 
 def test_runs_health_version_and_metrics(client: TestClient, runs: dict[str, Run]) -> None:
     listed = client.get("/api/runs").json()
     assert [one["id"] for one in listed] == [runs[name].id for name in ("linear", "net", "calibrated")]
     assert listed[0]["valid_accuracy"]["value"] == pytest.approx(runs["linear"].scores("valid")["accuracy"].value)
-    assert [one["has_verdict"] for one in listed] == [False, False, True]
+    assert [one["has_decision_rule"] for one in listed] == [False, False, True]
     assert client.get("/health").json() == {"status": "ok", "runs": 3, "waiting": 0}
     assert client.get("/version").json()["runs"] == [one["id"] for one in listed]
 
@@ -162,23 +166,23 @@ def test_openapi_describes_every_endpoint_and_validates_answers(client: TestClie
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "brings no picture"),
+        ({"content": b"x", "headers": {"content-type": "text/plain"}}, 415, "expected an image"),
         ({"content": b"", "headers": {"content-type": "image/png"}}, 400, "empty"),
         ({"content": b"GIF89a", "headers": {"content-type": "image/png"}}, 415, "not an image"),
         ({"content": b"%!PS-Adobe-3.0 EPSF-3.0\n", "headers": {"content-type": "image/png"}}, 415, "not an image"),
         ({"content": b"--x\r\nno form", "headers": {"content-type": "multipart/form-data; boundary=x"}}, 400, "form"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, 400, "boundary"),
-        (form(), 415, "brings no picture"),
-        ({"files": [("other", ("a.png", b"x"))]}, 400, "no picture"),
-        (form(b"x", b"x"), 413, "2 pictures; at most 1"),
+        (form(), 415, "expected an image"),
+        ({"files": [("other", ("a.png", b"x"))]}, 400, "no image"),
+        (form(b"x", b"x"), 413, "2 images; at most 1"),
         (form(encoded(noise(1, True, 64), "jpeg")[:700]), 422, "truncated"),
         (form(encoded(np.zeros((600, 600, 3), np.uint8))), 413, "megapixels"),
-        (form(bytes(1_200_000)), 413, "more than 1 MB"),
+        (form(bytes(1_200_000)), 413, "larger than 1 MB"),
         ({**form(encoded(noise(1, True))), "params": {"run": "../../etc"}}, 404, "unknown run"),
-        ({**form(encoded(noise(1, True))), "params": {"clues": "perhaps"}}, 422, "clues"),
+        ({**form(encoded(noise(1, True))), "params": {"metadata": "perhaps"}}, 422, "metadata"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said(client: TestClient, arguments: dict[str, Any], status: int, message: str) -> None:
+def test_errors_name_what_is_wrong(client: TestClient, arguments: dict[str, Any], status: int, message: str) -> None:
     reply = client.post("/api/predict", **arguments)
     assert reply.status_code == status, reply.text
     assert message in reply.json()["error"]

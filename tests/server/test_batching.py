@@ -1,4 +1,4 @@
-"""Requests that wait together are asked together; none waits for another one's fault."""
+"""Requests that wait at the same time are predicted in one batch; none fails because of another."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def gate() -> Gate:
     return Gate()
 
 
-def batcher(gate: Gate, most: int = 4, waiting: int = 100, told: list | None = None) -> Batcher:
-    counts = [] if told is None else told
-    return Batcher(gate, "test", most, waiting, lambda images, bad: counts.append((images, bad)))
+def batcher(gate: Gate, batch_size: int = 4, waiting: int = 100, counted: list | None = None) -> Batcher:
+    counts = [] if counted is None else counted
+    return Batcher(gate, "test", batch_size, waiting, lambda images, bad: counts.append((images, bad)))
 
 
-def test_what_waits_is_asked_together_and_answered_apart(gate: Gate) -> None:
-    told: list[tuple[int, int]] = []
-    lane = batcher(gate, most=4, told=told)
+def test_waiting_requests_are_predicted_in_one_batch(gate: Gate) -> None:
+    counted: list[tuple[int, int]] = []
+    lane = batcher(gate, batch_size=4, counted=counted)
     first = lane.submit([b"a"])
     assert gate.entered.wait(20)
     others = [lane.submit([b"bb"]), lane.submit([b"ccc", b"bad", b"dddd"]), lane.submit([b"eeeee"]), lane.submit([b"f"])]
@@ -57,10 +57,10 @@ def test_what_waits_is_asked_together_and_answered_apart(gate: Gate) -> None:
     assert [[one if isinstance(one, str) else int(one[0]) for one in of] for of in said] == [
         [1], [2], [3, "wrong 2", 4], [5], [1],
     ]  # fmt: skip
-    assert told == [(1, 0), (4, 1), (2, 0)]
+    assert counted == [(1, 0), (4, 1), (2, 0)]
 
 
-def test_one_fault_is_one_requests_own(gate: Gate) -> None:
+def test_an_error_fails_only_the_request_that_caused_it(gate: Gate) -> None:
     lane = batcher(gate)
     lane.submit([b"a"])
     assert gate.entered.wait(20)
@@ -91,7 +91,7 @@ def test_a_full_queue_refuses_at_once_in_images_and_in_bytes(gate: Gate, monkeyp
     other.close()
 
 
-def test_a_request_whose_sender_is_gone_is_not_asked(gate: Gate) -> None:
+def test_a_canceled_request_is_not_predicted(gate: Gate) -> None:
     lane = batcher(gate)
 
     async def leave() -> None:
@@ -114,15 +114,15 @@ def test_slow_work_is_bounded_and_its_errors_arrive() -> None:
     lane, wait = BackgroundWorker("test", waiting=2), threading.Event()
 
     async def crowd() -> list:
-        tasks = [asyncio.create_task(lane.do(wait.wait)) for _ in range(2)]
+        tasks = [asyncio.create_task(lane.run(wait.wait)) for _ in range(2)]
         await asyncio.sleep(0.05)
         with pytest.raises(QueueFull):
-            await lane.do(int)
+            await lane.run(int)
         wait.set()
         await asyncio.gather(*tasks)
         with pytest.raises(ZeroDivisionError):
-            await lane.do(lambda: 1 // 0)
-        return [await lane.do(lambda: 7)]
+            await lane.run(lambda: 1 // 0)
+        return [await lane.run(lambda: 7)]
 
     assert asyncio.run(crowd()) == [7]
     lane.close()

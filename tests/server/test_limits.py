@@ -1,4 +1,4 @@
-"""Who is let in: hosts, tokens, origins, rates, sizes, times."""
+"""The request guard: host, token, origin, rate limit, body size, timeout."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Wire:
         from starlette.responses import PlainTextResponse
 
         guard = RequestGuard(
-            app, ServerSettings(**options), Metrics(), lambda _, refused: PlainTextResponse(refused.message, refused.status)
+            app, ServerSettings(**options), Metrics(), lambda _, error: PlainTextResponse(error.message, error.status)
         )
         asyncio.run(guard(self.scope, self.receive, self.send))
         assert self.sent[-1].get("more_body", False) is False

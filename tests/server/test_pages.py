@@ -89,24 +89,24 @@ def test_a_plain_form_gives_the_whole_answer(client: TestClient, runs: dict[str,
         time.sleep(0.5)
     page = checked(reply.text)
     said = client.post("/api/predict", params={"run": net}, **form(picture)).json()
-    assert f"{said['verdict']['words']}" in page.text
-    assert {"What the file says", "Where it looks", "What it is reminded of", "Whether that is stable"} <= {
+    assert said["summary"] in page.text
+    assert {"Metadata of the file", "Heatmap", "Nearest training images", "Stability"} <= {
         line.strip() for line in page.text.splitlines()
     }
     assert [of["width"] for of in page.of("rect") if of.get("class") == "level"][:2] == [
         f"{100 * p:.2f}" for p in sorted(said["probabilities"].values(), reverse=True)
     ]
-    assert "JPEG, RGB" in page.text and page.text.count("distance") == 5
+    assert "JPEG, RGB" in page.text and page.text.count("distance ") == 6
     (chosen,) = [of for of in page.of("option") if "selected" in of]
     assert chosen["value"] == net
 
 
 def test_parts_are_left_out_when_not_asked_for(client: TestClient) -> None:
     page = checked(client.post("/", headers=HTML, **form(encoded(noise(4, True)))).text)
-    assert "Where it looks" not in page.text and "What the file says" in page.text
+    assert "Heatmap" not in page.text and "Metadata of the file" in page.text
 
 
-@pytest.mark.parametrize("part", ["verdict", "map", "stability", "nearest"])
+@pytest.mark.parametrize("part", ["prediction", "map", "stability", "nearest"])
 def test_each_part_is_a_fragment(client: TestClient, part: str) -> None:
     reply = client.post(f"/parts/{part}", headers=HTML, **form(encoded(noise(4, True))))
     assert reply.status_code == 200 and reply.text.startswith("<section")
@@ -136,15 +136,15 @@ def test_a_class_name_is_no_markup_either(other: Callable[..., TestClient], monk
     ("content", "status", "message"),
     [(b"nothing", 415, "not an image"), (b"", 400, "is empty"), (encoded(noise(1, True, 64), "jpeg")[:700], 422, "truncated")],
 )  # fmt: skip
-def test_what_is_wrong_is_a_page_or_a_fragment(client: TestClient, content: bytes, status: int, message: str) -> None:
-    for path, whole in (("/", True), ("/parts/verdict", False)):
+def test_errors_are_a_page_or_a_fragment(client: TestClient, content: bytes, status: int, message: str) -> None:
+    for path, whole in (("/", True), ("/parts/prediction", False)):
         reply = client.post(path, headers=HTML, **form(content))
         assert reply.status_code == status and message in reply.text
         assert ("<html" in reply.text) == whole and 'role="alert"' in reply.text
         checked(reply.text)
 
 
-def test_a_part_that_cannot_be_had_leaves_its_reason(
+def test_a_missing_part_names_the_reason(
     client: TestClient, home: Any, monkeypatch: pytest.MonkeyPatch, other: Callable[..., TestClient]
 ) -> None:
     away = other()
@@ -154,7 +154,7 @@ def test_a_part_that_cannot_be_had_leaves_its_reason(
     finally:
         (home / "moved").rename(home / "photos")
     assert reply.status_code == 200 and "Not shown: " in reply.text and "gone" in reply.text
-    assert away.post("/parts/verdict", headers=HTML, **form(encoded(noise(4, True)))).status_code == 200
+    assert away.post("/parts/prediction", headers=HTML, **form(encoded(noise(4, True)))).status_code == 200
 
 
 def test_the_leaderboard_lists_all_runs_and_leads_to_them(client: TestClient, runs: dict[str, Run]) -> None:
@@ -166,7 +166,7 @@ def test_the_leaderboard_lists_all_runs_and_leads_to_them(client: TestClient, ru
     assert f"{accuracy.value:.3f}" in page.text
     shown = get(client, f"/runs/{runs['net'].id}")
     drawings = [of["aria-label"] for of in shown.of("svg") if of.get("role") == "img"]
-    assert [name.partition(" ")[0] for name in drawings] == ["Loss", "Confusion"]  # type: ignore[union-attr]
+    assert [name.partition(" ")[0] for name in drawings] == ["Training", "Confusion"]  # type: ignore[union-attr]
     assert len(get(client, f"/runs/{runs['linear'].id}").of("svg")) == 1  # no epochs, no curves
     get(client, "/runs/nothing", 404)
     get(client, "/runs/..%2F..%2Fetc%2Fpasswd", 404)
@@ -184,7 +184,7 @@ def test_two_runs_are_compared_on_the_same_images(client: TestClient, runs: dict
     cells = re.findall(r"<td>(\d+)</td>", client.get(f"/compare?a={a.id}&b={b.id}", headers=HTML).text)
     assert [int(cell) for cell in cells] == counts
     differ = sum(x != y for x, y in zip(ours.predicted, theirs.predicted, strict=True))
-    assert f"{differ:,} images differently" in page.text
+    assert f"different classes for {differ:,} images" in page.text
     assert len(list(page.of("img"))) == min(differ, 24)
     get(client, "/compare")
     get(client, f"/compare?a={a.id}&b=nothing", 404)

@@ -1,4 +1,4 @@
-"""Certainty, clues, what is kept, what is counted."""
+"""Confidence, metadata, stored uploads, metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .conftest import encoded, form, noise
 
 
 @pytest.fixture
-def certainty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Confidence]:
+def confidence(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Confidence]:
     def make(sure: np.ndarray, right: np.ndarray, groups: np.ndarray | None = None) -> Confidence:
         ids = np.array([str(i) for i in range(len(sure))], dtype=object)
         proba = np.stack([1 - sure, sure], axis=1).astype(np.float32)
@@ -36,36 +36,36 @@ def certainty(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Confidence]:
     return make
 
 
-def test_the_word_follows_how_often_such_answers_were_right(certainty: Callable[..., Confidence]) -> None:
+def test_the_word_follows_validation_accuracy(confidence: Callable[..., Confidence]) -> None:
     sure = np.linspace(0.6, 0.999, 400)
     right = np.ones(400, dtype=bool)
     right[:300:3] = False
-    found = certainty(sure, right)
-    surest = found.verdict(np.array([0.01, 0.99], np.float32))
-    assert surest.right is not None and surest.right.n == 50  # those at least as sure are fewer
-    assert (surest.right.low, surest.right.high) == wilson(50, 50)
-    assert surest.in_words() == "edited, 99.0 %, sure"
-    middle = found.verdict(np.array([0.3, 0.7], np.float32))
+    rated = confidence(sure, right)
+    surest = rated.assess(np.array([0.01, 0.99], np.float32))
+    assert surest.accuracy is not None and surest.accuracy.n == 50  # fewer have at least this probability
+    assert (surest.accuracy.low, surest.accuracy.high) == wilson(50, 50)
+    assert surest.summary() == "edited, 99.0 %, sure"
+    middle = rated.assess(np.array([0.3, 0.7], np.float32))
     n = int((sure >= 0.7 - 1e-6).sum())
-    assert middle.right is not None and middle.right.n == pytest.approx(n, abs=1)
-    assert middle.right.value == pytest.approx(right[-middle.right.n :].mean())
-    assert middle.certainty == "not sure" if middle.right.low < 0.7 else "fairly sure"
+    assert middle.accuracy is not None and middle.accuracy.n == pytest.approx(n, abs=1)
+    assert middle.accuracy.value == pytest.approx(right[-middle.accuracy.n :].mean())
+    assert middle.confidence == ("not sure" if middle.accuracy.low < 0.7 else "fairly sure")
 
 
-def test_groups_widen_the_interval(certainty: Callable[..., Confidence]) -> None:
+def test_groups_widen_the_interval(confidence: Callable[..., Confidence]) -> None:
     right = np.arange(100) % 10 != 0
-    alone = certainty(np.full(100, 0.9), right).right(0.8)
+    alone = confidence(np.full(100, 0.9), right).accuracy(0.8)
     groups = np.array([f"scene {i % 10}" for i in range(100)], dtype=object)
-    together = certainty(np.full(100, 0.9), right, groups).right(0.8)
+    together = confidence(np.full(100, 0.9), right, groups).accuracy(0.8)
     assert alone is not None and together is not None and alone.value == together.value == pytest.approx(0.9)
     assert together.low < alone.low - 0.1
 
 
-def test_a_run_without_validation_answers_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_validation_predictions_the_reason_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Run, "predictions", lambda *_: None)
     monkeypatch.setattr(Run, "classes", ("real", "edited"))
-    said = Confidence(Run(Path("nowhere"))).verdict(np.array([0.04, 0.96], np.float32))
-    assert said.right is None and said.reason == "nothing is known of how often such answers are right"
+    assessed = Confidence(Run(Path("nowhere"))).assess(np.array([0.04, 0.96], np.float32))
+    assert assessed.accuracy is None and assessed.reason == "no accuracy on validation is known for such predictions"
 
 
 def test_no_share_is_called_certain() -> None:
@@ -125,25 +125,25 @@ def test_exif_is_read_without_showing_where_it_was() -> None:
         read_metadata(b"no image")
 
 
-def test_nothing_is_kept_unless_asked(other: Callable[..., TestClient], tmp_path: Path) -> None:
+def test_uploads_are_stored_only_with_keep(other: Callable[..., TestClient], tmp_path: Path) -> None:
     picture = encoded(noise(1, True))
     files = [("image", ("../../up.png", picture, "image/png"))]
-    assert other().post("/api/predict", files=files).json()["kept"] is False
+    assert other().post("/api/predict", files=files).json()["stored"] is False
     client = other(keep=tmp_path / "kept")
     for _ in range(2):
         said = client.post("/api/predict", files=files).json()
-        assert said["kept"] is True
+        assert said["stored"] is True
     kept = sorted(path.name for path in (tmp_path / "kept").iterdir())
-    assert len(kept) == 2 and kept[1] == "answers.jsonl" and kept[0].endswith(".png")
+    assert len(kept) == 2 and kept[1] == "predictions.jsonl" and kept[0].endswith(".png")
     assert (tmp_path / "kept" / kept[0]).read_bytes() == picture
-    lines = [json.loads(line) for line in (tmp_path / "kept" / "answers.jsonl").read_text("utf-8").splitlines()]
-    assert [line["picture"] for line in lines] == [kept[0]] * 2 and lines[0]["sent_as"] == "up.png"
+    lines = [json.loads(line) for line in (tmp_path / "kept" / "predictions.jsonl").read_text("utf-8").splitlines()]
+    assert [line["file"] for line in lines] == [kept[0]] * 2 and lines[0]["image"] == "up.png"
     assert lines[0]["probabilities"] == said["probabilities"]
     assert client.post("/api/predict", **form(b"no image")).status_code == 415
     assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
-def test_a_full_disk_costs_nobody_an_answer(
+def test_predictions_continue_when_the_disk_is_full(
     other: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     client = other(keep=tmp_path / "kept")
@@ -153,16 +153,16 @@ def test_a_full_disk_costs_nobody_an_answer(
 
     monkeypatch.setattr("tellapart.server.upload_log.write_bytes_atomically", full)
     reply = client.post("/api/predict", **form(encoded(noise(1, True))))
-    assert reply.status_code == 200 and reply.json()["kept"] is False
+    assert reply.status_code == 200 and reply.json()["stored"] is False
     assert "the disk is full" in caplog.text
 
 
 def test_times_fall_into_the_buckets_that_hold_them() -> None:
-    measures = Metrics()
+    metrics = Metrics()
     for seconds in (0.001, 0.005, 0.3, 99):
-        measures.request("GET", "/x", 200, seconds)
-    measures.request("GET", "/x", 503, 0.1)
-    text = measures.render({'a"b\n': 3}).decode()
+        metrics.request("GET", "/x", 200, seconds)
+    metrics.request("GET", "/x", 503, 0.1)
+    text = metrics.render({'a"b\n': 3}).decode()
     assert 'bucket{le="0.005",route="/x"} 2.0\n' in text and 'bucket{le="0.5",route="/x"} 4.0\n' in text
     assert 'bucket{le="+Inf",route="/x"} 5.0\n' in text and 'errors_total{method="GET",route="/x",status="503"} 1.0\n' in text
     assert 'tellapart_queue{run="a\\"b\\n"} 3.0\n' in text and "_created" not in text

@@ -1,1 +1,1 @@
-"""Finished runs behind HTTP: a JSON API and a web page in one process."""
+"""Serve finished runs over HTTP: a JSON API and a web page in one process."""

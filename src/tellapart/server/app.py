@@ -1,6 +1,6 @@
-"""The application: the JSON API, and the pages beside it.
+"""The FastAPI application: the JSON API, and the pages next to it.
 
-Nothing is stored between requests: no session, no cookie, no upload.
+The server is stateless between requests: no sessions, no cookies, no stored uploads (unless it was started with `--keep`).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import platform
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from importlib import metadata
+from importlib import metadata as package_metadata
 from typing import Any, Literal
 
 from fastapi import FastAPI, Request
@@ -23,185 +23,174 @@ from tellapart.server.metrics import CONTENT_TYPE
 from tellapart.server.middleware import RequestError, RequestGuard, Scope
 from tellapart.server.pages import Pages
 from tellapart.server.schemas import (
-    Batch,
-    Boards,
+    BatchPrediction,
     Failure,
     Health,
-    MapAnswer,
+    HeatmapInfo,
+    Leaderboards,
     Prediction,
-    RunAnswer,
+    RunInfo,
     Version,
-    of_batch,
-    of_map,
-    of_picture,
-    of_run,
 )
 from tellapart.server.service import PredictionService
 from tellapart.server.settings import ServerSettings
 from tellapart.server.uploads import parse_request
 
-MOST_IMAGES = 32
-_PICTURE = {"schema": {"type": "string", "format": "binary"}}
+MAX_IMAGES = 32  # of one batch request
+_IMAGE = {"type": "string", "format": "binary"}
 
 
 def create_app(runs: Sequence[Run], options: ServerSettings | None = None) -> FastAPI:
-    """Load runs and build the application that answers with them.
+    """Load runs and build the application that serves them.
 
     Args:
-        runs: Finished runs, one at least; the first answers when none is named.
+        runs: Finished runs, at least one; the first is used when a request names none.
         options: Limits, device, folders.
 
     Raises:
         RunError: A run cannot be loaded.
-        SystemLimitError: The folder of kept pictures cannot be made.
+        SystemLimitError: The folder of `options.keep` cannot be created.
     """
-    desk = PredictionService(runs, options or ServerSettings())
-    for run in desk.served:
-        run.warm_up()
+    service = PredictionService(runs, options or ServerSettings())
+    for model in service.models:
+        model.warm_up()
     app = FastAPI(
-        title="tellapart", version=metadata.version("tellapart"), docs_url=None, redoc_url=None, lifespan=_closing(desk),
-        description="Answers of finished runs. Pictures are sent as a form (field `image`) or as the bare body.",
+        title="tellapart", version=package_metadata.version("tellapart"), docs_url=None, redoc_url=None,
+        lifespan=_lifespan(service),
+        description="Predictions of finished runs. Send images as a form (field `image`) or as the request body.",
     )  # fmt: skip
-    pages = Pages(desk, app)
+    pages = Pages(service, app)
 
-    def explain(scope: Scope, refused: RequestError) -> Response:
-        """A refusal, as its sender can read it."""
-        return pages.problem(scope, refused) if _reads_pages(scope) else _json(refused)
+    def render_error(scope: Scope, error: RequestError) -> Response:
+        """An error as a page for browsers, as JSON for programs."""
+        return pages.error(scope, error) if _accepts_html(scope) else _json_error(error)
 
-    app.add_middleware(RequestGuard, options=desk.options, measures=desk.measures, explain=explain)
-    app.add_exception_handler(HTTPException, _translated)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    _add_state(app, desk)
-    _add_api(app, desk)
+    app.add_middleware(RequestGuard, options=service.options, metrics=service.metrics, render_error=render_error)
+    app.add_exception_handler(HTTPException, _raise_http_error)
+    app.add_exception_handler(RequestValidationError, _raise_validation_error)
+    _add_server_routes(app, service)
+    _add_image_routes(app, service)
     pages.add_to(app)
     return app
 
 
-def _closing(desk: PredictionService) -> Any:
+def _lifespan(service: PredictionService) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(desk.served.close)
+        await run_in_threadpool(service.models.close)
 
     return lifespan
 
 
-def _add_state(app: FastAPI, desk: PredictionService) -> None:
-    """How the server is."""
-
+def _add_server_routes(app: FastAPI, service: PredictionService) -> None:
     @app.get("/health", tags=["server"])
     async def health() -> Health:
-        """Whether every run can answer; needs no token."""
-        alive = all(run.batcher.alive for run in desk.served)
-        if not alive:
-            raise RequestError(503, "a run does not answer any more", "start the server again")
-        return Health(status="ok", runs=len(list(desk.served)), waiting=sum(desk.served.waiting().values()))
+        """Whether every run can predict; needs no token."""
+        if not all(model.batcher.alive for model in service.models):
+            raise RequestError(503, "the prediction thread of a run has stopped", "restart the server")
+        return Health(status="ok", runs=len(list(service.models)), waiting=sum(service.models.waiting().values()))
 
     @app.get("/version", tags=["server"])
     async def version() -> Version:
-        """What runs here."""
-        return Version(tellapart=app.version, python=platform.python_version(), runs=[run.id for run in desk.served])
+        """Versions of tellapart and Python, and the ids of the served runs."""
+        return Version(tellapart=app.version, python=platform.python_version(), runs=[model.id for model in service.models])
 
     @app.get("/metrics", tags=["server"], response_class=PlainTextResponse)
     async def metrics() -> Response:
         """Counts of requests, errors, images and queues, and response times, for Prometheus."""
-        return Response(desk.measures.render(desk.served.waiting()), media_type=CONTENT_TYPE)
+        return Response(service.metrics.render(service.models.waiting()), media_type=CONTENT_TYPE)
 
     @app.get("/api/runs", tags=["runs"])
-    async def runs() -> list[RunAnswer]:
-        """The runs that answer here; the first one when none is named."""
-        return [of_run(run) for run in desk.served]
+    async def runs() -> list[RunInfo]:
+        """The served runs; the first is used when a request names none."""
+        return [RunInfo.from_model(model) for model in service.models]
 
     @app.get("/api/leaderboard", tags=["runs"])
-    async def leaderboard() -> Boards:
+    async def leaderboard() -> Leaderboards:
         """All finished runs, ranked on validation."""
-        boards = await run_in_threadpool(desk.boards.boards)
-        return Boards(leaderboards=[board.to_dict() for board in boards])
+        boards = await run_in_threadpool(service.leaderboards.all)
+        return Leaderboards(leaderboards=[board.to_dict() for board in boards])
 
 
-def _add_api(app: FastAPI, desk: PredictionService) -> None:
-    """What is asked about pictures."""
+def _add_image_routes(app: FastAPI, service: PredictionService) -> None:
+    @app.post("/api/predict", tags=["images"], openapi_extra=_body(), responses=_errors(), response_model_exclude_none=True)
+    async def predict(request: Request, run: str | None = None, metadata: bool = False, stability: bool = False) -> Prediction:
+        """Predict one image. Optionally add the file's metadata, and the stability under compression and scaling."""
+        model = service.models.get(run)
+        upload = (await parse_request(request, service.options)).uploads[0]
+        result = (await service.predict(model, [upload]))[0]
+        if result.proba is None:
+            raise RequestError(422, result.error)
+        stable = await service.stability(model, upload) if stability else None
+        return Prediction.from_result(model, result, metadata=metadata, stability=stable)
 
-    @app.post("/api/predict", tags=["pictures"], openapi_extra=_body(), responses=_failures(), response_model_exclude_none=True)
-    async def predict(request: Request, run: str | None = None, clues: bool = False, stability: bool = False) -> Prediction:
-        """The answer to one picture; with clues what its file says, with stability whether other deliveries change it."""
-        served = desk.served.get(run)
-        upload = (await parse_request(request, desk.options)).uploads[0]
-        found = (await desk.predict(served, [upload]))[0]
-        if found.proba is None:
-            raise RequestError(422, found.reason)
-        stable = await desk.stability(served, upload) if stability else None
-        return of_picture(served, found, clues=clues, stability=stable)
-
-    @app.post("/api/predict/batch", tags=["pictures"], openapi_extra=_body(many=True), responses=_failures())
-    async def batch(request: Request, run: str | None = None, clues: bool = False) -> Batch:
-        """The answers to up to 32 pictures, in their order; one that cannot be read is named, the others are answered."""
-        served = desk.served.get(run)
-        sent = await parse_request(request, desk.options, MOST_IMAGES)
-        found = await desk.predict(served, sent.uploads)
-        return of_batch(served, found, clues=clues)
+    @app.post("/api/predict/batch", tags=["images"], openapi_extra=_body(many=True), responses=_errors())
+    async def batch(request: Request, run: str | None = None, metadata: bool = False) -> BatchPrediction:
+        """Predict up to 32 images. The results are in the same order; images that cannot be read have an error instead."""
+        model = service.models.get(run)
+        form = await parse_request(request, service.options, MAX_IMAGES)
+        return BatchPrediction.from_results(model, await service.predict(model, form.uploads), metadata=metadata)
 
     @app.post(
-        "/api/explain", tags=["pictures"], openapi_extra=_body(), response_model=MapAnswer,
-        responses=_failures() | {200: {"content": {"image/png": {}}, "description": "The picture under its map; or JSON."}},
+        "/api/explain", tags=["images"], openapi_extra=_body(), response_model=HeatmapInfo,
+        responses=_errors() | {200: {"content": {"image/png": {}}, "description": "Image with heatmap as PNG, or JSON."}},
     )  # fmt: skip
     async def explain(
         request: Request, run: str | None = None, class_name: str | None = None, method: str | None = None,
         format: Literal["png", "json"] = "png",
     ) -> Response:  # fmt: skip
-        """Where a run sees the evidence for a class: the picture under its map (PNG), or the map itself (JSON)."""
-        served = desk.served.get(run)
-        upload = (await parse_request(request, desk.options)).uploads[0]
-        found = await desk.explain(served, upload, class_name, method)
+        """Where in the image the evidence for a class is: the image with a heatmap (PNG), or the heatmap alone (JSON)."""
+        model = service.models.get(run)
+        upload = (await parse_request(request, service.options)).uploads[0]
+        explanation = await service.explain(model, upload, class_name, method)
         if format == "json":
-            content = await run_in_threadpool(of_map, served, upload, found)
+            content = await run_in_threadpool(HeatmapInfo.from_explanation, model, upload, explanation)
             return Response(content.model_dump_json(by_alias=True), media_type="application/json")
-        return Response(
-            await run_in_threadpool(overlays.overlay_png, found.pixels, found.heatmap.values), media_type="image/png"
-        )
+        png = await run_in_threadpool(overlays.overlay_png, explanation.pixels, explanation.heatmap.values)
+        return Response(png, media_type="image/png")
 
 
 def _body(many: bool = False) -> dict[str, Any]:
-    """The request's body in the OpenAPI document: read from the stream by ourselves, so described by ourselves."""
-    field: dict[str, Any] = {"type": "string", "format": "binary"}
+    """The request body in the OpenAPI document; FastAPI cannot derive it, since `parse_request` reads the stream."""
     form = {
         "type": "object",
         "required": ["image"],
-        "properties": {"image": {"type": "array", "items": field} if many else field},
+        "properties": {"image": {"type": "array", "items": _IMAGE} if many else _IMAGE},
     }
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}, "image/*": _PICTURE}}}
+    content = {"multipart/form-data": {"schema": form}, "image/*": {"schema": _IMAGE}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def _failures() -> dict[int | str, dict[str, Any]]:
+def _errors() -> dict[int | str, dict[str, Any]]:
     reasons = {
-        400: "no picture, or a malformed form", 401: "the token is missing or wrong", 404: "no such run",
-        408: "the request came too slowly", 413: "too many bytes, pixels or pictures", 415: "not an image",
-        422: "a damaged picture, or an unknown class or method", 429: "too many requests", 503: "busy: see Retry-After",
-        504: "no answer in time",
+        400: "no image, or a malformed form", 401: "missing or wrong token", 404: "no such run",
+        408: "the request was received too slowly", 413: "too many bytes, pixels or images", 415: "not an image",
+        422: "a corrupt image, or an unknown class or method", 429: "too many requests", 503: "busy: see Retry-After",
+        504: "timeout",
     }  # fmt: skip
     return {status: {"model": Failure, "description": reason} for status, reason in reasons.items()}
 
 
-def _reads_pages(scope: Scope) -> bool:
+def _accepts_html(scope: Scope) -> bool:
     accepts = b",".join(value for name, value in scope["headers"] if name == b"accept")
     return not scope["path"].startswith("/api/") and b"text/html" in accepts
 
 
-def _json(refused: RequestError) -> Response:
-    content = {"error": refused.message, "hint": refused.hint}
-    return JSONResponse(content, refused.status, headers=refused.headers)
+def _json_error(error: RequestError) -> Response:
+    return JSONResponse({"error": error.message, "hint": error.hint}, error.status, headers=error.headers)
 
 
-async def _translated(request: Request, error: Exception) -> Response:
-    """What the framework refuses (unknown path, wrong method) looks like everything else."""
+async def _raise_http_error(request: Request, error: Exception) -> Response:
+    """Give errors of the framework (unknown path, wrong method) the format of all others."""
     if not isinstance(error, HTTPException):
         raise error
     hint = "GET /openapi.json describes all paths" if request.url.path.startswith("/api") else ""
     raise RequestError(error.status_code, str(error.detail).lower(), hint, error.headers)
 
 
-async def _invalid(_: Request, error: Exception) -> Response:
+async def _raise_validation_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     first = error.errors()[0]
-    raise RequestError(422, f"{first['loc'][-1]}: {first['msg']}", "GET /openapi.json describes what is expected")
+    raise RequestError(422, f"{first['loc'][-1]}: {first['msg']}", "GET /openapi.json describes the parameters")

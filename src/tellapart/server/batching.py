@@ -1,11 +1,10 @@
-"""Requests that arrive together are asked about together.
+"""Dynamic batching: images that wait at the same time are predicted in one batch.
 
-Each run has one thread that asks it, since one thread at a time may. While it is at work, images wait; when it comes back, it
-takes all that wait, up to a batch. So a lone request never waits for company, and under load batches grow by themselves. What
-takes longer (maps, neighbors, deliveries) has a thread of its own, so that verdicts do not stand behind it.
+Each run has one thread for prediction. While it works, images wait in a queue; when it is free, it takes all waiting images up
+to the batch size. So a single request is never delayed to fill a batch, and batches grow with the load. Slower work (heatmaps,
+nearest images, stability) has a thread of its own, so that it does not delay predictions.
 
-The queues are bounded, in images and in bytes. What does not fit is refused at once: better an honest "come back" than a queue
-that nobody outlives.
+The queues are bounded in images and in bytes. A request that does not fit is refused at once.
 """
 
 from __future__ import annotations
@@ -22,78 +21,80 @@ import numpy as np
 
 from tellapart.inference.predictor import BatchOutput
 
-_BYTES = 256_000_000  # that wait for one run, encoded
+_BYTES = 256_000_000  # of encoded images waiting for one run
 T = TypeVar("T")
-#: Of one image: (C,) float32 probabilities, or why it cannot be read.
-Said = np.ndarray | str
-Ask = Callable[[Sequence[bytes], Sequence[str]], BatchOutput]
+#: For one image: (C,) float32 probabilities, or the reason why it cannot be read.
+ProbaOrReason = np.ndarray | str
+PredictBatch = Callable[[Sequence[bytes], Sequence[str]], BatchOutput]
 
 
 class QueueFull(Exception):
-    """The queue is full, or the server is closing."""
+    """The queue is full, or the server is shutting down."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _Request:
     contents: tuple[bytes, ...]
-    answer: Future[list[Said]]
+    result: Future[list[ProbaOrReason]]
 
 
 class Batcher:
-    """Asks one run, in one thread.
+    """Predicts with one run, in one thread.
 
     Args:
-        ask: Encoded images and their names → what the run says.
-        name: Of the run, for the thread.
-        most: Images asked about together.
-        waiting: Images that may wait.
-        told: Called after each batch with how many images there were, and how many could not be read.
+        predict_batch: Encoded images and their names → predictions.
+        name: Of the run; names the thread.
+        batch_size: Maximum number of images in a batch.
+        waiting: Maximum number of images in the queue.
+        on_batch: Called after each batch with the number of images, and how many of them could not be read.
     """
 
-    def __init__(self, ask: Ask, name: str, most: int, waiting: int, told: Callable[[int, int], None]) -> None:
-        self._ask, self._most, self._room, self._told = ask, most, waiting, told
-        self._queue: deque[_Asked] = deque()
+    def __init__(
+        self, predict_batch: PredictBatch, name: str, batch_size: int, waiting: int, on_batch: Callable[[int, int], None]
+    ) -> None:
+        self._predict_batch, self._batch_size, self._limit, self._on_batch = predict_batch, batch_size, waiting, on_batch
+        self._queue: deque[_Request] = deque()
         self._changed, self._closed = threading.Condition(), False
-        self._thread = threading.Thread(target=self._work, name=f"ask {name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"predict {name}", daemon=True)
         self._thread.start()
 
-    async def predict(self, contents: Sequence[bytes]) -> list[Said]:
-        """Wait for the answers to some images. A caller that is canceled takes its images out of the queue.
+    async def predict(self, contents: Sequence[bytes]) -> list[ProbaOrReason]:
+        """Predict encoded images. If the caller is canceled, its images leave the queue.
 
         Raises:
-            Full: There is no room for them.
+            QueueFull: The images do not fit into the queue.
         """
         return await asyncio.wrap_future(self.submit(contents))
 
-    def submit(self, contents: Sequence[bytes]) -> Future[list[Said]]:
-        """Put images into the queue.
+    def submit(self, contents: Sequence[bytes]) -> Future[list[ProbaOrReason]]:
+        """Put encoded images into the queue.
 
         Raises:
-            Full: There is no room for them.
+            QueueFull: The images do not fit into the queue.
         """
-        asked = _Asked(tuple(contents), Future())
+        request = _Request(tuple(contents), Future())
         with self._changed:
-            held = [*self._queue, asked]
-            too_many = sum(len(one.contents) for one in held) > self._room
-            if self._closed or too_many or sum(len(c) for one in held for c in one.contents) > _BYTES:
+            queue = [*self._queue, request]
+            too_many = sum(len(one.contents) for one in queue) > self._limit
+            if self._closed or too_many or sum(len(c) for one in queue for c in one.contents) > _BYTES:
                 raise QueueFull
-            self._queue.append(asked)
+            self._queue.append(request)
             self._changed.notify()
-        return asked.answer
+        return request.result
 
     @property
     def waiting(self) -> int:
-        """Images in the queue."""
+        """Number of images in the queue."""
         with self._changed:
             return sum(len(one.contents) for one in self._queue)
 
     @property
     def alive(self) -> bool:
-        """Whether its thread is at work or waits for some."""
+        """Whether the thread is running."""
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Answer what waits, then end the thread."""
+        """Predict what is in the queue, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -106,57 +107,62 @@ class Batcher:
                     self._changed.wait()
                 if not self._queue:
                     return
-                portion = self._take()
-            self._answer([one for one in portion if one.answer.set_running_or_notify_cancel()])
+                batch = self._take()
+            self._answer([one for one in batch if one.result.set_running_or_notify_cancel()])
 
-    def _take(self) -> list[_Asked]:
-        """The next requests, whole, as many as fit into a batch; one at least."""
-        portion, count = [self._queue.popleft()], 0
-        count = len(portion[0].contents)
-        while self._queue and count + len(self._queue[0].contents) <= self._most:
-            portion.append(self._queue.popleft())
-            count += len(portion[-1].contents)
-        return portion
+    def _take(self) -> list[_Request]:
+        """The next whole requests that fit into a batch; at least one."""
+        batch = [self._queue.popleft()]
+        count = len(batch[0].contents)
+        while self._queue and count + len(self._queue[0].contents) <= self._batch_size:
+            batch.append(self._queue.popleft())
+            count += len(batch[-1].contents)
+        return batch
 
-    def _answer(self, portion: list[_Asked]) -> None:
-        if not portion:
+    def _answer(self, batch: list[_Request]) -> None:
+        if not batch:
             return
         try:
-            said = self._said([content for one in portion for content in one.contents])
-        except Exception as error:  # whatever it is, it belongs to who asked, and the thread lives on
-            if len(portion) == 1:
-                portion[0].answer.set_exception(error)
+            results = self._predict([content for one in batch for content in one.contents])
+        except Exception as error:  # any error belongs to the request that caused it; the thread must survive
+            if len(batch) == 1:
+                batch[0].result.set_exception(error)
                 return
-            for one in portion:  # nobody is refused for what another one sent
+            for one in batch:  # one by one, so that no request fails because of another
                 self._answer([one])
             return
-        for one in portion:
-            one.answer.set_result(said[: len(one.contents)])
-            said = said[len(one.contents) :]
+        for one in batch:
+            one.result.set_result(results[: len(one.contents)])
+            results = results[len(one.contents) :]
 
-    def _said(self, contents: list[bytes]) -> list[Said]:
-        answers = self._ask(contents, [str(place) for place in range(len(contents))])
-        said: list[Said] = ["cannot be read"] * len(contents)
-        for row, proba in zip(answers.rows, answers.proba, strict=True):
-            said[row] = proba
-        for problem in answers.problems:
-            said[int(problem.where)] = problem.message
-        self._told(len(contents), len(answers.problems))
-        return said
+    def _predict(self, contents: list[bytes]) -> list[ProbaOrReason]:
+        output = self._predict_batch(contents, [str(index) for index in range(len(contents))])
+        results: list[ProbaOrReason] = ["cannot be read"] * len(contents)
+        for row, proba in zip(output.rows, output.proba, strict=True):
+            results[row] = proba
+        for problem in output.problems:
+            results[int(problem.where)] = problem.message
+        self._on_batch(len(contents), len(output.problems))
+        return results
 
 
 class BackgroundWorker:
-    """One thread for what takes longer; a few pieces of work may wait for it."""
+    """One thread for slow work, with a bounded queue.
+
+    Args:
+        name: Of the run; names the thread.
+        waiting: Maximum number of tasks, the running one included.
+    """
 
     def __init__(self, name: str, waiting: int = 8) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"work {name}")
         self._room = threading.BoundedSemaphore(waiting)
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """Wait for a piece of work. One that was canceled before its turn is not begun.
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run a task and wait for its result. A task that is canceled in the queue is not started.
 
         Raises:
-            Full: Enough waits already.
+            QueueFull: Too many tasks are waiting.
         """
         if not self._room.acquire(blocking=False):
             raise QueueFull
@@ -168,10 +174,10 @@ class BackgroundWorker:
         future.add_done_callback(lambda _: self._room.release())
         return await asyncio.wrap_future(future)
 
-    def begin(self, work: Callable[[], object]) -> None:
-        """Start on something that nobody waits for."""
+    def submit(self, work: Callable[[], object]) -> None:
+        """Run a task without waiting for it."""
         self._pool.submit(work)
 
     def close(self) -> None:
-        """End the thread after the piece of work that it is at."""
+        """End the thread after the running task; drop the queue."""
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,11 +1,11 @@
-"""How sure a verdict is, in one word, and what the word rests on.
+"""How reliable a prediction is, in one word, measured on the validation split.
 
-A probability of 97 % is a number that the classifier made up. What is known is how often it was right on validation when it was
-at least this sure. So the word follows from that share: the lower end of its 95 % interval is at least 0.9 for "sure", 0.7 for
-"fairly sure"; below, "not sure". The share is of the validation images that were answered at least this surely, and of the 50
-surest where these are fewer; groups of images, where there are any, are what the interval is over. A run whose calibration made
-it say "unsure" has decided that itself, and is not overruled. Where a mix of classes was asked for that validation does not
-have, validation says nothing, and the word follows the probability.
+A predicted probability of 97 % need not mean 97 % accuracy. What was measured is the accuracy on validation images predicted
+with at least the same probability (the 50 most probable ones if there are fewer). The lower end of the 95 % interval of that
+accuracy gives the word: at least 0.9 is "sure", at least 0.7 "fairly sure", below "not sure". If the validation images have
+groups, the interval is over groups. If the run's own decision rule abstains, the word is "unsure". If the run was calibrated
+for class frequencies that differ from those of validation, the accuracy would mislead, and the word follows the probability
+(from 0.95, from 0.8).
 """
 
 from __future__ import annotations
@@ -24,80 +24,89 @@ from tellapart.runs.store import Run
 from tellapart.types import Score
 
 SURE, FAIRLY_SURE, NOT_SURE = "sure", "fairly sure", "not sure"
-_LEAST = {SURE: 0.9, FAIRLY_SURE: 0.7}
-_BY_PROBABILITY = {SURE: 0.95, FAIRLY_SURE: 0.8}
-_FEWEST = 50
+_MIN_ACCURACY = {SURE: 0.9, FAIRLY_SURE: 0.7}
+_MIN_PROBABILITY = {SURE: 0.95, FAIRLY_SURE: 0.8}
+_MIN_IMAGES = 50
 
 
 @dataclass(frozen=True)
-class ConfidenceLevel:
-    """What is said of one picture.
+class Assessment:
+    """The decision for one image, and its confidence.
 
     Attributes:
-        name: A class, or "unsure".
-        label: The class that it is about: the answer, or the most probable one where the run is unsure.
-        probability: Of that class.
-        certainty: "sure", "fairly sure", "not sure"; "unsure" where the run itself says so.
-        reason: What certainty and verdict rest on, in one sentence.
-        right: Validation images answered at least this surely that were right; None where there are none.
+        decision: A class, or "unsure".
+        label: Index of the decided class; of the most probable class if the run abstains.
+        probability: Of the class `label`.
+        confidence: "sure", "fairly sure", "not sure"; "unsure" if the run abstains.
+        reason: What decision and confidence are based on, in one sentence.
+        accuracy: On validation images predicted with at least this probability; None if unknown.
     """
 
-    name: str
+    decision: str
     label: int
     probability: float
-    certainty: str
+    confidence: str
     reason: str
-    right: Score | None
+    accuracy: Score | None
 
-    def in_words(self) -> str:
-        """ "edited, 97 %, sure"."""
-        said = [self.name, percent(self.probability)] if self.name != UNSURE_NAME else []
-        return ", ".join([*said, self.certainty])
+    def summary(self) -> str:
+        """The decision for a reader: "edited, 97 %, sure"."""
+        decided = [self.decision, percent(self.probability)] if self.decision != UNSURE_NAME else []
+        return ", ".join([*decided, self.confidence])
 
 
 class Confidence:
-    """What the stored validation answers of a run say of the answers to come."""
+    """Rates predictions of a run by its stored validation predictions.
+
+    Args:
+        run: A finished run.
+    """
 
     def __init__(self, run: Run) -> None:
         self.classes = run.classes
         self.decision: Decision | None = decision(run) if has_decision(run) else None
         valid = run.predictions("valid")
-        self._sure, self._right, self._groups = np.zeros(0), np.zeros(0, dtype=bool), None
+        self._probability, self._correct, self._groups = np.zeros(0), np.zeros(0, dtype=bool), None
         if valid is not None and len(valid) and not (self.decision and self.decision.prior):
             labels = self._labels(valid.proba)
             known = (valid.labels >= 0) & (labels != UNSURE)
-            sure = valid.proba[np.arange(len(valid)), labels.clip(min=0)][known]
-            order = np.argsort(-sure, kind="stable")
-            self._sure, self._right = sure[order], (labels == valid.labels)[known][order]
+            probability = valid.proba[np.arange(len(valid)), labels.clip(min=0)][known]
+            order = np.argsort(-probability, kind="stable")
+            self._probability, self._correct = probability[order], (labels == valid.labels)[known][order]
             self._groups = None if valid.groups is None else valid.groups[known][order]
 
     def _labels(self, proba: np.ndarray) -> np.ndarray:
         return proba.argmax(axis=1) if self.decision is None else self.decision.verdicts(proba).answers
 
-    def verdict(self, proba: np.ndarray) -> ConfidenceLevel:
-        """The verdict on one picture. `proba`: (C,) float32, what the run answered."""
-        likely = int(proba.argmax())
-        found = None if self.decision is None else self.decision.verdicts(proba[None])
-        rule = "" if found is None or found.reasons[0] == "most probable" else str(found.reasons[0])
-        label = likely if found is None else int(found.answers[0])
-        if label == UNSURE:
-            return ConfidenceLevel(UNSURE_NAME, likely, float(proba[likely]), UNSURE_NAME, rule, None)
-        right = self.right(float(proba[label]))
-        word = _word(right.low, _LEAST) if right else _word(float(proba[label]), _BY_PROBABILITY)
-        reason = "; ".join(part for part in (rule, _in_words(right)) if part)
-        return ConfidenceLevel(self.classes[label], label, float(proba[label]), word, reason, right)
+    def assess(self, proba: np.ndarray) -> Assessment:
+        """Decide on one image and rate the decision.
 
-    def right(self, probability: float) -> Score | None:
-        """How often answers at least this sure were right on validation; None where nothing is known."""
-        if not len(self._sure):
+        Args:
+            proba: (C,) float32, the predicted probabilities.
+        """
+        most_probable = int(proba.argmax())
+        decided = None if self.decision is None else self.decision.verdicts(proba[None])
+        rule = "" if decided is None or decided.reasons[0] == "most probable" else str(decided.reasons[0])
+        label = most_probable if decided is None else int(decided.answers[0])
+        if label == UNSURE:
+            return Assessment(UNSURE_NAME, most_probable, float(proba[most_probable]), UNSURE_NAME, rule, None)
+        probability = float(proba[label])
+        accuracy = self.accuracy(probability)
+        word = _word(accuracy.low, _MIN_ACCURACY) if accuracy else _word(probability, _MIN_PROBABILITY)
+        reason = "; ".join(part for part in (rule, _describe(accuracy)) if part)
+        return Assessment(self.classes[label], label, probability, word, reason, accuracy)
+
+    def accuracy(self, probability: float) -> Score | None:
+        """Accuracy on the validation images predicted with at least `probability`; None if there are none."""
+        if not len(self._probability):
             return None
-        n = int(np.searchsorted(-self._sure, -probability, side="right"))
-        n = min(max(n, _FEWEST), len(self._sure))
-        return _share(self._right[:n], None if self._groups is None else self._groups[:n])
+        n = int(np.searchsorted(-self._probability, -probability, side="right"))
+        n = min(max(n, _MIN_IMAGES), len(self._probability))
+        return _accuracy(self._correct[:n], None if self._groups is None else self._groups[:n])
 
 
 def percent(share: float) -> str:
-    """A probability as a person reads it: never "100 %", which would be a promise.
+    """A probability for a reader; never "100 %", which would be a promise.
 
     >>> percent(0.97), percent(0.9951), percent(0.99991), percent(0.0004)
     ('97 %', '99.5 %', '> 99.9 %', '< 0.1 %')
@@ -109,23 +118,28 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f} %" if share >= 0.99 or share < 0.01 else f"{100 * share:.0f} %"
 
 
-def _share(right: np.ndarray, groups: np.ndarray | None) -> Score:
-    """The share of right answers; Wilson's interval, with groups that of a mean over groups. `right`: (N,) bool."""
-    n, value, codes = len(right), float(right.mean()), group_codes(groups)
+def _accuracy(correct: np.ndarray, groups: np.ndarray | None) -> Score:
+    """Accuracy with Wilson's interval; with groups, the interval of a mean over groups.
+
+    Args:
+        correct: (N,) bool.
+        groups: (N,) names, or None.
+    """
+    n, value, codes = len(correct), float(correct.mean()), group_codes(groups)
     if codes is None:
-        return Score(value, n, *wilson(int(right.sum()), n))
-    residuals = np.bincount(codes, weights=(right - value) / n)
+        return Score(value, n, *wilson(int(correct.sum()), n))
+    residuals = np.bincount(codes, weights=(correct - value) / n)
     one = np.zeros(len(residuals), dtype=np.int64)
     return Score(value, n, *fraction_interval(value, variance_within(residuals, one), one))
 
 
-def _word(value: float, least: dict[str, float]) -> str:
-    return next((word for word, bound in least.items() if value >= bound), NOT_SURE)
+def _word(value: float, bounds: dict[str, float]) -> str:
+    return next((word for word, bound in bounds.items() if value >= bound), NOT_SURE)
 
 
-def _in_words(right: Score | None) -> str:
-    if right is None:
-        return "nothing is known of how often such answers are right"
-    ends = f"{100 * right.low:.0f}–{100 * right.high:.0f} %" if math.isfinite(right.low) else "not defined"
-    share = f"{100 * right.value:.0f} % were right (95 % interval {ends})"
-    return f"of the {count(right.n)} validation images answered at least about this surely, {share}"
+def _describe(accuracy: Score | None) -> str:
+    if accuracy is None:
+        return "no accuracy on validation is known for such predictions"
+    ends = f"{100 * accuracy.low:.0f}–{100 * accuracy.high:.0f} %" if math.isfinite(accuracy.low) else "not defined"
+    share = f"{100 * accuracy.value:.0f} % were correct (95 % interval {ends})"
+    return f"of the {count(accuracy.n)} validation images predicted with about this probability or more, {share}"

@@ -1,7 +1,7 @@
-"""Leaderboards and comparisons of all finished runs that the server can see, made when they are asked for.
+"""Leaderboards, run pages and comparisons of all finished runs, computed on request.
 
-Runs that finish while the server stands are there at the next look. What was made is kept until the runs change. Names from a
-request are looked up among the runs that were found; no path is made of them.
+Runs that finish while the server is running appear at the next request. Results are cached until the runs change. Run ids from
+a request are looked up among the known runs; no path is built from them.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from tellapart.runs.store import Run
 from tellapart.server.middleware import RequestError
 from tellapart.types import Predictions
 
-MOST_SHOWN = 24
+MAX_SHOWN = 24
 
 
 @dataclass(frozen=True, eq=False)
 class RunPage:
-    """What the page of one run shows.
+    """Content of the page of one run.
 
     Attributes:
-        run, row: The run and its row.
-        part: "test" where it was opened, else "valid".
-        n: Images of that part.
-        curves: How it learnt; None for families without epochs.
-        confusion: Of the part; None without stored answers.
+        run, row: The run and its row in the leaderboard.
+        split: "test" if the run was evaluated on it, else "valid".
+        n: Number of images of that split.
+        curves: Learning curves; None for families without epochs.
+        confusion: Confusion matrix of the split; None without stored predictions.
     """
 
     run: Run
     row: Row
-    part: str
+    split: str
     n: int
     curves: Markup | None
     confusion: Markup | None
@@ -52,7 +52,7 @@ class RunPage:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image of which two runs say different things."""
+    """An image for which two runs predict different classes."""
 
     picture: Picture
     true: str
@@ -67,55 +67,55 @@ class RunComparison:
     """Two runs on the same images.
 
     Attributes:
-        part: "test" where both have answered it, else "valid".
-        words: The comparison in one sentence.
-        both, only_a, only_b, neither: Images that were right.
-        found: The first of those that the two answer differently, the surest first.
-        differ: How many there are.
+        split: "test" if both have predictions for it, else "valid".
+        description: The paired test in one sentence.
+        both, only_a, only_b, neither: Number of images predicted correctly by them.
+        shown: The disagreements with the highest probability.
+        n_disagreements: Number of images with different predictions.
     """
 
     a: Row
     b: Row
-    part: str
-    words: str
+    split: str
+    description: str
     both: int
     only_a: int
     only_b: int
     neither: int
-    found: tuple[Disagreement, ...]
-    differ: int
+    shown: tuple[Disagreement, ...]
+    n_disagreements: int
 
 
 class LeaderboardService:
-    """All runs of a folder, and those that are served.
+    """Leaderboards of the served runs and of all runs of a folder.
 
     Args:
-        served: Runs that are served, wherever they lie.
-        folder: Where others are looked for.
+        served: The served runs, in any folder.
+        folder: Folder of the other runs.
     """
 
     def __init__(self, served: Sequence[Run], folder: Path) -> None:
         self._served, self._folder = list(served), folder
-        self._lock = threading.Lock()  # matplotlib's settings belong to the whole process
-        self._made: dict[tuple, Leaderboard] = {}
+        self._lock = threading.Lock()  # matplotlib's settings are global to the process
+        self._boards: dict[tuple, Leaderboard] = {}
         self._pages: dict[tuple, RunPage] = {}
 
-    def boards(self) -> list[Leaderboard]:
-        """One for each data set and split; those of the served runs first."""
+    def all(self) -> list[Leaderboard]:
+        """One leaderboard for each data set and split; those of the served runs first."""
         groups = by_data(self._runs())
         with self._lock:
             keys = {tuple((run.id, len(run.evaluations)) for run in runs): runs for runs in groups.values()}
-            self._made = {key: self._made.get(key) or build(runs) for key, runs in keys.items()}
-            return list(self._made.values())
+            self._boards = {key: self._boards.get(key) or build(runs) for key, runs in keys.items()}
+            return list(self._boards.values())
 
-    def page(self, run_id: str) -> RunPage:
-        """One run.
+    def run_page(self, run_id: str) -> RunPage:
+        """Content of the page of one run.
 
         Raises:
-            Refused: There is no such run.
+            RequestError: There is no such run.
         """
-        board, place = self._find(run_id)
-        run, row = board.runs[place], board.rows[place]
+        board, position = self._find(run_id)
+        run, row = board.runs[position], board.rows[position]
         with self._lock:
             key = (run.id, len(run.evaluations), row.rank, len(board.rows))
             if key not in self._pages:
@@ -124,76 +124,76 @@ class LeaderboardService:
                     self._pages.pop(next(iter(self._pages)))
             return self._pages[key]
 
-    def versus(self, a: str, b: str) -> RunComparison:
-        """Two runs, compared on the images that both have answered.
+    def compare(self, a: str, b: str) -> RunComparison:
+        """Compare two runs on the images that both have predicted.
 
         Raises:
-            Refused: No such run, or they share no images.
+            RequestError: No such run, or the runs share no images.
         """
         board, first = self._find(a)
         other, second = self._find(b)
         if board is not other:
-            raise RequestError(
-                422, f"{a} and {b} were trained on other data or another split", "compare runs of one leaderboard"
-            )
-        answers = _common(board.runs[first], board.runs[second])
-        if answers is None:
-            raise RequestError(422, f"{a} and {b} have no stored answers to the same images", "open the test part for both")
-        return _versus(board, first, second, *answers)
+            raise RequestError(422, f"{a} and {b} were trained on different data or splits", "compare runs of one leaderboard")
+        predictions = _common(board.runs[first], board.runs[second])
+        if predictions is None:
+            raise RequestError(422, f"{a} and {b} have no stored predictions for the same images", "evaluate both on test")
+        return _comparison(board, first, second, *predictions)
 
     def _find(self, run_id: str) -> tuple[Leaderboard, int]:
-        boards = self.boards()
+        boards = self.all()
         for board in boards:
             for position, run in enumerate(board.runs):
                 if run.id == run_id:
                     return board, position
         known = [run.id for board in boards for run in board.runs]
-        raise RequestError(404, unknown_name("run", run_id[:100], known), "the leaderboard lists all of them")
+        raise RequestError(404, unknown_name("run", run_id[:100], known), "the leaderboard lists all runs")
 
     def _runs(self) -> list[Run]:
-        found = [Run(run.folder) for run in self._served] + store.list_runs(self._folder)
-        return list({run.folder: run for run in found}.values())
+        runs = [Run(run.folder) for run in self._served] + store.list_runs(self._folder)
+        return list({run.folder: run for run in runs}.values())
 
 
 def _run_page(run: Run, row: Row) -> RunPage:
     curves = None
     if run.log:
-        about = f"Loss and accuracy on train and validation over {len(run.log)} epochs."
+        about = f"Training and validation loss and accuracy over {len(run.log)} epochs."
         curves = place(figures.curves(run.log), "curves", about)
-    part = "test" if run.evaluations else "valid"
-    predictions = run.predictions(part)
+    split = "test" if run.evaluations else "valid"
+    predictions = run.predictions(split)
     if predictions is None or not len(predictions):
-        return RunPage(run, row, part, 0, curves, None)
+        return RunPage(run, row, split, 0, curves, None)
     counts = confusion_matrix(predictions.labels, predictions.predicted, len(run.classes))
-    about = f"Confusion matrix of {len(predictions):,} images, {counts.trace():,} of them right."
+    about = f"Confusion matrix of {len(predictions):,} images, {counts.trace():,} of them correct."
     drawn = place(figures.confusion(counts, run.classes), "confusion", about)
-    return RunPage(run, row, part, len(predictions), curves, drawn)
+    return RunPage(run, row, split, len(predictions), curves, drawn)
 
 
 def _common(a: Run, b: Run) -> tuple[str, Predictions, Predictions] | None:
-    """The part that both have answered, the test part first, and their answers in one order."""
-    for part in ("test", "valid"):
-        ours, theirs = a.predictions(part), b.predictions(part)
+    """The split that both have predicted, test preferred, and their predictions in the same order."""
+    for split in ("test", "valid"):
+        ours, theirs = a.predictions(split), b.predictions(split)
         if ours is not None and theirs is not None and len(ours):
-            return part, ours, align(ours, theirs)
+            return split, ours, align(ours, theirs)
     return None
 
 
-def _versus(board: Leaderboard, first: int, second: int, part: str, ours: Predictions, theirs: Predictions) -> RunComparison:
+def _comparison(
+    board: Leaderboard, first: int, second: int, split: str, ours: Predictions, theirs: Predictions
+) -> RunComparison:
     a, b = board.rows[first], board.rows[second]
     right_a, right_b = ours.predicted == ours.labels, theirs.predicted == theirs.labels
-    differ = np.flatnonzero(ours.predicted != theirs.predicted)
-    sure = np.maximum(ours.proba.max(axis=1), theirs.proba.max(axis=1))[differ]
-    rows = differ[np.argsort(-sure, kind="stable")][:MOST_SHOWN]
-    with ThumbnailCache(board.runs[first].table()) as album:
-        found = tuple(_disagreement(ours, theirs, row, album) for row in rows)
-    words = in_words(a.name, b.name, compare(ours, theirs))
+    different = np.flatnonzero(ours.predicted != theirs.predicted)
+    probability = np.maximum(ours.proba.max(axis=1), theirs.proba.max(axis=1))[different]
+    rows = different[np.argsort(-probability, kind="stable")][:MAX_SHOWN]
+    with ThumbnailCache(board.runs[first].table()) as cache:
+        shown = tuple(_disagreement(ours, theirs, row, cache) for row in rows)
+    description = in_words(a.name, b.name, compare(ours, theirs))
     both, only_a, only_b = (int(c.sum()) for c in (right_a & right_b, right_a & ~right_b, ~right_a & right_b))
     neither = len(ours) - both - only_a - only_b
-    return RunComparison(a, b, part, words, both, only_a, only_b, neither, found, len(differ))
+    return RunComparison(a, b, split, description, both, only_a, only_b, neither, shown, len(different))
 
 
-def _disagreement(ours: Predictions, theirs: Predictions, row: int, album: ThumbnailCache) -> Disagreement:
-    names, picture = ours.classes, album.picture(str(ours.ids[row]))
+def _disagreement(ours: Predictions, theirs: Predictions, row: int, cache: ThumbnailCache) -> Disagreement:
+    names, picture = ours.classes, cache.picture(str(ours.ids[row]))
     (a, a_proba), (b, b_proba) = ((names[p.predicted[row]], float(p.proba[row].max())) for p in (ours, theirs))
     return Disagreement(picture, names[ours.labels[row]], a, a_proba, b, b_proba)

@@ -1,12 +1,13 @@
-"""Who is let in, with how much, for how long, and how often. Everything here happens before a picture is looked at.
+"""Request guard: host, token, origin, rate limit, body size, timeout. All checks precede the parsing of images.
 
-1. The `Host` of a server on this machine alone must be one of its own names: a page elsewhere whose name was pointed here
-   (DNS rebinding) is turned away.
-2. The token, if there is one, is compared in constant time; `Bearer TOKEN`, or the password of `Basic`, which browsers ask for.
-   There are no cookies, so no other site can act in somebody's name; a form that another site sends here is refused by its
-   `Origin` all the same.
-3. A client that sends too often waits (a token bucket for each address).
-4. A body is cut off at `max_bytes` while it arrives, whatever its header says, and a request at `timeout`, however slow it is.
+1. Host: a server on the loopback interface, or on one address, accepts only its own names in the `Host` header. This prevents
+DNS
+   rebinding.
+2. Token: compared in constant time; sent as `Bearer TOKEN`, or as the password of `Basic`, for which browsers prompt.
+3. Origin: form posts from other sites are refused, although there are no cookies that they could exploit.
+4. Rate limit: a token bucket for each client address.
+5. Body size: reading stops at `max_bytes`, whatever the `Content-Length` header is.
+6. Timeout: a request ends after `timeout` seconds.
 """
 
 from __future__ import annotations
@@ -31,18 +32,18 @@ from tellapart.server.metrics import Metrics
 from tellapart.server.settings import EVERYWHERE, LOOPBACK, ServerSettings
 
 _LOG = logging.getLogger("tellapart.server")
-_BURST = 4.0  # seconds' worth of requests that may come at once
-_CLIENTS = 4_096  # addresses that are remembered
-_LINGER = 10.0  # seconds for which a body is read on after its refusal was sent, so that its sender hears why
-_OPEN = ("/health",)  # asks for no token: whoever keeps the server alive needs none
-_FREE = ("/health", "/metrics", "/static/", "/favicon.ico")  # cost next to nothing, and are not counted
-_ENVELOPE = 65_536  # bytes of a form around its pictures
+_BURST = 4.0  # size of a burst, in seconds of the sustained rate
+_CLIENTS = 4_096  # addresses in memory
+_LINGER = 10.0  # seconds to keep reading a refused body, so that the client receives the response
+_NO_TOKEN = ("/health",)  # for health checks
+_NO_RATE_LIMIT = ("/health", "/metrics", "/static/", "/favicon.ico")  # cost next to nothing
+_ENVELOPE = 65_536  # bytes of a form besides its images
 HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # "no-referrer" would turn the Origin of our own forms into "metadata"
+    "referrer-policy": "same-origin",  # "no-referrer" would turn the Origin of our own forms into "null"
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
@@ -55,13 +56,13 @@ Send = Callable[[Message], Awaitable[None]]
 
 
 class RequestError(Exception):
-    """A request that is not served.
+    """An error response.
 
     Attributes:
         status: HTTP status, 4xx or 5xx.
         message: What is wrong.
         hint: What to do about it.
-        headers: To send along.
+        headers: Additional response headers.
     """
 
     def __init__(self, status: int, message: str, hint: str = "", headers: Mapping[str, str] | None = None) -> None:
@@ -69,97 +70,107 @@ class RequestError(Exception):
         self.status, self.message, self.hint, self.headers = status, message, hint, dict(headers or {})
 
 
-#: From a request's scope and a refusal to what its sender is shown.
-Explain = Callable[[Scope, RequestError], Response]
+#: Renders the error response to a request.
+RenderError = Callable[[Scope, RequestError], Response]
 
 
 class RequestGuard:
-    """Stands before the application.
+    """ASGI middleware that applies the checks and counts the requests.
 
     Args:
-        app: What is guarded.
-        options: The limits.
-        measures: Where every request is counted.
-        explain: How a refusal is shown.
+        app: The application.
+        options: Limits and token.
+        metrics: Counts every request.
+        render_error: Renders error responses.
     """
 
-    def __init__(self, app: Any, options: ServerSettings, measures: Metrics, explain: Explain) -> None:
-        self.app, self.options, self.measures, self.explain = app, options, measures, explain
+    def __init__(self, app: Any, options: ServerSettings, metrics: Metrics, render_error: RenderError) -> None:
+        self.app, self.options, self.metrics, self.render_error = app, options, metrics, render_error
         self.rate = TokenBucket(options.rate, options.rate * _BURST) if options.rate else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve or refuse one request."""
+        """Serve one request or send an error response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began = time.perf_counter()
-        body = _Body(scope, receive, self.options.max_bytes + _ENVELOPE)
-        answer = _Answer(send, body)
+        start = time.perf_counter()
+        body = _LimitedBody(scope, receive, self.options.max_bytes + _ENVELOPE)
+        response = _HeaderWriter(send, body)
         try:
-            await self._serve(scope, body, answer)
+            await self._serve(scope, body, response)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self.measures.request(scope["method"], route, answer.status or 499, time.perf_counter() - began)
+            self.metrics.request(scope["method"], route, response.status or 499, time.perf_counter() - start)
 
-    async def _serve(self, scope: Scope, body: _Body, answer: _Answer) -> None:
+    async def _serve(self, scope: Scope, body: _LimitedBody, response: _HeaderWriter) -> None:
         try:
             async with asyncio.timeout(self.options.timeout):
                 self._admit(scope, body)
-                await self.app(scope, body, answer)
-        except RequestError as refused:
-            await self._refuse(scope, body, answer, refused)
+                await self.app(scope, body, response)
+        except RequestError as error:
+            await self._refuse(scope, body, response, error)
         except TimeoutError:
-            await self._refuse(scope, body, answer, _too_slow(body, self.options.timeout))
+            await self._refuse(scope, body, response, _too_slow(body, self.options.timeout))
         except ClientDisconnect:
-            return  # nobody is left to be told
-        except Exception:  # a fault of ours: who asked hears that, the log hears more
+            return
+        except Exception:  # a bug: details go to the log only
             _LOG.exception("%s %s failed", scope["method"], scope["path"])
-            await self._refuse(scope, body, answer, RequestError(500, "the server failed at this", "the reason is in its log"))
+            await self._refuse(scope, body, response, RequestError(500, "internal server error", "see the log of the server"))
 
-    async def _refuse(self, scope: Scope, body: _Body, answer: _Answer, refused: RequestError) -> None:
-        if not answer.status:
-            await self.explain(scope, refused)(scope, body, answer)
+    async def _refuse(self, scope: Scope, body: _LimitedBody, response: _HeaderWriter, error: RequestError) -> None:
+        if not response.status:
+            await self.render_error(scope, error)(scope, body, response)
 
-    def _admit(self, scope: Scope, body: _Body) -> None:
-        """Raise Refused, or let a request pass."""
+    def _admit(self, scope: Scope, body: _LimitedBody) -> None:
+        """Raise RequestError, or let a request pass."""
         headers = Headers(scope=scope)  # type: ignore[arg-type]
         self._check_host(headers.get("host", ""))
         self._check_token(scope["path"], headers.get("authorization", ""))
         if scope["method"] == "POST":
             _check_origin(headers)
-        if not scope["path"].startswith(_FREE):
+        if not scope["path"].startswith(_NO_RATE_LIMIT):
             self._check_rate(scope)
-        if body.announced > body.most:
+        if body.declared > body.limit:
             raise body.too_large()
 
     def _check_host(self, host: str) -> None:
         if self.options.host not in EVERYWHERE and _name(host) not in (*LOOPBACK, self.options.host.lower()):
-            raise RequestError(421, "this server is not called that", "call it by the address that it was started with")
+            raise RequestError(421, f"unexpected Host header {host[:100]!r}", "use the address that the server listens on")
 
     def _check_token(self, path: str, header: str) -> None:
-        if self.options.token is None or path in _OPEN:
+        if self.options.token is None or path in _NO_TOKEN:
             return
-        if not hmac.compare_digest(_shown(header), self.options.token.encode()):
-            asks = 'Basic realm="tellapart (any name; the token is the password)", charset="UTF-8"'
-            raise RequestError(401, "a token is needed", "send it as Authorization: Bearer TOKEN", {"www-authenticate": asks})
+        if not hmac.compare_digest(_token(header), self.options.token.encode()):
+            challenge = 'Basic realm="tellapart (any name; the token is the password)", charset="UTF-8"'
+            raise RequestError(
+                401, "a token is required", "send the header Authorization: Bearer TOKEN", {"www-authenticate": challenge}
+            )
 
     def _check_rate(self, scope: Scope) -> None:
         client = (scope.get("client") or ("unknown",))[0]
         wait = self.rate.acquire(str(client), time.monotonic()) if self.rate else 0.0
         if wait:
-            after = {"retry-after": str(math.ceil(wait))}
-            raise RequestError(429, "too many requests from this address", f"wait {math.ceil(wait)} s", after)
+            retry = {"retry-after": str(math.ceil(wait))}
+            raise RequestError(429, "too many requests from this address", f"wait {math.ceil(wait)} s", retry)
 
 
 class TokenBucket:
-    """A token bucket for each client: `burst` at once, `per_second` sustained."""
+    """A token bucket for each client: `burst` requests at once, `per_second` sustained."""
 
     def __init__(self, per_second: float, burst: float) -> None:
         self.per_second, self.burst = per_second, max(burst, 1.0)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client → tokens, when that was
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client → tokens, time of that count
 
     def acquire(self, client: str, now: float) -> float:
-        """Take one; 0.0 when there was one, else how many seconds until there is. `now`: seconds of a steady clock."""
+        """Take a token.
+
+        Args:
+            client: Address of the client.
+            now: Seconds of a monotonic clock.
+
+        Returns:
+            0.0 if there was a token, else the seconds until the next one.
+        """
         left, when = self._left.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - when) * self.per_second)
         self._left[client] = (left - 1 if left >= 1 else left, now)
@@ -168,80 +179,80 @@ class TokenBucket:
         return 0.0 if left >= 1 else (1 - left) / self.per_second
 
 
-class _Body:
-    """The body of a request, counted while it arrives."""
+class _LimitedBody:
+    """Reads the body of a request up to a limit of bytes."""
 
-    def __init__(self, scope: Scope, receive: Receive, most: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, limit: int) -> None:
         headers = Headers(scope=scope)  # type: ignore[arg-type]
         length = headers.get("content-length", "0")
-        self.announced = int(length) if length.isascii() and length.isdigit() else 0
-        self.most, self.read, self._receive = most, 0, receive
-        self.whole = not self.announced and "transfer-encoding" not in headers
-        self._waits = "expect" in headers  # the sender has sent nothing yet, and will not once it is refused
+        self.declared = int(length) if length.isascii() and length.isdigit() else 0
+        self.limit, self.read, self._receive = limit, 0, receive
+        self.complete = not self.declared and "transfer-encoding" not in headers
+        self._expects = "expect" in headers  # the client sends the body only if it is accepted
 
     async def __call__(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
             self.read += len(message.get("body", b""))
-            self.whole = not message.get("more_body", False)
-            if self.read > self.most:
+            self.complete = not message.get("more_body", False)
+            if self.read > self.limit:
                 raise self.too_large()
         return message
 
     def too_large(self) -> RequestError:
         return RequestError(
-            413, f"more than {(self.most - _ENVELOPE) / 1e6:,.3g} MB", "send a smaller picture, or fewer at once"
+            413, f"the body is larger than {(self.limit - _ENVELOPE) / 1e6:,.3g} MB", "send a smaller image, or fewer at once"
         )
 
     async def drain(self) -> None:
-        """Read on and forget, for a moment: a connection that is closed on unread bytes may lose the answer, too."""
-        if self.whole or self._waits:
+        """Read and discard the rest of the body for a while: closing a connection with unread bytes may lose the response."""
+        if self.complete or self._expects:
             return
         try:
             async with asyncio.timeout(_LINGER):
-                while not self.whole:
+                while not self.complete:
                     message = await self._receive()
-                    self.whole = message["type"] != "http.request" or not message.get("more_body", False)
+                    self.complete = message["type"] != "http.request" or not message.get("more_body", False)
         except TimeoutError:
             return
 
 
-class _Answer:
-    """What is sent back: our headers added, the status remembered, a body that was not read read first."""
+class _HeaderWriter:
+    """Sends the response: adds security headers, keeps the status, drains a body that was not read."""
 
-    def __init__(self, send: Send, body: _Body) -> None:
+    def __init__(self, send: Send, body: _LimitedBody) -> None:
         self.send, self.body, self.status = send, body, 0
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = int(message["status"])
-            given = {name.lower() for name, _ in message.get("headers", [])}
-            more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in given]
-            closing = [] if self.body.whole else [(b"connection", b"close")]
+            present = {name.lower() for name, _ in message.get("headers", [])}
+            more = [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in present]
+            closing = [] if self.body.complete else [(b"connection", b"close")]
             message = {**message, "headers": [*message.get("headers", []), *more, *closing]}
-        elif not self.body.whole and not message.get("more_body", False):
+        elif not self.body.complete and not message.get("more_body", False):
             await self.send({**message, "more_body": True})
             await self.body.drain()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self.send(message)
 
 
-def _too_slow(body: _Body, seconds: float) -> RequestError:
-    if body.whole:
-        hint = "send a smaller picture, or start the server with a longer --timeout"
-        return RequestError(504, f"there was no answer within {seconds:g} s", hint)
-    return RequestError(408, f"the request had not arrived after {seconds:g} s", "send it again, on a faster line")
+def _too_slow(body: _LimitedBody, seconds: float) -> RequestError:
+    if body.complete:
+        hint = "send a smaller image, or start the server with a longer --timeout"
+        return RequestError(504, f"the request timed out after {seconds:g} s", hint)
+    return RequestError(408, f"the request was not received within {seconds:g} s", "send it again over a faster connection")
 
 
 def _check_origin(headers: Headers) -> None:
-    """A form on another site must not send anything here. Programs send no `Origin`, and pass."""
+    """Refuse form posts from other sites. Programs send no `Origin` header and pass."""
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2].lower() != headers.get("host", "").lower():
-        raise RequestError(403, "this request comes from a page of another site", "open the page of this server itself")
+        raise RequestError(403, f"the request comes from another site ({origin[:100]!r})", "use the page of this server")
 
 
 def _name(host: str) -> str:
-    """The name in a Host header; "" of one that makes no sense.
+    """The host name in a Host header; "" if the header is invalid.
 
     >>> _name("LocalHost:80"), _name("[::1]:80"), _name("me@localhost"), _name("[::1")
     ('localhost', '::1', '', '')
@@ -254,18 +265,18 @@ def _name(host: str) -> str:
         return ""
 
 
-def _shown(header: str) -> bytes:
-    """The token in an Authorization header, which frameworks read as Latin-1; b"" where there is none.
+def _token(header: str) -> bytes:
+    """The token in an Authorization header, which frameworks decode as Latin-1; b"" if there is none.
 
-    >>> _shown("Bearer abc"), _shown("Basic " + base64.b64encode(b"me:abc").decode()), _shown("Digest abc")
+    >>> _token("Bearer abc"), _token("Basic " + base64.b64encode(b"me:abc").decode()), _token("Digest abc")
     (b'abc', b'abc', b'')
     """
-    kind, _, given = header.partition(" ")
-    if kind.lower() == "bearer":
-        return given.strip().encode("latin-1")
-    if kind.lower() != "basic":
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip().encode("latin-1")
+    if scheme.lower() != "basic":
         return b""
     try:
-        return base64.b64decode(given, validate=True).partition(b":")[2]
+        return base64.b64decode(value, validate=True).partition(b":")[2]
     except (binascii.Error, ValueError):
         return b""

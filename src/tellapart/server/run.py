@@ -15,7 +15,8 @@ from tellapart.runs import store
 from tellapart.server.settings import ServerSettings
 
 _CONNECTIONS = 512  # at once; uvicorn answers further ones with 503
-_IN_USE = "choose another one with --port, or 0 for any that is free"
+_WEB_EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client")
+_IN_USE = "choose another port with --port; 0 takes any free port"
 
 
 class WebExtraError(TellapartError):
@@ -23,18 +24,18 @@ class WebExtraError(TellapartError):
 
 
 def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Callable[[str], object]) -> None:
-    """Answer until somebody ends it.
+    """Serve runs until interrupted.
 
     Args:
-        names: Runs: ids, beginnings of ids, or paths; the first is the usual one.
-        options: Limits, device, folders; its `settings.progress` hears what a person should know.
-        port: 0: any that is free.
-        ready: Called with the address once the server answers.
+        names: Runs: ids, prefixes of ids, or paths; the first is the default.
+        options: Limits, device, folders; messages go to its `settings.progress`.
+        port: 0: any free port.
+        ready: Called with the address when the server accepts connections.
 
     Raises:
-        WebExtraError: What the extra `web` brings is not installed.
+        WebExtraError: The extra `web` is not installed.
         RunError: No such run, or it cannot be loaded.
-        SystemLimitError: The address cannot be listened on.
+        SystemLimitError: The server cannot listen on the address.
     """
     create_app, uvicorn = _imported()
     say = options.settings.progress.say
@@ -44,8 +45,8 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         app = create_app(runs, options)
         address = _address(options.host, listening.getsockname()[1])
         if not options.is_private and options.token is None:
-            say(f"  {options.host} can be reached from other machines, and nobody is asked for a token: see --token", "yellow")
-        say(f"  {', '.join(run.id for run in runs)}: answering at {address} until Ctrl-C")
+            say(f"  {options.host} can be reached from other machines, and no token is required: see --token", "yellow")
+        say(f"  {', '.join(run.id for run in runs)}: serving at {address}; stop with Ctrl-C")
         ready(address)
         config = uvicorn.Config(
             app, ws="none", lifespan="on", log_level="error", access_log=False, proxy_headers=False,
@@ -56,19 +57,12 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
 
 def _imported() -> tuple[Any, Any]:
     try:
-        import python_multipart  # noqa: F401  # reads forms
+        import python_multipart  # noqa: F401  # used by Starlette to parse forms
         import uvicorn
 
         from tellapart.server.app import create_app
     except ImportError as error:
-        if (error.name or "").partition(".")[0] not in (
-            "fastapi",
-            "starlette",
-            "uvicorn",
-            "h11",
-            "python_multipart",
-            "prometheus_client",
-        ):
+        if (error.name or "").partition(".")[0] not in _WEB_EXTRA:
             raise
         raise WebExtraError(f"{error.name} is not installed", hint='pip install "tellapart[web]"') from None
     return create_app, uvicorn

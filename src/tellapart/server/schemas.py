@@ -1,10 +1,10 @@
-"""What the JSON API says, as models: they become the answers and their description in `/openapi.json`."""
+"""The responses of the JSON API as pydantic models, which also describe them in `/openapi.json`."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field
 
@@ -12,217 +12,227 @@ from tellapart.data.metadata import MetadataItem, read_metadata
 from tellapart.errors import ImageError
 from tellapart.inference.prediction import Stability
 from tellapart.server import overlays
-from tellapart.server.confidence import ConfidenceLevel
-from tellapart.server.explanations import Explanation
-from tellapart.server.models import ServedModel
-from tellapart.server.service import UploadResult
-from tellapart.server.uploads import Upload
+from tellapart.server.uploads import Upload, UploadResult
 from tellapart.types import Score
 
+if TYPE_CHECKING:
+    from tellapart.server.explanations import Explanation
+    from tellapart.server.service import ServedModel
 
-class Share(BaseModel):
-    """A score with what is needed to believe it."""
 
-    value: float | None = Field(description="the estimate")
-    n: int = Field(description="images that it was computed on")
+class ScoreInfo(BaseModel):
+    """A score with its sample size and interval."""
+
+    value: float | None = Field(description="point estimate")
+    n: int = Field(description="number of images")
     low: float | None = Field(description="lower end of the 95 % interval")
     high: float | None = Field(description="upper end of the 95 % interval")
 
-
-class VerdictAnswer(BaseModel):
-    """What is said of a picture."""
-
-    name: str = Field(description='a class, or "unsure"')
-    words: str = Field(description='for a person: "edited, 97 %, sure"')
-    certainty: str = Field(description="sure, fairly sure, not sure; or unsure, where the run's own rules say so")
-    reason: str = Field(description="what that rests on")
-    right_on_validation: Share | None = Field(description="how often answers at least this sure were right on validation")
+    @classmethod
+    def from_score(cls, score: Score | None) -> Self | None:
+        """The same score; None if there is none."""
+        if score is None:
+            return None
+        values = score.to_dict()
+        return cls(**{name: values[name] for name in ("value", "n", "low", "high")})
 
 
-class ClueAnswer(BaseModel):
-    """One thing that the file says beside its pixels."""
+class MetadataInfo(BaseModel):
+    """One entry of the file's metadata."""
 
     name: str
     value: str
-    notable: bool = Field(description="worth a second look")
+    notable: bool = Field(description="hints at an editing program or a generator")
 
 
-class DeliveryAnswer(BaseModel):
-    """What the run says of the picture delivered another way."""
+class RecompressionInfo(BaseModel):
+    """The prediction for the image after it was compressed or scaled again."""
 
-    version: str
-    decision: str
-    probability: float = Field(description="of the class that is most probable for the picture as it is")
+    name: str = Field(description='what was done to the image, such as "JPEG 90"; "as is" for the uploaded file')
+    decision: str = Field(description="the decided class, or unsure; without a decision rule the most probable class")
+    probability: float = Field(description="probability of `stability.class`")
 
 
-class StabilityAnswer(BaseModel):
-    """Whether the answer survives other deliveries of the same picture."""
+class StabilityInfo(BaseModel):
+    """Whether the decision stays the same when the image is compressed or scaled again."""
 
-    unchanged: int = Field(description="re-saved versions that get the same decision as the file itself")
-    resaved: int = Field(description="re-saved versions")
-    stable: bool
-    lowest: float = Field(description="probability, over all deliveries, of the class in question")
+    unchanged: int = Field(description="number of recompressions with the decision of the uploaded file")
+    n: int = Field(description="number of recompressions, without the uploaded file")
+    stable: bool = Field(description="whether unchanged equals n")
+    lowest: float = Field(description="lowest probability of the class, over all recompressions and the uploaded file")
     highest: float
-    class_name: str = Field(alias="class", description="the class in question")
-    versions: list[DeliveryAnswer]
+    class_name: str = Field(alias="class", description="the most probable class of the uploaded file")
+    recompressions: list[RecompressionInfo] = Field(description="the uploaded file first")
+
+    @classmethod
+    def from_stability(cls, stability: Stability | None) -> Self | None:
+        """The same result; None if there is none."""
+        if stability is None:
+            return None
+        first = stability.versions[0]
+        label = int(first.proba.argmax())
+        content = {
+            "unchanged": stability.unchanged, "n": stability.resaved, "stable": stability.stable, "lowest": stability.lowest,
+            "highest": stability.highest, "class": first.predicted,
+            "recompressions": [
+                RecompressionInfo(name=one.name, decision=one.decision, probability=float(one.proba[label]))
+                for one in stability.versions
+            ],
+        }  # fmt: skip
+        return cls.model_validate(content)
 
 
 class Prediction(BaseModel):
-    """The answer to one picture."""
+    """The prediction for one image."""
 
-    image: str = Field(description="what its sender called it")
+    image: str = Field(description="file name given by the client")
     run: str
-    answer: str = Field(description="the most probable class")
-    probability: float = Field(description="of the answer")
+    predicted: str = Field(description="the most probable class")
+    probability: float = Field(description="probability of the predicted class")
     probabilities: dict[str, float] = Field(description="class → probability, in label order; they sum to 1")
-    verdict: VerdictAnswer
-    clues: list[ClueAnswer] | None = Field(default=None, description="with ?clues=true")
-    stability: StabilityAnswer | None = Field(default=None, description="with ?stability=true")
-    kept: bool = Field(default=False, description="whether the server keeps the picture: only when it was started with --keep")
+    decision: str = Field(description="a class, or unsure if the run's decision rule abstains")
+    confidence: str = Field(description="sure, fairly sure, not sure; or unsure if the run's decision rule abstains")
+    reason: str = Field(description="what decision and confidence are based on")
+    summary: str = Field(description='the decision for a reader: "edited, 97 %, sure"')
+    validation_accuracy: ScoreInfo | None = Field(
+        description="accuracy on validation images predicted with about this probability or more"
+    )
+    metadata: list[MetadataInfo] | None = Field(default=None, description="only with ?metadata=true")
+    stability: StabilityInfo | None = Field(default=None, description="only with ?stability=true")
+    stored: bool = Field(default=False, description="whether the server stored the image: only if it was started with --keep")
+
+    @classmethod
+    def from_result(
+        cls, model: ServedModel, result: UploadResult, *, metadata: bool, stability: Stability | None = None
+    ) -> Self:
+        """The prediction for one upload.
+
+        Args:
+            model: The run that predicted.
+            result: With probabilities and an assessment.
+            metadata: Whether to add the file's metadata.
+            stability: Added if given.
+        """
+        if result.proba is None or result.assessment is None:
+            raise ValueError("this upload has no prediction")
+        label, classes, assessment = int(result.proba.argmax()), model.run.classes, result.assessment
+        return cls(
+            image=result.upload.name, run=model.id, predicted=classes[label], probability=float(result.proba[label]),
+            probabilities=dict(zip(classes, map(float, result.proba), strict=True)),
+            decision=assessment.decision, confidence=assessment.confidence, reason=assessment.reason,
+            summary=assessment.summary(), validation_accuracy=ScoreInfo.from_score(assessment.accuracy),
+            metadata=[MetadataInfo(**vars(item)) for item in metadata_items(result.upload)] if metadata else None,
+            stability=StabilityInfo.from_stability(stability), stored=result.stored,
+        )  # fmt: skip
 
 
 class Failure(BaseModel):
-    """A picture, or a request, without an answer."""
+    """An image, or a request, that failed."""
 
-    image: str | None = Field(default=None, description="which picture; none where it is the whole request")
+    image: str | None = Field(default=None, description="file name given by the client; null if the whole request failed")
     error: str
     hint: str = ""
 
 
-class Batch(BaseModel):
-    """The answers to several pictures, in their order; those that cannot be read are named."""
+class BatchPrediction(BaseModel):
+    """Predictions for several images, in their order; images that cannot be read have an error instead."""
 
     run: str
-    answered: int
+    succeeded: int
     failed: int
     results: list[Prediction | Failure]
 
+    @classmethod
+    def from_results(cls, model: ServedModel, results: Sequence[UploadResult], *, metadata: bool) -> Self:
+        """The predictions for several uploads; see `Prediction.from_result`."""
+        items = [
+            Prediction.from_result(model, one, metadata=metadata)
+            if one.proba is not None
+            else Failure(image=one.upload.name, error=one.error)
+            for one in results
+        ]
+        failed = sum(isinstance(item, Failure) for item in items)
+        return cls(run=model.id, succeeded=len(items) - failed, failed=failed, results=items)
 
-class MapAnswer(BaseModel):
-    """Where the run sees the evidence."""
+
+class HeatmapInfo(BaseModel):
+    """Where in the image the evidence for a class is."""
 
     image: str
     run: str
-    answer: str = Field(description="the most probable class")
-    class_name: str = Field(alias="class", description="the class that the map is of")
+    predicted: str = Field(description="the most probable class")
+    class_name: str = Field(alias="class", description="the class that the heatmap explains")
     method: str
-    height: int = Field(description="of the map, and of the picture after EXIF orientation")
+    height: int = Field(description="of the heatmap, and of the image after EXIF orientation")
     width: int
-    empty: bool = Field(description="nothing speaks for the class")
+    empty: bool = Field(description="whether the method found no evidence for the class")
     note: str
-    map_png: str = Field(description="the map as PNG, 8 bits of gray, base64")
+    map_png: str = Field(description="the heatmap as PNG, 8-bit grayscale, base64")
+
+    @classmethod
+    def from_explanation(cls, model: ServedModel, upload: Upload, explanation: Explanation) -> Self:
+        """The heatmap of one upload, its values as a grayscale PNG."""
+        values = explanation.heatmap.values
+        content = {
+            "image": upload.name, "run": model.id, "predicted": explanation.predicted,
+            "class": explanation.heatmap.class_name, "method": explanation.heatmap.method, "height": values.shape[0],
+            "width": values.shape[1], "empty": not values.any(), "note": explanation.note,
+            "map_png": base64.b64encode(overlays.grayscale_png(values)).decode(),
+        }  # fmt: skip
+        return cls.model_validate(content)
 
 
-class RunAnswer(BaseModel):
-    """One run that is served."""
+class RunInfo(BaseModel):
+    """One served run."""
 
     id: str
     recipe: str
     family: str
     classes: list[str]
     positive: str | None
-    runtime: str = Field(description="what computes: torch or onnx")
-    has_verdict: bool = Field(description="whether it was calibrated, and decides by rules")
+    runtime: str = Field(description="torch or onnx")
+    has_decision_rule: bool = Field(description="whether the run was calibrated with a decision rule, and may abstain")
     data: str
-    valid_accuracy: Share | None
-    test_accuracy: Share | None
+    valid_accuracy: ScoreInfo | None
+    test_accuracy: ScoreInfo | None
+
+    @classmethod
+    def from_model(cls, model: ServedModel) -> Self:
+        """The description of one served run."""
+        run = model.run
+        return cls(
+            id=run.id, recipe=run.recipe_name, family=run.family, classes=list(run.classes), positive=run.positive,
+            runtime=model.predictor.runtime, has_decision_rule=model.confidence.decision is not None,
+            data=str(run.data["name"]), valid_accuracy=ScoreInfo.from_score(run.scores("valid").get("accuracy")),
+            test_accuracy=ScoreInfo.from_score(run.scores("test").get("accuracy")),
+        )  # fmt: skip
 
 
 class Health(BaseModel):
-    """Whether the server can answer."""
+    """Whether the server can predict."""
 
-    status: str = Field(description="ok, or failing")
+    status: str = Field(description="ok")
     runs: int
-    waiting: int = Field(description="images in the queues")
+    waiting: int = Field(description="number of images in the queues")
 
 
 class Version(BaseModel):
-    """What runs here."""
+    """Versions and served runs."""
 
     tellapart: str
     python: str
     runs: list[str]
 
 
-class Boards(BaseModel):
-    """Leaderboards of all finished runs, one for each data set and split, as `tellapart leaderboard --json` prints them."""
+class Leaderboards(BaseModel):
+    """Leaderboards of all finished runs, one for each data set and split, as printed by `tellapart leaderboard --json`."""
 
     leaderboards: list[dict[str, Any]]
 
 
-# --- what was found, as the JSON API says it --------------------------------------------------------------------------
-
-
-def of_picture(run: ServedModel, found: UploadResult, *, clues: bool, stability: Stability | None = None) -> Prediction:
-    """One picture that was answered.
-
-    Args:
-        run: Who answered.
-        found: With probabilities and a verdict.
-        clues: Whether the file's metadata are wanted.
-        stability: Where it was asked for.
-    """
-    if found.proba is None or found.verdict is None:
-        raise ValueError("this picture was not answered")
-    label = int(found.proba.argmax())
-    return Prediction(
-        image=found.upload.name, run=run.id, answer=run.run.classes[label], probability=float(found.proba[label]),
-        probabilities=dict(zip(run.run.classes, map(float, found.proba), strict=True)),
-        verdict=_verdict(found.verdict),
-        clues=[ClueAnswer(**vars(clue)) for clue in metadata_items(found.upload)] if clues else None,
-        stability=StabilityAnswer.model_validate(stability.to_dict()) if stability else None,
-        kept=found.kept,
-    )  # fmt: skip
-
-
-def of_batch(run: ServedModel, found: Sequence[UploadResult], *, clues: bool) -> Batch:
-    """Several pictures, those that cannot be read among them."""
-    results = [
-        of_picture(run, one, clues=clues) if one.proba is not None else Failure(image=one.upload.name, error=one.reason)
-        for one in found
-    ]
-    failed = sum(isinstance(one, Failure) for one in results)
-    return Batch(run=run.id, answered=len(results) - failed, failed=failed, results=results)
-
-
-def of_map(run: ServedModel, upload: Upload, found: Explanation) -> MapAnswer:
-    """A map, its values as a gray PNG."""
-    values = found.heatmap.values
-    content = {
-        "image": upload.name, "run": run.id, "answer": found.answer, "class": found.heatmap.class_name,
-        "method": found.heatmap.method, "height": values.shape[0], "width": values.shape[1], "empty": not values.any(),
-        "note": found.note, "map_png": base64.b64encode(overlays.gray(values)).decode(),
-    }  # fmt: skip
-    return MapAnswer.model_validate(content)
-
-
-def of_run(served: ServedModel) -> RunAnswer:
-    """One run that answers here."""
-    run = served.run
-    return RunAnswer(
-        id=run.id, recipe=run.recipe_name, family=run.family, classes=list(run.classes), positive=run.positive,
-        runtime=served.answerer.runtime, has_verdict=served.certainty.decision is not None, data=str(run.data["name"]),
-        valid_accuracy=_share(run.scores("valid").get("accuracy")), test_accuracy=_share(run.scores("test").get("accuracy")),
-    )  # fmt: skip
-
-
 def metadata_items(upload: Upload) -> list[MetadataItem]:
-    """What the file says; where that cannot be read, that."""
+    """The file's metadata; if they cannot be read, one entry with the reason."""
     try:
         return read_metadata(upload.content, upload.name)
     except ImageError as error:
         return [MetadataItem("metadata", error.reason, notable=True)]
-
-
-def _verdict(verdict: ConfidenceLevel) -> VerdictAnswer:
-    return VerdictAnswer(
-        name=verdict.name, words=verdict.in_words(), certainty=verdict.certainty, reason=verdict.reason,
-        right_on_validation=_share(verdict.right),
-    )  # fmt: skip
-
-
-def _share(score: Score | None) -> Share | None:
-    if score is None:
-        return None
-    plain = score.to_dict()
-    return Share(**{name: plain[name] for name in ("value", "n", "low", "high")})

@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""The settings of a server."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import Path
 
 from tellapart.inference.context import DEFAULTS, Settings
 
-#: Names that mean this machine alone.
+#: Host names of this machine.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-#: Addresses that mean every network of this machine: what it is called from outside is then unknown.
+#: Addresses that listen on every network interface; the host names that clients use are then unknown.
 EVERYWHERE = ("0.0.0.0", "::", "")
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """How a server answers.
+    """Limits, token and folders of a server.
 
     Attributes:
-        host: The address that it listens on; beside the names of this machine, the only one that a request may call it by.
-        token: What every request must show; None: nothing.
-        max_bytes: Of one request's body: all its pictures together.
-        max_pixels: Of one picture, by its header, before anything is decoded.
-        timeout: Seconds for one request, from its first line to the last byte of the answer.
-        rate: Requests that one client may send a second, sustained; four seconds' worth at once. 0: any.
-        keep: A folder in which pictures and answers are kept; None: nothing is.
-        batch: Pictures that are asked about together, at most.
-        waiting: Pictures that may wait for their turn, for each run.
-        settings: Where the runs are, and on which device they answer.
+        host: Address to listen on. Requests must use it, or a name of this machine, as their `Host`.
+        token: Bearer token required of every request; None: no token.
+        max_bytes: Maximum size of a request body, all images together.
+        max_pixels: Maximum number of pixels of one image, checked in its header before decoding.
+        timeout: Seconds for one request, from its first line to the last byte of the response.
+        rate: Requests per second and client, sustained; bursts of four seconds' worth are allowed. 0: no limit.
+        keep: Folder in which images and predictions are stored; None: nothing is stored.
+        batch: Maximum number of images in a batch.
+        waiting: Maximum number of images in the queue of each run.
+        settings: Folder of the runs, device, progress.
     """
 
     host: str = "127.0.0.1"
@@ -43,5 +43,5 @@ class ServerSettings:
 
     @property
     def is_private(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Whether only this machine can reach the server."""
         return self.host in LOOPBACK

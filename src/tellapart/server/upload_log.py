@@ -1,10 +1,10 @@
-"""Pictures and answers that are kept, where the server was started with `--keep`.
+"""Stored uploads and their predictions, if the server was started with `--keep`.
 
-    DIR/<digest>.<ending>       a picture as it was sent; the same one sent twice is there once
-    DIR/answers.jsonl           one line an answer: when, which picture, which run, what it said
+    DIR/<digest>.<extension>    an image as it was uploaded; identical uploads are stored once
+    DIR/predictions.jsonl       one line for each prediction: time, file, run, result
 
-Names come from the content: the first 16 hex digits of its BLAKE2b digest, and the ending of what it is. Nothing that a sender
-writes becomes part of a path.
+File names are the first 16 hex digits of the content's BLAKE2b digest and the extension of the detected format. No text from
+the client becomes part of a path.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from PIL import Image
 from tellapart.data.decode import quiet
 from tellapart.io import append_durably, now, translate_os_errors, write_bytes_atomically
 
-_ENDINGS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
+_EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 
 
 class UploadLog:
-    """Writes into one folder. Any thread may call it.
+    """Stores uploads in one folder. Thread-safe.
 
     Args:
-        folder: Made if need be.
+        folder: Created if it does not exist.
 
     Raises:
-        SystemLimitError: It cannot be made.
+        SystemLimitError: The folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,22 +39,22 @@ class UploadLog:
         with translate_os_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
 
-    def keep(self, content: bytes, name: str, answer: dict[str, Any]) -> None:
-        """Keep one picture and what was said of it.
+    def store(self, content: bytes, name: str, prediction: dict[str, Any]) -> None:
+        """Store one image and its prediction.
 
         Args:
-            content: The encoded picture.
-            name: What its sender called it; written down, never used.
-            answer: Plain JSON values.
+            content: The encoded image.
+            name: File name given by the client; logged, never used as a path.
+            prediction: JSON values.
 
         Raises:
             SystemLimitError: The disk is full, or there is no permission.
         """
         with quiet():
             kind = Image.open(io.BytesIO(content)).format or "image"
-        file = f"{hashlib.blake2b(content, digest_size=8).hexdigest()}.{_ENDINGS.get(kind, kind.lower())}"
-        line = json.dumps({"when": now(), "picture": file, "sent_as": name, **answer}, ensure_ascii=False) + "\n"
+        file = f"{hashlib.blake2b(content, digest_size=8).hexdigest()}.{_EXTENSIONS.get(kind, kind.lower())}"
+        line = json.dumps({"time": now(), "file": file, "image": name, **prediction}, ensure_ascii=False) + "\n"
         with self._lock, translate_os_errors(self.folder):
             if not (self.folder / file).exists():
                 write_bytes_atomically(self.folder / file, content, durable=True)
-            append_durably(self.folder / "answers.jsonl", line.encode())
+            append_durably(self.folder / "predictions.jsonl", line.encode())

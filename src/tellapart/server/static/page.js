@@ -1,25 +1,25 @@
-// The page works without this: it adds drop, paste, answers in place, the slider of the map, and sorting.
+// The page works without this script. It adds drop, paste, results in place, the opacity slider, and sorting.
 (() => {
   document.documentElement.classList.add("js");
-  const form = document.querySelector("form.ask");
+  const form = document.querySelector("form.upload");
   const state = document.getElementById("state");
   const answer = document.getElementById("answer");
-  const say = (text) => { state.textContent = text; };
+  const announce = (text) => { state.textContent = text; };
 
-  // Our own server's fragment, escaped there; scripts in it would not run, and the security policy forbids them.
-  const parsed = (text) => [...new DOMParser().parseFromString(text, "text/html").body.children];
+  // Fragments come from our own server, which escapes them. Scripts in them would not run, and the content security policy forbids them.
+  const parse = (text) => [...new DOMParser().parseFromString(text, "text/html").body.children];
 
   const fetchPart = async (part, body) => {
     const reply = await fetch(`/parts/${part}`, { method: "POST", body, headers: { Accept: "text/html" } });
-    return { ok: reply.ok, nodes: parsed(await reply.text()) };
+    return { ok: reply.ok, nodes: parse(await reply.text()) };
   };
 
-  let asking = 0;
+  let current = 0;
   const showPart = async (part, title, body, turn, before = null, tries = 0) => {
     const waiting = document.createElement("section");
     waiting.className = "part waiting";
     waiting.append(Object.assign(document.createElement("h3"), { textContent: title }),
-                   Object.assign(document.createElement("p"), { textContent: tries ? "Still being prepared …" : "One moment …" }));
+                   Object.assign(document.createElement("p"), { textContent: tries ? "Still loading …" : "Computing …" }));
     if (before) before.replaceWith(waiting); else answer.append(waiting);
     let nodes;
     try {
@@ -27,44 +27,44 @@
     } catch {
       nodes = [Object.assign(document.createElement("p"), { textContent: `${title}: the server cannot be reached.` })];
     }
-    if (turn !== asking) return;
+    if (turn !== current) return;
     waiting.replaceWith(...nodes);
     const again = nodes[0]?.querySelector?.(".again");
     if (again) {
-      let begun = false; // by hand, or by itself after a moment
-      const retry = () => { if (!begun && turn === asking) { begun = true; showPart(part, title, body, turn, nodes[0], tries + 1); } };
+      let started = false; // by the button, or automatically after a moment
+      const retry = () => { if (!started && turn === current) { started = true; showPart(part, title, body, turn, nodes[0], tries + 1); } };
       again.addEventListener("click", retry);
       if (tries < 60) setTimeout(retry, 3000);
     }
   };
 
-  const ask = async () => {
+  const predict = async () => {
     const body = new FormData(form);
     const file = form.elements.image.files[0];
-    if (!file) { say("Choose a picture first."); form.elements.image.focus(); return; }
-    if (file.size > Number(form.dataset.most)) {
-      say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; at most ${Number(form.dataset.most) / 1e6} MB are read.`);
+    if (!file) { announce("Choose an image first."); form.elements.image.focus(); return; }
+    if (file.size > Number(form.dataset.maxBytes)) {
+      announce(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; the limit is ${Number(form.dataset.maxBytes) / 1e6} MB.`);
       return;
     }
-    const turn = ++asking;
-    say("Asking …");
+    const turn = ++current;
+    announce("Predicting …");
     form.setAttribute("aria-busy", "true");
-    let found;
+    let result;
     try {
-      found = await fetchPart("verdict", body);
+      result = await fetchPart("prediction", body);
     } catch {
-      if (turn === asking) say("The server cannot be reached.");
+      if (turn === current) announce("The server cannot be reached.");
       return;
     } finally {
-      if (turn === asking) form.removeAttribute("aria-busy");
+      if (turn === current) form.removeAttribute("aria-busy");
     }
-    if (turn !== asking) return;
-    answer.replaceChildren(...found.nodes);
+    if (turn !== current) return;
+    answer.replaceChildren(...result.nodes);
     const heading = answer.querySelector("h2");
-    say(found.ok ? `The answer: ${heading.textContent}.` : heading.textContent);
+    announce(result.ok ? `Prediction: ${heading.textContent}.` : heading.textContent);
     heading.focus();
-    if (!found.ok) return;
-    for (const [part, title] of [["map", "Where it looks"], ["nearest", "What it is reminded of"], ["stability", "Whether that is stable"]]) {
+    if (!result.ok) return;
+    for (const [part, title] of [["map", "Heatmap"], ["nearest", "Nearest training images"], ["stability", "Stability"]]) {
       if (body.has(part)) showPart(part, title, body, turn);
     }
   };
@@ -72,15 +72,15 @@
   if (form) {
     const drop = form.querySelector(".drop");
     const take = (files) => {
-      const picture = [...files].find((file) => file.type.startsWith("image/")) ?? files[0];
-      if (!picture) return;
+      const image = [...files].find((file) => file.type.startsWith("image/")) ?? files[0];
+      if (!image) return;
       const transfer = new DataTransfer();
-      transfer.items.add(picture);
+      transfer.items.add(image);
       form.elements.image.files = transfer.files;
-      ask();
+      predict();
     };
-    form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
-    form.elements.image.addEventListener("change", () => { if (form.elements.image.files.length) ask(); });
+    form.addEventListener("submit", (event) => { event.preventDefault(); predict(); });
+    form.elements.image.addEventListener("change", () => { if (form.elements.image.files.length) predict(); });
     for (const name of ["dragenter", "dragover"]) {
       document.addEventListener(name, (event) => { event.preventDefault(); drop.classList.add("over"); });
     }
@@ -116,7 +116,7 @@
       const sign = direction === "ascending" ? 1 : -1;
       const rows = [...table.tBodies[0].rows].sort((a, b) => {
         const x = value(a, column), y = value(b, column);
-        if (x === "" || y === "") return (x === "") - (y === ""); // nothing known comes last, whichever the direction
+        if (x === "" || y === "") return (x === "") - (y === ""); // missing values come last in both directions
         return sign * compare(x, y);
       });
       table.tBodies[0].append(...rows);
