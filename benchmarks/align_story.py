@@ -36,7 +36,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.runs.environment import describe_environment
 from tellapart.workflows.align import align
 from tellapart.workflows.check import check
-from tellapart.workflows.codec_bias import codec_bias, in_words
+from tellapart.workflows.codec_bias import codec_bias, describe
 
 EACH, SIZE = 2000, 28
 RECIPES = ("spectrum-linear", "svm-pca-rbf", "cnn-small")
@@ -85,8 +85,8 @@ def measured(data: Path, settings: ta.Settings, epochs: int) -> dict[str, Any]:
         asked = codec_bias(run, settings=settings)
         found[run.recipe_name] = {
             "accuracy": run.scores("test")["accuracy"].to_dict(), "auroc": run.scores("test")["auroc"].to_dict(),
-            "fit_seconds": round(run.cost["fit_seconds"], 1), "bias": asked.classes[0].verdict,
-            "bias_in_words": in_words(asked),
+            "fit_seconds": round(run.cost["fit_seconds"], 1), "bias": asked.classes[0].finding,
+            "bias_in_words": describe(asked),
         }  # fmt: skip
     return found
 
@@ -94,7 +94,7 @@ def measured(data: Path, settings: ta.Settings, epochs: int) -> dict[str, Any]:
 def findings(data: Path, settings: ta.Settings) -> list[str]:
     """What `check` says of leaks."""
     health = check(data, progress=settings.progress)
-    return [f"{one.name}: {one.found.summary}" for one in health.checks if one.found.severity == "leak"]
+    return [f"{one.name}: {one.result.summary}" for one in health.checks if one.result.severity == "leak"]
 
 
 def main() -> None:
@@ -119,7 +119,7 @@ def main() -> None:
             continue
         start, found = time.perf_counter(), {}
         if choices is not None:
-            made = align(data, asked.work / name.replace(" ", "-"), choices=choices, settings=settings)
+            made = align(data, asked.work / name.replace(" ", "-"), options=choices, settings=settings)
             data, found = made.folder, {"align": made.to_dict(), "align_seconds": round(time.perf_counter() - start, 1)}
         found |= {"check": findings(data, settings), "test": measured(data, settings, asked.epochs)}
         content["sets"][name] = found | {"seconds": round(time.perf_counter() - start, 1)}

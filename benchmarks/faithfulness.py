@@ -27,7 +27,7 @@ from PIL import Image
 
 import tellapart as ta
 from tellapart.cli.options import progress
-from tellapart.explainers.faithfulness import energy_inside, mean_score, noise_map, pointing_game
+from tellapart.explainers.faithfulness import mask_iou, mean_score, noise_map, pointing_game
 from tellapart.metrics.intervals import fraction_interval, variance_within
 from tellapart.runs.environment import describe_environment
 from tellapart.workflows import demo
@@ -76,7 +76,7 @@ def records(run: ta.Run, folder: Path, methods: Sequence[str], ids: Sequence[str
                 class_name=EDITED,
                 methods=missing,
                 masks=folder / "masks",
-                judged=judged,
+                score=judged,
                 settings=settings,
             )
             new = [{"run": run.id, "id": tile, **one.to_dict()} for one in found]
@@ -129,7 +129,7 @@ def noise(folder: Path, of: Sequence[dict], scene: dict[str, str]) -> dict[str, 
         for draw in range(DRAWS):
             values = noise_map(*mask.shape, seed=DRAWS * number + draw)
             hits.append(pointing_game(values, mask))
-            overlaps.append(energy_inside(values, mask))
+            overlaps.append(mask_iou(values, mask))
             scenes.append(scene[r["id"]])
     right = [i for i in range(len(hits)) if of[i // DRAWS]["answer"] == EDITED]
     return {

@@ -22,7 +22,7 @@ def main() -> None:
     """One figure a set, the most telling measures of each check in turn."""
     for name, (checks, most) in SETS.items():
         health = ta.check(Path(sys.argv[1]) / name, only=checks)
-        found = {one.name: found_distributions(one.found.details) for one in health.checks}
+        found = {one.name: found_distributions(one.result.details) for one in health.checks}
         each = most // len(checks)
         shown = [distribution for check in checks for distribution in found[check][:each]]
         write(draw(shown), Path(__file__).parent / "checks" / f"found-{name.partition('.')[0]}.svg")

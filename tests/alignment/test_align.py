@@ -66,10 +66,10 @@ def thousand(plant, tmp_path_factory: pytest.TempPathFactory) -> AlignResult:
 
 def test_the_null_falls_to_chance_on_every_codec_leak(thousand: AlignResult) -> None:
     found = thousand
-    assert found.written >= 2000 * 0.95 and found.null_before is not None and found.null_after is not None
-    assert found.null_before.value > 0.99
-    assert found.null_after.value <= 0.53 and found.null_after.high <= 0.53
-    assert found.null_after.n == found.written == len(list((found.folder / "images").iterdir()))
+    assert found.written >= 2000 * 0.95 and found.metadata_before is not None and found.metadata_after is not None
+    assert found.metadata_before.value > 0.99
+    assert found.metadata_after.value <= 0.53 and found.metadata_after.high <= 0.53
+    assert found.metadata_after.n == found.written == len(list((found.folder / "images").iterdir()))
 
 
 @pytest.mark.slow
@@ -151,7 +151,7 @@ def test_every_kind_of_source(plant, tmp_path: Path) -> None:
     memory = ta.from_bytes([path.read_bytes() for path in paths], [path.parent.name for path in paths])
     choices, seen = AlignOptions(size=(32, 32)), []
     for name, data in {"folder": source, **{e: made / f"a.{e}" for e in ("zip", "tar", "parquet")}, "memory": memory}.items():
-        found = align(data, tmp_path / name, choices=choices)
+        found = align(data, tmp_path / name, options=choices)
         assert found.written == 24 and {of.found for of in found.classes.values()} == {12}
         table = manifest(tmp_path / name)
         assert len(ta.scan(tmp_path / name)) == 24
@@ -165,7 +165,7 @@ def test_the_sets_at_hand(tmp_path: Path, shared_data) -> None:
         whole = ta.scan(shared_data(name))
         few = whole.take(np.concatenate([np.flatnonzero(whole.labels == label)[:6] for label in range(len(whole.classes))]))
         found = align(few, tmp_path / name)
-        assert found.written == len(few) and (found.null_before is None) == (name == "fashion-mnist")
+        assert found.written == len(few) and (found.metadata_before is None) == (name == "fashion-mnist")
         again = ta.scan(tmp_path / name)
         assert again.classes == few.classes and len(again) == len(few)
         if name == "fashion-mnist":
@@ -191,13 +191,13 @@ def test_what_is_too_small_is_left_out_and_counted(tmp_path: Path) -> None:
     assert found.size == (30, 30) and found.classes["a"].small == 1 and found.classes["b"].small == 0
     left = pd.read_csv(tmp_path / "out" / "left-out.csv")
     assert left.to_dict("records") == [{"original_path": "a/19.png", "class": "a", "reason": "16×16, too small for 30×30"}]
-    all_in = align(source, tmp_path / "all", choices=AlignOptions(keep=1))
+    all_in = align(source, tmp_path / "all", options=AlignOptions(keep=1))
     assert all_in.size == (16, 16) and all_in.written == 40 and not (tmp_path / "all" / "left-out.csv").exists()
 
 
 def test_the_classes_that_lose_unequally_are_named(tmp_path: Path) -> None:
     source = sized(tmp_path / "data", {"a": [(40, 40)] * 16 + [(16, 16)] * 4, "b": [(60, 60)] * 20})
-    found = align(source, tmp_path / "out", choices=AlignOptions(size=(40, 40)))
+    found = align(source, tmp_path / "out", options=AlignOptions(size=(40, 40)))
     assert found.written == 36
     notes = " ".join(found.notes)
     assert "small images left out: a 20%, b 0%" in notes and "side of the median picture: a 40, b 60 pixels" in notes
@@ -206,7 +206,7 @@ def test_the_classes_that_lose_unequally_are_named(tmp_path: Path) -> None:
 def test_a_class_must_not_vanish(tmp_path: Path) -> None:
     source = sized(tmp_path / "data", {"a": [(40, 40)] * 4, "b": [(20, 20)] * 4})
     with pytest.raises(DataError, match="no image of the class 'b' is large enough for 30×32 pixels"):
-        align(source, tmp_path / "out", choices=AlignOptions(size=(32, 30)))
+        align(source, tmp_path / "out", options=AlignOptions(size=(32, 30)))
     with pytest.raises(DataError, match="no size of at least 8×8"):
         align(sized(tmp_path / "dots", {"a": [(1, 1)] * 4, "b": [(20, 20)] * 4}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -224,7 +224,7 @@ def test_crops_keep_the_grid_of_a_turned_jpeg(tmp_path: Path, orientation: int) 
         for i in range(4):
             picture = Image.fromarray(np.stack([stored] * 3, axis=2))
             picture.save(tmp_path / "data" / name / f"{i}.jpg", quality=100, exif=exif, subsampling="4:4:4")
-    align(tmp_path / "data", tmp_path / "out", choices=AlignOptions(size=(64, 64)))
+    align(tmp_path / "data", tmp_path / "out", options=AlignOptions(size=(64, 64)))
     corners = set()
     for path in (tmp_path / "out" / "images").iterdir():
         with Image.open(path) as image:
@@ -236,7 +236,7 @@ def test_crops_keep_the_grid_of_a_turned_jpeg(tmp_path: Path, orientation: int) 
 
 def test_a_random_grid_puts_blocks_anywhere(tmp_path: Path) -> None:
     source = sized(tmp_path / "data", {"a": [(64, 64)] * 40, "b": [(64, 64)] * 40})
-    align(source, tmp_path / "out", choices=AlignOptions(grid="random"))
+    align(source, tmp_path / "out", options=AlignOptions(grid="random"))
     rows = manifest(tmp_path / "out").astype({"left": int, "top": int})
     assert set(rows["width"]) == {"49"} and len(set(rows["left"] % 16)) > 12 and len(set(rows["top"] % 16)) > 12
     align(source, tmp_path / "kept")
@@ -248,7 +248,7 @@ def test_a_random_grid_puts_blocks_anywhere(tmp_path: Path) -> None:
 
 
 def test_one_distribution_of_qualities_for_all(plant, tmp_path: Path) -> None:
-    found = align(plant(300), tmp_path / "out", choices=AlignOptions("jpeg", (75, 95)))
+    found = align(plant(300), tmp_path / "out", options=AlignOptions("jpeg", (75, 95)))
     rows = manifest(tmp_path / "out").astype({"quality": int})
     assert rows["quality"].min() == 75 and rows["quality"].max() == 95
     means = rows.groupby("label")["quality"].mean()
@@ -264,7 +264,9 @@ def test_one_distribution_of_qualities_for_all(plant, tmp_path: Path) -> None:
                 Image.new("RGB", (8, 8)).save(file, "JPEG", quality=row.quality)
                 reference[row.quality] = Image.open(file).quantization
             assert image.quantization == reference[row.quality]
-    assert found.null_after is not None and found.null_after.low > 0.5, "gray pictures, and those that were JPEGs, are shorter"
+    assert found.metadata_after is not None and found.metadata_after.low > 0.5, (
+        "gray pictures, and those that were JPEGs, are shorter"
+    )
     assert "the number of bytes of a JPEG tells what is in it" in " ".join(found.notes)
 
 
@@ -281,8 +283,8 @@ def test_what_old_compression_left_is_said(tmp_path: Path) -> None:
                 picture = Image.open(file)
             picture.save(tmp_path / "data" / name / f"{i}.png", compress_level=0)
     kept = align(tmp_path / "data", tmp_path / "png")
-    again = align(tmp_path / "data", tmp_path / "jpeg", choices=AlignOptions("jpeg", (60, 60)))
-    assert kept.null_before is not None and kept.null_before.value == 0.5
+    again = align(tmp_path / "data", tmp_path / "jpeg", options=AlignOptions("jpeg", (60, 60)))
+    assert kept.metadata_before is not None and kept.metadata_before.value == 0.5
     assert kept.traces is not None and kept.traces.value > 0.98 and "traces of earlier compression" in " ".join(kept.notes)
     assert again.traces is not None and again.traces.value < kept.traces.value - 0.2
 
@@ -301,9 +303,9 @@ def conftest_pixels(seed: int, height: int, width: int) -> np.ndarray:
 def test_the_same_seed_gives_the_same_bytes(plant, tmp_path: Path) -> None:
     jpeg = AlignOptions("jpeg", (60, 95), seed=3)
     for name in ("a", "b"):
-        align(plant(40), tmp_path / name, choices=jpeg)
+        align(plant(40), tmp_path / name, options=jpeg)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
-    align(plant(40), tmp_path / "c", choices=replace(jpeg, seed=4))
+    align(plant(40), tmp_path / "c", options=replace(jpeg, seed=4))
     assert contents(tmp_path / "c") != contents(tmp_path / "a")
 
 
@@ -313,7 +315,7 @@ def test_a_copy_that_is_there_is_found_and_another_is_refused(plant, tmp_path: P
     assert align(plant(40), tmp_path / "out") == first
     assert json.loads((tmp_path / "out" / "align.json").read_text())["written"] == first.written
     with pytest.raises(DataError, match="holds a copy of other data, or with other settings"):
-        align(plant(40), tmp_path / "out", choices=AlignOptions(seed=1))
+        align(plant(40), tmp_path / "out", options=AlignOptions(seed=1))
 
 
 CHILD = """
@@ -373,7 +375,7 @@ def test_a_full_disk_is_said_and_the_same_call_goes_on(plant, tmp_path: Path, mo
     with pytest.raises(SystemLimitError, match="the copy cannot be written \\(No space left on device\\)"):
         align(plant(40), tmp_path / "out")
     with pytest.raises(DataError, match="holds an unfinished copy of other data, or with other settings"):
-        align(plant(40), tmp_path / "out", choices=AlignOptions(seed=1))
+        align(plant(40), tmp_path / "out", options=AlignOptions(seed=1))
     assert not {"align.json", "train.csv", "manifest.csv"} & {path.name for path in (tmp_path / "out").iterdir()}
     monkeypatch.setattr(PartialCopy, "add", real)
     assert align(plant(40), tmp_path / "out") == replace(whole, folder=tmp_path / "out")
@@ -386,7 +388,7 @@ def test_a_disk_that_is_too_small_is_said_before(plant, tmp_path: Path, monkeypa
     with pytest.raises(SystemLimitError, match="0 MB are needed, 0 MB are free"):
         align(plant(40), tmp_path / "out")
     assert not list((tmp_path / "out" / "images").iterdir())
-    assert align(plant(40), tmp_path / "out", choices=AlignOptions("jpeg")).written > 70, (
+    assert align(plant(40), tmp_path / "out", options=AlignOptions("jpeg")).written > 70, (
         "nothing was there that could be mixed"
     )
 

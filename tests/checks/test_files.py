@@ -175,8 +175,8 @@ def test_tiny_pictures():
 def test_light_and_sharpness_are_those_of_numpy(tiles):
     from scipy.ndimage import laplace
 
-    found = PixelStats.blank(1)
-    found.look(0, tiles[0])
+    found = PixelStats.empty(1)
+    found.measure(0, tiles[0])
     gray = np.asarray(Image.fromarray(tiles[0]).convert("L")).astype(float)
     low, high = np.percentile(gray, (1, 99), method="inverted_cdf")
     assert found.brightness[0] == pytest.approx(gray.mean(), rel=1e-5) and found.contrast[0] == high - low

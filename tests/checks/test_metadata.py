@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 import tellapart as ta
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks.metadata import Metadata, metadata_columns
+from tellapart.checks.metadata import Metadata, metadata_features
 
 
 def encoded(
@@ -32,7 +32,7 @@ def encoded(
 
 def columns_of(*contents: bytes) -> dict[str, Feature]:
     evidence = DatasetView(ta.from_bytes(list(contents), ["real"] * len(contents)))
-    return {c.name: c for c in metadata_columns(evidence.metadata, evidence.texts)}
+    return {c.name: c for c in metadata_features(evidence.metadata, evidence.texts)}
 
 
 def test_columns_say_what_the_files_are(tiles: np.ndarray) -> None:
@@ -42,7 +42,7 @@ def test_columns_say_what_the_files_are(tiles: np.ndarray) -> None:
     assert said["size"] == ["size 128×128", "size 128×64", "size 128×128"]
     assert said["color mode"][1] == "mode L" and said["JPEG quality"] == ["JPEG quality 75", "", ""]
     assert said["subsampling"][0] == "chroma 4:2:0" and said["EXIF"] == ["no EXIF"] * 3 and said["dpi"][0] == "72 dpi"
-    assert found["byte count"].values[0] == len(encoded(tiles[0], quality=75)) and found["byte count"].content
+    assert found["byte count"].values[0] == len(encoded(tiles[0], quality=75)) and found["byte count"].content_dependent
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from PIL import Image
 
 import tellapart as ta
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks.names import Names, _names_and_folders, name_columns
+from tellapart.checks.names import Names, _names_and_folders, name_features
 from tellapart.types import ImageTable
 
 PICTURE = np.zeros((1, 2, 2), np.uint8)
@@ -78,7 +78,7 @@ def test_folders_of_class_and_split_are_not_looked_at(tmp_path: Path) -> None:
 
 def test_unicode_names_and_names_of_many_digits() -> None:
     names = ["żółw_١٢", "żółw_13", "x" * 300, "9" * 40, "", "a.b.c"]
-    columns = {c.name: c for c in name_columns(names, [[] for _ in names])}
+    columns = {c.name: c for c in name_features(names, [[] for _ in names])}
     prefix = columns["prefix"]
     assert prefix.words[prefix.values[0]] == "a name that begins with 'żółw'" and prefix.values[0] == prefix.values[1]
     number = columns["number in the name"].values

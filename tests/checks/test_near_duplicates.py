@@ -235,7 +235,7 @@ def test_laying_over_undoes_a_crop(tiles):
     whole = Image.fromarray(tiles[5]).convert("L")
     window = whole.crop((4, 6, 124, 126))  # 120 of 128: a scale of 0.9375, shifted by 0 and 2 pixels of 128 from the middle
     gray = np.stack([np.asarray(picture.resize((64, 64), Image.Resampling.BICUBIC)) for picture in (whole, window)])
-    kept, where = alignment._laid_over(alignment.Pyramid(gray), np.array([[0, 1]]), False, 64)
+    kept, where = alignment._register(alignment.Pyramid(gray), np.array([[0, 1]]), False, 64)
     assert kept.tolist() == [0]
     np.testing.assert_allclose(where[0], [120 / 128, 1.0, 120 / 128, 0.0], atol=0.25)
     assert abs(where[0, 0] - 120 / 128) < 0.01 and abs(where[0, 2] - 120 / 128) < 0.01

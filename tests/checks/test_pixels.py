@@ -11,13 +11,13 @@ from scipy import ndimage
 
 import tellapart as ta
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pixel_stats import DRAWN, STROKES, TRACES, read_traces
+from tellapart.checks._pixel_stats import DRAWN, STROKES, TRACES, measure_pixels
 from tellapart.checks.pixels import Pixels
 from tellapart.types import ImageTable
 
 
 def measure(pixels: np.ndarray) -> dict[str, float]:
-    return dict(zip(TRACES, read_traces(pixels).tolist(), strict=True))
+    return dict(zip(TRACES, measure_pixels(pixels).tolist(), strict=True))
 
 
 def test_colors_and_contrast_are_those_of_pillow(tiles: np.ndarray) -> None:

@@ -155,7 +155,7 @@ def test_a_run_is_trained_asked_and_explained(tmp_path: Path) -> None:
     assert any("none of them resampled" in note for note in run.cost["notes"])
     (tmp_path / "one.png").write_bytes(table.memory[1])
     (found,) = explain(run, [tmp_path / "one.png"], settings=settings)
-    assert found.answer == "light" and found.heatmap.method == "occlusion"
+    assert found.predicted == "light" and found.heatmap.method == "occlusion"
 
 
 def test_a_picture_is_opened_once_for_all_its_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(folder: Pa
 
 @given(seed=st.integers(0, 2**40))
 def test_every_seed_holds_out_enough_scenes(seed: int) -> None:
-    parts = demo.assign_parts(seed)
+    parts = demo.assign_splits(seed)
     assert set(parts) == SCENES
     counts = pd.Series(parts).value_counts().to_dict()
     assert counts == {"train": 7, "test": 7, "valid": 3}

@@ -317,8 +317,8 @@ def test_damaged_pictures_keep_their_boxes_unless_they_change_size(photos: Path,
 
     recipe = recipes.parse({"inputs": {"size": 8, "mode": "rgb", "region": "box"}, **RECIPE})
     run = ta.train(photos, recipe, settings=ta.Settings(runs=tmp_path / "runs", device="cpu", skip_bad=True))
-    found = robustness(run, damages=["noise", "crop"], settings=ta.Settings(runs=tmp_path / "runs", device="cpu"))
-    told = {cell.damage: cell for cell in found.cells if cell.strength in (2, 0.5)}
+    found = robustness(run, perturbations=["noise", "crop"], settings=ta.Settings(runs=tmp_path / "runs", device="cpu"))
+    told = {cell.perturbation: cell for cell in found.cells if cell.strength in (2, 0.5)}
     assert told["noise"].scores["accuracy"].value == 1
     assert told["crop"].reason == "its box was given for 40×30 pixels, and now it has 20×15"
 

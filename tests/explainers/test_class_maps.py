@@ -21,9 +21,9 @@ def test_means_are_those_of_single_maps(home, neighbors, settings) -> None:
     single = ta.explain(neighbors, images, options=OPTIONS, settings=settings)
     assert [m.class_name for m in found] == ["other", "red"] and sum(m.n for m in found) == len(images) == 8
     for one in found:
-        mine = [e for e in single if e.answer == one.class_name]
+        mine = [e for e in single if e.predicted == one.class_name]
         assert one.n == len(mine) > 0 and one.method == "occlusion"
-        assert one.without == sum(not e.heatmap.values.any() for e in mine)
+        assert one.n_empty == sum(not e.heatmap.values.any() for e in mine)
         np.testing.assert_allclose(one.values, np.mean([e.heatmap.values for e in mine], axis=0), atol=0.005)  # of 8 bits
         np.testing.assert_allclose(one.picture, np.mean([e.pixels for e in mine], axis=0), atol=0.51)
     red = found[1]

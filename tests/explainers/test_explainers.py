@@ -137,7 +137,7 @@ def test_contributions_sum_to_the_rise_of_the_logit(picture: np.ndarray) -> None
     subject = net(Small())
     explainer = IntegratedGradients(IntegratedGradients.Options(steps=64, start="black"))
     parts = explainer.contributions(subject, picture, 1)
-    x = subject.seen(picture)
+    x = subject.to_input(picture)
     with torch.inference_mode():
         rise = subject.module()(x)[0, 1] - subject.module()(torch.zeros_like(x))[0, 1]
     assert parts.sum() == pytest.approx(float(rise), abs=1e-5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tellapart.explainers.faithfulness import energy_inside, faithfulness, fill_from_neighbors, noise_map, pointing_game
+from tellapart.explainers.faithfulness import faithfulness, fill_from_neighbors, mask_iou, noise_map, pointing_game
 
 
 class Reddish:
@@ -61,5 +61,5 @@ def test_pointing_and_overlap() -> None:
     assert not pointing_game(values, mask)
     values[1, 1] = 1
     assert pointing_game(values, mask) and not pointing_game(1 - values, mask)
-    assert energy_inside(mask.astype(float), mask) == 1 and energy_inside(1.0 - mask, mask) == 0
-    assert np.isnan(energy_inside(values, np.zeros((4, 4), bool)))
+    assert mask_iou(mask.astype(float), mask) == 1 and mask_iou(1.0 - mask, mask) == 0
+    assert np.isnan(mask_iou(values, np.zeros((4, 4), bool)))

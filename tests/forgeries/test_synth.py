@@ -21,7 +21,7 @@ from tellapart.data.cache import CorruptImages
 from tellapart.data.metadata import metadata_features
 from tellapart.errors import DataError, RecipeError, SplitError, TellapartError
 from tellapart.forgeries import autoencoder
-from tellapart.forgeries._plan import plan
+from tellapart.forgeries._plan import plan_forgeries
 from tellapart.inference.context import Settings
 from tellapart.workflows import synth as synth_module
 from tellapart.workflows.synth import load_reals, synth
@@ -79,23 +79,23 @@ def test_what_is_written_is_a_data_set(reals: Path, tmp_path: Path) -> None:
 def test_donors_come_from_the_same_part_and_kinds_take_turns(reals: Path) -> None:
     table = load_reals(reals)
     for seed in range(10):
-        planned = plan(table, ["splice", "inpaint"], frozenset({"splice"}), seed)
+        planned = plan_forgeries(table, ["splice", "inpaint"], frozenset({"splice"}), seed)
         part = {one.row: one.part for one in planned}
         assert all(part[one.donor] == one.part and one.donor != one.row for one in planned if one.donor >= 0)
         assert all((one.donor >= 0) == (one.kind == "splice") for one in planned)
         counts = Counter(one.kind for one in planned)
         assert abs(counts["splice"] - counts["inpaint"]) <= 3 and abs(counts["none"] - 21) <= 2
     assert (
-        plan(table, ["splice"], frozenset(), 0)
-        == plan(table, ["splice"], frozenset(), 0)
-        != plan(table, ["splice"], frozenset(), 1)
+        plan_forgeries(table, ["splice"], frozenset(), 0)
+        == plan_forgeries(table, ["splice"], frozenset(), 0)
+        != plan_forgeries(table, ["splice"], frozenset(), 1)
     )
 
 
 def test_groups_stay_together_and_are_half_forged(reals: Path) -> None:
     table = load_reals(reals)
     table = replace(table, frame=table.frame.assign(group=[f"g{i // 6}" for i in range(len(table))]))
-    planned = plan(table, ["splice"], frozenset({"splice"}), 3)
+    planned = plan_forgeries(table, ["splice"], frozenset({"splice"}), 3)
     frame = pd.DataFrame([vars(one) for one in planned])
     assert (frame.groupby("group")["part"].nunique() == 1).all()
     assert (frame.assign(forged=frame["kind"] != "none").groupby("group")["forged"].sum() == 3).all()
@@ -212,4 +212,4 @@ def test_too_few_for_the_parts_is_said(tmp_path: Path) -> None:
     table = load_reals(write_reals(tmp_path / "reals", 22))
     one_group = replace(table, frame=table.frame.assign(group="all"))
     with pytest.raises(SplitError):
-        plan(one_group, ["inpaint"], frozenset(), 0)
+        plan_forgeries(one_group, ["inpaint"], frozenset(), 0)

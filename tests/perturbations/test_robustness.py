@@ -23,7 +23,7 @@ from tellapart.inference.context import Settings
 from tellapart.io import write_json
 from tellapart.metrics.intervals import wilson
 from tellapart.perturbations.kinds import PERTURBATIONS
-from tellapart.perturbations.scores import Robustness, RobustnessCell, in_words
+from tellapart.perturbations.scores import Robustness, RobustnessCell, describe
 from tellapart.progress import Progress, Silent, Task
 from tellapart.runs import ledger
 from tellapart.types import Predictions, Score
@@ -78,7 +78,7 @@ def run(settings: Settings) -> ta.Run:
 
 
 def test_every_figure_of_a_cell_is_that_of_another_implementation(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=FEW, settings=settings)
+    found = robustness(run, perturbations=FEW, settings=settings)
     undamaged = answers(found, "undamaged")
     assert [cell.text for cell in found.cells] == [
         *(f"jpeg {q}" for q in (95, 85, 70, 50, 30)), "blur 0.5", "blur 1", "blur 2", "gray",
@@ -86,7 +86,7 @@ def test_every_figure_of_a_cell_is_that_of_another_implementation(run: ta.Run, s
     fake, labels = run.classes.index("fake"), undamaged.labels
     ps = []
     for cell in found.cells:
-        given = answers(found, f"{cell.damage}-{cell.strength:g}")
+        given = answers(found, f"{cell.perturbation}-{cell.strength:g}")
         assert list(given.ids) == list(undamaged.ids) and (given.labels == labels).all()
         assert cell.n == cell.scores["accuracy"].n == len(labels) == found.n
         assert cell.scores["accuracy"].value == pytest.approx(accuracy_score(labels, given.predicted))
@@ -125,20 +125,20 @@ def answers(found: Robustness, name: str) -> Predictions:
 
 
 def test_the_undamaged_are_answered_as_the_files_were(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=["gray"], settings=settings)
+    found = robustness(run, perturbations=["gray"], settings=settings)
     valid = run.predictions("valid")
-    assert valid is not None and found.recoded.value == 0 and found.n == found.of == len(valid)
+    assert valid is not None and found.recoded.value == 0 and found.n == found.total == len(valid)
     np.testing.assert_allclose(answers(found, "undamaged").proba, valid.proba, atol=1e-6)
-    assert found.undamaged["accuracy"] == run.scores("valid")["accuracy"]
-    assert found.notes == () and (found.part, found.data) == ("valid", str(run.data["name"]))
+    assert found.clean["accuracy"] == run.scores("valid")["accuracy"]
+    assert found.notes == () and (found.split, found.data) == ("valid", str(run.data["name"]))
 
 
 def test_blur_flips_the_fakes(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=["blur"], settings=settings)
+    found = robustness(run, perturbations=["blur"], settings=settings)
     worst = found.worst
-    assert worst is not None and worst.damage == "blur" and worst.flips_by_class is not None
+    assert worst is not None and worst.perturbation == "blur" and worst.flips_by_class is not None
     assert worst.flips_by_class["fake"].value > worst.flips_by_class["real"].value
-    words = in_words(found)
+    words = describe(found)
     assert words.startswith(f"Worst is blur of {worst.strength:g} pixels: −") and "of fake" in words
 
 
@@ -152,26 +152,26 @@ def test_the_null_reads_files_and_says_so(home: Path, tmp_path: Path) -> None:
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     run = ta.train(data, "metadata", settings=settings)
     assert run.scores("valid")["accuracy"].value == 1
-    found = robustness(run, damages=["jpeg", "webp"], settings=settings)
-    assert found.undamaged["accuracy"].value == 0.5 and found.recoded.value == 0.5
+    found = robustness(run, perturbations=["jpeg", "webp"], settings=settings)
+    assert found.clean["accuracy"].value == 0.5 and found.recoded.value == 0.5
     assert (
         "4 of 8 verdicts change when the undamaged images are only written again, as PNG: the metadata baseline"
         in found.notes[0]
     )
     assert "all undamaged images are answered real" in found.notes[1]
-    jpeg = found.of_damage("jpeg")[0]
+    jpeg = found.cells_of("jpeg")[0]
     assert jpeg.flips is not None and jpeg.flips.value > 0.5, "now all are JPEG, as the fakes were"
 
 
 def test_frame_and_dictionary_hold_everything(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=FEW, settings=settings)
+    found = robustness(run, perturbations=FEW, settings=settings)
     frame = found.to_frame()
-    assert list(frame["damage"]) == [cell.damage for cell in found.cells] and set(frame["n"]) == {found.n}
+    assert list(frame["damage"]) == [cell.perturbation for cell in found.cells] and set(frame["n"]) == {found.n}
     assert list(frame["accuracy"]) == [cell.scores["accuracy"].value for cell in found.cells]
     assert {"accuracy low", "change", "flips high", "flips fake", "p_holm", "worse"} <= set(frame)
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert Robustness.from_dict(content, found.folder, 0) == found
-    assert content["summary"] == in_words(found) and len(content["cells"]) == 9
+    assert content["summary"] == describe(found) and len(content["cells"]) == 9
 
 
 def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
@@ -180,10 +180,10 @@ def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
     table = ta.from_arrays(images, labels, groups=[f"scene {i // 6}" for i in range(120)])
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     run = ta.train(table, "noise-residual-linear", settings=settings)
-    found = robustness(run, table, damages=["blur"], settings=settings)
+    found = robustness(run, table, perturbations=["blur"], settings=settings)
     given, undamaged = answers(found, "blur-2"), answers(found, "undamaged")
     assert undamaged.groups is not None and len(set(undamaged.groups)) == len(undamaged) // 6
-    assert found.part == "valid", "the run's own images, in memory, are its own"
+    assert found.split == "valid", "the run's own images, in memory, are its own"
     cell = found.cells[-1]
     flipped = int((given.predicted != undamaged.predicted).sum())
     assert cell.flips is not None and cell.flips.value == pytest.approx(flipped / found.n)
@@ -195,11 +195,11 @@ def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
 
 
 def test_a_sweep_that_is_there_is_read(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = robustness(run, damages=FEW, settings=settings)
+    first = robustness(run, perturbations=FEW, settings=settings)
     monkeypatch.setattr(module, "Asking", None)  # nobody is asked any more
-    assert robustness(run, damages=FEW, settings=settings) == first
+    assert robustness(run, perturbations=FEW, settings=settings) == first
     assert stored(run) == [first]
-    narrow = robustness(run, damages=["gray"], settings=settings)
+    narrow = robustness(run, perturbations=["gray"], settings=settings)
     assert [cell.text for cell in narrow.cells] == ["gray"] and narrow.cells[0].p_holm == narrow.cells[0].p_value
     assert stored(run) == [first], "the wider answer stays"
     assert first.folder == settings.runs.resolve() / "evaluations" / run.id / "robustness-valid"
@@ -207,16 +207,16 @@ def test_a_sweep_that_is_there_is_read(run: ta.Run, settings: Settings, monkeypa
 
 
 def test_more_damages_use_the_cells_that_are_there(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    robustness(run, damages=["gray"], settings=settings)
+    robustness(run, perturbations=["gray"], settings=settings)
     asked = spy(monkeypatch)
-    wide = robustness(run, damages=["gray", "crop"], settings=settings)
+    wide = robustness(run, perturbations=["gray", "crop"], settings=settings)
     assert asked == ["crop-0.9", "crop-0.75", "crop-0.5"] and stored(run) == [wide]
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The cells that a run is asked about."""
     asked: list[str] = []
-    answer = module.PerturbedPredictor.answers
+    answer = module.PerturbedPredictor.predict
 
     def noted(self, way, as_they_are, task, note=""):
         asked.append(note.split(" ")[-1])
@@ -247,36 +247,36 @@ class _Stops(Silent):
 
 def test_a_sweep_that_was_cut_off_goes_on(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ta.TellapartError, match="stopped; 2 of 9 cells are kept"):
-        robustness(run, damages=FEW, settings=replace(settings, progress=_Stops()))
+        robustness(run, perturbations=FEW, settings=replace(settings, progress=_Stops()))
     assert stored(run) == []
     asked = spy(monkeypatch)
-    found = robustness(run, damages=FEW, settings=settings)
+    found = robustness(run, perturbations=FEW, settings=settings)
     assert asked == ["jpeg-70", "jpeg-50", "jpeg-30", "blur-0.5", "blur-1", "blur-2", "gray-1"]
     shutil.rmtree(found.folder)
-    assert robustness(run, damages=FEW, settings=settings) == found, "as if it had never been cut off"
+    assert robustness(run, perturbations=FEW, settings=settings) == found, "as if it had never been cut off"
 
 
 def test_the_run_folder_is_not_touched(run: ta.Run, settings: Settings) -> None:
     before = {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")}
-    robustness(run, damages=["gray"], settings=settings)
+    robustness(run, perturbations=["gray"], settings=settings)
     assert {p: p.stat().st_mtime_ns for p in run.folder.rglob("*")} == before
 
 
 def test_another_version_of_the_damages_is_made_anew(run: ta.Run, settings: Settings, monkeypatch) -> None:
-    robustness(run, damages=["gray"], settings=settings)
+    robustness(run, perturbations=["gray"], settings=settings)
     monkeypatch.setattr(module, "VERSION", 999)
     asked = spy(monkeypatch)
-    robustness(run, damages=["gray"], settings=settings)
+    robustness(run, perturbations=["gray"], settings=settings)
     assert asked == ["undamaged", "gray-1"]
 
 
 def test_portions_change_nothing(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = robustness(run, damages=["noise"], settings=settings)
+    whole = robustness(run, perturbations=["noise"], settings=settings)
     kept = {p.name: Predictions.from_parquet(p) for p in (whole.folder / "cells").glob("*.parquet")}
     shutil.rmtree(whole.folder)
     monkeypatch.setattr("tellapart.perturbations._predict._AT_ONCE", 3)
     monkeypatch.setattr("tellapart.perturbations._predict._IMAGES", 5)
-    parts = robustness(run, damages=["noise"], settings=settings)
+    parts = robustness(run, perturbations=["noise"], settings=settings)
     for name, predictions in kept.items():
         np.testing.assert_allclose(Predictions.from_parquet(parts.folder / "cells" / name).proba, predictions.proba, atol=1e-5)
 
@@ -295,19 +295,19 @@ def test_validation_opens_nothing_and_no_label_is_handed_on(run: ta.Run, setting
         return predict(self, table, context, run_id)
 
     monkeypatch.setattr(ta.load_classifier(run).__class__, "predict", watched)
-    found = robustness(run, damages=["gray"], settings=settings)
+    found = robustness(run, perturbations=["gray"], settings=settings)
     assert seen and all((labels == -1).all() for labels in seen)
     assert found.opened == 0 and not (settings.runs / "ledger.jsonl").exists()
 
 
 def test_the_test_part_is_opened_once_a_sweep(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, open_test=True, damages=["gray"], settings=settings)
-    assert (found.part, found.opened, found.n) == ("test", 1, len(run.table().where(split="test")))
+    found = robustness(run, open_test=True, perturbations=["gray"], settings=settings)
+    assert (found.split, found.opened, found.n) == ("test", 1, len(run.table().where(split="test")))
     assert found.recoded.value == 0 and len(run.evaluations) == 1
-    again = robustness(run, open_test=True, damages=["gray"], settings=settings)
+    again = robustness(run, open_test=True, perturbations=["gray"], settings=settings)
     assert again == found and openings(run) == 1, "it was read"
     assert ta.evaluate(run, open_test=True, settings=settings).opened == 1
-    wider = robustness(run, open_test=True, damages=["gray", "crop"], settings=settings)
+    wider = robustness(run, open_test=True, perturbations=["gray", "crop"], settings=settings)
     assert wider.opened == 2, "the images were looked at again"
     assert [o.by for o in ledger.openings(run.runs, run.data["fingerprint"])] == ["evaluate", "evaluate --robustness"]
 
@@ -315,9 +315,9 @@ def test_the_test_part_is_opened_once_a_sweep(run: ta.Run, settings: Settings) -
 def test_going_on_with_the_test_part_is_the_same_opening(run: ta.Run, settings: Settings) -> None:
     ta.evaluate(run, open_test=True, settings=settings)
     with pytest.raises(ta.TellapartError, match="stopped"):
-        robustness(run, open_test=True, damages=FEW, settings=replace(settings, progress=_Stops()))
+        robustness(run, open_test=True, perturbations=FEW, settings=replace(settings, progress=_Stops()))
     assert openings(run) == 2
-    assert robustness(run, open_test=True, damages=FEW, settings=settings).opened == 2
+    assert robustness(run, open_test=True, perturbations=FEW, settings=settings).opened == 2
 
 
 def openings(run: ta.Run) -> int:
@@ -328,7 +328,7 @@ def test_a_run_made_after_an_opening_says_so(run: ta.Run, settings: Settings) ->
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
     write_json(run.folder / "environment.json", environment | {"started": "2999-01-01T00:00:00Z"})
     ledger.record(run.runs, "another", run.data["fingerprint"], 24, "compare", "s")
-    found = robustness(ta.open_run(run.id, settings.runs), damages=["gray"], settings=settings)
+    found = robustness(ta.open_run(run.id, settings.runs), perturbations=["gray"], settings=settings)
     assert found.notes == ("this run was made after the test was opened once",)
 
 
@@ -338,11 +338,11 @@ def test_a_run_made_after_an_opening_says_so(run: ta.Run, settings: Settings) ->
 def test_other_images_by_other_names(run: ta.Run, settings: Settings, tmp_path: Path) -> None:
     other = pictures(tmp_path / "other", 8, seed=500, names=("original", "editada"))
     names = {"original": "real", "editada": "fake"}
-    found = robustness(run, other, mapping=names, damages=["gray"], settings=settings)
-    assert (found.part, found.n, found.recoded.value, found.opened) == ("other", 16, 0, 0)
+    found = robustness(run, other, mapping=names, perturbations=["gray"], settings=settings)
+    assert (found.split, found.n, found.recoded.value, found.opened) == ("other", 16, 0, 0)
     assert found.folder.name.startswith("robustness-other-")
     plain = ta.evaluate(run, other, mapping=names, settings=settings)
-    assert found.undamaged["accuracy"] == plain.scores["accuracy"]
+    assert found.clean["accuracy"] == plain.scores["accuracy"]
     with pytest.raises(RunError, match="the test part is the run's own"):
         robustness(run, other, mapping=names, open_test=True, settings=settings)
     with pytest.raises(DataError, match="not a class of noise-residual-linear"):
@@ -350,13 +350,13 @@ def test_other_images_by_other_names(run: ta.Run, settings: Settings, tmp_path: 
 
 
 def test_a_sample(run: ta.Run, settings: Settings) -> None:
-    found = robustness(run, damages=["gray"], sample=10, settings=settings)
-    assert (found.n, found.of) == (10, len(run.table().where(split="valid")))
+    found = robustness(run, perturbations=["gray"], sample=10, settings=settings)
+    assert (found.n, found.total) == (10, len(run.table().where(split="valid")))
     assert found.folder.name == "robustness-valid-10"
-    assert robustness(run, damages=["gray"], sample=10, settings=settings) == found
-    all_of_them = robustness(run, damages=["gray"], sample=1000, settings=settings)
-    assert all_of_them.n == all_of_them.of == found.of
-    assert all_of_them.notes == (f"a sample of 1,000 was asked for; there are {found.of}, and all were taken",)
+    assert robustness(run, perturbations=["gray"], sample=10, settings=settings) == found
+    all_of_them = robustness(run, perturbations=["gray"], sample=1000, settings=settings)
+    assert all_of_them.n == all_of_them.total == found.total
+    assert all_of_them.notes == (f"a sample of 1,000 was asked for; there are {found.total}, and all were taken",)
     with pytest.raises(DataError, match="a sample of 0"):
         robustness(run, sample=0, settings=settings)
 
@@ -389,7 +389,7 @@ def test_every_kind_of_file_is_undamaged_when_undamaged(run: ta.Run, settings: S
 
 def test_unknown_damages(run: ta.Run, settings: Settings) -> None:
     with pytest.raises(DataError, match="unknown damage 'blurr': did you mean 'blur'"):
-        robustness(run, damages=["blurr"], settings=settings)
+        robustness(run, perturbations=["blurr"], settings=settings)
 
 
 def test_images_that_moved_away(settings: Settings, home: Path, tmp_path: Path) -> None:
@@ -397,9 +397,9 @@ def test_images_that_moved_away(settings: Settings, home: Path, tmp_path: Path) 
     run = ta.train(data, "knn", settings=settings)
     data.rename(tmp_path / "elsewhere")
     with pytest.raises(RunError, match=r"the images of neighbors-.* are no longer in .*data"):
-        robustness(run, damages=["gray"], settings=settings)
-    found = robustness(run, tmp_path / "elsewhere", damages=["gray"], settings=settings)
-    assert found.part == "valid" and found.recoded.value == 0, "the same files at another place are the run's own"
+        robustness(run, perturbations=["gray"], settings=settings)
+    found = robustness(run, tmp_path / "elsewhere", perturbations=["gray"], settings=settings)
+    assert found.split == "valid" and found.recoded.value == 0, "the same files at another place are the run's own"
 
 
 def test_an_image_that_cannot_be_decoded(run: ta.Run, settings: Settings, tmp_path: Path) -> None:
@@ -408,8 +408,8 @@ def test_an_image_that_cannot_be_decoded(run: ta.Run, settings: Settings, tmp_pa
     (other / "fake" / "000.png").write_bytes(whole[: len(whole) // 2])  # the header is fine
     for name in ("noise-residual-linear", "metadata"):
         with pytest.raises(CorruptImages, match=r"1 image cannot be decoded:\s+fake/000.png"):
-            robustness(name, other, damages=["gray"], settings=settings)
-    found = robustness(run, other, damages=["gray"], settings=replace(settings, skip_bad=True))
+            robustness(name, other, perturbations=["gray"], settings=settings)
+    found = robustness(run, other, perturbations=["gray"], settings=replace(settings, skip_bad=True))
     assert found.n == 11 and found.notes == ("1 of 12 images cannot be decoded and were left out",)
 
 
@@ -423,8 +423,8 @@ def test_an_empty_part(run: ta.Run, settings: Settings) -> None:
 
 def test_a_run_that_takes_one_size_only(settings: Settings, home: Path) -> None:
     run = ta.train(home / "data", "knn", overrides=["inputs.resize=none", "inputs.size=16"], settings=settings)
-    found = robustness(run, damages=["gray", "crop"], settings=settings)
-    gray, *crops = found.cells[::-1] if found.cells[-1].damage == "gray" else found.cells
+    found = robustness(run, perturbations=["gray", "crop"], settings=settings)
+    gray, *crops = found.cells[::-1] if found.cells[-1].perturbation == "gray" else found.cells
     assert gray.flips is not None and math.isfinite(gray.p_holm)
     for cell in crops:
         assert "but resize: none expects 16×16" in cell.reason and cell.scores == {} and math.isnan(cell.p_holm)
@@ -449,13 +449,13 @@ def test_stable_means_few_flips_and_no_loss() -> None:
         return Robustness("r", "d", "valid", 400, 400, ("real", "fake"), accuracy, none, cells, 0, (), Path("x"))
 
     fine, gone = cell(95, 0.01, 0, 1), cell(70, 0.3, -0.2, 0.001)
-    assert "under jpeg down to 85." in in_words(result(fine, cell(85, 0.05, -0.01, 0.4), gone))
-    assert "jpeg down to 95." in in_words(result(fine, cell(85, 0.2, 0, 1), cell(70, 0.01, 0, 1))), "not beyond the first"
-    assert in_words(result(gone)).startswith("Worst is JPEG at quality 70: −20.0 points, 30% of the verdicts flip.")
-    assert "Under none of the damages" in in_words(result(gone))
-    assert in_words(result(fine)).startswith("No loss is significant; most verdicts (1%) flip under JPEG at quality 95.")
+    assert "under jpeg down to 85." in describe(result(fine, cell(85, 0.05, -0.01, 0.4), gone))
+    assert "jpeg down to 95." in describe(result(fine, cell(85, 0.2, 0, 1), cell(70, 0.01, 0, 1))), "not beyond the first"
+    assert describe(result(gone)).startswith("Worst is JPEG at quality 70: −20.0 points, 30% of the verdicts flip.")
+    assert "Under none of the damages" in describe(result(gone))
+    assert describe(result(fine)).startswith("No loss is significant; most verdicts (1%) flip under JPEG at quality 95.")
     silent = RobustnessCell("crop", 0.5, 400, {}, reason="is 50×50")
-    assert in_words(result(silent)) == "The run cannot answer any of the damaged images."
+    assert describe(result(silent)) == "The run cannot answer any of the damaged images."
     assert not cell(70, 0.2, 0.1, 0.001).worse, "a significant gain is no loss"
 
 
@@ -475,7 +475,7 @@ def test_progress_counts_every_image_of_every_cell(run: ta.Run, settings: Settin
             yield Counted()
 
     progress: Progress = Counts()
-    found = robustness(run, damages=["crop"], settings=replace(settings, progress=progress))
+    found = robustness(run, perturbations=["crop"], settings=replace(settings, progress=progress))
     assert seen["reading images"] == [found.n, found.n]
     assert seen["robustness"] == [4 * found.n, 4 * found.n], "the undamaged and three cells; the files were answered before"
 
@@ -486,5 +486,5 @@ def test_models_that_learnt_from_validation_are_not_swept_on_it(home: Path, sett
     mixed = ta.combine([folded, "noise-residual-linear"], settings=settings)
     for one in (folded, mixed):
         with pytest.raises(RunError, match="learnt from its validation images"):
-            robustness(one, damages=["gray"], settings=settings)
-    assert robustness("noise-residual-linear", damages=["gray"], settings=settings).part == "valid"
+            robustness(one, perturbations=["gray"], settings=settings)
+    assert robustness("noise-residual-linear", perturbations=["gray"], settings=settings).split == "valid"

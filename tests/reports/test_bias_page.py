@@ -17,7 +17,7 @@ from tellapart.reports.codec_section import page, shifts
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
-from tellapart.workflows.codec_bias import Bias, in_words
+from tellapart.workflows.codec_bias import CodecBias, describe
 
 
 def leaning_on(before: Predictions, towards: float) -> Predictions:
@@ -32,7 +32,7 @@ def svm(world: Callable, run: Callable) -> Run:
     return run(world(["real", "fake"], per_class=200, pictures=False), "svm", family="svm", test=False)
 
 
-def asked(run: Run, name: str = "bias-valid", silent: bool = False) -> Bias:
+def asked(run: Run, name: str = "bias-valid", silent: bool = False) -> CodecBias:
     """A stored answer, made up: JPEG pushes towards one class, rescaling towards the other."""
     before = run.predictions("valid")
     assert before is not None
@@ -42,7 +42,7 @@ def asked(run: Run, name: str = "bias-valid", silent: bool = False) -> Bias:
     folder.mkdir(parents=True)
     classes = (measure_sensitivity(before, given, np.arange(len(before), dtype=float), 1),)
     unanswered = {way: str(why) for way, why in given.items()} if silent else {}
-    found = Bias(
+    found = CodecBias(
         run.id, "photos", "valid", len(before), len(before) + 5, 75, classes, unanswered, 0, ("one <b>note</b>",), folder
     )
     write_json(folder / "bias.json", found.to_dict())
@@ -64,13 +64,13 @@ def test_nothing_without_an_answer(svm: Run) -> None:
 def test_every_side_stands_in_the_table(svm: Run) -> None:
     found = asked(svm)
     text = rendered(svm)
-    assert text is not None and in_words(found) in text and "reads the codec" in in_words(found)
+    assert text is not None and describe(found) in text and "reads the codec" in describe(found)
     rows = dict(re.findall(r'<tr[^>]* data-cell="([^"]+)">(.*?)</tr>', text, re.DOTALL))
     (one,) = found.classes
-    assert list(rows) == [f"{one.name} {way.way} {scope}" for way in one.ways for scope in ("own", "others")]
-    for way in one.ways:
+    assert list(rows) == [f"{one.name} {way.transform} {scope}" for way in one.transforms for scope in ("own", "others")]
+    for way in one.transforms:
         for scope, side in (("own", way.own), ("others", way.others)):
-            row = rows[f"{one.name} {way.way} {scope}"]
+            row = rows[f"{one.name} {way.transform} {scope}"]
             assert f"{100 * side.shift.value:+.1f}".replace("-", "−") in row and f"<td>{side.n}</td>" in row
             assert ("badge" in row) == bool(side.counted) and f"{side.right.value:.3f}" in row
             assert f"{way.aurocs[scope].value:.3f}" in row
@@ -89,7 +89,7 @@ def test_the_picture_shows_the_shifts(svm: Run) -> None:
         line for axes in shifts(found).axes for line in axes.lines if line.get_marker() in ("o", "s") and len(line.get_xydata())
     ]
     shown = {(round(float(line.get_xdata()[0]), 6), line.get_markerfacecolor() == line.get_color()) for line in drawn}
-    sides = [side for way in found.classes[0].ways for side in (way.own, way.others)]
+    sides = [side for way in found.classes[0].transforms for side in (way.own, way.others)]
     assert shown == {(round(side.shift.value, 6), bool(side.counted)) for side in sides}
     several = replace(found, classes=tuple(replace(found.classes[0], name=f"class {i}") for i in range(6)))
     assert [axes.get_title(loc="left") for axes in shifts(several).axes] == [f"class {i}" for i in range(4)]

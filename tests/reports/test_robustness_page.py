@@ -105,9 +105,9 @@ def test_the_panels_show_the_cells(svm: Run) -> None:
     found = sweep(svm)
     figure = curves(found)
     panels = [axes for axes in figure.axes if axes.get_title(loc="left")]
-    assert [axes.get_title(loc="left") for axes in panels] == list(found.damages)
+    assert [axes.get_title(loc="left") for axes in panels] == list(found.perturbations)
     jpeg = [float(v) for v in panels[0].lines[1].get_ydata()]
-    accuracies = [found.undamaged["accuracy"].value, *(c.scores["accuracy"].value for c in found.of_damage("jpeg"))]
+    accuracies = [found.clean["accuracy"].value, *(c.scores["accuracy"].value for c in found.cells_of("jpeg"))]
     assert jpeg == accuracies
     ticks = {axes.get_title(loc="left"): [t.get_text() for t in axes.get_xticklabels()] for axes in panels}
     assert ticks["jpeg"] == ["none", "95", "85", "70", "50", "30"]
@@ -117,7 +117,7 @@ def test_the_panels_show_the_cells(svm: Run) -> None:
 
 def test_one_damage_is_a_figure_too(svm: Run, tmp_path: Path) -> None:
     found = sweep(svm)
-    gray = Robustness.from_dict(found.to_dict() | {"cells": [c.to_dict() for c in found.of_damage("gray")]}, tmp_path, 0)
+    gray = Robustness.from_dict(found.to_dict() | {"cells": [c.to_dict() for c in found.cells_of("gray")]}, tmp_path, 0)
     assert write(curves(gray), tmp_path / "a.svg").read_text("utf-8").count("<svg") == 1
     with pytest.raises(DataError, match="is written as .png or .svg"):
         write(curves(gray), tmp_path / "a.pdf")

@@ -79,7 +79,7 @@ def test_a_map_is_that_of_explain(client: TestClient, runs: dict[str, Run], home
     ((wanted,)) = explain(runs["net"], [path], settings=settings)
     params = {"run": runs["net"].id, "format": "json"}
     said = client.post("/api/explain", params=params, **form(path.read_bytes())).json()
-    assert (said["method"], said["class"], said["height"], said["width"]) == ("grad_cam", wanted.answer, SIDE, SIDE)
+    assert (said["method"], said["class"], said["height"], said["width"]) == ("grad_cam", wanted.predicted, SIDE, SIDE)
     values = np.asarray(Image.open(io.BytesIO(base64.b64decode(said["map_png"]))))
     np.testing.assert_allclose(values, 255 * wanted.heatmap.values, atol=1)
     picture = client.post("/api/explain", params={"run": runs["net"].id}, **form(path.read_bytes()))

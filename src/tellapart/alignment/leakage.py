@@ -39,7 +39,7 @@ def assign_folds(table: ImageTable, digests: np.ndarray, seed: int) -> np.ndarra
     return dealt if whole and len(np.unique(dealt)) == FOLDS else None
 
 
-def class_auroc(table: ImageTable, numbers: np.ndarray, dealt: np.ndarray) -> Score:
+def class_auroc(table: ImageTable, features: np.ndarray, fold_of: np.ndarray) -> Score:
     """AUROC out of fold; of more than two classes, the mean of one against the rest.
 
     Args:
@@ -48,11 +48,11 @@ def class_auroc(table: ImageTable, numbers: np.ndarray, dealt: np.ndarray) -> Sc
         dealt: (N,) int64, of `deal`.
     """
     proba, labels, classes = np.zeros((len(table), len(table.classes))), table.labels, len(table.classes)
-    low, high = (of(np.where(np.isnan(numbers), fill, numbers), axis=0) for of, fill in ((np.min, np.inf), (np.max, -np.inf)))
-    numbers = numbers[:, (high > low) | (np.isnan(numbers).any(axis=0) & np.isfinite(low))]  # what never varies cannot tell
+    low, high = (of(np.where(np.isnan(features), fill, features), axis=0) for of, fill in ((np.min, np.inf), (np.max, -np.inf)))
+    features = features[:, (high > low) | (np.isnan(features).any(axis=0) & np.isfinite(low))]  # what never varies cannot tell
     for fold in range(FOLDS):
-        held = dealt == fold
-        proba[held] = _answers(numbers[~held], labels[~held], numbers[held], classes)
+        held = fold_of == fold
+        proba[held] = _answers(features[~held], labels[~held], features[held], classes)
     proba = (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
     found = score_all(Predictions(table.ids, proba, labels, table.classes, groups=groups_of(table)), table.positive)
     return found["auroc" if classes == 2 else "macro-auroc"]

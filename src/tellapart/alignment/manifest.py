@@ -18,9 +18,9 @@ _KEPT = ("group", "source", "split")
 
 
 def manifest_files(
-    table: ImageTable, survey: FileInventory, plan: CropPlan, choices: AlignOptions,
+    table: ImageTable, inventory: FileInventory, plan: CropPlan, options: AlignOptions,
     written: Mapping[int, CopyLog], lost: Sequence[Problem],
-    found: AlignResult,
+    result: AlignResult,
 ) -> dict[str, str]:  # fmt: skip
     """File name → content, in the order in which they are to be written: the table that makes a data set of it comes last.
 
@@ -34,11 +34,11 @@ def manifest_files(
         found: The result.
     """
     numbers = np.array(sorted(written))
-    everything = _manifest(table, survey, plan, choices, written, numbers)
+    everything = _manifest(table, inventory, plan, options, written, numbers)
     labeled = (everything["label"] != "").to_numpy()
     columns = ["id", "label", *(name for name in _KEPT if name in table.frame)]
-    left = _left_out(table, survey, plan, lost)
-    made = {MANIFEST: _csv(everything), "README.txt": _readme(found)}
+    left = _left_out(table, inventory, plan, lost)
+    made = {MANIFEST: _csv(everything), "README.txt": _readme(result)}
     if len(left):
         made["left-out.csv"] = _csv(left)
     if not labeled.all():
@@ -94,11 +94,11 @@ def _csv(frame: pd.DataFrame) -> str:
 
 def _readme(found: AlignResult) -> str:
     before, after, traces = (
-        "not known" if of is None else score_sentence(of) for of in (found.null_before, found.null_after, found.traces)
+        "not known" if of is None else score_sentence(of) for of in (found.metadata_before, found.metadata_after, found.traces)
     )
     notes = "".join(f"  - {note}\n" for note in found.notes) or "  - nothing that was looked for\n"
     return _README.format(
-        data=found.data, n=found.written, size=f"{found.size[1]}×{found.size[0]}", how=found.choices.words, before=before,
+        data=found.data, n=found.written, size=f"{found.size[1]}×{found.size[0]}", how=found.options.encoder_text, before=before,
         after=after, traces=traces, notes=notes,
     )  # fmt: skip
 

@@ -50,7 +50,7 @@ class CropPlan:
         return top, left
 
 
-def plan(table: ImageTable, surveyed: FileInventory, choices: AlignOptions) -> CropPlan:
+def plan_crops(table: ImageTable, inventory: FileInventory, options: AlignOptions) -> CropPlan:
     """Choose the size, the crops and the order.
 
     Args:
@@ -61,21 +61,21 @@ def plan(table: ImageTable, surveyed: FileInventory, choices: AlignOptions) -> C
     Raises:
         DataError: No common size, or a class that has no image of the size.
     """
-    usable = _usable(surveyed, choices)
-    size = choices.size or common_size(usable, table.labels, choices.keep)
+    usable = _usable(inventory, options)
+    size = options.size or common_size(usable, table.labels, options.keep)
     fits = np.all(usable >= size, axis=1)
     _refuse_lost(table, fits, size)
     rows = np.flatnonzero(fits)
-    rows = np.random.default_rng(choices.seed).permutation(rows)
-    ids, (low, high) = table.ids, choices.quality
+    rows = np.random.default_rng(options.seed).permutation(rows)
+    ids, (low, high) = table.ids, options.quality
     corners, qualities = np.zeros((len(rows), 2), np.int64), np.zeros(len(rows), np.int64)
     for number, row in enumerate(rows):
-        rng = _generator(choices.seed, str(ids[row]))
-        spare = surveyed.sizes[row] - size
-        first = rng.integers(0, GRID, 2) if choices.grid == "random" else surveyed.origins[row]
+        rng = _generator(options.seed, str(ids[row]))
+        spare = inventory.sizes[row] - size
+        first = rng.integers(0, GRID, 2) if options.grid == "random" else inventory.origins[row]
         places = np.asarray((spare - first) // GRID + 1, dtype=np.int64)
         corners[number] = first + GRID * rng.integers(0, places)
-        if choices.encoder == "jpeg":
+        if options.encoder == "jpeg":
             qualities[number] = rng.integers(low, high + 1)
     return CropPlan(size, rows, corners, qualities, np.flatnonzero(~fits))
 
@@ -190,7 +190,7 @@ class AlignOptions:
         return "png" if self.encoder == "png" else "jpg"
 
     @property
-    def words(self) -> str:
+    def encoder_text(self) -> str:
         """The encoder, for a sentence."""
         if self.encoder == "png":
             return "PNG without compression"
@@ -242,7 +242,7 @@ class FileInventory:
         return FileInventory(self.sizes[rows], self.origins[rows], self.digests[rows], self.metadata[rows])
 
 
-def survey(table: ImageTable, progress: Progress) -> tuple[FileInventory, CorruptImages | None]:
+def read_inventory(table: ImageTable, progress: Progress) -> tuple[FileInventory, CorruptImages | None]:
     """Read all headers.
 
     Returns:

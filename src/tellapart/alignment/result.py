@@ -62,12 +62,12 @@ class AlignResult:
 
     folder: Path
     data: str
-    choices: AlignOptions
+    options: AlignOptions
     size: tuple[int, int]
     classes: Mapping[str, ClassResult]
     megabytes: float
-    null_before: Score | None
-    null_after: Score | None
+    metadata_before: Score | None
+    metadata_after: Score | None
     traces: Score | None
     problems: tuple[str, ...] = ()
 
@@ -89,9 +89,9 @@ class AlignResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "data": self.data, "choices": self.choices.to_dict(), "size": list(self.size),
+            "data": self.data, "choices": self.options.to_dict(), "size": list(self.size),
             "classes": {name: vars(of) for name, of in self.classes.items()}, "written": self.written, "found": self.found,
-            "megabytes": self.megabytes, "null_before": _plain(self.null_before), "null_after": _plain(self.null_after),
+            "megabytes": self.megabytes, "null_before": _plain(self.metadata_before), "null_after": _plain(self.metadata_after),
             "traces": _plain(self.traces), "problems": list(self.problems), "notes": list(self.notes),
         }  # fmt: skip
 
@@ -108,13 +108,13 @@ class AlignResult:
 
 def _of_null(found: AlignResult) -> list[str]:
     said = []
-    if found.null_after is None:
+    if found.metadata_after is None:
         said.append("too few images, or one class only: the metadata baseline was not asked")
-    elif found.null_before is None:
+    elif found.metadata_before is None:
         said.append("the source has no files whose metadata could tell anything: it was bare pixels")
-    if found.null_after is not None and found.null_after.high > CHANCE:
-        more = ": the number of bytes of a JPEG tells what is in it" if found.choices.encoder == "jpeg" else ""
-        if found.null_after.low > 0.5:
+    if found.metadata_after is not None and found.metadata_after.high > CHANCE:
+        more = ": the number of bytes of a JPEG tells what is in it" if found.options.encoder == "jpeg" else ""
+        if found.metadata_after.low > 0.5:
             said.append(f"the metadata baseline still tells the classes apart{more}")
         else:
             said.append("too few images to say that the metadata baseline is at chance: its interval is wide")
@@ -129,7 +129,7 @@ def _of_traces(found: AlignResult) -> list[str]:
         "what lies on the 8×8 grid of JPEG in the pixels tells the classes apart: traces of earlier compression, which "
         "aligning cannot undo (or, in small pictures, things that stand in the same place)"
     )
-    if found.choices.encoder == "png":
+    if found.options.encoder == "png":
         said += "; compressing all once more (--format jpeg --quality 60-90) covers some of it, at the cost of detail"
     return [said]
 

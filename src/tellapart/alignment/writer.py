@@ -124,10 +124,10 @@ def locked_folder(folder: Path) -> Iterator[PartialCopy]:
         DataError: Another process is at work there.
         SystemLimitError: It cannot be written.
     """
-    with limits(folder):
+    with explain_os_errors(folder):
         (folder / _WORK).mkdir(parents=True, exist_ok=True)
         lock = (folder / _WORK / _LOCK).open("w")
-    with lock, limits(folder):
+    with lock, explain_os_errors(folder):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -136,7 +136,7 @@ def locked_folder(folder: Path) -> Iterator[PartialCopy]:
 
 
 @contextlib.contextmanager
-def limits(folder: Path) -> Iterator[None]:
+def explain_os_errors(folder: Path) -> Iterator[None]:
     """What the system refuses becomes an error that names the place. Reading has errors of its own."""
     try:
         yield
@@ -148,14 +148,14 @@ def limits(folder: Path) -> Iterator[None]:
 
 def check_space(folder: Path, needed: int) -> None:
     """Say before hours of work that the disk is too small. `needed`: bytes."""
-    with limits(folder):
+    with explain_os_errors(folder):
         free = shutil.disk_usage(folder).free
     if needed > free:
         said = f"{folder}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
         raise SystemLimitError(said, hint="free some space, choose another disk, a smaller --size, or --format jpeg")
 
 
-def finished(folder: Path) -> dict[str, Any] | None:
+def read_finished(folder: Path) -> dict[str, Any] | None:
     """What the marker of a whole copy says; None where there is none.
 
     Raises:
@@ -168,7 +168,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
             raise DataError(error.message, hint="remove the folder, or choose another") from None
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{folder}: expected a folder to write into, found a file", hint="choose another name")
-    with limits(folder):
+    with explain_os_errors(folder):
         others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if others and _WORK not in others:
         hint = "choose a folder that does not exist yet, or an empty one"
@@ -176,7 +176,7 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def refuse_inside(folder: Path, data: str | Path | None, table: ImageTable) -> None:
+def check_outside(folder: Path, data: str | Path | None, table: ImageTable) -> None:
     """OUT must not lie where the images are looked for: the next look would find both. `data`: what was scanned.
 
     Raises:

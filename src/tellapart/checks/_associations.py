@@ -47,8 +47,8 @@ class Feature:
     values: np.ndarray
     words: Mapping[float, str] = field(default_factory=dict)
     ordered: bool = False
-    behind: tuple[str, ...] = ()
-    content: bool = False
+    explained_by: tuple[str, ...] = ()
+    content_dependent: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +66,7 @@ class Association:
         more: Of a measure: whether the class has more of it.
     """
 
-    column: Feature
+    feature: Feature
     label: int
     value: float | None
     effect: float
@@ -78,7 +78,7 @@ class Association:
     more: bool = True
 
 
-def find_associations(columns: Sequence[Feature], labels: np.ndarray, units: np.ndarray) -> list[Association]:
+def find_associations(features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray) -> list[Association]:
     """Carriers of the label, the most telling first; those explained by another column left out.
 
     Args:
@@ -87,13 +87,13 @@ def find_associations(columns: Sequence[Feature], labels: np.ndarray, units: np.
         units: (N,) int64: images with equal numbers are not independent.
     """
     found, tests = [], 0
-    for column in columns:
+    for column in features:
         known = np.flatnonzero((labels >= 0) & np.isfinite(column.values))
         sides = _sides(labels[known])
         if sides:
             values = _frequent(column, known)
             tests += sides * (len(values) + int(column.ordered))
-            alone = _one_of_each(known, labels, units)
+            alone = _one_of_each(known, labels, groups)
             found += [c for value in values for c in _kinds(column, float(value), labels, known, alone)]
             found += _measures(column, labels, known, alone) if column.ordered else []
     found = [c for c in found if c.p_value * tests < LEVEL]
@@ -101,7 +101,9 @@ def find_associations(columns: Sequence[Feature], labels: np.ndarray, units: np.
     for c in found:
         best[c.column.name] = max(best.get(c.column.name, 0), c.effect)
     found = [c for c in found if not any(best.get(name, 0) >= c.effect - _ABOUT for name in c.column.behind)]
-    return sorted(found, key=lambda c: (c.column.content, -round(c.effect, 2), c.value is None, c.others, not c.more))
+    return sorted(
+        found, key=lambda c: (c.feature.content_dependent, -round(c.effect, 2), c.value is None, c.others, not c.more)
+    )
 
 
 def _sides(labels: np.ndarray) -> int:
@@ -154,7 +156,7 @@ def _fisher(inside: int, size: int, having: int, total: int) -> float:
 def _measures(column: Feature, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Association]:
     """Classes in which a measure is higher or lower than in the others, as `_kinds`."""
     classes = int(labels.max()) + 1
-    area = areas(column.values[known], labels[known], classes)
+    area = class_aurocs(column.values[known], labels[known], classes)
     p_values = _rank_test(column.values[alone], labels[alone], classes)
     size = np.bincount(labels[known], minlength=classes)
     found = []
@@ -165,7 +167,7 @@ def _measures(column: Feature, labels: np.ndarray, known: np.ndarray, alone: np.
     return found
 
 
-def areas(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
+def class_aurocs(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """AUROC of a measure, of each class against all others: (C,) float64; NaN for a class without images or others.
 
     Args:
@@ -190,7 +192,7 @@ def _rank_test(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarr
     if spread <= 0:  # all values are equal
         return np.ones(classes)
     pairs = np.maximum(size * (total - size), 1)
-    z = (areas(values, labels, classes) - 0.5) / np.sqrt(spread / (12 * pairs))
+    z = (class_aurocs(values, labels, classes) - 0.5) / np.sqrt(spread / (12 * pairs))
     return np.where(np.isfinite(z), 2 * ndtr(-np.abs(np.nan_to_num(z))), 1.0)
 
 
@@ -203,7 +205,9 @@ _BINS = 24
 _OUTLIERS = 0.5  # per cent at either end, shown in the outermost bins
 
 
-def distributions(carriers: Sequence[Association], labels: np.ndarray, names: Mapping[int, str]) -> list[dict[str, Any]]:
+def class_distributions(
+    associations: Sequence[Association], labels: np.ndarray, names: Mapping[int, str]
+) -> list[dict[str, Any]]:
     """Of each column that carries something, the most telling first, at most `MOST_COLUMNS`.
 
     Args:
@@ -216,13 +220,13 @@ def distributions(carriers: Sequence[Association], labels: np.ndarray, names: Ma
         shares, of a measure, `values` in words of a kind. Of many classes the carrier's stands against "the others".
     """
     first: dict[str, Association] = {}
-    for carrier in carriers:
-        first.setdefault(carrier.column.name, carrier)
+    for carrier in associations:
+        first.setdefault(carrier.feature.name, carrier)
     return [_spread(carrier, labels, names) for carrier in list(first.values())[:MOST_COLUMNS]]
 
 
 def _spread(carrier: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, Any]:
-    column = carrier.column
+    column = carrier.feature
     known = (labels >= 0) & np.isfinite(column.values)
     values, groups = column.values[known], _groups(carrier, labels[known], names)
     if not column.words:
@@ -249,7 +253,7 @@ def _kinds_distributions(carrier: Association, values: np.ndarray) -> tuple[np.n
     place = np.empty(len(kinds), np.int64)
     place[order] = np.minimum(np.arange(len(kinds)), MOST_KINDS)
     more = ["other"] if len(kinds) > MOST_KINDS else []
-    return place[inverse], [carrier.column.words.get(float(kinds[k]), "") for k in order[:MOST_KINDS]] + more
+    return place[inverse], [carrier.feature.words.get(float(kinds[k]), "") for k in order[:MOST_KINDS]] + more
 
 
 def _shares(places: np.ndarray, groups: Mapping[str, np.ndarray], count: int) -> dict[str, list[float]]:

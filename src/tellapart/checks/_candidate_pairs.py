@@ -68,12 +68,14 @@ def candidates(
     found, alike = [np.zeros((0, 2), np.int64)], np.zeros(len(vectors), np.int64)
     for start in range(0, len(vectors), _ROWS):
         rows = vectors[start : start + _ROWS]
-        found.append(_of_rows(rows, others, start, most, least, alike))
+        found.append(_candidates_of_block(rows, others, start, most, least, alike))
         task.advance(len(rows))
     return np.concatenate(found), alike
 
 
-def _of_rows(rows: np.ndarray, others: np.ndarray, first: int, most: int, least: float, alike: np.ndarray) -> np.ndarray:
+def _candidates_of_block(
+    rows: np.ndarray, others: np.ndarray, first: int, most: int, least: float, alike: np.ndarray
+) -> np.ndarray:
     """The candidates of a block of rows, the first of which is number `first`; `alike` is added to, for rows and others."""
     bar = np.full(len(rows), least, np.float32)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

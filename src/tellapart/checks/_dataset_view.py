@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tellapart.checks._pixel_stats import TRACES, read_traces
+from tellapart.checks._pixel_stats import TRACES, measure_pixels
 from tellapart.data.decode import decode, quiet
 from tellapart.data.metadata import NAMES, code, read_header
 from tellapart.data.reader import ImageReader
@@ -79,17 +79,17 @@ class DatasetView:
 
         Fills `unreadable`.
         """
-        return self.pictures.thumbnails
+        return self.pixel_stats.thumbnails
 
     @cached_property
-    def pictures(self) -> PixelStats:
+    def pixel_stats(self) -> PixelStats:
         """Every image decoded once, at its own size, and what is kept of it. Fills `unreadable`."""
-        found = PixelStats.blank(len(self.table))
-        self._read("decoding", lambda row, path, content: found.look(row, decode(content, path=path), self.traces))
+        found = PixelStats.empty(len(self.table))
+        self._read("decoding", lambda row, path, content: found.measure(row, decode(content, path=path), self.traces))
         return found
 
     @cached_property
-    def twins(self) -> DuplicateGroups:
+    def duplicates(self) -> DuplicateGroups:
         """Which files are equal byte for byte; only those of equal size are read."""
         return find_duplicates(self.table, self.progress)
 
@@ -97,7 +97,7 @@ class DatasetView:
     def readable(self) -> np.ndarray:
         """(N,) bool: the images that can be decoded."""
         found = np.ones(len(self.table), bool)
-        if self.pictures:
+        if self.pixel_stats:
             found[list(self.unreadable)] = False
         return found
 
@@ -158,7 +158,7 @@ class PixelStats:
     traces: np.ndarray
 
     @classmethod
-    def blank(cls, count: int) -> PixelStats:
+    def empty(cls, count: int) -> PixelStats:
         """Room for `count` images."""
         brightness, contrast, sharpness = (np.zeros(count, np.float32) for _ in range(3))
         return cls(
@@ -167,7 +167,7 @@ class PixelStats:
             np.full((count, len(TRACES)), np.nan, np.float32),
         )  # fmt: skip
 
-    def look(self, row: int, pixels: np.ndarray, traces: bool = True) -> None:
+    def measure(self, row: int, pixels: np.ndarray, traces: bool = True) -> None:
         """Fill one row, the traces only if they are wanted. `pixels`: (H, W, 3) uint8 RGB."""
         image = Image.fromarray(pixels)
         self.thumbnails[row] = np.asarray(_shrunk(image, THUMB))
@@ -176,7 +176,7 @@ class PixelStats:
         self.digests[row] = np.frombuffer(_digest(pixels), np.uint64)
         self.brightness[row], self.contrast[row], self.sharpness[row] = _light(image)
         if traces:
-            self.traces[row] = read_traces(pixels)
+            self.traces[row] = measure_pixels(pixels)
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:

@@ -44,7 +44,7 @@ class Pairs:
         return replace(self, rows=self.rows[chosen], scores=self.scores[chosen], mirror=self.mirror[chosen])
 
 
-def join(count: int, rows: np.ndarray) -> np.ndarray:
+def connect_pairs(count: int, rows: np.ndarray) -> np.ndarray:
     """Numbers of what hangs together by pairs: (N,) int64. rows: (P, 2) int64."""
     edges = coo_array((np.ones(len(rows), np.int8), (rows[:, 0], rows[:, 1])), shape=(count, count))
     return connected_components(edges, directed=False)[1].astype(np.int64)
@@ -62,17 +62,17 @@ def chain_pairs(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
     return np.sort(np.stack([order[:-1][same], order[1:][same]], axis=1), axis=1)
 
 
-def judge(evidence: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any]) -> CheckResult:
+def pairs_result(view: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any]) -> CheckResult:
     """What a check of duplicates says.
 
     Args:
-        evidence: Of N images.
+        view: Of N images.
         pairs: What was found.
         noun: "an exact copy", "a near-duplicate".
         exact: Whether of several in one split and class all but one can be dropped unseen.
         details: Added to the figures.
     """
-    table = evidence.table
+    table = view.table
     if not len(pairs):
         return passed(len(table), f"no image has {noun}", **details)
     splits, classes = pairs_across_splits(table, pairs.rows)

@@ -38,7 +38,7 @@ _BLOCK = 8
 _FEW = (32, 32)  # pixels that are enough to judge colors by
 
 
-def read_traces(pixels: np.ndarray) -> np.ndarray:
+def measure_pixels(pixels: np.ndarray) -> np.ndarray:
     """Measures of one picture: (len(TRACES),) float32; NaN where it is too small for one. Threads may call it.
 
     Args:
@@ -59,14 +59,14 @@ def read_traces(pixels: np.ndarray) -> np.ndarray:
     return np.array([*general, *_zones(_strokes(pixels)), *_zones(gray)], np.float32)
 
 
-def trace_columns(traces: np.ndarray) -> list[Feature]:
+def pixel_features(traces: np.ndarray) -> list[Feature]:
     """As columns. `traces`: (N, len(TRACES)) float32, a row of NaN for what cannot be decoded."""
     columns = []
     for i, name in enumerate(TRACES):
         kind, _, zone = name.partition(", ")
         behind = (f"thin strokes, {zone}",) if kind == "brightness" and zone else ()
         behind += ("plain border",) if name in ("frame width", "brightness of the border", *STROKES) else ()
-        columns.append(Feature(name, traces[:, i].astype(np.float64), ordered=True, behind=behind))
+        columns.append(Feature(name, traces[:, i].astype(np.float64), ordered=True, explained_by=behind))
     return columns
 
 

@@ -30,7 +30,7 @@ Level = tuple[int, int, float, float]
 LEVELS: tuple[Level, ...] = ((64, 64, 0.70, 0.75), (24, 32, 0.85, 0.60), (0, 16, 0.90, 0.85))
 #: What a pair must reach (detail, share, shift at most) where many pictures look alike: clothes or fruit on an empty ground,
 #: whose outlines agree to 0.96 without being the same thing.
-SURE = (0.98, 0.85, 8.0)
+CERTAIN = (0.98, 0.85, 8.0)
 #: Below this many pixels a side nothing can be said.
 SMALLEST = 12
 #: A tile has structure from this standard deviation of gray values on; a picture needs this share of such tiles.
@@ -94,9 +94,9 @@ class RegistrationScore:
         return np.clip(np.minimum(self.detail, self.share), 0, 1)
 
     @property
-    def sure(self) -> np.ndarray:
+    def certain(self) -> np.ndarray:
         """(P,) bool: so alike that even where most pictures look alike they are the same one."""
-        return self.same & (self.detail >= SURE[0]) & (self.share >= SURE[1]) & (self.shift <= SURE[2])
+        return self.same & (self.detail >= CERTAIN[0]) & (self.share >= CERTAIN[1]) & (self.shift <= CERTAIN[2])
 
 
 def has_structure(gray: np.ndarray) -> np.ndarray:
@@ -125,11 +125,11 @@ def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool
 
     def one(batch: tuple[np.ndarray, Level]) -> int:
         rows, (_, level, detail_least, share_least) = batch
-        kept, where = _laid_over(pyramid, pairs[rows], mirror, max(level, 32))
+        kept, where = _register(pyramid, pairs[rows], mirror, max(level, 32))
         if len(kept):
             at = rows[kept]
             first, second = (pyramid.at(max(level, 32), pairs[at, n], mirror and n == 1) for n in (0, 1))
-            detail[at], share[at], shift[at] = _agree(first, second, where, level)
+            detail[at], share[at], shift[at] = _compare_aligned(first, second, where, level)
             same[at] = (detail[at] >= detail_least) & (share[at] >= share_least)
         return len(rows)
 
@@ -147,7 +147,7 @@ def _batches(sides: np.ndarray, least: int) -> Iterator[np.ndarray]:
         yield here[start : start + _BATCH]
 
 
-def _laid_over(pyramid: Pyramid, pairs: np.ndarray, mirror: bool, top: int) -> tuple[np.ndarray, np.ndarray]:
+def _register(pyramid: Pyramid, pairs: np.ndarray, mirror: bool, top: int) -> tuple[np.ndarray, np.ndarray]:
     """Which pairs agree after laying over, (Q,) positions; how they lie at `top` pixels, (Q, 4): scale, shift; rows, columns.
 
     A picture of one line can slide along it: where the steps do not gain anything, the pictures stay as they lay.
@@ -168,7 +168,7 @@ def _laid_over(pyramid: Pyramid, pairs: np.ndarray, mirror: bool, top: int) -> t
 
 
 def _with(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    moved, seen = _moved(a, where)
+    moved, seen = _warped(a, where)
     return moved, b, seen
 
 
@@ -179,8 +179,8 @@ def _refine(a: np.ndarray, b: np.ndarray, where: np.ndarray, steps: int) -> np.n
     low, high = (np.array(ends * 2, np.float32) for ends in ([0.8, -0.15 * size], [1.25, 0.15 * size]))
     stride = np.array([0.08, 0.05 * size, 0.08, 0.05 * size], np.float32)
     for _ in range(steps):
-        moved, seen = _moved(a, where)
-        moved, target = _normal(moved, seen), _normal(b, seen)
+        moved, seen = _warped(a, where)
+        moved, target = _standardized(moved, seen), _standardized(b, seen)
         down, right = np.gradient((moved + target) / 2, axis=(1, 2))
         slopes = [down * x[:, None], down, right * x, right]
         directions = np.stack([slope * seen for slope in slopes], axis=1).reshape(len(a), 4, -1)
@@ -192,10 +192,10 @@ def _refine(a: np.ndarray, b: np.ndarray, where: np.ndarray, steps: int) -> np.n
     return where
 
 
-def _agree(a: np.ndarray, b: np.ndarray, where: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compare_aligned(a: np.ndarray, b: np.ndarray, where: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(detail, share, shift) of pairs that are laid over each other, at `level` pixels a side."""
-    moved, seen = _moved(a, where)
-    moved, b, seen = _smaller(moved, level), _smaller(b, level), (_smaller(seen, level) > 0.99).astype(np.float32)
+    moved, seen = _warped(a, where)
+    moved, b, seen = _downsampled(moved, level), _downsampled(b, level), (_downsampled(seen, level) > 0.99).astype(np.float32)
     fine_a, fine_b = (picture - uniform_filter(picture, level // 8 + 1, mode="reflect", axes=(1, 2)) for picture in (moved, b))
     inside, p, q = (_tiles(picture, 8 if level > 16 else 4) for picture in (seen, moved, b))
     count = np.maximum(inside.sum(axis=2), 1)
@@ -212,7 +212,7 @@ def _agree(a: np.ndarray, b: np.ndarray, where: np.ndarray, level: int) -> tuple
     return np.where(enough, _correlation(fine_a, fine_b, seen), -1), np.where(enough, share, 0), shift
 
 
-def _moved(a: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _warped(a: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`a` scaled and shifted, by linear interpolation, and where it is defined: (P, S, S) float32 each."""
     rows, seen_rows = _interpolation(where[:, 0], where[:, 1], a.shape[1])
     columns, seen_columns = _interpolation(where[:, 2], where[:, 3], a.shape[1])
@@ -228,7 +228,7 @@ def _interpolation(scale: np.ndarray, shift: np.ndarray, size: int) -> tuple[np.
     return np.maximum(0, 1 - np.abs(place[:, :, None] - x)), inside.astype(np.float32)
 
 
-def _normal(a: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _standardized(a: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Mean 0 and deviation 1 over what is seen; 0 elsewhere."""
     count = np.maximum(seen.sum(axis=(1, 2), keepdims=True), 1)
     a = (a - (a * seen).sum(axis=(1, 2), keepdims=True) / count) * seen
@@ -236,10 +236,10 @@ def _normal(a: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _correlation(a: np.ndarray, b: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    return (_normal(a, seen) * _normal(b, seen)).sum(axis=(1, 2)) / np.maximum(seen.sum(axis=(1, 2)), 1)
+    return (_standardized(a, seen) * _standardized(b, seen)).sum(axis=(1, 2)) / np.maximum(seen.sum(axis=(1, 2)), 1)
 
 
-def _smaller(a: np.ndarray, size: int) -> np.ndarray:
+def _downsampled(a: np.ndarray, size: int) -> np.ndarray:
     """(P, S, S) → (P, size, size): means of squares."""
     step = a.shape[1] // size
     return a if step == 1 else a.reshape(len(a), size, step, size, step).mean(axis=(2, 4))

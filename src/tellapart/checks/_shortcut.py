@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tellapart.checks._associations import Association, Feature, distributions, find_associations
+from tellapart.checks._associations import Association, Feature, class_distributions, find_associations
 from tellapart.checks._shortcut_model import ShortcutScore, fit_shortcut_model
 from tellapart.metrics.intervals import UNDEFINED
 from tellapart.types import ImageTable, Score
@@ -36,8 +36,8 @@ class ShortcutResult:
         labels: (N,) int64, as `judge` had them.
     """
 
-    carriers: list[Association]
-    told: ShortcutScore | None
+    associations: list[Association]
+    score: ShortcutScore | None
     strong: bool
     names: Mapping[int, str]
     labels: np.ndarray
@@ -45,11 +45,11 @@ class ShortcutResult:
     @property
     def found(self) -> bool:
         """Whether there is anything to say."""
-        return bool(self.carriers) or (self.told is not None and self.told.significant)
+        return bool(self.associations) or (self.score is not None and self.score.significant)
 
 
 def find_shortcuts(
-    columns: Sequence[Feature], labels: np.ndarray, units: np.ndarray, names: Mapping[int, str], seed: int = 0
+    features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray, names: Mapping[int, str], seed: int = 0
 ) -> ShortcutResult:  # fmt: skip
     """Look for what tells the classes apart.
 
@@ -60,26 +60,26 @@ def find_shortcuts(
         names: Label → how a sentence calls it.
         seed: Of folds and trees.
     """
-    carriers = find_associations(columns, labels, units)
-    told = fit_shortcut_model(columns, labels, units, seed)
-    strong = any(c.effect >= STRONG and not c.column.content for c in carriers)
+    carriers = find_associations(features, labels, groups)
+    told = fit_shortcut_model(features, labels, groups, seed)
+    strong = any(c.effect >= STRONG and not c.feature.content_dependent for c in carriers)
     if not strong and told is not None and told.significant:
-        of_file = [column for column in columns if not column.content]
-        alone = told if len(of_file) == len(columns) else fit_shortcut_model(of_file, labels, units, seed)
+        of_file = [column for column in features if not column.content_dependent]
+        alone = told if len(of_file) == len(features) else fit_shortcut_model(of_file, labels, groups, seed)
         strong = alone is not None and alone.significant and float(np.nanmax(alone.by_class)) >= STRONG
     return ShortcutResult(carriers, told, strong, names, labels)
 
 
-def summary(verdict: ShortcutResult, subject: str) -> str:
+def summarize(result: ShortcutResult, subject: str) -> str:
     """One sentence: the carriers in words, then how far all columns together reach. `subject`: "file metadata"."""
     by_column: dict[str, list[Association]] = {}
-    for carrier in verdict.carriers:
-        by_column.setdefault(carrier.column.name, []).append(carrier)
-    parts = [_column_words(of, verdict.names) for of in list(by_column.values())[:_SHOWN]]
+    for carrier in result.associations:
+        by_column.setdefault(carrier.feature.name, []).append(carrier)
+    parts = [_column_words(of, result.names) for of in list(by_column.values())[:_SHOWN]]
     if len(by_column) > _SHOWN:
         parts.append("also " + ", ".join(list(by_column)[_SHOWN : _SHOWN + 4]))
-    if verdict.told is not None:
-        parts.append(f"{subject} {'alone' if parts else 'together'}: AUROC {verdict.told.auroc}, out of fold")
+    if result.score is not None:
+        parts.append(f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold")
     return "; ".join(parts)
 
 
@@ -88,14 +88,14 @@ def _column_words(carriers: list[Association], names: Mapping[int, str]) -> str:
     first = carriers[0]
     other = next((c for c in carriers[1:] if c.label != first.label and c.value is not None and c.value != first.value), None)
     shown = [first] if other is None or first.value is None else [first, other]
-    text = ", ".join(words(c, names) for c in shown)
+    text = ", ".join(describe(c, names) for c in shown)
     more = len({c.label for c in carriers} - {c.label for c in shown})
     return text + (f", and {more} classes more" if more > 1 else "") if len(names) > 2 else text
 
 
-def words(carrier: Association, names: Mapping[int, str]) -> str:
+def describe(carrier: Association, names: Mapping[int, str]) -> str:
     """One carrier in words."""
-    name, column = names[carrier.label], carrier.column
+    name, column = names[carrier.label], carrier.feature
     if carrier.value is None:
         return f"{column.name}: {'higher' if carrier.more else 'lower'} in {name} (AUROC {carrier.effect:.2f} alone)"
     what, share = column.words[carrier.value], f"{carrier.inside:,} of {carrier.size:,}"
@@ -106,27 +106,27 @@ def words(carrier: Association, names: Mapping[int, str]) -> str:
     return f"{what} in {carrier.inside / carrier.size:.0%} of {name} ({share}), else in {carrier.others / carrier.rest:.0%}"
 
 
-def rows_explained(verdict: ShortcutResult, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+def rows_explained(result: ShortcutResult, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
     """Score, fault and reason of each row: (N,) float32, (N,) bool, by position.
 
     Args:
         verdict: As `judge` gave it.
         subject: "file metadata".
     """
-    labels = verdict.labels
-    scores = np.zeros(len(labels), np.float32) if verdict.told is None else verdict.told.surety.copy()
-    if not verdict.found:
+    labels = result.labels
+    scores = np.zeros(len(labels), np.float32) if result.score is None else result.score.confidence.copy()
+    if not result.found:
         return np.zeros_like(scores), np.zeros(len(labels), bool), {}
     reasons: dict[int, str] = {}
-    for carrier in reversed(verdict.carriers):
+    for carrier in reversed(result.associations):
         if carrier.value is not None:
-            has = (carrier.column.values == carrier.value) & (labels == carrier.label)
+            has = (carrier.feature.values == carrier.value) & (labels == carrier.label)
             scores[has] = np.maximum(scores[has], _surety(carrier))
-            text = words(carrier, verdict.names)
+            text = describe(carrier, result.names)
             reasons |= {int(row): text for row in np.flatnonzero(has)}
     at_fault = scores >= _GIVEN_AWAY
     return scores, at_fault, {
-        int(row): reasons.get(int(row), f"{subject} say {verdict.names[int(labels[row])]}") for row in np.flatnonzero(at_fault)
+        int(row): reasons.get(int(row), f"{subject} say {result.names[int(labels[row])]}") for row in np.flatnonzero(at_fault)
     }  # fmt: skip
 
 
@@ -136,23 +136,23 @@ def _surety(carrier: Association) -> float:
     return max(0.0, 2 * here / (here + there) - 1)
 
 
-def details(verdict: ShortcutResult) -> dict[str, Any]:
+def shortcut_details(result: ShortcutResult) -> dict[str, Any]:
     """Plain JSON values."""
     return {
-        "auroc": (verdict.told.auroc if verdict.told else Score(float("nan"), 0, *UNDEFINED)).to_dict(),
-        "by_class": {} if verdict.told is None else {
-            verdict.names[label]: round(float(area), 4)
-            for label, area in enumerate(verdict.told.by_class) if np.isfinite(area)
+        "auroc": (result.score.auroc if result.score else Score(float("nan"), 0, *UNDEFINED)).to_dict(),
+        "by_class": {} if result.score is None else {
+            result.names[label]: round(float(area), 4)
+            for label, area in enumerate(result.score.by_class) if np.isfinite(area)
         },
         "carriers": [
             {
-                "by": c.column.name, "value": None if c.value is None else c.column.words[c.value],
-                "class": verdict.names[c.label], "auroc": round(c.effect, 4), "p_value": c.p_value, "inside": c.inside,
-                "class_size": c.size, "others": c.others, "others_size": c.rest, "words": words(c, verdict.names),
+                "by": c.feature.name, "value": None if c.value is None else c.feature.words[c.value],
+                "class": result.names[c.label], "auroc": round(c.effect, 4), "p_value": c.p_value, "inside": c.inside,
+                "class_size": c.size, "others": c.others, "others_size": c.rest, "words": describe(c, result.names),
             }
-            for c in verdict.carriers
+            for c in result.associations
         ],
-        "distributions": distributions(verdict.carriers, verdict.labels, verdict.names),
+        "distributions": class_distributions(result.associations, result.labels, result.names),
     }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtr
 
-from tellapart.checks._associations import FLOOR, LEVEL, Feature, areas
+from tellapart.checks._associations import FLOOR, LEVEL, Feature, class_aurocs
 from tellapart.metrics.cross_validation import deal_folds
 from tellapart.metrics.roc import roc_curve
 from tellapart.metrics.roc_intervals import auroc_influences, macro_interval
@@ -42,10 +42,10 @@ class ShortcutScore:
     auroc: Score
     by_class: np.ndarray
     significant: bool
-    surety: np.ndarray
+    confidence: np.ndarray
 
 
-def fit_shortcut_model(columns: Sequence[Feature], labels: np.ndarray, units: np.ndarray, seed: int) -> ShortcutScore | None:
+def fit_shortcut_model(features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray, seed: int) -> ShortcutScore | None:
     """Learn and judge in folds; None where fewer than two classes have a unit for every fold, or nothing varies.
 
     Args:
@@ -54,13 +54,13 @@ def fit_shortcut_model(columns: Sequence[Feature], labels: np.ndarray, units: np
         units: (N,) int64: images with equal numbers stay in one fold.
         seed: Of folds and trees.
     """
-    values = _matrix(columns)
-    known = find_learnable(labels, units)
+    values = _matrix(features)
+    known = enough_groups(labels, groups)
     if not values.shape[1] or len(np.unique(labels[known])) < 2:
         return None
     rows = np.flatnonzero(known)
-    proba = _out_of_fold(values[rows], labels[rows], units[rows], seed)
-    return score_shortcut(proba, labels, units, rows)
+    proba = _out_of_fold(values[rows], labels[rows], groups[rows], seed)
+    return score_shortcut(proba, labels, groups, rows)
 
 
 def _matrix(columns: Sequence[Feature]) -> np.ndarray:
@@ -76,10 +76,10 @@ def _matrix(columns: Sequence[Feature]) -> np.ndarray:
     return np.stack(found, axis=1).astype(np.float32) if found else np.zeros((0, 0), np.float32)
 
 
-def find_learnable(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
+def enough_groups(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Rows of classes that have at least one unit a fold: (N,) bool."""
     known = labels >= 0
-    pairs = np.unique(np.stack([labels[known], units[known]]), axis=1)
+    pairs = np.unique(np.stack([labels[known], groups[known]]), axis=1)
     enough = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1) >= FOLDS
     return known & enough[np.maximum(labels, 0)]
 
@@ -102,7 +102,7 @@ def _out_of_fold(values: np.ndarray, labels: np.ndarray, units: np.ndarray, seed
     return proba
 
 
-def score_shortcut(proba: np.ndarray, labels: np.ndarray, units: np.ndarray, rows: np.ndarray) -> ShortcutScore:
+def score_shortcut(proba: np.ndarray, labels: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> ShortcutScore:
     """What answers out of fold are worth.
 
     Args:
@@ -112,10 +112,10 @@ def score_shortcut(proba: np.ndarray, labels: np.ndarray, units: np.ndarray, row
         rows: (M,) int64, the rows asked; of at least two classes.
     """
     mine, present = labels[rows], np.unique(labels[rows])
-    codes = np.unique(units[rows], return_inverse=True)[1].astype(np.int64)
+    codes = np.unique(groups[rows], return_inverse=True)[1].astype(np.int64)
     by_class = np.full(int(labels.max()) + 1, np.nan)
     for label in present:
-        by_class[label] = areas(proba[:, label].astype(np.float64), (mine == label).astype(np.int64), 2)[1]
+        by_class[label] = class_aurocs(proba[:, label].astype(np.float64), (mine == label).astype(np.int64), 2)[1]
     value = float(np.nanmean(by_class))
     sweeps = {int(label): roc_curve(mine == label, proba[:, label]) for label in present}
     low, high = macro_interval(sweeps, auroc_influences, value, mine, codes)

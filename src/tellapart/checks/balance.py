@@ -28,8 +28,8 @@ class Balance(HealthCheck):
             default=10.0, gt=1, description="so many times the images of the smallest class the largest may have"
         )
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table = evidence.table
+    def _run(self, view: DatasetView) -> CheckResult:
+        table = view.table
         counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
         images = dict(zip(table.classes, counts.tolist(), strict=True))
         details = {"images": images, "unlabeled": int((table.labels < 0).sum())}

@@ -66,9 +66,9 @@ class HealthCheck(ABC):
         self.options: Any = options or self.Options()
 
     @final
-    def __call__(self, evidence: DatasetView) -> CheckResult:
+    def __call__(self, view: DatasetView) -> CheckResult:
         """Look at all images of a table; nothing in it is changed."""
-        return self._run(evidence)
+        return self._run(view)
 
     @classmethod
     def name(cls) -> str:
@@ -76,4 +76,4 @@ class HealthCheck(ABC):
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
-    def _run(self, evidence: DatasetView) -> CheckResult: ...
+    def _run(self, view: DatasetView) -> CheckResult: ...

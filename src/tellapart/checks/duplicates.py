@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pairs import Pairs, chain_pairs, join, judge
+from tellapart.checks._pairs import Pairs, chain_pairs, connect_pairs, pairs_result
 from tellapart.checks.base import CheckResult, HealthCheck
 
 
@@ -15,22 +15,24 @@ from tellapart.checks.base import CheckResult, HealthCheck
 class Duplicates(HealthCheck):
     """The same picture twice, byte for byte or pixel for pixel."""
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table = evidence.table
-        bytewise = evidence.twins.cluster
-        rows = chain_pairs(copies(evidence), table)
+    def _run(self, view: DatasetView) -> CheckResult:
+        table = view.table
+        bytewise = view.duplicates.cluster
+        rows = chain_pairs(exact_duplicates(view), table)
         pairs = Pairs(rows, np.ones(len(rows), np.float32), np.zeros(len(rows), bool))
         same_bytes = int((bytewise[rows[:, 0]] == bytewise[rows[:, 1]]).sum())
-        return judge(evidence, pairs, "an exact copy", True, {"same_bytes": same_bytes, "same_pixels": len(rows) - same_bytes})
+        return pairs_result(
+            view, pairs, "an exact copy", True, {"same_bytes": same_bytes, "same_pixels": len(rows) - same_bytes}
+        )
 
 
-def copies(evidence: DatasetView) -> np.ndarray:
+def exact_duplicates(view: DatasetView) -> np.ndarray:
     """(N,) int64, equal for exact copies, by bytes or by pixels, of N images."""
-    pixels = np.unique(evidence.pictures.digests, axis=0, return_inverse=True)[1].ravel()
+    pixels = np.unique(view.pictures.digests, axis=0, return_inverse=True)[1].ravel()
     alone = int(pixels.max(initial=-1)) + 1 + np.arange(len(pixels))
-    pixels = np.where(evidence.readable, pixels, alone)  # what cannot be decoded has no pixels to compare
-    groups = [star_pairs(number) for number in (evidence.twins.cluster, pixels)]
-    return join(len(pixels), np.concatenate(groups))
+    pixels = np.where(view.readable, pixels, alone)  # what cannot be decoded has no pixels to compare
+    groups = [star_pairs(number) for number in (view.duplicates.cluster, pixels)]
+    return connect_pairs(len(pixels), np.concatenate(groups))
 
 
 def star_pairs(cluster: np.ndarray) -> np.ndarray:

@@ -32,17 +32,17 @@ class _Faults:
     """What is wrong, by kind; a row may have several faults, the first kind is its reason."""
 
     count: int
-    of: dict[str, dict[int, str]] = field(default_factory=dict)
+    by_kind: dict[str, dict[int, str]] = field(default_factory=dict)
 
     def rows(self, *kinds: str) -> list[int]:
-        return sorted({row for kind in kinds for row in self.of.get(kind, {})})
+        return sorted({row for kind in kinds for row in self.by_kind.get(kind, {})})
 
     @property
     def reasons(self) -> dict[int, str]:
-        return {row: why for of in reversed(self.of.values()) for row, why in of.items()}
+        return {row: why for of in reversed(self.by_kind.values()) for row, why in of.items()}
 
     def words(self) -> str:
-        return ", ".join(f"{len(rows):,} {kind}" for kind, rows in self.of.items() if rows)
+        return ", ".join(f"{len(rows):,} {kind}" for kind, rows in self.by_kind.items() if rows)
 
 
 @final
@@ -56,20 +56,20 @@ class Files(HealthCheck):
             default=4.0, gt=1, description="a picture is of odd size when a side is so many times the median, or the median it"
         )
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table = evidence.table
-        readable = evidence.readable
+    def _run(self, view: DatasetView) -> CheckResult:
+        table = view.table
+        readable = view.readable
         faults = _Faults(len(table))
-        faults.of["unreadable"] = {row: problem.message for row, problem in sorted(evidence.unreadable.items())}
-        faults.of["with the ending of another format"] = _endings(table, evidence.metadata, readable)
-        faults.of["of an odd mode"] = _modes(evidence.metadata, readable)
-        faults.of["of an odd size"] = _sizes(evidence.pictures.sides, readable, self.options.size_factor)
-        return _found(table, faults)
+        faults.by_kind["unreadable"] = {row: problem.message for row, problem in sorted(view.unreadable.items())}
+        faults.by_kind["with the ending of another format"] = _endings(table, view.metadata, readable)
+        faults.by_kind["of an odd mode"] = _modes(view.metadata, readable)
+        faults.by_kind["of an odd size"] = _sizes(view.pictures.sides, readable, self.options.size_factor)
+        return _result(table, faults)
 
 
-def _found(table: ImageTable, faults: _Faults) -> CheckResult:
+def _result(table: ImageTable, faults: _Faults) -> CheckResult:
     left_out = Counter(problem.kind for problem in table.problems)
-    details = {"left_out": dict(left_out), **{kind: len(rows) for kind, rows in faults.of.items()}}
+    details = {"left_out": dict(left_out), **{kind: len(rows) for kind, rows in faults.by_kind.items()}}
     bad = faults.rows("unreadable")
     if not faults.reasons and not left_out:
         return passed(len(table), "every file can be read, is what its name says, and is of a usual mode and size", **details)
@@ -88,9 +88,9 @@ def _found(table: ImageTable, faults: _Faults) -> CheckResult:
 
 def _advice(faults: _Faults) -> str:
     """Of the worst kind that there is."""
-    if faults.of["unreadable"]:
+    if faults.by_kind["unreadable"]:
         return "Copy them again from where they came, or drop them: --fix-list FILE, or --skip-bad when training."
-    if faults.of["with the ending of another format"]:
+    if faults.by_kind["with the ending of another format"]:
         return "Rename them; if one class has them more often, that is a shortcut."
     if faults.reasons:
         return "Look whether they belong: one class may have them more often."

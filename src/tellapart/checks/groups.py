@@ -15,8 +15,8 @@ from tellapart.types import SPLITS
 class Groups(HealthCheck):
     """The group column against the splits."""
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table, splits = evidence.table, evidence.splits
+    def _run(self, view: DatasetView) -> CheckResult:
+        table, splits = view.table, view.splits
         if "group" not in table.frame:
             return passed(len(table), "no group column (--group COLUMN names one)", "skipped")
         names = table.frame["group"].astype(str).to_numpy(dtype=object)

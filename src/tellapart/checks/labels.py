@@ -20,7 +20,7 @@ from scipy.special import pdtrc, softmax
 from tellapart.checks._associations import LEVEL
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._shortcut import independent_groups
-from tellapart.checks._shortcut_model import FOLDS, ShortcutScore, find_learnable, score_shortcut
+from tellapart.checks._shortcut_model import FOLDS, ShortcutScore, enough_groups, score_shortcut
 from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
 from tellapart.features.hog import HOG
 from tellapart.features.noise_residual import NoiseResidual
@@ -43,26 +43,26 @@ class Labels(HealthCheck):
             default=0.75, ge=0.5, lt=1, description="least AUROC (mean over classes) of the model that may doubt labels"
         )
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table, units = evidence.table, independent_groups(evidence.table, evidence.pictures.digests)
-        labels = np.where(evidence.readable, table.labels, -1)
-        rows = np.flatnonzero(find_learnable(labels, units))
+    def _run(self, view: DatasetView) -> CheckResult:
+        table, units = view.table, independent_groups(view.table, view.pictures.digests)
+        labels = np.where(view.readable, table.labels, -1)
+        rows = np.flatnonzero(enough_groups(labels, units))
         if len(np.unique(labels[rows])) < 2:
             return passed(len(table), "fewer than two classes have enough images to be learnt in folds", "skipped")
-        pictures = evidence.pictures
+        pictures = view.pictures
         proba = out_of_fold(
-            pictures.thumbnails[rows], pictures.traces[rows], labels[rows], units[rows], evidence.seed, evidence.progress
+            pictures.thumbnails[rows], pictures.traces[rows], labels[rows], units[rows], view.seed, view.progress
         )
         told = score_shortcut(proba, labels, units, rows)
         if not told.significant or told.auroc.value < self.options.known:
             text = f"a quick model cannot learn these labels well enough to doubt them (AUROC {told.auroc}, out of fold)"
             return passed(len(table), text, "skipped", auroc=told.auroc.to_dict())
-        judged = _Judged(table.classes, rows, labels[rows], match_confidence(proba, labels[rows]))
-        return _say(judged, len(table), told, self.options.doubt)
+        judged = _OutOfFold(table.classes, rows, labels[rows], match_confidence(proba, labels[rows]))
+        return _result(judged, len(table), told, self.options.doubt)
 
 
 @dataclass(frozen=True, eq=False)
-class _Judged:
+class _OutOfFold:
     """Labels and answers of the M rows that could be judged.
 
     Attributes:
@@ -78,7 +78,7 @@ class _Judged:
     proba: np.ndarray
 
     @cached_property
-    def guesses(self) -> np.ndarray:
+    def predicted(self) -> np.ndarray:
         """The most probable class: (M,) int64."""
         return self.proba.argmax(axis=1)
 
@@ -89,35 +89,35 @@ class _Judged:
 
     def reason(self, i: int) -> str:
         """What is wrong with row `i` of the M."""
-        guess, label = self.classes[self.guesses[i]], self.classes[self.labels[i]]
-        return f"looks like {guess!r} ({self.proba[i, self.guesses[i]]:.0%}), labeled {label!r} ({self.quality[i]:.1%})"
+        guess, label = self.classes[self.predicted[i]], self.classes[self.labels[i]]
+        return f"looks like {guess!r} ({self.proba[i, self.predicted[i]]:.0%}), labeled {label!r} ({self.quality[i]:.1%})"
 
     def pairs(self, flagged: np.ndarray) -> dict[str, int]:
         """How many flagged labels of each pair, the most frequent first. `flagged`: (M,) bool."""
         count = len(self.classes)
-        pairs, counts = np.unique(self.labels[flagged] * count + self.guesses[flagged], return_counts=True)
+        pairs, counts = np.unique(self.labels[flagged] * count + self.predicted[flagged], return_counts=True)
         order = np.argsort(-counts, kind="stable")
         names = [f"{self.classes[p // count]!r} looks like {self.classes[p % count]!r}" for p in pairs[order].tolist()]
         return dict(zip(names, counts[order].tolist(), strict=True))
 
 
-def _say(judged: _Judged, count: int, told: ShortcutScore, doubt: float) -> CheckResult:
+def _result(judged: _OutOfFold, count: int, told: ShortcutScore, doubt: float) -> CheckResult:
     """What the answers say of all `count` images."""
     flagged = prune_by_noise_rate(judged.labels, judged.proba) & (judged.quality < doubt)
     excess = test_label_noise(judged.proba, judged.labels)
     scores, at_fault = np.zeros(count, np.float32), np.zeros(count, bool)
     scores[judged.rows], at_fault[judged.rows] = np.clip(1 - judged.quality, 0, 1), flagged
-    right = float((judged.guesses == judged.labels).mean())
+    right = float((judged.predicted == judged.labels).mean())
     details = {
         "auroc": told.auroc.to_dict(), "agreement": right, "flagged": int(flagged.sum()), "judged": len(judged.rows),
-        "contradicted": excess.seen, "expected": round(excess.expected, 1), "p_value": excess.p_value,
+        "contradicted": excess.observed, "expected": round(excess.expected, 1), "p_value": excess.p_value,
         "pairs": judged.pairs(flagged),
     }  # fmt: skip
     model = f"a quick model that agrees with {right:.0%} of the labels (AUROC {told.auroc}, out of fold)"
     if not flagged.any():
         return CheckResult("fine", f"{model} doubts no label", "", scores, at_fault, details=details)
     worst = ", ".join(f"{pair} ({n:,})" for pair, n in list(details["pairs"].items())[:3])
-    more = f"{excess.seen:,} get less than {SMALL:.0%}, where its own doubts let expect {excess.expected:,.0f}"
+    more = f"{excess.observed:,} get less than {SMALL:.0%}, where its own doubts let expect {excess.expected:,.0f}"
     summary = f"{int(flagged.sum()):,} of {len(flagged):,} labels are doubted by {model}: {worst}; {more}"
     reasons = {int(judged.rows[i]): judged.reason(i) for i in np.flatnonzero(flagged).tolist()}
     severity: Severity = "problem" if excess.significant else "notice"
@@ -210,7 +210,7 @@ class LabelNoiseTest:
         p_value: Chance of so many, were the model as sure as it is right and no label wrong.
     """
 
-    seen: int
+    observed: int
     expected: float
     p_value: float
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import details, find_shortcuts, independent_groups, rows_explained, summary
+from tellapart.checks._shortcut import find_shortcuts, independent_groups, rows_explained, shortcut_details, summarize
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.jpeg_quality import estimate_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, SUBSAMPLINGS, TEXTS
@@ -26,23 +26,25 @@ _BEHIND = (("EXIF",), ("EXIF",), ("format",))  # of TEXTS: what it follows from 
 class Metadata(HealthCheck):
     """Whether file metadata tell the classes apart, and which."""
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table, labels = evidence.table, evidence.table.labels
+    def _run(self, view: DatasetView) -> CheckResult:
+        table, labels = view.table, view.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
             return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
         if not table.has_files:
             return passed(len(table), "the images are bare pixels: there are no files whose metadata could tell", "skipped")
-        labels = np.where(np.isfinite(evidence.metadata[:, 0]), labels, -1)
-        columns = metadata_columns(evidence.metadata, evidence.texts)
+        labels = np.where(np.isfinite(view.metadata[:, 0]), labels, -1)
+        columns = metadata_features(view.metadata, view.texts)
         names = {int(label): repr(table.classes[label]) for label in classes}
-        verdict = find_shortcuts(columns, labels, independent_groups(table, evidence.twins.cluster), names, evidence.seed)
-        text = summary(verdict, _SUBJECT)
+        verdict = find_shortcuts(columns, labels, independent_groups(table, view.duplicates.cluster), names, view.seed)
+        text = summarize(verdict, _SUBJECT)
         if not verdict.found:
-            return passed(len(table), f"no metadata tell the classes apart ({text})" if text else _ALIKE, **details(verdict))
+            return passed(
+                len(table), f"no metadata tell the classes apart ({text})" if text else _ALIKE, **shortcut_details(verdict)
+            )
         severity = "leak" if verdict.strong else "notice"
         rows = rows_explained(verdict, _SUBJECT)
-        return CheckResult(severity, text, _ADVICE[verdict.strong], *rows, details=details(verdict))
+        return CheckResult(severity, text, _ADVICE[verdict.strong], *rows, details=shortcut_details(verdict))
 
 
 _ALIKE = "all files have the same metadata, or there are too few to tell"
@@ -53,7 +55,7 @@ _ADVICE = {
 }
 
 
-def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[Feature]:
+def metadata_features(metadata: np.ndarray, texts: Mapping[float, str]) -> list[Feature]:
     """What is looked at.
 
     Args:
@@ -67,10 +69,10 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[F
         _kind("format", of["format"], lambda v: f"format {_listed(FORMATS, v)}"),
         _kind("color mode", of["mode"], lambda v: f"mode {_listed(MODES, v)}"),
         Feature("size", size, sizes),
-        *(Feature(name, of[name], ordered=True, behind=("size",)) for name in ("width", "height")),
-        Feature("aspect", of["aspect"], ordered=True, behind=("size", "width", "height")),
+        *(Feature(name, of[name], ordered=True, explained_by=("size",)) for name in ("width", "height")),
+        Feature("aspect", of["aspect"], ordered=True, explained_by=("size", "width", "height")),
         _kind("EXIF", _present(exif), lambda v: "EXIF" if v else "no EXIF"),
-        Feature("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, behind=("EXIF",)),
+        Feature("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, explained_by=("EXIF",)),
         *(_text(name, of[name], of["format"], texts, behind) for name, behind in zip(TEXTS, _BEHIND, strict=True)),
         Feature("date", of["date"], ordered=True),
         _kind("credentials", of["credentials"], lambda v: f"{'' if v else 'no '}content credentials (C2PA)"),
@@ -82,8 +84,8 @@ def metadata_columns(metadata: np.ndarray, texts: Mapping[float, str]) -> list[F
         _kind("progressive", of["progressive"], lambda v: "progressive JPEG" if v else "baseline JPEG"),
         _kind("subsampling", sampling, _subsampling_words, ("JPEG quality",)),
         *_jpeg_tables(metadata),
-        Feature("byte count", of["bytes"], ordered=True, behind=(*_CODED, "width", "height"), content=True),
-        Feature("bytes per pixel", of["bytes per pixel"], ordered=True, behind=(*_CODED, "byte count"), content=True),
+        Feature("byte count", of["bytes"], ordered=True, explained_by=(*_CODED, "width", "height"), content_dependent=True),
+        Feature("bytes per pixel", of["bytes per pixel"], ordered=True, explained_by=(*_CODED, "byte count"), content_dependent=True),
     ]  # fmt: skip
 
 
@@ -98,7 +100,7 @@ def _jpeg_tables(metadata: np.ndarray) -> Sequence[Feature]:
     kinds = {float(v): f"JPEG tables {i}" for i, v in enumerate(np.unique(key[known]), start=1)}
     return (
         Feature("JPEG quality", shown, {float(v): _quality_words(v) for v in np.unique(shown[known])}, ordered=True),
-        Feature("JPEG tables", key, kinds, behind=("JPEG quality",)),
+        Feature("JPEG tables", key, kinds, explained_by=("JPEG quality",)),
     )
 
 
@@ -112,7 +114,9 @@ def _quality_words(value: float) -> str:
 
 def _kind(name: str, values: np.ndarray, word: Callable[[float], str], behind: tuple[str, ...] = ()) -> Feature:
     """A column of kinds; `word` names one of them."""
-    return Feature(name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, behind=behind)
+    return Feature(
+        name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, explained_by=behind
+    )
 
 
 def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str], behind: tuple[str, ...]) -> Feature:

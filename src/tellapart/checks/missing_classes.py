@@ -16,8 +16,8 @@ from tellapart.types import SPLITS
 class MissingClasses(HealthCheck):
     """Which classes a part lacks."""
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table, parts = evidence.table, evidence.splits
+    def _run(self, view: DatasetView) -> CheckResult:
+        table, parts = view.table, view.splits
         counts = _counts(parts, table.labels, len(table.classes))
         if "train" not in counts or len(counts) < 2:
             return passed(len(table), "the data come without a training part and another: tellapart will split them", "skipped")
@@ -33,7 +33,7 @@ class MissingClasses(HealthCheck):
         at_fault[list(reasons)] = True
         summary = "; ".join([_unlearnt_words(unlearnt, counts, table.classes), *_unasked_words(unasked, table.classes)])
         advice = _ADVICE if unlearnt else "nothing can be said of classes that are never asked for: add images of them"
-        lists = {"not_in_train": _by_part(unlearnt, table.classes), "only_in_train": _by_part(unasked, table.classes)}
+        lists = {"not_in_train": _by_split(unlearnt, table.classes), "only_in_train": _by_split(unasked, table.classes)}
         return CheckResult(
             "problem" if unlearnt else "notice", summary.strip("; "), advice, at_fault.astype(np.float32), at_fault, reasons,
             details={"counts": present, **lists},
@@ -71,11 +71,11 @@ def _unlearnt_words(unlearnt: list[tuple[str, int]], counts: dict[str, np.ndarra
 def _unasked_words(unasked: list[tuple[str, int]], classes: tuple[str, ...]) -> list[str]:
     return [
         f"in train but not in {part}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
-        for part, names in _by_part(unasked, classes).items()
+        for part, names in _by_split(unasked, classes).items()
     ]
 
 
-def _by_part(pairs: list[tuple[str, int]], classes: tuple[str, ...]) -> dict[str, list[str]]:
+def _by_split(pairs: list[tuple[str, int]], classes: tuple[str, ...]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for part, label in pairs:
         found.setdefault(part, []).append(classes[label])

@@ -16,7 +16,7 @@ import pandas as pd
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import details, find_shortcuts, independent_groups, rows_explained, summary
+from tellapart.checks._shortcut import find_shortcuts, independent_groups, rows_explained, shortcut_details, summarize
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.reader import parse_locator
@@ -29,28 +29,28 @@ _TELLING = 0.75  # AUROC: names of turned or numbered copies differ by class a l
 class Names(HealthCheck):
     """Whether names tell the classes apart, and by what."""
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table, labels = evidence.table, evidence.table.labels
+    def _run(self, view: DatasetView) -> CheckResult:
+        table, labels = view.table, view.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
             return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
         if _are_positions(table):
             return passed(len(table), "the images have no names but their positions", "skipped")
-        columns = name_columns(*_names_and_folders(table))
+        columns = name_features(*_names_and_folders(table))
         verdict = find_shortcuts(
             columns,
             labels,
-            independent_groups(table, evidence.twins.cluster),
+            independent_groups(table, view.duplicates.cluster),
             {int(c): repr(table.classes[c]) for c in classes},
-            evidence.seed,
+            view.seed,
         )
-        text = summary(verdict, _SUBJECT)
+        text = summarize(verdict, _SUBJECT)
         if not verdict.found:
-            return passed(len(table), f"names do not give the classes away ({text})", **details(verdict))
-        best = max([c.effect for c in verdict.carriers] + [verdict.told.auroc.value if verdict.told else 0.5])
+            return passed(len(table), f"names do not give the classes away ({text})", **shortcut_details(verdict))
+        best = max([c.effect for c in verdict.associations] + [verdict.score.auroc.value if verdict.score else 0.5])
         leak = best >= _TELLING
         rows = rows_explained(verdict, _SUBJECT)
-        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=details(verdict))
+        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=shortcut_details(verdict))
 
 
 _ADVICE = (
@@ -92,7 +92,7 @@ _DIGITS = re.compile(r"\d+")
 _LONGEST = 15  # digits: more do not fit into a float64 exactly
 
 
-def name_columns(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[Feature]:
+def name_features(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[Feature]:
     """What is looked at.
 
     Args:
@@ -111,7 +111,7 @@ def name_columns(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list
         _kinds("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
         *(_kinds(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
         Feature("number in the name", number, ordered=True),
-        Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, behind=("number in the name",)),
+        Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, explained_by=("number in the name",)),
         _counts("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
         _counts("length", np.array([len(name) for name in names], np.float64), "a name of {:.0f} characters",
                 ("prefix", "first word", "suffix", "last word", "digits", "number in the name")),
@@ -130,12 +130,12 @@ def _kinds(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...
     """
     codes, texts = pd.factorize(np.array(values, dtype=object), sort=True)
     words = {float(i): phrase.format(repr(text) if text else "nothing of the kind") for i, text in enumerate(texts)}
-    return Feature(name, codes.astype(np.float64), words, behind=behind)
+    return Feature(name, codes.astype(np.float64), words, explained_by=behind)
 
 
 def _counts(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Feature:
     known = np.unique(values[np.isfinite(values)])
-    return Feature(name, values, {float(v): phrase.format(v) for v in known}, ordered=True, behind=behind)
+    return Feature(name, values, {float(v): phrase.format(v) for v in known}, ordered=True, explained_by=behind)
 
 
 def _numbers(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

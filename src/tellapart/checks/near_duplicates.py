@@ -15,9 +15,9 @@ from pydantic import Field
 from tellapart.checks import _candidate_pairs as lookalikes
 from tellapart.checks import _registration as alignment
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pairs import Pairs, judge
+from tellapart.checks._pairs import Pairs, pairs_result
 from tellapart.checks.base import CheckResult, HealthCheck, passed
-from tellapart.checks.duplicates import copies
+from tellapart.checks.duplicates import exact_duplicates
 from tellapart.errors import RunError
 from tellapart.recipe.schema import OptionsModel
 from tellapart.runs.store import open_run
@@ -45,48 +45,48 @@ class NearDuplicates(HealthCheck):
             description="false: of images that look like many others (clothes) only what is certainly the same counts",
         )
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        if len(evidence.table) < 2:
-            return passed(len(evidence.table), "fewer than two images: nothing to compare", "skipped")
-        pairs, details = find_near(evidence, self.options)
-        return judge(evidence, pairs, "a near-duplicate", False, details)
+    def _run(self, view: DatasetView) -> CheckResult:
+        if len(view.table) < 2:
+            return passed(len(view.table), "fewer than two images: nothing to compare", "skipped")
+        pairs, details = find_near_duplicates(view, self.options)
+        return pairs_result(view, pairs, "a near-duplicate", False, details)
 
 
-def find_near(evidence: DatasetView, options: Any) -> tuple[Pairs, dict[str, Any]]:
+def find_near_duplicates(view: DatasetView, options: Any) -> tuple[Pairs, dict[str, Any]]:
     """All pairs of near-duplicates, and figures of the search.
 
     Args:
-        evidence: Of N images.
+        view: Of N images.
         options: `NearDuplicates.Options`.
 
     Raises:
         DataError, RunError: The run of the option `embedding` cannot be had, or cannot read the images.
     """
-    rows, details = _judged(evidence)
-    gray = evidence.pictures.gray
+    rows, details = _judged(view)
+    gray = view.pictures.gray
     vectors, pyramid = lookalikes.describe(gray, rows), alignment.Pyramid(gray, rows)
-    sides = evidence.pictures.sides[rows].min(axis=1)
-    copy_of = copies(evidence)[rows]
-    embedded = _embedded(evidence, rows, options) if options.embedding else None
+    sides = view.pictures.sides[rows].min(axis=1)
+    copy_of = exact_duplicates(view)[rows]
+    embedded = _embedded(view, rows, options) if options.embedding else None
     found = [Pairs(np.zeros((0, 2), np.int64), np.zeros(0, np.float32), np.zeros(0, bool))]
     for mirror in (False, True)[: 1 + options.mirrored]:
         others = lookalikes.mirrored(vectors) if mirror else vectors
-        with evidence.progress.task(f"looking for {'mirror images' if mirror else 'look-alikes'}", len(rows), "img") as task:
+        with view.progress.task(f"looking for {'mirror images' if mirror else 'look-alikes'}", len(rows), "img") as task:
             pairs, alike = lookalikes.candidates(vectors, others, options.candidates, task)
         crowded = alike > 2 * options.candidates
         pairs = pairs if embedded is None else np.unique(np.concatenate([pairs, embedded]), axis=0)
         pairs = pairs[copy_of[pairs[:, 0]] != copy_of[pairs[:, 1]]]
-        with evidence.progress.task("comparing look-alikes", len(pairs), "pair") as task:
+        with view.progress.task("comparing look-alikes", len(pairs), "pair") as task:
             agreement = alignment.compare(pyramid, pairs, sides[pairs].min(axis=1), mirror, task)
-        sure = agreement.same if options.everywhere else agreement.sure | ~crowded[pairs].any(axis=1)
+        sure = agreement.same if options.everywhere else agreement.certain | ~crowded[pairs].any(axis=1)
         same = agreement.same & sure
         details["compared"] += len(pairs)
         details["look_like_many"] = max(details["look_like_many"], int(crowded.sum()))
         found.append(Pairs(rows[pairs[same]], agreement.score[same], np.full(int(same.sum()), mirror)))
-    return _once(found, len(evidence.table)), details
+    return _once(found, len(view.table)), details
 
 
-def _embedded(evidence: DatasetView, rows: np.ndarray, options: Any) -> np.ndarray:
+def _embedded(view: DatasetView, rows: np.ndarray, options: Any) -> np.ndarray:
     """Pairs of `rows` that lie close as vectors of a run: (P, 2) int64 positions in `rows`.
 
     Raises:
@@ -97,8 +97,8 @@ def _embedded(evidence: DatasetView, rows: np.ndarray, options: Any) -> np.ndarr
     from tellapart.inference.context import Settings
     from tellapart.inference.embedding import PLAIN, Embedder
 
-    run = open_run(options.embedding, evidence.runs)
-    by = Embedder(run, Settings(runs=evidence.runs, progress=evidence.progress))
+    run = open_run(options.embedding, view.runs)
+    by = Embedder(run, Settings(runs=view.runs, progress=view.progress))
     if by.by == PLAIN:
         raise RunError(
             f"{run.id}: a run of the family {run.family!r} has no vectors of its own to compare images by",
@@ -106,17 +106,17 @@ def _embedded(evidence: DatasetView, rows: np.ndarray, options: Any) -> np.ndarr
         )
     if len(rows) < 2:
         return np.zeros((0, 2), np.int64)
-    vectors = by.embed(evidence.table.take(rows))
+    vectors = by.embed(view.table.take(rows))
     vectors -= vectors.mean(axis=0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    with evidence.progress.task(f"looking for neighbors in {run.id}", len(rows), "img") as task:
+    with view.progress.task(f"looking for neighbors in {run.id}", len(rows), "img") as task:
         return lookalikes.candidates(vectors, vectors, options.candidates, task, _ALIKE)[0]
 
 
-def _judged(evidence: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
+def _judged(view: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
     """Rows that can be recognized, of exact copies in one split and class the first; and why others are left out."""
-    table, pictures = evidence.table, evidence.pictures
-    readable = evidence.readable
+    table, pictures = view.table, view.pictures
+    readable = view.readable
     tiny = readable & (pictures.sides.min(axis=1) < alignment.SMALLEST)
     poor = readable & ~tiny & ~alignment.has_structure(pictures.gray)
     splits = np.unique(table.frame["split"].to_numpy(str), return_inverse=True)[1] if "split" in table.frame else table.labels

@@ -12,15 +12,15 @@ from dataclasses import replace
 import numpy as np
 
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pixel_stats import DRAWN, STROKES, trace_columns
+from tellapart.checks._pixel_stats import DRAWN, STROKES, pixel_features
 from tellapart.checks._shortcut import (
     STRONG,
     ShortcutResult,
-    details,
     find_shortcuts,
     independent_groups,
     rows_explained,
-    summary,
+    shortcut_details,
+    summarize,
 )
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 
@@ -31,24 +31,24 @@ _STANDS_OUT = 0.1  # AUROC
 class Pixels(HealthCheck):
     """Whether cheap measures tell the classes apart, and which."""
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        table, labels = evidence.table, evidence.table.labels
-        labels = np.where(evidence.readable, labels, -1)
+    def _run(self, view: DatasetView) -> CheckResult:
+        table, labels = view.table, view.table.labels
+        labels = np.where(view.readable, labels, -1)
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
             return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
-        columns = trace_columns(evidence.pictures.traces)
-        units = independent_groups(table, evidence.pictures.digests)
-        verdict = find_shortcuts(columns, labels, units, {int(c): repr(table.classes[c]) for c in classes}, evidence.seed)
-        verdict = replace(verdict, carriers=sorted(verdict.carriers, key=lambda c: c.column.name not in DRAWN))
-        text = summary(verdict, _SUBJECT)
+        columns = pixel_features(view.pictures.traces)
+        units = independent_groups(table, view.pictures.digests)
+        verdict = find_shortcuts(columns, labels, units, {int(c): repr(table.classes[c]) for c in classes}, view.seed)
+        verdict = replace(verdict, carriers=sorted(verdict.associations, key=lambda c: c.feature.name not in DRAWN))
+        text = summarize(verdict, _SUBJECT)
         if not verdict.found:
-            return passed(len(table), f"no cheap measure tells the classes apart ({text})", **details(verdict))
+            return passed(len(table), f"no cheap measure tells the classes apart ({text})", **shortcut_details(verdict))
         stamped = _stamped(verdict) if table.positive is not None else []
         leak = bool(stamped) or (table.positive is not None and _is_drawn(verdict))
         rows = rows_explained(verdict, _SUBJECT)
         text = "; ".join([*stamped, text])
-        return CheckResult("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=details(verdict))
+        return CheckResult("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=shortcut_details(verdict))
 
 
 _ADVICE = {
@@ -63,10 +63,12 @@ def _stamped(verdict: ShortcutResult) -> list[str]:
     A class of livelier pictures has more of them in most zones; what stands out is measured against the zone in the middle
     of the order.
     """
-    label = {c.label: c for c in verdict.carriers if c.column.name in STROKES and c.more}
+    label = {c.label: c for c in verdict.associations if c.feature.name in STROKES and c.more}
     found = []
     for one in label:
-        effects = {c.column.name: c.effect for c in verdict.carriers if c.label == one and c.column.name in STROKES and c.more}
+        effects = {
+            c.feature.name: c.effect for c in verdict.associations if c.label == one and c.feature.name in STROKES and c.more
+        }
         usual = float(np.median([effects.get(name, 0.5) for name in STROKES]))
         zones = [name.partition(", ")[2] for name, effect in effects.items() if effect >= max(STRONG, usual + _STANDS_OUT)]
         found += [f"writing or a logo at the {' and '.join(zones)} of {verdict.names[one]}?"] if zones else []
@@ -74,4 +76,4 @@ def _stamped(verdict: ShortcutResult) -> list[str]:
 
 
 def _is_drawn(verdict: ShortcutResult) -> bool:
-    return any(c.column.name in DRAWN and c.effect >= STRONG for c in verdict.carriers)
+    return any(c.feature.name in DRAWN and c.effect >= STRONG for c in verdict.associations)

@@ -28,9 +28,9 @@ class Quality(HealthCheck):
         )
         tiny: int = Field(default=16, ge=1, description="a side of fewer pixels is tiny")
 
-    def _run(self, evidence: DatasetView) -> CheckResult:
-        readable, count = evidence.readable, len(evidence.table)
-        kinds = {kind: (np.flatnonzero(mask & readable), words) for kind, mask, words in self._kinds(evidence)}
+    def _run(self, view: DatasetView) -> CheckResult:
+        readable, count = view.readable, len(view.table)
+        kinds = {kind: (np.flatnonzero(mask & readable), words) for kind, mask, words in self._kinds(view)}
         reasons = {int(row): words(row) for rows, words in reversed(kinds.values()) for row in rows}
         figures: dict[str, Any] = {kind: len(rows) for kind, (rows, _) in kinds.items()}
         if not reasons:
@@ -48,14 +48,14 @@ class Quality(HealthCheck):
             frozenset(blank.tolist()),
         )  # fmt: skip
 
-    def _kinds(self, evidence: DatasetView) -> Iterator[tuple]:
+    def _kinds(self, view: DatasetView) -> Iterator[tuple]:
         """(kind, (N,) bool, row → words), the worst first."""
-        options, p = self.options, evidence.pictures
+        options, p = self.options, view.pictures
         blank = p.contrast <= options.blank
         yield "blank", blank, lambda row: f"blank: gray values span {p.contrast[row]:.0f} of 255"
         yield "dark", ~blank & (p.brightness < options.dark), lambda row: f"dark: mean gray value {p.brightness[row]:.0f}"
         yield "bright", ~blank & (p.brightness > options.bright), lambda row: f"bright: mean gray value {p.brightness[row]:.0f}"
-        level, least = _sharp_enough(p.sharpness[evidence.readable & ~blank], options.blurry)
+        level, least = _sharp_enough(p.sharpness[view.readable & ~blank], options.blurry)
         yield "blurry", ~blank & (p.sharpness < least), lambda row: f"blurry: {p.sharpness[row]:.3f}, usual is {level:.2f}"
         sides = p.sides.min(axis=1)
         yield "tiny", sides < options.tiny, lambda row: f"tiny: {p.sides[row, 1]}×{p.sides[row, 0]} pixels"

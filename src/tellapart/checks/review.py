@@ -34,7 +34,7 @@ class Review:
         """The table without the dropped images."""
         return table.take(~np.isin(table.ids.astype(str), list(self.drop))) if self.drop else table
 
-    def apply(self, name: str, found: CheckResult, ids: np.ndarray) -> CheckResult:
+    def apply(self, name: str, result: CheckResult, ids: np.ndarray) -> CheckResult:
         """A finding less what is accepted; with nothing left it is fine.
 
         Args:
@@ -42,21 +42,21 @@ class Review:
             found: Of N images.
             ids: (N,) object.
         """
-        kept = {row for row in np.flatnonzero(found.is_issue).tolist() if (str(ids[row]), name) in self.keep}
+        kept = {row for row in np.flatnonzero(result.is_issue).tolist() if (str(ids[row]), name) in self.keep}
         if not kept:
-            return found
+            return result
         mask = np.isin(np.arange(len(ids)), list(kept))
-        pairs = found.pairs if found.pairs is None else found.pairs[~mask[found.pairs].any(axis=1)]
-        is_issue = found.is_issue & ~mask
+        pairs = result.pairs if result.pairs is None else result.pairs[~mask[result.pairs].any(axis=1)]
+        is_issue = result.is_issue & ~mask
         count = f"{len(kept):,} image{'s' if len(kept) > 1 else ''} accepted by the review"
         changes = {
-            "is_issue": is_issue, "scores": np.where(mask, 0, found.scores), "pairs": pairs, "drops": found.drops - kept,
-            "reasons": {row: why for row, why in found.reasons.items() if row not in kept},
-            "details": found.details | {"accepted": len(kept)},
+            "is_issue": is_issue, "scores": np.where(mask, 0, result.scores), "pairs": pairs, "drops": result.drops - kept,
+            "reasons": {row: why for row, why in result.reasons.items() if row not in kept},
+            "details": result.details | {"accepted": len(kept)},
         }  # fmt: skip
         if is_issue.any():
-            return replace(found, summary=f"{found.summary} ({count})", **changes)
-        return replace(found, severity="fine", summary=f"{count}; before: {found.summary}", advice="", **changes)
+            return replace(result, summary=f"{result.summary} ({count})", **changes)
+        return replace(result, severity="fine", summary=f"{count}; before: {result.summary}", advice="", **changes)
 
 
 def write_rows(rows: pd.DataFrame, path: Path) -> Path:

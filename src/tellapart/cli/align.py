@@ -84,7 +84,7 @@ def run(
 
     choices = AlignOptions(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)
     table = shared.scanned(data, images, id_column, label_column, group, positive)
-    found = align(table, out, choices=choices, settings=settings, beside=data)
+    found = align(table, out, options=choices, settings=settings, scanned_from=data)
     if as_json:
         shared.print_json(found.to_dict() | {"folder": str(found.folder)})
     else:
@@ -145,12 +145,10 @@ def _print_origins(found: list[Provenance], faults: list[Provenance]) -> None:
 def _print(found: AlignResult, positive: str | None) -> None:
     console = shared.out()
     size = f"{found.size[1]}×{found.size[0]} pixels"
-    title = (
-        f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.choices.words}, {found.megabytes:,.1f} MB"
-    )
+    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.options.encoder_text}, {found.megabytes:,.1f} MB"
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(_classes(found))
-    before, after = _score(found.null_before), _score(found.null_after)
+    before, after = _score(found.metadata_before), _score(found.metadata_after)
     lines = [
         f"the metadata baseline (file metadata alone), AUROC out of fold: before {before}, after {after}",
         f"old compression in the pixels, the same way: {_score(found.traces)}",

@@ -53,9 +53,9 @@ def run(
     for path in (report, fix_list, review, lists / "x.csv" if lists else None):
         if path:
             shared.check_output(path)
-    from tellapart.workflows.check import check, read
+    from tellapart.workflows.check import check, read_or_list
 
-    table = read(lambda: shared.scanned(data, images, id_column, label_column, group, None, least=1), data)
+    table = read_or_list(lambda: shared.scanned(data, images, id_column, label_column, group, None, least=1), data)
     health = check(
         table, only=only or (), skip=skip or (), options=shared.options(options or []), reviewed=reviewed, runs=runs,
         seed=seed, progress=shared.progress(quiet),
@@ -78,7 +78,7 @@ def _write(
 
     written = []
     if lists:
-        at_fault = [one.name for one in health.checks if one.found.is_issue.any()]
+        at_fault = [one.name for one in health.checks if one.result.is_issue.any()]
         written += [write_rows(health.rows(name), lists / f"{name}.csv") for name in at_fault]
     if fix_list:
         written.append(write_rows(health.rows(), fix_list))
@@ -98,9 +98,9 @@ def _print(health: HealthReport, written: list[Path]) -> None:
     for heading in ("check", "", "images", "what was found"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "images" else "left")
     for one in health.checks:
-        severity, count = one.found.severity, int(one.found.is_issue.sum())
+        severity, count = one.result.severity, int(one.result.is_issue.sum())
         style = "bold red" if one.failure else _STYLES[severity]
-        said = escape(one.found.summary) + (f"\n[dim]→ {escape(one.found.advice)}[/dim]" if one.found.advice else "")
+        said = escape(one.result.summary) + (f"\n[dim]→ {escape(one.result.advice)}[/dim]" if one.result.advice else "")
         table.add_row(one.name, f"[{style}]{'failed' if one.failure else severity}[/]", f"{count:,}" if count else "", said)
     console.print(table)
     names = len(health.table.classes)
@@ -112,7 +112,7 @@ def _print(health: HealthReport, written: list[Path]) -> None:
 
 def verdict(health: HealthReport) -> str:
     """One sentence on all checks."""
-    severities = [one.found.severity for one in health.checks]
+    severities = [one.result.severity for one in health.checks]
     counts = {severity: severities.count(severity) for severity in ("leak", "problem", "notice")}
     said = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
     failed = f"; {len(health.failures)} failed" if health.failures else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tellapart.inference.context import Settings
     from tellapart.perturbations.codec_sensitivity import CodecSensitivity, TransformResult
     from tellapart.types import ImageTable, Score
-    from tellapart.workflows.codec_bias import Bias
+    from tellapart.workflows.codec_bias import CodecBias
 
 Wanted = Annotated[
     bool,
@@ -42,7 +42,7 @@ def check(wanted: bool, quality: int | None, robustness: bool) -> None:
 def ask(
     run: str, table: ImageTable | None, open_test: bool, mapping: dict[str, str], quality: int | None, sample: int | None,
     settings: Settings,
-) -> Bias:  # fmt: skip
+) -> CodecBias:  # fmt: skip
     """`tellapart.workflows.codec_bias.bias`, imported when it is needed."""
     from tellapart.workflows.codec_bias import QUALITY, codec_bias
 
@@ -51,9 +51,9 @@ def ask(
     )
 
 
-def draw(found: Bias, figure: Path | None) -> list[str]:
+def draw(found: CodecBias, figure: Path | None) -> list[str]:
     """Draw the shifts where a file is named; lines that say so."""
-    if figure is None or not any(one.ways for one in found.classes):
+    if figure is None or not any(one.transforms for one in found.classes):
         return [] if figure is None else ["figure: none is drawn, as the run answers no image that is written anew"]
     from tellapart.reports.codec_section import shifts
     from tellapart.reports.robustness_section import write
@@ -61,12 +61,12 @@ def draw(found: Bias, figure: Path | None) -> list[str]:
     return [f"figure: {write(shifts(found), figure)}"]
 
 
-def show(found: Bias, console: Console) -> None:
+def show(found: CodecBias, console: Console) -> None:
     """Tables, sentence and notes."""
-    from tellapart.workflows.codec_bias import in_words
+    from tellapart.workflows.codec_bias import describe
 
-    where = found.data if found.part == "other" else f"{found.data}, {found.part} part"
-    whole = f"a sample of {found.n:,} of {found.of:,}" if found.n < found.of else f"{found.n:,} images"
+    where = found.data if found.split == "other" else f"{found.data}, {found.split} part"
+    whole = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
     title = f"{found.run}, one class written anew: {where}, {whole}"
     console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
     for one in found.worst_first[:_SHOWN]:
@@ -77,21 +77,21 @@ def show(found: Bias, console: Console) -> None:
     for line in _LEGEND:
         console.print(line.format(name), style="dim", markup=False, highlight=False, soft_wrap=True)
     lines = [f"not answered: {found.text(way)}: the first image {why}" for way, why in found.unanswered.items()]
-    for line in [*lines, in_words(found), *(f"note: {note}" for note in found.notes), f"kept in {found.folder}"]:
+    for line in [*lines, describe(found), *(f"note: {note}" for note in found.notes), f"kept in {found.folder}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(found: Bias, one: CodecSensitivity) -> Table:
+def _table(found: CodecBias, one: CodecSensitivity) -> Table:
     """Three rows a way: this class written anew, the others, both."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     for heading in ("written as", "anew", f"shift of p({one.name})", "right", "AUROC [95 %]"):
         table.add_column(heading, no_wrap=True)
-    if one.ways:
-        table.add_row("as they are", "none", "", "", _interval(one.ways[0].aurocs["none"]))
-    for way in one.ways:
-        for row in _rows(found.text(way.way), one.name, way):
+    if one.transforms:
+        table.add_row("as they are", "none", "", "", _interval(one.transforms[0].aurocs["none"]))
+    for way in one.transforms:
+        for row in _rows(found.text(way.transform), one.name, way):
             table.add_row(*row)
     return table
 

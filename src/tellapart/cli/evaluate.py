@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from tellapart.metrics.slices import SliceReport
     from tellapart.perturbations.scores import Robustness
-    from tellapart.workflows.codec_bias import Bias
+    from tellapart.workflows.codec_bias import CodecBias
     from tellapart.workflows.evaluate import Evaluation
 
 _PAIRS = 5  # confusions shown
@@ -92,7 +92,7 @@ def run(
 
 
 def _print(
-    found: Evaluation, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None, leaning: Bias | None
+    found: Evaluation, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None, leaning: CodecBias | None
 ) -> None:
     from rich.table import Table
 

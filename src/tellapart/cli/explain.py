@@ -170,7 +170,7 @@ def _print_maps(found: list[Explanation], written: dict[str, Path]) -> None:
     for heading in ("picture", "answer", "method", "for"):
         table.add_column(heading, overflow="fold")
     for one in found:
-        answer = f"{one.answer} {one.proba[one.answer]:.1%}"
+        answer = f"{one.predicted} {one.proba[one.predicted]:.1%}"
         nothing = "" if one.heatmap.values.any() else " (no evidence)"
         table.add_row(written[one.image].name, answer, one.heatmap.method, one.heatmap.class_name + nothing)
     shared.out().print(table)
@@ -194,7 +194,7 @@ def _print_means(found: list[ClassMap]) -> None:
         table.add_column(heading)
     for one in found:
         peak = "{:.0%} from the top, {:.0%} from the left".format(*one.peak) if one.values.any() else ""
-        table.add_row(one.method, one.class_name, f"{one.n:,}", f"{one.without:,}", peak)
+        table.add_row(one.method, one.class_name, f"{one.n:,}", f"{one.n_empty:,}", peak)
     shared.out().print(table)
 
 
@@ -206,9 +206,9 @@ def _print_scores(found: list[Explanation]) -> None:
     """Means over the images, the map beside its controls."""
     from rich.table import Table
 
-    from tellapart.explainers.faithfulness import summary
+    from tellapart.explainers.faithfulness import summarize
 
-    rows = summary(found)
+    rows = summarize(found)
     if not rows:
         return
     method = found[0].heatmap.method

@@ -44,10 +44,10 @@ def check(wanted: bool, damages: str | None, sample: int | None, figure: Path | 
         raise typer.BadParameter(f"{' and '.join(lonely)}: only together with --robustness{more}")
     if damages is None:
         return None
-    from tellapart.perturbations.kinds import named
+    from tellapart.perturbations.kinds import select_perturbations
 
     names = [name.strip() for name in damages.split(",") if name.strip()]
-    return [damage.name for damage in named(names)]
+    return [damage.name for damage in select_perturbations(names)]
 
 
 def check_figure(figure: Path | None) -> None:
@@ -67,7 +67,7 @@ def sweep(
     """`tellapart.workflows.robustness.robustness`, imported when it is needed."""
     from tellapart.workflows.robustness import robustness
 
-    return robustness(run, table, open_test=open_test, mapping=mapping, damages=damages, sample=sample, settings=settings)
+    return robustness(run, table, open_test=open_test, mapping=mapping, perturbations=damages, sample=sample, settings=settings)
 
 
 def draw(found: Robustness, figure: Path | None) -> list[str]:
@@ -81,15 +81,15 @@ def draw(found: Robustness, figure: Path | None) -> list[str]:
 
 def show(found: Robustness, console: Console) -> None:
     """Table, sentence and notes."""
-    from tellapart.perturbations.scores import in_words
+    from tellapart.perturbations.scores import describe
 
-    where = found.data if found.part == "other" else f"{found.data}, {found.part} part"
-    whole = f"a sample of {found.n:,} of {found.of:,}" if found.n < found.of else f"{found.n:,} images"
+    where = found.data if found.split == "other" else f"{found.data}, {found.split} part"
+    whole = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
     console.print(f"{found.run} under damage: {where}, {whole}", style="italic", markup=False, highlight=False, soft_wrap=True)
     console.print(table(found))
     for line in _LEGEND:
         console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    lines = [*_unanswered(found), in_words(found), *(f"note: {note}" for note in found.notes), f"kept in {found.folder}"]
+    lines = [*_unanswered(found), describe(found), *(f"note: {note}" for note in found.notes), f"kept in {found.folder}"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
@@ -102,7 +102,7 @@ def table(found: Robustness) -> Any:
     made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     for heading in _HEADINGS:
         made.add_column(heading, justify="left" if heading == "damage" else "right", no_wrap=True)
-    made.add_row("undamaged", f"{found.n:,}", Text(_interval(found.undamaged["accuracy"])), "", "", "")
+    made.add_row("undamaged", f"{found.n:,}", Text(_interval(found.clean["accuracy"])), "", "", "")
     for cell in found.cells:
         made.add_row(*map(Text, _cells(cell)), style="bold" if cell.worse else None)
     return made

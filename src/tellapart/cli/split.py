@@ -41,7 +41,7 @@ def run(
         raise typer.BadParameter("--exact-only and --embedding: with exact copies only no run is asked")
     shared.check_output(out)
     from tellapart.checks.review import read_review, write_rows
-    from tellapart.workflows.split import images_of, split_dataset, write_split
+    from tellapart.workflows.split import images_location, split_dataset, write_split
 
     table = shared.scanned(data, images, id_column, label_column, group, None)
     table = read_review(reviewed, table).remaining(table) if reviewed else table
@@ -50,7 +50,7 @@ def run(
         progress=shared.progress(quiet),
     )  # fmt: skip
     write_rows(write_split(found), out)
-    use = _command(out, images_of(found.table))
+    use = _command(out, images_location(found.table))
     if as_json:
         shared.print_json(found.to_dict() | {"written": str(out), "use": use})
     else:

@@ -52,11 +52,11 @@ class Activations:
     layer: str
 
 
-def activations(subject: ExplainedModel, image: Any, label: int, layer: str | None = None) -> Activations:
+def activations(model: ExplainedModel, image: Any, label: int, layer: str | None = None) -> Activations:
     """The values of the chosen layer and the gradient there.
 
     Args:
-        subject: A network.
+        model: A network.
         image: (H, W, 3) uint8.
         label: The class.
         layer: A module's name; None: the last whose output is a map.
@@ -64,8 +64,8 @@ def activations(subject: ExplainedModel, image: Any, label: int, layer: str | No
     Raises:
         RunError: No layer of the net is a map, or the one that was named is none.
     """
-    module, x = subject.module(), subject.seen(image)
-    chosen = subject.layers.get(layer or "", layer)
+    module, x = model.module(), model.to_input(image)
+    chosen = model.layers.get(layer or "", layer)
     wanted = {chosen} if chosen else {name for name, _ in module.named_modules() if name}
     with _watched(module, wanted) as seen, torch.enable_grad():
         score = module(x.requires_grad_(True))[0, label]
@@ -73,20 +73,20 @@ def activations(subject: ExplainedModel, image: Any, label: int, layer: str | No
     module.zero_grad(set_to_none=True)
     for name, (values, gradient) in reversed(seen.items()):
         if gradient and bool(gradient[-1].any()):
-            subject.layers[layer or ""] = name
+            model.layers[layer or ""] = name
             return Activations(values, gradient[-1], name)
     if chosen and chosen in seen:  # this once the class depends on nothing there
         values = seen[chosen][0]
         return Activations(values, torch.zeros_like(values), chosen)
     if layer:
-        raise _no_map(subject, x, layer)
+        raise _no_map(model, x, layer)
     hint = "occlusion and rise explain any classifier"
     raise RunError(f"{subject.name or 'this net'} has no layer that is a map of the picture", hint=hint)
 
 
-def _no_map(subject: ExplainedModel, x: Tensor, layer: str) -> RunError:
+def _no_map(model: ExplainedModel, x: Tensor, layer: str) -> RunError:
     """What is wrong with a layer that was named, and which could be."""
-    module = subject.module()
+    module = model.module()
     names = [name for name, _ in module.named_modules() if name]
     if layer not in names:
         return RunError(unknown_name(f"layer of {subject.name or 'this net'}", layer, names))
@@ -163,7 +163,7 @@ def _prefix(tokens: int) -> int | None:
 # --- a coarse map of a net's last stage, laid over the picture --------------------------------------------------------
 
 
-def upsample_map(coarse: Tensor, subject: ExplainedModel, image: np.ndarray) -> np.ndarray:
+def upsample_map(coarse: Tensor, model: ExplainedModel, image: np.ndarray) -> np.ndarray:
     """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
-    shown = resample(coarse.detach().numpy(), *target_size(subject.inputs))
-    return map_to_image(shown, subject.inputs, *image.shape[:2])
+    shown = resample(coarse.detach().numpy(), *target_size(model.inputs))
+    return map_to_image(shown, model.inputs, *image.shape[:2])

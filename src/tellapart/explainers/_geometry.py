@@ -129,7 +129,7 @@ def resize_for_explaining(pixels: np.ndarray, inputs: Inputs, path: str) -> np.n
     return shrunk(pixels, math.sqrt(min(1.0, _SHRUNK_TO / (height * width))))
 
 
-def shrunk_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
+def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
     """The mask of a picture that was shrunk: (H, W) bool → (height, width) bool."""
     if mask.shape == (height, width):
         return mask

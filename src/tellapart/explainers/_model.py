@@ -37,7 +37,7 @@ class ExplainedModel:
 
     def __init__(self, classifier: Classifier, context: Context, name: str = "") -> None:
         self.original, self.context, self.name = classifier, context, name
-        self.classifier = _of_parts(classifier, context) if classifier.recipe.inputs.region else classifier
+        self.classifier = _without_region(classifier, context) if classifier.recipe.inputs.region else classifier
         self.layers: dict[str, str] = {}  # what an option `layer` asked for → the layer that the first map chose
 
     @property
@@ -51,10 +51,10 @@ class ExplainedModel:
         for image in images:
             portion.append(image)
             if len(portion) >= min(_PORTION, _HELD // image.nbytes):
-                found.append(self._answers(portion))
+                found.append(self._predict_batch(portion))
                 portion = []
         if portion or not found:
-            found.append(self._answers(portion))
+            found.append(self._predict_batch(portion))
         return np.concatenate(found)
 
     def predict_one(self, content: bytes | np.ndarray) -> np.ndarray:
@@ -63,15 +63,15 @@ class ExplainedModel:
             table = from_bytes([content], [-1], self.classes)
         else:
             table = from_arrays(content[None], [-1], self.classes)
-        return self.original.predict(table, self._surroundings()).proba[0]
+        return self.original.predict(table, self._fresh_context()).proba[0]
 
-    def _answers(self, images: list[np.ndarray]) -> np.ndarray:
+    def _predict_batch(self, images: list[np.ndarray]) -> np.ndarray:
         if not images:
             return np.zeros((0, len(self.classes)), np.float32)
         table = from_arrays(np.stack(images), [-1] * len(images), self.classes)
-        return self.classifier.predict(table, self._surroundings()).proba
+        return self.classifier.predict(table, self._fresh_context()).proba
 
-    def _surroundings(self) -> Context:
+    def _fresh_context(self) -> Context:
         """A cache of its own each time, so that no picture is kept."""
         return Context(PixelCache(), device=self.context.device, parents=self.context.parents)
 
@@ -101,17 +101,17 @@ class ExplainedModel:
         """The same network with random weights; None where it is none."""
         return ExplainedModel(self.network.reinitialized(seed), self.context, self.name) if self.network is not None else None
 
-    def seen(self, image: np.ndarray) -> Tensor:
+    def to_input(self, image: np.ndarray) -> Tensor:
         """What the network is shown of a picture: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
         pixels = decode_to(image, self.inputs, "the picture")
         return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
 
 
-def _of_parts(classifier: Classifier, context: Context) -> Classifier:
+def _without_region(classifier: Classifier, context: Context) -> Classifier:
     """The same, for pictures that are the region already."""
     found: Any = copy.copy(classifier)
     inputs = classifier.recipe.inputs.model_copy(update={"region": None, "keep": 1.0})
     found.recipe = classifier.recipe.model_copy(update={"inputs": inputs})
     if isinstance(classifier, Calibrated):
-        found.inner = _of_parts(classifier.base_classifier(context), context)
+        found.inner = _without_region(classifier.base_classifier(context), context)
     return found

@@ -41,20 +41,20 @@ class Explainer(ABC):
         self.seed = seed
 
     @final
-    def __call__(self, subject: ExplainedModel, image: np.ndarray, label: int) -> Heatmap:
+    def __call__(self, model: ExplainedModel, image: np.ndarray, label: int) -> Heatmap:
         """Explain one answer.
 
         Args:
-            subject: The classifier.
+            model: The classifier.
             image: (H, W, 3) uint8 RGB, at its own size.
             label: The class whose evidence is asked for.
 
         Raises:
             RunError: The method needs a network, and this is none.
         """
-        found = np.maximum(np.nan_to_num(self._values(subject, image, label)), 0).astype(np.float32)
+        found = np.maximum(np.nan_to_num(self._values(model, image, label)), 0).astype(np.float32)
         most = float(found.max(initial=0))
-        return Heatmap(found / most if most > 0 else found, subject.classes[label], type(self).name())
+        return Heatmap(found / most if most > 0 else found, model.classes[label], type(self).name())
 
     @classmethod
     def name(cls) -> str:
@@ -62,5 +62,5 @@ class Explainer(ABC):
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         """(H, W) float of any scale; what is below 0 counts as 0."""

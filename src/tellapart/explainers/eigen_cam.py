@@ -21,9 +21,9 @@ class EigenCam(Explainer):
     class Options(LayerOptions):
         """Options of Eigen-CAM."""
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
-        values = activations(subject, image, label, self.options.layer).values
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+        values = activations(model, image, label, self.options.layer).values
         channels, height, width = values.shape
         _, _, right = torch.linalg.svd(values.reshape(channels, -1).T, full_matrices=False)
         found = (values.reshape(channels, -1).T @ right[0]).reshape(height, width)
-        return upsample_map((found if found.sum() >= 0 else -found).relu(), subject, image)
+        return upsample_map((found if found.sum() >= 0 else -found).relu(), model, image)

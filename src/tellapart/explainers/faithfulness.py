@@ -60,11 +60,11 @@ class Faithfulness:
         return asdict(self)
 
 
-def faithfulness(subject: ExplainedModel, image: np.ndarray, values: np.ndarray, label: int, seed: int = 0) -> Faithfulness:
+def faithfulness(model: ExplainedModel, image: np.ndarray, values: np.ndarray, label: int, seed: int = 0) -> Faithfulness:
     """Score a map.
 
     Args:
-        subject: Who answered.
+        model: Who answered.
         image: (H, W, 3) uint8.
         values: (H, W) float, the map.
         label: The class that it is for.
@@ -80,7 +80,7 @@ def faithfulness(subject: ExplainedModel, image: np.ndarray, values: np.ndarray,
         *(_exchanged(bare, image, order[:count]) for count in counts),
     ]
     roads = list(_roads(image, order, rng))
-    p = subject.predict([*curves, *roads])[:, label].astype(np.float64)
+    p = model.predict([*curves, *roads])[:, label].astype(np.float64)
     deletion, insertion = (float(np.trapezoid(p[at : at + _STEPS], dx=1 / (_STEPS - 1))) for at in (0, _STEPS))
     most, least = p[2 * _STEPS :: 2], p[2 * _STEPS + 1 :: 2]
     return Faithfulness(deletion, insertion, float(np.mean(least - most)))
@@ -96,7 +96,7 @@ def pointing_game(values: np.ndarray, mask: np.ndarray) -> bool:
     return bool(values.max() > 0 and mask.ravel()[values.argmax()])
 
 
-def energy_inside(values: np.ndarray, mask: np.ndarray) -> float:
+def mask_iou(values: np.ndarray, mask: np.ndarray) -> float:
     """Intersection over union of `mask`, (H, W) bool, and as many of the highest pixels of `values`, (H, W).
 
     >>> overlap(np.array([[3.0, 2.0], [1.0, 0.0]]), np.array([[True, False], [True, False]]))
@@ -172,7 +172,7 @@ def fill_from_neighbors(image: np.ndarray, which: np.ndarray, rng: np.random.Gen
 _OF_MAPS = ("deletion", "insertion", "road")
 
 
-def summary(found: Sequence[Explanation]) -> dict[str, dict[str, Score]]:
+def summarize(found: Sequence[Explanation]) -> dict[str, dict[str, Score]]:
     """Map → score → mean over the pictures.
 
     Shares have Wilson's interval, means Student's; one picture has none.
@@ -226,7 +226,7 @@ class Explanation:
 
     image: str
     pixels: np.ndarray
-    answer: str
+    predicted: str
     proba: dict[str, float]
     heatmap: Heatmap
     scores: dict[str, Faithfulness] = field(default_factory=dict)
@@ -234,14 +234,14 @@ class Explanation:
     iou: dict[str, float] = field(default_factory=dict)
     mask_share: float | None = None
     shrunk_from: tuple[int, int] | None = None
-    part: Cut | None = None
+    crop: Cut | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without pixels and map."""
         return {
-            "image": self.image, "answer": self.answer, "probabilities": self.proba, "class": self.heatmap.class_name,
+            "image": self.image, "answer": self.predicted, "probabilities": self.proba, "class": self.heatmap.class_name,
             "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
             "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
             "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
-            "part": list(self.part) if self.part else None,
+            "part": list(self.crop) if self.crop else None,
         }  # fmt: skip

@@ -19,7 +19,7 @@ class GradCam(Explainer):
     class Options(LayerOptions):
         """Options of Grad-CAM."""
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
-        found = activations(subject, image, label, self.options.layer)
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+        found = activations(model, image, label, self.options.layer)
         weights = found.gradient.mean(dim=(1, 2), keepdim=True)
-        return upsample_map((weights * found.values).sum(0).relu(), subject, image)
+        return upsample_map((weights * found.values).sum(0).relu(), model, image)

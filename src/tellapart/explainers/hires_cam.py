@@ -19,6 +19,6 @@ class HiresCam(Explainer):
     class Options(LayerOptions):
         """Options of HiResCAM."""
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
-        found = activations(subject, image, label, self.options.layer)
-        return upsample_map((found.gradient * found.values).sum(0).relu(), subject, image)
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+        found = activations(model, image, label, self.options.layer)
+        return upsample_map((found.gradient * found.values).sum(0).relu(), model, image)

@@ -32,14 +32,14 @@ class IntegratedGradients(Explainer):
             default="mean", description="the empty picture: its mean color, black, or white"
         )
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
-        parts = np.abs(self.contributions(subject, image, label))
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+        parts = np.abs(self.contributions(model, image, label))
         # a handful of pixels would leave the rest dark
-        return map_to_image(np.minimum(parts, np.quantile(parts, 0.995)), subject.inputs, *image.shape[:2])
+        return map_to_image(np.minimum(parts, np.quantile(parts, 0.995)), model.inputs, *image.shape[:2])
 
-    def contributions(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+    def contributions(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         """(h, w) float32 over what the net is shown; their sum is the logit's rise."""
-        module, x = subject.module(), subject.seen(image)
+        module, x = model.module(), model.to_input(image)
         level = {"black": 0.0, "white": 255.0}.get(self.options.start)
         empty = x.mean(dim=(2, 3), keepdim=True).expand_as(x) if level is None else torch.full_like(x, level)
         points, weights = np.polynomial.legendre.leggauss(self.options.steps)

@@ -27,7 +27,7 @@ class Occlusion(Explainer):
         overlap: int = Field(default=3, ge=1, le=16, description="windows along a side of the window")
         fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         boxes = list(self._boxes(*image.shape[:2]))
         cover = FILLS[self.options.fill](image)
 
@@ -38,7 +38,7 @@ class Occlusion(Explainer):
                 changed[rows, columns] = cover[rows, columns]
                 yield changed
 
-        proba = subject.predict(covered())[:, label].astype(np.float64)
+        proba = model.predict(covered())[:, label].astype(np.float64)
         total, times = np.zeros(image.shape[:2]), np.zeros(image.shape[:2])
         for (rows, columns), left in zip(boxes, proba[1:], strict=True):
             total[rows, columns] += proba[0] - left

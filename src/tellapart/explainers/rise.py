@@ -30,7 +30,7 @@ class Rise(Explainer):
         visible: float = Field(default=0.5, gt=0, lt=1, description="share of cells left visible")
         fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         cover = FILLS[self.options.fill](image).astype(np.float32)
         pixels = image.astype(np.float32)
 
@@ -38,7 +38,7 @@ class Rise(Explainer):
             for mask in self._masks(*image.shape[:2]):
                 yield np.rint(cover + mask[:, :, None] * (pixels - cover)).astype(np.uint8)
 
-        proba = subject.predict(hidden())[:, label].astype(np.float64)
+        proba = model.predict(hidden())[:, label].astype(np.float64)
         total = np.zeros(image.shape[:2])
         for mask, kept in zip(self._masks(*image.shape[:2]), proba - proba.mean(), strict=True):
             total += kept * mask

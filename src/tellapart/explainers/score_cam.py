@@ -27,11 +27,11 @@ class ScoreCam(Explainer):
 
         channels: int | None = Field(default=None, ge=1, description="only the most active ones; none: all")
 
-    def _values(self, subject: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
-        values = activations(subject, image, label, self.options.layer).values
+    def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
+        values = activations(model, image, label, self.options.layer).values
         if self.options.channels is not None:
             values = values[values.sum(dim=(1, 2)).argsort(descending=True)[: self.options.channels]]
-        module, x = subject.module(), subject.seen(image)
+        module, x = model.module(), model.to_input(image)
         low, high = values.amin(dim=(1, 2), keepdim=True), values.amax(dim=(1, 2), keepdim=True)
         masks = ((values - low) / (high - low).clamp_min(1e-12))[:, None]
         with torch.inference_mode():
@@ -42,4 +42,4 @@ class ScoreCam(Explainer):
                 ]
             )
         weights = scores.softmax(0)[:, None, None]  # the logit of the empty picture is the same for all: it cancels
-        return upsample_map((weights * values).sum(0).relu(), subject, image)
+        return upsample_map((weights * values).sum(0).relu(), model, image)

@@ -23,7 +23,7 @@ REAL = "none"
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedImage:
     """One picture to be written; one row of provenance.csv.
 
     Attributes:
@@ -43,9 +43,9 @@ class Planned:
     group: str
 
 
-def plan(
+def plan_forgeries(
     reals: ImageTable, kinds: Sequence[str], donors: frozenset[str], seed: int, progress: Progress = SILENT
-) -> list[Planned]:
+) -> list[PlannedImage]:
     """Decide.
 
     Args:
@@ -66,7 +66,7 @@ def plan(
     table = split(reals, seed=seed, twins=twins)
     parts, groups = table.frame["split"].to_numpy(dtype=object), _groups(table, twins)
     width = len(str(len(table) - 1))
-    found: list[Planned] = []
+    found: list[PlannedImage] = []
     for part in dict.fromkeys(parts):
         rows = rng.permutation(np.flatnonzero(parts == part))
         rows = rows[np.argsort(groups[rows], kind="stable")]
@@ -75,7 +75,7 @@ def plan(
         for row, is_forged in zip(rows.tolist(), forged, strict=True):
             kind = turns.pop() if is_forged else REAL
             donor = _donor(row, rows, groups, rng) if kind in donors else -1
-            found.append(Planned(f"{row:0{width}}", row, str(part), kind, donor, str(groups[row])))
+            found.append(PlannedImage(f"{row:0{width}}", row, str(part), kind, donor, str(groups[row])))
     return sorted(found, key=lambda one: one.row)
 
 

@@ -22,7 +22,7 @@ class Forgery(ABC):
     #: It takes a region from another picture.
     needs_donor: ClassVar[bool] = False
     #: It looks at some pictures before the first is forged.
-    learns: ClassVar[bool] = False
+    needs_fit: ClassVar[bool] = False
 
     class Options(OptionsModel):
         """Options of the forgery."""
@@ -51,7 +51,7 @@ class Forgery(ABC):
         """The name under which it is registered."""
         return cls.__module__.rpartition(".")[2]
 
-    def learn(self, pictures: Sequence[np.ndarray], seed: int, folder: Path, progress: Progress = SILENT) -> None:
+    def fit(self, pictures: Sequence[np.ndarray], seed: int, folder: Path, progress: Progress = SILENT) -> None:
         """Look at some real pictures, each (H, W, 3) uint8; what is learnt is kept in `folder` and found there again."""
         del pictures, seed, folder, progress
 

@@ -25,7 +25,7 @@ from tellapart.types import UNLABELED, ImageTable, Predictions, Problem
 #: (pixels (H, W, C) uint8, id) → an encoded file.
 Transform = Callable[[np.ndarray, str], bytes]
 #: What a run says of many images; or why it cannot, in words.
-Answers = Predictions | str
+PredictionsOrReason = Predictions | str
 _AT_ONCE = 64  # images made between two looks at how much there is
 _IMAGES, _BYTES = 1024, 64 * 2**20  # of a portion: whichever is reached first
 
@@ -42,9 +42,9 @@ class PerturbedPredictor:
     def __init__(self, run: Run, table: ImageTable, settings: Settings) -> None:
         self.run, self.table, self.settings = run, table, settings
         self.classifier = load_classifier(run)
-        self.around = inference_context(settings)
+        self.context = inference_context(settings)
 
-    def answers(self, way: Transform | None, as_they_are: bool, task: Task, note: str = "") -> Answers:
+    def predict(self, transform: Transform | None, as_is: bool, task: Task, note: str = "") -> PredictionsOrReason:
         """What the run says.
 
         Args:
@@ -57,13 +57,13 @@ class PerturbedPredictor:
             Answers in the order of the table; or why the run cannot read such images ("is 90×90, but … expects 100×100",
             "its box was given for 100×100 pixels, and now it has 90×90").
         """
-        if as_they_are:
-            found = self.classifier.predict(self.table, self.around, self.run.id)
+        if as_is:
+            found = self.classifier.predict(self.table, self.context, self.run.id)
             task.advance(len(found), note)
             return found
         parts = []
         try:
-            for start, files in self._portions(way or (lambda pixels, _: as_png(pixels))):
+            for start, files in self._batches(transform or (lambda pixels, _: as_png(pixels))):
                 parts.append(self._proba(start, files))
                 task.advance(len(files), note)
         except CorruptImages as error:
@@ -77,10 +77,10 @@ class PerturbedPredictor:
         portion = from_bytes(files, [UNLABELED] * len(files), classes=self.table.classes, ids=ids)
         originals = self.table.take(np.arange(start, start + len(files)))
         portion = copy_boxes(portion, originals, self.classifier.recipe.inputs)
-        context = Context(PixelCache(), SILENT, self.around.device, parents=self.around.parents)
+        context = Context(PixelCache(), SILENT, self.context.device, parents=self.context.parents)
         return self.classifier.predict(portion, context).proba
 
-    def _portions(self, way: Transform) -> Iterator[tuple[int, list[bytes]]]:
+    def _batches(self, way: Transform) -> Iterator[tuple[int, list[bytes]]]:
         """(first row, files) in row order."""
         paths, ids, limit = self.table.paths, self.table.ids, self.classifier.recipe.inputs
 
@@ -90,7 +90,7 @@ class PerturbedPredictor:
                 pixels = _pixels(reader.get(paths[row]), str(paths[row]), limit)
                 file = way(pixels, str(ids[row]))
                 if limit.region and limit.region.box:
-                    _refuse_moved(pixels, file, row, str(paths[row]))
+                    _check_box_size(pixels, file, row, str(paths[row]))
                 return file
 
             start, files = 0, []
@@ -146,7 +146,7 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
     return table.without(np.asarray(bad), problems)
 
 
-def _refuse_moved(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:
+def _check_box_size(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:
     """A box is given in pixels of the original: a change of size makes it the box of something else."""
     before, after = pixels.shape[:2], header(file, path)[:2]
     if before != after:

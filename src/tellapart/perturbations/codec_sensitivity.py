@@ -36,13 +36,13 @@ from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions, Score
 
 if TYPE_CHECKING:
-    from tellapart.perturbations._predict import Answers
+    from tellapart.perturbations._predict import PredictionsOrReason
 
 #: Ways of writing an image anew: "png" changes no pixel.
 RESAVED, COMPRESSED, RESCALED = "png", "jpeg", "scale"
-WAYS = (RESAVED, COMPRESSED, RESCALED)
+TRANSFORMS = (RESAVED, COMPRESSED, RESCALED)
 #: Worst first.
-VERDICTS = ("file", "codec", "suspect", "fragile", "open", "steady", "nothing")
+FINDINGS = ("file", "codec", "suspect", "fragile", "open", "steady", "nothing")
 _NOTICEABLE = 0.1  # of the distance between the classes
 _LOSS = 0.02  # of the answers: a smaller loss is not called one, however sure it is
 _RULED_OUT = 0.1  # of the answers: a run whose loss may be larger is not called steady
@@ -98,7 +98,7 @@ class TransformResult:
         flips: Share of the images whose side changes when both are.
     """
 
-    way: str
+    transform: str
     own: ClassShift
     others: ClassShift
     aurocs: dict[str, Score]
@@ -106,7 +106,7 @@ class TransformResult:
     flips: Score
 
     @property
-    def push(self) -> int:
+    def direction(self) -> int:
         """+1 towards the class, −1 away from it, 0 neither, or each side another way."""
         return 0 if self.own.counted * self.others.counted < 0 else self.own.counted or self.others.counted
 
@@ -118,9 +118,9 @@ class TransformResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "way": self.way, "own": self.own.to_dict(), "others": self.others.to_dict(),
+            "way": self.transform, "own": self.own.to_dict(), "others": self.others.to_dict(),
             "aurocs": {name: score.to_dict() for name, score in self.aurocs.items()},
-            "change": self.change.to_dict(), "flips": self.flips.to_dict(), "push": self.push,
+            "change": self.change.to_dict(), "flips": self.flips.to_dict(), "push": self.direction,
         }  # fmt: skip
 
     @classmethod
@@ -145,18 +145,18 @@ class CodecSensitivity:
     """
 
     name: str
-    ways: tuple[TransformResult, ...]
+    transforms: tuple[TransformResult, ...]
     compressed: Score
-    verdict: str
+    finding: str
 
-    def of(self, way: str) -> TransformResult | None:
+    def find(self, way: str) -> TransformResult | None:
         """One way; None where the run could not answer."""
-        return next((one for one in self.ways if one.way == way), None)
+        return next((one for one in self.transforms if one.transform == way), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        ways = [one.to_dict() for one in self.ways]
-        return {"class": self.name, "verdict": self.verdict, "compressed": self.compressed.to_dict(), "ways": ways}
+        ways = [one.to_dict() for one in self.transforms]
+        return {"class": self.name, "verdict": self.finding, "compressed": self.compressed.to_dict(), "ways": ways}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> CodecSensitivity:
@@ -165,7 +165,9 @@ class CodecSensitivity:
         return cls(content["class"], ways, Score.from_dict(content["compressed"]), content["verdict"])
 
 
-def measure_sensitivity(files: Predictions, answers: Mapping[str, Answers], marks: np.ndarray, label: int) -> CodecSensitivity:
+def measure_sensitivity(
+    files: Predictions, recompressed: Mapping[str, PredictionsOrReason], marks: np.ndarray, label: int
+) -> CodecSensitivity:
     """One class against all others.
 
     Args:
@@ -177,20 +179,22 @@ def measure_sensitivity(files: Predictions, answers: Mapping[str, Answers], mark
     own = files.labels == label
     distance = float(files.proba[own, label].mean() - files.proba[~own, label].mean())
     found = tuple(
-        _rewritten(way, files, after, label, distance) for way, after in answers.items() if isinstance(after, Predictions)
+        _transform_result(way, files, after, label, distance)
+        for way, after in recompressed.items()
+        if isinstance(after, Predictions)
     )
     known = found[0].aurocs["none"].low > 0.5 if found else False
     ranks = np.unique(marks, return_inverse=True)[1]  # as shares: what ranks need not be a probability
     compressed = _auroc(files, (ranks + 0.5) / len(marks), own)
-    verdict = _verdict({one.way: one for one in found}, compressed) if known else "nothing"
+    verdict = _finding({one.transform: one for one in found}, compressed) if known else "nothing"
     return CodecSensitivity(files.classes[label], found, compressed, verdict)
 
 
-def _verdict(found: Mapping[str, TransformResult], compressed: Score) -> str:
-    resaved, jpeg, scale = (found.get(way) for way in WAYS)
-    if resaved is not None and (resaved.push or resaved.flips.low > _FLIPS):
+def _finding(found: Mapping[str, TransformResult], compressed: Score) -> str:
+    resaved, jpeg, scale = (found.get(way) for way in TRANSFORMS)
+    if resaved is not None and (resaved.direction or resaved.flips.low > _FLIPS):
         return "file"
-    pushes = (jpeg.push if jpeg else 0, scale.push if scale else 0)
+    pushes = (jpeg.direction if jpeg else 0, scale.direction if scale else 0)
     if pushes[0] * pushes[1] < 0 or (jpeg is not None and jpeg.together and not pushes[1] and _comes_back(jpeg)):
         return "codec"
     if pushes[0] and pushes[0] == int(compressed.low > _MARKED) - int(compressed.high < 1 - _MARKED):
@@ -206,7 +210,7 @@ def _comes_back(found: TransformResult) -> bool:
     return min(found.aurocs["own"].value, found.aurocs["others"].value) + _BACK <= found.aurocs["both"].value
 
 
-def _rewritten(way: str, files: Predictions, after: Predictions, label: int, distance: float) -> TransformResult:
+def _transform_result(way: str, files: Predictions, after: Predictions, label: int, distance: float) -> TransformResult:
     own = files.labels == label
     before, now = (of.proba[:, label].astype(np.float64) for of in (files, after))
     was_right, right = ((of.predicted == label) == own for of in (files, after))
@@ -214,7 +218,7 @@ def _rewritten(way: str, files: Predictions, after: Predictions, label: int, dis
     def side(rows: np.ndarray) -> ClassShift:
         groups, shift = _groups(files, rows), _mean(now[rows] - before[rows], _groups(files, rows))
         shares = _share(was_right[rows], groups), _share(right[rows], groups)
-        return ClassShift(int(rows.sum()), float(before[rows].mean()), shift, _counted(shift, distance), *shares)
+        return ClassShift(int(rows.sum()), float(before[rows].mean()), shift, _counted_direction(shift, distance), *shares)
 
     chosen = {"none": np.zeros(len(own), bool), "own": own, "others": ~own, "both": np.ones(len(own), bool)}
     aurocs = {name: _auroc(files, np.where(rows, now, before), own) for name, rows in chosen.items()}
@@ -222,7 +226,7 @@ def _rewritten(way: str, files: Predictions, after: Predictions, label: int, dis
     return TransformResult(way, side(own), side(~own), aurocs, change, _share(right != was_right, files.groups, worse=True))
 
 
-def _counted(shift: Score, distance: float) -> int:
+def _counted_direction(shift: Score, distance: float) -> int:
     """The direction of a shift that counts, else 0."""
     if distance <= 0 or abs(shift.value) < _NOTICEABLE * distance:
         return 0

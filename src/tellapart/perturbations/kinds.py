@@ -73,7 +73,7 @@ class Perturbation:
         return self.words.format(self.text(strength))
 
 
-def named(names: Sequence[str] | None) -> tuple[Perturbation, ...]:
+def select_perturbations(names: Sequence[str] | None) -> tuple[Perturbation, ...]:
     """The damages of these names, in the order of `DAMAGES`; all when None.
 
     Raises:

@@ -23,7 +23,7 @@ from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.types import Predictions, Score
 
 if TYPE_CHECKING:
-    from tellapart.perturbations._predict import Answers
+    from tellapart.perturbations._predict import PredictionsOrReason
 
 #: The scores that a cell keeps, where they are defined.
 KEPT = ("accuracy", "macro-f1", "auroc", "log-loss")
@@ -48,7 +48,7 @@ class RobustnessCell:
         reason: Why the run cannot answer; "" where it can.
     """
 
-    damage: str
+    perturbation: str
     strength: float
     n: int
     scores: dict[str, Score]
@@ -62,12 +62,12 @@ class RobustnessCell:
     @property
     def text(self) -> str:
         """The damage with its strength: "jpeg 50"."""
-        return f"{self.damage} {PERTURBATIONS[self.damage].text(self.strength)}".rstrip()
+        return f"{self.perturbation} {PERTURBATIONS[self.perturbation].text(self.strength)}".rstrip()
 
     @property
     def sentence(self) -> str:
         """The same for a sentence: "JPEG at quality 50"."""
-        return PERTURBATIONS[self.damage].sentence(self.strength)
+        return PERTURBATIONS[self.perturbation].sentence(self.strength)
 
     @property
     def worse(self) -> bool:
@@ -82,7 +82,7 @@ class RobustnessCell:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; what is not defined is None."""
         return {
-            "damage": self.damage, "strength": self.strength, "n": self.n,
+            "damage": self.perturbation, "strength": self.strength, "n": self.n,
             "scores": {name: score.to_dict() for name, score in self.scores.items()},
             "flips": _plain(self.flips), "change": _plain(self.change),
             "flips_by_class": {name: score.to_dict() for name, score in (self.flips_by_class or {}).items()},
@@ -122,25 +122,25 @@ class Robustness:
 
     run: str
     data: str
-    part: str
+    split: str
     n: int
-    of: int
+    total: int
     classes: tuple[str, ...]
-    undamaged: dict[str, Score]
+    clean: dict[str, Score]
     recoded: Score
     cells: tuple[RobustnessCell, ...]
     opened: int
     notes: tuple[str, ...]
     folder: Path
 
-    def of_damage(self, name: str) -> tuple[RobustnessCell, ...]:
+    def cells_of(self, name: str) -> tuple[RobustnessCell, ...]:
         """The cells of one damage, from weak to strong."""
-        return tuple(cell for cell in self.cells if cell.damage == name)
+        return tuple(cell for cell in self.cells if cell.perturbation == name)
 
     @property
-    def damages(self) -> tuple[str, ...]:
+    def perturbations(self) -> tuple[str, ...]:
         """The damages of the sweep."""
-        return tuple(dict.fromkeys(cell.damage for cell in self.cells))
+        return tuple(dict.fromkeys(cell.perturbation for cell in self.cells))
 
     @property
     def worst(self) -> RobustnessCell | None:
@@ -150,10 +150,10 @@ class Robustness:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "run": self.run, "data": self.data, "part": self.part, "n": self.n, "of": self.of, "classes": list(self.classes),
-            "undamaged": {name: score.to_dict() for name, score in self.undamaged.items()},
+            "run": self.run, "data": self.data, "part": self.split, "n": self.n, "of": self.total, "classes": list(self.classes),
+            "undamaged": {name: score.to_dict() for name, score in self.clean.items()},
             "recoded": self.recoded.to_dict(), "cells": [cell.to_dict() for cell in self.cells],
-            "summary": in_words(self), "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
+            "summary": describe(self), "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
         }  # fmt: skip
 
     @classmethod
@@ -174,7 +174,7 @@ class Robustness:
 
 
 def score_robustness(
-    undamaged: Predictions, answers: Mapping[tuple[str, float], Answers], positive: str | None
+    clean: Predictions, perturbed: Mapping[tuple[str, float], PredictionsOrReason], positive: str | None
 ) -> tuple[RobustnessCell, ...]:
     """All cells of a sweep.
 
@@ -183,7 +183,7 @@ def score_robustness(
         answers: (damage, strength) → the answers on the same images, or why there are none.
         positive: The class whose probability ranks, when there are two.
     """
-    cells = [_cell(damage, strength, undamaged, found, positive) for (damage, strength), found in answers.items()]
+    cells = [_cell(damage, strength, clean, found, positive) for (damage, strength), found in perturbed.items()]
     tested = [place for place, cell in enumerate(cells) if not cell.reason]
     corrected = holm([cells[place].p_value for place in tested])
     for place, p in zip(tested, corrected, strict=True):
@@ -215,7 +215,9 @@ def retained_scores(predictions: Predictions, positive: str | None) -> dict[str,
     return {name: found[name] for name in KEPT if name in found}
 
 
-def _cell(damage: str, strength: float, undamaged: Predictions, found: Answers, positive: str | None) -> RobustnessCell:
+def _cell(
+    damage: str, strength: float, undamaged: Predictions, found: PredictionsOrReason, positive: str | None
+) -> RobustnessCell:
     n = len(undamaged)
     if isinstance(found, str):
         return RobustnessCell(damage, strength, n, {}, reason=found)
@@ -232,13 +234,13 @@ def _cell(damage: str, strength: float, undamaged: Predictions, found: Answers, 
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
-def in_words(found: Robustness) -> str:
+def describe(found: Robustness) -> str:
     """One or two plain sentences: the worst, which class flips there, and what the run is stable under."""
     worst, answered = found.worst, [cell for cell in found.cells if cell.flips is not None]
     if not answered:
         return "The run cannot answer any of the damaged images."
     said = [_worst_in_words(worst)] if worst else [_no_loss(answered)]
-    firm = [words for name in found.damages if (words := _stable_in_words(found.of_damage(name)))]
+    firm = [words for name in found.perturbations if (words := _stable_in_words(found.cells_of(name)))]
     if firm:
         said.append(f"Stable (no significant loss, fewer than {STABLE:.0%} of the verdicts flip) under {'; '.join(firm)}.")
     else:
@@ -270,22 +272,22 @@ def _no_loss(answered: list[RobustnessCell]) -> str:
 def _stable_in_words(cells: tuple[RobustnessCell, ...]) -> str:
     """How far one damage may go: "jpeg down to 50"; "" when its weakest cell is too much already."""
     firm = [c for place, c in enumerate(cells) if all(before.stable for before in cells[: place + 1])]
-    if cells[0].damage == "brightness":  # its strengths go both ways
+    if cells[0].perturbation == "brightness":  # its strengths go both ways
         firm = [cell for cell in cells if cell.stable]
-    texts = [PERTURBATIONS[cell.damage].text(cell.strength) for cell in firm]
+    texts = [PERTURBATIONS[cell.perturbation].text(cell.strength) for cell in firm]
     if not firm:
         return ""
-    if len(cells) == 1 or cells[0].damage == "brightness":
-        return f"{firm[0].damage} {', '.join(texts)}".rstrip()
+    if len(cells) == 1 or cells[0].perturbation == "brightness":
+        return f"{firm[0].perturbation} {', '.join(texts)}".rstrip()
     direction = "down" if cells[0].strength > cells[-1].strength else "up"
-    return f"{firm[0].damage} {direction} to {texts[-1]}"
+    return f"{firm[0].perturbation} {direction} to {texts[-1]}"
 
 
 # --- plain values -----------------------------------------------------------------------------------------------------
 
 
 def _row(cell: RobustnessCell, classes: tuple[str, ...]) -> dict[str, Any]:
-    row: dict[str, Any] = {"damage": cell.damage, "strength": cell.strength, "n": cell.n}
+    row: dict[str, Any] = {"damage": cell.perturbation, "strength": cell.strength, "n": cell.n}
     named = {**{name: cell.scores.get(name) for name in KEPT}, "change": cell.change, "flips": cell.flips}
     named |= {f"flips {name}": (cell.flips_by_class or {}).get(name) for name in classes}
     for name, score in named.items():

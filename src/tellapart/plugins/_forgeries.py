@@ -41,9 +41,9 @@ class _Tested:
     def learnt(self) -> Forgery:
         """A new one."""
         forgery = self.cls(self.options)
-        if forgery.learns:
+        if forgery.needs_fit:
             with tempfile.TemporaryDirectory() as folder:
-                forgery.learn(list(textured(4, 64, 64, 9)), 3, Path(folder))
+                forgery.fit(list(textured(4, 64, 64, 9)), 3, Path(folder))
         return forgery
 
 

@@ -14,23 +14,23 @@ from tellapart.reports.figures import INK, MUTED, PAPER, TEST, VALID, shorten, s
 from tellapart.reports.robustness_section import environment, part_title
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
-from tellapart.workflows.codec_bias import Bias, in_words, stored
+from tellapart.workflows.codec_bias import CodecBias, describe, stored
 
 
 @dataclass(frozen=True, eq=False)
 class _Shown:
     """One stored finding on the page."""
 
-    found: Bias
+    found: CodecBias
     figure: Markup | None
 
     @property
     def title(self) -> str:
-        return part_title(self.found.part, self.found.data, self.found.n, self.found.of)
+        return part_title(self.found.split, self.found.data, self.found.n, self.found.total)
 
     @property
     def words(self) -> str:
-        return in_words(self.found)
+        return describe(self.found)
 
     @property
     def classes(self) -> tuple[CodecSensitivity, ...]:
@@ -50,8 +50,8 @@ def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Ma
     shown = []
     for number, found in enumerate(stored(run)):
         figure = None
-        if any(one.ways for one in found.classes):
-            about = f"How far the answers of {row.name} move when images are written anew; {in_words(found)}"
+        if any(one.transforms for one in found.classes):
+            about = f"How far the answers of {row.name} move when images are written anew; {describe(found)}"
             figure = sheet.place(shifts(found), f"{run.id}-{found.folder.name}", f"{key}-bias-{number}", about)
         shown.append(_Shown(found, figure))
     if not shown:
@@ -68,19 +68,19 @@ _APART = 0.17  # between the two sides of one way, in lines
 
 
 @styled
-def shifts(found: Bias) -> Figure:
+def shifts(found: CodecBias) -> Figure:
     """Mean change of the probability of each class, with its 95 % interval; filled where it counts.
 
     Dots are the images of the class itself, squares those of the others; a line is a way of writing anew. At least one way was
     answered.
     """
     shown = found.worst_first[:CLASSES_UP_TO]
-    lines = max(len(one.ways) for one in shown) or 1
+    lines = max(len(one.transforms) for one in shown) or 1
     figure = Figure(
         figsize=(3.4 * min(2, len(shown)) + 1.2, (0.5 * lines + 0.7) * -(-len(shown) // 2) + 0.5), layout="constrained"
     )
     panels = figure.subplots(-(-len(shown) // 2), min(2, len(shown)), sharex=True, squeeze=False).ravel()
-    color = TEST if found.part == "test" else VALID
+    color = TEST if found.split == "test" else VALID
     for axes, one in zip(panels, shown, strict=False):
         _panel(axes, found, one, color)
     for axes in panels[len(shown) :]:
@@ -96,13 +96,13 @@ def shifts(found: Bias) -> Figure:
     return figure
 
 
-def _panel(axes: Axes, found: Bias, one: CodecSensitivity, color: str) -> None:
+def _panel(axes: Axes, found: CodecBias, one: CodecSensitivity, color: str) -> None:
     axes.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
-    for line, way in enumerate(one.ways):
+    for line, way in enumerate(one.transforms):
         _mark(axes, way.own, line - _APART, "o", color)
         _mark(axes, way.others, line + _APART, "s", MUTED)
-    axes.set_yticks(range(len(one.ways)), [found.text(way.way) for way in one.ways])
-    axes.set_ylim(len(one.ways) - 0.5, -0.5)
+    axes.set_yticks(range(len(one.transforms)), [found.text(way.transform) for way in one.transforms])
+    axes.set_ylim(len(one.transforms) - 0.5, -0.5)
     axes.set_title(shorten(one.name), loc="left", color=INK)
     axes.grid(axis="x")
     axes.set_axisbelow(True)

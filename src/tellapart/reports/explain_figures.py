@@ -105,7 +105,7 @@ def save(figure: Figure, path: Path) -> None:
 
 def _draw_maps(part: SubFigure, found: Sequence[Explanation]) -> None:
     axes, first = part.subplots(1, len(found) + 1, squeeze=False)[0], found[0]
-    _show(axes[0], first.pixels, f"{first.answer} {first.proba[first.answer]:.1%}")
+    _show(axes[0], first.pixels, f"{first.predicted} {first.proba[first.predicted]:.1%}")
     for place, one in zip(axes[1:], found, strict=True):
         _show(place, overlay(one.pixels, one.heatmap.values), f"{one.heatmap.method}, {one.heatmap.class_name}")
     for place in axes:

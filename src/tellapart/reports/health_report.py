@@ -79,7 +79,7 @@ def write_page(health: HealthReport, path: Path) -> Path:
         SystemLimitError: The file cannot be written.
     """
     with ThumbnailCache(health.table) as album:
-        parts = [Part(one, int(one.found.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks]
+        parts = [Part(one, int(one.result.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks]
     return _write("check.html", path, health, parts=parts, most=MOST_SHOWN, sections=SHOWN)
 
 
@@ -117,7 +117,7 @@ def worst(one: CheckRun, health: HealthReport, album: ThumbnailCache) -> list[Sh
         health: Of its table.
         album: Pictures of the same table.
     """
-    found = one.found
+    found = one.result
     if found.pairs is not None and len(found.pairs):
         pairs = found.pairs[:MOST_SHOWN].tolist()
         return [_shown(a, {a: b}, "", float(found.scores[[a, b]].min()), health, album) for a, b in pairs]
@@ -128,7 +128,7 @@ def worst(one: CheckRun, health: HealthReport, album: ThumbnailCache) -> list[Sh
 
 def _figure(one: CheckRun) -> Markup | None:
     """How what was found is spread over the classes or parts; None where there is no measure."""
-    found = found_distributions(one.found.details) if one.found.severity in SHOWN else []
+    found = found_distributions(one.result.details) if one.result.severity in SHOWN else []
     about = f"How {', '.join(d['by'] for d in found)} are spread over the classes or parts"
     return inline(draw(found), one.name, about) if found else None
 
@@ -151,7 +151,7 @@ def _about(row: int, health: HealthReport) -> str:
 def _partners(one: CheckRun) -> dict[int, int]:
     """For each row of pairs the other of its worst pair."""
     found: dict[int, int] = {}
-    for a, b in one.found.pairs.tolist() if one.found.pairs is not None else []:
+    for a, b in one.result.pairs.tolist() if one.result.pairs is not None else []:
         found.setdefault(a, b)
         found.setdefault(b, a)
     return found

@@ -19,7 +19,7 @@ from tellapart.errors import DataError
 from tellapart.io import translate_os_errors
 from tellapart.leaderboards.row import Row
 from tellapart.perturbations.kinds import PERTURBATIONS
-from tellapart.perturbations.scores import Robustness, RobustnessCell, in_words
+from tellapart.perturbations.scores import Robustness, RobustnessCell, describe
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, VALID, styled
 from tellapart.reports.svg import FigureSheet, write_png
 from tellapart.runs.store import Run
@@ -39,11 +39,11 @@ class _Shown:
 
     @property
     def title(self) -> str:
-        return part_title(self.found.part, self.found.data, self.found.n, self.found.of)
+        return part_title(self.found.split, self.found.data, self.found.n, self.found.total)
 
     @property
     def words(self) -> str:
-        return in_words(self.found)
+        return describe(self.found)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,7 +62,7 @@ def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Ma
     """
     sweeps = []
     for number, found in enumerate(stored(run)):
-        about = f"Accuracy of {row.name} on damaged images, a panel a damage; {in_words(found)}"
+        about = f"Accuracy of {row.name} on damaged images, a panel a damage; {describe(found)}"
         name, place = f"{run.id}-{found.folder.name}", f"{key}-robustness-{number}"
         sweeps.append(_Shown(found, sheet.place(curves(found), name, place, about)))
     if not sweeps:
@@ -134,16 +134,16 @@ def curves(found: Robustness) -> Figure:
 
     Strengths stand at even distances, the undamaged images among them; the horizontal line is their accuracy.
     """
-    names = found.damages
+    names = found.perturbations
     columns = min(COLUMNS, len(names))
     rows = math.ceil(len(names) / columns)
     figure = Figure(figsize=(2.9 * columns + 0.3, 1.75 * rows + 0.55), layout="constrained")
     panels = np.atleast_1d(figure.subplots(rows, columns, sharey=True)).ravel()
     for axes, name in zip(panels, names, strict=False):
-        _panel(axes, found.undamaged["accuracy"], found.of_damage(name), TEST if found.part == "test" else VALID)
+        _panel(axes, found.clean["accuracy"], found.cells_of(name), TEST if found.split == "test" else VALID)
     for axes in panels[len(names) :]:
         axes.set_axis_off()
-    _explain(figure, TEST if found.part == "test" else VALID)
+    _explain(figure, TEST if found.split == "test" else VALID)
     return figure
 
 
@@ -183,10 +183,10 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[RobustnessCell], color:
     for place, cell in enumerate(points):
         worse = cell is not None and cell.worse
         axes.plot([place], [value[place]], "o", color=color, markersize=4.5, markerfacecolor=color if worse else PAPER)
-    texts = [UNHARMED if cell is None else PERTURBATIONS[cell.damage].text(cell.strength) or "yes" for cell in points]
+    texts = [UNHARMED if cell is None else PERTURBATIONS[cell.perturbation].text(cell.strength) or "yes" for cell in points]
     axes.set_xticks(places, texts)
     axes.set(xlim=(-0.35, len(points) - 0.65), ylim=(-0.03, 1.03))
-    axes.set_title(cells[0].damage, loc="left", color=INK)
+    axes.set_title(cells[0].perturbation, loc="left", color=INK)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
@@ -196,7 +196,7 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[RobustnessCell], color:
 
 def _in_order(cells: Sequence[RobustnessCell]) -> list[RobustnessCell | None]:
     """Cells with the undamaged images (None) among them: first, or between darker and brighter."""
-    before = [cell for cell in cells if cell.damage == "brightness" and cell.strength < 0]
+    before = [cell for cell in cells if cell.perturbation == "brightness" and cell.strength < 0]
     return [*before, None, *(cell for cell in cells if cell not in before)]
 
 

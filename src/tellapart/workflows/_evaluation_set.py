@@ -32,16 +32,16 @@ class EvaluationSet:
     """
 
     rows: ImageTable
-    of: int
-    part: str
-    asked: int | None = None
+    total: int
+    split: str
+    requested: int | None = None
 
     @property
     def folder_name(self) -> str:
         """For what is kept of the answers: "valid", "test-200", "<data>-<fingerprint>"."""
         name = Path(self.rows.name).name.partition(".")[0]
-        part = self.part if self.part != "other" else f"{name}-{self.rows.fingerprint[:8]}"
-        return part + (f"-{len(self.rows)}" if len(self.rows) < self.of else "")
+        part = self.split if self.split != "other" else f"{name}-{self.rows.fingerprint[:8]}"
+        return part + (f"-{len(self.rows)}" if len(self.rows) < self.total else "")
 
     def sampled(self, sample: int | None) -> EvaluationSet:
         """So many of the rows, drawn by a fixed seed; all of them where that is as many or more."""
@@ -49,10 +49,10 @@ class EvaluationSet:
             return self
         if sample < 1:
             raise DataError(f"a sample of {sample} images was asked for", hint="give --sample a number of 1 or more")
-        if sample >= self.of:
-            return EvaluationSet(self.rows, self.of, self.part, sample)
-        rows = np.sort(np.random.default_rng(0).choice(self.of, sample, replace=False))
-        return EvaluationSet(self.rows.take(rows), self.of, self.part, sample)
+        if sample >= self.total:
+            return EvaluationSet(self.rows, self.total, self.split, sample)
+        rows = np.sort(np.random.default_rng(0).choice(self.total, sample, replace=False))
+        return EvaluationSet(self.rows.take(rows), self.total, self.split, sample)
 
 
 def select_images(
@@ -81,7 +81,7 @@ def select_images(
     return EvaluationSet(rows, len(rows), "other")
 
 
-def own_answers(run: Run, part: str, rows: ImageTable) -> Predictions | None:
+def stored_predictions(run: Run, part: str, rows: ImageTable) -> Predictions | None:
     """The answers that a run stored, where these are its own images."""
     found = run.predictions(part) if part != "other" else None
     if found is None:

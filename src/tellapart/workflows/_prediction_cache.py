@@ -18,13 +18,13 @@ from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted, RunError
 from tellapart.inference.context import Settings
 from tellapart.io import atomic_path, mark_complete, now, read_json, write_json
-from tellapart.perturbations._predict import Answers, PerturbedPredictor, Transform, readable_rows
+from tellapart.perturbations._predict import PerturbedPredictor, PredictionsOrReason, Transform, readable_rows
 from tellapart.perturbations.kinds import VERSION
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows._evaluation_set import EvaluationSet, own_answers, record_test_use
+from tellapart.workflows._evaluation_set import EvaluationSet, record_test_use, stored_predictions
 
 #: The answers on the files as they lie there.
 FILES = "files"
@@ -46,15 +46,15 @@ class PredictionCache:
     def __init__(
         self, run: Run, images: EvaluationSet, folder: Path, settings: Settings, answers: str, results: Sequence[str]
     ) -> None:
-        self.run, self.images, self.folder, self.settings, self.called = run, images, folder, settings, answers
+        self.run, self.images, self.folder, self.settings, self.noun = run, images, folder, settings, answers
         self._answers, path = folder / answers, folder / _SETTINGS
         same = {"version": VERSION, "decoder": DECODER, "images": images.rows.fingerprint, "n": len(images.rows)}
-        self._about = read_json(path) if path.exists() else {}
-        if {name: self._about.get(name) for name in same} != same:
+        self._stored_settings = read_json(path) if path.exists() else {}
+        if {name: self._stored_settings.get(name) for name in same} != same:
             for name in (store.DONE, *results):
                 (folder / name).unlink(missing_ok=True)
             shutil.rmtree(self._answers, ignore_errors=True)
-            self._remember(same)
+            self._write_settings(same)
         self._answers.mkdir(exist_ok=True)
 
     @property
@@ -66,13 +66,13 @@ class PredictionCache:
         """Whether an answer is there, or the reason why there is none."""
         return any((self._answers / f"{name}.{ending}").exists() for ending in ("parquet", "json"))
 
-    def read(self, name: str) -> Answers:
+    def read(self, name: str) -> PredictionsOrReason:
         """One answer."""
         path = self._answers / f"{name}.parquet"
         return Predictions.from_parquet(path) if path.exists() else str(read_json(path.with_suffix(".json"))["reason"])
 
     def collect(
-        self, ways: Mapping[str, Transform | None], by: str, first: Callable[[ImageTable], None] = lambda rows: None
+        self, transforms: Mapping[str, Transform | None], command: str, before: Callable[[ImageTable], None] = lambda rows: None
     ) -> None:  # fmt: skip
         """Ask for the answers that are missing; the test part is opened, once for all that is asked before a result is there.
 
@@ -84,29 +84,29 @@ class PredictionCache:
         Raises:
             Interrupted: Ctrl-C; finished answers are kept.
         """
-        missing = [name for name in ways if not self.has(name)]
+        missing = [name for name in transforms if not self.has(name)]
         if not missing:
             return
         rows = readable_rows(self.images.rows, self.run, self.settings)
-        if self.images.part == "test":
-            before = None if self.done else self._about.get("session")
-            session = record_test_use(self.run, len(self.images.rows), before, by, self.settings)
-            self._remember({**self._about, "session": session})
-        if FILES in missing and (known := own_answers(self.run, self.images.part, rows)) is not None:
-            self._keep(FILES, known)
+        if self.images.split == "test":
+            before = None if self.done else self._stored_settings.get("session")
+            session = record_test_use(self.run, len(self.images.rows), before, command, self.settings)
+            self._write_settings({**self._stored_settings, "session": session})
+        if FILES in missing and (known := stored_predictions(self.run, self.images.split, rows)) is not None:
+            self._store(FILES, known)
             missing.remove(FILES)
-        first(rows)
+        before(rows)
         asking = PerturbedPredictor(self.run, rows, self.settings)
-        with self.settings.progress.task(by.rpartition("--")[2], len(rows) * len(missing), "img") as task:
+        with self.settings.progress.task(command.rpartition("--")[2], len(rows) * len(missing), "img") as task:
             try:
                 for number, name in enumerate(missing, start=1):
-                    found = asking.answers(ways[name], name == FILES, task, f"{number}/{len(missing)} {name}")
-                    self._keep(name, found)
+                    found = asking.predict(transforms[name], name == FILES, task, f"{number}/{len(missing)} {name}")
+                    self._store(name, found)
             except KeyboardInterrupt:
-                changed = [name for name, way in ways.items() if way is not None]
+                changed = [name for name, way in transforms.items() if way is not None]
                 kept, of = sum(map(self.has, changed)), len(changed)
                 hint = "give the same command again to go on from here"
-                raise Interrupted(f"stopped; {kept:,} of {of:,} {self.called} are kept", hint=hint) from None
+                raise Interrupted(f"stopped; {kept:,} of {of:,} {self.noun} are kept", hint=hint) from None
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
         """Write a result, then that all is done."""
@@ -116,25 +116,25 @@ class PredictionCache:
     def notes(self, answered: int) -> list[str]:
         """What was left out: a sample larger than the part, images that cannot be decoded, a run made after an opening."""
         asked, images, notes = len(self.images.rows), self.images, []
-        if images.asked and images.asked > images.of:
-            notes.append(f"a sample of {images.asked:,} was asked for; there are {images.of:,}, and all were taken")
+        if images.requested and images.requested > images.total:
+            notes.append(f"a sample of {images.requested:,} was asked for; there are {images.total:,}, and all were taken")
         if answered < asked:
             notes.append(f"{asked - answered:,} of {asked:,} images cannot be decoded and were left out")
         return notes + test_reuse_notes(self.run)
 
-    def _keep(self, name: str, found: Answers) -> None:
+    def _store(self, name: str, found: PredictionsOrReason) -> None:
         if isinstance(found, str):
             write_json(self._answers / f"{name}.json", {"reason": found})
             return
         with atomic_path(self._answers / f"{name}.parquet", durable=False) as temporary:
             found.to_parquet(temporary)
 
-    def _remember(self, about: dict[str, Any]) -> None:
-        self._about = about
+    def _write_settings(self, about: dict[str, Any]) -> None:
+        self._stored_settings = about
         write_json(self.folder / _SETTINGS, about)
 
 
-def answered(run: Run, found: Answers) -> Predictions:
+def require_predictions(run: Run, found: PredictionsOrReason) -> Predictions:
     """An answer that all rests on.
 
     Raises:

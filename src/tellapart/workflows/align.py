@@ -25,9 +25,18 @@ import numpy as np
 
 from tellapart.alignment import leakage
 from tellapart.alignment.manifest import manifest_files
-from tellapart.alignment.plan import AlignOptions, digest, plan, survey
+from tellapart.alignment.plan import AlignOptions, digest, plan_crops, read_inventory
 from tellapart.alignment.result import AlignResult, ClassResult
-from tellapart.alignment.writer import CopyLog, PartialCopy, check_space, crop, encode, finished, locked_folder, refuse_inside
+from tellapart.alignment.writer import (
+    CopyLog,
+    PartialCopy,
+    check_outside,
+    check_space,
+    crop,
+    encode,
+    locked_folder,
+    read_finished,
+)
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
 from tellapart.data.metadata import metadata_features
@@ -45,8 +54,8 @@ _PORTION = 128  # images written between two lines of the journal
 
 
 def align(
-    data: str | Path | ImageTable, out: str | Path, *, choices: AlignOptions | None = None, settings: Settings = DEFAULTS,
-    beside: str | Path | None = None,
+    data: str | Path | ImageTable, out: str | Path, *, options: AlignOptions | None = None, settings: Settings = DEFAULTS,
+    scanned_from: str | Path | None = None,
 ) -> AlignResult:  # fmt: skip
     """Write a copy in which format, metadata, size and compression are the same for all classes.
 
@@ -66,16 +75,16 @@ def align(
         SystemLimitError: The disk is full, or there is no permission.
         Interrupted: Ctrl-C; what was written is kept.
     """
-    out, choices = Path(out).expanduser(), choices or AlignOptions()
+    out, options = Path(out).expanduser(), options or AlignOptions()
     table = data if isinstance(data, ImageTable) else scan(data)
     bad = [problem for problem in table.problems if problem.kind not in HARMLESS]
     if bad and not settings.skip_bad:
         raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
-    refuse_inside(out, beside if isinstance(data, ImageTable) else data, table)
-    identity = _identity(table, choices)
-    if (there := finished(out)) is not None:
-        return _found(there, identity, out, settings)
-    return _Work(table, out, choices, settings, identity).run(bad)
+    check_outside(out, scanned_from if isinstance(data, ImageTable) else data, table)
+    identity = _identity(table, options)
+    if (there := read_finished(out)) is not None:
+        return _reuse(there, identity, out, settings)
+    return _AlignJob(table, out, options, settings, identity).run(bad)
 
 
 def _identity(table: ImageTable, choices: AlignOptions) -> dict[str, Any]:
@@ -86,7 +95,7 @@ def _identity(table: ImageTable, choices: AlignOptions) -> dict[str, Any]:
     return {**made, "fingerprint": table.fingerprint, "columns": more.hexdigest(), "n": len(table)}
 
 
-def _found(there: dict[str, Any], identity: dict[str, Any], out: Path, settings: Settings) -> AlignResult:
+def _reuse(there: dict[str, Any], identity: dict[str, Any], out: Path, settings: Settings) -> AlignResult:
     if there["identity"] != identity:
         hint = f"remove {out}, or choose another folder"
         raise DataError(f"{out}: holds a copy of other data, or with other settings", hint=hint)
@@ -94,7 +103,7 @@ def _found(there: dict[str, Any], identity: dict[str, Any], out: Path, settings:
     return AlignResult.from_dict(there, out)
 
 
-class _Work:
+class _AlignJob:
     """One copy under way."""
 
     def __init__(
@@ -103,14 +112,14 @@ class _Work:
         self.whole, self.out, self.choices, self.settings, self.identity = table, out, choices, settings, identity
 
     def run(self, problems: Sequence[Problem]) -> AlignResult:
-        surveyed, corrupt = survey(self.whole, self.settings.progress)
+        surveyed, corrupt = read_inventory(self.whole, self.settings.progress)
         if corrupt and not self.settings.skip_bad:
             raise corrupt
         readable = np.ones(len(self.whole), bool)
         readable[corrupt.rows if corrupt else []] = False
         rows = np.flatnonzero(readable)
         self.table, self.survey = self.whole.take(rows), surveyed.take(rows)
-        self.plan = plan(self.table, self.survey, self.choices)
+        self.plan = plan_crops(self.table, self.survey, self.choices)
         with locked_folder(self.out) as unfinished:
             unfinished.begin(self.identity)
             failed = self._write(unfinished)

@@ -40,7 +40,7 @@ class CheckRun:
     """
 
     name: str
-    found: CheckResult
+    result: CheckResult
     seconds: float
     failure: str = ""
 
@@ -60,7 +60,7 @@ class HealthReport:
     @property
     def worst(self) -> Severity:
         """The worst of all severities."""
-        return self.checks[0].found.severity if self.checks else "skipped"
+        return self.checks[0].result.severity if self.checks else "skipped"
 
     @property
     def failures(self) -> dict[str, str]:
@@ -85,9 +85,9 @@ class HealthReport:
         return {
             "data": self.table.name, "images": len(self.table), "classes": list(self.table.classes), "worst": self.worst,
             "checks": [
-                {"check": one.name, "severity": one.found.severity, "images": int(one.found.is_issue.sum()),
-                 "summary": one.found.summary, "advice": one.found.advice, "failure": one.failure,
-                 "seconds": round(one.seconds, 2), "details": _plain(one.found.details)}
+                {"check": one.name, "severity": one.result.severity, "images": int(one.result.is_issue.sum()),
+                 "summary": one.result.summary, "advice": one.result.advice, "failure": one.failure,
+                 "seconds": round(one.seconds, 2), "details": _plain(one.result.details)}
                 for one in self.checks
             ],
         }  # fmt: skip
@@ -115,17 +115,17 @@ def check(
         DataError: The data or the review cannot be read.
         RecipeError: Unknown check or option.
     """
-    checks = _made(only, skip, options or {})
-    table = data if isinstance(data, ImageTable) else read(lambda: scan(data, least=1), data)
+    checks = _build_checks(only, skip, options or {})
+    table = data if isinstance(data, ImageTable) else read_or_list(lambda: scan(data, least=1), data)
     review = read_review(reviewed, table) if reviewed else Review()
     table = review.remaining(table)
-    evidence = DatasetView(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES, runs=runs)
-    done = [_done(name, made, evidence, review) for name, made in checks.items()]
-    order = sorted(done, key=lambda one: (SEVERITIES.index(one.found.severity), one.failure == "", one.name))
+    view = DatasetView(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES, runs=runs)
+    done = [_run_check(name, made, view, review) for name, made in checks.items()]
+    order = sorted(done, key=lambda one: (SEVERITIES.index(one.result.severity), one.failure == "", one.name))
     return HealthReport(table, tuple(order))
 
 
-def read(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTable:
+def read_or_list(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTable:
     """What `scanned` gives; where a folder has images but neither classes nor a table, its images without labels.
 
     Raises:
@@ -144,7 +144,7 @@ def read(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTable:
         raise
 
 
-def _made(only: Sequence[str], skip: Sequence[str], options: Mapping[str, Any]) -> dict[str, HealthCheck]:
+def _build_checks(only: Sequence[str], skip: Sequence[str], options: Mapping[str, Any]) -> dict[str, HealthCheck]:
     """The checks asked for, with their options, by name."""
     wanted = [name.replace("-", "_") for name in only] or registry.names("checks")
     left_out = [name.replace("-", "_") for name in skip]
@@ -164,21 +164,21 @@ def _made(only: Sequence[str], skip: Sequence[str], options: Mapping[str, Any]) 
     }
 
 
-def _done(name: str, made: HealthCheck, evidence: DatasetView, review: Review) -> CheckRun:
+def _run_check(name: str, made: HealthCheck, view: DatasetView, review: Review) -> CheckRun:
     """One check; what it dies of is part of the answer, so that the others are not lost."""
     start = time.perf_counter()
     failure = ""
     try:
-        found = review.apply(name, made(evidence), evidence.table.ids)
+        found = review.apply(name, made(view), view.table.ids)
     except Exception as error:  # checks of other packages may die of anything
         failure = error.message if isinstance(error, TellapartError) else f"{type(error).__name__}: {error}"
-        found = passed(len(evidence.table), f"the check failed: {failure}", "skipped")
+        found = passed(len(view.table), f"the check failed: {failure}", "skipped")
     return CheckRun(name, found, time.perf_counter() - start, failure)
 
 
 def _rows(table: ImageTable, one: CheckRun) -> pd.DataFrame:
     """The images at fault of one check, those to drop first, then by score."""
-    found = one.found
+    found = one.result
     rows = np.flatnonzero(found.is_issue)
     drop = np.isin(rows, list(found.drops))
     order = np.lexsort((rows, -found.scores[rows], ~drop))

@@ -43,7 +43,7 @@ class ClassMap:
     class_name: str
     method: str
     n: int
-    without: int
+    n_empty: int
     picture: np.ndarray
     values: np.ndarray
 
@@ -58,7 +58,7 @@ class ClassMap:
         rows, columns = (np.array_split(np.arange(side), min(side, _GRID)) for side in self.values.shape)
         grid = [[round(float(self.values[np.ix_(r, c)].mean()), 4) for c in columns] for r in rows]
         return {
-            "class": self.class_name, "method": self.method, "n": self.n, "without_evidence": self.without,
+            "class": self.class_name, "method": self.method, "n": self.n, "without_evidence": self.n_empty,
             "size": list(self.values.shape), "peak": [round(share, 4) for share in self.peak] if self.values.any() else None,
             "grid": grid,
         }  # fmt: skip
@@ -88,17 +88,17 @@ def class_maps(
         RecipeError: Unknown method or option.
     """
     run = store.open_run(run, settings.runs)
-    subject, explainers = prepare(run, methods, options or {}, seed, settings)
-    table, shape = from_paths(images, run.classes), target_size(subject.inputs)
+    model, explainers = prepare(run, methods, options or {}, seed, settings)
+    table, shape = from_paths(images, run.classes), target_size(model.inputs)
     sums = {(e.name(), c): _Sum(shape) for e in explainers for c in run.classes}
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for path, name in zip(table.paths, map(str, table.ids), strict=True):
-            asked = ImageToExplain.read(subject, reader.get(str(path)), name)
-            shown = _shown(asked.pixels, subject.inputs)
+            asked = ImageToExplain.read(model, reader.get(str(path)), name)
+            shown = _shown(asked.pixels, model.inputs)
             label = int(asked.proba.argmax())
             for explainer in explainers:
-                values = explainer(subject, asked.pixels, label).values
-                sums[explainer.name(), run.classes[label]].add(shown, _shown_map(values, subject.inputs))
+                values = explainer(model, asked.pixels, label).values
+                sums[explainer.name(), run.classes[label]].add(shown, _shown_map(values, model.inputs))
                 task.advance()
     return [of.mean(method, class_name) for (method, class_name), of in sums.items()]
 

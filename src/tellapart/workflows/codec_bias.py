@@ -34,10 +34,10 @@ from tellapart.io import atomic_path, read_json
 from tellapart.perturbations._predict import Transform
 from tellapart.perturbations.codec_sensitivity import (
     COMPRESSED,
+    FINDINGS,
     RESAVED,
     RESCALED,
-    VERDICTS,
-    WAYS,
+    TRANSFORMS,
     CodecSensitivity,
     measure_sensitivity,
 )
@@ -48,7 +48,7 @@ from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Score
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
-from tellapart.workflows._prediction_cache import FILES, PredictionCache, answered, stored_results
+from tellapart.workflows._prediction_cache import FILES, PredictionCache, require_predictions, stored_results
 
 #: As most software that passes pictures on writes JPEG.
 QUALITY = 75
@@ -57,7 +57,7 @@ _RESULT, _MARKS = "bias.json", "marks.parquet"
 
 
 @dataclass(frozen=True)
-class Bias:
+class CodecBias:
     """What a run depends on.
 
     Attributes:
@@ -76,9 +76,9 @@ class Bias:
 
     run: str
     data: str
-    part: str
+    split: str
     n: int
-    of: int
+    total: int
     quality: int
     classes: tuple[CodecSensitivity, ...]
     unanswered: dict[str, str]
@@ -89,7 +89,7 @@ class Bias:
     @property
     def worst_first(self) -> tuple[CodecSensitivity, ...]:
         """The classes, those that follow the file or the codec first."""
-        return tuple(sorted(self.classes, key=lambda one: VERDICTS.index(one.verdict)))
+        return tuple(sorted(self.classes, key=lambda one: FINDINGS.index(one.finding)))
 
     def text(self, way: str) -> str:
         """A way as a person reads it: "jpeg 75"."""
@@ -98,13 +98,13 @@ class Bias:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "run": self.run, "data": self.data, "part": self.part, "n": self.n, "of": self.of, "quality": self.quality,
-            "classes": [one.to_dict() for one in self.classes], "unanswered": self.unanswered, "summary": in_words(self),
+            "run": self.run, "data": self.data, "part": self.split, "n": self.n, "of": self.total, "quality": self.quality,
+            "classes": [one.to_dict() for one in self.classes], "unanswered": self.unanswered, "summary": describe(self),
             "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
         }  # fmt: skip
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any], folder: Path, opened: int) -> Bias:
+    def from_dict(cls, content: Mapping[str, Any], folder: Path, opened: int) -> CodecBias:
         """Read what `to_dict` wrote; the folder and the ledger may have changed since."""
         return cls(
             content["run"], content["data"], content["part"], content["n"], content["of"], content["quality"],
@@ -116,7 +116,7 @@ class Bias:
 def codec_bias(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
     mapping: Mapping[str, str] | None = None, quality: int = QUALITY, sample: int | None = None, settings: Settings = DEFAULTS,
-) -> Bias:  # fmt: skip
+) -> CodecBias:  # fmt: skip
     """Ask a run about images of one class written anew, of the other, and of both.
 
     Args:
@@ -141,26 +141,26 @@ def codec_bias(
         raise DataError(f"{images.rows.name}: images of one class only: nothing to tell apart", hint="give images of two")
     place = f"evaluations/{run.id}/bias-{images.folder_name}"
     with store.lock_run(run.runs, place, lambda: settings.progress.say("  waiting: another process asks the same")) as folder:
-        return _Work(run, images, quality, folder, settings).result()
+        return _CodecBiasJob(run, images, quality, folder, settings).result()
 
 
-def stored(run: Run) -> list[Bias]:
+def stored(run: Run) -> list[CodecBias]:
     """What a run was asked before, by the name of the folders."""
-    return [Bias.from_dict(*found) for found in stored_results(run, "bias", _RESULT)]
+    return [CodecBias.from_dict(*found) for found in stored_results(run, "bias", _RESULT)]
 
 
-class _Work:
+class _CodecBiasJob:
     """What is there already, what is missing, and the result of both."""
 
     def __init__(self, run: Run, images: EvaluationSet, quality: int, folder: Path, settings: Settings) -> None:
         self.run, self.images, self.quality, self.folder, self.settings = run, images, quality, folder, settings
-        self.kept = PredictionCache(run, images, folder, settings, "answers", [_RESULT, _MARKS])
-        self.names = {way: f"{way}-{quality}" if way == COMPRESSED else way for way in WAYS}
+        self.cache = PredictionCache(run, images, folder, settings, "answers", [_RESULT, _MARKS])
+        self.names = {way: f"{way}-{quality}" if way == COMPRESSED else way for way in TRANSFORMS}
 
-    def result(self) -> Bias:
+    def result(self) -> CodecBias:
         """Read where it is there; else what is missing is asked for, and all is judged and written."""
-        if self.kept.done:
-            before = Bias.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
+        if self.cache.done:
+            before = CodecBias.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
             if before.quality == self.quality:
                 return before
         jpeg, scale = PERTURBATIONS["jpeg"], PERTURBATIONS["scale"]
@@ -169,10 +169,10 @@ class _Work:
             COMPRESSED: lambda pixels, name: jpeg.apply(pixels, self.quality, name),
             RESCALED: lambda pixels, name: scale.apply(pixels, SCALE, name),
         }
-        self.kept.collect({FILES: None, **{self.names[way]: made[way] for way in WAYS}}, "evaluate --bias", self._look)
+        self.cache.collect({FILES: None, **{self.names[way]: made[way] for way in TRANSFORMS}}, "evaluate --bias", self._look)
         (self.folder / store.DONE).unlink(missing_ok=True)
         found = self._judged()
-        self.kept.finish(_RESULT, found.to_dict())
+        self.cache.finish(_RESULT, found.to_dict())
         return found
 
     def _look(self, rows: ImageTable) -> None:
@@ -195,30 +195,30 @@ class _Work:
         with atomic_path(path, durable=False) as temporary:
             found.to_parquet(temporary, index=False)
 
-    def _judged(self) -> Bias:
+    def _judged(self) -> CodecBias:
         run, images = self.run, self.images
-        files = answered(run, self.kept.read(FILES))
-        answers = {way: self.kept.read(name) for way, name in self.names.items()}
+        files = require_predictions(run, self.cache.read(FILES))
+        answers = {way: self.cache.read(name) for way, name in self.names.items()}
         marks = pd.read_parquet(self.folder / _MARKS)["mark"].to_numpy(dtype=float)
         two = len(run.classes) == 2
         asked = [run.classes.index(run.positive or run.classes[1])] if two else sorted(set(files.labels.tolist()))
-        return Bias(
-            run=run.id, data=images.rows.name if images.part == "other" else str(run.data["name"]), part=images.part,
-            n=len(files), of=images.of, quality=self.quality,
+        return CodecBias(
+            run=run.id, data=images.rows.name if images.split == "other" else str(run.data["name"]), split=images.split,
+            n=len(files), total=images.total, quality=self.quality,
             classes=tuple(measure_sensitivity(files, answers, marks, label) for label in asked),
             unanswered={way: found for way, found in answers.items() if isinstance(found, str)},
-            opened=test_openings(run), notes=tuple(self.kept.notes(len(files))), folder=self.folder,
+            opened=test_openings(run), notes=tuple(self.cache.notes(len(files))), folder=self.folder,
         )  # fmt: skip
 
 
 # --- in words ---------------------------------------------------------------------------------------------------------
 
 
-def in_words(found: Bias) -> str:
+def describe(found: CodecBias) -> str:
     """A plain sentence or two for each verdict."""
     said, two = [], len(found.classes) == 1
     for verdict, words in _WORDS.items():
-        own = [one for one in found.classes if one.verdict == verdict]
+        own = [one for one in found.classes if one.finding == verdict]
         if own:
             subject = "" if two else f"{', '.join(one.name for one in own)}: "
             said.append(subject + words + _evidence(found, own[0], verdict))
@@ -236,22 +236,22 @@ _WORDS = {
 }
 
 
-def _evidence(found: Bias, one: CodecSensitivity, verdict: str) -> str:
+def _evidence(found: CodecBias, one: CodecSensitivity, verdict: str) -> str:
     """The figures of one class that a verdict stands on."""
-    jpeg, scale, resaved = one.of(COMPRESSED), one.of(RESCALED), one.of(RESAVED)
+    jpeg, scale, resaved = one.find(COMPRESSED), one.find(RESCALED), one.find(RESAVED)
     if verdict == "file" and resaved is not None:
         return f" ({resaved.flips.value:.0%} of the verdicts turn)."
     if verdict == "codec" and jpeg is not None:
-        parts = [f"as JPEG pictures look {_towards(jpeg.push, one)}"]
-        parts += [f"rescaled, {_towards(scale.push, one)}"] if scale is not None and scale.push else []
+        parts = [f"as JPEG pictures look {_towards(jpeg.direction, one)}"]
+        parts += [f"rescaled, {_towards(scale.direction, one)}"] if scale is not None and scale.direction else []
         aurocs = ", ".join(f"{_condition(name, one)} {score.value:.3f}" for name, score in jpeg.aurocs.items())
         return f" ({'; '.join(parts)}; AUROC with JPEG for {aurocs})."
     if verdict == "suspect" and jpeg is not None:
-        what = f"as JPEG pictures look {_towards(jpeg.push, one)}; AUROC of old JPEG traces for {one.name}"
+        what = f"as JPEG pictures look {_towards(jpeg.direction, one)}; AUROC of old JPEG traces for {one.name}"
         advice = "Something else that compression destroys would look the same on these data: `tellapart align` them, then ask"
         return f" ({what} {one.compressed.value:.3f}). {advice} again."
     if verdict in ("fragile", "steady", "open"):
-        changes = [f"{found.text(way.way)} {_change(way.change)}" for way in (jpeg, scale) if way is not None]
+        changes = [f"{found.text(way.transform)} {_change(way.change)}" for way in (jpeg, scale) if way is not None]
         return f" ({'; '.join(changes)} points of right answers)."
     return "."
 

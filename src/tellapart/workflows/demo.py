@@ -165,7 +165,7 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple
 
 def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, size: int) -> list[_Tile]:
     """Decide what is cut where, which tiles are edited, how, and from which donor; nothing is edited yet."""
-    parts = assign_parts(seed)
+    parts = assign_splits(seed)
     photos = {scene: [photo for photo in PHOTOGRAPHS if photo.scene == scene] for scene in parts}
     tiles: list[_Tile] = []
     for photo in PHOTOGRAPHS:
@@ -180,7 +180,7 @@ def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, siz
     return [_with_donor(tile, tiles, _generator(seed, tile.name, "donor")) for tile in tiles]
 
 
-def assign_parts(seed: int) -> dict[str, str]:
+def assign_splits(seed: int) -> dict[str, str]:
     """Scene → train, valid or test, drawn by lot among the color scenes and among the gray ones."""
     parts: dict[str, str] = {}
     rng = np.random.default_rng(seed)

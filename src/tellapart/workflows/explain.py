@@ -17,10 +17,10 @@ from tellapart.data.reader import ImageReader
 from tellapart.data.regions import Cut
 from tellapart.errors import DataError, unknown_name
 from tellapart.explainers._frequency import Frequencies, Spectra
-from tellapart.explainers._geometry import crop_read, resize_for_explaining, shrunk_mask
+from tellapart.explainers._geometry import crop_read, resize_for_explaining, resize_mask
 from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer
-from tellapart.explainers.faithfulness import Explanation, Faithfulness, energy_inside, faithfulness, noise_map, pointing_game
+from tellapart.explainers.faithfulness import Explanation, Faithfulness, faithfulness, mask_iou, noise_map, pointing_game
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier, resolve_device
 from tellapart.inference.nearest import Nearest, NearestImages, thumbnail
 from tellapart.recipe.load import check_options
@@ -32,7 +32,7 @@ NOISE, UNTRAINED = "noise", "untrained"
 
 def explain(
     run: str | Path | Run, images: Sequence[str | Path], *, class_name: str | None = None, methods: Sequence[str] = (),
-    options: Mapping[str, Any] | None = None, judged: bool = False, masks: Path | None = None, seed: int = 0,
+    options: Mapping[str, Any] | None = None, score: bool = False, masks: Path | None = None, seed: int = 0,
     settings: Settings = DEFAULTS,
 ) -> list[Explanation]:  # fmt: skip
     """Where a run looks.
@@ -61,18 +61,18 @@ def explain(
     run = store.open_run(run, settings.runs)
     if class_name is not None and class_name not in run.classes:
         raise DataError(unknown_name(f"class of {run.id}", class_name, run.classes))
-    subject, explainers = prepare(run, methods, options or {}, seed, settings)
-    control = subject.reinitialized(seed) if judged or masks else None
+    model, explainers = prepare(run, methods, options or {}, seed, settings)
+    control = model.reinitialized(seed) if score or masks else None
     truths = _masks_in(masks) if masks else {}
     table, found = from_paths(images, run.classes), []
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for row, path in enumerate(table.paths):
-            asked = ImageToExplain.read(subject, reader.get(path), str(table.ids[row]))
+            asked = ImageToExplain.read(model, reader.get(path), str(table.ids[row]))
             label = int(asked.proba.argmax()) if class_name is None else run.classes.index(class_name)
             mask = _mask(truths.get(Path(asked.name).stem), asked)
             known: dict[str, Faithfulness] = {}  # the map of noise is the same for all methods
             for explainer in explainers:
-                found.append(_Work(subject, control, explainer, asked, label, seed + row).done(mask, judged, known))
+                found.append(_ExplanationJob(model, control, explainer, asked, label, seed + row).done(mask, score, known))
                 known = {name: score for name, score in found[-1].scores.items() if name == NOISE}
                 task.advance()
     return found
@@ -86,11 +86,11 @@ def prepare(
     Raises:
         RecipeError: Unknown method or option.
     """
-    subject = ExplainedModel(
-        load_classifier(run), Context(device=resolve_device(settings.device), parents=_Finder(settings)), run.id
+    model = ExplainedModel(
+        load_classifier(run), Context(device=resolve_device(settings.device), parents=_RunFinder(settings)), run.id
     )
-    names = [name.replace("-", "_") for name in methods] or [_usual(subject)]
-    return subject, [_made(name, options, seed) for name in names]
+    names = [name.replace("-", "_") for name in methods] or [_default_method(model)]
+    return model, [_build(name, options, seed) for name in names]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,27 +108,27 @@ class ImageToExplain:
 
     name: str
     pixels: np.ndarray
-    whole: tuple[int, int]
+    full_size: tuple[int, int]
     size: tuple[int, int]
     proba: np.ndarray
-    part: Cut | None
+    crop: Cut | None
 
     @classmethod
-    def read(cls, subject: ExplainedModel, content: bytes | np.ndarray, name: str) -> ImageToExplain:
+    def read(cls, model: ExplainedModel, content: bytes | np.ndarray, name: str) -> ImageToExplain:
         """Decode a picture and ask about it.
 
         Raises:
             ImageError: It cannot be decoded, or is too large.
         """
-        inputs = subject.original.recipe.inputs
+        inputs = model.original.recipe.inputs
         whole = decode(content, mode="rgb", path=name, max_pixels=inputs.max_pixels)
         part = crop_read(content, whole.shape[:2], inputs, name)
         read = whole[part[1] : part[3], part[0] : part[2]] if part else whole
-        pixels = resize_for_explaining(np.ascontiguousarray(read), subject.inputs, name)
-        return cls(name, pixels, whole.shape[:2], read.shape[:2], subject.predict_one(content), part)
+        pixels = resize_for_explaining(np.ascontiguousarray(read), model.inputs, name)
+        return cls(name, pixels, whole.shape[:2], read.shape[:2], model.predict_one(content), part)
 
 
-class _Finder:
+class _RunFinder:
     """From the name of a run to its folder."""
 
     def __init__(self, settings: Settings) -> None:
@@ -139,10 +139,10 @@ class _Finder:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class _ExplanationJob:
     """One map under way."""
 
-    subject: ExplainedModel
+    model: ExplainedModel
     control: ExplainedModel | None
     explainer: Explainer
     asked: ImageToExplain
@@ -152,22 +152,22 @@ class _Work:
     def done(self, mask: np.ndarray | None, judged: bool, known: Mapping[str, Faithfulness]) -> Explanation:
         """The map, its scores and those of the controls. `mask`: (H, W) bool or None; `known`: scores of controls."""
         pixels, proba = self.asked.pixels, self.asked.proba
-        heatmap = self.explainer(self.subject, pixels, self.label)
+        heatmap = self.explainer(self.model, pixels, self.label)
         maps = {heatmap.method: heatmap.values} | (self._controls() if judged or mask is not None else {})
         scores = {n: known.get(n) or self._judged(v) for n, v in maps.items()} if judged else {}
-        classes = self.subject.classes
+        classes = self.model.classes
         shares = dict(zip(classes, map(float, proba), strict=True))
         return Explanation(
             self.asked.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
             {name: pointing_game(v, mask) for name, v in maps.items()} if mask is not None else {},
-            {name: energy_inside(v, mask) for name, v in maps.items()} if mask is not None else {},
+            {name: mask_iou(v, mask) for name, v in maps.items()} if mask is not None else {},
             None if mask is None else float(mask.mean()),
             self.asked.size if self.asked.size != pixels.shape[:2] else None,
-            self.asked.part,
+            self.asked.crop,
         )  # fmt: skip
 
     def _judged(self, values: np.ndarray) -> Faithfulness:
-        return faithfulness(self.subject, self.asked.pixels, values, self.label, self.seed)
+        return faithfulness(self.model, self.asked.pixels, values, self.label, self.seed)
 
     def _controls(self) -> dict[str, np.ndarray]:
         pixels = self.asked.pixels
@@ -177,12 +177,12 @@ class _Work:
         return found
 
 
-def _usual(subject: ExplainedModel) -> str:
-    sees_images = subject.network is not None and subject.network.recipe.features is None
+def _default_method(model: ExplainedModel) -> str:
+    sees_images = model.network is not None and model.network.recipe.features is None
     return "grad_cam" if sees_images else "occlusion"
 
 
-def _made(name: str, options: Mapping[str, Any], seed: int) -> Explainer:
+def _build(name: str, options: Mapping[str, Any], seed: int) -> Explainer:
     explainer = registry.find("explainers", name)
     return explainer(check_options(explainer.Options, options, f"method {name}"), seed)
 
@@ -200,12 +200,12 @@ def _mask(file: Path | None, asked: ImageToExplain) -> np.ndarray | None:
     if file is None:
         return None
     mask = decode(file.read_bytes(), mode="gray", path=str(file))[..., 0] > 127
-    if mask.shape != asked.whole:
-        (height, width), size = mask.shape, asked.whole
+    if mask.shape != asked.full_size:
+        (height, width), size = mask.shape, asked.full_size
         raise DataError(f"{file}: is {height}×{width}, but {Path(asked.name).name} is {size[0]}×{size[1]}")
-    if asked.part:
-        mask = mask[asked.part[1] : asked.part[3], asked.part[0] : asked.part[2]]
-    return shrunk_mask(mask, *asked.pixels.shape[:2])
+    if asked.crop:
+        mask = mask[asked.crop[1] : asked.crop[3], asked.crop[0] : asked.crop[2]]
+    return resize_mask(mask, *asked.pixels.shape[:2])
 
 
 # --- the verb behind `tellapart explain --view`: what of a picture is no map over its pixels --------------------------

@@ -25,23 +25,23 @@ import numpy as np
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
 from tellapart.perturbations._predict import Transform
-from tellapart.perturbations.kinds import Perturbation, named
+from tellapart.perturbations.kinds import Perturbation, select_perturbations
 from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
-from tellapart.workflows._prediction_cache import FILES, PredictionCache, answered, stored_results
+from tellapart.workflows._prediction_cache import FILES, PredictionCache, require_predictions, stored_results
 
 #: The answers that are no cell, beside those on the files as they lie there: on the undamaged images written as PNG.
-UNDAMAGED = "undamaged"
+CLEAN = "undamaged"
 _RESULT = "robustness.json"
 
 
 def robustness(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
-    mapping: Mapping[str, str] | None = None, damages: Sequence[str] | None = None, sample: int | None = None,
+    mapping: Mapping[str, str] | None = None, perturbations: Sequence[str] | None = None, sample: int | None = None,
     settings: Settings = DEFAULTS,
 ) -> Robustness:  # fmt: skip
     """Ask a run about damaged images.
@@ -61,7 +61,7 @@ def robustness(
         Interrupted: Ctrl-C; finished cells are kept.
     """
     run = store.open_run(run, settings.runs)
-    chosen = named(damages)
+    chosen = select_perturbations(perturbations)
     images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"
     with store.lock_run(
@@ -83,33 +83,33 @@ class _Sweep:
     ) -> None:
         self.run, self.images, self.folder = run, images, folder
         self.damages = {(damage.name, strength): damage for damage in damages for strength in damage.strengths}
-        self.kept = PredictionCache(run, images, folder, settings, "cells", [_RESULT])
+        self.cache = PredictionCache(run, images, folder, settings, "cells", [_RESULT])
 
     def result(self) -> Robustness:
         """Read where it is there; else what is missing is asked for, and all is judged and written."""
         before = self._stored()
-        if before is not None and [(c.damage, c.strength) for c in before.cells] == list(self.damages):
+        if before is not None and [(c.perturbation, c.strength) for c in before.cells] == list(self.damages):
             return before
         cells: dict[str, Transform | None] = {_name(key): _bound(damage, key[1]) for key, damage in self.damages.items()}
-        self.kept.collect({FILES: None, UNDAMAGED: None, **cells}, "evaluate --robustness")
+        self.cache.collect({FILES: None, CLEAN: None, **cells}, "evaluate --robustness")
         found = self._judged()
-        if before is None or {(c.damage, c.strength) for c in before.cells} <= set(self.damages):
-            self.kept.finish(_RESULT, found.to_dict())  # a narrower question leaves the wider answer there
+        if before is None or {(c.perturbation, c.strength) for c in before.cells} <= set(self.damages):
+            self.cache.finish(_RESULT, found.to_dict())  # a narrower question leaves the wider answer there
         return found
 
     def _stored(self) -> Robustness | None:
-        if not self.kept.done:
+        if not self.cache.done:
             return None
         return Robustness.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
 
     def _judged(self) -> Robustness:
-        files, undamaged = (answered(self.run, self.kept.read(name)) for name in (FILES, UNDAMAGED))
-        cells = {key: self.kept.read(_name(key)) for key in self.damages}
+        files, undamaged = (require_predictions(self.run, self.cache.read(name)) for name in (FILES, CLEAN))
+        cells = {key: self.cache.read(_name(key)) for key in self.damages}
         positive, images = self.run.positive, self.images
         recoded = flip_share(files, undamaged)
         return Robustness(
-            run=self.run.id, data=images.rows.name if images.part == "other" else str(self.run.data["name"]), part=images.part,
-            n=len(undamaged), of=images.of, classes=self.run.classes, undamaged=retained_scores(undamaged, positive),
+            run=self.run.id, data=images.rows.name if images.split == "other" else str(self.run.data["name"]), split=images.split,
+            n=len(undamaged), total=images.total, classes=self.run.classes, clean=retained_scores(undamaged, positive),
             recoded=recoded, cells=score_robustness(undamaged, cells, positive), opened=test_openings(self.run),
             notes=tuple(self._notes(undamaged, round(recoded.value * recoded.n))), folder=self.folder,
         )  # fmt: skip
@@ -123,7 +123,7 @@ class _Sweep:
         given = np.unique(undamaged.predicted)
         if len(given) == 1:
             notes.append(f"all undamaged images are answered {self.run.classes[given[0]]}: that nothing flips then says little")
-        return notes + self.kept.notes(len(undamaged))
+        return notes + self.cache.notes(len(undamaged))
 
 
 def _name(key: tuple[str, float]) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pairs import join, pairs_across_splits
-from tellapart.checks.duplicates import copies, star_pairs
-from tellapart.checks.near_duplicates import NearDuplicates, find_near
+from tellapart.checks._pairs import connect_pairs, pairs_across_splits
+from tellapart.checks.duplicates import exact_duplicates, star_pairs
+from tellapart.checks.near_duplicates import NearDuplicates, find_near_duplicates
 from tellapart.data.reader import parse_locator
 from tellapart.data.split import SHARES, split, summarize_duplicates
 from tellapart.errors import DataError, SplitError
@@ -76,14 +76,14 @@ def split_dataset(
     """
     if anew and "split" in table.frame:
         table = replace(table, frame=table.frame.drop(columns="split"))
-    evidence = DatasetView(table, seed, progress, traces=False, runs=runs)
-    cluster, near = copies(evidence), None
+    view = DatasetView(table, seed, progress, traces=False, runs=runs)
+    cluster, near = exact_duplicates(view), None
     exact = int((np.bincount(cluster)[cluster] > 1).sum())
     if by_twins:
-        pairs, _ = find_near(evidence, NearDuplicates.Options(embedding=embedding))
-        cluster, near = join(len(table), np.concatenate([star_pairs(cluster), pairs.rows])), len(pairs)
-        _refuse_torn(table, cluster)
-    names = _names(table, cluster)
+        pairs, _ = find_near_duplicates(view, NearDuplicates.Options(embedding=embedding))
+        cluster, near = connect_pairs(len(table), np.concatenate([star_pairs(cluster), pairs.rows])), len(pairs)
+        _check_given_split(table, cluster)
+    names = _group_names(table, cluster)
     if (names != "").any():
         table = replace(table, frame=table.frame.assign(group=names))
     sizes = pd.Series(names[names != ""]).value_counts()
@@ -113,19 +113,19 @@ def write_split(cut: SplitResult) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def images_of(table: ImageTable) -> Path:
+def images_location(table: ImageTable) -> Path:
     """What `--images` must name for such a CSV: the folder or archive that holds the images."""
     archive = parse_locator(str(table.paths[0])).archive if len(table) else ""
     return Path(table.root) / archive
 
 
-def _names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
+def _group_names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
     """Of what must stay together: the name of its group, else `twins-17`; "" for an image alone. (N,) object."""
     there = "group" in table.frame
     given = table.frame["group"].astype(str).to_numpy(dtype=object) if there else np.full(len(table), "", object)
     known = np.flatnonzero(given != "")
     by_group = known[star_pairs(pd.factorize(given[known])[0])] if len(known) else np.zeros((0, 2), np.int64)
-    unit = join(len(table), np.concatenate([star_pairs(cluster), by_group]))
+    unit = connect_pairs(len(table), np.concatenate([star_pairs(cluster), by_group]))
     size = np.bincount(unit)[unit]
     names: dict[int, str] = {}
     for row in known.tolist():
@@ -134,7 +134,7 @@ def _names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
     return np.array([names.get(u) or (f"{TWINS}{number[u]}" if u in number else "") for u in unit.tolist()], dtype=object)
 
 
-def _refuse_torn(table: ImageTable, cluster: np.ndarray) -> None:
+def _check_given_split(table: ImageTable, cluster: np.ndarray) -> None:
     """Twins on both sides of the given split cannot be kept together."""
     rows = star_pairs(cluster)
     across = pairs_across_splits(table, rows)[0] if len(rows) else np.zeros(0, bool)

@@ -34,7 +34,7 @@ from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, unknown_name
-from tellapart.forgeries._plan import REAL, Planned, plan
+from tellapart.forgeries._plan import REAL, PlannedImage, plan_forgeries
 from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import translate_os_errors, write_bytes_atomically, write_json, write_text_atomically
@@ -89,7 +89,7 @@ def synth(
     names = [str(kind).replace("-", "_") for kind in kinds] or registry.names("forgeries")
     forgeries: dict[str, Forgery] = {name: registry.find("forgeries", name)() for name in dict.fromkeys(names)}
     folder = Path(out)
-    _refuse_inside(data, folder)
+    _check_outside(data, folder)
     reals = load_reals(data, class_name, skip_bad=settings.skip_bad)
     chosen = {
         "version": VERSION, "seed": settings.seed, "kinds": list(forgeries), "encoding": encoding,
@@ -97,39 +97,39 @@ def synth(
     }  # fmt: skip
     with translate_os_errors(folder):
         if not _is_made(folder, chosen):
-            _Work(reals, forgeries, folder, chosen, settings).run()
-    return _made(folder)
+            ForgeryJob(reals, forgeries, folder, chosen, settings).run()
+    return _read_result(folder)
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
+class ForgeryJob:
     """One folder under way."""
 
     reals: ImageTable
     forgeries: dict[str, Forgery]
     folder: Path
-    chosen: dict[str, Any]
+    config: dict[str, Any]
     settings: Settings
 
     def run(self) -> None:
         """Write what is missing, then the tables, then the marker."""
         for name in ("images", "masks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / _BEGUN, self.chosen)
+        write_json(self.folder / _BEGUN, self.config)
         donors = frozenset(name for name, forgery in self.forgeries.items() if forgery.needs_donor)
-        planned = plan(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
+        planned = plan_forgeries(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
         with ImageReader(self.reals) as reader, quiet():
             self._learn([one.row for one in planned if one.part == "train"], reader)
             written, problems = self._write_all(planned, reader)
         if problems and not self.settings.skip_bad:
             raise CorruptImages([one.row for one, _ in problems], [problem for _, problem in problems])
         self._tables([one for one in planned if one.name in written], written)
-        write_json(self.folder / _DONE, self.chosen)
+        write_json(self.folder / _DONE, self.config)
         (self.folder / _BEGUN).unlink()
 
     def _learn(self, rows: list[int], reader: ImageReader) -> None:
         """Show some pictures of the training part, evenly spaced, to the forgeries that learn."""
-        if not any(forgery.learns for forgery in self.forgeries.values()):
+        if not any(forgery.needs_fit for forgery in self.forgeries.values()):
             return
         pictures = []
         for row in rows[:: max(1, len(rows) // _LEARNT_FROM)]:
@@ -137,13 +137,15 @@ class _Work:
             if isinstance(found, np.ndarray):
                 pictures.append(found[:1024, :1024])
         for forgery in self.forgeries.values():
-            if forgery.learns and pictures:
-                forgery.learn(pictures, self.settings.seed, self.folder, self.settings.progress)
+            if forgery.needs_fit and pictures:
+                forgery.fit(pictures, self.settings.seed, self.folder, self.settings.progress)
 
-    def _write_all(self, planned: list[Planned], reader: ImageReader) -> tuple[dict[str, float], list[tuple[Planned, Problem]]]:
+    def _write_all(
+        self, planned: list[PlannedImage], reader: ImageReader
+    ) -> tuple[dict[str, float], list[tuple[PlannedImage, Problem]]]:
         """The share forged of every picture that was written, by name; and those that could not be."""
         written: dict[str, float] = {}
-        problems: list[tuple[Planned, Problem]] = []
+        problems: list[tuple[PlannedImage, Problem]] = []
         with (
             ThreadPoolExecutor(os.cpu_count() or 1) as pool,
             self.settings.progress.task("forging", len(planned), "img") as task,
@@ -158,9 +160,9 @@ class _Work:
                 task.advance(len(some))
         return written, problems
 
-    def _one(self, one: Planned, reader: ImageReader) -> float | Problem:
+    def _one(self, one: PlannedImage, reader: ImageReader) -> float | Problem:
         """Write one picture, and its mask before it: a picture that is there is whole."""
-        path = self.folder / "images" / f"{one.name}.{'jpg' if self.chosen['encoding'] == 'jpeg' else 'png'}"
+        path = self.folder / "images" / f"{one.name}.{'jpg' if self.config['encoding'] == 'jpeg' else 'png'}"
         mask_path = self.folder / "masks" / f"{one.name}.png"
         if path.exists():
             return _share(mask_path) if one.kind != REAL else 0.0
@@ -173,9 +175,9 @@ class _Work:
             pixels, mask = self.forgeries[one.kind](pixels, donor, rng)
             share = float(mask.mean())
             write_bytes_atomically(mask_path, _encoded(mask.astype(np.uint8) * 255, "png", 0), durable=False)
-        low, high = self.chosen["quality"] or (0, 0)
+        low, high = self.config["quality"] or (0, 0)
         quality = int(np.random.default_rng([self.settings.seed, 3, one.row]).integers(low, high + 1))
-        write_bytes_atomically(path, _encoded(pixels, self.chosen["encoding"], quality), durable=False)
+        write_bytes_atomically(path, _encoded(pixels, self.config["encoding"], quality), durable=False)
         return share
 
     def _pixels(self, row: int, reader: ImageReader) -> np.ndarray | Problem:
@@ -190,8 +192,8 @@ class _Work:
             return Problem("too small", path, f"is {size}; at least {SMALLEST} pixels a side can be forged")
         return pixels
 
-    def _tables(self, planned: list[Planned], shares: dict[str, float]) -> None:
-        ending = "jpg" if self.chosen["encoding"] == "jpeg" else "png"
+    def _tables(self, planned: list[PlannedImage], shares: dict[str, float]) -> None:
+        ending = "jpg" if self.config["encoding"] == "jpeg" else "png"
         paths = self.reals.paths
         frame = pd.DataFrame([asdict(one) for one in planned])
         frame.insert(1, "picture", [str(paths[one.row]) for one in planned])
@@ -213,7 +215,7 @@ class _Work:
             write_text_atomically(self.folder / name, text, durable=False)
 
 
-def _refuse_inside(data: str | Path | ImageTable, out: Path) -> None:
+def _check_outside(data: str | Path | ImageTable, out: Path) -> None:
     """Forged pictures among the real ones would be taken for real the next time."""
     root = Path(data.root if isinstance(data, ImageTable) else data).absolute()
     folder = root if root.is_dir() else root.parent
@@ -237,7 +239,7 @@ def _is_made(folder: Path, chosen: dict[str, Any]) -> bool:
     raise DataError(f"{folder}: not empty, and nothing that synth made", hint="choose another folder")
 
 
-def _made(folder: Path) -> SynthResult:
+def _read_result(folder: Path) -> SynthResult:
     frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
     kinds, shares = frame["kind"].to_numpy(), frame["share"].to_numpy().astype(float)
     names = dict.fromkeys(kinds.tolist())

@@ -11,7 +11,7 @@ from tellapart.checks.review import write_rows
 from tellapart.data.memory import from_arrays
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, SplitError
-from tellapart.workflows.split import images_of, split_dataset, write_split
+from tellapart.workflows.split import images_location, split_dataset, write_split
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_twins_stay_together_and_the_csv_is_data(folder, tmp_path):
     found = split_dataset(scan(folder), shares={"train": 60, "valid": 20, "test": 20}, seed=3)
     assert found.near == 10 and found.exact == 0 and found.groups == 10 and found.largest == 2
     path = write_rows(write_split(found), tmp_path / "split.csv")
-    again = scan(path, images=images_of(found.table))
+    again = scan(path, images=images_location(found.table))
     assert len(again) == 70 and again.classes == ("fake", "real")
     frame = again.frame.assign(number=[name.rpartition("/")[2].removeprefix("copy-") for name in again.ids])
     twins = frame.groupby("number").filter(lambda of: len(of) > 1)

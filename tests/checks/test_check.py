@@ -31,7 +31,7 @@ def table():
 
 def test_the_worst_comes_first(table):
     health = check(table, only=MINE)
-    ranks = [SEVERITIES.index(one.found.severity) for one in health.checks]
+    ranks = [SEVERITIES.index(one.result.severity) for one in health.checks]
     assert ranks == sorted(ranks) and health.worst == "leak" and health.is_bad() and not health.failures
     assert {one.name for one in health.checks} == set(MINE)
     json.dumps(health.to_dict(), allow_nan=False)
@@ -50,7 +50,7 @@ def test_only_skip_and_options(table):
     assert [one.name for one in check(table, only=["near-duplicates"]).checks] == ["near_duplicates"]
     names = {one.name for one in check(table, only=MINE, skip=["files", "quality"]).checks}
     assert names == set(MINE) - {"files", "quality"}
-    found = check(table, only=["quality"], options={"quality.tiny": 30}).checks[0].found
+    found = check(table, only=["quality"], options={"quality.tiny": 30}).checks[0].result
     assert found.details["tiny"] == 40
 
 
@@ -89,7 +89,7 @@ def test_a_review_is_obeyed(table, tmp_path):
     rows.loc[rows["id"].isin(["2", "31"]), "action"] = "keep"
     rows.to_csv(path, index=False)
     health = check(table, only=("duplicates",), reviewed=path)
-    found = health.checks[0].found
+    found = health.checks[0].result
     assert len(health.table) == 39 and "20" not in set(health.table.ids)
     assert found.severity == "fine" and "2 images accepted by the review" in found.summary and found.details["accepted"] == 2
     assert not found.is_issue.any() and not health.is_bad(strict=True)
@@ -98,7 +98,7 @@ def test_a_review_is_obeyed(table, tmp_path):
 def test_a_review_of_half_a_finding(table, tmp_path):
     path = tmp_path / "fix.csv"
     path.write_text("id,check,action\n0,duplicates,keep\n20,duplicates,keep\n")
-    found = check(table, only=("duplicates",), reviewed=path).checks[0].found
+    found = check(table, only=("duplicates",), reviewed=path).checks[0].result
     assert found.severity == "leak" and found.is_issue.sum() == 2 and len(found.pairs) == 1 and not found.drops
 
 
@@ -131,7 +131,7 @@ def test_a_folder_without_classes_is_checked_without_labels(tmp_path):
     for number, pixels in enumerate(images):
         Image.fromarray(pixels).save(tmp_path / f"{number}.png")
     health = check(tmp_path, only=MINE)
-    found = {one.name: one.found for one in health.checks}
+    found = {one.name: one.result for one in health.checks}
     assert len(health.table) == 6 and health.table.classes == ()
     assert found["duplicates"].severity == "problem" and found["balance"].severity == "skipped"
 

@@ -16,7 +16,7 @@ from PIL import Image
 import tellapart as ta
 from tellapart.classifiers.base import Context
 from tellapart.errors import ImageError, RunError
-from tellapart.explainers._geometry import resize_for_explaining, shrunk_mask
+from tellapart.explainers._geometry import resize_for_explaining, resize_mask
 from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.grad_cam import GradCam
 from tellapart.inference.context import load_classifier
@@ -39,7 +39,7 @@ def test_a_calibrated_network_is_explained_by_what_it_stands_on(home, network, c
     assert ours.heatmap.method == beneath.heatmap.method == "grad_cam"
     np.testing.assert_array_equal(ours.heatmap.values, beneath.heatmap.values)
     assert ours.proba != beneath.proba and ours.heatmap.values.any()
-    judged = ta.explain(calibrated, images, judged=True, settings=settings)[0]
+    judged = ta.explain(calibrated, images, score=True, settings=settings)[0]
     assert set(judged.scores) == {"grad_cam", "noise", "untrained"}
 
 
@@ -90,7 +90,7 @@ def test_a_layer_by_its_name(home, network, settings) -> None:
 def test_pictures_of_every_kind(picture: Image.Image, tmp_path: Path, network, settings) -> None:
     picture.save(tmp_path / "Bild ü.png")
     methods = ["grad_cam", "occlusion"]
-    for one in ta.explain(network, [tmp_path / "Bild ü.png"], methods=methods, judged=True, settings=settings):
+    for one in ta.explain(network, [tmp_path / "Bild ü.png"], methods=methods, score=True, settings=settings):
         assert one.heatmap.values.shape == (picture.height, picture.width) == one.pixels.shape[:2]
         table = ta.from_bytes([(tmp_path / "Bild ü.png").read_bytes()], [None], classes=network.classes)
         proba = ta.predict(network, table, settings=settings).proba[0]
@@ -121,7 +121,7 @@ def test_own_pixels_are_not_shrunk() -> None:
     assert resize_for_explaining(pixels, Inputs(size=32, resize="pad"), "p").shape[0] == 2048
     strip = np.zeros((1, 30_000_000, 3), np.uint8)
     assert resize_for_explaining(strip, Inputs(size=32), "p").shape[0] == 1
-    assert shrunk_mask(np.tri(100, dtype=bool), 10, 10).sum() in (45, 50, 55)
+    assert resize_mask(np.tri(100, dtype=bool), 10, 10).sum() in (45, 50, 55)
 
 
 def test_a_picture_of_400_megapixels_is_refused_by_its_header(tmp_path: Path, network, settings) -> None:
@@ -154,6 +154,6 @@ def test_a_part_that_is_read_is_what_is_explained(home, neighbors, settings, tmp
 
     path = home / "images" / "red-19.png"
     asked = ImageToExplain.read(subject, path.read_bytes(), "red-19.png")
-    assert asked.part == (6, 6, 18, 18) and asked.pixels.shape == (12, 12, 3) and asked.whole == (24, 24)
+    assert asked.crop == (6, 6, 18, 18) and asked.pixels.shape == (12, 12, 3) and asked.full_size == (24, 24)
     np.testing.assert_array_equal(asked.pixels, np.asarray(Image.open(path))[6:18, 6:18])
     np.testing.assert_allclose(subject.predict([asked.pixels])[0], asked.proba, atol=1e-6)  # the part is not cut again

@@ -11,8 +11,8 @@ from scipy.stats import fisher_exact, mannwhitneyu
 from sklearn.metrics import roc_auc_score
 
 import tellapart as ta
-from tellapart.checks._associations import Feature, areas, find_associations
-from tellapart.checks._shortcut import find_shortcuts, independent_groups, summary, words
+from tellapart.checks._associations import Feature, class_aurocs, find_associations
+from tellapart.checks._shortcut import describe, find_shortcuts, independent_groups, summarize
 from tellapart.checks._shortcut_model import fit_shortcut_model
 from tellapart.checks.labels import match_confidence, test_label_noise
 from tellapart.data.jpeg_quality import estimate_quality
@@ -22,7 +22,7 @@ from tellapart.data.metadata import NAMES, metadata_features
 def test_areas_are_those_of_scikit_learn(draw: np.random.Generator) -> None:
     values, labels = draw.integers(0, 9, 200).astype(float), draw.integers(0, 3, 200)
     wanted = [roc_auc_score(labels == label, values) for label in range(3)]
-    np.testing.assert_allclose(areas(values, labels, 3), wanted, atol=1e-12)
+    np.testing.assert_allclose(class_aurocs(values, labels, 3), wanted, atol=1e-12)
 
 
 def test_a_measure_is_tested_as_scipy_does(draw: np.random.Generator) -> None:
@@ -43,7 +43,7 @@ def test_a_kind_is_tested_as_scipy_does() -> None:
     one_sided = fisher_exact([[45, 4], [55, 76]], alternative="greater").pvalue
     assert found[1.0].p_value == pytest.approx(2 * one_sided, rel=1e-9)
     assert (found[1.0].label, found[1.0].inside, found[1.0].others) == (0, 45, 4)
-    assert words(found[1.0], {0: "'a'", 1: "'b'"}) == "a hat in 45% of 'a' (45 of 100), else in 5%"
+    assert describe(found[1.0], {0: "'a'", 1: "'b'"}) == "a hat in 45% of 'a' (45 of 100), else in 5%"
 
 
 def test_images_of_one_group_are_one_image() -> None:
@@ -60,15 +60,18 @@ def test_rows_without_label_are_left_out() -> None:
     labels = np.repeat([0, 1, -1], 100)
     column = Feature("hat", np.repeat([0.0, 1.0, 1.0], 100), {0.0: "no hat", 1.0: "a hat"})
     verdict = find_shortcuts([column], labels, np.arange(300), {0: "'a'", 1: "'b'"})
-    assert "a hat occurs only in 'b' (100 of 100)" in summary(verdict, "hats")
-    assert verdict.told is not None and verdict.told.auroc.n == 200 and not verdict.told.surety[200:].any()
+    assert "a hat occurs only in 'b' (100 of 100)" in summarize(verdict, "hats")
+    assert verdict.score is not None and verdict.score.auroc.n == 200 and not verdict.score.confidence[200:].any()
 
 
 def test_what_explains_is_named_alone() -> None:
     labels = np.repeat([0, 1], 100)
     values = labels.astype(float)
-    columns = [Feature("length", values, ordered=True, behind=("hat",)), Feature("hat", values, {0.0: "no hat", 1.0: "a hat"})]
-    assert {c.column.name for c in find_associations(columns, labels, np.arange(200))} == {"hat"}
+    columns = [
+        Feature("length", values, ordered=True, explained_by=("hat",)),
+        Feature("hat", values, {0.0: "no hat", 1.0: "a hat"}),
+    ]
+    assert {c.feature.name for c in find_associations(columns, labels, np.arange(200))} == {"hat"}
 
 
 def test_two_measures_tell_together_what_none_tells_alone(draw: np.random.Generator) -> None:
@@ -76,8 +79,8 @@ def test_two_measures_tell_together_what_none_tells_alone(draw: np.random.Genera
     labels = (a != b).astype(np.int64)
     columns = [Feature("a", a, {0.0: "no a", 1.0: "a"}), Feature("b", b, {0.0: "no b", 1.0: "b"})]
     verdict = find_shortcuts(columns, labels, np.arange(400), {0: "'x'", 1: "'y'"})
-    assert not verdict.carriers and verdict.found and verdict.strong
-    assert summary(verdict, "marks").startswith("marks together: AUROC 1.000")
+    assert not verdict.associations and verdict.found and verdict.strong
+    assert summarize(verdict, "marks").startswith("marks together: AUROC 1.000")
 
 
 def test_units_join_groups_and_content() -> None:
@@ -115,7 +118,7 @@ def test_doubts_that_the_model_has_itself_are_no_excess(draw: np.random.Generato
     proba = np.stack([1 - share, share], axis=1)
     labels = (draw.random(5000) < share).astype(np.int64)
     calm = test_label_noise(match_confidence(proba, labels), labels)
-    assert not calm.significant and calm.seen == pytest.approx(calm.expected, abs=4 * np.sqrt(calm.expected))
+    assert not calm.significant and calm.observed == pytest.approx(calm.expected, abs=4 * np.sqrt(calm.expected))
     flipped = np.where(draw.random(5000) < 0.05, 1 - labels, labels)
     assert test_label_noise(match_confidence(proba, flipped), flipped).significant
 

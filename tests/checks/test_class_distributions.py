@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.checks._associations import MOST_KINDS, Feature, distributions, find_associations
+from tellapart.checks._associations import MOST_KINDS, Feature, class_distributions, find_associations
 from tellapart.reports.health_report import MOST, draw, found_distributions, write_page
 
 
 def spread(column: Feature, labels: np.ndarray, names: dict[int, str]) -> dict:
-    found = distributions(find_associations([column], labels, np.arange(len(labels))), labels, names)
+    found = class_distributions(find_associations([column], labels, np.arange(len(labels))), labels, names)
     (one,) = found
     return one
 
@@ -61,7 +61,7 @@ def test_the_page_shows_what_was_found(tiles: np.ndarray, tmp_path: Path) -> Non
         contents.append(target.getvalue())
     table = ta.from_bytes(contents, [("real", "fake")[k] for k in labels], split=["train", "train", "test", "test"] * 30)
     health = ta.check(table, only=["metadata", "pixels", "shift"])
-    found = {one.name: found_distributions(one.found.details) for one in health.checks}
+    found = {one.name: found_distributions(one.result.details) for one in health.checks}
     (kind,) = (one for one in found["metadata"] if one["by"] == "format")
     assert dict(zip(kind["values"], kind["shares"]["'fake'"], strict=True)) == {"format PNG": 1, "format JPEG": 0}
     assert dict(zip(kind["values"], kind["shares"]["'real'"], strict=True)) == {"format PNG": 0, "format JPEG": 1}
@@ -94,7 +94,7 @@ def test_of_a_shift_each_comparison_is_drawn(tiles: np.ndarray) -> None:
         contents.append(target.getvalue())
     table = ta.from_bytes(contents, ["a", "b"] * 75, split=split.tolist())
     (one,) = ta.check(table, only=["shift"]).checks
-    found = found_distributions(one.found.details)
+    found = found_distributions(one.result.details)
     assert {tuple(d["shares"]) for d in found} == {("train", "valid"), ("train", "test")} and len(found) <= MOST
 
 

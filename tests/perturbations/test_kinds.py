@@ -15,7 +15,7 @@ from tellapart.augmentations._warp import LUMA
 from tellapart.augmentations.blur import Blur
 from tellapart.data.decode import decode
 from tellapart.errors import DataError
-from tellapart.perturbations.kinds import PERTURBATIONS, as_png, named
+from tellapart.perturbations.kinds import PERTURBATIONS, as_png, select_perturbations
 
 CELLS = [(damage, strength) for damage in PERTURBATIONS.values() for strength in damage.strengths]
 
@@ -144,9 +144,9 @@ def test_no_size_is_too_small(damage, strength) -> None:
 
 
 def test_names_are_checked() -> None:
-    assert [d.name for d in named(["scale", "jpeg"])] == ["jpeg", "scale"]
-    assert named(None) == tuple(PERTURBATIONS.values())
+    assert [d.name for d in select_perturbations(["scale", "jpeg"])] == ["jpeg", "scale"]
+    assert select_perturbations(None) == tuple(PERTURBATIONS.values())
     with pytest.raises(DataError, match="unknown damage 'jpg': did you mean 'jpeg'"):
-        named(["jpg"])
+        select_perturbations(["jpg"])
     with pytest.raises(DataError, match="no damage was named"):
-        named([])
+        select_perturbations([])

@@ -21,7 +21,7 @@ from tellapart.perturbations.codec_sensitivity import measure_sensitivity
 from tellapart.runs import ledger
 from tellapart.types import Predictions
 from tellapart.workflows import _prediction_cache as module
-from tellapart.workflows.codec_bias import Bias, codec_bias, in_words
+from tellapart.workflows.codec_bias import CodecBias, codec_bias, describe
 
 SIDE, EACH = 32, 120
 
@@ -72,8 +72,8 @@ def test_readers_of_the_codec_are_told_from_the_fragile_and_the_steady(tmp_path:
         assert run.scores("valid")["accuracy"].value > 0.9, name
         other = pictures(tmp_path / f"{name}, other", lambda seed, fake, draw=draw: draw(seed + 5000, fake), 60)
         found = codec_bias(run, other, settings=settings)
-        assert found.part == "other" and found.n == 120 and found.classes[0].name == "fake"
-        verdicts[name], said[name] = found.classes[0].verdict, in_words(found)
+        assert found.split == "other" and found.n == 120 and found.classes[0].name == "fake"
+        verdicts[name], said[name] = found.classes[0].finding, describe(found)
     assert verdicts == {
         "reals were JPEGs": "suspect", "fakes were JPEGs": "suspect", "fakes have a pattern": "fragile",
         "fakes are bright": "steady",
@@ -88,12 +88,12 @@ def test_a_reader_of_files_is_unmasked_by_a_lossless_copy(tmp_path: Path) -> Non
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     run = ta.train(pictures(tmp_path / "data", lambda seed, _: whole(blobs(seed)), 60, "jpg"), "metadata", settings=settings)
     found = codec_bias(run, settings=settings)
-    resaved = found.classes[0].of("png")
-    assert found.classes[0].verdict == "file" and resaved is not None
+    resaved = found.classes[0].find("png")
+    assert found.classes[0].finding == "file" and resaved is not None
     assert resaved.aurocs["none"].value == 1 and resaved.aurocs["both"].value == 0.5
     assert resaved.aurocs["own"].value == 1 and resaved.aurocs["others"].value == 0.5, "fakes are PNG already"
     assert resaved.own.counted == 0 and resaved.others.counted == 1
-    assert "a lossless copy, not one pixel changed, moves its answers (50% of the verdicts turn)." in in_words(found)
+    assert "a lossless copy, not one pixel changed, moves its answers (50% of the verdicts turn)." in describe(found)
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +115,12 @@ def test_every_figure_is_that_of_another_implementation(settings: Settings) -> N
     run = ta.open_run("noise-residual-linear", settings.runs)
     found = codec_bias(run, settings=settings)
     files = run.predictions("valid")
-    assert files is not None and found.classes[0].name == "fake" and found.of == found.n == len(files)
+    assert files is not None and found.classes[0].name == "fake" and found.total == found.n == len(files)
     fake = files.classes.index("fake")
     own = files.labels == fake
     names = {"png": "png", "jpeg": "jpeg-75", "scale": "scale"}
-    for way in found.classes[0].ways:
-        after = Predictions.from_parquet(found.folder / "answers" / f"{names[way.way]}.parquet")
+    for way in found.classes[0].transforms:
+        after = Predictions.from_parquet(found.folder / "answers" / f"{names[way.transform]}.parquet")
         assert list(after.ids) == list(files.ids)
         before, now = files.proba[:, fake].astype(float), after.proba[:, fake].astype(float)
         for side, rows in ((way.own, own), (way.others, ~own)):
@@ -139,14 +139,14 @@ def test_every_figure_is_that_of_another_implementation(settings: Settings) -> N
         assert way.change.value == pytest.approx(changed) and way.flips.value == pytest.approx(
             np.mean((now > 0.5) != (before > 0.5))
         )
-    resaved = found.classes[0].of("png")
+    resaved = found.classes[0].find("png")
     assert resaved is not None and resaved.flips.value == 0 and abs(resaved.own.shift.value) < 1e-6
 
 
 def test_what_is_there_is_read_and_another_quality_asked(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first = codec_bias("noise-residual-linear", settings=settings)
     asked: list[str] = []
-    answers = module.PerturbedPredictor.answers
+    answers = module.PerturbedPredictor.predict
 
     def noted(self, way, as_they_are, task, note=""):
         asked.append(note)
@@ -156,10 +156,10 @@ def test_what_is_there_is_read_and_another_quality_asked(settings: Settings, mon
     assert codec_bias("noise-residual-linear", settings=settings) == first and asked == []
     other = codec_bias("noise-residual-linear", quality=30, settings=settings)
     assert asked == ["1/1 jpeg-30"] and other.quality == 30 and other.text("jpeg") == "jpeg 30"
-    assert other.classes[0].of("scale") == first.classes[0].of("scale")
+    assert other.classes[0].find("scale") == first.classes[0].find("scale")
     assert codec_bias("noise-residual-linear", settings=settings) == first and len(asked) == 1
     content = json.loads(json.dumps(first.to_dict(), allow_nan=False))
-    assert Bias.from_dict(content, first.folder, 0) == first and content["summary"] == in_words(first)
+    assert CodecBias.from_dict(content, first.folder, 0) == first and content["summary"] == describe(first)
 
 
 def test_the_test_part_is_opened_once(settings: Settings) -> None:
@@ -167,13 +167,13 @@ def test_the_test_part_is_opened_once(settings: Settings) -> None:
     assert codec_bias(run, settings=settings).opened == 0
     for _ in range(2):
         found = codec_bias(run, open_test=True, settings=settings)
-        assert found.part == "test" and found.opened == 1
+        assert found.split == "test" and found.opened == 1
     assert len(ledger.openings(settings.runs, run.data["fingerprint"])) == 1
 
 
 def test_a_sample_and_what_makes_no_sense(settings: Settings, home: Path, tmp_path: Path) -> None:
     found = codec_bias("noise-residual-linear", sample=20, settings=settings)
-    assert found.n == 20 and found.of == 24 and found.folder.name == "bias-valid-20"
+    assert found.n == 20 and found.total == 24 and found.folder.name == "bias-valid-20"
     with pytest.raises(DataError, match="the quality of JPEG is 0"):
         codec_bias("noise-residual-linear", quality=0, settings=settings)
     (tmp_path / "one" / "fake").mkdir(parents=True)
@@ -204,7 +204,7 @@ def test_what_compression_destroys_is_suspect_where_only_one_class_was_compresse
     verdicts = {name: measure_sensitivity(said(p, labels), answers, marks, 1) for name, marks in {
         "neither": FLAT, "reals": FLAT - 3 * labels, "fakes": FLAT + 3 * labels,
     }.items()}  # fmt: skip
-    assert {name: of.verdict for name, of in verdicts.items()} == {"neither": "fragile", "reals": "suspect", "fakes": "fragile"}
+    assert {name: of.finding for name, of in verdicts.items()} == {"neither": "fragile", "reals": "suspect", "fakes": "fragile"}
     assert verdicts["reals"].compressed.value == pytest.approx(roc_auc_score(labels, FLAT - 3 * labels))
 
 
@@ -227,7 +227,7 @@ def test_verdicts(jpeg: tuple[float, float], scale: tuple[float, float], verdict
     p = np.where(labels, 0.8, 0.2) + rng.normal(0, 0.03, 400)
     shifted = {name: said(p + np.where(labels, *by), labels) for name, by in {"jpeg": jpeg, "scale": scale}.items()}
     found = measure_sensitivity(said(p, labels), {"png": said(p, labels), **shifted}, FLAT[:400], 1)
-    assert found.verdict == verdict, found.to_dict()
+    assert found.finding == verdict, found.to_dict()
 
 
 def test_what_one_class_loses_and_both_get_back_is_the_codec() -> None:
@@ -237,20 +237,20 @@ def test_what_one_class_loses_and_both_get_back_is_the_codec() -> None:
     found = measure_sensitivity(
         said(p, labels), {"png": said(p, labels), "jpeg": said(p - 0.3, labels), "scale": said(p, labels)}, FLAT[:400], 1
     )
-    way = found.of("jpeg")
+    way = found.find("jpeg")
     assert way is not None and way.together and way.aurocs["own"].value < 0.5 < 0.99 < way.aurocs["both"].value
-    assert found.verdict == "codec"
+    assert found.finding == "codec"
 
 
 def test_what_cannot_be_said() -> None:
     rng, labels = np.random.default_rng(0), np.arange(60) % 2
     chance = said(rng.uniform(size=60), labels)
-    assert measure_sensitivity(chance, {"png": chance, "jpeg": chance, "scale": chance}, FLAT[:60], 1).verdict == "nothing"
+    assert measure_sensitivity(chance, {"png": chance, "jpeg": chance, "scale": chance}, FLAT[:60], 1).finding == "nothing"
     p = np.where(labels, 0.8, 0.2)
     few, worse = said(p[:12], labels[:12]), said(np.where(np.arange(12) == 1, 0.2, p[:12]), labels[:12])
-    assert measure_sensitivity(few, {"png": few, "jpeg": worse, "scale": few}, FLAT[:12], 1).verdict == "open"
+    assert measure_sensitivity(few, {"png": few, "jpeg": worse, "scale": few}, FLAT[:12], 1).finding == "open"
     assert (
-        measure_sensitivity(said(p, labels), {"jpeg": "is 9×9, but …", "scale": "…", "png": "…"}, FLAT[:60], 1).verdict
+        measure_sensitivity(said(p, labels), {"jpeg": "is 9×9, but …", "scale": "…", "png": "…"}, FLAT[:60], 1).finding
         == "nothing"
     )
 
@@ -261,8 +261,8 @@ def test_groups_are_what_varies() -> None:
     scene = np.arange(200) // 20
     moved = rng.normal(0, 0.1, 10)[scene]
     p, groups = np.where(labels, 0.6, 0.4), scene.astype(str).astype(object)
-    found = measure_sensitivity(said(p, labels, groups), {"jpeg": said(p + moved, labels, groups)}, FLAT[:200], 1).ways[0]
-    alone = measure_sensitivity(said(p, labels), {"jpeg": said(p + moved, labels)}, FLAT[:200], 1).ways[0]
+    found = measure_sensitivity(said(p, labels, groups), {"jpeg": said(p + moved, labels, groups)}, FLAT[:200], 1).transforms[0]
+    alone = measure_sensitivity(said(p, labels), {"jpeg": said(p + moved, labels)}, FLAT[:200], 1).transforms[0]
     assert found.own.shift.value == pytest.approx(alone.own.shift.value)
     low, high = stats.t.interval(0.95, 9, moved.mean(), stats.sem(moved[::20]))
     assert (found.own.shift.low, found.own.shift.high) == pytest.approx((low, high), abs=1e-5)
@@ -275,6 +275,6 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
     table = ta.from_arrays(np.stack(images), [("a", "b", "c")[i % 3] for i in range(240)])
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     found = codec_bias(ta.train(table, "noise-residual-linear", settings=settings), table, settings=settings)
-    assert [one.name for one in found.classes] == ["a", "b", "c"] and found.part == "valid"
-    assert all(way.own.n + way.others.n == found.n for one in found.classes for way in one.ways)
-    assert "c" in in_words(found)
+    assert [one.name for one in found.classes] == ["a", "b", "c"] and found.split == "valid"
+    assert all(way.own.n + way.others.n == found.n for one in found.classes for way in one.transforms)
+    assert "c" in describe(found)

@@ -20,7 +20,7 @@ from tellapart.workflows.align import align
 def test_every_image_is_found_again(plant, tmp_path: Path, encoder) -> None:
     source = tmp_path / "data"
     shutil.copytree(plant(12), source)
-    done = align(source, tmp_path / "out", choices=AlignOptions(encoder, (70, 90)))
+    done = align(source, tmp_path / "out", options=AlignOptions(encoder, (70, 90)))
     found = trace_origins(tmp_path / "out")
     assert len(found) == done.written and not any(one.fault for one in found)
     first, second, third, fourth = found[:4]
@@ -41,7 +41,7 @@ def test_every_image_is_found_again(plant, tmp_path: Path, encoder) -> None:
 
 
 def test_a_box_that_is_wrong_is_seen(plant, tmp_path: Path) -> None:
-    align(plant(12), tmp_path / "out", choices=AlignOptions(size=(16, 16), grid="random"))
+    align(plant(12), tmp_path / "out", options=AlignOptions(size=(16, 16), grid="random"))
     path = tmp_path / "out" / "manifest.csv"
     lines = path.read_text().splitlines()
     place = lines[0].split(",").index("left")
