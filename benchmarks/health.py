@@ -51,7 +51,7 @@ if sys.argv[2] == "headers":
     timed("headers", lambda: evidence.metadata)
     found = None
 else:
-    timed("decoding", lambda: evidence.pictures)
+    timed("decoding", lambda: evidence.pixel_stats)
     timed("exact copies", lambda: Duplicates()(evidence))
     found = timed("near duplicates", lambda: NearDuplicates()(evidence))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

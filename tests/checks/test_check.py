@@ -159,7 +159,7 @@ def _no_alarms(tiles, draws):
         draw = np.random.default_rng(seed)
         split = draw.choice(["train", "valid", "test"], len(tiles), p=[0.7, 0.1, 0.2])
         evidence = DatasetView(from_arrays(tiles, draw.integers(0, 2, len(tiles)), ["a", "b"], split=split), seed)
-        seen = evidence.__dict__["pictures"] = seen or evidence.pictures
+        seen = evidence.__dict__["pixel_stats"] = seen or evidence.pixel_stats
         found = [registry.find("checks", name)()(evidence) for name in MINE]
         alarms += [one.summary for one in found if one.severity in check_module.BAD]
     assert len(alarms) <= draws // 100, alarms

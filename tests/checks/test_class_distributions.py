@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.checks._associations import MOST_KINDS, Feature, class_distributions, find_associations
+from tellapart.checks._associations import MAX_VALUES, Feature, class_distributions, find_associations
 from tellapart.reports.health_report import MOST, draw, found_distributions, write_page
 
 
@@ -40,7 +40,7 @@ def test_of_kinds_the_most_frequent_are_named() -> None:
     labels = np.repeat([0, 1], 300)
     values = np.concatenate([np.zeros(300), np.arange(300) % 12 + 1.0])
     one = spread(Feature("format", values, {float(v): f"kind {v}" for v in range(13)}), labels, {0: "a", 1: "b"})
-    assert one["values"][0] == "kind 0" and one["values"][-1] == "other" and len(one["values"]) == MOST_KINDS + 1
+    assert one["values"][0] == "kind 0" and one["values"][-1] == "other" and len(one["values"]) == MAX_VALUES + 1
     assert one["shares"]["a"][0] == 1 and one["shares"]["b"][0] == 0 and sum(one["shares"]["b"]) == pytest.approx(1, abs=1e-3)
 
 

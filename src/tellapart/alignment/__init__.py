@@ -1,1 +1,1 @@
-"""A copy of a data set in which files of all classes are alike: one size, one encoder, no metadata."""
+"""Aligned copies of data sets: the files of all classes have the same size, encoder and no metadata."""

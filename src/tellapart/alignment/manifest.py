@@ -1,4 +1,4 @@
-"""The tables of a copy: what compare reads, where every image is from, what was left out; and a word for who finds it."""
+"""The tables and the README of an aligned copy: training table, source of every image, excluded images."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def manifest_files(
     written: Mapping[int, CopyLog], lost: Sequence[Problem],
     result: AlignResult,
 ) -> dict[str, str]:  # fmt: skip
-    """File name → content, in the order in which they are to be written: the table that makes a data set of it comes last.
+    """File name → content, in writing order: `train.csv`, which makes the folder a data set, comes last.
 
     Args:
         table: The readable images.
-        survey: Of the same rows.
-        plan: Of the copy.
-        choices: As given.
-        written: Number → image.
+        inventory: Headers of the same rows.
+        plan: The crops.
+        options: Options of the copy.
+        written: Number → written image.
         lost: Images that cannot be decoded.
-        found: The result.
+        result: The result, for the README.
     """
     numbers = np.array(sorted(written))
     everything = _manifest(table, inventory, plan, options, written, numbers)
@@ -48,43 +48,43 @@ def manifest_files(
 
 def _manifest(
     table: ImageTable,
-    survey: FileInventory,
+    inventory: FileInventory,
     plan: CropPlan,
-    choices: AlignOptions,
+    options: AlignOptions,
     written: Mapping[int, CopyLog],
     numbers: np.ndarray,
 ) -> pd.DataFrame:
     rows, frame = plan.rows[numbers], table.frame.iloc[plan.rows[numbers]]
     columns = {
-        "id": [plan.name(number, choices.ending) for number in numbers.tolist()],
+        "id": [plan.name(number, options.ending) for number in numbers.tolist()],
         "digest": [written[number].digest for number in numbers.tolist()],
         "label": _names(table, rows),
         **{name: frame[name].to_numpy(dtype=object) for name in _KEPT if name in frame},
         "original_id": frame["id"].to_numpy(dtype=object),
         "original_path": frame["path"].to_numpy(dtype=object),
-        "original_digest": survey.digests[rows],
-        "original_width": survey.sizes[rows, 1], "original_height": survey.sizes[rows, 0],
+        "original_digest": inventory.digests[rows],
+        "original_width": inventory.sizes[rows, 1], "original_height": inventory.sizes[rows, 0],
         "left": plan.corners[numbers, 1], "top": plan.corners[numbers, 0],
         "width": plan.size[1], "height": plan.size[0],
-        "format": choices.encoder,
+        "format": options.encoder,
     }  # fmt: skip
-    if choices.encoder == "jpeg":
+    if options.encoder == "jpeg":
         columns |= {"quality": plan.qualities[numbers], "subsampling": SUBSAMPLING}
     columns |= {f"given_{name}": frame[name].to_numpy(dtype=object) for name in frame if name not in _OWN}
     return pd.DataFrame(columns)
 
 
-def _left_out(table: ImageTable, survey: FileInventory, plan: CropPlan, lost: Sequence[Problem]) -> pd.DataFrame:
-    """Path, class, and why: first what is too small, then what cannot be read."""
+def _left_out(table: ImageTable, inventory: FileInventory, plan: CropPlan, lost: Sequence[Problem]) -> pd.DataFrame:
+    """Excluded images: path, class, reason; first those that are too small, then those that cannot be read."""
     small, wanted = plan.small, f"{plan.size[1]}×{plan.size[0]}"
-    why = [f"{width}×{height}, too small for {wanted}" for height, width in survey.sizes[small].tolist()]
+    why = [f"{width}×{height}, too small for {wanted}" for height, width in inventory.sizes[small].tolist()]
     first = pd.DataFrame({"original_path": table.paths[small], "class": _names(table, small), "reason": why})
     then = pd.DataFrame({"original_path": [p.where for p in lost], "class": "", "reason": [p.message for p in lost]})
     return pd.concat([first, then], ignore_index=True) if len(then) else first
 
 
 def _names(table: ImageTable, rows: np.ndarray) -> np.ndarray:
-    """Class names, "" for none: (M,) object."""
+    """Class names of the rows, "" for rows without a label: (M,) object."""
     return np.array([*table.classes, ""], dtype=object)[table.labels[rows]]
 
 
@@ -92,27 +92,28 @@ def _csv(frame: pd.DataFrame) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def _readme(found: AlignResult) -> str:
+def _readme(result: AlignResult) -> str:
     before, after, traces = (
-        "not known" if of is None else score_sentence(of) for of in (found.metadata_before, found.metadata_after, found.traces)
+        "not available" if of is None else score_sentence(of)
+        for of in (result.metadata_before, result.metadata_after, result.traces)
     )
-    notes = "".join(f"  - {note}\n" for note in found.notes) or "  - nothing that was looked for\n"
+    notes = "".join(f"  - {note}\n" for note in result.notes) or "  - no differences found\n"
     return _README.format(
-        data=found.data, n=found.written, size=f"{found.size[1]}×{found.size[0]}", how=found.options.encoder_text, before=before,
-        after=after, traces=traces, notes=notes,
+        data=result.data, n=result.written, size=f"{result.size[1]}×{result.size[0]}", how=result.options.encoder_text,
+        before=before, after=after, traces=traces, notes=notes,
     )  # fmt: skip
 
 
 _README = """A copy of {data}, made by `tellapart align`: {n} crops of {size} pixels, {how}, no metadata.
 
-Crops are pixels of the sources as they decode, never resized. manifest.csv says for each where it was cut: original_path,
-its digest, left and top. train.csv is what `tellapart compare` reads. align.json holds the settings and these figures.
+Crops contain the decoded pixels of the sources, never resized. manifest.csv lists the source of each crop: original_path, its
+digest, left and top. train.csv is the input for `tellapart compare`. align.json contains the settings and these figures.
 
-AUROC of file metadata alone, out of fold
+AUROC of the metadata baseline (file metadata alone), out of fold
   before  {before}
   after   {after}
-AUROC of traces of earlier compression in the pixels, the same way
-  left    {traces}
+AUROC of traces of earlier compression in the pixels, out of fold
+  after   {traces}
 
-Files of all classes are alike now. Their pixels are what they were. What remains:
+The files of all classes have the same format now; their pixels are unchanged. Remaining differences:
 {notes}"""

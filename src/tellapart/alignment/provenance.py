@@ -1,4 +1,4 @@
-"""From an aligned copy back to its source: where each image was cut, and whether it is still true."""
+"""Provenance of an aligned copy: find the source of each image, and verify that both are unchanged."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where one image of a copy is from.
+    """The source of one image of a copy.
 
     Attributes:
         image: Its name, below the folder.
-        source: The locator of the source, below its root: a file, a member of an archive, a row.
-        digest: Of the source, 32 hex digits, as it was.
-        left, top, width, height: The box in the upright source, pixels.
-        quality: Of JPEG; 0 for PNG.
-        fault: What is not as it was, in words; "": the source is there, unchanged, and the image holds its pixels: a PNG
-            bit for bit; a JPEG is, byte for byte, what the encoder makes of them.
+        source: Locator of the source, below its root: a file, a member of an archive, a row.
+        digest: Digest of the source when it was copied, 32 hex digits.
+        left, top, width, height: The crop box in the upright source, pixels.
+        quality: JPEG quality; 0 for PNG.
+        fault: What has changed; "" if the source exists unchanged and the image contains its pixels: a PNG bit for bit; a JPEG
+            equals the output of the encoder byte for byte.
     """
 
     image: str
@@ -51,20 +51,20 @@ def trace_origins(folder: str | Path, *, root: str | Path | None = None, setting
     """Find the source of every image of a copy, and compare.
 
     Args:
-        folder: A whole copy.
-        root: Where the source lies now; None: where it lay.
-        settings: `progress` is told.
+        folder: A complete copy.
+        root: The current location of the source; None: its original location.
+        settings: For the progress display.
 
     Raises:
-        DataError: It is no copy, or a copy of images in memory.
+        DataError: The folder is not a copy, or a copy of images in memory.
     """
     folder = Path(folder)
     if not (folder / MARKER).is_file():
-        hint = "give the folder that `tellapart align` wrote; an unfinished one is finished by the same command"
-        raise DataError(f"{folder}: no whole copy made by align ({MARKER} is not there)", hint=hint)
+        hint = "pass the output folder of `tellapart align`; run the same command again to finish an incomplete copy"
+        raise DataError(f"{folder}: expected a complete copy made by align, found no {MARKER}", hint=hint)
     rows = _manifest(folder / MANIFEST)
     if any(row["original_path"].startswith("memory#") for row in rows):
-        raise DataError(f"{folder}: a copy of images in memory, which are nowhere to be found")
+        raise DataError(f"{folder}: the sources of this copy were images in memory, which cannot be compared")
     table = _sources(str(root or _content(folder)["root"]))
     found = []
     with (
@@ -97,7 +97,7 @@ def _manifest(path: Path) -> list[dict[str, str]]:
 
 
 def _sources(root: str) -> ImageTable:
-    """A table of nothing: a reader needs to know where its files lie."""
+    """An empty table with the given root, as a reader needs it."""
     frame = pd.DataFrame({"id": [], "path": [], "label": np.zeros(0, np.int64), "size": [], "stamp": []})
     return ImageTable(frame, (), root)
 
@@ -110,20 +110,20 @@ def _compared(folder: Path, row: dict[str, str], reader: ImageReader) -> Provena
 
 
 def _fault(folder: Path, row: dict[str, str], box: dict[str, int], quality: int, reader: ImageReader) -> str:
-    """What is not as it was; "" when all is."""
+    """What has changed; "" if nothing has."""
     try:
         source = reader.get(row["original_path"])
     except ImageError as error:
-        return f"the source is not there ({error.reason})"
+        return f"the source is missing ({error.reason})"
     if digest(source) != row["original_digest"]:
         return "the source has changed"
     try:
         content = (folder / row["id"]).read_bytes()
     except OSError as error:
-        return f"the image is not there ({error.strerror})"
+        return f"the image is missing ({error.strerror})"
     if digest(content) != row["digest"]:
         return "the image has changed"
     pixels = decode(source, mode="rgb", path=row["original_path"])
     part = crop(pixels, np.array([box["top"], box["left"]]), (box["height"], box["width"]))
     same = content == encode(part, quality) if quality else np.array_equal(decode(content, mode="rgb"), part)
-    return "" if same else "the image does not hold the pixels of its box"
+    return "" if same else "the image does not contain the pixels of its box"

@@ -1,4 +1,4 @@
-"""What aligning did, and what it could not do."""
+"""The result of `align`: counts, scores before and after, and notes on differences that remain between the classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from tellapart.alignment.plan import AlignOptions
 from tellapart.types import Score
 
-#: An AUROC whose interval reaches no higher is called chance.
+#: An AUROC whose interval does not exceed this is called chance.
 CHANCE = 0.53
 _DIFFERENT = 0.05  # between the shares of two classes
 _SCALE = 1.2  # between the median areas of two classes
@@ -20,14 +20,14 @@ _SCALE = 1.2  # between the median areas of two classes
 
 @dataclass(frozen=True)
 class ClassResult:
-    """The images of one class: what became of them.
+    """Counts of the images of one class.
 
     Attributes:
-        found: How many there were.
-        small: Left out, smaller than the common size.
-        unreadable: Left out, corrupt.
-        gray: Share of the written ones without any color.
-        area: Pixels of the median source picture.
+        found: Images in the source.
+        small: Images excluded because they are smaller than the common size.
+        unreadable: Images excluded because they cannot be decoded.
+        gray: Share of the written images without any color.
+        area: Median number of pixels of the source images.
     """
 
     found: int
@@ -44,20 +44,20 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class AlignResult:
-    """A copy in which files of all classes are alike.
+    """A finished aligned copy.
 
     Attributes:
-        folder: Where it lies; `tellapart compare` reads it.
-        data: What a person calls the source.
-        choices: What was asked for.
+        folder: Its folder, an input for `tellapart compare`.
+        data: Display name of the source.
+        options: Options of the copy.
         size: (height, width) of every image.
-        classes: Class name → what became of its images; "" for images without a label.
-        megabytes: Of all images.
-        null_before: AUROC of file metadata alone, out of fold, on the sources of the written images; None where there are
-            no files, or too few images.
-        null_after: The same on what was written, same images, same folds.
-        traces: AUROC of the traces of old JPEG compression in the written pixels, the same way.
-        problems: Of the source: rows that were left out before, in words.
+        classes: Class name → counts of its images; "" for images without a label.
+        megabytes: Size of all images.
+        metadata_before: AUROC of file metadata alone, out of fold, on the sources of the written images; None without files, or
+            with too few images.
+        metadata_after: The same on the written files, same images, same folds.
+        traces: AUROC of the traces of earlier JPEG compression in the written pixels, in the same way.
+        problems: Rows of the source that were excluded, in words.
     """
 
     folder: Path
@@ -78,12 +78,12 @@ class AlignResult:
 
     @property
     def found(self) -> int:
-        """Images that there were."""
+        """Images in the source."""
         return sum(of.found for of in self.classes.values())
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What remains, and what to think of it."""
+        """Remaining differences between the classes, and their consequences."""
         return (*_of_null(self), *_of_traces(self), *_of_classes(self), *_of_source(self))
 
     def to_dict(self) -> dict[str, Any]:
@@ -107,53 +107,55 @@ class AlignResult:
 
 
 def _of_null(found: AlignResult) -> list[str]:
-    said = []
+    notes = []
     if found.metadata_after is None:
-        said.append("too few images, or one class only: the metadata baseline was not asked")
+        notes.append("too few images, or only one class: the metadata baseline was not evaluated")
     elif found.metadata_before is None:
-        said.append("the source has no files whose metadata could tell anything: it was bare pixels")
+        notes.append("the source consists of pixel arrays without files, so there are no metadata to compare with")
     if found.metadata_after is not None and found.metadata_after.high > CHANCE:
-        more = ": the number of bytes of a JPEG tells what is in it" if found.options.encoder == "jpeg" else ""
+        more = ": the byte count of a JPEG depends on its content" if found.options.encoder == "jpeg" else ""
         if found.metadata_after.low > 0.5:
-            said.append(f"the metadata baseline still tells the classes apart{more}")
+            notes.append(f"the metadata baseline still separates the classes{more}")
         else:
-            said.append("too few images to say that the metadata baseline is at chance: its interval is wide")
-    return said
+            notes.append("too few images to show that the metadata baseline is at chance: its interval is wide")
+    return notes
 
 
 def _of_traces(found: AlignResult) -> list[str]:
-    """Aligning makes files alike; what a file was before may be seen in its pixels."""
+    """Note on traces of earlier compression, which aligning cannot remove from the pixels."""
     if found.traces is None or found.traces.low <= CHANCE:
         return []
-    said = (
-        "what lies on the 8×8 grid of JPEG in the pixels tells the classes apart: traces of earlier compression, which "
-        "aligning cannot undo (or, in small pictures, things that stand in the same place)"
+    note = (
+        "traces on the 8×8 grid of JPEG in the pixels separate the classes: they come from earlier compression, which aligning "
+        "cannot undo (or, in small images, from objects at a fixed position)"
     )
     if found.options.encoder == "png":
-        said += "; compressing all once more (--format jpeg --quality 60-90) covers some of it, at the cost of detail"
-    return [said]
+        note += "; re-compressing all images (--format jpeg --quality 60-90) hides some of it, at the cost of detail"
+    return [note]
 
 
 def _of_classes(found: AlignResult) -> list[str]:
-    """Differences between the classes that a copy keeps or makes."""
-    said, own = [], {name: of for name, of in found.classes.items() if name}
+    """Differences between the classes that a copy keeps or creates."""
+    notes, own = [], {name: of for name, of in found.classes.items() if name}
     small = {name: of.small / of.found for name, of in own.items()}
     if max(small.values()) - min(small.values()) > _DIFFERENT:
-        said.append(f"small images left out: {_shares(small)}; what is left of a class may be another sort of picture")
+        notes.append(f"small images excluded: {_shares(small)}; the remaining images of a class may differ in content")
     gray = {name: of.gray for name, of in own.items()}
     if max(gray.values()) - min(gray.values()) > _DIFFERENT:
-        said.append(f"gray pictures: {_shares(gray)}; a classifier can see that")
+        notes.append(f"gray images: {_shares(gray)}; a classifier can use this")
     area = {name: of.area for name, of in own.items()}
     if max(area.values()) > _SCALE * min(area.values()):
         sides = ", ".join(f"{name} {np.sqrt(value):,.0f}" for name, value in area.items())
-        said.append(f"sources are not of one size (side of the median picture: {sides} pixels): things may look larger in one")
-    return said
+        notes.append(f"source sizes differ (side of the median image: {sides} pixels): objects may look larger in one class")
+    return notes
 
 
 def _of_source(found: AlignResult) -> list[str]:
-    left = [f"{len(found.problems):,} rows of the source cannot be used, {found.problems[0]}"] if found.problems else []
+    left = (
+        [f"{len(found.problems):,} rows of the source are excluded, for example {found.problems[0]}"] if found.problems else []
+    )
     lost = sum(of.unreadable for of in found.classes.values())
-    return [*left, *([f"{lost:,} images cannot be decoded and were left out"] if lost else [])]
+    return [*left, *([f"{lost:,} images cannot be decoded and are excluded"] if lost else [])]
 
 
 def _shares(shares: Mapping[str, float]) -> str:

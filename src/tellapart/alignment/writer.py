@@ -1,12 +1,12 @@
-"""The folder that a copy is written into, so that nothing half-written looks whole, and work that was cut off goes on.
+"""The output folder of an aligned copy: encoding, atomic writes, and a journal, so that interrupted work resumes.
 
-OUT/images/000000.png …      written beside, flushed, renamed
-OUT/.unfinished/             only while it is not whole
-    settings.json            what is being made
-    journal.jsonl            one line a written image; a torn last line is dropped
-    lock                     held by the process at work
-OUT/manifest.csv, left-out.csv, README.txt, test.csv, train.csv     when all images are there
-OUT/align.json               the marker, last of all
+OUT/images/000000.png …      written to a temporary name, flushed, renamed
+OUT/.unfinished/             only while the copy is incomplete
+    settings.json            the settings of the copy
+    journal.jsonl            one line per written image; an incomplete last line is dropped
+    lock                     held by the writing process
+OUT/manifest.csv, left-out.csv, README.txt, test.csv, train.csv     written when all images are complete
+OUT/align.json               the marker, written last
 """
 
 from __future__ import annotations
@@ -37,39 +37,24 @@ _WAITING = 16  # threads
 _TABLES = (".csv", ".tsv")
 
 
-@dataclass(frozen=True)
-class CopyLog:
-    """One image that lies in its place.
-
-    Attributes:
-        number: Its number in the plan.
-        digest: 32 hex digits of the file.
-        traces: Of `tellapart.features._jpeg_traces`.
-    """
-
-    number: int
-    digest: str
-    traces: tuple[float, ...]
-
-
 class PartialCopy:
-    """A copy under way. `folder`: OUT; held alone while it is worked on."""
+    """A copy in progress. `folder`: OUT, locked by this process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.work = folder, folder / _WORK
         self.written: dict[int, CopyLog] = {}
 
     def begin(self, settings: Mapping[str, Any]) -> None:
-        """Find what is there already of the same copy, or begin anew.
+        """Resume the same copy, or start it.
 
         Raises:
-            DataError: The folder holds something else.
+            DataError: The folder contains a copy with other data or settings.
         """
         path, begun = self.work / _SETTINGS, (self.work / _JOURNAL).exists()
         if begun and read_json(path) != dict(settings):
-            hint = f"remove {self.folder}, choose another folder, or give the same command as then"
-            raise DataError(f"{self.folder}: holds an unfinished copy of other data, or with other settings", hint=hint)
-        if not begun:  # nothing was written by whoever was here before
+            hint = f"remove {self.folder}, choose another folder, or run the original command"
+            raise DataError(f"{self.folder}: contains an unfinished copy of other data, or with other settings", hint=hint)
+        if not begun:  # an earlier process has not written any image
             write_json(path, dict(settings))
         (self.folder / IMAGES).mkdir(exist_ok=True)
         self._read_journal()
@@ -79,9 +64,9 @@ class PartialCopy:
         write_bytes_atomically(self.folder / name, content, durable=False)
 
     def note(self, images: Mapping[str, CopyLog]) -> None:
-        """Write down that these images, by name, are in their places, once the disk has them.
+        """Flush these images, by name, to the disk, then add them to the journal.
 
-        Many wait for the disk at once: 1,000 files of 3 KB took 0.6 s with 16 threads, 10 s one by one.
+        Many threads wait for the disk at once: 1,000 files of 3 KB took 0.6 s with 16 threads, 10 s one by one.
         """
         with ThreadPoolExecutor(_WAITING) as pool:
             list(pool.map(flush_to_disk, (self.folder / name for name in images)))
@@ -89,7 +74,7 @@ class PartialCopy:
         self.written |= {one.number: one for one in images.values()}
 
     def end(self, texts: Mapping[str, str], marker: Mapping[str, Any]) -> None:
-        """Write the tables in their order, then the marker, and drop what was needed to go on."""
+        """Write the tables in order, then the marker, and delete the journal."""
         for beside in (self.folder / IMAGES).glob(".*"):
             beside.unlink()
         for name, text in texts.items():
@@ -99,7 +84,7 @@ class PartialCopy:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def _read_journal(self) -> None:
-        """Every whole line; what follows the last one is cut off, so that the next line does not join it."""
+        """Read all complete lines; truncate an incomplete last line, so that the next line does not join it."""
         path, end = self.work / _JOURNAL, 0
         if not path.exists():
             return
@@ -118,10 +103,10 @@ class PartialCopy:
 
 @contextlib.contextmanager
 def locked_folder(folder: Path) -> Iterator[PartialCopy]:
-    """Make OUT, or take it up again, alone.
+    """Create or reopen OUT, and lock it.
 
     Raises:
-        DataError: Another process is at work there.
+        DataError: Another process writes to it.
         SystemLimitError: It cannot be written.
     """
     with explain_os_errors(folder):
@@ -131,82 +116,32 @@ def locked_folder(folder: Path) -> Iterator[PartialCopy]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataError(f"{folder}: another process is writing this copy", hint="wait for it") from None
+            raise DataError(f"{folder}: another process is writing this copy", hint="wait until it has finished") from None
         yield PartialCopy(folder)
 
 
-@contextlib.contextmanager
-def explain_os_errors(folder: Path) -> Iterator[None]:
-    """What the system refuses becomes an error that names the place. Reading has errors of its own."""
-    try:
-        yield
-    except OSError as error:
-        hint = "free some space, or mend the permission, then give the same command again: it goes on"
-        place = f"{folder}: the copy cannot be written ({error.strerror or error})"
-        raise SystemLimitError(place, hint=hint) from error
+@dataclass(frozen=True)
+class CopyLog:
+    """Journal entry of one written image.
 
-
-def check_space(folder: Path, needed: int) -> None:
-    """Say before hours of work that the disk is too small. `needed`: bytes."""
-    with explain_os_errors(folder):
-        free = shutil.disk_usage(folder).free
-    if needed > free:
-        said = f"{folder}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
-        raise SystemLimitError(said, hint="free some space, choose another disk, a smaller --size, or --format jpeg")
-
-
-def read_finished(folder: Path) -> dict[str, Any] | None:
-    """What the marker of a whole copy says; None where there is none.
-
-    Raises:
-        DataError: The folder holds something else.
+    Attributes:
+        number: Its number in the plan.
+        digest: Digest of the file, 32 hex digits.
+        traces: Output of `tellapart.features._jpeg_traces`.
     """
-    if (folder / MARKER).is_file():
-        try:
-            return read_json(folder / MARKER)
-        except RunError as error:
-            raise DataError(error.message, hint="remove the folder, or choose another") from None
-    if folder.exists() and not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder to write into, found a file", hint="choose another name")
-    with explain_os_errors(folder):
-        others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    if others and _WORK not in others:
-        hint = "choose a folder that does not exist yet, or an empty one"
-        raise DataError(f"{folder}: is not empty, and no copy that align made ({others[0]} is there)", hint=hint)
-    return None
 
-
-def check_outside(folder: Path, data: str | Path | None, table: ImageTable) -> None:
-    """OUT must not lie where the images are looked for: the next look would find both. `data`: what was scanned.
-
-    Raises:
-        DataError: It does.
-    """
-    tops = [Path(table.root)] if any(_is_loose(str(path)) for path in table.paths) else []
-    if data is not None:
-        given = Path(data).expanduser()
-        tops += [given] if given.is_dir() else [given.parent] if given.suffix.lower() in _TABLES else []
-    for top in tops:
-        if folder.resolve().is_relative_to(top.resolve()):
-            hint = f"choose a folder outside, for example {top.resolve()}-aligned"
-            raise DataError(f"{folder} lies inside the data that are to be aligned ({top})", hint=hint)
-
-
-def _is_loose(locator: str) -> bool:
-    where = parse_locator(locator)
-    return not where.archive and where.row is None
-
-
-# --- pixels to files that differ in nothing but their pixels ----------------------------------------------------------
+    number: int
+    digest: str
+    traces: tuple[float, ...]
 
 
 def encode(pixels: np.ndarray, quality: int) -> bytes:
-    """A file without metadata.
+    """Encode an image without metadata.
 
     Args:
         pixels: (H, W, 3) uint8, RGB.
-        quality: Of JPEG (baseline, color at half size); 0: PNG, stored without compression, so that its number of bytes
-            depends on the size alone. Compressed, it would tell how noisy a picture is, and so whether it was a JPEG.
+        quality: JPEG quality (baseline, chroma at half size); 0: PNG, stored without compression, so that its number of bytes
+            depends on the size alone. Compressed, it would reveal how noisy an image is, and so whether it was a JPEG.
     """
     file, picture = io.BytesIO(), Image.fromarray(np.ascontiguousarray(pixels))
     if quality:
@@ -217,6 +152,68 @@ def encode(pixels: np.ndarray, quality: int) -> bytes:
 
 
 def crop(pixels: np.ndarray, corner: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A part of a picture, pixel for pixel. `pixels`: (H, W, 3) uint8; `corner`: (2,) int64, top and left."""
+    """Crop an image. `pixels`: (H, W, 3) uint8; `corner`: (2,) int64, top and left; `size`: (height, width)."""
     top, left = int(corner[0]), int(corner[1])
     return pixels[top : top + size[0], left : left + size[1]]
+
+
+def read_finished(folder: Path) -> dict[str, Any] | None:
+    """Read the marker of a complete copy; None if the folder is empty, new, or incomplete.
+
+    Raises:
+        DataError: The folder contains something else.
+    """
+    if (folder / MARKER).is_file():
+        try:
+            return read_json(folder / MARKER)
+        except RunError as error:
+            raise DataError(error.message, hint="remove the folder, or choose another one") from None
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{folder}: expected a folder to write into, found a file", hint="choose another name")
+    with explain_os_errors(folder):
+        others = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if others and _WORK not in others:
+        hint = "choose a folder that does not exist yet, or an empty one"
+        raise DataError(f"{folder}: expected an empty folder or a copy made by align, found {others[0]}", hint=hint)
+    return None
+
+
+def check_outside(folder: Path, data: str | Path | None, table: ImageTable) -> None:
+    """Check that OUT lies outside the data: otherwise the next scan would find both. `data`: the scanned path.
+
+    Raises:
+        DataError: OUT lies inside the data.
+    """
+    tops = [Path(table.root)] if any(_is_plain_file(str(path)) for path in table.paths) else []
+    if data is not None:
+        given = Path(data).expanduser()
+        tops += [given] if given.is_dir() else [given.parent] if given.suffix.lower() in _TABLES else []
+    for top in tops:
+        if folder.resolve().is_relative_to(top.resolve()):
+            hint = f"choose a folder outside, for example {top.resolve()}-aligned"
+            raise DataError(f"{folder}: the output folder lies inside the data ({top})", hint=hint)
+
+
+def check_space(folder: Path, needed: int) -> None:
+    """Raise an error at the start if the disk is too small. `needed`: bytes."""
+    with explain_os_errors(folder):
+        free = shutil.disk_usage(folder).free
+    if needed > free:
+        message = f"{folder}: {needed / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
+        raise SystemLimitError(message, hint="free some space, choose another disk, a smaller --size, or --format jpeg")
+
+
+@contextlib.contextmanager
+def explain_os_errors(folder: Path) -> Iterator[None]:
+    """Translate errors of the operating system into errors that name the folder. Errors in reading are not translated."""
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space or fix the permissions, then run the same command again to resume"
+        message = f"{folder}: the copy cannot be written ({error.strerror or error})"
+        raise SystemLimitError(message, hint=hint) from error
+
+
+def _is_plain_file(locator: str) -> bool:
+    where = parse_locator(locator)
+    return not where.archive and where.row is None

@@ -1,8 +1,8 @@
-"""Which single things tell classes apart: of each kind of value how often it occurs by class, of each measure how it ranks.
+"""Single features that are associated with a class, and how their values are distributed over the classes.
 
-A value that is a kind (a format, a size) is tested against each class by Fisher's exact test, a measure (a byte count) by the
-Mann-Whitney test, both on one image of each unit and class: images of one group, or the same file twice, are no evidence of
-their own. Every p-value is multiplied by the number of tests (Bonferroni). What is significant but small is left out.
+A categorical value (a format, a size) is tested against each class by Fisher's exact test, a numeric feature (a byte count) by
+the Mann-Whitney test. Both use one image of each group and class: images of one group, and duplicates of one file, are not
+independent. Every p-value is multiplied by the number of tests (Bonferroni). Significant but small effects are not reported.
 
 Sources:
     Fisher (1922), "On the interpretation of χ² from contingency tables, and the calculation of P" (here: the smaller tail,
@@ -20,27 +20,32 @@ import numpy as np
 from scipy.special import ndtr
 from scipy.stats import hypergeom, rankdata
 
-#: Chance of one false carrier among all that one check looks at.
+#: Probability of one false association among all tests of one check.
 LEVEL = 1e-4
-#: The least AUROC of a carrier that is worth a word: it tells one in ten images more than a coin would.
+#: The lowest AUROC that is reported: it classifies one image in ten more than a coin flip would.
 FLOOR = 0.55
-_KINDS = 40  # the most frequent values of a column that are tested
-_RARE = 4  # a value that occurs less often is not tested
-_ABOUT = 0.1  # AUROC by which a carrier may tell more than what explains it
-_ONLY = 0.05  # the least share of a class that has a value which no other class has
+_MAX_TESTED = 40  # the most frequent values of a feature that are tested
+_MIN_COUNT = 4  # a value that occurs less often is not tested
+_EXPLAINED_WITHIN = 0.1  # a feature is explained by another if its AUROC is at most this much higher
+_EXCLUSIVE_SHARE = 0.05  # the lowest share of a class with a value that no other class has
+#: Features in `class_distributions`, classes in one distribution, values of a categorical feature.
+MAX_FEATURES, MAX_CLASSES, MAX_VALUES = 4, 6, 8
+_BINS = 24
+_OUTLIERS = 0.5  # percent at either end, counted in the outermost bins
 
 
 @dataclass(frozen=True, eq=False)
 class Feature:
-    """One thing that is known of every image.
+    """One property of every image.
 
     Attributes:
-        name: As in "JPEG quality".
+        name: For example "JPEG quality".
         values: (N,) float64; NaN where it does not apply.
-        words: Value → words, "JPEG quality 75": the values are kinds. Empty: they are not.
-        ordered: Whether more and less mean something.
-        behind: Names of columns that explain this one: where one of them tells classes apart, this one is not news.
-        content: Whether what the picture shows moves it too, as it does the byte count.
+        words: Value → text ("JPEG quality 75") of a categorical feature; empty for a numeric one.
+        ordered: Whether the order of the values has a meaning.
+        explained_by: Names of features that explain this one: where one of them separates the classes as well, this one is not
+            reported.
+        content_dependent: Whether the content of the image influences it, as it does the byte count.
     """
 
     name: str
@@ -53,17 +58,17 @@ class Feature:
 
 @dataclass(frozen=True, eq=False)
 class Association:
-    """A column, or one value of it, that goes with a class.
+    """A feature, or one value of it, that is associated with a class.
 
     Attributes:
-        column: The column.
-        label: The class that has it more often (a measure: the class whose values differ).
-        value: The value; None for a measure.
-        effect: AUROC of this alone, in [0.5, 1], on all images; of a value (1 + difference of the shares) / 2.
-        p_value: As if nothing else had been tested.
-        inside, size: Images of the class that have the value, and images of the class.
-        others, rest: Images of the other classes that have it, and images of the other classes.
-        more: Of a measure: whether the class has more of it.
+        feature: The feature.
+        label: The class that has the value more often; for a numeric feature, the class whose values differ.
+        value: The value; None for a numeric feature.
+        effect: AUROC of this alone, in [0.5, 1], on all images; for a value (1 + difference of the shares) / 2.
+        p_value: Not corrected for the number of tests.
+        inside, size: Images of the class with the value, and images of the class.
+        others, rest: Images of the other classes with the value, and images of the other classes.
+        more: For a numeric feature: whether its values are higher in the class.
     """
 
     feature: Feature
@@ -79,103 +84,63 @@ class Association:
 
 
 def find_associations(features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray) -> list[Association]:
-    """Carriers of the label, the most telling first; those explained by another column left out.
+    """Find associations of features with classes, the strongest first; those explained by another feature are excluded.
 
     Args:
-        columns: What to look at.
-        labels: (N,) int64; −1 is left out.
-        units: (N,) int64: images with equal numbers are not independent.
+        features: Features of N images.
+        labels: (N,) int64; rows with −1 are ignored.
+        groups: (N,) int64: images with equal numbers are not independent.
     """
     found, tests = [], 0
-    for column in features:
-        known = np.flatnonzero((labels >= 0) & np.isfinite(column.values))
-        sides = _sides(labels[known])
+    for feature in features:
+        known = np.flatnonzero((labels >= 0) & np.isfinite(feature.values))
+        sides = _n_tested_classes(labels[known])
         if sides:
-            values = _frequent(column, known)
-            tests += sides * (len(values) + int(column.ordered))
-            alone = _one_of_each(known, labels, groups)
-            found += [c for value in values for c in _kinds(column, float(value), labels, known, alone)]
-            found += _measures(column, labels, known, alone) if column.ordered else []
+            values = _tested_values(feature, known)
+            tests += sides * (len(values) + int(feature.ordered))
+            alone = _one_per_group(known, labels, groups)
+            found += [c for value in values for c in _value_associations(feature, float(value), labels, known, alone)]
+            found += _measure_associations(feature, labels, known, alone) if feature.ordered else []
     found = [c for c in found if c.p_value * tests < LEVEL]
     best: dict[str, float] = {}
     for c in found:
-        best[c.column.name] = max(best.get(c.column.name, 0), c.effect)
-    found = [c for c in found if not any(best.get(name, 0) >= c.effect - _ABOUT for name in c.column.behind)]
+        best[c.feature.name] = max(best.get(c.feature.name, 0), c.effect)
+    found = [c for c in found if not any(best.get(name, 0) >= c.effect - _EXPLAINED_WITHIN for name in c.feature.explained_by)]
     return sorted(
         found, key=lambda c: (c.feature.content_dependent, -round(c.effect, 2), c.value is None, c.others, not c.more)
     )
 
 
-def _sides(labels: np.ndarray) -> int:
-    """Classes that are tested against the others; of two, one is the other's mirror."""
-    classes = len(np.unique(labels))
-    return 0 if classes < 2 else 1 if classes == 2 else classes
+def class_distributions(
+    associations: Sequence[Association], labels: np.ndarray, names: Mapping[int, str]
+) -> list[dict[str, Any]]:
+    """Distribution of each associated feature over the classes, the strongest first, at most `MAX_FEATURES`: plain JSON values.
 
+    Args:
+        associations: The strongest first.
+        labels: (N,) int64; rows with −1 are ignored.
+        names: Label → name of the class in a sentence.
 
-def _one_of_each(known: np.ndarray, labels: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """Of the rows `known` one of each unit and class: (M,) int64. The first in the table: as good as any."""
-    pairs = units[known] * (int(labels.max()) + 1) + labels[known]
-    return known[np.sort(np.unique(pairs, return_index=True)[1])]
-
-
-def _frequent(column: Feature, known: np.ndarray) -> np.ndarray:
-    """The values that are tested, as kinds."""
-    if not column.words:
-        return np.zeros(0)
-    values, counts = np.unique(column.values[known], return_counts=True)
-    most = np.argsort(-counts, kind="stable")[:_KINDS]
-    return values[most[counts[most] >= _RARE]]
-
-
-def _kinds(column: Feature, value: float, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Association]:
-    """Classes that have a value more often than the others, as far as it is worth a word; p-values not corrected.
-
-    `known`, `alone`: positions of all images, and of independent ones.
+    Returns:
+        For each feature `by`: its name; `shares`: class → shares of its images, which sum to 1; and the bins: `edges` (one more
+        than shares) of a numeric feature, `values` as text of a categorical one. With many classes, the associated class is
+        compared with "the others".
     """
-    classes = int(labels.max()) + 1
-    size, inside = (np.bincount(labels[rows], minlength=classes) for rows in (known, known[column.values[known] == value]))
-    own, having = (np.bincount(labels[rows], minlength=classes) for rows in (alone, alone[column.values[alone] == value]))
-    found = []
-    for label in np.flatnonzero(inside):
-        others, rest = int(inside.sum() - inside[label]), int(size.sum() - size[label])
-        gain = inside[label] / size[label] - others / max(rest, 1)
-        only = not others and inside[label] >= _ONLY * size[label]
-        if rest and (only or (1 + gain) / 2 >= FLOOR):
-            p = _fisher(int(having[label]), int(own[label]), int(having.sum()), int(own.sum()))
-            mine = int(inside[label]), int(size[label])
-            found.append(Association(column, int(label), value, (1 + gain) / 2, p, *mine, others, rest))
-    return found
-
-
-def _fisher(inside: int, size: int, having: int, total: int) -> float:
-    """Two-sided p of `inside` of `size` images having a value that `having` of all `total` have: the smaller tail, twice."""
-    tail = min(hypergeom.sf(inside - 1, total, having, size), hypergeom.cdf(inside, total, having, size))
-    return min(1.0, 2 * float(tail))
-
-
-def _measures(column: Feature, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Association]:
-    """Classes in which a measure is higher or lower than in the others, as `_kinds`."""
-    classes = int(labels.max()) + 1
-    area = class_aurocs(column.values[known], labels[known], classes)
-    p_values = _rank_test(column.values[alone], labels[alone], classes)
-    size = np.bincount(labels[known], minlength=classes)
-    found = []
-    for label in np.flatnonzero(np.abs(np.nan_to_num(area, nan=0.5) - 0.5) >= FLOOR - 0.5):
-        effect, p = float(max(area[label], 1 - area[label])), float(p_values[label])
-        own, rest = int(size[label]), int(size.sum() - size[label])
-        found.append(Association(column, int(label), None, effect, p, size=own, rest=rest, more=float(area[label]) > 0.5))
-    return found
+    first: dict[str, Association] = {}
+    for association in associations:
+        first.setdefault(association.feature.name, association)
+    return [_distribution(association, labels, names) for association in list(first.values())[:MAX_FEATURES]]
 
 
 def class_aurocs(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """AUROC of a measure, of each class against all others: (C,) float64; NaN for a class without images or others.
+    """One-vs-rest AUROC of a numeric feature for each class: (C,) float64; NaN for a class without images or others.
 
     Args:
         values: (N,) float64, finite.
         labels: (N,) int64 in 0 … C−1.
-        classes: C.
+        classes: The number of classes C.
 
-    >>> areas(np.array([1.0, 2.0, 3.0, 3.0]), np.array([0, 0, 1, 1]), 2).tolist()
+    >>> class_aurocs(np.array([1.0, 2.0, 3.0, 3.0]), np.array([0, 0, 1, 1]), 2).tolist()
     [0.0, 1.0]
     """
     size = np.bincount(labels, minlength=classes)
@@ -184,8 +149,73 @@ def class_aurocs(values: np.ndarray, labels: np.ndarray, classes: int) -> np.nda
     return wins / pairs
 
 
+def _n_tested_classes(labels: np.ndarray) -> int:
+    """Number of classes that are tested against the others; with two classes one test is enough."""
+    classes = len(np.unique(labels))
+    return 0 if classes < 2 else 1 if classes == 2 else classes
+
+
+def _one_per_group(known: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Select the first row of each group and class among the rows `known`: (M,) int64."""
+    pairs = groups[known] * (int(labels.max()) + 1) + labels[known]
+    return known[np.sort(np.unique(pairs, return_index=True)[1])]
+
+
+def _tested_values(feature: Feature, known: np.ndarray) -> np.ndarray:
+    """The values of a categorical feature that are tested: (V,) float64."""
+    if not feature.words:
+        return np.zeros(0)
+    values, counts = np.unique(feature.values[known], return_counts=True)
+    most = np.argsort(-counts, kind="stable")[:_MAX_TESTED]
+    return values[most[counts[most] >= _MIN_COUNT]]
+
+
+def _value_associations(
+    feature: Feature, value: float, labels: np.ndarray, known: np.ndarray, alone: np.ndarray
+) -> list[Association]:
+    """Classes that have a value more often than the others by at least `FLOOR`; p-values are not corrected.
+
+    `known`, `alone`: positions of all images, and of independent ones.
+    """
+    classes = int(labels.max()) + 1
+    size, inside = (np.bincount(labels[rows], minlength=classes) for rows in (known, known[feature.values[known] == value]))
+    own, having = (np.bincount(labels[rows], minlength=classes) for rows in (alone, alone[feature.values[alone] == value]))
+    found = []
+    for label in np.flatnonzero(inside):
+        others, rest = int(inside.sum() - inside[label]), int(size.sum() - size[label])
+        gain = inside[label] / size[label] - others / max(rest, 1)
+        only = not others and inside[label] >= _EXCLUSIVE_SHARE * size[label]
+        if rest and (only or (1 + gain) / 2 >= FLOOR):
+            p = _fisher(int(having[label]), int(own[label]), int(having.sum()), int(own.sum()))
+            mine = int(inside[label]), int(size[label])
+            found.append(Association(feature, int(label), value, (1 + gain) / 2, p, *mine, others, rest))
+    return found
+
+
+def _fisher(inside: int, size: int, having: int, total: int) -> float:
+    """Two-sided p-value of `inside` of `size` images having a value that `having` of all `total` have: twice the smaller
+    tail.
+    """
+    tail = min(hypergeom.sf(inside - 1, total, having, size), hypergeom.cdf(inside, total, having, size))
+    return min(1.0, 2 * float(tail))
+
+
+def _measure_associations(feature: Feature, labels: np.ndarray, known: np.ndarray, alone: np.ndarray) -> list[Association]:
+    """Classes in which a numeric feature is higher or lower than in the others, as `_value_associations`."""
+    classes = int(labels.max()) + 1
+    area = class_aurocs(feature.values[known], labels[known], classes)
+    p_values = _rank_test(feature.values[alone], labels[alone], classes)
+    size = np.bincount(labels[known], minlength=classes)
+    found = []
+    for label in np.flatnonzero(np.abs(np.nan_to_num(area, nan=0.5) - 0.5) >= FLOOR - 0.5):
+        effect, p = float(max(area[label], 1 - area[label])), float(p_values[label])
+        own, rest = int(size[label]), int(size.sum() - size[label])
+        found.append(Association(feature, int(label), None, effect, p, size=own, rest=rest, more=float(area[label]) > 0.5))
+    return found
+
+
 def _rank_test(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """Two-sided p of each class against all others, by the normal limit with the variance of ties: (C,) float64."""
+    """Two-sided p-values of each class against all others, by the normal approximation corrected for ties: (C,) float64."""
     size, total = np.bincount(labels, minlength=classes), len(labels)
     ties = np.unique(values, return_counts=True)[1].astype(np.float64)
     spread = (total + 1) - np.sum(ties**3 - ties) / max(total * (total - 1), 1)
@@ -196,64 +226,37 @@ def _rank_test(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarr
     return np.where(np.isfinite(z), 2 * ndtr(-np.abs(np.nan_to_num(z))), 1.0)
 
 
-# --- how the values of a telling column are spread over the classes: what a figure of a finding shows, as pla ---------
-
-
-#: Columns that are shown, classes told apart in one picture, values of a kind.
-MOST_COLUMNS, MOST_CLASSES, MOST_KINDS = 4, 6, 8
-_BINS = 24
-_OUTLIERS = 0.5  # per cent at either end, shown in the outermost bins
-
-
-def class_distributions(
-    associations: Sequence[Association], labels: np.ndarray, names: Mapping[int, str]
-) -> list[dict[str, Any]]:
-    """Of each column that carries something, the most telling first, at most `MOST_COLUMNS`.
-
-    Args:
-        carriers: The most telling first.
-        labels: (N,) int64; −1 is left out.
-        names: Label → how a sentence calls it.
-
-    Returns:
-        `by`: the column; `shares`: class → shares of its images, which add up to 1; and where they lie: `edges`, one more than
-        shares, of a measure, `values` in words of a kind. Of many classes the carrier's stands against "the others".
-    """
-    first: dict[str, Association] = {}
-    for carrier in associations:
-        first.setdefault(carrier.feature.name, carrier)
-    return [_spread(carrier, labels, names) for carrier in list(first.values())[:MOST_COLUMNS]]
-
-
-def _spread(carrier: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, Any]:
-    column = carrier.feature
-    known = (labels >= 0) & np.isfinite(column.values)
-    values, groups = column.values[known], _groups(carrier, labels[known], names)
-    if not column.words:
+def _distribution(association: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, Any]:
+    feature = association.feature
+    known = (labels >= 0) & np.isfinite(feature.values)
+    values, groups = feature.values[known], _class_masks(association, labels[known], names)
+    if not feature.words:
         low, high = np.percentile(values, [_OUTLIERS, 100 - _OUTLIERS])
         edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
         places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, _BINS - 1)
-        return {"by": column.name, "edges": edges.tolist(), "shares": _shares(places, groups, _BINS)}
-    places, words = _kinds_distributions(carrier, values)
-    return {"by": column.name, "values": words, "shares": _shares(places, groups, len(words))}
+        return {"by": feature.name, "edges": edges.tolist(), "shares": _shares(places, groups, _BINS)}
+    places, words = _value_bins(association, values)
+    return {"by": feature.name, "values": words, "shares": _shares(places, groups, len(words))}
 
 
-def _groups(carrier: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray]:
-    """Name → which images: every class, or of many the one in question and the others."""
+def _class_masks(association: Association, labels: np.ndarray, names: Mapping[int, str]) -> dict[str, np.ndarray]:
+    """Name → (N,) bool mask: every class, or, with many classes, the associated one and the others."""
     present = [label for label in names if (labels == label).any()]
-    if len(present) <= MOST_CLASSES:
+    if len(present) <= MAX_CLASSES:
         return {names[label]: labels == label for label in present}
-    return {names[carrier.label]: labels == carrier.label, "the others": labels != carrier.label}
+    return {names[association.label]: labels == association.label, "the others": labels != association.label}
 
 
-def _kinds_distributions(carrier: Association, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """The place of each value, the carrier's own first, then the most frequent, and their words; the rest stands together."""
+def _value_bins(association: Association, values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """The bin of each value and the texts of the bins: first the associated value, then the most frequent; the rest share
+    one.
+    """
     kinds, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    order = np.lexsort((-counts, kinds != carrier.value))
+    order = np.lexsort((-counts, kinds != association.value))
     place = np.empty(len(kinds), np.int64)
-    place[order] = np.minimum(np.arange(len(kinds)), MOST_KINDS)
-    more = ["other"] if len(kinds) > MOST_KINDS else []
-    return place[inverse], [carrier.feature.words.get(float(kinds[k]), "") for k in order[:MOST_KINDS]] + more
+    place[order] = np.minimum(np.arange(len(kinds)), MAX_VALUES)
+    more = ["other"] if len(kinds) > MAX_VALUES else []
+    return place[inverse], [association.feature.words.get(float(kinds[k]), "") for k in order[:MAX_VALUES]] + more
 
 
 def _shares(places: np.ndarray, groups: Mapping[str, np.ndarray], count: int) -> dict[str, list[float]]:

@@ -1,12 +1,12 @@
-"""Which of many pictures may show the same? Candidates, found exhaustively by a coarse look; `_alignment` then judges each.
+"""Candidate pairs for near-duplicates, by an exhaustive coarse comparison; `_registration` then compares each in detail.
 
-A picture of 64 × 64 gray pixels is described by its lowest frequencies: the DCT coefficients within 7 half waves, without the
-mean, each multiplied by its frequency, so that large forms do not drown the rest (natural pictures have about 1/f). The vectors
-have length 1; two pictures are candidates where their cosine reaches 0.7. A picture that is saved again reaches 0.99, one that
-lost 5 % of its sides 0.7 in 98 of 100 cases or more (200 pictures each of cifake and deepfake5, 120 scenes); of 10,000 pairs of
-different pictures in cifake two do. In the mirror, coefficients of odd horizontal frequency change sign: one more product.
+An image of 64 × 64 gray pixels is described by its lowest frequencies: the DCT coefficients within 7 half waves, without the
+mean, each multiplied by its frequency, so that large shapes do not dominate (natural images have about 1/f). The vectors have
+length 1; two images are candidates if their cosine reaches 0.7. A re-compressed image reaches 0.99, an image cropped by 5 % of
+its sides 0.7 in 98 of 100 cases or more (200 images each of cifake and deepfake5, 120 scenes); of 10,000 pairs of different
+images in cifake two do. Mirroring changes the sign of coefficients of odd horizontal frequency: one more product.
 
-All pairs are compared, block by block, as matrix products. Of one picture the best `most` later ones are kept.
+All pairs are compared, block by block, as matrix products. For each image the best `most` later ones are kept.
 
 Sources: the DCT hash of Zauner (2010), "Implementation and benchmarking of perceptual image hash functions"; PDQ (Facebook,
 2019) has mirrored forms by sign changes, too. Here nothing is cut to bits: a product of real vectors is fast and loses nothing.
@@ -18,17 +18,17 @@ import numpy as np
 
 from tellapart.progress import Task
 
-#: Half waves over the picture's side, and the cosine that makes a candidate.
+#: Half waves over the side of the image, and the cosine from which a pair is a candidate.
 REACH, LEAST = 7, 0.7
 _ROWS, _COLUMNS = 512, 4096
 
 
 def describe(gray: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-    """Vectors of length 1, (N, D) float32; zeros for a picture without any form.
+    """Describe images by vectors of length 1: (N, D) float32; zeros for an image without structure.
 
     Args:
         gray: (M, 64, 64) uint8.
-        rows: (N,) int64: which of them; None: all. Nothing is copied as a whole.
+        rows: (N,) int64, the rows of `gray` to describe; None: all. `gray` is not copied as a whole.
     """
     rows = np.arange(len(gray)) if rows is None else rows
     size = gray.shape[1]
@@ -46,24 +46,24 @@ def describe(gray: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
 
 
 def mirrored(vectors: np.ndarray) -> np.ndarray:
-    """The vectors of the same pictures in a mirror: (N, 47) float32."""
+    """The vectors of the mirrored images: (N, 47) float32."""
     return vectors * np.where(_frequencies()[1] % 2, -1, 1).astype(np.float32)
 
 
 def candidates(
     vectors: np.ndarray, others: np.ndarray, most: int, task: Task, least: float = LEAST
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (i, j), i < j, whose cosine reaches `least`: the best `most` of each i.
+    """Find pairs (i, j), i < j, whose cosine reaches `least`: the best `most` of each i.
 
     Args:
         vectors: (N, D) float32.
-        others: (N, D) float32: of the same pictures, as they are or mirrored.
-        most: Of each picture at most so many; of more only the best are tried.
-        task: Advanced by the pictures done.
-        least: The cosine that makes a candidate.
+        others: (N, D) float32, of the same images, as they are or mirrored.
+        most: Maximum number of candidates of each image; the best are kept.
+        task: Progress, advanced by the images done.
+        least: The cosine from which a pair is a candidate.
 
     Returns:
-        (P, 2) int64, and (N,) int64: with how many others, earlier and later ones, the cosine of each picture reaches `least`.
+        (P, 2) int64, and (N,) int64: the number of other images, earlier and later ones, with a cosine of at least `least`.
     """
     found, alike = [np.zeros((0, 2), np.int64)], np.zeros(len(vectors), np.int64)
     for start in range(0, len(vectors), _ROWS):
@@ -76,13 +76,13 @@ def candidates(
 def _candidates_of_block(
     rows: np.ndarray, others: np.ndarray, first: int, most: int, least: float, alike: np.ndarray
 ) -> np.ndarray:
-    """The candidates of a block of rows, the first of which is number `first`; `alike` is added to, for rows and others."""
+    """The candidates of a block of rows, the first of which is number `first`; adds to the counts `alike`."""
     bar = np.full(len(rows), least, np.float32)
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     waiting = 0
     for start in range(first, len(others), _COLUMNS):
         cosine = rows @ others[start : start + _COLUMNS].T
-        if start < first + len(rows):  # what lies before a row was its column already
+        if start < first + len(rows):  # pairs with earlier rows have been compared already
             cosine[np.arange(start, start + cosine.shape[1]) <= np.arange(first, first + len(rows))[:, None]] = -2
         reached = cosine >= least
         alike[first : first + len(rows)] += np.count_nonzero(reached, axis=1)
@@ -90,7 +90,7 @@ def _candidates_of_block(
         mine, other = np.divmod(np.flatnonzero(cosine >= bar[:, None]), cosine.shape[1])
         kept.append((mine, other + start, cosine[mine, other]))
         waiting += len(mine)
-        if waiting > 4 * most * len(rows):  # keep memory bounded, and raise the bar for what is still to come
+        if waiting > 4 * most * len(rows):  # keep memory bounded, and raise the bar for the remaining columns
             kept = [_best(kept, most, bar)]
             waiting = len(kept[0][0])
     mine, other, _ = _best(kept, most, bar)
@@ -100,7 +100,7 @@ def _candidates_of_block(
 def _best(
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]], most: int, bar: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The `most` highest values of each row; of full rows the bar rises to the lowest that stays."""
+    """The `most` highest values of each row; raises the `bar` of full rows to the lowest value kept."""
     mine, other, value = (np.concatenate(part) for part in zip(*kept, strict=True))
     order = np.lexsort((other, -value, mine))
     mine, other, value = mine[order], other[order], value[order]

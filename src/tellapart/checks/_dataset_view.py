@@ -1,4 +1,8 @@
-"""What checks know of a set of images. Every file is opened once; what is costly is computed when first asked for."""
+"""The input of health checks: a table with the headers and the pixel statistics of its images.
+
+Every file is opened once for its header and once for its pixels; both are read when first needed. *Sharpness* is the standard
+deviation of the Laplacian over that of the gray values.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +28,20 @@ from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable, Problem
 
 _CHUNK = 512
+#: Sides of the downsampled images, in pixels.
+THUMB, GRAY = 32, 64
+_MIDDLE = 512
+_VALUES = np.arange(256, dtype=np.float64)
 
 
 class DatasetView:
-    """A table, and what was read of its images.
+    """A table and lazily read properties of its images.
 
     Args:
-        table: Scanned. Labels may be missing (−1); `split` may be there or not, and may be "" in places.
-        seed: Of whatever is drawn.
-        progress: Where long work is reported.
-        traces: Whether `pictures.traces` is measured; without it reading takes half the time.
+        table: A scanned table. Labels may be missing (−1); `split` may be missing as a column, or "" in single rows.
+        seed: Random seed of the checks.
+        progress: Progress display.
+        traces: Whether to measure `pixel_stats.traces`; without it reading takes half the time.
         runs: Folder of the runs that options name.
     """
 
@@ -45,18 +53,18 @@ class DatasetView:
 
     @property
     def splits(self) -> np.ndarray | None:
-        """(N,) object: "train", "valid", "test" or "", as given; None where the data come without a split."""
+        """(N,) object: "train", "valid", "test" or "", as given; None if the data have no split."""
         frame = self.table.frame
         return frame["split"].to_numpy(dtype=object) if "split" in frame else None
 
     @property
     def metadata(self) -> np.ndarray:
-        """(N, len(NAMES)) float64: headers of the files, no pixel decoded; a row of NaN where there is none."""
+        """Headers of the files, read without decoding pixels: (N, len(NAMES)) float64; a row of NaN without a header."""
         return self._headers[0]
 
     @property
     def texts(self) -> dict[float, str]:
-        """What the codes of texts in `metadata` stand for."""
+        """Code → text, for the codes in `metadata`."""
         return self._headers[1]
 
     @cached_property
@@ -75,7 +83,7 @@ class DatasetView:
 
     @property
     def thumbnails(self) -> np.ndarray:
-        """(N, 32, 32, 3) uint8: every image, whole, shrunk with an antialiasing filter; zeros where it cannot be decoded.
+        """Every whole image, downsampled with antialiasing: (N, 32, 32, 3) uint8; zeros for an image that cannot be decoded.
 
         Fills `unreadable`.
         """
@@ -83,26 +91,26 @@ class DatasetView:
 
     @cached_property
     def pixel_stats(self) -> PixelStats:
-        """Every image decoded once, at its own size, and what is kept of it. Fills `unreadable`."""
+        """Statistics of every image, decoded once at its original size. Fills `unreadable`."""
         found = PixelStats.empty(len(self.table))
         self._read("decoding", lambda row, path, content: found.measure(row, decode(content, path=path), self.traces))
         return found
 
     @cached_property
     def duplicates(self) -> DuplicateGroups:
-        """Which files are equal byte for byte; only those of equal size are read."""
+        """Clusters of files that are equal byte for byte; only files of equal size are read."""
         return find_duplicates(self.table, self.progress)
 
     @property
     def readable(self) -> np.ndarray:
-        """(N,) bool: the images that can be decoded."""
+        """Whether each image can be decoded: (N,) bool."""
         found = np.ones(len(self.table), bool)
         if self.pixel_stats:
             found[list(self.unreadable)] = False
         return found
 
     def _read(self, title: str, look: Callable[[int, str, bytes | np.ndarray], None]) -> None:
-        """Let `look` see (row, locator, content) of each file; rows in which it fails are noted."""
+        """Call `look` with (row, locator, content) of each file; rows in which it fails go to `unreadable`."""
         paths, count = self.table.paths, len(self.table)
         with (
             quiet(),
@@ -124,28 +132,19 @@ class DatasetView:
                 task.advance(len(rows))
 
 
-# --- what one look at the pixels of every image leaves behind: small copies, a digest, and how bright, flat a ---------
-
-
-#: Sides of the small copies, in pixels.
-THUMB, GRAY = 32, 64
-_MIDDLE = 512
-_VALUES = np.arange(256, dtype=np.float64)
-
-
 @dataclass(frozen=True, eq=False)
 class PixelStats:
-    """Of N images; a row of zeros where one cannot be decoded.
+    """Statistics of the pixels of N images; a row of zeros for an image that cannot be decoded.
 
     Attributes:
-        thumbnails: (N, 32, 32, 3) uint8 RGB: the whole image, shrunk with an antialiasing filter.
-        gray: (N, 64, 64) uint8: the same, larger, without color.
+        thumbnails: (N, 32, 32, 3) uint8 RGB: the whole image, downsampled with antialiasing.
+        gray: (N, 64, 64) uint8: the same, larger, in gray.
         sides: (N, 2) int64: height and width in pixels, upright.
-        digests: (N, 2) uint64: equal for equal pixels at equal size, whatever the file around them.
+        digests: (N, 2) uint64: equal for equal pixels at equal size, whatever the file format.
         brightness: (N,) float32 in [0, 255]: the mean of the gray values.
-        contrast: (N,) float32 in [0, 255]: the 99th less the 1st percentile of the gray values.
-        sharpness: (N,) float32 ≥ 0; see the module. NaN where there is no contrast.
-        traces: (N, len(TRACES)) float32: color, border, grid and corners; NaN where there is nothing to measure.
+        contrast: (N,) float32 in [0, 255]: the 99th minus the 1st percentile of the gray values.
+        sharpness: (N,) float32 ≥ 0, see the module; NaN without contrast.
+        traces: (N, len(TRACES)) float32: color, border, grid and corners; NaN where not defined.
     """
 
     thumbnails: np.ndarray
@@ -159,7 +158,7 @@ class PixelStats:
 
     @classmethod
     def empty(cls, count: int) -> PixelStats:
-        """Room for `count` images."""
+        """Allocate room for `count` images."""
         brightness, contrast, sharpness = (np.zeros(count, np.float32) for _ in range(3))
         return cls(
             np.zeros((count, THUMB, THUMB, 3), np.uint8), np.zeros((count, GRAY, GRAY), np.uint8),
@@ -168,7 +167,7 @@ class PixelStats:
         )  # fmt: skip
 
     def measure(self, row: int, pixels: np.ndarray, traces: bool = True) -> None:
-        """Fill one row, the traces only if they are wanted. `pixels`: (H, W, 3) uint8 RGB."""
+        """Measure one image and fill its row. `pixels`: (H, W, 3) uint8 RGB; `traces`: whether to measure the traces."""
         image = Image.fromarray(pixels)
         self.thumbnails[row] = np.asarray(_shrunk(image, THUMB))
         self.gray[row] = np.asarray(_shrunk(image, GRAY).convert("L"))
@@ -180,7 +179,7 @@ class PixelStats:
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:
-    """The whole picture at `side` × `side`; one of that size already is kept pixel by pixel."""
+    """The whole image resized to `side` × `side`; an image of that size is returned unchanged."""
     return image if image.size == (side, side) else image.resize((side, side), Image.Resampling.BICUBIC)
 
 
@@ -191,7 +190,7 @@ def _digest(pixels: np.ndarray) -> bytes:
 
 
 def _light(image: Image.Image) -> tuple[float, float, float]:
-    """Brightness, contrast and sharpness of an RGB picture, over its middle."""
+    """Brightness, contrast and sharpness of an RGB image, over its center."""
     left, top = (max(side - _MIDDLE, 0) // 2 for side in image.size)
     middle = np.asarray(image.convert("L"))[top : top + _MIDDLE, left : left + _MIDDLE]
     counts = np.bincount(middle.ravel(), minlength=256)

@@ -1,8 +1,8 @@
-"""What is said of pictures that are the same: pairs across splits, across classes, and within.
+"""The result of a duplicate check: pairs of duplicates across splits, across classes, and within one split and class.
 
-A pair across splits is a leak: what is judged was learnt. A pair across classes is one whatever the split: a picture and its
-edited twin share everything but the edit, so the side on which the twin falls decides what a classifier can know; or a label is
-wrong.
+A pair across splits is a leak: the model is evaluated on an image that it was trained on. A pair across classes is a leak
+whatever the split: an image and its edited near-duplicate differ by the edit alone, so the split that the near-duplicate falls
+into decides what a classifier can learn; or one of the two labels is wrong.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _RANK = {name: rank for rank, name in enumerate(SPLITS)}
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """P pairs of the same picture.
+    """P pairs of duplicates or near-duplicates.
 
     Attributes:
         rows: (P, 2) int64, positions, the lower first.
-        scores: (P,) float32 in [0, 1].
-        mirror: (P,) bool: one is the mirror image.
+        scores: (P,) float32 in [0, 1]: the similarity.
+        mirror: (P,) bool: one image is the mirror image of the other.
     """
 
     rows: np.ndarray
@@ -40,22 +40,22 @@ class Pairs:
         return len(self.rows)
 
     def take(self, chosen: np.ndarray) -> Pairs:
-        """Some of them; positions or a mask."""
+        """Select some pairs. `chosen`: (Q,) int64 positions or (P,) bool mask."""
         return replace(self, rows=self.rows[chosen], scores=self.scores[chosen], mirror=self.mirror[chosen])
 
 
 def connect_pairs(count: int, rows: np.ndarray) -> np.ndarray:
-    """Numbers of what hangs together by pairs: (N,) int64. rows: (P, 2) int64."""
+    """Number the connected components of the graph of pairs: (N,) int64. `rows`: (P, 2) int64."""
     edges = coo_array((np.ones(len(rows), np.int8), (rows[:, 0], rows[:, 1])), shape=(count, count))
     return connected_components(edges, directed=False)[1].astype(np.int64)
 
 
 def chain_pairs(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
-    """Pairs that hold each cluster together, (P, 2) int64: neighbors by split, then class, so that crossings are among them.
+    """Pairs that connect each cluster, (P, 2) int64: neighbors by split, then class, so that pairs across both are included.
 
     Args:
-        cluster: (N,) int64, equal for pictures that are the same.
-        table: The N pictures.
+        cluster: (N,) int64, equal for images that are duplicates of each other.
+        table: The N images.
     """
     order = np.lexsort((np.arange(len(table)), table.labels, _ranks(table), cluster))
     same = cluster[order[:-1]] == cluster[order[1:]]
@@ -63,14 +63,14 @@ def chain_pairs(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
 
 
 def pairs_result(view: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any]) -> CheckResult:
-    """What a check of duplicates says.
+    """Build the result of a duplicate check.
 
     Args:
-        view: Of N images.
-        pairs: What was found.
-        noun: "an exact copy", "a near-duplicate".
-        exact: Whether of several in one split and class all but one can be dropped unseen.
-        details: Added to the figures.
+        view: The N images.
+        pairs: The pairs that were found.
+        noun: "an exact duplicate" or "a near-duplicate".
+        exact: Whether all but one of several in the same split and class can be dropped without review.
+        details: Further figures for `CheckResult.details`.
     """
     table = view.table
     if not len(pairs):
@@ -100,21 +100,21 @@ def pairs_result(view: DatasetView, pairs: Pairs, noun: str, exact: bool, detail
 
 
 def pairs_across_splits(table: ImageTable, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Which pairs stand in two splits, and which bear two labels: (P,) bool each."""
+    """Which pairs lie in two splits, and which have two labels: (P,) bool each."""
     ranks, labels = _ranks(table)[rows], table.labels[rows]
     splits = (ranks[:, 0] != ranks[:, 1]) & (ranks >= 0).all(axis=1)
     return splits, (labels[:, 0] != labels[:, 1]) & (labels >= 0).all(axis=1)
 
 
 def _ranks(table: ImageTable) -> np.ndarray:
-    """Of the splits: 0 train, 1 valid, 2 test, −1 none. (N,) int64."""
+    """The split of each image: 0 train, 1 valid, 2 test, −1 none. (N,) int64."""
     if "split" not in table.frame:
         return np.full(len(table), -1)
     return np.array([_RANK.get(name, -1) for name in table.frame["split"]], np.int64)
 
 
 def _parts(table: ImageTable, rows: np.ndarray) -> dict[str, int]:
-    """Pairs by the two splits they stand in: "train and test" → 12."""
+    """Number of pairs by the two splits they lie in: "train and test" → 12."""
     names = table.frame["split"].to_numpy(dtype=object)[rows] if len(rows) else ()
     return dict(Counter(" and ".join(sorted(pair, key=_RANK.__getitem__)) for pair in names))
 
@@ -131,34 +131,35 @@ def _summary(counts: dict[str, Any], noun: str) -> str:
         "across_splits": "across splits", "across_classes": "across classes", "within": "within one split and class",
         "to_unlabeled": "of a labeled and an unlabeled image",
     }  # fmt: skip
-    said = ", ".join(f"{counts[key]:,} {words}" for key, words in kinds.items() if counts[key])
-    parts = "; ".join(f"{n:,} between {names}" for names, n in counts["parts"].items())
+    by_kind = ", ".join(f"{counts[key]:,} {words}" for key, words in kinds.items() if counts[key])
+    by_splits = "; ".join(f"{n:,} between {names}" for names, n in counts["parts"].items())
     count = f"{pairs:,} pair{'s' if pairs > 1 else ''}"
-    return f"{images:,} images have {noun}: {count}, {said}{f' ({parts})' if parts else ''}"
+    return f"{images:,} images have {noun}: {count}, {by_kind}{f' ({by_splits})' if by_splits else ''}"
 
 
 def _advice(counts: dict[str, Any], severity: Severity) -> str:
-    cut = "`tellapart split DATA --by-twins -o split.csv` keeps them on one side"
+    split = "`tellapart split DATA --by-twins -o split.csv` keeps them in one split"
     if counts["across_splits"]:
-        return f"Drop the training copies (--fix-list), or cut anew: {cut}."
+        return f"Drop the duplicates in the training split (--fix-list), or split the data again: {split}."
     if counts["across_classes"]:
-        return f"Look at the pairs: a wrong label, or an edit and its original; {cut}."
-    random = f"A random split would put them on both sides; {cut}."
-    return random if severity == "problem" else "They count twice; drop all but one."
+        return f"Review the pairs: either a label is wrong, or one image is an edited version of the other; {split}."
+    random = f"A random split would put them into different splits; {split}."
+    return random if severity == "problem" else "They are counted twice; drop all but one."
 
 
 def _drops(table: ImageTable, rows: np.ndarray, splits: np.ndarray, classes: np.ndarray, exact: bool) -> frozenset[int]:
-    """Of a pair across splits the row in the earlier one; of exact copies within, all but the first. Never across classes."""
+    """Rows that can be dropped: of a pair across splits the row in the earlier split; of exact duplicates within one split and
+    class, all but the first. Never a row of a pair across classes."""
     ranks = _ranks(table)[rows]
     earlier = rows[np.arange(len(rows)), ranks.argmin(axis=1)][splits & ~classes]
     one_kind = (table.labels[rows[:, 0]] == table.labels[rows[:, 1]]) & ~splits
-    copies = rows[one_kind, 1] if exact else rows[:0, 1]
+    repeated = rows[one_kind, 1] if exact else rows[:0, 1]
     doubtful = set(rows[classes].ravel().tolist())
-    return frozenset({*earlier.tolist(), *copies.tolist()} - doubtful)
+    return frozenset({*earlier.tolist(), *repeated.tolist()} - doubtful)
 
 
 def _reasons(table: ImageTable, pairs: Pairs) -> dict[int, str]:
-    """For each row its worst pair. `pairs`: the worst first."""
+    """Describe the worst pair of each row. `pairs`: the worst first."""
     ids, labels, ranks = table.ids, table.labels, _ranks(table)
     found: dict[int, str] = {}
     for (first, second), mirror in zip(pairs.rows.tolist(), pairs.mirror.tolist(), strict=True):
@@ -166,6 +167,6 @@ def _reasons(table: ImageTable, pairs: Pairs) -> dict[int, str]:
             if row not in found:
                 where = [SPLITS[ranks[other]]] if ranks[other] >= 0 else []
                 where += [f"labeled {table.classes[labels[other]]}"] if labels[other] >= 0 else []
-                words = "the mirror image of" if mirror else "the same as"
+                words = "mirror image of" if mirror else "duplicate of"
                 found[row] = " ".join([words, str(ids[other]), *([f"({', '.join(where)})"] if where else [])])
     return found

@@ -1,6 +1,6 @@
-"""Cheap measures of pixels at a picture's own size: color, contrast, border, 8×8 grid, and what is written into corners.
+"""Pixel statistics at the original size of an image: color, contrast, border, 8×8 grid, and thin strokes in the corners.
 
-None of them knows what a picture shows. Where one tells classes apart, a classifier may be answering by it.
+None of them describes the content. Where one separates the classes, a classifier may rely on it.
 
 Sources:
     Wang, Sheikh & Bovik (2002), "No-reference perceptual quality assessment of JPEG compressed images" (steps at the borders of
@@ -30,21 +30,21 @@ _GENERAL = (
 )  # fmt: skip
 TRACES = (*_GENERAL, *(f"thin strokes, {zone}" for zone in _ZONES), *(f"brightness, {zone}" for zone in _ZONES))
 STROKES = tuple(f"thin strokes, {zone}" for zone in _ZONES)
-#: What some program put there; no picture of a thing has it by itself.
+#: Statistics of what a program has added; no photograph has them by itself.
 DRAWN = ("plain border", "frame width", "the 8×8 grid")
-_STROKE, _CONTRAST = 5, 72  # pixels, and of 255: what writing is, and little in photographs
-_PLAIN = 16  # of 255: how far pixels of a plain border lie from its median
+_STROKE, _CONTRAST = 5, 72  # width in pixels and contrast of 255 of writing; rare in photographs
+_PLAIN = 16  # largest distance of pixels of a plain border from its median, of 255
 _BLOCK = 8
-_FEW = (32, 32)  # pixels that are enough to judge colors by
+_FEW = (32, 32)  # pixels that are enough to measure colors
 
 
 def measure_pixels(pixels: np.ndarray) -> np.ndarray:
-    """Measures of one picture: (len(TRACES),) float32; NaN where it is too small for one. Threads may call it.
+    """Statistics of one image: (len(TRACES),) float32; NaN where the image is too small. Thread-safe.
 
     Args:
         pixels: (H, W, 3) uint8.
     """
-    import cv2  # a tenth of the time that NumPy takes, and other threads may run meanwhile
+    import cv2  # a tenth of the time of NumPy, and it releases the interpreter lock
 
     gray = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     across, down = _apart(gray[:, 1:], gray[:, :-1]), _apart(gray[1:], gray[:-1])
@@ -60,7 +60,7 @@ def measure_pixels(pixels: np.ndarray) -> np.ndarray:
 
 
 def pixel_features(traces: np.ndarray) -> list[Feature]:
-    """As columns. `traces`: (N, len(TRACES)) float32, a row of NaN for what cannot be decoded."""
+    """The statistics as features. `traces`: (N, len(TRACES)) float32, a row of NaN for an image that cannot be decoded."""
     columns = []
     for i, name in enumerate(TRACES):
         kind, _, zone = name.partition(", ")
@@ -76,14 +76,14 @@ def _apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _border(gray: np.ndarray) -> tuple[float, float, float]:
-    """Share of the outermost pixels near their median, width of the plain frame, brightness less that of the picture."""
+    """Share of the outermost pixels near their median; width of the plain frame; brightness of the border minus the image's."""
     ring = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]]).astype(np.float32)
     plain = float(np.mean(np.abs(ring - np.median(ring)) <= _PLAIN))
     return plain, _frame(gray), float(ring.mean() - gray.mean())
 
 
 def _frame(gray: np.ndarray) -> float:
-    """How many of the outermost rows or columns are plain, on the side where most are: a share of rows or columns."""
+    """The widest plain frame on any side, as a share of the rows or columns."""
     widest = 0.0
     for axis in (0, 1):
         varied = np.flatnonzero(gray.max(axis=axis).astype(np.int16) - gray.min(axis=axis) > _PLAIN)
@@ -93,7 +93,7 @@ def _frame(gray: np.ndarray) -> float:
 
 
 def _blockiness(across: np.ndarray, down: np.ndarray) -> float:
-    """Log of the mean step at borders of 8×8 blocks over the mean step inside them; NaN for less than two blocks a side."""
+    """Log ratio of the mean step at borders of 8×8 blocks to the mean step inside them; NaN for less than two blocks a side."""
     if min(down.shape[0], across.shape[1]) < 2 * _BLOCK - 1:
         return float("nan")
     lines = [steps.mean(axis=axis) for steps, axis in ((across, 0), (down, 1))]
@@ -105,8 +105,10 @@ def _blockiness(across: np.ndarray, down: np.ndarray) -> float:
 
 
 def _strokes(pixels: np.ndarray) -> np.ndarray:
-    """1 where something thinner than 5 pixels is much lighter or darker, in some channel, than what lies around it, as
-    writing is and the edge of a thing is not: (H, W) uint8. White and black top-hat."""
+    """1 where something thinner than 5 pixels is much lighter or darker, in some channel, than its surroundings: (H, W) uint8.
+
+    White and black top-hat; they respond to writing, and not to the edge of an object.
+    """
     import cv2
 
     kernel = np.ones((_STROKE, _STROKE), np.uint8)
@@ -116,9 +118,9 @@ def _strokes(pixels: np.ndarray) -> np.ndarray:
 
 
 def _zones(values: np.ndarray) -> list[float]:
-    """Mean of each of the eight outer ninths, less the median of the ninths; NaN for sides below three pixels.
+    """Mean of each of the eight outer ninths minus the median of all ninths; NaN for sides below three pixels.
 
-    The median, so that what is written into one of them does not darken the others.
+    The median, so that writing in one of them does not affect the others.
     """
     import cv2
 

@@ -1,15 +1,15 @@
-"""Do two pictures show the same? They are laid over each other, then compared detail by detail.
+"""Image registration: align two images, then compare them in detail to decide whether they are near-duplicates.
 
-1. Laying over: scale and shift, each horizontal and vertical, by Gauss–Newton on the gray values (Lucas & Kanade 1981), from
-   16 × 16 over 32 × 32 to 64 × 64. That undoes a crop. A pair that does not agree after a coarse step is dropped there.
-2. Comparing, at the resolution that both files really have (64, 32 or 16 pixels; a picture of 32 × 32 has no more to say):
-   *detail* is the correlation of what remains when a local mean is taken away; *share* is how much of the picture agrees, tile
-   by tile: of tiles with structure, each counted by its contrast, the share whose correlation exceeds 0.8. A tile that was
-   painted over costs only itself, so a local edit stays a near twin of its original.
+1. Registration: scale and shift, each horizontal and vertical, by Gauss–Newton on the gray values (Lucas & Kanade 1981), from
+   16 × 16 over 32 × 32 to 64 × 64. This undoes a crop. A pair that does not agree after a coarse step is dropped there.
+2. Comparison, at the resolution that both files have (64, 32 or 16 pixels; an image of 32 × 32 contains no more detail):
+   *detail* is the correlation after a local mean is subtracted; *share* is how much of the image agrees, tile by tile: the
+   share of tiles with structure, weighted by contrast, whose correlation exceeds 0.8. A tile that was painted over affects only
+   itself, so a locally edited image remains a near-duplicate of its original.
 
-The thresholds lie between what was measured at 64 pixels: of 100 pictures each of deepfake5 and scenes, saved as JPEG of
-quality 50, halved or cropped, 98 have detail ≥ 0.96 and share ≥ 0.97; of the 311 most similar pairs of different pictures in
-deepfake5 none has more than 0.54 and 0.43. Small pictures have less to say, so they must agree more.
+The thresholds lie between values measured at 64 pixels: of 100 images each of deepfake5 and scenes, saved as JPEG of quality
+50, halved or cropped, 98 have detail ≥ 0.96 and share ≥ 0.97; of the 311 most similar pairs of different images in deepfake5
+none exceeds 0.54 and 0.43. Small images contain less information, so they must agree more.
 """
 
 from __future__ import annotations
@@ -25,40 +25,40 @@ from scipy.ndimage import uniform_filter
 
 from tellapart.progress import Task
 
-#: (size of the files in pixels from …, judged at, least detail, least share)
+#: (smallest file size in pixels, size of the comparison, lowest detail, lowest share)
 Level = tuple[int, int, float, float]
 LEVELS: tuple[Level, ...] = ((64, 64, 0.70, 0.75), (24, 32, 0.85, 0.60), (0, 16, 0.90, 0.85))
-#: What a pair must reach (detail, share, shift at most) where many pictures look alike: clothes or fruit on an empty ground,
-#: whose outlines agree to 0.96 without being the same thing.
+#: Thresholds (detail, share, shift at most) for images that resemble many others: clothes or fruit on an empty background,
+#: whose outlines agree to 0.96 without being the same object.
 CERTAIN = (0.98, 0.85, 8.0)
-#: Below this many pixels a side nothing can be said.
+#: Images with a side of fewer pixels are not compared.
 SMALLEST = 12
-#: A tile has structure from this standard deviation of gray values on; a picture needs this share of such tiles.
+#: Standard deviation of gray values from which a tile has structure; share of such tiles that an image needs.
 STRUCTURE, TILES_LEAST = 3.0, 0.15
 _TILE_AGREES = 0.8
-_COARSE = ((16, 6, 0.7), (32, 4, 0.75), (64, 4, -2.0))  # size, steps, agreement that is needed to go on
+_COARSE = ((16, 6, 0.7), (32, 4, 0.75), (64, 4, -2.0))  # size, steps, agreement needed for the next level
 _BATCH = 128
 _UNIT, _DOUBLE = np.array([1, 0, 1, 0], np.float32), np.array([1, 2, 1, 2], np.float32)
 
 
 @final
 class Pyramid:
-    """N gray pictures at 64, 32 and 16 pixels a side, uint8.
+    """N gray images at 64, 32 and 16 pixels a side, uint8.
 
     Args:
-        gray: (M, 64, 64) uint8; kept as it is.
-        rows: (N,) int64: which of them; None: all.
+        gray: (M, 64, 64) uint8; not copied.
+        rows: (N,) int64, the rows of `gray` to use; None: all.
     """
 
     def __init__(self, gray: np.ndarray, rows: np.ndarray | None = None) -> None:
         self._rows = np.arange(len(gray)) if rows is None else rows
         self._gray = gray
-        self._of = {32: _halved(gray, self._rows)}
-        self._of[16] = _halved(self._of[32], np.arange(len(self._rows)))
+        self._levels = {32: _halved(gray, self._rows)}
+        self._levels[16] = _halved(self._levels[32], np.arange(len(self._rows)))
 
     def at(self, size: int, rows: np.ndarray, mirror: bool = False) -> np.ndarray:
-        """Some of them: (len(rows), size, size) float32, as they are or mirrored."""
-        found = (self._gray[self._rows[rows]] if size == 64 else self._of[size][rows]).astype(np.float32)
+        """Select images at one size: (len(rows), size, size) float32, as they are or mirrored."""
+        found = (self._gray[self._rows[rows]] if size == 64 else self._levels[size][rows]).astype(np.float32)
         return found[:, :, ::-1] if mirror else found
 
 
@@ -74,13 +74,13 @@ def _halved(gray: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class RegistrationScore:
-    """Of P pairs: (P,) float32 each.
+    """Similarity of P registered pairs: (P,) float32 each.
 
     Attributes:
-        detail: Correlation of fine detail, −1 … 1; −1 where the pair was dropped before.
+        detail: Correlation of fine detail, −1 … 1; −1 for a pair that was dropped at a coarser level.
         share: Share of the structure that agrees, 0 … 1.
-        shift: How much brighter one is: the median over tiles, in gray values.
-        same: (P,) bool: detail and share reach the thresholds.
+        shift: Difference in brightness: the median over tiles, in gray values.
+        same: (P,) bool: whether detail and share reach the thresholds.
     """
 
     detail: np.ndarray
@@ -90,17 +90,17 @@ class RegistrationScore:
 
     @property
     def score(self) -> np.ndarray:
-        """How sure, 0 … 1: the lesser of the two."""
+        """Similarity in [0, 1]: the lower of detail and share."""
         return np.clip(np.minimum(self.detail, self.share), 0, 1)
 
     @property
     def certain(self) -> np.ndarray:
-        """(P,) bool: so alike that even where most pictures look alike they are the same one."""
+        """(P,) bool: whether the pair reaches the thresholds `CERTAIN` for data in which most images look alike."""
         return self.same & (self.detail >= CERTAIN[0]) & (self.share >= CERTAIN[1]) & (self.shift <= CERTAIN[2])
 
 
 def has_structure(gray: np.ndarray) -> np.ndarray:
-    """Which pictures show enough to be recognized: (N,) bool. gray: (N, 64, 64) uint8."""
+    """Whether images have enough structure to be compared: (N,) bool. `gray`: (N, 64, 64) uint8."""
     found = np.zeros(len(gray), bool)
     for start in range(0, len(gray), 4096):
         tiles = _tiles(gray[start : start + 4096].astype(np.float32), 8)
@@ -109,14 +109,14 @@ def has_structure(gray: np.ndarray) -> np.ndarray:
 
 
 def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool, task: Task) -> RegistrationScore:
-    """Judge P pairs.
+    """Register and compare P pairs.
 
     Args:
-        pyramid: All pictures.
+        pyramid: All images.
         pairs: (P, 2) int64, positions.
         sides: (P,) int: the shorter side, in pixels, of the smaller file of each pair.
-        mirror: Whether the second of each pair is to be mirrored.
-        task: Advanced by the pairs done.
+        mirror: Whether to mirror the second image of each pair.
+        task: Progress, advanced by the pairs done.
     """
     count = len(pairs)
     detail, share, shift = np.full(count, -1, np.float32), np.zeros(count, np.float32), np.zeros(count, np.float32)
@@ -133,7 +133,7 @@ def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool
             same[at] = (detail[at] >= detail_least) & (share[at] >= share_least)
         return len(rows)
 
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy lets go of the interpreter's lock in its loops
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy releases the interpreter lock in its loops
         for done in pool.map(one, batches):
             task.advance(done)
     return RegistrationScore(detail, share, shift, same)
@@ -148,9 +148,9 @@ def _batches(sides: np.ndarray, least: int) -> Iterator[np.ndarray]:
 
 
 def _register(pyramid: Pyramid, pairs: np.ndarray, mirror: bool, top: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which pairs agree after laying over, (Q,) positions; how they lie at `top` pixels, (Q, 4): scale, shift; rows, columns.
+    """Pairs that agree after registration, (Q,) positions; their warp at `top` pixels, (Q, 4): scale, shift; rows, columns.
 
-    A picture of one line can slide along it: where the steps do not gain anything, the pictures stay as they lay.
+    An image of a single line can slide along it: where the steps do not improve the agreement, the warp is not changed.
     """
     kept, where = np.arange(len(pairs)), np.tile(_UNIT, (len(pairs), 1))
     for size, steps, least in _COARSE:
@@ -173,7 +173,7 @@ def _with(a: np.ndarray, b: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _refine(a: np.ndarray, b: np.ndarray, where: np.ndarray, steps: int) -> np.ndarray:
-    """Gauss–Newton steps from `where`, (P, 4), on (P, S, S) pictures; no side is scaled by more than a quarter."""
+    """Gauss–Newton steps from `where`, (P, 4), on (P, S, S) images; no side is scaled by more than a quarter."""
     size = a.shape[1]
     x = np.arange(size, dtype=np.float32) - (size - 1) / 2
     low, high = (np.array(ends * 2, np.float32) for ends in ([0.8, -0.15 * size], [1.25, 0.15 * size]))
@@ -193,7 +193,7 @@ def _refine(a: np.ndarray, b: np.ndarray, where: np.ndarray, steps: int) -> np.n
 
 
 def _compare_aligned(a: np.ndarray, b: np.ndarray, where: np.ndarray, level: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(detail, share, shift) of pairs that are laid over each other, at `level` pixels a side."""
+    """(detail, share, shift) of registered pairs, at `level` pixels a side."""
     moved, seen = _warped(a, where)
     moved, b, seen = _downsampled(moved, level), _downsampled(b, level), (_downsampled(seen, level) > 0.99).astype(np.float32)
     fine_a, fine_b = (picture - uniform_filter(picture, level // 8 + 1, mode="reflect", axes=(1, 2)) for picture in (moved, b))
@@ -213,14 +213,14 @@ def _compare_aligned(a: np.ndarray, b: np.ndarray, where: np.ndarray, level: int
 
 
 def _warped(a: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`a` scaled and shifted, by linear interpolation, and where it is defined: (P, S, S) float32 each."""
+    """`a` scaled and shifted by linear interpolation, and a mask of where it is defined: (P, S, S) float32 each."""
     rows, seen_rows = _interpolation(where[:, 0], where[:, 1], a.shape[1])
     columns, seen_columns = _interpolation(where[:, 2], where[:, 3], a.shape[1])
     return rows @ a @ columns.transpose(0, 2, 1), seen_rows[:, :, None] * seen_columns[:, None, :]
 
 
 def _interpolation(scale: np.ndarray, shift: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """One side: weights (P, S, S) of the old pixels for each new one, and (P, S) whether it lies inside."""
+    """One axis: weights (P, S, S) of the old pixels for each new one, and (P, S) whether it lies inside."""
     x = np.arange(size, dtype=np.float32)
     middle = np.float32((size - 1) / 2)
     place = (x - middle) * scale[:, None] + middle + shift[:, None]
@@ -229,7 +229,7 @@ def _interpolation(scale: np.ndarray, shift: np.ndarray, size: int) -> tuple[np.
 
 
 def _standardized(a: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Mean 0 and deviation 1 over what is seen; 0 elsewhere."""
+    """Mean 0 and standard deviation 1 inside the mask `seen`; 0 elsewhere."""
     count = np.maximum(seen.sum(axis=(1, 2), keepdims=True), 1)
     a = (a - (a * seen).sum(axis=(1, 2), keepdims=True) / count) * seen
     return a / np.sqrt((a * a).sum(axis=(1, 2), keepdims=True) / count + np.float32(1e-3))
@@ -240,7 +240,7 @@ def _correlation(a: np.ndarray, b: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
 
 def _downsampled(a: np.ndarray, size: int) -> np.ndarray:
-    """(P, S, S) → (P, size, size): means of squares."""
+    """(P, S, S) → (P, size, size): means over square blocks."""
     step = a.shape[1] // size
     return a if step == 1 else a.reshape(len(a), size, step, size, step).mean(axis=(2, 4))
 

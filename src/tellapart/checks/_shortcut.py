@@ -1,7 +1,7 @@
-"""From columns to a finding: single carriers by exact tests, all together by a model out of fold, then words.
+"""Find shortcuts: features that separate the classes, one by one with exact tests and jointly with a cross-validated model.
 
-What is found must be significant at 1e-4 among all tests of the check, and large enough to matter. So a clean set is left in
-peace, and a large one is not accused of what nobody could use.
+A finding must be significant at 1e-4 among all tests of the check, and large enough to matter. So clean data raise no alarm,
+and neither do effects in large data sets that are too small for a classifier to use.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from tellapart.checks._shortcut_model import ShortcutScore, fit_shortcut_model
 from tellapart.metrics.intervals import UNDEFINED
 from tellapart.types import ImageTable, Score
 
-#: From this AUROC on a shortcut is worth mending, not only knowing.
+#: From this AUROC on a shortcut should be fixed, not only known.
 STRONG = 0.6
-_GIVEN_AWAY = 0.5  # a row from this surety on is listed
-_SHOWN = 3  # columns named in a summary
+_MIN_CONFIDENCE = 0.5  # rows from this confidence on are flagged
+_SHOWN = 3  # features named in a summary
 
 
 @dataclass(frozen=True, eq=False)
 class ShortcutResult:
-    """What columns say of the classes.
+    """How well features separate the classes.
 
     Attributes:
-        carriers: The most telling first.
-        told: All columns together; None where there is too little to learn from.
-        strong: Whether something that the picture's content does not explain tells the classes apart by STRONG or more.
-        names: Label → how a sentence calls it: "'fake'", or "test".
-        labels: (N,) int64, as `judge` had them.
+        associations: Single features, the strongest first.
+        score: All features jointly; None if there are too few groups to fit a model.
+        strong: Whether features that do not depend on the content separate the classes with an AUROC of STRONG or more.
+        names: Label → name of the class in a sentence: "'fake'", or "test".
+        labels: (N,) int64, as given to `find_shortcuts`.
     """
 
     associations: list[Association]
@@ -44,73 +44,80 @@ class ShortcutResult:
 
     @property
     def found(self) -> bool:
-        """Whether there is anything to say."""
+        """Whether any association or the joint model is significant."""
         return bool(self.associations) or (self.score is not None and self.score.significant)
 
 
 def find_shortcuts(
     features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray, names: Mapping[int, str], seed: int = 0
 ) -> ShortcutResult:  # fmt: skip
-    """Look for what tells the classes apart.
+    """Find features that separate the classes.
 
     Args:
-        columns: What to look at.
-        labels: (N,) int64; −1 is left out.
-        units: (N,) int64: images with equal numbers are not independent.
-        names: Label → how a sentence calls it.
-        seed: Of folds and trees.
+        features: Features of N images.
+        labels: (N,) int64; rows with −1 are ignored.
+        groups: (N,) int64: images with equal numbers are not independent.
+        names: Label → name of the class in a sentence.
+        seed: Random seed for folds and trees.
     """
-    carriers = find_associations(features, labels, groups)
-    told = fit_shortcut_model(features, labels, groups, seed)
-    strong = any(c.effect >= STRONG and not c.feature.content_dependent for c in carriers)
-    if not strong and told is not None and told.significant:
-        of_file = [column for column in features if not column.content_dependent]
-        alone = told if len(of_file) == len(features) else fit_shortcut_model(of_file, labels, groups, seed)
+    associations = find_associations(features, labels, groups)
+    score = fit_shortcut_model(features, labels, groups, seed)
+    strong = any(c.effect >= STRONG and not c.feature.content_dependent for c in associations)
+    if not strong and score is not None and score.significant:
+        of_file = [feature for feature in features if not feature.content_dependent]
+        alone = score if len(of_file) == len(features) else fit_shortcut_model(of_file, labels, groups, seed)
         strong = alone is not None and alone.significant and float(np.nanmax(alone.by_class)) >= STRONG
-    return ShortcutResult(carriers, told, strong, names, labels)
+    return ShortcutResult(associations, score, strong, names, labels)
+
+
+def independent_groups(table: ImageTable, content: np.ndarray) -> np.ndarray:
+    """Number the groups of dependent images, by the `group` column and by equal content: (N,) int64 in 0 … G−1.
+
+    Args:
+        table: With or without a `group` column; a row with an empty cell is a group of its own.
+        content: (N,) or (N, D), equal rows for images with the same content.
+    """
+    frame = pd.DataFrame(content)
+    keys: np.ndarray = frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy()
+    if "group" not in table.frame:
+        return keys.astype(np.int64)
+    names = table.frame["group"].astype(object)
+    codes = pd.factorize(names.where(names != ""))[0]
+    return _merge_numberings(keys, np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes))
 
 
 def summarize(result: ShortcutResult, subject: str) -> str:
-    """One sentence: the carriers in words, then how far all columns together reach. `subject`: "file metadata"."""
-    by_column: dict[str, list[Association]] = {}
-    for carrier in result.associations:
-        by_column.setdefault(carrier.feature.name, []).append(carrier)
-    parts = [_column_words(of, result.names) for of in list(by_column.values())[:_SHOWN]]
-    if len(by_column) > _SHOWN:
-        parts.append("also " + ", ".join(list(by_column)[_SHOWN : _SHOWN + 4]))
+    """One sentence: the strongest associations, then the AUROC of all features jointly. `subject`: "file metadata"."""
+    by_feature: dict[str, list[Association]] = {}
+    for association in result.associations:
+        by_feature.setdefault(association.feature.name, []).append(association)
+    parts = [_feature_text(of, result.names) for of in list(by_feature.values())[:_SHOWN]]
+    if len(by_feature) > _SHOWN:
+        parts.append("also " + ", ".join(list(by_feature)[_SHOWN : _SHOWN + 4]))
     if result.score is not None:
         parts.append(f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold")
     return "; ".join(parts)
 
 
-def _column_words(carriers: list[Association], names: Mapping[int, str]) -> str:
-    """The best carrier of a column, and the best one of another class beside it."""
-    first = carriers[0]
-    other = next((c for c in carriers[1:] if c.label != first.label and c.value is not None and c.value != first.value), None)
-    shown = [first] if other is None or first.value is None else [first, other]
-    text = ", ".join(describe(c, names) for c in shown)
-    more = len({c.label for c in carriers} - {c.label for c in shown})
-    return text + (f", and {more} classes more" if more > 1 else "") if len(names) > 2 else text
-
-
-def describe(carrier: Association, names: Mapping[int, str]) -> str:
-    """One carrier in words."""
-    name, column = names[carrier.label], carrier.feature
-    if carrier.value is None:
-        return f"{column.name}: {'higher' if carrier.more else 'lower'} in {name} (AUROC {carrier.effect:.2f} alone)"
-    what, share = column.words[carrier.value], f"{carrier.inside:,} of {carrier.size:,}"
-    if not carrier.others:
+def describe(association: Association, names: Mapping[int, str]) -> str:
+    """Describe one association, with its figures."""
+    name, feature = names[association.label], association.feature
+    if association.value is None:
+        return f"{feature.name}: {'higher' if association.more else 'lower'} in {name} (AUROC {association.effect:.2f} alone)"
+    what, share = feature.words[association.value], f"{association.inside:,} of {association.size:,}"
+    if not association.others:
         return f"{what} occurs only in {name} ({share})"
-    if carrier.inside == carrier.size:
-        return f"{what} in all of {name} ({carrier.size:,}), else in {carrier.others:,} of {carrier.rest:,}"
-    return f"{what} in {carrier.inside / carrier.size:.0%} of {name} ({share}), else in {carrier.others / carrier.rest:.0%}"
+    if association.inside == association.size:
+        return f"{what} in all of {name} ({association.size:,}), elsewhere in {association.others:,} of {association.rest:,}"
+    elsewhere = f"elsewhere in {association.others / association.rest:.0%}"
+    return f"{what} in {association.inside / association.size:.0%} of {name} ({share}), {elsewhere}"
 
 
 def rows_explained(result: ShortcutResult, subject: str) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Score, fault and reason of each row: (N,) float32, (N,) bool, by position.
+    """Score, flag and reason of each row: (N,) float32, (N,) bool, and position → text.
 
     Args:
-        verdict: As `judge` gave it.
+        result: The result of `find_shortcuts` on N images.
         subject: "file metadata".
     """
     labels = result.labels
@@ -118,22 +125,16 @@ def rows_explained(result: ShortcutResult, subject: str) -> tuple[np.ndarray, np
     if not result.found:
         return np.zeros_like(scores), np.zeros(len(labels), bool), {}
     reasons: dict[int, str] = {}
-    for carrier in reversed(result.associations):
-        if carrier.value is not None:
-            has = (carrier.feature.values == carrier.value) & (labels == carrier.label)
-            scores[has] = np.maximum(scores[has], _surety(carrier))
-            text = describe(carrier, result.names)
+    for association in reversed(result.associations):
+        if association.value is not None:
+            has = (association.feature.values == association.value) & (labels == association.label)
+            scores[has] = np.maximum(scores[has], _confidence(association))
+            text = describe(association, result.names)
             reasons |= {int(row): text for row in np.flatnonzero(has)}
-    at_fault = scores >= _GIVEN_AWAY
+    at_fault = scores >= _MIN_CONFIDENCE
     return scores, at_fault, {
-        int(row): reasons.get(int(row), f"{subject} say {result.names[int(labels[row])]}") for row in np.flatnonzero(at_fault)
+        int(row): reasons.get(int(row), f"{subject} indicate {result.names[int(labels[row])]}") for row in np.flatnonzero(at_fault)
     }  # fmt: skip
-
-
-def _surety(carrier: Association) -> float:
-    """How surely a value means its class, were all images shared out as the class and the others are, half and half."""
-    here, there = carrier.inside / carrier.size, carrier.others / carrier.rest
-    return max(0.0, 2 * here / (here + there) - 1)
 
 
 def shortcut_details(result: ShortcutResult) -> dict[str, Any]:
@@ -156,27 +157,26 @@ def shortcut_details(result: ShortcutResult) -> dict[str, Any]:
     }  # fmt: skip
 
 
-# --- which images are independent of each other: those of one group, and those with the same content, are not ---------
+def _feature_text(associations: list[Association], names: Mapping[int, str]) -> str:
+    """Describe the strongest association of a feature, and its strongest one with another class."""
+    first = associations[0]
+    other = next(
+        (c for c in associations[1:] if c.label != first.label and c.value is not None and c.value != first.value), None
+    )
+    shown = [first] if other is None or first.value is None else [first, other]
+    text = ", ".join(describe(c, names) for c in shown)
+    more = len({c.label for c in associations} - {c.label for c in shown})
+    return text + (f", and {more} more classes" if more > 1 else "") if len(names) > 2 else text
 
 
-def independent_groups(table: ImageTable, content: np.ndarray) -> np.ndarray:
-    """Numbers of units, equal for images that belong together: (N,) int64 in 0 … U−1.
-
-    Args:
-        table: With a `group` column or not; an empty cell is a unit of its own.
-        content: (N,) or (N, D), equal rows for images with the same content.
-    """
-    frame = pd.DataFrame(content)
-    keys: np.ndarray = frame.groupby(list(frame.columns), sort=False).ngroup().to_numpy()
-    if "group" not in table.frame:
-        return keys.astype(np.int64)
-    names = table.frame["group"].astype(object)
-    codes = pd.factorize(names.where(names != ""))[0]
-    return _joined(keys, np.where(codes < 0, codes.max(initial=-1) + 1 + np.arange(len(codes)), codes))
+def _confidence(association: Association) -> float:
+    """Confidence in [0, 1] that a value indicates its class, if the class and the others had equally many images."""
+    here, there = association.inside / association.size, association.others / association.rest
+    return max(0.0, 2 * here / (here + there) - 1)
 
 
-def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """What hangs together by either numbering. a, b: (N,) int64, from 0."""
+def _merge_numberings(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Number the rows that are connected by equal numbers in `a` or `b`: (N,) int64. `a`, `b`: (N,) int64, from 0."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

@@ -1,5 +1,6 @@
-"""How well a model tells classes apart from a few columns alone: a forest of random trees, each image judged by trees that did
-not learn from it, nor from any image of its unit.
+"""How well a model separates the classes by a few features alone: extremely randomized trees, cross-validated.
+
+Each image is predicted by trees that were fitted without it and without any image of its group.
 
 Sources:
     Geurts, Ernst & Wehenkel (2006), "Extremely randomized trees".
@@ -23,20 +24,20 @@ from tellapart.types import Score
 
 FOLDS = 5
 _TREES = 20
-_SEEN: Any = 0.5  # of the columns, at each split
-_MOST = 20_000  # images that are learnt from: more make the answer dearer, not surer
+_MAX_FEATURES: Any = 0.5  # share of the features that is tried at each split
+_MAX_FIT = 20_000  # images to fit on: more cost time and do not change the result
 
 
 @dataclass(frozen=True, eq=False)
 class ShortcutScore:
-    """What a model makes of the columns.
+    """How well out-of-fold predictions separate the classes.
 
     Attributes:
-        auroc: Mean over classes of one against the others, out of fold.
-        by_class: (C,) float64, of each class; NaN where it has no images.
-        significant: Whether some class is told from the others better than chance and by enough to matter.
-        surety: (N,) float32 in [0, 1]: how surely the columns give away each image's own label, 0 no better than the class
-            shares, 1 for certain; 0 without a label.
+        auroc: Mean one-vs-rest AUROC over classes, out of fold.
+        by_class: (C,) float64, one-vs-rest AUROC of each class; NaN for a class without images.
+        significant: Whether the AUROC of some class is significantly above chance and at least `FLOOR`.
+        confidence: (N,) float32 in [0, 1]: confidence of the prediction of each image's own label; 0 is the share of the class,
+            1 is certainty; 0 for images without a label.
     """
 
     auroc: Score
@@ -46,13 +47,13 @@ class ShortcutScore:
 
 
 def fit_shortcut_model(features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray, seed: int) -> ShortcutScore | None:
-    """Learn and judge in folds; None where fewer than two classes have a unit for every fold, or nothing varies.
+    """Cross-validate; None if fewer than two classes have a group for every fold, or if no feature varies.
 
     Args:
-        columns: What to learn from.
-        labels: (N,) int64; −1 is left out.
-        units: (N,) int64: images with equal numbers stay in one fold.
-        seed: Of folds and trees.
+        features: Features of N images.
+        labels: (N,) int64; rows with −1 are ignored.
+        groups: (N,) int64: images with equal numbers stay in one fold.
+        seed: Random seed for folds and trees.
     """
     values = _matrix(features)
     known = enough_groups(labels, groups)
@@ -63,11 +64,11 @@ def fit_shortcut_model(features: Sequence[Feature], labels: np.ndarray, groups: 
     return score_shortcut(proba, labels, groups, rows)
 
 
-def _matrix(columns: Sequence[Feature]) -> np.ndarray:
-    """Columns that vary, side by side: (N, D) float32. A value that does not apply lies below all others."""
+def _matrix(features: Sequence[Feature]) -> np.ndarray:
+    """Stack the features that vary: (N, D) float32. Missing values are placed below all others."""
     found = []
-    for column in columns:
-        values = column.values
+    for feature in features:
+        values = feature.values
         finite = np.isfinite(values)
         if finite.any():
             low = values[finite].min()
@@ -77,39 +78,39 @@ def _matrix(columns: Sequence[Feature]) -> np.ndarray:
 
 
 def enough_groups(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Rows of classes that have at least one unit a fold: (N,) bool."""
+    """Rows of classes that have at least one group per fold: (N,) bool."""
     known = labels >= 0
     pairs = np.unique(np.stack([labels[known], groups[known]]), axis=1)
     enough = np.bincount(pairs[0], minlength=int(labels.max(initial=0)) + 1) >= FOLDS
     return known & enough[np.maximum(labels, 0)]
 
 
-def _out_of_fold(values: np.ndarray, labels: np.ndarray, units: np.ndarray, seed: int) -> np.ndarray:
-    """(N, C) float32, C columns for 0 … the highest label."""
+def _out_of_fold(values: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
+    """Out-of-fold probabilities: (N, C) float32, C columns for 0 … the highest label."""
     from sklearn.ensemble import ExtraTreesClassifier
 
-    names = np.unique(units, return_inverse=True)[1].astype(object)
+    names = np.unique(groups, return_inverse=True)[1].astype(object)
     fold = deal_folds(labels, names, seed, FOLDS)
-    few = np.random.default_rng(seed).permutation(len(labels)) < _MOST
+    few = np.random.default_rng(seed).permutation(len(labels)) < _MAX_FIT
     proba = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
     for one in range(FOLDS):
-        learnt, asked = few & (fold != one), fold == one
+        fit, held_out = few & (fold != one), fold == one
         forest: Any = ExtraTreesClassifier(
-            _TREES, min_samples_leaf=max(2, int(learnt.sum()) // 200), max_features=_SEEN, random_state=seed, n_jobs=1
+            _TREES, min_samples_leaf=max(2, int(fit.sum()) // 200), max_features=_MAX_FEATURES, random_state=seed, n_jobs=1
         )
-        forest.fit(values[learnt], labels[learnt])
-        proba[np.ix_(asked, forest.classes_)] = forest.predict_proba(values[asked])
+        forest.fit(values[fit], labels[fit])
+        proba[np.ix_(held_out, forest.classes_)] = forest.predict_proba(values[held_out])
     return proba
 
 
 def score_shortcut(proba: np.ndarray, labels: np.ndarray, groups: np.ndarray, rows: np.ndarray) -> ShortcutScore:
-    """What answers out of fold are worth.
+    """Score out-of-fold predictions.
 
     Args:
-        proba: (M, C) float, of the rows asked.
+        proba: (M, C) float in [0, 1], predictions of the rows `rows`.
         labels: (N,) int64 in −1 … C−1, of all rows.
-        units: (N,) int64: images with equal numbers are not independent.
-        rows: (M,) int64, the rows asked; of at least two classes.
+        groups: (N,) int64: images with equal numbers are not independent.
+        rows: (M,) int64, the predicted rows; of at least two classes.
     """
     mine, present = labels[rows], np.unique(labels[rows])
     codes = np.unique(groups[rows], return_inverse=True)[1].astype(np.int64)
@@ -120,14 +121,14 @@ def score_shortcut(proba: np.ndarray, labels: np.ndarray, groups: np.ndarray, ro
     sweeps = {int(label): roc_curve(mine == label, proba[:, label]) for label in present}
     low, high = macro_interval(sweeps, auroc_influences, value, mine, codes)
     share = np.bincount(mine, minlength=len(by_class))[mine] / len(mine)
-    surety = np.zeros(len(labels), np.float32)
-    surety[rows] = np.clip((proba[np.arange(len(mine)), mine] - share) / (1 - share), 0, 1)
-    return ShortcutScore(Score(value, len(mine), low, high), by_class, _is_significant(by_class, mine, codes), surety)
+    confidence = np.zeros(len(labels), np.float32)
+    confidence[rows] = np.clip((proba[np.arange(len(mine)), mine] - share) / (1 - share), 0, 1)
+    return ShortcutScore(Score(value, len(mine), low, high), by_class, _is_significant(by_class, mine, codes), confidence)
 
 
-def _is_significant(by_class: np.ndarray, labels: np.ndarray, units: np.ndarray) -> bool:
-    """Whether the class told best is above chance, by the variance that an area has where there is nothing to tell."""
-    pairs = np.unique(np.stack([labels, units]), axis=1)[0]
+def _is_significant(by_class: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Test whether the best AUROC is above chance, with the variance of the AUROC under the null hypothesis."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)[0]
     size = np.bincount(pairs, minlength=len(by_class)).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         z = (by_class - 0.5) / np.sqrt((len(pairs) + 1) / (12 * size * (len(pairs) - size)))

@@ -1,8 +1,8 @@
-"""What every health check promises, and what it is given.
+"""The contract of health checks: `HealthCheck`, its input `DatasetView` and its output `CheckResult`.
 
-A check is one file with one final class; the file name is its name. It looks at a whole table through an `Evidence`, which
-reads every file once and keeps what several checks need, and gives one `Found`: a score for each row, which rows are at
-fault, one summary, one sentence of advice.
+A check is one file with one class; the file name is the name of the check. It examines a whole table through a `DatasetView`,
+which reads every file once and keeps what several checks need. It returns one `CheckResult`: a score and a flag for each
+image, one summary, one sentence of advice.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from tellapart.checks._dataset_view import DatasetView
 
 #: From worst to best: "leak": scores on these data will be too good; "problem": images or labels are wrong;
-#: "notice": worth knowing, nothing to mend; "fine": looked, found nothing; "skipped": could not look.
+#: "notice": worth knowing, nothing to fix; "fine": the check ran and found nothing; "skipped": the check could not run.
 Severity = Literal["leak", "problem", "notice", "fine", "skipped"]
 SEVERITIES: tuple[Severity, ...] = ("leak", "problem", "notice", "fine", "skipped")
 
 
 @dataclass(frozen=True, eq=False)
 class CheckResult:
-    """What one check says of N images.
+    """The result of one check on N images.
 
     Attributes:
-        severity: How bad.
-        summary: One sentence: how many, of what, by what. "size 1024×1024 occurs only in 'fake' (312 of 400 images)".
+        severity: One of `SEVERITIES`.
+        summary: One sentence with the figures: "size 1024×1024 occurs only in 'fake' (312 of 400 images)".
         advice: One sentence: what to do. Empty where nothing was found.
         scores: (N,) float32 in [0, 1]; the higher, the worse.
-        is_issue: (N,) bool.
-        reasons: Of rows at fault, what is wrong with each, by position: it goes into the list of rows.
-        pairs: (P, 2) int64 positions, where the finding is about pairs: duplicates.
+        is_issue: (N,) bool: whether the image is flagged.
+        reasons: Position of a flagged image → what is wrong with it; shown in the list of flagged images.
+        pairs: (P, 2) int64 positions, for findings about pairs of images (duplicates); else None.
         details: Plain JSON values: figures, names of features, per class, per split.
-        drops: Positions of rows at fault that can be left out without loss; the other rows at fault must be looked at.
+        drops: Positions of flagged images that can be excluded without loss; the other flagged images need a review.
     """
 
     severity: Severity
@@ -52,27 +52,27 @@ class CheckResult:
 
 
 def passed(count: int, summary: str, severity: Severity = "fine", **details: Any) -> CheckResult:
-    """Nothing found in `count` images, or nothing that could be looked at."""
+    """The result of a check that found nothing in `count` images, or that could not run (severity "skipped")."""
     return CheckResult(severity, summary, "", np.zeros(count, np.float32), np.zeros(count, bool), details=details)
 
 
 class HealthCheck(ABC):
-    """One check."""
+    """Base class of all health checks. Subclasses implement `_run` and may define `Options`."""
 
     class Options(OptionsModel):
-        """Options of the check; each is described."""
+        """Options of the check; each has a description."""
 
     def __init__(self, options: OptionsModel | None = None) -> None:
-        self.options: Any = options or self.Options()
+        self.options: Any = options or self.Options()  # a check with options narrows this: `options: Options`
 
     @final
     def __call__(self, view: DatasetView) -> CheckResult:
-        """Look at all images of a table; nothing in it is changed."""
+        """Run the check on all images of a table; the table is not changed."""
         return self._run(view)
 
     @classmethod
     def name(cls) -> str:
-        """The name under which it is registered."""
+        """The registered name: the name of the module."""
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Files that are broken or not what they seem: unreadable, truncated, of an odd mode or size, named as another format."""
+"""Broken and unusual files: unreadable, truncated, of an unusual mode or size, or with the extension of another format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tellapart.data.reader import parse_locator
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
-#: Endings that say a format; MPO is a JPEG with more behind it, and a DIB is a BMP without its head.
+#: File extensions of each format; MPO is a JPEG with further images appended, and a DIB is a BMP without its file header.
 ENDINGS = {
     "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "jfif": "JPEG", "png": "PNG", "webp": "WEBP", "gif": "GIF", "bmp": "BMP",
     "dib": "BMP", "tif": "TIFF", "tiff": "TIFF", "ppm": "PPM", "pgm": "PPM", "pbm": "PPM", "pnm": "PPM", "avif": "AVIF",
@@ -29,7 +29,7 @@ _RARE = 0.05
 
 @dataclass(frozen=True, eq=False)
 class _Faults:
-    """What is wrong, by kind; a row may have several faults, the first kind is its reason."""
+    """Faults by kind: kind → position → reason. A row may have several faults; the first kind gives its reason."""
 
     count: int
     by_kind: dict[str, dict[int, str]] = field(default_factory=dict)
@@ -47,13 +47,15 @@ class _Faults:
 
 @final
 class Files(HealthCheck):
-    """Broken and odd files."""
+    """Broken and unusual files."""
+
+    options: Options
 
     class Options(OptionsModel):
         """Options of the check."""
 
         size_factor: float = Field(
-            default=4.0, gt=1, description="a picture is of odd size when a side is so many times the median, or the median it"
+            default=4.0, gt=1, description="ratio of a side to the median side, either way, above which a size is unusual"
         )
 
     def _run(self, view: DatasetView) -> CheckResult:
@@ -61,9 +63,9 @@ class Files(HealthCheck):
         readable = view.readable
         faults = _Faults(len(table))
         faults.by_kind["unreadable"] = {row: problem.message for row, problem in sorted(view.unreadable.items())}
-        faults.by_kind["with the ending of another format"] = _endings(table, view.metadata, readable)
-        faults.by_kind["of an odd mode"] = _modes(view.metadata, readable)
-        faults.by_kind["of an odd size"] = _sizes(view.pictures.sides, readable, self.options.size_factor)
+        faults.by_kind["with the extension of another format"] = _endings(table, view.metadata, readable)
+        faults.by_kind["of an unusual mode"] = _modes(view.metadata, readable)
+        faults.by_kind["of an unusual size"] = _sizes(view.pixel_stats.sides, readable, self.options.size_factor)
         return _result(table, faults)
 
 
@@ -72,33 +74,33 @@ def _result(table: ImageTable, faults: _Faults) -> CheckResult:
     details = {"left_out": dict(left_out), **{kind: len(rows) for kind, rows in faults.by_kind.items()}}
     bad = faults.rows("unreadable")
     if not faults.reasons and not left_out:
-        return passed(len(table), "every file can be read, is what its name says, and is of a usual mode and size", **details)
+        return passed(len(table), "every file can be read, matches its extension, and has a usual mode and size", **details)
     scores, is_issue = np.zeros(len(table), np.float32), np.zeros(len(table), bool)
     rows = sorted(faults.reasons)
     is_issue[rows], scores[rows], scores[bad] = True, 0.5, 1.0
     severity: Severity = "problem" if bad else "notice"
-    said = [faults.words()] if faults.reasons else []
+    sentences = [faults.words()] if faults.reasons else []
     if left_out:
         kinds = ", ".join(f"{count:,} × {kind}" for kind, count in left_out.most_common())
-        said.append(f"not used at all: {kinds} (`tellapart data` names them)")
+        sentences.append(f"excluded from the data: {kinds} (listed by `tellapart data`)")
     return CheckResult(
-        severity, "; ".join(said), _advice(faults), scores, is_issue, faults.reasons, None, details, frozenset(bad)
+        severity, "; ".join(sentences), _advice(faults), scores, is_issue, faults.reasons, None, details, frozenset(bad)
     )
 
 
 def _advice(faults: _Faults) -> str:
-    """Of the worst kind that there is."""
+    """Advice for the worst kind of fault."""
     if faults.by_kind["unreadable"]:
-        return "Copy them again from where they came, or drop them: --fix-list FILE, or --skip-bad when training."
-    if faults.by_kind["with the ending of another format"]:
-        return "Rename them; if one class has them more often, that is a shortcut."
+        return "Restore the unreadable files from their source, or exclude them: --fix-list FILE, or --skip-bad when training."
+    if faults.by_kind["with the extension of another format"]:
+        return "Rename these files; if one class has more of them than the others, this is a shortcut."
     if faults.reasons:
-        return "Look whether they belong: one class may have them more often."
-    return "Mend the table or the folders if they should be there."
+        return "Check whether these images belong to the data, and whether one class has more of them than the others."
+    return "Fix the table or the folders if these files should be part of the data."
 
 
 def _endings(table: ImageTable, metadata: np.ndarray, readable: np.ndarray) -> dict[int, str]:
-    """Files whose content is another format than their ending says."""
+    """Files whose content has another format than their extension."""
     found, paths = {}, table.paths
     for row in np.flatnonzero(readable & np.isfinite(metadata[:, _FORMAT])).tolist():
         where = parse_locator(str(paths[row]))
@@ -107,12 +109,12 @@ def _endings(table: ImageTable, metadata: np.ndarray, readable: np.ndarray) -> d
         content = FORMATS[number] if number < len(FORMATS) else ""
         content = _SAME.get(content, content)
         if expected and content and content != expected:
-            found[row] = f"named .{where.file.rpartition('.')[2]}, but the content is {content}"
+            found[row] = f"extension .{where.file.rpartition('.')[2]}, but the content is {content}"
     return found
 
 
 def _modes(metadata: np.ndarray, readable: np.ndarray) -> dict[int, str]:
-    """Files of a mode that few have and that is none of the usual ones: CMYK, 16 bits, one bit."""
+    """Files of a rare mode that is none of the usual ones: CMYK, 16 bits, one bit."""
     rows = np.flatnonzero(readable & np.isfinite(metadata[:, _MODE]))
     counts = Counter(metadata[rows, _MODE].astype(int).tolist())
     odd: dict[int, Any] = {n: MODES[n] if n < len(MODES) else "unknown" for n, c in counts.items() if c < _RARE * len(rows)}
@@ -122,7 +124,7 @@ def _modes(metadata: np.ndarray, readable: np.ndarray) -> dict[int, str]:
 
 
 def _sizes(sides: np.ndarray, readable: np.ndarray, factor: float) -> dict[int, str]:
-    """Pictures far from the median size, where few are."""
+    """Images far from the median size, where such images are rare."""
     rows = np.flatnonzero(readable)
     if not len(rows):
         return {}
@@ -131,4 +133,4 @@ def _sizes(sides: np.ndarray, readable: np.ndarray, factor: float) -> dict[int, 
     if len(odd) >= _RARE * len(rows) and len(rows) >= 1 / _RARE:
         return {}
     height, width = np.median(sides[rows], axis=0).round().astype(int)
-    return {row: f"{sides[row, 1]}×{sides[row, 0]} pixels, usual are {width}×{height}" for row in odd.tolist()}
+    return {row: f"{sides[row, 1]}×{sides[row, 0]} pixels; the median size is {width}×{height}" for row in odd.tolist()}

@@ -1,8 +1,8 @@
-"""What files say before any pixel is decoded, by class: format, size, JPEG quality, EXIF, software, date, byte count.
+"""File metadata by class, read without decoding pixels: format, size, JPEG quality, EXIF, software, date, byte count.
 
-Where it tells the classes apart, a classifier can score well without looking at a picture: a decoder's traces, a resampled size
-and a quality setting are all visible in the pixels, too. The metadata baseline family is the same warning in a leaderboard;
-here what carries it is named. The byte count and what follows from it move with what the pictures show, and are only a notice.
+Where metadata separate the classes, a classifier can score well without using the content: traces of a decoder, a resampled
+size and a quality setting are all visible in the pixels, too. The metadata baseline gives the same warning in a leaderboard;
+this check names the features. The byte count and its derivatives depend on the content of the images, and are only a notice.
 """
 
 from __future__ import annotations
@@ -19,48 +19,48 @@ from tellapart.data.jpeg_quality import estimate_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, SUBSAMPLINGS, TEXTS
 
 _SUBJECT = "file metadata"
-_CODED = ("format", "size", "JPEG quality", "JPEG tables", "color mode")  # what a byte count follows from
-_BEHIND = (("EXIF",), ("EXIF",), ("format",))  # of TEXTS: what it follows from that they are there at all
+_CODED = ("format", "size", "JPEG quality", "JPEG tables", "color mode")  # features that determine a byte count
+_EXPLAINED_BY = (("EXIF",), ("EXIF",), ("format",))  # for each of TEXTS: the features that explain its presence
 
 
 class Metadata(HealthCheck):
-    """Whether file metadata tell the classes apart, and which."""
+    """Whether file metadata separate the classes, and which."""
 
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
-            return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
+            return passed(len(table), "fewer than two classes have images", "skipped")
         if not table.has_files:
-            return passed(len(table), "the images are bare pixels: there are no files whose metadata could tell", "skipped")
+            return passed(len(table), "the images are pixel arrays without files, so there are no metadata", "skipped")
         labels = np.where(np.isfinite(view.metadata[:, 0]), labels, -1)
-        columns = metadata_features(view.metadata, view.texts)
+        features = metadata_features(view.metadata, view.texts)
         names = {int(label): repr(table.classes[label]) for label in classes}
-        verdict = find_shortcuts(columns, labels, independent_groups(table, view.duplicates.cluster), names, view.seed)
-        text = summarize(verdict, _SUBJECT)
-        if not verdict.found:
+        result = find_shortcuts(features, labels, independent_groups(table, view.duplicates.cluster), names, view.seed)
+        text = summarize(result, _SUBJECT)
+        if not result.found:
             return passed(
-                len(table), f"no metadata tell the classes apart ({text})" if text else _ALIKE, **shortcut_details(verdict)
+                len(table), f"metadata do not separate the classes ({text})" if text else _ALIKE, **shortcut_details(result)
             )
-        severity = "leak" if verdict.strong else "notice"
-        rows = rows_explained(verdict, _SUBJECT)
-        return CheckResult(severity, text, _ADVICE[verdict.strong], *rows, details=shortcut_details(verdict))
+        severity = "leak" if result.strong else "notice"
+        rows = rows_explained(result, _SUBJECT)
+        return CheckResult(severity, text, _ADVICE[result.strong], *rows, details=shortcut_details(result))
 
 
-_ALIKE = "all files have the same metadata, or there are too few to tell"
+_ALIKE = "all files have the same metadata, or there are too few files to test"
 _ADVICE = {
-    True: "`tellapart align DATA OUT` writes a copy that is alike for all classes (format, size, compression, no EXIF): train "
-    "on it, and compare every score with the metadata baseline's",
-    False: "compare every score with the metadata baseline's: what the pictures show may be all there is to it",
+    True: "`tellapart align DATA OUT` writes a copy with equal format, size and compression for all classes and without EXIF: "
+    "train on it, and compare every score with the metadata baseline",
+    False: "compare every score with the metadata baseline: the content of the images may explain the difference",
 }
 
 
 def metadata_features(metadata: np.ndarray, texts: Mapping[float, str]) -> list[Feature]:
-    """What is looked at.
+    """The metadata of N files as features.
 
     Args:
-        metadata: (N, len(NAMES)) float64, as `Evidence.metadata` has it.
-        texts: What its codes of texts stand for, as `Evidence.texts`.
+        metadata: (N, len(NAMES)) float64, from `DatasetView.metadata`.
+        texts: Code → text, from `DatasetView.texts`.
     """
     of = {name: metadata[:, i] for i, name in enumerate(NAMES)}
     size, sizes = _sizes(of["width"], of["height"])
@@ -73,7 +73,7 @@ def metadata_features(metadata: np.ndarray, texts: Mapping[float, str]) -> list[
         Feature("aspect", of["aspect"], ordered=True, explained_by=("size", "width", "height")),
         _kind("EXIF", _present(exif), lambda v: "EXIF" if v else "no EXIF"),
         Feature("EXIF bytes", np.where(exif > 0, exif, np.nan), ordered=True, explained_by=("EXIF",)),
-        *(_text(name, of[name], of["format"], texts, behind) for name, behind in zip(TEXTS, _BEHIND, strict=True)),
+        *(_text(name, of[name], of["format"], texts, behind) for name, behind in zip(TEXTS, _EXPLAINED_BY, strict=True)),
         Feature("date", of["date"], ordered=True),
         _kind("credentials", of["credentials"], lambda v: f"{'' if v else 'no '}content credentials (C2PA)"),
         _kind("orientation", of["EXIF orientation"], lambda v: f"EXIF orientation {v:.0f}"),
@@ -90,11 +90,11 @@ def metadata_features(metadata: np.ndarray, texts: Mapping[float, str]) -> list[
 
 
 def _jpeg_tables(metadata: np.ndarray) -> Sequence[Feature]:
-    """The quality that the luma table stands for, and which tables there are."""
+    """The quality of the luma quantization table, and the identity of all tables."""
     first, chroma = NAMES.index("luma[0]"), NAMES.index("chroma[0]")
     luma, tables = metadata[:, first:chroma], metadata[:, first : 2 * chroma - first]
     quality, exact = estimate_quality(luma)
-    shown = np.where(exact, quality, quality + 0.5)  # half a step: tables of its own, nearest to that quality
+    shown = np.where(exact, quality, quality + 0.5)  # half a step marks custom tables, nearest to that quality
     known = np.isfinite(luma).all(axis=1)
     key = np.where(known, table_keys(np.nan_to_num(tables)), np.nan)
     kinds = {float(v): f"JPEG tables {i}" for i, v in enumerate(np.unique(key[known]), start=1)}
@@ -109,18 +109,18 @@ def _subsampling_words(value: float) -> str:
 
 
 def _quality_words(value: float) -> str:
-    return f"JPEG quality {value:.0f}" if value == int(value) else f"JPEG quality about {int(value)} (own tables)"
+    return f"JPEG quality {value:.0f}" if value == int(value) else f"JPEG quality about {int(value)} (custom tables)"
 
 
 def _kind(name: str, values: np.ndarray, word: Callable[[float], str], behind: tuple[str, ...] = ()) -> Feature:
-    """A column of kinds; `word` names one of them."""
+    """A categorical feature; `word` gives the text of a value."""
     return Feature(
         name, values, {float(v): word(float(v)) for v in np.unique(values[np.isfinite(values)])}, explained_by=behind
     )
 
 
 def _text(name: str, codes: np.ndarray, known: np.ndarray, texts: Mapping[float, str], behind: tuple[str, ...]) -> Feature:
-    """A column of texts; files that could be read (`known` is finite) and have none are a kind of their own."""
+    """A text feature; readable files (`known` is finite) without the text have a value of their own."""
     values = np.where(np.isfinite(known) & np.isnan(codes), 0.0, codes)
     return _kind(name, values, lambda v: f"{name} {texts[v]!r}" if v else f"no {name}", behind)
 
@@ -134,7 +134,7 @@ def _listed(known: tuple[str, ...], value: float) -> str:
 
 
 def _sizes(width: np.ndarray, height: np.ndarray) -> tuple[np.ndarray, dict[float, str]]:
-    """Each pair of sides as one number, with its words."""
+    """Each pair of sides as one number, with its text."""
     known = np.isfinite(width)
     code = np.where(known, width * 1e6 + height, np.nan)
     return code, {float(v): f"size {int(v // 1e6)}×{int(v % 1e6)}" for v in np.unique(code[known])}

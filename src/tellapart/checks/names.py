@@ -1,9 +1,8 @@
-"""File names, folders and ids that give the label away.
+"""File names, folders and ids that reveal the label.
 
-No classifier of tellapart sees a name, so scores are not too good for it. But whoever gets the files sees them: a person who
-labels, a competitor, another program that reads paths. Names are looked at without their ending, and without the folders that
-are the class or the split. Names that tell surely are a leak, names that tell a
-little a notice.
+The classifiers of tellapart never see names, so this does not inflate their scores. But everybody who gets the files sees them:
+annotators, competitors, other programs that read paths. Names are examined without extension, and without folders that are the
+class or the split. Names that reveal the class reliably are a leak, names that reveal a little are a notice.
 """
 
 from __future__ import annotations
@@ -23,44 +22,75 @@ from tellapart.data.reader import parse_locator
 from tellapart.types import ImageTable
 
 _SUBJECT = "names"
-_TELLING = 0.75  # AUROC: names of turned or numbered copies differ by class a little without saying it
+_LEAK = 0.75  # AUROC: names of rotated or numbered versions differ a little by class without revealing it
+_SEPARATORS = re.compile(r"[\s_\-.()\[\]]+")
+_LETTERS_FIRST = re.compile(r"\A[^\W\d_]+")
+_LETTERS_LAST = re.compile(r"[^\W\d_]+\Z")
+_DIGITS = re.compile(r"\d+")
+_LONGEST = 15  # digits: more do not fit into a float64 exactly
 
 
 class Names(HealthCheck):
-    """Whether names tell the classes apart, and by what."""
+    """Whether names separate the classes, and which features of the names."""
 
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
         classes = np.unique(labels[labels >= 0])
         if len(classes) < 2:
-            return passed(len(table), "fewer than two classes have images: nothing to tell apart", "skipped")
+            return passed(len(table), "fewer than two classes have images", "skipped")
         if _are_positions(table):
-            return passed(len(table), "the images have no names but their positions", "skipped")
-        columns = name_features(*_names_and_folders(table))
-        verdict = find_shortcuts(
-            columns,
+            return passed(len(table), "the images have positions instead of names", "skipped")
+        features = name_features(*_names_and_folders(table))
+        result = find_shortcuts(
+            features,
             labels,
             independent_groups(table, view.duplicates.cluster),
             {int(c): repr(table.classes[c]) for c in classes},
             view.seed,
         )
-        text = summarize(verdict, _SUBJECT)
-        if not verdict.found:
-            return passed(len(table), f"names do not give the classes away ({text})", **shortcut_details(verdict))
-        best = max([c.effect for c in verdict.associations] + [verdict.score.auroc.value if verdict.score else 0.5])
-        leak = best >= _TELLING
-        rows = rows_explained(verdict, _SUBJECT)
-        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=shortcut_details(verdict))
+        text = summarize(result, _SUBJECT)
+        if not result.found:
+            return passed(len(table), f"names do not reveal the classes ({text})", **shortcut_details(result))
+        best = max([c.effect for c in result.associations] + [result.score.auroc.value if result.score else 0.5])
+        leak = best >= _LEAK
+        rows = rows_explained(result, _SUBJECT)
+        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=shortcut_details(result))
 
 
 _ADVICE = (
-    "give the files names that say nothing (numbers drawn by lot) before anybody, or any program that reads names, is judged "
-    "on them; the classifiers of tellapart see no name"
+    "rename the files to random numbers before people, or programs that read names, are evaluated on them; the classifiers of "
+    "tellapart do not see names"
 )
 
 
+def name_features(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[Feature]:
+    """File names as features: how they begin and end, their words, numbers and length, and the folders.
+
+    Args:
+        names: N file names, without folder and extension.
+        folders: N lists of folders, the outermost first, without those that name the class or the split.
+    """
+    words = [[word for word in _SEPARATORS.split(name) if word] or [""] for name in names]
+    depth = max(map(len, folders), default=0)
+    number, digits = _numbers(names)
+    return [
+        _text_feature("prefix", [_match(_LETTERS_FIRST, name) for name in names], "a name that begins with {}"),
+        _text_feature("first word", [of[0] for of in words], "a name whose first word is {}", ("prefix",)),
+        _text_feature("first character", [name[:1] for name in names], "a name whose first character is {}", ("prefix", "first word")),
+        _text_feature("suffix", [_match(_LETTERS_LAST, name) for name in names], "a name that ends in {}", ("prefix",)),
+        _text_feature("last word", [of[-1] for of in words], "a name whose last word is {}", ("prefix", "suffix", "first word")),
+        _text_feature("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
+        *(_text_feature(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
+        Feature("number in the name", number, ordered=True),
+        Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, explained_by=("number in the name",)),
+        _count_feature("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
+        _count_feature("length", np.array([len(name) for name in names], np.float64), "a name of {:.0f} characters",
+                ("prefix", "first word", "suffix", "last word", "digits", "number in the name")),
+    ]  # fmt: skip
+
+
 def _are_positions(table: ImageTable) -> bool:
-    """Whether ids only count: rows of a container, which are as often as not sorted by class."""
+    """Whether ids are row numbers of a container, which are often sorted by class."""
     numbers = np.char.rpartition(table.ids.astype(str), "#")[:, 2] if len(table) else np.zeros(0, str)
     if not len(numbers) or not np.char.isdigit(numbers).all() or parse_locator(str(table.paths[0])).row is None:
         return False
@@ -68,9 +98,9 @@ def _are_positions(table: ImageTable) -> bool:
 
 
 def _names_and_folders(table: ImageTable) -> tuple[list[str], list[list[str]]]:
-    """Of each image its name without ending, and its folders less those that are a class or a split.
+    """The name of each image without extension, and its folders without those that are a class or a split.
 
-    A folder called like any class is left out, whatever the label: one that is left out only where it agrees would tell.
+    A folder named like any class is excluded whatever the label: excluding it only where it agrees would reveal the label.
     """
     classes, names, folders = {name.casefold() for name in table.classes}, [], []
     for name, path in zip(table.ids.tolist(), table.paths.tolist(), strict=True):
@@ -82,64 +112,31 @@ def _names_and_folders(table: ImageTable) -> tuple[list[str], list[list[str]]]:
     return names, folders
 
 
-# --- what file names say, as columns: how they begin and end, their words, numbers, length, and the folders t ---------
-
-
-_SEPARATORS = re.compile(r"[\s_\-.()\[\]]+")
-_LETTERS_FIRST = re.compile(r"\A[^\W\d_]+")
-_LETTERS_LAST = re.compile(r"[^\W\d_]+\Z")
-_DIGITS = re.compile(r"\d+")
-_LONGEST = 15  # digits: more do not fit into a float64 exactly
-
-
-def name_features(names: Sequence[str], folders: Sequence[Sequence[str]]) -> list[Feature]:
-    """What is looked at.
-
-    Args:
-        names: N file names, without folder and ending.
-        folders: Of each image the folders that it lies in, the outermost first; those that name class or split left out.
-    """
-    words = [[word for word in _SEPARATORS.split(name) if word] or [""] for name in names]
-    depth = max(map(len, folders), default=0)
-    number, digits = _numbers(names)
-    return [
-        _kinds("prefix", [_found(_LETTERS_FIRST, name) for name in names], "a name that begins with {}"),
-        _kinds("first word", [of[0] for of in words], "a name whose first word is {}", ("prefix",)),
-        _kinds("first character", [name[:1] for name in names], "a name whose first character is {}", ("prefix", "first word")),
-        _kinds("suffix", [_found(_LETTERS_LAST, name) for name in names], "a name that ends in {}", ("prefix",)),
-        _kinds("last word", [of[-1] for of in words], "a name whose last word is {}", ("prefix", "suffix", "first word")),
-        _kinds("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
-        *(_kinds(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
-        Feature("number in the name", number, ordered=True),
-        Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, explained_by=("number in the name",)),
-        _counts("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
-        _counts("length", np.array([len(name) for name in names], np.float64), "a name of {:.0f} characters",
-                ("prefix", "first word", "suffix", "last word", "digits", "number in the name")),
-    ]  # fmt: skip
-
-
-def _found(pattern: re.Pattern[str], name: str) -> str:
+def _match(pattern: re.Pattern[str], name: str) -> str:
     found = pattern.search(name)
     return found.group() if found else ""
 
 
-def _kinds(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Feature:
-    """A column of texts; "" is a value like others.
+def _text_feature(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Feature:
+    """A text feature; "" is a value like others.
 
-    Texts are numbered in their own order: in that of the rows, which are often sorted by class, the number would be the label.
+    Texts are numbered in their own order: in the order of the rows, which are often sorted by class, the number would be the
+    label.
     """
     codes, texts = pd.factorize(np.array(values, dtype=object), sort=True)
-    words = {float(i): phrase.format(repr(text) if text else "nothing of the kind") for i, text in enumerate(texts)}
+    words = {float(i): phrase.format(repr(text) if text else "nothing") for i, text in enumerate(texts)}
     return Feature(name, codes.astype(np.float64), words, explained_by=behind)
 
 
-def _counts(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Feature:
+def _count_feature(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Feature:
     known = np.unique(values[np.isfinite(values)])
     return Feature(name, values, {float(v): phrase.format(v) for v in known}, ordered=True, explained_by=behind)
 
 
 def _numbers(names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The longest run of digits of each name as a number, the last of equals, NaN without one; and all its digits' count."""
+    """The longest run of digits in each name as a number (the last of equal length, NaN without digits); the count of
+    digits.
+    """
     number, digits = np.full(len(names), np.nan), np.zeros(len(names))
     for row, name in enumerate(names):
         runs = _DIGITS.findall(name)

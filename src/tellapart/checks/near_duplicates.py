@@ -1,8 +1,8 @@
-"""The same picture again, not byte for byte: saved anew, resized, cropped a little, mirrored, or edited in places.
+"""Near-duplicates: the same image re-compressed, resized, slightly cropped, mirrored, or locally edited.
 
-Every pair of images is looked at coarsely, and what looks alike is laid over each other and compared detail by detail
-(`_lookalikes`, `_alignment`). With a run of yours, what its net finds alike is compared, too. Exact copies are left to the
-check `duplicates`.
+All pairs of images are compared coarsely (`_candidate_pairs`); similar pairs are registered to each other and compared in
+detail (`_registration`). With the option `embedding`, pairs that are close in the embedding of a finished run are compared in
+detail, too. Exact duplicates are reported by the check `duplicates`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any, final
 import numpy as np
 from pydantic import Field
 
-from tellapart.checks import _candidate_pairs as lookalikes
-from tellapart.checks import _registration as alignment
+from tellapart.checks import _candidate_pairs, _registration
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pairs import Pairs, pairs_result
 from tellapart.checks.base import CheckResult, HealthCheck, passed
@@ -22,27 +21,29 @@ from tellapart.errors import RunError
 from tellapart.recipe.schema import OptionsModel
 from tellapart.runs.store import open_run
 
-#: Of pictures as vectors of a run, less the mean of all: the cosine that makes a candidate.
-_ALIKE = 0.5
+#: Cosine similarity of centered embeddings from which a pair is a candidate.
+_MIN_COSINE = 0.5
 
 
 @final
 class NearDuplicates(HealthCheck):
-    """Pictures that show the same."""
+    """Near-duplicate images."""
+
+    options: Options
 
     class Options(OptionsModel):
         """Options of the check."""
 
         candidates: int = Field(
-            default=8, ge=1, le=256, description="of each image so many of the most similar ones are compared in detail"
+            default=8, ge=1, le=256, description="number of most similar images that each image is compared with in detail"
         )
         mirrored: bool = Field(default=True, description="find mirror images, too")
         embedding: str | None = Field(
-            default=None, description="a finished run: what lies close in its vectors is compared in detail, too"
+            default=None, description="a finished run: images that are close in its embedding are compared in detail, too"
         )
         everywhere: bool = Field(
             default=False,
-            description="false: of images that look like many others (clothes) only what is certainly the same counts",
+            description="apply the usual thresholds also to images that resemble many others (clothes); false: stricter ones",
         )
 
     def _run(self, view: DatasetView) -> CheckResult:
@@ -52,75 +53,75 @@ class NearDuplicates(HealthCheck):
         return pairs_result(view, pairs, "a near-duplicate", False, details)
 
 
-def find_near_duplicates(view: DatasetView, options: Any) -> tuple[Pairs, dict[str, Any]]:
-    """All pairs of near-duplicates, and figures of the search.
+def find_near_duplicates(view: DatasetView, options: NearDuplicates.Options) -> tuple[Pairs, dict[str, Any]]:
+    """Find all pairs of near-duplicates, and return figures of the search with them.
 
     Args:
-        view: Of N images.
-        options: `NearDuplicates.Options`.
+        view: N images.
+        options: Options of the check.
 
     Raises:
-        DataError, RunError: The run of the option `embedding` cannot be had, or cannot read the images.
+        DataError, RunError: The run of the option `embedding` does not exist, or cannot read the images.
     """
-    rows, details = _judged(view)
-    gray = view.pictures.gray
-    vectors, pyramid = lookalikes.describe(gray, rows), alignment.Pyramid(gray, rows)
-    sides = view.pictures.sides[rows].min(axis=1)
-    copy_of = exact_duplicates(view)[rows]
-    embedded = _embedded(view, rows, options) if options.embedding else None
+    rows, details = _comparable_rows(view)
+    gray = view.pixel_stats.gray
+    vectors, pyramid = _candidate_pairs.describe(gray, rows), _registration.Pyramid(gray, rows)
+    sides = view.pixel_stats.sides[rows].min(axis=1)
+    cluster = exact_duplicates(view)[rows]
+    from_embedding = _embedding_pairs(view, rows, options.embedding, options.candidates) if options.embedding else None
     found = [Pairs(np.zeros((0, 2), np.int64), np.zeros(0, np.float32), np.zeros(0, bool))]
     for mirror in (False, True)[: 1 + options.mirrored]:
-        others = lookalikes.mirrored(vectors) if mirror else vectors
-        with view.progress.task(f"looking for {'mirror images' if mirror else 'look-alikes'}", len(rows), "img") as task:
-            pairs, alike = lookalikes.candidates(vectors, others, options.candidates, task)
+        others = _candidate_pairs.mirrored(vectors) if mirror else vectors
+        with view.progress.task(f"searching for {'mirror images' if mirror else 'similar images'}", len(rows), "img") as task:
+            pairs, alike = _candidate_pairs.candidates(vectors, others, options.candidates, task)
         crowded = alike > 2 * options.candidates
-        pairs = pairs if embedded is None else np.unique(np.concatenate([pairs, embedded]), axis=0)
-        pairs = pairs[copy_of[pairs[:, 0]] != copy_of[pairs[:, 1]]]
-        with view.progress.task("comparing look-alikes", len(pairs), "pair") as task:
-            agreement = alignment.compare(pyramid, pairs, sides[pairs].min(axis=1), mirror, task)
+        pairs = pairs if from_embedding is None else np.unique(np.concatenate([pairs, from_embedding]), axis=0)
+        pairs = pairs[cluster[pairs[:, 0]] != cluster[pairs[:, 1]]]
+        with view.progress.task("comparing similar images", len(pairs), "pair") as task:
+            agreement = _registration.compare(pyramid, pairs, sides[pairs].min(axis=1), mirror, task)
         sure = agreement.same if options.everywhere else agreement.certain | ~crowded[pairs].any(axis=1)
         same = agreement.same & sure
         details["compared"] += len(pairs)
         details["look_like_many"] = max(details["look_like_many"], int(crowded.sum()))
         found.append(Pairs(rows[pairs[same]], agreement.score[same], np.full(int(same.sum()), mirror)))
-    return _once(found, len(view.table)), details
+    return _merge(found, len(view.table)), details
 
 
-def _embedded(view: DatasetView, rows: np.ndarray, options: Any) -> np.ndarray:
-    """Pairs of `rows` that lie close as vectors of a run: (P, 2) int64 positions in `rows`.
+def _embedding_pairs(view: DatasetView, rows: np.ndarray, run_name: str, candidates: int) -> np.ndarray:
+    """Pairs of `rows` that are close in the embedding of a run: (P, 2) int64 positions in `rows`.
 
     Raises:
-        RunError: There is no such run, or it compares images by nothing of its own (the metadata baseline, ensembles).
-        CorruptImages: An image cannot be read as that run reads it.
-        DataError: Columns of boxes that the run reads by are not there.
+        RunError: There is no such run, or it has no embedding of its own (the metadata baseline, ensembles).
+        CorruptImages: An image cannot be read the way that run reads it.
+        DataError: Columns of boxes that the run needs are missing.
     """
     from tellapart.inference.context import Settings
     from tellapart.inference.embedding import PLAIN, Embedder
 
-    run = open_run(options.embedding, view.runs)
-    by = Embedder(run, Settings(runs=view.runs, progress=view.progress))
-    if by.by == PLAIN:
+    run = open_run(run_name, view.runs)
+    embedder = Embedder(run, Settings(runs=view.runs, progress=view.progress))
+    if embedder.by == PLAIN:
         raise RunError(
-            f"{run.id}: a run of the family {run.family!r} has no vectors of its own to compare images by",
-            hint="name a network, or a run on descriptors, for example of the recipe color-lda",
+            f"{run.id}: a run of the family {run.family!r} has no embedding to compare images by",
+            hint="name the run of a network, or of a recipe with features, for example color-lda",
         )
     if len(rows) < 2:
         return np.zeros((0, 2), np.int64)
-    vectors = by.embed(view.table.take(rows))
+    vectors = embedder.embed(view.table.take(rows))
     vectors -= vectors.mean(axis=0)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    with view.progress.task(f"looking for neighbors in {run.id}", len(rows), "img") as task:
-        return lookalikes.candidates(vectors, vectors, options.candidates, task, _ALIKE)[0]
+    with view.progress.task(f"searching for neighbors in {run.id}", len(rows), "img") as task:
+        return _candidate_pairs.candidates(vectors, vectors, candidates, task, _MIN_COSINE)[0]
 
 
-def _judged(view: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
-    """Rows that can be recognized, of exact copies in one split and class the first; and why others are left out."""
-    table, pictures = view.table, view.pictures
+def _comparable_rows(view: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
+    """Rows with enough structure, only the first of exact duplicates in one split and class; and counts of excluded rows."""
+    table, stats = view.table, view.pixel_stats
     readable = view.readable
-    tiny = readable & (pictures.sides.min(axis=1) < alignment.SMALLEST)
-    poor = readable & ~tiny & ~alignment.has_structure(pictures.gray)
+    tiny = readable & (stats.sides.min(axis=1) < _registration.SMALLEST)
+    poor = readable & ~tiny & ~_registration.has_structure(stats.gray)
     splits = np.unique(table.frame["split"].to_numpy(str), return_inverse=True)[1] if "split" in table.frame else table.labels
-    key = np.column_stack([pictures.digests, table.labels.astype(np.uint64), splits.astype(np.uint64)])
+    key = np.column_stack([stats.digests, table.labels.astype(np.uint64), splits.astype(np.uint64)])
     first = np.unique(key, axis=0, return_index=True)[1]
     usable = np.zeros(len(table), bool)
     usable[first] = True
@@ -128,8 +129,8 @@ def _judged(view: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
     return np.flatnonzero(usable & readable & ~tiny & ~poor), details
 
 
-def _once(found: list[Pairs], count: int) -> Pairs:
-    """All of them; a pair that is the same both ways, a symmetric picture, stands once, with its better score."""
+def _merge(found: list[Pairs], count: int) -> Pairs:
+    """Merge lists of pairs; a pair that is found both ways (a symmetric image) is kept once, with its better score."""
     rows = np.concatenate([pairs.rows for pairs in found])
     scores = np.concatenate([pairs.scores for pairs in found])
     mirror = np.concatenate([pairs.mirror for pairs in found])

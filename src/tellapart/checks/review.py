@@ -1,4 +1,4 @@
-"""Rows at fault as a CSV that a person edits, and what the edited file says: which images go, which findings are accepted."""
+"""Review of flagged images: write them as CSV, read the edited CSV, and apply its decisions to the data and the results."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ACTIONS = ("drop", "keep", "review")
 
 @dataclass(frozen=True)
 class Review:
-    """What a person decided.
+    """The decisions of a review.
 
     Attributes:
-        drop: Ids of images that go.
-        keep: (id, check): the image is as it should be, whatever that check says.
+        drop: Ids of images to exclude from the data.
+        keep: (id, check): the image is accepted although the check flags it.
     """
 
     drop: frozenset[str] = frozenset()
@@ -35,12 +35,12 @@ class Review:
         return table.take(~np.isin(table.ids.astype(str), list(self.drop))) if self.drop else table
 
     def apply(self, name: str, result: CheckResult, ids: np.ndarray) -> CheckResult:
-        """A finding less what is accepted; with nothing left it is fine.
+        """Remove accepted images from a result; if no flagged image remains, its severity becomes "fine".
 
         Args:
-            name: Of the check.
-            found: Of N images.
-            ids: (N,) object.
+            name: Name of the check.
+            result: Result of the check on N images.
+            ids: (N,) object, ids of the images.
         """
         kept = {row for row in np.flatnonzero(result.is_issue).tolist() if (str(ids[row]), name) in self.keep}
         if not kept:
@@ -60,14 +60,14 @@ class Review:
 
 
 def write_rows(rows: pd.DataFrame, path: Path) -> Path:
-    """Write rows at fault as CSV, whole or not at all.
+    """Write flagged rows as CSV, atomically.
 
     Raises:
         SystemLimitError: The file cannot be written.
     """
     with translate_os_errors(path):
         if path.is_dir():
-            raise SystemLimitError(f"{path}: is a folder", hint="give the name of a file")
+            raise SystemLimitError(f"{path}: is a folder", hint="give a file name")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text_atomically(path, rows.to_csv(index=False, lineterminator="\n"), durable=True)
     return path
@@ -77,11 +77,11 @@ def read_review(path: Path, table: ImageTable) -> Review:
     """Read an edited CSV.
 
     Args:
-        path: With the columns id, check and action; others are ignored.
-        table: The images it speaks of.
+        path: A CSV with the columns id, check and action; others are ignored.
+        table: The images that it refers to.
 
     Raises:
-        DataError: No such file or column, an unknown action or id; names the row.
+        DataError: No such file or column, an unknown action or id; the message names the row.
     """
     try:
         content = path.read_bytes()
@@ -91,16 +91,18 @@ def read_review(path: Path, table: ImageTable) -> Review:
     text = read_text_table(content, str(path))
     missing = [name for name in ("id", "check", "action") if name not in text.names]
     if missing:
-        there = ", ".join(text.names)
-        raise DataError(f"{path}: no column {missing[0]!r}; there are {there}", hint=f"expected {', '.join(COLUMNS)}")
+        columns = ", ".join(text.names)
+        raise DataError(f"{path}: no column {missing[0]!r}; found {columns}", hint=f"expected {', '.join(COLUMNS)}")
     known = set(table.ids.astype(str))
     drop, keep = set(), set()
     rows = zip(text.lines.tolist(), text.column("id"), text.column("check"), text.column("action"), strict=True)
     for line, image, check, action in rows:
         if action not in ACTIONS:
-            raise DataError(f"{path}:{line}: the action {action!r}, expected {', '.join(ACTIONS)}")
+            raise DataError(f"{path}:{line}: unknown action {action!r}, expected {', '.join(ACTIONS)}")
         if image not in known:
-            raise DataError(f"{path}:{line}: no image {image!r} in the data", hint="was it written for other data?")
+            raise DataError(
+                f"{path}:{line}: no image {image!r} in the data", hint="check that the file was written for these data"
+            )
         if action == "drop":
             drop.add(image)
         elif action == "keep":

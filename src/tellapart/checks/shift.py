@@ -1,8 +1,8 @@
-"""Do training and test images come from the same place? A model that tries to tell them apart answers.
+"""Dataset shift between the splits, by adversarial validation: can a model separate training images from the others?
 
-Adversarial validation: the parts take the place of the classes, and file metadata, cheap measures of pixels and the class mix
-that of the picture. Where they tell the parts apart, scores on the one say less of the other: a fifth of the test images of
-another size, another camera, another mix of classes. Images without label and part (those of a competition) count as a part.
+The splits take the place of the classes; the features are file metadata, pixel statistics and the class mix. Where they
+separate the splits, scores on one split are less informative about another: a fifth of the test images may have another size,
+another camera, another mix of classes. Images without label and split (those of a competition) count as a split.
 
 Sources:
     Lopez-Paz & Oquab (2017), "Revisiting classifier two-sample tests".
@@ -35,7 +35,7 @@ _OPEN = "unlabeled"
 
 @dataclass(frozen=True, eq=False)
 class _Comparison:
-    """Train against one other part, by one kind of evidence."""
+    """Train against one other split, by one kind of features."""
 
     split: str
     subject: str
@@ -43,53 +43,53 @@ class _Comparison:
 
 
 class Shift(HealthCheck):
-    """Whether training images can be told from the others, and by what."""
+    """Whether training images can be separated from the others, and by which features."""
 
     def _run(self, view: DatasetView) -> CheckResult:
-        table, parts = view.table, _parts(view)
-        others = [part for part in (*SPLITS[1:], _OPEN) if (parts == part).any()]
-        if not (parts == "train").any() or not others:
-            return passed(len(table), "the data come without a training part and another: tellapart will split them", "skipped")
-        kinds = _kinds_of_columns(view)
-        compared = [_compare(view, parts, part, subject, columns) for part in others for subject, columns in kinds.items()]
-        told = {f"{one.split} by {one.subject}": shortcut_details(one.result) for one in compared}
+        table, splits = view.table, _splits(view)
+        others = [split for split in (*SPLITS[1:], _OPEN) if (splits == split).any()]
+        if not (splits == "train").any() or not others:
+            return passed(len(table), "the data have no training split and another one; tellapart will split them", "skipped")
+        kinds = _features_by_subject(view)
+        compared = [_compare(view, splits, split, subject, features) for split in others for subject, features in kinds.items()]
+        comparisons = {f"{one.split} by {one.subject}": shortcut_details(one.result) for one in compared}
         found = [one for one in compared if one.result.found]
         if not found:
-            return passed(len(table), f"train and {' and '.join(others)} cannot be told apart", comparisons=told)
+            return passed(len(table), f"train and {' and '.join(others)} do not differ", comparisons=comparisons)
         severity: Severity = "problem" if any(one.result.strong for one in found) else "notice"
-        return CheckResult(severity, _words(found), _ADVICE, *_rows(found, len(table)), details={"comparisons": told})
+        return CheckResult(severity, _words(found), _ADVICE, *_rows(found, len(table)), details={"comparisons": comparisons})
 
 
 _ADVICE = (
-    "a score on one part says less of the other: split all images anew by lot, or make size, format and compression alike, "
-    "or collect training images like those that will be asked for"
+    "scores on one split do not carry over to the other: split all images again at random, or give all images the same size, "
+    "format and compression, or collect training images like those that will be predicted"
 )
 
 
-def _parts(view: DatasetView) -> np.ndarray:
-    """The part of each image, "unlabeled" for those without label and part, "" for none: (N,) object."""
+def _splits(view: DatasetView) -> np.ndarray:
+    """The split of each image, "unlabeled" for images without label and split, "" for none: (N,) object."""
     given = view.splits
     if given is None:
         return np.full(len(view.table), "", dtype=object)
     return np.where((given == "") & (view.table.labels == UNLABELED), _OPEN, given)
 
 
-def _kinds_of_columns(view: DatasetView) -> dict[str, list[Feature]]:
+def _features_by_subject(view: DatasetView) -> dict[str, list[Feature]]:
     table, labels = view.table, view.table.labels
-    found = {"pixels": pixel_features(view.pictures.traces)}
+    found = {"pixels": pixel_features(view.pixel_stats.traces)}
     if table.has_files:
         found = {"file metadata": metadata_features(view.metadata, view.texts)} | found
     words = {float(label): f"class {name!r}" for label, name in enumerate(table.classes)}
     return found | {"class mix": [Feature("class", np.where(labels >= 0, labels, np.nan).astype(np.float64), words)]}
 
 
-def _compare(view: DatasetView, parts: np.ndarray, part: str, subject: str, columns: list[Feature]) -> _Comparison:
-    sides = np.select([parts == "train", parts == part], [0, 1], -1)
-    sides[~view.readable] = -1
+def _compare(view: DatasetView, splits: np.ndarray, split: str, subject: str, features: list[Feature]) -> _Comparison:
+    labels = np.select([splits == "train", splits == split], [0, 1], -1)
+    labels[~view.readable] = -1
     if subject == "class mix":
-        sides[view.table.labels < 0] = -1
-    units = independent_groups(view.table, view.pictures.digests)
-    return _Comparison(part, subject, find_shortcuts(columns, sides, units, {0: "train", 1: part}, view.seed))
+        labels[view.table.labels < 0] = -1
+    groups = independent_groups(view.table, view.pixel_stats.digests)
+    return _Comparison(split, subject, find_shortcuts(features, labels, groups, {0: "train", 1: split}, view.seed))
 
 
 def _words(found: list[_Comparison]) -> str:
@@ -97,7 +97,7 @@ def _words(found: list[_Comparison]) -> str:
 
 
 def _rows(found: list[_Comparison], count: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
-    """Rows of the other parts that are unlike train: score, fault, reason."""
+    """Score, flag and reason of the rows of the other splits that differ from train."""
     scores, at_fault, reasons = np.zeros(count, np.float32), np.zeros(count, bool), {}
     for one in found:
         of_one, fault, why = rows_explained(one.result, one.subject)

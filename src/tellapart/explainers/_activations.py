@@ -81,7 +81,25 @@ def activations(model: ExplainedModel, image: Any, label: int, layer: str | None
     if layer:
         raise _no_map(model, x, layer)
     hint = "occlusion and rise explain any classifier"
-    raise RunError(f"{subject.name or 'this net'} has no layer that is a map of the picture", hint=hint)
+    raise RunError(f"{model.name or 'this net'} has no layer that is a map of the picture", hint=hint)
+
+
+def upsample_map(coarse: Tensor, model: ExplainedModel, image: np.ndarray) -> np.ndarray:
+    """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
+    shown = resample(coarse.detach().numpy(), *target_size(model.inputs))
+    return map_to_image(shown, model.inputs, *image.shape[:2])
+
+
+def as_grid(output: Any) -> Tensor | None:
+    """An output as (B, C, h, w) with h, w ≥ 2; None where it is no map.
+
+    Maps are (B, C, h, w), or (B, h, w, C) in nets that keep channels last, told by which two sides are equal; tokens are
+    (B, N, C) with a square number of patches after at most a few others.
+    """
+    if not isinstance(output, Tensor):
+        return None
+    grid = _grid_like(output) if output.ndim in (3, 4) and _is_grid(output) else None
+    return grid if grid is not None and min(grid.shape[2:]) >= 2 else None
 
 
 def _no_map(model: ExplainedModel, x: Tensor, layer: str) -> RunError:
@@ -89,11 +107,11 @@ def _no_map(model: ExplainedModel, x: Tensor, layer: str) -> RunError:
     module = model.module()
     names = [name for name, _ in module.named_modules() if name]
     if layer not in names:
-        return RunError(unknown_name(f"layer of {subject.name or 'this net'}", layer, names))
+        return RunError(unknown_name(f"layer of {model.name or 'this net'}", layer, names))
     with _watched(module, set(names)) as seen, torch.enable_grad():
         module(x.requires_grad_(True))
     hint = f"maps are: {', '.join(seen)}" if seen else "occlusion and rise explain any classifier"
-    return RunError(f"the layer {layer} of {subject.name or 'this net'} is no map of the picture", hint=hint)
+    return RunError(f"the layer {layer} of {model.name or 'this net'} is no map of the picture", hint=hint)
 
 
 @contextmanager
@@ -126,18 +144,6 @@ def _watched(module: nn.Module, wanted: set[str]) -> Iterator[dict[str, tuple[Te
             handle.remove()
 
 
-def as_grid(output: Any) -> Tensor | None:
-    """An output as (B, C, h, w) with h, w ≥ 2; None where it is no map.
-
-    Maps are (B, C, h, w), or (B, h, w, C) in nets that keep channels last, told by which two sides are equal; tokens are
-    (B, N, C) with a square number of patches after at most a few others.
-    """
-    if not isinstance(output, Tensor):
-        return None
-    grid = _grid_like(output) if output.ndim in (3, 4) and _is_grid(output) else None
-    return grid if grid is not None and min(grid.shape[2:]) >= 2 else None
-
-
 def _is_grid(output: Tensor) -> bool:
     return output.ndim == 4 or _prefix(output.shape[1]) is not None
 
@@ -158,12 +164,3 @@ def _prefix(tokens: int) -> int | None:
     (1, 0, None)
     """
     return next((p for p in _PREFIXES if tokens - p >= 4 and math.isqrt(tokens - p) ** 2 == tokens - p), None)
-
-
-# --- a coarse map of a net's last stage, laid over the picture --------------------------------------------------------
-
-
-def upsample_map(coarse: Tensor, model: ExplainedModel, image: np.ndarray) -> np.ndarray:
-    """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
-    shown = resample(coarse.detach().numpy(), *target_size(model.inputs))
-    return map_to_image(shown, model.inputs, *image.shape[:2])

@@ -45,6 +45,48 @@ _NOISE = 0.01 * 255
 #: Weights of direct and of diagonal neighbors, equation 5 of Rong et al.
 _NEIGHBORS = (*(((dy, dx), 1 / 6) for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0))),
                *(((dy, dx), 1 / 12) for dy in (-1, 1) for dx in (-1, 1)))  # fmt: skip
+_OF_MAPS = ("deletion", "insertion", "road")
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One map of one picture.
+
+    Attributes:
+        image: What the picture was called.
+        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
+        answer: The most probable class.
+        proba: Class name → probability.
+        heatmap: The map, of the class that it names.
+        scores: Of this map and of the controls "noise" and "untrained", where asked for and possible.
+        pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
+        iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
+        mask_share: The share of the picture that the mask covers; None without one.
+        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
+        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
+    """
+
+    image: str
+    pixels: np.ndarray
+    predicted: str
+    proba: dict[str, float]
+    heatmap: Heatmap
+    scores: dict[str, Faithfulness] = field(default_factory=dict)
+    pointing: dict[str, bool] = field(default_factory=dict)
+    iou: dict[str, float] = field(default_factory=dict)
+    mask_share: float | None = None
+    shrunk_from: tuple[int, int] | None = None
+    crop: Cut | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, without pixels and map."""
+        return {
+            "image": self.image, "answer": self.predicted, "probabilities": self.proba, "class": self.heatmap.class_name,
+            "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
+            "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
+            "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
+            "part": list(self.crop) if self.crop else None,
+        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,67 +153,6 @@ def mask_iou(values: np.ndarray, mask: np.ndarray) -> float:
     return both / (2 * count - both)
 
 
-def _small(image: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shrink = _SIDE / max(image.shape[:2])
-    if shrink >= 1:
-        return image, values
-    height, width = (max(round(side * shrink), 1) for side in image.shape[:2])
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)), resample(values, height, width)
-
-
-def _exchanged(image: np.ndarray, other: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """`image` with some pixels, by their number, of `other`."""
-    found = image.reshape(-1, 3).copy()
-    found[which] = other.reshape(-1, 3)[which]
-    return found.reshape(image.shape)
-
-
-def _roads(image: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """For each share the picture without its most marked pixels, then without its least marked."""
-    for share in _SHARES:
-        count = round(share * len(order))
-        for which in (order[:count], order[len(order) - count :]):
-            yield fill_from_neighbors(image, which, rng)
-
-
-def fill_from_neighbors(image: np.ndarray, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each missing pixel the weighted mean of its neighbors, missing ones included: one linear system, and noise on top.
-
-    Args:
-        image: (H, W, 3) uint8.
-        which: (M,) int64, numbers of the missing pixels, row by row; not all of them.
-        rng: Of the noise.
-    """
-    height, width = image.shape[:2]
-    place = np.full(height * width, -1)
-    place[which] = np.arange(len(which))
-    y, x = np.divmod(which, width)
-    rows, columns, shares = [np.arange(len(which))], [np.arange(len(which))], [np.ones(len(which))]
-    known, whole = np.zeros((len(which), 3)), np.zeros(len(which))
-    pixels = image.reshape(-1, 3).astype(np.float64)
-    near = []
-    for (dy, dx), weight in _NEIGHBORS:
-        inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
-        whole += weight * inside
-        near.append((np.flatnonzero(inside), ((y + dy) * width + x + dx)[inside], weight))
-    for mine, theirs, weight in near:
-        missing = place[theirs] >= 0
-        rows.append(mine[missing])
-        columns.append(place[theirs[missing]])
-        shares.append(-weight / whole[mine[missing]])
-        np.add.at(known, mine[~missing], weight / whole[mine[~missing], None] * pixels[theirs[~missing]])
-    system = csc_array((np.concatenate(shares), (np.concatenate(rows), np.concatenate(columns))), shape=(len(which),) * 2)
-    found = pixels.copy()
-    found[which] = splu(system).solve(known) + rng.normal(0, _NOISE, (len(which), 3))
-    return np.clip(np.rint(found), 0, 255).astype(np.uint8).reshape(image.shape)
-
-
-# --- scores of many maps as one table: means with intervals, the method beside its controls ---------------------------
-
-
-_OF_MAPS = ("deletion", "insertion", "road")
-
-
 def summarize(found: Sequence[Explanation]) -> dict[str, dict[str, Score]]:
     """Map → score → mean over the pictures.
 
@@ -206,42 +187,56 @@ def mean_score(values: Sequence[float], higher_is_better: bool = True) -> Score:
     return Score(mean, n, mean - half, mean + half, higher_is_better=higher_is_better)
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """One map of one picture.
+def fill_from_neighbors(image: np.ndarray, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Each missing pixel the weighted mean of its neighbors, missing ones included: one linear system, and noise on top.
 
-    Attributes:
-        image: What the picture was called.
-        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
-        answer: The most probable class.
-        proba: Class name → probability.
-        heatmap: The map, of the class that it names.
-        scores: Of this map and of the controls "noise" and "untrained", where asked for and possible.
-        pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
-        iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
-        mask_share: The share of the picture that the mask covers; None without one.
-        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
-        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
+    Args:
+        image: (H, W, 3) uint8.
+        which: (M,) int64, numbers of the missing pixels, row by row; not all of them.
+        rng: Of the noise.
     """
+    height, width = image.shape[:2]
+    place = np.full(height * width, -1)
+    place[which] = np.arange(len(which))
+    y, x = np.divmod(which, width)
+    rows, columns, shares = [np.arange(len(which))], [np.arange(len(which))], [np.ones(len(which))]
+    known, whole = np.zeros((len(which), 3)), np.zeros(len(which))
+    pixels = image.reshape(-1, 3).astype(np.float64)
+    near = []
+    for (dy, dx), weight in _NEIGHBORS:
+        inside = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
+        whole += weight * inside
+        near.append((np.flatnonzero(inside), ((y + dy) * width + x + dx)[inside], weight))
+    for mine, theirs, weight in near:
+        missing = place[theirs] >= 0
+        rows.append(mine[missing])
+        columns.append(place[theirs[missing]])
+        shares.append(-weight / whole[mine[missing]])
+        np.add.at(known, mine[~missing], weight / whole[mine[~missing], None] * pixels[theirs[~missing]])
+    system = csc_array((np.concatenate(shares), (np.concatenate(rows), np.concatenate(columns))), shape=(len(which),) * 2)
+    found = pixels.copy()
+    found[which] = splu(system).solve(known) + rng.normal(0, _NOISE, (len(which), 3))
+    return np.clip(np.rint(found), 0, 255).astype(np.uint8).reshape(image.shape)
 
-    image: str
-    pixels: np.ndarray
-    predicted: str
-    proba: dict[str, float]
-    heatmap: Heatmap
-    scores: dict[str, Faithfulness] = field(default_factory=dict)
-    pointing: dict[str, bool] = field(default_factory=dict)
-    iou: dict[str, float] = field(default_factory=dict)
-    mask_share: float | None = None
-    shrunk_from: tuple[int, int] | None = None
-    crop: Cut | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without pixels and map."""
-        return {
-            "image": self.image, "answer": self.predicted, "probabilities": self.proba, "class": self.heatmap.class_name,
-            "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
-            "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
-            "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
-            "part": list(self.crop) if self.crop else None,
-        }  # fmt: skip
+def _small(image: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shrink = _SIDE / max(image.shape[:2])
+    if shrink >= 1:
+        return image, values
+    height, width = (max(round(side * shrink), 1) for side in image.shape[:2])
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)), resample(values, height, width)
+
+
+def _exchanged(image: np.ndarray, other: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """`image` with some pixels, by their number, of `other`."""
+    found = image.reshape(-1, 3).copy()
+    found[which] = other.reshape(-1, 3)[which]
+    return found.reshape(image.shape)
+
+
+def _roads(image: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """For each share the picture without its most marked pixels, then without its least marked."""
+    for share in _SHARES:
+        count = round(share * len(order))
+        for which in (order[:count], order[len(order) - count :]):
+            yield fill_from_neighbors(image, which, rng)

@@ -1,4 +1,4 @@
-"""Ask a finished run about changed images: decoded at their own size, changed, made files again, answered in portions."""
+"""Predictions of a finished run on perturbed images: decode at the original size, perturb, encode, predict in batches."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tellapart.types import UNLABELED, ImageTable, Predictions, Problem
 
 #: (pixels (H, W, C) uint8, id) → an encoded file.
 Transform = Callable[[np.ndarray, str], bytes]
-#: What a run says of many images; or why it cannot, in words.
+#: The predictions of a run on many images; or the reason why it cannot read them.
 PredictionsOrReason = Predictions | str
-_AT_ONCE = 64  # images made between two looks at how much there is
-_IMAGES, _BYTES = 1024, 64 * 2**20  # of a portion: whichever is reached first
+_AT_ONCE = 64  # images made between two checks of the size of the batch
+_IMAGES, _BYTES = 1024, 64 * 2**20  # limits of a batch: whichever is reached first
 
 
 class PerturbedPredictor:
-    """A run and the images to ask it about.
+    """A finished run that predicts perturbed versions of a set of images.
 
     Args:
-        run: Finished; its classifier is loaded once.
-        table: Images that can be decoded, with the run's classes.
-        settings: For the device, and the runs that an ensemble opens.
+        run: A finished run; its classifier is loaded once.
+        table: Readable images, with the classes of the run.
+        settings: Device, and the folder of the runs that an ensemble opens.
     """
 
     def __init__(self, run: Run, table: ImageTable, settings: Settings) -> None:
@@ -45,17 +45,17 @@ class PerturbedPredictor:
         self.context = inference_context(settings)
 
     def predict(self, transform: Transform | None, as_is: bool, task: Task, note: str = "") -> PredictionsOrReason:
-        """What the run says.
+        """Predict the images after a perturbation.
 
         Args:
-            way: The change; None: the pixels as they are, written as PNG.
-            as_they_are: Ask about the files themselves, not about any that are made here.
-            task: Told of every image.
-            note: For the task.
+            transform: The perturbation; None: unchanged pixels, written as PNG.
+            as_is: Predict the original files instead.
+            task: Progress, advanced by every image.
+            note: Text for the progress display.
 
         Returns:
-            Answers in the order of the table; or why the run cannot read such images ("is 90×90, but … expects 100×100",
-            "its box was given for 100×100 pixels, and now it has 90×90").
+            Predictions in the order of the table; or the reason why the run cannot read such images ("is 90×90, but … expects
+            100×100", "its box refers to 100×100 pixels, but the image has 90×90").
         """
         if as_is:
             found = self.classifier.predict(self.table, self.context, self.run.id)
@@ -72,23 +72,23 @@ class PerturbedPredictor:
         return Predictions(self.table.ids, np.concatenate(parts), labels, classes, self.run.id, groups_of(self.table))
 
     def _proba(self, start: int, files: list[bytes]) -> np.ndarray:
-        """(len(files), C) float32. No label is handed on; the pixels are forgotten with the portion's own cache."""
+        """Predict one batch, without labels: (len(files), C) float32. The batch has a cache of its own, so no pixels remain."""
         ids = self.table.ids[start : start + len(files)].tolist()
-        portion = from_bytes(files, [UNLABELED] * len(files), classes=self.table.classes, ids=ids)
+        batch = from_bytes(files, [UNLABELED] * len(files), classes=self.table.classes, ids=ids)
         originals = self.table.take(np.arange(start, start + len(files)))
-        portion = copy_boxes(portion, originals, self.classifier.recipe.inputs)
+        batch = copy_boxes(batch, originals, self.classifier.recipe.inputs)
         context = Context(PixelCache(), SILENT, self.context.device, parents=self.context.parents)
-        return self.classifier.predict(portion, context).proba
+        return self.classifier.predict(batch, context).proba
 
-    def _batches(self, way: Transform) -> Iterator[tuple[int, list[bytes]]]:
-        """(first row, files) in row order."""
+    def _batches(self, transform: Transform) -> Iterator[tuple[int, list[bytes]]]:
+        """Yield (first row, files) in row order."""
         paths, ids, limit = self.table.paths, self.table.ids, self.classifier.recipe.inputs
 
         with ImageReader(self.table) as reader, _threads() as pool:
 
             def one(row: int) -> bytes:
                 pixels = _pixels(reader.get(paths[row]), str(paths[row]), limit)
-                file = way(pixels, str(ids[row]))
+                file = transform(pixels, str(ids[row]))
                 if limit.region and limit.region.box:
                     _check_box_size(pixels, file, row, str(paths[row]))
                 return file
@@ -105,15 +105,15 @@ class PerturbedPredictor:
 
 
 def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable:
-    """The images that can be decoded at their own size.
+    """The images that can be decoded at their original size.
 
     Raises:
-        CorruptImages: Some cannot, and `settings.skip_bad` is not set.
-        DataError: None can.
-        RunError: None can, and they are the run's own: they moved away.
+        CorruptImages: Some cannot be decoded, and `settings.skip_bad` is not set.
+        DataError: No image can be decoded.
+        RunError: No image of the run's own data can be decoded: the files were moved.
     """
     bad, problems, paths, inputs = [], [], table.paths, Inputs.model_validate(run.recipe["inputs"])
-    # the run reads images of one size only; where it reads boxes, a wrong one comes out with the answers to the files
+    # the run reads images of one size only; with boxes, a wrong size is reported when the original files are predicted
     fixed = inputs.resize == "none" and not (inputs.region and inputs.region.box) and run.family != "metadata"
     with (
         ImageReader(table) as reader, _threads() as pool, quiet(),
@@ -138,25 +138,25 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
     found = CorruptImages(bad, problems)
     if len(bad) == len(table):
         if table.root == run.data["root"]:
-            hint = "put them back, or give DATA: the same files, with their times of change, count as the run's own"
+            hint = "restore them, or pass DATA: the same files, with the same modification times, count as the run's own data"
             raise RunError(f"the images of {run.id} are no longer in {table.root} ({problems[0]})", hint=hint)
-        raise DataError(f"nothing is left: {found.message}")
+        raise DataError(f"no readable image: {found.message}")
     if not settings.skip_bad:
         raise found
     return table.without(np.asarray(bad), problems)
 
 
 def _check_box_size(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:
-    """A box is given in pixels of the original: a change of size makes it the box of something else."""
+    """Raise an error if the size changes: a box is given in pixels of the original image."""
     before, after = pixels.shape[:2], header(file, path)[:2]
     if before != after:
         sizes = [f"{width}×{height}" for height, width in (before, after)]
-        why = f"its box was given for {sizes[0]} pixels, and now it has {sizes[1]}"
+        why = f"its box refers to {sizes[0]} pixels, but the image has {sizes[1]}"
         raise CorruptImages([row], [Problem("moved box", path, why)])
 
 
 def _pixels(content: bytes | np.ndarray, path: str, inputs: Inputs) -> np.ndarray:
-    """(H, W, C) uint8 at the file's own size; a gray file stays gray, C = 1."""
+    """Decode at the original size: (H, W, C) uint8; a gray file stays gray, C = 1."""
     gray = header(content, path)[2]
     return decode(content, mode="gray" if gray else "rgb", path=path, max_pixels=inputs.max_pixels)
 

@@ -1,25 +1,25 @@
-"""Does a run read the codec, or is it merely fragile? What is found when one class is written anew, then the other, then both.
+"""Codec bias or fragility: how predictions change when the images of one class, of the other, or of both are re-encoded.
 
-Answers are given image by image, so "only this class" is the answers on its images written anew, beside the old answers on all
-others. Of a class c against the others:
+Predictions are made image by image, so "only this class" combines the predictions on its re-encoded images with the original
+predictions on all others. For a class c against the others:
 
-    shift       mean change of the probability of c, of the images of c and of the others; paired, with its interval
-    counted     the interval leaves out 0, and the shift is at least a tenth of the distance between the two means
-    push        of a way: towards c (+), away from c (−), or neither, where the two counted shifts disagree or there is none
+    shift       mean change of the probability of c, for the images of c and for the others; paired, with its interval
+    counted     the interval excludes 0, and the shift is at least a tenth of the distance between the two means
+    direction   of a transform: towards c (+), away from c (−), or 0 if the two counted shifts disagree or there is none
 
-What tells the two apart: JPEG brings the marks of a codec, rescaling takes them away, and both take fine detail. A run that
-reads the codec is pushed one way by the one and the other way by the other; a run that has lost what it saw is pushed the same
-way by both, or towards the middle. A run that changes its mind when not one pixel does reads the file.
+How the two are distinguished: JPEG adds the traces of a codec, rescaling removes them, and both remove fine detail. If a run
+depends on the codec, the two transforms shift its predictions in opposite directions; if it loses what it relied on, both shift
+them in the same direction, or towards the middle. A run whose predictions change although no pixel does depends on the file.
 
-    file        a lossless copy, as PNG, shifts the answers or turns verdicts
-    codec       JPEG and rescaling push in opposite directions; or JPEG moves both classes one way, rescaling does not, and
-                what ranking loses when one class is written anew it gets back when both are
-    suspect     neither, but JPEG pushes towards the class that carries more traces of JPEG already: on such data reading the
-                codec, and going by something that compression destroys, look the same
-    fragile     not so, and more answers are wrong when both classes are written anew
-    steady      none of these, and a loss of right answers worth speaking of is ruled out
-    open        none of these: too few images, or groups, to rule it out
-    nothing     the run does not tell this class from the others to begin with
+    file        a lossless copy, as PNG, shifts the probabilities or flips predictions
+    codec       JPEG and rescaling shift in opposite directions; or JPEG shifts both classes in one direction, rescaling does
+                not, and the AUROC that is lost when one class is re-encoded recovers when both are
+    suspect     none of these, but JPEG shifts towards the class that carries more traces of JPEG already: on such data
+                dependence on the codec, and on something that compression destroys, look the same
+    fragile     none of these, and accuracy is significantly lower when both classes are re-encoded
+    steady      none of these, and a relevant loss of accuracy is ruled out
+    open        none of these: too few images, or groups, to rule a loss out
+    nothing     the run does not separate this class from the others on the original files
 """
 
 from __future__ import annotations
@@ -38,30 +38,30 @@ from tellapart.types import Predictions, Score
 if TYPE_CHECKING:
     from tellapart.perturbations._predict import PredictionsOrReason
 
-#: Ways of writing an image anew: "png" changes no pixel.
+#: Transforms that re-encode an image; "png" changes no pixel.
 RESAVED, COMPRESSED, RESCALED = "png", "jpeg", "scale"
 TRANSFORMS = (RESAVED, COMPRESSED, RESCALED)
-#: Worst first.
+#: The worst first.
 FINDINGS = ("file", "codec", "suspect", "fragile", "open", "steady", "nothing")
 _NOTICEABLE = 0.1  # of the distance between the classes
-_LOSS = 0.02  # of the answers: a smaller loss is not called one, however sure it is
-_RULED_OUT = 0.1  # of the answers: a run whose loss may be larger is not called steady
-_FLIPS = 0.05  # of the verdicts, by the lower end of their interval
-_MARKED = 0.6  # AUROC: with less the classes do not differ in how they were compressed
-_BACK = 0.05  # of AUROC, when both are written anew
+_LOSS = 0.02  # accuracy: a smaller loss is not reported, even if it is significant
+_RULED_OUT = 0.1  # accuracy: a run whose loss may be larger is not called steady
+_FLIPS = 0.05  # share of predictions, by the lower end of its interval
+_MARKED = 0.6  # AUROC: below this the classes do not differ in their compression
+_BACK = 0.05  # AUROC that recovers when both classes are re-encoded
 
 
 @dataclass(frozen=True)
 class ClassShift:
-    """The images of one side, before and after they are written anew.
+    """The images of one class, or of all others, before and after they are re-encoded.
 
     Attributes:
-        n: Images.
-        before: Mean probability of the class in question, as the files are.
-        shift: Mean change of it.
-        counted: Direction of a shift that counts, −1 or +1; else 0.
-        right_before: Share answered right: as the class, or as any of the others.
-        right: The same afterwards.
+        n: Number of images.
+        before: Mean probability of the class in question on the original files.
+        shift: Mean change of this probability.
+        counted: Direction of a counted shift, −1 or +1; else 0.
+        right_before: Binary accuracy (the class, or any of the others) on the original files.
+        right: The same on the re-encoded files.
     """
 
     n: int
@@ -87,15 +87,15 @@ class ClassShift:
 
 @dataclass(frozen=True)
 class TransformResult:
-    """One way of writing anew, seen from one class.
+    """The effect of one transform on one class against all others.
 
     Attributes:
-        way: "png", "jpeg" or "scale".
+        transform: "png", "jpeg" or "scale".
         own: The images of the class.
         others: All other images.
-        aurocs: Of the class against the others, when "none", "own", "others" or "both" are written anew.
-        change: Right answers when both are written anew, less those as the files are.
-        flips: Share of the images whose side changes when both are.
+        aurocs: AUROC of the class against the others, if "none", "own", "others" or "both" are re-encoded.
+        change: Change of the binary accuracy if both are re-encoded.
+        flips: Share of the images whose binary prediction changes if both are re-encoded.
     """
 
     transform: str
@@ -107,12 +107,12 @@ class TransformResult:
 
     @property
     def direction(self) -> int:
-        """+1 towards the class, −1 away from it, 0 neither, or each side another way."""
+        """+1 towards the class, −1 away from it, 0 for neither or for opposite shifts."""
         return 0 if self.own.counted * self.others.counted < 0 else self.own.counted or self.others.counted
 
     @property
     def together(self) -> bool:
-        """Whether both sides are shifted, and the same way."""
+        """Whether both sides shift, in the same direction."""
         return self.own.counted * self.others.counted > 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -135,13 +135,13 @@ class TransformResult:
 
 @dataclass(frozen=True)
 class CodecSensitivity:
-    """What one class depends on.
+    """The finding for one class.
 
     Attributes:
         name: The class.
-        ways: One each that the run can answer.
-        compressed: AUROC of the traces of JPEG in the pixels as they are: above ½ this class has more of them.
-        verdict: "file", "codec", "suspect", "fragile", "steady", "open" or "nothing".
+        transforms: Results of the transforms whose images the run can predict.
+        compressed: AUROC of the traces of JPEG in the original pixels: above ½ this class has more of them.
+        finding: "file", "codec", "suspect", "fragile", "steady", "open" or "nothing".
     """
 
     name: str
@@ -149,49 +149,49 @@ class CodecSensitivity:
     compressed: Score
     finding: str
 
-    def find(self, way: str) -> TransformResult | None:
-        """One way; None where the run could not answer."""
-        return next((one for one in self.transforms if one.transform == way), None)
+    def find(self, transform: str) -> TransformResult | None:
+        """The result of one transform; None if the run cannot predict its images."""
+        return next((one for one in self.transforms if one.transform == transform), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        ways = [one.to_dict() for one in self.transforms]
-        return {"class": self.name, "verdict": self.finding, "compressed": self.compressed.to_dict(), "ways": ways}
+        transforms = [one.to_dict() for one in self.transforms]
+        return {"class": self.name, "verdict": self.finding, "compressed": self.compressed.to_dict(), "ways": transforms}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> CodecSensitivity:
         """Read what `to_dict` wrote."""
-        ways = tuple(TransformResult.from_dict(one) for one in content["ways"])
-        return cls(content["class"], ways, Score.from_dict(content["compressed"]), content["verdict"])
+        transforms = tuple(TransformResult.from_dict(one) for one in content["ways"])
+        return cls(content["class"], transforms, Score.from_dict(content["compressed"]), content["verdict"])
 
 
 def measure_sensitivity(
     files: Predictions, recompressed: Mapping[str, PredictionsOrReason], marks: np.ndarray, label: int
 ) -> CodecSensitivity:
-    """One class against all others.
+    """Measure the codec sensitivity of one class against all others.
 
     Args:
-        files: Labeled answers on the files as they are; both sides occur.
-        answers: Way → answers on the same images, all written anew; or why there are none.
-        marks: (N,) float64, the more, the more traces of JPEG in the pixels of each image as it is.
+        files: Labeled predictions on the original files, with images of the class and of others.
+        recompressed: Transform → predictions on the same images, all re-encoded; or the reason why there are none.
+        marks: (N,) float64, amount of JPEG traces in the pixels of each original image.
         label: The class.
     """
     own = files.labels == label
     distance = float(files.proba[own, label].mean() - files.proba[~own, label].mean())
     found = tuple(
-        _transform_result(way, files, after, label, distance)
-        for way, after in recompressed.items()
+        _transform_result(transform, files, after, label, distance)
+        for transform, after in recompressed.items()
         if isinstance(after, Predictions)
     )
     known = found[0].aurocs["none"].low > 0.5 if found else False
-    ranks = np.unique(marks, return_inverse=True)[1]  # as shares: what ranks need not be a probability
+    ranks = np.unique(marks, return_inverse=True)[1]  # as shares: a score need not be a probability
     compressed = _auroc(files, (ranks + 0.5) / len(marks), own)
-    verdict = _finding({one.transform: one for one in found}, compressed) if known else "nothing"
-    return CodecSensitivity(files.classes[label], found, compressed, verdict)
+    finding = _finding({one.transform: one for one in found}, compressed) if known else "nothing"
+    return CodecSensitivity(files.classes[label], found, compressed, finding)
 
 
 def _finding(found: Mapping[str, TransformResult], compressed: Score) -> str:
-    resaved, jpeg, scale = (found.get(way) for way in TRANSFORMS)
+    resaved, jpeg, scale = (found.get(transform) for transform in TRANSFORMS)
     if resaved is not None and (resaved.direction or resaved.flips.low > _FLIPS):
         return "file"
     pushes = (jpeg.direction if jpeg else 0, scale.direction if scale else 0)
@@ -206,11 +206,11 @@ def _finding(found: Mapping[str, TransformResult], compressed: Score) -> str:
 
 
 def _comes_back(found: TransformResult) -> bool:
-    """Whether ranking suffers when one class is written anew, and less so when both are."""
+    """Whether the AUROC drops if one class is re-encoded, and less if both are."""
     return min(found.aurocs["own"].value, found.aurocs["others"].value) + _BACK <= found.aurocs["both"].value
 
 
-def _transform_result(way: str, files: Predictions, after: Predictions, label: int, distance: float) -> TransformResult:
+def _transform_result(transform: str, files: Predictions, after: Predictions, label: int, distance: float) -> TransformResult:
     own = files.labels == label
     before, now = (of.proba[:, label].astype(np.float64) for of in (files, after))
     was_right, right = ((of.predicted == label) == own for of in (files, after))
@@ -223,17 +223,16 @@ def _transform_result(way: str, files: Predictions, after: Predictions, label: i
     chosen = {"none": np.zeros(len(own), bool), "own": own, "others": ~own, "both": np.ones(len(own), bool)}
     aurocs = {name: _auroc(files, np.where(rows, now, before), own) for name, rows in chosen.items()}
     change = paired_difference(right, was_right, files.groups)
-    return TransformResult(way, side(own), side(~own), aurocs, change, _share(right != was_right, files.groups, worse=True))
+    return TransformResult(
+        transform, side(own), side(~own), aurocs, change, _share(right != was_right, files.groups, worse=True)
+    )
 
 
 def _counted_direction(shift: Score, distance: float) -> int:
-    """The direction of a shift that counts, else 0."""
+    """The direction of a counted shift, else 0."""
     if distance <= 0 or abs(shift.value) < _NOTICEABLE * distance:
         return 0
     return int(shift.low > 0) - int(shift.high < 0)
-
-
-# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def _groups(predictions: Predictions, rows: np.ndarray) -> np.ndarray | None:
@@ -251,7 +250,7 @@ def _mean(values: np.ndarray, groups: np.ndarray | None) -> Score:
 
 
 def _share(flags: np.ndarray, groups: np.ndarray | None, *, worse: bool = False) -> Score:
-    """A share: Wilson's interval; over groups the t interval, cut to [0, 1]."""
+    """A share with Wilson's interval; with groups the t interval, clipped to [0, 1]."""
     found = _mean(flags.astype(np.float64), groups)
     ends: Interval = (max(0.0, found.low), min(1.0, found.high))
     if group_codes(groups) is None:
@@ -260,7 +259,7 @@ def _share(flags: np.ndarray, groups: np.ndarray | None, *, worse: bool = False)
 
 
 def _auroc(files: Predictions, p: np.ndarray, own: np.ndarray) -> Score:
-    """Of one class against the others. `p`: (N,) its probability; `own`: (N,) bool."""
+    """AUROC of one class against the others. `p`: (N,) its probability; `own`: (N,) bool."""
     proba = np.stack([1 - p, p], axis=1).astype(np.float32)
     return score_all(Predictions(files.ids, proba, own.astype(np.int64), ("others", "own"), groups=files.groups), "own")[
         "auroc"

@@ -1,18 +1,18 @@
-"""What happens to a picture between the camera and the judge: nine damages, each from weak to strong.
+"""Nine perturbations of images, each from weak to strong, as they happen between the camera and the classifier.
 
-A damage takes the pixels of a file at their own size and gives a new file, since a classifier may look at the file and not
-only at the pixels: JPEG and WebP as their codecs write them, everything else as PNG. Nothing of the old file's metadata is
-kept. What is drawn (noise) depends on the image's id and on nothing else.
+A perturbation takes the decoded pixels of a file at their original size and returns a new file, since a classifier may use the
+file and not only its pixels: JPEG and WebP as their codecs write them, everything else as PNG. Metadata of the original file
+are dropped. Random values (noise) depend only on the id of the image.
 
     jpeg        quality, chroma at half size (4:2:0), as most software writes it
     webp        quality, lossy
-    scale       both sides times this, and back to the old size; Pillow's bicubic both ways
+    scale       both sides times this, and back to the original size; Pillow's bicubic both ways
     blur        Gaussian, standard deviation in pixels; the image is reflected at its border
     noise       Gaussian, standard deviation of values from 0 to 255; the same pattern at every strength
-    crop        the middle, this share of each side; the file gets smaller
+    crop        the center, this share of each side; the image gets smaller
     brightness  all values times 1 + this
     gray        luma (ITU-R BT.601), one channel
-    screenshot  the picture as a viewer shows it and a screen grab stores it: resampled to this share of its size (bicubic),
+    screenshot  the image as a viewer displays it and a screen grab stores it: resampled to this share of its size (bicubic),
                 values through an 8-bit gamma table and back (a color-managed display; it merges 17 of 256 levels), and a
                 window's frame in gray 200 around it, 1 % of the longer side wide, 1 pixel at least
 """
@@ -30,7 +30,7 @@ from scipy import ndimage
 
 from tellapart.errors import DataError, unknown_name
 
-#: Part of every stored sweep: raise it when a damage changes.
+#: Stored with every sweep: increase it when a perturbation changes.
 VERSION = 1
 FRAME, GAMMA = 200, 1.2
 #: zlib's fastest: 0.06 s for 1280×720 where Pillow's usual level 6 takes 0.22 s, for a file a sixth larger.
@@ -40,13 +40,13 @@ _BICUBIC = Image.Resampling.BICUBIC
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One way to harm a picture.
+    """One kind of perturbation.
 
     Attributes:
-        name: As on the command line.
+        name: The name on the command line.
         strengths: From weak to strong; those of brightness from dark to bright.
-        words: For a sentence, `{}` for the strength: "JPEG at quality {}".
-        shown: Format of a strength, for `str.format`.
+        words: Text for a sentence, with `{}` for the strength: "JPEG at quality {}".
+        shown: Format of a strength for `str.format`.
         apply: (pixels (H, W, C) uint8 with C = 1 or 3, strength, id) → an encoded file.
     """
 
@@ -57,27 +57,27 @@ class Perturbation:
     apply: Callable[[np.ndarray, float, str], bytes]
 
     def text(self, strength: float) -> str:
-        """A strength as a person reads it.
+        """Format a strength for display.
 
-        >>> DAMAGES["brightness"].text(-0.15), DAMAGES["crop"].text(0.9), DAMAGES["gray"].text(0)
+        >>> PERTURBATIONS["brightness"].text(-0.15), PERTURBATIONS["crop"].text(0.9), PERTURBATIONS["gray"].text(0)
         ('−15%', '90%', '')
         """
         return self.shown.format(strength).replace("-", "−")
 
     def sentence(self, strength: float) -> str:
-        """The damage and its strength as words in a sentence.
+        """Describe the perturbation and its strength in a sentence.
 
-        >>> DAMAGES["jpeg"].sentence(50)
+        >>> PERTURBATIONS["jpeg"].sentence(50)
         'JPEG at quality 50'
         """
         return self.words.format(self.text(strength))
 
 
 def select_perturbations(names: Sequence[str] | None) -> tuple[Perturbation, ...]:
-    """The damages of these names, in the order of `DAMAGES`; all when None.
+    """Select perturbations by name, in the order of `PERTURBATIONS`; None: all.
 
     Raises:
-        DataError: An unknown name, or none.
+        DataError: An unknown name, or an empty list.
     """
     if names is None:
         return tuple(PERTURBATIONS.values())
@@ -85,16 +85,13 @@ def select_perturbations(names: Sequence[str] | None) -> tuple[Perturbation, ...
         if name not in PERTURBATIONS:
             raise DataError(unknown_name("damage", name, PERTURBATIONS))
     if not names:
-        raise DataError("no damage was named", hint=f"there are {', '.join(PERTURBATIONS)}")
-    return tuple(damage for name, damage in PERTURBATIONS.items() if name in names)
+        raise DataError("expected at least one perturbation, found none", hint=f"choose from {', '.join(PERTURBATIONS)}")
+    return tuple(perturbation for name, perturbation in PERTURBATIONS.items() if name in names)
 
 
 def as_png(pixels: np.ndarray) -> bytes:
-    """The picture unharmed, as a PNG file. `pixels`: (H, W, C) uint8, C = 1 or 3."""
+    """Encode unchanged pixels as a PNG file. `pixels`: (H, W, C) uint8, C = 1 or 3."""
     return _encoded(_picture(pixels), "PNG", compress_level=PNG_LEVEL)
-
-
-# --- the damages ------------------------------------------------------------------------------------------------------
 
 
 def _jpeg(pixels: np.ndarray, quality: float, name: str) -> bytes:
@@ -177,10 +174,10 @@ def _generator(name: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
 
 
-#: Name → damage, in the order in which tables show them.
+#: Name → perturbation, in the order in which tables show them.
 PERTURBATIONS = {
-    damage.name: damage
-    for damage in (
+    perturbation.name: perturbation
+    for perturbation in (
         Perturbation("jpeg", (95, 85, 70, 50, 30), "JPEG at quality {}", "{:g}", _jpeg),
         Perturbation("webp", (90, 75, 50, 30), "WebP at quality {}", "{:g}", _webp),
         Perturbation("scale", (0.75, 0.5, 0.25), "scaling to {} and back", "{:g}", _scale),

@@ -1,7 +1,8 @@
-"""What a robustness sweep found: for each damage and strength the scores, the verdicts that flip, and whether it is worse.
+"""Scores of a robustness sweep: for each perturbation and strength the scores, the flips, and a paired test.
 
-Every cell is compared with the undamaged images, pairwise: exact McNemar (over groups: the exact sign-flip test), corrected
-for the number of cells by Holm. A flip is an image whose answer differs from that on the undamaged image, right or wrong.
+Every cell is compared with the unperturbed images by a paired test: exact McNemar (over groups: the exact sign-flip test),
+corrected for the number of cells by Holm. A flip is an image whose predicted class differs from that of the unperturbed image,
+right or wrong.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ from tellapart.types import Predictions, Score
 if TYPE_CHECKING:
     from tellapart.perturbations._predict import PredictionsOrReason
 
-#: The scores that a cell keeps, where they are defined.
+#: The scores of a cell, if they are defined.
 KEPT = ("accuracy", "macro-f1", "auroc", "log-loss")
-#: A run is called stable under a cell that is not significantly worse and whose flips are, by their interval, below this.
+#: A run is called stable in a cell that is not significantly worse and whose interval of the flips lies below this share.
 STABLE = 0.10
 
 
 @dataclass(frozen=True)
 class RobustnessCell:
-    """One damage at one strength.
+    """One perturbation at one strength.
 
     Attributes:
-        damage: Its name.
+        perturbation: Its name.
         strength: Of it.
-        n: Images.
-        scores: Those of `KEPT` that are defined; empty where the run cannot answer.
-        flips: Share of the verdicts that differ from those on the undamaged images; None where the run cannot answer.
-        flips_by_class: The same among the images of each class that occurs.
-        change: Accuracy less that on the undamaged images: below 0 is a loss.
-        p_value: Of the paired test, as if there were no other cell; NaN where the run cannot answer.
-        p_holm: Corrected for all cells of the sweep.
-        reason: Why the run cannot answer; "" where it can.
+        n: Number of images.
+        scores: The scores of `KEPT` that are defined; empty if the run cannot predict the images.
+        flips: Share of the predictions that differ from those on the unperturbed images; None without predictions.
+        flips_by_class: The same for the images of each class that occurs.
+        change: Accuracy minus accuracy on the unperturbed images: below 0 is a loss.
+        p_value: p-value of the paired test, not corrected; NaN without predictions.
+        p_holm: p-value corrected for all cells of the sweep.
+        reason: Why the run cannot predict the images; "" if it can.
     """
 
     perturbation: str
@@ -61,26 +62,26 @@ class RobustnessCell:
 
     @property
     def text(self) -> str:
-        """The damage with its strength: "jpeg 50"."""
+        """The perturbation with its strength: "jpeg 50"."""
         return f"{self.perturbation} {PERTURBATIONS[self.perturbation].text(self.strength)}".rstrip()
 
     @property
     def sentence(self) -> str:
-        """The same for a sentence: "JPEG at quality 50"."""
+        """The perturbation with its strength in a sentence: "JPEG at quality 50"."""
         return PERTURBATIONS[self.perturbation].sentence(self.strength)
 
     @property
     def worse(self) -> bool:
-        """Whether accuracy is significantly lower than on the undamaged images, corrected p < 0.05."""
+        """Whether accuracy is significantly lower than on the unperturbed images: corrected p < 0.05."""
         return self.change is not None and self.p_holm < LEVEL and self.change.value < 0
 
     @property
     def stable(self) -> bool:
-        """Not significantly worse, and the interval of the flips lies below `STABLE`."""
+        """Whether the cell is not significantly worse, and the interval of the flips lies below `STABLE`."""
         return self.flips is not None and not self.worse and self.flips.high < STABLE
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what is not defined is None."""
+        """Plain JSON values; undefined values are None."""
         return {
             "damage": self.perturbation, "strength": self.strength, "n": self.n,
             "scores": {name: score.to_dict() for name, score in self.scores.items()},
@@ -106,18 +107,18 @@ class Robustness:
     """A robustness sweep.
 
     Attributes:
-        run: The run's id.
-        data: What a person calls the images.
-        part: "valid" or "test" of the run's own data, or "other".
-        n: Images in the sweep.
-        of: Images in the part: more than n in a sample.
+        run: Id of the run.
+        data: Display name of the images.
+        split: "valid" or "test" of the run's own data, or "other".
+        n: Number of images in the sweep.
+        total: Number of images in the split; larger than n for a sample.
         classes: Class names in label order.
-        undamaged: Scores on the undamaged images, which traveled the same way: decoded and written as PNG.
-        recoded: Share of the verdicts on them that differ from those on the files as they lie there.
-        cells: One a damage and strength, in the order of `DAMAGES`.
-        opened: How often the test part of the run's data has been opened.
-        notes: What was left out, and what to think of it.
-        folder: Where all is kept.
+        clean: Scores on the unperturbed images, processed in the same way: decoded and encoded as PNG.
+        recoded: Share of the predictions on them that differ from those on the original files.
+        cells: One for each perturbation and strength, in the order of `PERTURBATIONS`.
+        opened: How often the test split of the run's data has been opened.
+        notes: Excluded images, and remarks.
+        folder: The folder of predictions and results.
     """
 
     run: str
@@ -134,17 +135,17 @@ class Robustness:
     folder: Path
 
     def cells_of(self, name: str) -> tuple[RobustnessCell, ...]:
-        """The cells of one damage, from weak to strong."""
+        """The cells of one perturbation, from weak to strong."""
         return tuple(cell for cell in self.cells if cell.perturbation == name)
 
     @property
     def perturbations(self) -> tuple[str, ...]:
-        """The damages of the sweep."""
+        """The perturbations of the sweep."""
         return tuple(dict.fromkeys(cell.perturbation for cell in self.cells))
 
     @property
     def worst(self) -> RobustnessCell | None:
-        """The cell with the largest significant loss; None when no loss is significant."""
+        """The cell with the largest significant loss; None if no loss is significant."""
         return min((c for c in self.cells if c.worse), key=lambda c: c.change.value if c.change else 0.0, default=None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -166,24 +167,21 @@ class Robustness:
         )  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a cell: damage, strength, n, each score with its ends, change, flips, p_value, p_holm, worse."""
+        """One row per cell: damage, strength, n, each score with its interval, change, flips, p_value, p_holm, worse."""
         return pd.DataFrame([_row(cell, self.classes) for cell in self.cells])
-
-
-# --- judging ----------------------------------------------------------------------------------------------------------
 
 
 def score_robustness(
     clean: Predictions, perturbed: Mapping[tuple[str, float], PredictionsOrReason], positive: str | None
 ) -> tuple[RobustnessCell, ...]:
-    """All cells of a sweep.
+    """Compute all cells of a sweep.
 
     Args:
-        undamaged: Labeled answers on the undamaged images.
-        answers: (damage, strength) → the answers on the same images, or why there are none.
+        clean: Labeled answers on the unperturbed images.
+        answers: (perturbation, strength) → the answers on the same images, or why there are none.
         positive: The class whose probability ranks, when there are two.
     """
-    cells = [_cell(damage, strength, clean, found, positive) for (damage, strength), found in perturbed.items()]
+    cells = [_cell(perturbation, strength, clean, found, positive) for (perturbation, strength), found in perturbed.items()]
     tested = [place for place, cell in enumerate(cells) if not cell.reason]
     corrected = holm([cells[place].p_value for place in tested])
     for place, p in zip(tested, corrected, strict=True):
@@ -192,7 +190,7 @@ def score_robustness(
 
 
 def flip_share(before: Predictions, after: Predictions, rows: np.ndarray | slice = slice(None)) -> Score:
-    """The share of images whose answer changed: Wilson's interval, or with groups the one over groups.
+    """The share of images whose predicted class changed, with Wilson's interval, or with groups the interval over groups.
 
     Args:
         before: N answers.
@@ -205,7 +203,7 @@ def flip_share(before: Predictions, after: Predictions, rows: np.ndarray | slice
         flipped = n - int(same.sum())
         return Score(flipped / n if n else math.nan, n, *wilson(flipped, n), higher_is_better=False)
     agreement = Predictions(before.ids[rows], after.proba[rows], before.predicted[rows], before.classes, groups=groups)
-    kept = score_all(agreement)["accuracy"]  # the answers of before as labels: a right answer is one that stayed
+    kept = score_all(agreement)["accuracy"]  # with the earlier predictions as labels, accuracy is the share that did not change
     return Score(1 - kept.value, n, 1 - kept.high, 1 - kept.low, higher_is_better=False)
 
 
@@ -216,44 +214,41 @@ def retained_scores(predictions: Predictions, positive: str | None) -> dict[str,
 
 
 def _cell(
-    damage: str, strength: float, undamaged: Predictions, found: PredictionsOrReason, positive: str | None
+    perturbation: str, strength: float, clean: Predictions, found: PredictionsOrReason, positive: str | None
 ) -> RobustnessCell:
-    n = len(undamaged)
+    n = len(clean)
     if isinstance(found, str):
-        return RobustnessCell(damage, strength, n, {}, reason=found)
-    compared = compare(found, undamaged)
+        return RobustnessCell(perturbation, strength, n, {}, reason=found)
+    compared = compare(found, clean)
     by_class = {
-        name: flip_share(undamaged, found, undamaged.labels == label)
-        for label, name in enumerate(undamaged.classes)
-        if (undamaged.labels == label).any()
+        name: flip_share(clean, found, clean.labels == label)
+        for label, name in enumerate(clean.classes)
+        if (clean.labels == label).any()
     }
-    scores, flips = retained_scores(found, positive), flip_share(undamaged, found)
-    return RobustnessCell(damage, strength, n, scores, flips, by_class, compared.difference, compared.test.p_value)
-
-
-# --- in words ---------------------------------------------------------------------------------------------------------
+    scores, flips = retained_scores(found, positive), flip_share(clean, found)
+    return RobustnessCell(perturbation, strength, n, scores, flips, by_class, compared.difference, compared.test.p_value)
 
 
 def describe(found: Robustness) -> str:
-    """One or two plain sentences: the worst, which class flips there, and what the run is stable under."""
+    """One or two sentences: the worst cell, the class that flips there, and the cells in which the run is stable."""
     worst, answered = found.worst, [cell for cell in found.cells if cell.flips is not None]
     if not answered:
-        return "The run cannot answer any of the damaged images."
+        return "The run cannot predict any of the perturbed images."
     said = [_worst_in_words(worst)] if worst else [_no_loss(answered)]
     firm = [words for name in found.perturbations if (words := _stable_in_words(found.cells_of(name)))]
     if firm:
-        said.append(f"Stable (no significant loss, fewer than {STABLE:.0%} of the verdicts flip) under {'; '.join(firm)}.")
+        said.append(f"Stable (no significant loss, fewer than {STABLE:.0%} of the predictions flip) under {'; '.join(firm)}.")
     else:
-        said.append(f"Under none of the damages can it be called stable: at least {STABLE:.0%} of the verdicts may flip.")
+        said.append(f"It is stable under none of the perturbations: at least {STABLE:.0%} of the predictions may flip.")
     return " ".join(said)
 
 
 def _worst_in_words(worst: RobustnessCell) -> str:
     change, flips = worst.change, worst.flips
     if change is None or flips is None:
-        raise ValueError(f"{worst.text} has no answers")
+        raise ValueError(f"{worst.text} has no predictions")
     said = f"Worst is {worst.sentence}: {100 * change.value:+.1f} points".replace("-", "−")
-    said += f", {flips.value:.0%} of the verdicts flip"
+    said += f", {flips.value:.0%} of the predictions flip"
     shares = {name: score.value for name, score in (worst.flips_by_class or {}).items()}
     if len(shares) < 2:
         return f"{said}."
@@ -266,13 +261,13 @@ def _worst_in_words(worst: RobustnessCell) -> str:
 def _no_loss(answered: list[RobustnessCell]) -> str:
     most = max(answered, key=lambda cell: cell.flips.value if cell.flips else 0.0)
     share = most.flips.value if most.flips else 0.0
-    return f"No loss is significant; most verdicts ({share:.0%}) flip under {most.sentence}."
+    return f"No loss is significant; most flips ({share:.0%} of the predictions) occur under {most.sentence}."
 
 
 def _stable_in_words(cells: tuple[RobustnessCell, ...]) -> str:
-    """How far one damage may go: "jpeg down to 50"; "" when its weakest cell is too much already."""
+    """The strongest stable cell of one perturbation: "jpeg down to 50"; "" if even the weakest is not stable."""
     firm = [c for place, c in enumerate(cells) if all(before.stable for before in cells[: place + 1])]
-    if cells[0].perturbation == "brightness":  # its strengths go both ways
+    if cells[0].perturbation == "brightness":  # its strengths go in both directions
         firm = [cell for cell in cells if cell.stable]
     texts = [PERTURBATIONS[cell.perturbation].text(cell.strength) for cell in firm]
     if not firm:
@@ -281,9 +276,6 @@ def _stable_in_words(cells: tuple[RobustnessCell, ...]) -> str:
         return f"{firm[0].perturbation} {', '.join(texts)}".rstrip()
     direction = "down" if cells[0].strength > cells[-1].strength else "up"
     return f"{firm[0].perturbation} {direction} to {texts[-1]}"
-
-
-# --- plain values -----------------------------------------------------------------------------------------------------
 
 
 def _row(cell: RobustnessCell, classes: tuple[str, ...]) -> dict[str, Any]:

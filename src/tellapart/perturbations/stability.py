@@ -27,14 +27,14 @@ from tellapart.recipe.schema import Inputs
 
 AS_IS = "as is"
 _JPEG, _SCALE = PERTURBATIONS["jpeg"].apply, PERTURBATIONS["scale"].apply
-_WAYS: dict[str, Callable[[np.ndarray], bytes]] = {
+_TRANSFORMS: dict[str, Callable[[np.ndarray], bytes]] = {
     "JPEG 90": lambda pixels: _JPEG(pixels, 90, ""),
     "JPEG 70": lambda pixels: _JPEG(pixels, 70, ""),
     "scaled 3/4": lambda pixels: _SCALE(pixels, 0.75, ""),
     "scaled 1/2": lambda pixels: _SCALE(pixels, 0.5, ""),
 }
 #: Names of the versions; the file itself comes first.
-RECOMPRESSIONS = (AS_IS, *_WAYS)
+RECOMPRESSIONS = (AS_IS, *_TRANSFORMS)
 
 
 def stability(predictor: Predictor, content: bytes, name: str = "image", rule: DecisionRule | None = None) -> Stability:
@@ -66,11 +66,11 @@ def recompress(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
         inputs: Inputs of the run, which limit the pixels of an image.
 
     Raises:
-        ImageError: It cannot be decoded.
+        ImageError: The file cannot be decoded.
     """
     gray = header(content, name)[2]
     pixels = decode(content, mode="gray" if gray else "rgb", path=name, max_pixels=inputs.max_pixels)
-    return [content, *(way(pixels) for way in _WAYS.values())]
+    return [content, *(transform(pixels) for transform in _TRANSFORMS.values())]
 
 
 def summarize(proba: np.ndarray, rule: DecisionRule) -> Stability:

@@ -1,4 +1,4 @@
-"""Which images a run is asked about anew, whether it learnt from them, and what it said of them before."""
+"""The images of a robustness or codec evaluation: select them, refuse training images, look up stored predictions."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tellapart.workflows.kfold import trained_on_valid
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The images asked about: the rows, of how many, and the part that they are.
+    """Labeled images, and the split that they are a sample of.
 
     Attributes:
-        rows: Labeled images, with the run's classes.
-        of: Images in the part: more than rows in a sample.
-        part: "valid" or "test" of the run's own data, or "other".
-        asked: The size of the sample that was asked for.
+        rows: The images, with the classes of the run.
+        total: Number of images in the split; larger than the number of rows for a sample.
+        split: "valid" or "test" of the run's own data, or "other".
+        requested: The requested sample size; None: no sample.
     """
 
     rows: ImageTable
@@ -38,17 +38,19 @@ class EvaluationSet:
 
     @property
     def folder_name(self) -> str:
-        """For what is kept of the answers: "valid", "test-200", "<data>-<fingerprint>"."""
+        """Name of the folder of predictions: "valid", "test-200", "<data>-<fingerprint>"."""
         name = Path(self.rows.name).name.partition(".")[0]
         part = self.split if self.split != "other" else f"{name}-{self.rows.fingerprint[:8]}"
         return part + (f"-{len(self.rows)}" if len(self.rows) < self.total else "")
 
     def sampled(self, sample: int | None) -> EvaluationSet:
-        """So many of the rows, drawn by a fixed seed; all of them where that is as many or more."""
+        """Draw a sample of `sample` rows with a fixed seed; all rows if there are no more."""
         if sample is None:
             return self
         if sample < 1:
-            raise DataError(f"a sample of {sample} images was asked for", hint="give --sample a number of 1 or more")
+            raise DataError(
+                f"expected a sample of at least 1 image, found {sample}", hint="pass --sample with a number of 1 or more"
+            )
         if sample >= self.total:
             return EvaluationSet(self.rows, self.total, self.split, sample)
         rows = np.sort(np.random.default_rng(0).choice(self.total, sample, replace=False))
@@ -58,11 +60,11 @@ class EvaluationSet:
 def select_images(
     run: Run, data: str | Path | ImageTable | None, open_test: bool, mapping: Mapping[str, str], settings: Settings
 ) -> EvaluationSet:
-    """The validation part of a run, its test part, or other images.
+    """The validation or test split of a run, or other images.
 
     Raises:
-        DataError: Unknown class, or an empty part.
-        RunError: No such part, or the run learnt from it.
+        DataError: Unknown class, or an empty split.
+        RunError: No such split, or the run was trained on it.
     """
     table = scan(data, least=1) if isinstance(data, str | Path) else data
     part = "test" if open_test else "valid"
@@ -70,19 +72,23 @@ def select_images(
         found = run.table() if table is None else apply_split(table, run.folder)
         rows = found.where(split=part)
         if not len(rows):
-            raise RunError(f"{run.id}: its data have no {part} part", hint="give other labeled images as DATA")
+            raise RunError(f"{run.id}: its data have no {part} split", hint="pass other labeled images as DATA")
         if part == "valid" and trained_on_valid(run):
-            said = f"{run.id} learnt from its validation images, fold by fold: they would flatter it, damaged or not"
-            raise RunError(said, hint="sweep a single run, open the test part with --open-test, or give other images as DATA")
+            message = f"{run.id} was trained on its validation images, fold by fold: scores on them would be too good"
+            hint = "evaluate a single run, use the test split with --open-test, or pass other images as DATA"
+            raise RunError(message, hint=hint)
         return EvaluationSet(rows, len(rows), part)
     if open_test:
-        raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to damage DATA")
+        raise RunError(
+            "--open-test and DATA exclude each other: the test split belongs to the run's own data",
+            hint="omit DATA to use the test split, or omit --open-test to use DATA",
+        )
     rows = other_images(run, table, mapping, settings)
     return EvaluationSet(rows, len(rows), "other")
 
 
 def stored_predictions(run: Run, part: str, rows: ImageTable) -> Predictions | None:
-    """The answers that a run stored, where these are its own images."""
+    """The predictions that the run has stored for these images; None for other images."""
     found = run.predictions(part) if part != "other" else None
     if found is None:
         return None
@@ -95,18 +101,17 @@ def stored_predictions(run: Run, part: str, rows: ImageTable) -> Predictions | N
 
 
 def record_test_use(run: Run, count: int, session: str | None, by: str, settings: Settings) -> str:
-    """Write the opening of the test part down before any test image is looked at: once a piece of work, however often it is
-    cut off.
+    """Record a use of the test split in the ledger before any test image is read: once per job, however often it resumes.
 
     Args:
-        run: Asked.
-        count: Images.
-        session: The opening that this piece of work made before, if it did.
+        run: The run.
+        count: Number of images.
+        session: The session that this job has recorded before; None: none.
         by: The command, for the ledger.
-        settings: Where and how.
+        settings: Folders, device and progress.
 
     Returns:
-        The opening, to be kept with the work.
+        The session, to be stored with the job.
     """
     fingerprint = run.data["fingerprint"]
     known = {opening.session for opening in ledger.openings(run.runs, fingerprint)}

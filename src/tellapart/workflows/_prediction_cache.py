@@ -1,10 +1,10 @@
-"""Answers of a finished run to changed images, in one folder: what is there is read, what is missing is asked for.
+"""A folder of predictions of a finished run on changed images: stored predictions are read, missing ones are computed.
 
-    <folder>/settings.json          which images, by which version, and the opening of the test part
-    <folder>/<answers>/<name>.parquet   answers; .json where the run cannot answer, with the reason
+    <folder>/settings.json              the images, the version, and the opening of the test split
+    <folder>/<answers>/<name>.parquet   predictions; .json with the reason if the run cannot predict these images
 
-Each answer is written whole as soon as it is there, so that what was cut off goes on. A folder made from other images, or by
-another version, is emptied.
+Predictions are written atomically as soon as they are complete, so that interrupted work resumes. A folder made from other
+images, or by another version, is emptied.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._evaluation_set import EvaluationSet, record_test_use, stored_predictions
 
-#: The answers on the files as they lie there.
+#: The name of the predictions on the original files.
 FILES = "files"
 _SETTINGS = "settings.json"
 
 
 class PredictionCache:
-    """One folder.
+    """Predictions of one run on variants of one set of images.
 
     Args:
-        run: Finished.
-        images: What it is asked about.
-        folder: Held by this process alone.
+        run: A finished run.
+        images: The images.
+        folder: The folder, locked by this process.
         settings: Device and progress.
-        answers: Name of the folder of answers, and what a person calls them: "cells".
-        results: Names of files beside it that rest on the answers; they go where the answers go.
+        answers: Name of the subfolder of predictions, also used in messages: "cells".
+        results: Names of result files derived from the predictions; they are deleted together with the predictions.
     """
 
     def __init__(
@@ -59,67 +59,69 @@ class PredictionCache:
 
     @property
     def done(self) -> bool:
-        """Whether a result was written."""
+        """Whether a result has been written."""
         return (self.folder / store.DONE).exists()
 
     def has(self, name: str) -> bool:
-        """Whether an answer is there, or the reason why there is none."""
+        """Whether predictions are stored, or the reason why there are none."""
         return any((self._answers / f"{name}.{ending}").exists() for ending in ("parquet", "json"))
 
     def read(self, name: str) -> PredictionsOrReason:
-        """One answer."""
+        """Read the predictions of one name, or the reason why there are none."""
         path = self._answers / f"{name}.parquet"
         return Predictions.from_parquet(path) if path.exists() else str(read_json(path.with_suffix(".json"))["reason"])
 
     def collect(
-        self, transforms: Mapping[str, Transform | None], command: str, before: Callable[[ImageTable], None] = lambda rows: None
+        self, transforms: Mapping[str, Transform | None], command: str, prepare: Callable[[ImageTable], None] = lambda rows: None
     ) -> None:  # fmt: skip
-        """Ask for the answers that are missing; the test part is opened, once for all that is asked before a result is there.
+        """Predict what is missing; the use of the test split is recorded once for all predictions until a result is written.
 
         Args:
-            ways: Name → how images are changed; None: not at all.
-            by: The command, for the ledger: "evaluate --bias".
-            first: Called with the images that can be read, before any answer.
+            transforms: Name → how the images are changed; None: not at all.
+            command: The command, for the ledger: "evaluate --bias".
+            prepare: Called with the readable images before the first prediction.
 
         Raises:
-            Interrupted: Ctrl-C; finished answers are kept.
+            Interrupted: Ctrl-C; finished predictions are kept.
         """
         missing = [name for name in transforms if not self.has(name)]
         if not missing:
             return
         rows = readable_rows(self.images.rows, self.run, self.settings)
         if self.images.split == "test":
-            before = None if self.done else self._stored_settings.get("session")
-            session = record_test_use(self.run, len(self.images.rows), before, command, self.settings)
+            earlier = None if self.done else self._stored_settings.get("session")
+            session = record_test_use(self.run, len(self.images.rows), earlier, command, self.settings)
             self._write_settings({**self._stored_settings, "session": session})
         if FILES in missing and (known := stored_predictions(self.run, self.images.split, rows)) is not None:
             self._store(FILES, known)
             missing.remove(FILES)
-        before(rows)
-        asking = PerturbedPredictor(self.run, rows, self.settings)
+        prepare(rows)
+        predictor = PerturbedPredictor(self.run, rows, self.settings)
         with self.settings.progress.task(command.rpartition("--")[2], len(rows) * len(missing), "img") as task:
             try:
                 for number, name in enumerate(missing, start=1):
-                    found = asking.predict(transforms[name], name == FILES, task, f"{number}/{len(missing)} {name}")
+                    found = predictor.predict(transforms[name], name == FILES, task, f"{number}/{len(missing)} {name}")
                     self._store(name, found)
             except KeyboardInterrupt:
                 changed = [name for name, way in transforms.items() if way is not None]
                 kept, of = sum(map(self.has, changed)), len(changed)
-                hint = "give the same command again to go on from here"
+                hint = "run the same command again to resume"
                 raise Interrupted(f"stopped; {kept:,} of {of:,} {self.noun} are kept", hint=hint) from None
 
     def finish(self, name: str, content: dict[str, Any]) -> None:
-        """Write a result, then that all is done."""
+        """Write a result file, then the marker."""
         write_json(self.folder / name, content)
         mark_complete(self.folder / store.DONE, f"{now()}\n")
 
     def notes(self, answered: int) -> list[str]:
-        """What was left out: a sample larger than the part, images that cannot be decoded, a run made after an opening."""
-        asked, images, notes = len(self.images.rows), self.images, []
+        """Notes: a sample larger than the split, excluded images, a run that was trained after a test evaluation."""
+        count, images, notes = len(self.images.rows), self.images, []
         if images.requested and images.requested > images.total:
-            notes.append(f"a sample of {images.requested:,} was asked for; there are {images.total:,}, and all were taken")
-        if answered < asked:
-            notes.append(f"{asked - answered:,} of {asked:,} images cannot be decoded and were left out")
+            notes.append(
+                f"a sample of {images.requested:,} was requested; there are only {images.total:,} images, all are used"
+            )
+        if answered < count:
+            notes.append(f"{count - answered:,} of {count:,} images cannot be decoded and are excluded")
         return notes + test_reuse_notes(self.run)
 
     def _store(self, name: str, found: PredictionsOrReason) -> None:
@@ -135,23 +137,23 @@ class PredictionCache:
 
 
 def require_predictions(run: Run, found: PredictionsOrReason) -> Predictions:
-    """An answer that all rests on.
+    """Return predictions that cannot be missing.
 
     Raises:
-        RunError: There is none.
+        RunError: The run cannot predict the images.
     """
     if isinstance(found, str):
-        raise RunError(f"{run.id} cannot answer these images: {found}")
+        raise RunError(f"{run.id} cannot predict these images: {found}")
     return found
 
 
 def stored_results(run: Run, kind: str, result: str) -> list[tuple[dict[str, Any], Path, int]]:
-    """Finished results of a run, by the name of their folders: content, folder, and how often the test part was opened.
+    """Finished results of a run, sorted by folder: content, folder, and how often the test split was opened.
 
     Args:
         run: The run.
-        kind: "bias": the folders are `evaluations/<run>/bias-…`.
-        result: Name of the file.
+        kind: For example "bias": the folders are `evaluations/<run>/bias-…`.
+        result: Name of the result file.
     """
     found = sorted((run.runs / "evaluations" / run.id).glob(f"{kind}-*/{store.DONE}"))
     opened = test_openings(run)

@@ -1,4 +1,4 @@
-"""The verb `check`: a set of images in; what each health check says of it, the worst first."""
+"""The command `check`: run the health checks on a set of images and collect their results, the worst first."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import check_options
 from tellapart.types import ImageTable
 
-#: Severities that make an exit code; with --strict notices, too.
+#: Severities with a non-zero exit code; with --strict, "notice" is added.
 BAD: tuple[Severity, ...] = ("leak", "problem")
-#: Checks that do not ask for the traces in the pixels, which take half of the time of reading.
+#: Checks that do not need `pixel_stats.traces`, which take half of the time of reading.
 _WITHOUT_TRACES = frozenset("files duplicates near_duplicates groups balance quality metadata names missing_classes".split())
 
 
 @dataclass(frozen=True, eq=False)
 class CheckRun:
-    """What one check said.
+    """The run of one check.
 
     Attributes:
-        name: Of the check.
-        found: What it found; "skipped" where it failed.
-        seconds: What it took, what others had read before it not counted.
-        failure: What the check itself died of; "" as a rule.
+        name: Name of the check.
+        result: Its result; the severity is "skipped" if the check failed.
+        seconds: Its running time, without reading files that earlier checks had read.
+        failure: The error with which the check failed; "" if it did not fail.
     """
 
     name: str
@@ -47,11 +47,11 @@ class CheckRun:
 
 @dataclass(frozen=True, eq=False)
 class HealthReport:
-    """What all checks said of one set of images.
+    """The results of all checks on one set of images.
 
     Attributes:
-        table: The N images, less those that a review dropped.
-        checks: The worst first.
+        table: The N images, without those that a review dropped.
+        checks: The runs of the checks, the worst first.
     """
 
     table: ImageTable
@@ -59,23 +59,23 @@ class HealthReport:
 
     @property
     def worst(self) -> Severity:
-        """The worst of all severities."""
+        """The worst severity of all checks."""
         return self.checks[0].result.severity if self.checks else "skipped"
 
     @property
     def failures(self) -> dict[str, str]:
-        """Checks that died, and of what."""
+        """Failed checks: name → error."""
         return {one.name: one.failure for one in self.checks if one.failure}
 
     def is_bad(self, strict: bool = False) -> bool:
-        """Whether there is a leak or a problem; strict: or a notice."""
+        """Whether there is a leak or a problem; with `strict` also for a notice."""
         return self.worst in BAD or (strict and self.worst == "notice")
 
     def rows(self, name: str | None = None) -> pd.DataFrame:
-        """Images at fault: columns id, check, severity, score, reason, action ("drop", "review"); the worst first.
+        """Flagged images, the worst first: columns id, check, severity, score, reason, action ("drop" or "review").
 
         Args:
-            name: Of one check; None: of all.
+            name: Name of one check; None: all checks.
         """
         parts = [_rows(self.table, one) for one in self.checks if name in (None, one.name)]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
@@ -98,18 +98,18 @@ def check(
     options: Mapping[str, Any] | None = None, reviewed: Path | None = None, runs: Path = Path("runs"), seed: int = 0,
     progress: Progress = SILENT,
 ) -> HealthReport:  # fmt: skip
-    """Look for what would make a classifier look better, or worse, than it is.
+    """Run health checks: find leaks, shortcuts and faulty images that would distort the scores of a classifier.
 
     Args:
-        data: What `scan` takes, or a table; one class, or no label at all, will do.
-        only: Names of checks; none: all of them.
-        skip: Names of checks to leave out.
+        data: A path that `scan` understands, or a table; one class, or no labels at all, are enough.
+        only: Names of checks to run; empty: all.
+        skip: Names of checks to skip.
         options: "check.option" → value.
-        reviewed: A CSV of rows as `--fix-list` writes it, edited: rows with the action "drop" are left out, rows with
-            "keep" are no longer counted.
+        reviewed: An edited CSV of flagged rows as `--fix-list` writes it: rows with the action "drop" are excluded from the
+            data, rows with "keep" are no longer reported.
         runs: Folder of the runs that options name.
-        seed: Of whatever is drawn.
-        progress: Where long work is reported.
+        seed: Random seed of the checks.
+        progress: Progress display.
 
     Raises:
         DataError: The data or the review cannot be read.
@@ -126,10 +126,10 @@ def check(
 
 
 def read_or_list(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTable:
-    """What `scanned` gives; where a folder has images but neither classes nor a table, its images without labels.
+    """Scan the data; if a folder has images but neither classes nor a table, list its images without labels.
 
     Raises:
-        DataError: There is no image at all, or a table that cannot be read.
+        DataError: There are no images, or a table cannot be read.
     """
     try:
         return scanned()
@@ -145,10 +145,10 @@ def read_or_list(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTa
 
 
 def _build_checks(only: Sequence[str], skip: Sequence[str], options: Mapping[str, Any]) -> dict[str, HealthCheck]:
-    """The checks asked for, with their options, by name."""
-    wanted = [name.replace("-", "_") for name in only] or registry.names("checks")
-    left_out = [name.replace("-", "_") for name in skip]
-    classes = {name: registry.find("checks", name) for name in dict.fromkeys([*wanted, *left_out])}
+    """The requested checks, with their options, by name."""
+    requested = [name.replace("-", "_") for name in only] or registry.names("checks")
+    skipped = [name.replace("-", "_") for name in skip]
+    classes = {name: registry.find("checks", name) for name in dict.fromkeys([*requested, *skipped])}
     given: dict[str, dict[str, Any]] = {}
     for key, value in options.items():
         name, dot, option = key.partition(".")
@@ -159,25 +159,25 @@ def _build_checks(only: Sequence[str], skip: Sequence[str], options: Mapping[str
         registry.find("checks", name)
     return {
         name: classes[name](check_options(classes[name].Options, given.get(name, {}), f"check {name}"))
-        for name in wanted
-        if name not in left_out
+        for name in requested
+        if name not in skipped
     }
 
 
 def _run_check(name: str, made: HealthCheck, view: DatasetView, review: Review) -> CheckRun:
-    """One check; what it dies of is part of the answer, so that the others are not lost."""
+    """Run one check; an error is stored in the result, so that the other checks are not lost."""
     start = time.perf_counter()
     failure = ""
     try:
         found = review.apply(name, made(view), view.table.ids)
-    except Exception as error:  # checks of other packages may die of anything
+    except Exception as error:  # checks of other packages may raise anything
         failure = error.message if isinstance(error, TellapartError) else f"{type(error).__name__}: {error}"
         found = passed(len(view.table), f"the check failed: {failure}", "skipped")
     return CheckRun(name, found, time.perf_counter() - start, failure)
 
 
 def _rows(table: ImageTable, one: CheckRun) -> pd.DataFrame:
-    """The images at fault of one check, those to drop first, then by score."""
+    """The flagged images of one check, those to drop first, then by score."""
     found = one.result
     rows = np.flatnonzero(found.is_issue)
     drop = np.isin(rows, list(found.drops))
@@ -191,7 +191,7 @@ def _rows(table: ImageTable, one: CheckRun) -> pd.DataFrame:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers of numpy as those of Python; what is not finite as None."""
+    """Convert to plain JSON values: numpy numbers to Python numbers, non-finite values to None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | np.ndarray):

@@ -28,6 +28,7 @@ from tellapart.runs import store
 from tellapart.runs.store import Run
 
 NOISE, UNTRAINED = "noise", "untrained"
+VIEWS = ("nearest", "frequency")
 
 
 def explain(
@@ -75,6 +76,48 @@ def explain(
                 found.append(_ExplanationJob(model, control, explainer, asked, label, seed + row).done(mask, score, known))
                 known = {name: score for name, score in found[-1].scores.items() if name == NOISE}
                 task.advance()
+    return found
+
+
+def explain_views(
+    run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = DEFAULTS
+) -> list[Views]:
+    """Look at pictures beside the images that a run has learnt from.
+
+    Args:
+        run: A run, an id, the beginning of one, or a path; of any family. Its training images must still be where they were.
+        images: Files, or folders of them.
+        names: Of `VIEWS`.
+        settings: Where and how.
+
+    Returns:
+        One for each picture.
+
+    Raises:
+        DataError: Unknown view; nothing to look at; the run has no training images.
+        CorruptImages: Training images that cannot be read any more.
+        ImageError: A picture cannot be decoded.
+    """
+    for name in names:
+        if name not in VIEWS:
+            raise DataError(unknown_name("view", name, VIEWS))
+    run = store.open_run(run, settings.runs)
+    table = from_paths(images, run.classes)
+    near = NearestImages(run, settings) if "nearest" in names else None
+    spectra = Spectra(run, settings) if "frequency" in names else None
+    found = []
+    with ImageReader(table) as reader, settings.progress.task("viewing", len(table), "img") as task:
+        for path, name in zip(table.paths, map(str, table.ids), strict=True):
+            content = reader.get(str(path))
+            pixels = decode(content, path=name)
+            found.append(
+                Views(
+                    name, thumbnail(pixels),
+                    near.search(content, name) if near else None,
+                    spectra.compute(content, pixels, name) if spectra else None,
+                )
+            )  # fmt: skip
+            task.advance()
     return found
 
 
@@ -126,6 +169,28 @@ class ImageToExplain:
         read = whole[part[1] : part[3], part[0] : part[2]] if part else whole
         pixels = resize_for_explaining(np.ascontiguousarray(read), model.inputs, name)
         return cls(name, pixels, whole.shape[:2], read.shape[:2], model.predict_one(content), part)
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The views of one picture.
+
+    Attributes:
+        image: What the picture was called.
+        pixels: (H, W, 3) uint8, small enough to be looked at.
+        nearest: The training images that are most like it; None where not asked for.
+        frequency: Its frequencies; None where not asked for.
+    """
+
+    image: str
+    pixels: np.ndarray
+    nearest: Nearest | None = None
+    frequency: Frequencies | None = None
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Plain JSON values, one for each view."""
+        found = {"nearest": self.nearest, "frequency": self.frequency}
+        return [{"image": self.image, "view": name, **of.to_dict()} for name, of in found.items() if of is not None]
 
 
 class _RunFinder:
@@ -206,73 +271,3 @@ def _mask(file: Path | None, asked: ImageToExplain) -> np.ndarray | None:
     if asked.crop:
         mask = mask[asked.crop[1] : asked.crop[3], asked.crop[0] : asked.crop[2]]
     return resize_mask(mask, *asked.pixels.shape[:2])
-
-
-# --- the verb behind `tellapart explain --view`: what of a picture is no map over its pixels --------------------------
-
-
-VIEWS = ("nearest", "frequency")
-
-
-@dataclass(frozen=True, eq=False)
-class Views:
-    """The views of one picture.
-
-    Attributes:
-        image: What the picture was called.
-        pixels: (H, W, 3) uint8, small enough to be looked at.
-        nearest: The training images that are most like it; None where not asked for.
-        frequency: Its frequencies; None where not asked for.
-    """
-
-    image: str
-    pixels: np.ndarray
-    nearest: Nearest | None = None
-    frequency: Frequencies | None = None
-
-    def to_dicts(self) -> list[dict[str, Any]]:
-        """Plain JSON values, one for each view."""
-        found = {"nearest": self.nearest, "frequency": self.frequency}
-        return [{"image": self.image, "view": name, **of.to_dict()} for name, of in found.items() if of is not None]
-
-
-def explain_views(
-    run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = DEFAULTS
-) -> list[Views]:
-    """Look at pictures beside the images that a run has learnt from.
-
-    Args:
-        run: A run, an id, the beginning of one, or a path; of any family. Its training images must still be where they were.
-        images: Files, or folders of them.
-        names: Of `VIEWS`.
-        settings: Where and how.
-
-    Returns:
-        One for each picture.
-
-    Raises:
-        DataError: Unknown view; nothing to look at; the run has no training images.
-        CorruptImages: Training images that cannot be read any more.
-        ImageError: A picture cannot be decoded.
-    """
-    for name in names:
-        if name not in VIEWS:
-            raise DataError(unknown_name("view", name, VIEWS))
-    run = store.open_run(run, settings.runs)
-    table = from_paths(images, run.classes)
-    near = NearestImages(run, settings) if "nearest" in names else None
-    spectra = Spectra(run, settings) if "frequency" in names else None
-    found = []
-    with ImageReader(table) as reader, settings.progress.task("viewing", len(table), "img") as task:
-        for path, name in zip(table.paths, map(str, table.ids), strict=True):
-            content = reader.get(str(path))
-            pixels = decode(content, path=name)
-            found.append(
-                Views(
-                    name, thumbnail(pixels),
-                    near.search(content, name) if near else None,
-                    spectra.compute(content, pixels, name) if spectra else None,
-                )
-            )  # fmt: skip
-            task.advance()
-    return found

@@ -1,18 +1,19 @@
-"""The robustness sweep: a finished run is asked again about its images, damaged in many ways, each from weak to strong.
+"""The robustness sweep: predictions of a finished run on perturbed images, each perturbation from weak to strong.
 
-Each original file is decoded at its own size, damaged, written as a file again, and handed to the run as if it had been found
-like that: the run's own decoding and resizing come after, and a classifier that reads files sees a file. The undamaged images
-go the same way, as PNG, so that a cell differs from them by the damage alone; how many verdicts differ from those on the files
-as they lie there is said. Labels are not handed on. Files are made and answered in portions, so that memory stays bounded.
+Each original file is decoded at its original size, perturbed, encoded as a file, and predicted like any other file: the
+decoding and resizing of the run come afterwards, and a classifier that reads files reads a file. The unperturbed images are
+processed in the same way, as PNG, so that a cell differs from them by the perturbation alone; predictions that differ from
+those on the original files are counted and reported. The run never sees labels. Files are made and predicted in batches, so
+that memory stays bounded.
 
     runs/evaluations/<run>/robustness-valid/    or -test, -<data>-<fingerprint>; of a sample -valid-200
-        settings.json                           which images, how they were damaged
-        cells/<damage>-<strength>.parquet       answers of a finished cell; .json where the run cannot answer, with the reason
+        settings.json                           the images, and the version of the perturbations
+        cells/<perturbation>-<strength>.parquet       predictions of a finished cell; .json with the reason if there are none
         robustness.json                         scores, flips, tests
-        done                                    last of all
+        done                                    written last
 
-A sweep that was cut off keeps its finished cells. One that is there with the same settings is read, not made. The test part
-is answered only when it is opened, once in the ledger for a whole sweep.
+An interrupted sweep keeps its finished cells. A finished sweep with the same settings is reused. The test split is used only on
+request, and recorded once in the ledger for a whole sweep.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
 from tellapart.workflows._prediction_cache import FILES, PredictionCache, require_predictions, stored_results
 
-#: The answers that are no cell, beside those on the files as they lie there: on the undamaged images written as PNG.
+#: The name of the predictions on the unperturbed images written as PNG.
 CLEAN = "undamaged"
 _RESULT = "robustness.json"
 
@@ -44,57 +45,61 @@ def robustness(
     mapping: Mapping[str, str] | None = None, perturbations: Sequence[str] | None = None, sample: int | None = None,
     settings: Settings = DEFAULTS,
 ) -> Robustness:  # fmt: skip
-    """Ask a run about damaged images.
+    """Evaluate a run on perturbed images.
 
     Args:
-        run: A run, an id, the beginning of one, or a path.
-        data: Other labeled images; None: the run's own. The run's own images at another place, or in memory, may be given.
-        open_test: Of the run's own data, the test part instead of validation; counted in the ledger, once.
-        mapping: From class names of `data` to those of the run, where they differ.
-        damages: Names, see `tellapart.perturbations.kinds`; None: all.
-        sample: Only so many images, drawn by a fixed seed; None: all of them.
-        settings: Where and how.
+        run: A run, a run id or its prefix, or a path.
+        data: Other labeled images; None: the run's own. The run's own images at another location, or in memory, are accepted.
+        open_test: Whether to use the test split of the run's own data instead of validation; recorded once in the ledger.
+        mapping: Class names of `data` → class names of the run, where they differ.
+        perturbations: Names, see `tellapart.perturbations.kinds`; None: all.
+        sample: Number of images to draw with a fixed seed; None: all images.
+        settings: Folders, device and progress.
 
     Raises:
-        DataError: Unknown damage or class, images that cannot be decoded, an empty part.
-        RunError: No such run, no such part, or its images are gone.
+        DataError: Unknown perturbation or class, images that cannot be decoded, an empty split.
+        RunError: No such run, no such split, or its images are missing.
         Interrupted: Ctrl-C; finished cells are kept.
     """
     run = store.open_run(run, settings.runs)
-    chosen = select_perturbations(perturbations)
+    selected = select_perturbations(perturbations)
     images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"
     with store.lock_run(
-        run.runs, place, lambda: settings.progress.say("  waiting: another process makes this sweep")
+        run.runs, place, lambda: settings.progress.say("  waiting: another process runs the same sweep")
     ) as folder:
-        return _Sweep(run, images, chosen, folder, settings).result()
+        return _Sweep(run, images, selected, folder, settings).result()
 
 
 def stored(run: Run) -> list[Robustness]:
-    """The finished sweeps of a run, by the name of their folders."""
+    """The finished sweeps of a run, sorted by folder."""
     return [Robustness.from_dict(*found) for found in stored_results(run, "robustness", _RESULT)]
 
 
 class _Sweep:
-    """One sweep: what is there already, what is missing, and the result of both."""
+    """One sweep: stored predictions, missing predictions, and the result."""
 
     def __init__(
-        self, run: Run, images: EvaluationSet, damages: Sequence[Perturbation], folder: Path, settings: Settings
+        self, run: Run, images: EvaluationSet, perturbations: Sequence[Perturbation], folder: Path, settings: Settings
     ) -> None:
         self.run, self.images, self.folder = run, images, folder
-        self.damages = {(damage.name, strength): damage for damage in damages for strength in damage.strengths}
+        self.perturbations = {
+            (perturbation.name, strength): perturbation for perturbation in perturbations for strength in perturbation.strengths
+        }
         self.cache = PredictionCache(run, images, folder, settings, "cells", [_RESULT])
 
     def result(self) -> Robustness:
-        """Read where it is there; else what is missing is asked for, and all is judged and written."""
+        """Read a stored result; otherwise predict what is missing, and compute and write the result."""
         before = self._stored()
-        if before is not None and [(c.perturbation, c.strength) for c in before.cells] == list(self.damages):
+        if before is not None and [(c.perturbation, c.strength) for c in before.cells] == list(self.perturbations):
             return before
-        cells: dict[str, Transform | None] = {_name(key): _bound(damage, key[1]) for key, damage in self.damages.items()}
+        cells: dict[str, Transform | None] = {
+            _name(key): _bound(perturbation, key[1]) for key, perturbation in self.perturbations.items()
+        }
         self.cache.collect({FILES: None, CLEAN: None, **cells}, "evaluate --robustness")
-        found = self._judged()
-        if before is None or {(c.perturbation, c.strength) for c in before.cells} <= set(self.damages):
-            self.cache.finish(_RESULT, found.to_dict())  # a narrower question leaves the wider answer there
+        found = self._evaluate()
+        if before is None or {(c.perturbation, c.strength) for c in before.cells} <= set(self.perturbations):
+            self.cache.finish(_RESULT, found.to_dict())  # a sweep of fewer perturbations does not replace a larger one
         return found
 
     def _stored(self) -> Robustness | None:
@@ -102,34 +107,37 @@ class _Sweep:
             return None
         return Robustness.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
 
-    def _judged(self) -> Robustness:
-        files, undamaged = (require_predictions(self.run, self.cache.read(name)) for name in (FILES, CLEAN))
-        cells = {key: self.cache.read(_name(key)) for key in self.damages}
+    def _evaluate(self) -> Robustness:
+        files, clean = (require_predictions(self.run, self.cache.read(name)) for name in (FILES, CLEAN))
+        cells = {key: self.cache.read(_name(key)) for key in self.perturbations}
         positive, images = self.run.positive, self.images
-        recoded = flip_share(files, undamaged)
+        recoded = flip_share(files, clean)
         return Robustness(
             run=self.run.id, data=images.rows.name if images.split == "other" else str(self.run.data["name"]), split=images.split,
-            n=len(undamaged), total=images.total, classes=self.run.classes, clean=retained_scores(undamaged, positive),
-            recoded=recoded, cells=score_robustness(undamaged, cells, positive), opened=test_openings(self.run),
-            notes=tuple(self._notes(undamaged, round(recoded.value * recoded.n))), folder=self.folder,
+            n=len(clean), total=images.total, classes=self.run.classes, clean=retained_scores(clean, positive),
+            recoded=recoded, cells=score_robustness(clean, cells, positive), opened=test_openings(self.run),
+            notes=tuple(self._notes(clean, round(recoded.value * recoded.n))), folder=self.folder,
         )  # fmt: skip
 
-    def _notes(self, undamaged: Predictions, recoded: int) -> list[str]:
+    def _notes(self, clean: Predictions, recoded: int) -> list[str]:
         notes = []
         if recoded:
-            said = f"{recoded:,} of {len(undamaged):,} verdicts change when the undamaged images are only written again, as PNG"
-            baseline = ": the metadata baseline reads files, and its files here are PNG, or the JPEG and WebP of those damages"
-            notes.append(said + (baseline if self.run.family == "metadata" else ""))
-        given = np.unique(undamaged.predicted)
-        if len(given) == 1:
-            notes.append(f"all undamaged images are answered {self.run.classes[given[0]]}: that nothing flips then says little")
-        return notes + self.cache.notes(len(undamaged))
+            note = f"{recoded:,} of {len(clean):,} predictions change when the unperturbed images are only re-encoded as PNG"
+            baseline = (
+                ": the metadata baseline reads files, and here all files are PNG, or JPEG and WebP of these perturbations"
+            )
+            notes.append(note + (baseline if self.run.family == "metadata" else ""))
+        predicted = np.unique(clean.predicted)
+        if len(predicted) == 1:
+            name = self.run.classes[predicted[0]]
+            notes.append(f"all unperturbed images are predicted as {name}: the absence of flips is not informative")
+        return notes + self.cache.notes(len(clean))
 
 
 def _name(key: tuple[str, float]) -> str:
-    """Of a cell's file."""
+    """Name of the file of a cell."""
     return f"{key[0]}-{key[1]:g}"
 
 
-def _bound(damage: Perturbation, strength: float) -> Callable[[np.ndarray, str], bytes]:
-    return lambda pixels, name: damage.apply(pixels, strength, name)
+def _bound(perturbation: Perturbation, strength: float) -> Callable[[np.ndarray, str], bytes]:
+    return lambda pixels, name: perturbation.apply(pixels, strength, name)

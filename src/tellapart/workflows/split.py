@@ -1,6 +1,6 @@
-"""The verb `split`: train, valid and test so that what shows the same picture, or belongs to one group, stays on one side.
+"""The command `split`: make train, validation and test splits that keep duplicates and groups together.
 
-The cutting is that of `data.split`; here is only found what must stay together, and written down what came of it.
+The splitting is done by `data.split`; this module finds the images that must stay together, and writes the result.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from tellapart.errors import DataError, SplitError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable
 
-#: The name of what hangs together by twins and belongs to no named group.
-TWINS = "twins-"
+#: Prefix of the group name of near-duplicates that belong to no named group.
+DUPLICATES = "twins-"
 
 
 @dataclass(frozen=True, eq=False)
 class SplitResult:
-    """A split, and what it kept together.
+    """A split table, and counts of the images that were kept together.
 
     Attributes:
-        table: With `split`; with `group`, where anything was kept together.
-        exact: Images with an exact copy.
-        near: Pairs of near-duplicates; None where they were not looked for.
-        groups: Sets of two or more images that were kept together.
-        largest: Images of the largest such set.
+        table: With the column `split`; with the column `group`, if any images were kept together.
+        exact: Number of images with an exact duplicate.
+        near: Number of pairs of near-duplicates; None if they were not searched for.
+        groups: Number of groups of two or more images that were kept together.
+        largest: Number of images in the largest group.
     """
 
     table: ImageTable
@@ -57,22 +57,22 @@ def split_dataset(
     table: ImageTable, *, by_twins: bool = True, embedding: str | None = None, runs: Path = Path("runs"),
     shares: dict[str, float] = SHARES, seed: int = 0, anew: bool = False, progress: Progress = SILENT,
 ) -> SplitResult:  # fmt: skip
-    """Split a table.
+    """Split a table and keep groups and duplicates together.
 
     Args:
-        table: Labeled images; equal values of a `group` column stay together.
-        by_twins: Near-duplicates stay together, too; exact copies always do.
-        embedding: A finished run that helps to find near-duplicates, as the option of the check; None: none.
+        table: Labeled images; images with equal values in the column `group` stay together.
+        by_twins: Whether to keep near-duplicates together; exact duplicates always stay together.
+        embedding: A finished run whose embedding helps to find near-duplicates, as the option of the check; None: no run.
         runs: Folder of the runs.
-        shares: Sizes of train, valid and test, relative to each other.
-        seed: Same seed, same split.
-        anew: Forget a split that the data come with; else its parts are kept, and only missing ones are cut.
-        progress: Where long work is reported.
+        shares: Relative sizes of train, valid and test.
+        seed: Random seed for the split.
+        anew: Whether to ignore a split that the data have; otherwise it is kept, and only missing splits are made.
+        progress: Progress display.
 
     Raises:
-        RunError: There is no such run, or it has no vectors of its own.
+        RunError: There is no such run, or it has no embedding.
         DataError: The run cannot read the images.
-        SplitError: A class is too small, or the given split tears what belongs together.
+        SplitError: A class is too small, or the given split separates images that belong together.
     """
     if anew and "split" in table.frame:
         table = replace(table, frame=table.frame.drop(columns="split"))
@@ -92,17 +92,17 @@ def split_dataset(
     return SplitResult(done, exact, near, len(several), int(several.max()) if len(several) else 1)
 
 
-def write_split(cut: SplitResult) -> pd.DataFrame:
-    """The table as a CSV that every command reads as DATA: path, label (the class), group, split, and the data's own columns.
+def write_split(result: SplitResult) -> pd.DataFrame:
+    """The table in a form that every command reads as DATA: path, label (class name), group, split, and the user's columns.
 
     Raises:
-        DataError: The images have no file names: rows of IDX or parquet files, or in memory.
+        DataError: The images have no file names: they are rows of IDX or parquet files, or in memory.
     """
-    table = cut.table
+    table = result.table
     places = [parse_locator(str(path)) for path in table.paths]
     if any(place.row is not None for place in places):
         raise DataError(
-            f"{table.name}: its images are rows of a file, and a CSV cannot name them",
+            f"{table.name}: the images are rows of one file, which a CSV cannot reference",
             hint="unpack them to image files, or split in Python: tellapart.split(table)",
         )
     frame = table.frame
@@ -114,15 +114,15 @@ def write_split(cut: SplitResult) -> pd.DataFrame:
 
 
 def images_location(table: ImageTable) -> Path:
-    """What `--images` must name for such a CSV: the folder or archive that holds the images."""
+    """The value of `--images` for the CSV of a split: the folder or archive that contains the images."""
     archive = parse_locator(str(table.paths[0])).archive if len(table) else ""
     return Path(table.root) / archive
 
 
 def _group_names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
-    """Of what must stay together: the name of its group, else `twins-17`; "" for an image alone. (N,) object."""
-    there = "group" in table.frame
-    given = table.frame["group"].astype(str).to_numpy(dtype=object) if there else np.full(len(table), "", object)
+    """Group names: the given name, or `twins-17` for duplicates without one; "" for an image without a group. (N,) object."""
+    has_groups = "group" in table.frame
+    given = table.frame["group"].astype(str).to_numpy(dtype=object) if has_groups else np.full(len(table), "", object)
     known = np.flatnonzero(given != "")
     by_group = known[star_pairs(pd.factorize(given[known])[0])] if len(known) else np.zeros((0, 2), np.int64)
     unit = connect_pairs(len(table), np.concatenate([star_pairs(cluster), by_group]))
@@ -131,17 +131,17 @@ def _group_names(table: ImageTable, cluster: np.ndarray) -> np.ndarray:
     for row in known.tolist():
         names.setdefault(int(unit[row]), str(given[row]))
     number = {u: n for n, u in enumerate(dict.fromkeys(unit[size > 1].tolist()))}
-    return np.array([names.get(u) or (f"{TWINS}{number[u]}" if u in number else "") for u in unit.tolist()], dtype=object)
+    return np.array([names.get(u) or (f"{DUPLICATES}{number[u]}" if u in number else "") for u in unit.tolist()], dtype=object)
 
 
 def _check_given_split(table: ImageTable, cluster: np.ndarray) -> None:
-    """Twins on both sides of the given split cannot be kept together."""
+    """Raise an error if the given split separates duplicates."""
     rows = star_pairs(cluster)
     across = pairs_across_splits(table, rows)[0] if len(rows) else np.zeros(0, bool)
     if across.any():
         one, other = (table.ids[row] for row in rows[across][0])
         raise SplitError(
-            f"the given split puts the same picture on two sides: {int(across.sum()):,} images, for example "
-            f"{one!r} and {other!r}",
-            hint="--anew cuts again from all images; or drop them: `tellapart check DATA --fix-list FILE`, --reviewed FILE",
+            f"the given split separates duplicates: {int(across.sum()):,} images, for example {one!r} and {other!r}",
+            hint="pass --anew to split all images again, or drop the duplicates: `tellapart check DATA --fix-list FILE`, "
+            "then --reviewed FILE",
         )

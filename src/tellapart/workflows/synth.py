@@ -46,25 +46,6 @@ _LEARNT_FROM = 64  # pictures that a forgery which learns is shown
 _CHUNK = 64  # pictures between two looks at what the threads found
 
 
-@dataclass(frozen=True)
-class SynthResult:
-    """What was made.
-
-    Attributes:
-        folder: For `compare`.
-        counts: Forgery, or "none" for the real ones → pictures.
-        shares: Forgery → mean share of a picture that is forged.
-    """
-
-    folder: Path
-    counts: dict[str, int]
-    shares: dict[str, float]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"folder": str(self.folder), "counts": self.counts, "shares": self.shares}
-
-
 def synth(
     data: str | Path | ImageTable, out: str | Path, *, kinds: Sequence[str] = (), class_name: str | None = None,
     encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = DEFAULTS,
@@ -99,6 +80,55 @@ def synth(
         if not _is_made(folder, chosen):
             ForgeryJob(reals, forgeries, folder, chosen, settings).run()
     return _read_result(folder)
+
+
+@dataclass(frozen=True)
+class SynthResult:
+    """What was made.
+
+    Attributes:
+        folder: For `compare`.
+        counts: Forgery, or "none" for the real ones → pictures.
+        shares: Forgery → mean share of a picture that is forged.
+    """
+
+    folder: Path
+    counts: dict[str, int]
+    shares: dict[str, float]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {"folder": str(self.folder), "counts": self.counts, "shares": self.shares}
+
+
+def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, skip_bad: bool = False) -> ImageTable:
+    """All pictures of a folder or an archive; or the rows of one class of labeled data, or all rows of a table.
+
+    Args:
+        data: A folder or archive, labeled or not; whatever `scan` understands; or a table.
+        class_name: The class whose images are real.
+        skip_bad: Leave bad rows out instead of stopping.
+
+    Returns:
+        A table with the one class "real"; group and split as given.
+
+    Raises:
+        DataError: Nothing there, or no such class.
+    """
+    path = None if isinstance(data, ImageTable) else Path(data)
+    if path is not None and not path.exists():
+        raise DataError(f"{path}: not found", hint="give a folder, an archive or a table of real pictures")
+    if path is not None and class_name is None and (path.is_dir() or path.name.lower().endswith(ARCHIVE_ENDINGS)):
+        return _all_of(path)
+    table = data if isinstance(data, ImageTable) else scan(data, least=1)
+    bad = [p for p in table.problems if p.kind not in HARMLESS]
+    if bad and not skip_bad:
+        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+    if class_name is not None:
+        if class_name not in table.classes:
+            raise DataError(unknown_name("class", class_name, table.classes))
+        table = table.take(table.labels == table.classes.index(class_name))
+    return replace(table, frame=table.frame.assign(label=0), classes=("real",), positive=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,39 +291,6 @@ def _encoded(pixels: np.ndarray, encoding: str, quality: int) -> bytes:
     else:
         Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
-
-
-# --- the real pictures that forgeries are made of ---------------------------------------------------------------------
-
-
-def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, skip_bad: bool = False) -> ImageTable:
-    """All pictures of a folder or an archive; or the rows of one class of labeled data, or all rows of a table.
-
-    Args:
-        data: A folder or archive, labeled or not; whatever `scan` understands; or a table.
-        class_name: The class whose images are real.
-        skip_bad: Leave bad rows out instead of stopping.
-
-    Returns:
-        A table with the one class "real"; group and split as given.
-
-    Raises:
-        DataError: Nothing there, or no such class.
-    """
-    path = None if isinstance(data, ImageTable) else Path(data)
-    if path is not None and not path.exists():
-        raise DataError(f"{path}: not found", hint="give a folder, an archive or a table of real pictures")
-    if path is not None and class_name is None and (path.is_dir() or path.name.lower().endswith(ARCHIVE_ENDINGS)):
-        return _all_of(path)
-    table = data if isinstance(data, ImageTable) else scan(data, least=1)
-    bad = [p for p in table.problems if p.kind not in HARMLESS]
-    if bad and not skip_bad:
-        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
-    if class_name is not None:
-        if class_name not in table.classes:
-            raise DataError(unknown_name("class", class_name, table.classes))
-        table = table.take(table.labels == table.classes.index(class_name))
-    return replace(table, frame=table.frame.assign(label=0), classes=("real",), positive=None)
 
 
 def _all_of(path: Path) -> ImageTable:
