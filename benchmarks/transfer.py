@@ -21,7 +21,7 @@ import yaml
 
 import tellapart as ta
 from tellapart.cli.options import progress
-from tellapart.metrics.mcnemar import compare, in_words
+from tellapart.metrics.mcnemar import compare, describe
 from tellapart.runs.environment import describe_environment
 
 #: Learning rates that both sides may choose from.
@@ -63,7 +63,7 @@ def duel(table: ta.ImageTable, parent: ta.Run, epochs: int, settings: ta.Setting
         for kind, side in sides.items()
     }
     paired = compare(answers["transferred"].predictions, answers["scratch"].predictions)
-    return {"train_images": table.split_counts(), **found, "paired": in_words("transferred", "scratch", paired)}
+    return {"train_images": table.split_counts(), **found, "paired": describe("transferred", "scratch", paired)}
 
 
 def main() -> None:

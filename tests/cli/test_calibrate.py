@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tellapart.calibration.decision import Decision
-from tellapart.calibration.decision import judge as judge_by
+from tellapart.calibration.decision import score_decisions as judge_by
 from tellapart.cli import calibrate as command
 from tellapart.cli.evaluate import report_lines, verdict_content, verdict_lines
 from tellapart.cli.main import app

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tellapart import registry
-from tellapart.combiners.base import combine, voters_of
+from tellapart.combiners.base import combine, stack_members
 from tellapart.combiners.weighted import inverse_loss, least_loss
 from tellapart.errors import DataError
 from tellapart.types import Predictions
@@ -101,7 +101,7 @@ def test_only_what_learns_looks_at_labels(how):
     voters, labels = voters_like(4, 60, 3)
     shuffled = np.random.default_rng(0).permutation(labels)
     same = np.array_equal(make(how).fit(voters, labels)(voters), make(how).fit(voters, shuffled)(voters))
-    assert same != registry.find("combiners", how).learns
+    assert same != registry.find("combiners", how).uses_labels
 
 
 @pytest.mark.parametrize("how", NAMES)
@@ -235,7 +235,7 @@ def test_combine_brings_images_into_one_order():
     ids, order = np.array([f"i{n}" for n in range(30)], dtype=object), np.random.default_rng(0).permutation(30)
     first = Predictions(ids, voters[0], labels, CLASSES, "one")
     second = Predictions(ids[order], voters[1][order], labels[order], CLASSES, "two")
-    np.testing.assert_array_equal(voters_of([first, second]), voters)
+    np.testing.assert_array_equal(stack_members([first, second]), voters)
     found = combine(make("mean"), [first, second], "both")
     assert found.run_id == "both" and list(found.ids) == list(ids)
     np.testing.assert_allclose(found.proba, voters.mean(axis=0), atol=1e-6)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from tellapart.errors import DataError
 from tellapart.metrics import mcnemar as module
-from tellapart.metrics.mcnemar import Comparison, compare, in_words, mcnemar_exact, paired_difference, sign_flip
+from tellapart.metrics.mcnemar import Comparison, compare, describe, mcnemar_exact, paired_difference, sign_flip
 from tellapart.types import Predictions
 
 pairs = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=300).map(np.array)
@@ -28,7 +28,7 @@ def predictions(right, *, ids=None, labels=None, groups=None, classes=("cat", "d
 
 def words(a, b, groups=None):
     test = module.paired_test(a, b, groups)
-    return in_words("cnn", "svm", Comparison(test, paired_difference(a, b, groups)))
+    return describe("cnn", "svm", Comparison(test, paired_difference(a, b, groups)))
 
 
 @given(pairs)

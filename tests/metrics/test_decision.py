@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from sklearn.model_selection import StratifiedKFold
 
 from tellapart.calibration.conformal import Conformal
-from tellapart.calibration.decision import Decision, judge
-from tellapart.calibration.decision_text import in_words, map_in_words, precision_at
+from tellapart.calibration.decision import Decision, score_decisions
+from tellapart.calibration.decision_text import describe, describe_map, precision_at
 from tellapart.calibration.maps import CALIBRATIONS, Platt, Temperature
 from tellapart.calibration.thresholds import RejectBand, Threshold, threshold_for_fpr
 from tellapart.errors import DataError
@@ -77,32 +77,32 @@ def test_it_is_kept_as_json(name, made):
 
 
 def test_without_a_rule_the_most_probable_class_answers():
-    found = Decision(("a", "b", "c"), 9).verdicts(np.array([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]))
+    found = Decision(("a", "b", "c"), 9).decide(np.array([[0.2, 0.5, 0.3], [0.4, 0.3, 0.3]]))
     assert found.names.tolist() == ["b", "a"] and found.unsure == 0
-    assert not Decision(("a", "b", "c"), 9).judges
+    assert not Decision(("a", "b", "c"), 9).has_rule
 
 
 def test_threshold_and_band():
     p = two([0.1, 0.29999, 0.3, 0.7, 0.8])
-    found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.7)).verdicts(p)
+    found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.7)).decide(p)
     assert found.names.tolist() == ["real", "real", "real", "fake", "fake"]
     assert found.reasons.tolist()[3] == "at or above 0.7"
-    found = Decision(REAL_FAKE, 9, "real", threshold=threshold(0.7)).verdicts(p)
+    found = Decision(REAL_FAKE, 9, "real", threshold=threshold(0.7)).decide(p)
     assert found.names.tolist() == ["real", "real", "real", "fake", "fake"], "the line is one on p(real)"
-    found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8)).verdicts(p)
+    found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8)).decide(p)
     assert found.names.tolist() == ["real", "real", "unsure", "unsure", "fake"] and found.unsure == 2
-    nothing = Decision(REAL_FAKE, 9, "fake", threshold=threshold(math.inf)).verdicts(p)
+    nothing = Decision(REAL_FAKE, 9, "fake", threshold=threshold(math.inf)).decide(p)
     assert set(nothing.names) == {"real"} and nothing.reasons[0] == "nothing may be called fake"
 
 
 def test_a_set_that_does_not_hold_the_answer_alone_is_unsure():
     p = two([0.05, 0.5, 0.95, 0.45])
     sets = Conformal("lac", 0.55, 0.9, 100)
-    found = Decision(REAL_FAKE, 100, "fake", threshold=threshold(0.02), sets=sets).verdicts(p)
+    found = Decision(REAL_FAKE, 100, "fake", threshold=threshold(0.02), sets=sets).decide(p)
     assert found.names.tolist() == ["unsure", "unsure", "fake", "unsure"]
     assert found.reasons.tolist()[0] == "the set holds real, the threshold says fake"
     assert found.reasons.tolist()[1] == "possible: real, fake"
-    none = Decision(REAL_FAKE, 100, sets=Conformal("lac", 0.3, 0.5, 100)).verdicts(p)
+    none = Decision(REAL_FAKE, 100, sets=Conformal("lac", 0.3, 0.5, 100)).decide(p)
     assert none.names.tolist() == ["real", "unsure", "fake", "unsure"] and none.reasons.tolist()[1] == "no class fits"
 
 
@@ -120,7 +120,7 @@ def test_shares_are_those_counted_by_hand_with_scipys_intervals():
     p = [0.05, 0.2, 0.5, 0.6, 0.9, 0.95, 0.4, 0.9, 0.1, 0.5]
     labels = [0, 0, 0, 0, 0, 1, 1, 1, 1, -1]
     decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8))
-    found = judge(decision, predictions(p, labels))
+    found = score_decisions(decision, predictions(p, labels))
 
     def share(k, n):
         ci = binomtest(k, n).proportion_ci(method="wilson")
@@ -130,7 +130,7 @@ def test_shares_are_those_counted_by_hand_with_scipys_intervals():
         return score.value, score.n, score.low, score.high
 
     assert plain(found.tpr) == share(2, 4) and plain(found.fpr) == share(3, 5)
-    assert plain(found.answered) == share(6, 9)
+    assert plain(found.decided) == share(6, 9)
     assert plain(found.accuracy) == share(4, 6)
     assert not found.fpr.higher_is_better and found.sets is None
     json.dumps(found.to_dict(), allow_nan=False)
@@ -138,12 +138,12 @@ def test_shares_are_those_counted_by_hand_with_scipys_intervals():
 
 def test_what_is_not_defined_is_none():
     decision = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8))
-    found = judge(decision, predictions([0.5, 0.6], [1, 1]))
-    assert found.fpr is None and found.accuracy is None and found.tpr.value == 1.0 and found.answered.value == 0
+    found = score_decisions(decision, predictions([0.5, 0.6], [1, 1]))
+    assert found.fpr is None and found.accuracy is None and found.tpr.value == 1.0 and found.decided.value == 0
     with pytest.raises(DataError, match="one labeled image"):
-        judge(decision, predictions([0.5], [-1]))
+        score_decisions(decision, predictions([0.5], [-1]))
     with pytest.raises(DataError, match="verdicts are between a, b"):
-        judge(Decision(("a", "b"), 9), predictions([0.5], [1]))
+        score_decisions(Decision(("a", "b"), 9), predictions([0.5], [1]))
 
 
 def test_groups_widen_the_intervals(made):
@@ -151,7 +151,7 @@ def test_groups_widen_the_intervals(made):
     twenty = np.repeat(np.arange(30), 10).astype(str).astype(object)
     alike = replace(answers, proba=np.repeat(answers.proba[:30], 10, axis=0), labels=np.repeat(answers.labels[:30], 10))
     decision = Decision(answers.classes, 300, "class1", threshold=threshold(0.5), sets=Conformal("lac", 0.6, 0.9, 100))
-    alone, grouped = judge(decision, alike), judge(decision, replace(alike, groups=twenty))
+    alone, grouped = score_decisions(decision, alike), score_decisions(decision, replace(alike, groups=twenty))
     for name in ("tpr", "fpr"):
         narrow, wide = getattr(alone, name), getattr(grouped, name)
         assert narrow.value == wide.value and wide.high - wide.low > 2 * (narrow.high - narrow.low)
@@ -200,18 +200,18 @@ def test_too_few_images_for_folds_are_said():
 
 
 def test_words_say_which_way_the_classifier_erred():
-    assert "too sure" in map_in_words(Temperature(1.83), REAL_FAKE) and "T = 1.83" in map_in_words(Temperature(1.83), REAL_FAKE)
-    assert "not sure enough" in map_in_words(Temperature(0.5), REAL_FAKE)
-    assert "about as sure as it should be" in map_in_words(Temperature(1.01), REAL_FAKE)
-    assert "said nothing" in map_in_words(Platt(0.0, (0.0, 0.0)), REAL_FAKE)
+    assert "too sure" in describe_map(Temperature(1.83), REAL_FAKE) and "T = 1.83" in describe_map(Temperature(1.83), REAL_FAKE)
+    assert "not sure enough" in describe_map(Temperature(0.5), REAL_FAKE)
+    assert "about as sure as it should be" in describe_map(Temperature(1.01), REAL_FAKE)
+    assert "said nothing" in describe_map(Platt(0.0, (0.0, 0.0)), REAL_FAKE)
     for name, of in CALIBRATIONS.items():
         rng = np.random.default_rng(0)
         fitted = of.fit(rng.dirichlet(np.ones(6), 120), rng.integers(0, 6, 120))
-        assert map_in_words(fitted, tuple("abcdef")).startswith(name)
+        assert describe_map(fitted, tuple("abcdef")).startswith(name)
     decision = Decision(
         ("a", "b", "c"), 9, None, None, (0.2, 0.3, 0.5), (0.2, 0.3, 0.5), sets=Conformal("lac", math.inf, 0.9, 5)
     )
-    said = in_words(decision)
+    said = describe(decision)
     assert said[0] == "the mix wanted is the mix seen: nothing to correct" and said[1].startswith("always unsure: 5 validation")
 
 

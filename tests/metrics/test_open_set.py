@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tellapart.errors import DataError
-from tellapart.metrics.open_set import score_open_set, threshold_for, unknown_score
+from tellapart.metrics.open_set import score_open_set, unknown_threshold, unknown_score
 from tellapart.types import Predictions
 
 
@@ -43,19 +43,19 @@ def test_the_threshold_keeps_its_promise_in_the_mean() -> None:
     shares = []
     for _ in range(4000):
         values = rng.normal(size=60)
-        shares.append((values[39:] > threshold_for(values[:39], 0.1)).mean())
+        shares.append((values[39:] > unknown_threshold(values[:39], 0.1)).mean())
     assert 0.085 < np.mean(shares) <= 0.1 + 3 * np.std(shares) / math.sqrt(4000)
 
 
 def test_too_few_images_promise_nothing() -> None:
-    assert threshold_for(np.arange(18) / 18, 0.05) == math.inf
-    assert threshold_for(np.arange(19) / 19, 0.05) == 18 / 19
+    assert unknown_threshold(np.arange(18) / 18, 0.05) == math.inf
+    assert unknown_threshold(np.arange(19) / 19, 0.05) == 18 / 19
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 5])
 def test_a_share_that_is_none_is_refused(share: float) -> None:
     with pytest.raises(DataError, match="between 0 and 1"):
-        threshold_for(np.zeros(5), share)
+        unknown_threshold(np.zeros(5), share)
 
 
 def test_unknownness_and_empty_sides() -> None:

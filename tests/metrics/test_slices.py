@@ -14,7 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from tellapart.errors import DataError
 from tellapart.metrics.slices import slices
-from tellapart.metrics.two_proportions import fisher, newcombe, power_to_show, unpaired_difference
+from tellapart.metrics.two_proportions import fisher, newcombe, power_to_detect, unpaired_difference
 from tellapart.types import Predictions
 
 
@@ -55,7 +55,7 @@ def test_holm_is_over_all_slices_and_two_values_are_one_question(answers):
     found = {one.name: one for one in report.slices}
     assert found["a"].p_value == found["b"].p_value == pytest.approx(min(1.0, 4 * p[0]))  # four questions, the smallest p
     assert found["a"].significant and report.worst() is found["b"]
-    assert "half b" in report.in_words() and "Holm over 5 slices of half, three" in report.in_words()
+    assert "half b" in report.describe() and "Holm over 5 slices of half, three" in report.describe()
 
 
 def test_undefined_scores_are_said(answers):
@@ -117,7 +117,7 @@ def test_groups_by_what_stands_before_their_number(made):
 def test_what_cannot_be_sliced(answers):
     frame = frame_of(answers, source="web")
     report = slices(answers, frame)
-    assert report.slices == () and report.worst() is None and "nothing to slice by" in report.in_words()
+    assert report.slices == () and report.worst() is None and "nothing to slice by" in report.describe()
     assert slices(answers, frame_of(answers, source="")).notes == ()
     assert slices(answers, frame_of(answers, source=""), ["source"]).notes == ("source: it is given for no image",)
     with pytest.raises(DataError, match="did you mean 'source'"):
@@ -161,12 +161,12 @@ def test_power_beside_simulation():
         q = j / m - 0.1
         k = rng.binomial(n, q, 4000)
         tests = {i: stats.fisher_exact([[i, n - i], [j, m - j]])[1] < 0.05 for i in np.unique(k)}
-        assert power_to_show(n, j, m) == pytest.approx(np.mean([tests[i] for i in k]), abs=0.025)
+        assert power_to_detect(n, j, m) == pytest.approx(np.mean([tests[i] for i in k]), abs=0.025)
 
 
 def test_power_of_nothing_and_of_plenty():
-    assert power_to_show(0, 5, 10) == power_to_show(10, 0, 0) == 0
-    assert power_to_show(501, 300, 600) == 1 and power_to_show(500, 300, 600) > 0.9
+    assert power_to_detect(0, 5, 10) == power_to_detect(10, 0, 0) == 0
+    assert power_to_detect(501, 300, 600) == 1 and power_to_detect(500, 300, 600) > 0.9
 
 
 def test_a_small_slice_is_marked_and_a_large_one_is_not(made):

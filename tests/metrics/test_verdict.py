@@ -178,7 +178,7 @@ def test_aps_by_hand():
         [True, False, False],
         [True, False, True],
     ]
-    assert found.answers(np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])).tolist() == [thresholds.UNSURE, 0]
+    assert found.predict(np.array([[0.5, 0.3, 0.2], [0.9, 0.1, 0.0]])).tolist() == [thresholds.UNSURE, 0]
 
 
 def test_too_few_images_promise_nothing():

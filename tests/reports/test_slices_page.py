@@ -48,7 +48,7 @@ def test_the_table_holds_the_numbers_of_evaluate(world, run, tmp_path):
     assert {"source camera", "source web", "source not given"} <= {name for name, _ in rows}
     for (_, cells), one in zip(rows, report.slices, strict=True):
         assert f"<td>{one.n}</td><td>{one.accuracy.value:.3f}<small>" in cells and ("too small" in cells) == one.too_small
-    assert report.in_words().partition(" (")[0] in text.replace("\u00a0", " ")
+    assert report.describe().partition(" (")[0] in text.replace("\u00a0", " ")
     assert (tmp_path / f"{made.id}-slices.png").stat().st_size > 5000 and text.count("<svg") == 1
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from tellapart.cli import leaderboard as cli
 from tellapart.errors import RunError
 from tellapart.io import write_json
-from tellapart.leaderboards.leaderboard import NO_NULL, build, by_data
+from tellapart.leaderboards.leaderboard import NO_BASELINE, build, by_data
 from tellapart.leaderboards.render import pairs_view, rich_view
 from tellapart.leaderboards.row import NOT_SHOWN
 from tellapart.metrics.delong import delong_test
@@ -96,7 +96,7 @@ def test_without_both_openings_the_null_is_met_on_validation(write_run):
 def test_without_a_null_run_the_table_says_so(ladder):
     board = build(ladder[1:])
     assert all(row.vs_baseline is None and row.beats_baseline is None and row.mark == "" for row in board.rows)
-    assert board.notes[-1] == NO_NULL
+    assert board.notes[-1] == NO_BASELINE
     assert "no metadata baseline" in show(board)
 
 
@@ -113,21 +113,21 @@ def test_groups_are_the_units_of_every_test(write_run):
     board = build([null, svm])
     assert board.rows[0].vs_baseline.groups == 4
     assert board.rows[0].mark == NOT_SHOWN
-    assert "4 groups are too few to give any" in board.duel
+    assert "4 groups are too few to give any" in board.top_two
 
 
 def test_the_duel_is_between_the_two_best_by_validation_on_test(ladder):
-    duel = build(ladder).duel
+    duel = build(ladder).top_two
     assert duel.startswith("The two best by validation, on test: cnn-small is right on 0 images where svm is wrong")
     assert "and wrong on 5 where svm is right, of 100: no evidence of a difference (exact McNemar p = 0.062" in duel
 
 
 def test_an_unopened_duel_says_so(write_run):
     board = build([write_run("metadata", valid=31), write_run("svm", valid=50)])
-    assert board.duel.startswith("The two best, on the validation part that chose them (test is not opened): svm is")
+    assert board.top_two.startswith("The two best, on the validation part that chose them (test is not opened): svm is")
     assert board.times_opened == 0
     assert show(board).rstrip().endswith("Test not opened.")
-    assert build([write_run("alone")]).duel == ""
+    assert build([write_run("alone")]).top_two == ""
 
 
 def test_openings_are_counted_by_session(ladder, reopen):
@@ -153,7 +153,7 @@ def test_runs_of_one_recipe_are_told_apart(write_run):
     runs = [write_run("svm", valid=50), write_run("svm", valid=40, seed=1), write_run("metadata", valid=30)]
     board = build([*runs, runs[0]])
     assert [row.name for row in board.rows] == ["svm (svm-0000)", "svm (svm-0001)", "metadata"]
-    assert "svm (svm-0000) is right" in board.duel
+    assert "svm (svm-0000) is right" in board.top_two
 
 
 def test_runs_on_different_data_or_splits_never_share_a_table(write_run):
@@ -288,8 +288,8 @@ def test_every_run_stands_against_the_first_with_holms_correction(ladder):
     assert [row.vs_first.p_alone for row in (svm, null)] == pytest.approx(alone)
     assert svm.vs_first.p_value == pytest.approx(max(alone[0], 2 * alone[1]))
     assert null.vs_first.p_value == pytest.approx(2 * alone[1])
-    assert svm.vs_first.difference.value == pytest.approx(0.05) and svm.tied
-    assert null.vs_first.difference.value == pytest.approx(-0.33) and not null.tied
+    assert svm.vs_first.difference.value == pytest.approx(0.05) and svm.not_significant
+    assert null.vs_first.difference.value == pytest.approx(-0.33) and not null.not_significant
 
 
 def test_the_table_says_who_is_tied_by_which_test_and_what_n_can_show(ladder):
@@ -315,7 +315,7 @@ def test_what_n_can_show_is_said(write_run):
 
 def test_validation_decides_until_all_are_opened_and_that_is_said(write_run):
     board = build([write_run("metadata", valid=30, test=50), write_run("svm", valid=50, test=80), write_run("mlp", valid=45)])
-    assert (board.standing.split, board.standing.n) == ("valid", 60)
+    assert (board.comparisons.split, board.comparisons.n) == ("valid", 60)
     assert board.rows[1].vs_first.difference.value == pytest.approx(-5 / 60)
     assert "on validation, which chose the first (test is not opened for all)" in " ".join(show(board).split())
 
@@ -351,7 +351,7 @@ def test_newer_rankings(ladder, rank_by):
     board = build(ladder, rank_by)
     values = [row.valid[rank_by].value for row in board.rows]
     assert values == sorted(values, reverse=board.rows[0].valid[rank_by].higher_is_better)
-    assert board.standing.of == "accuracy"
+    assert board.comparisons.metric == "accuracy"
 
 
 def test_many_classes_rank_by_macro_auroc(write_run):

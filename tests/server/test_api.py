@@ -44,10 +44,10 @@ def test_a_calibrated_run_decides_by_its_own_rule(client: TestClient, runs: dict
     proba = load_predictor(run, settings, "torch").predict_batch(files).proba
     from tellapart.inference.decision import decision
 
-    wanted = decision(run).verdicts(proba)
+    wanted = decision(run).decide(proba)
     found = client.post("/api/predict/batch", params={"run": run.id}, **form(*files)).json()["results"]
     assert [one["decision"] for one in found] == wanted.names.tolist()
-    for one, answer in zip(found, wanted.answers, strict=True):
+    for one, answer in zip(found, wanted.predicted, strict=True):
         assert (one["confidence"] == "unsure") == (answer == UNSURE)
 
 

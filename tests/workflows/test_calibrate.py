@@ -170,7 +170,7 @@ def test_unsure_by_sets(settings, method):
     np.testing.assert_array_equal(answers.proba, valid(of(settings, "spectrum")).proba)
     report = score_decisions(run, answers)
     assert report.promised == 0.8 and report.sets.covered.value >= 0.8
-    assert decide(run, answers).unsure == round((1 - report.answered.value) * len(answers))
+    assert decide(run, answers).unsure == round((1 - report.decided.value) * len(answers))
     assert calibration_effect(run)["after"] is None and run.recipe_name == "verdict-spectrum-linear"
 
 
@@ -195,7 +195,7 @@ def test_a_calibrated_run_can_be_a_member_and_opens_its_own_test_part(made, sett
     both = ta.combine([run, "spectrum"], settings=settings)
     assert len(ta.predict(both, from_paths([str(made[0] / "train" / "fake" / "3.png")]), settings=settings)) == 1
     found = ta.evaluate(run, open_test=True, settings=settings)
-    assert found.opened == 1 and score_decisions(run, found.predictions).answered.n == found.scores["accuracy"].n
+    assert found.opened == 1 and score_decisions(run, found.predictions).decided.n == found.scores["accuracy"].n
     again = calibrate("knn", how="beta", settings=settings)
     assert any("opened once" in note for note in again.cost["notes"])
 

@@ -80,7 +80,7 @@ class Conformal:
             inside[np.arange(len(proba)), proba.argmax(axis=1)] = True
         return inside
 
-    def answers(self, proba: np.ndarray) -> np.ndarray:
+    def predict(self, proba: np.ndarray) -> np.ndarray:
         """The class where the set holds exactly one, else −1 (unsure): (N, C) float → (N,) int64.
 
         >>> Conformal("lac", 0.6, 0.9, 100).answers(np.array([[.9, .1], [.5, .5]])).tolist()

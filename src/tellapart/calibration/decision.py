@@ -39,21 +39,21 @@ class Decisions:
     """
 
     classes: tuple[str, ...]
-    answers: np.ndarray
+    predicted: np.ndarray
     reasons: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.answers)
+        return len(self.predicted)
 
     @property
     def names(self) -> np.ndarray:
         """The class names, or "unsure": (N,) object (str)."""
-        return np.array([*self.classes, UNSURE_NAME], dtype=object)[self.answers]
+        return np.array([*self.classes, UNSURE_NAME], dtype=object)[self.predicted]
 
     @property
     def unsure(self) -> int:
         """How many images were not answered."""
-        return int((self.answers == UNSURE).sum())
+        return int((self.predicted == UNSURE).sum())
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,13 @@ class Decision:
             )
 
     @property
-    def judges(self) -> bool:
+    def has_rule(self) -> bool:
         """Whether there is a rule beyond the most probable class."""
         return bool(self.threshold or self.band or self.sets)
 
     def calibrated(self, proba: np.ndarray) -> np.ndarray:
         """Step 1 alone: (N, C) float, as the classifier answered → (N, C) float32."""
-        return as_answered(proba if self.map is None else self.map(proba))
+        return renormalize(proba if self.map is None else self.map(proba))
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
         """Steps 1 and 2: (N, C) float, as the classifier answered → (N, C) float32, rows sum to 1.
@@ -113,8 +113,8 @@ class Decision:
     def corrected(self, proba: np.ndarray) -> np.ndarray:
         """Step 2 alone: (N, C) float, calibrated → (N, C) float32."""
         if self.seen is None or self.prior is None:
-            return as_answered(proba)
-        return as_answered(correct_prior(proba, np.array(self.seen), np.array(self.prior)))
+            return renormalize(proba)
+        return renormalize(correct_prior(proba, np.array(self.seen), np.array(self.prior)))
 
     def uncorrected(self, proba: np.ndarray) -> np.ndarray | None:
         """Step 2 undone: (N, C) float of step 2 → (N, C) float32 for the mix seen; None where the prior leaves a class nothing.
@@ -126,14 +126,14 @@ class Decision:
         array([[0.1, 0.9]], dtype=float32)
         """
         if self.seen is None or self.prior is None:
-            return as_answered(proba)
-        return None if min(self.prior) <= 0 else as_answered(correct_prior(proba, np.array(self.prior), np.array(self.seen)))
+            return renormalize(proba)
+        return None if min(self.prior) <= 0 else renormalize(correct_prior(proba, np.array(self.prior), np.array(self.seen)))
 
     def scores(self, proba: np.ndarray) -> np.ndarray:
         """The probability of the positive class: (N, C) float of step 2 → (N,)."""
         return proba[:, self.classes.index(self.positive or self.classes[-1])]
 
-    def verdicts(self, proba: np.ndarray) -> Decisions:
+    def decide(self, proba: np.ndarray) -> Decisions:
         """Step 3.
 
         Args:
@@ -144,16 +144,16 @@ class Decision:
         >>> found.names.tolist(), found.reasons.tolist()[1]
         (['real', 'unsure', 'fake'], 'between 0.3 and 0.8')
         """
-        answers, reasons = self._answered(proba)
+        answers, reasons = self._apply_rule(proba)
         if self.sets is None:
             return Decisions(self.classes, answers, reasons)
         sets = self.sets(proba)
         lonely = (sets.sum(axis=1) == 1) & (sets.argmax(axis=1) == answers)
         for row in np.flatnonzero(~lonely & (answers != UNSURE)):
-            reasons[row] = self._said_by_set(sets[row], self.classes[answers[row]])
+            reasons[row] = self._set_reason(sets[row], self.classes[answers[row]])
         return Decisions(self.classes, np.where(lonely, answers, UNSURE), reasons)
 
-    def _answered(self, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _apply_rule(self, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(N,) int64 and (N,) object, by band, threshold or the most probable class."""
         if self.band is None and self.threshold is None:
             return proba.argmax(axis=1), np.full(len(proba), "most probable", dtype=object)
@@ -170,7 +170,7 @@ class Decision:
         answers = np.where(said == UNSURE, UNSURE, np.where(said == 1, positive, 1 - positive))
         return answers, np.array([names[int(one)] for one in said], dtype=object)
 
-    def _said_by_set(self, inside: np.ndarray, answer: str) -> str:
+    def _set_reason(self, inside: np.ndarray, answer: str) -> str:
         held = [name for name, is_in in zip(self.classes, inside, strict=True) if is_in]
         if not held:
             return "no class fits"
@@ -206,7 +206,7 @@ class Decision:
         )  # fmt: skip
 
 
-def as_answered(proba: np.ndarray) -> np.ndarray:
+def renormalize(proba: np.ndarray) -> np.ndarray:
     """Rows scaled to sum to 1 as every classifier's are, so that a threshold meets the very numbers it was chosen on."""
     proba = proba.astype(np.float64)
     return (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -231,7 +231,7 @@ class DecisionReport:
         classes: How many there are.
     """
 
-    answered: Score
+    decided: Score
     accuracy: Score | None
     positive: str | None
     threshold: float | None
@@ -244,7 +244,7 @@ class DecisionReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; an infinite threshold is None."""
         at = self.threshold if self.threshold is not None and np.isfinite(self.threshold) else None
-        scores = {"answered": self.answered, "accuracy": self.accuracy, "tpr": self.tpr, "fpr": self.fpr}
+        scores = {"answered": self.decided, "accuracy": self.accuracy, "tpr": self.tpr, "fpr": self.fpr}
         if self.sets is not None:
             scores |= {f"sets-{name}": getattr(self.sets, name) for name in ("covered", "single", "accuracy")}
         found: dict[str, Any] = {name: None if score is None else score.to_dict() for name, score in scores.items()}
@@ -252,7 +252,7 @@ class DecisionReport:
         return found | {"mean_set_size": None if self.sets is None else self.sets.mean_size}
 
 
-def judge(decision: Decision, predictions: Predictions) -> DecisionReport:
+def score_decisions(decision: Decision, predictions: Predictions) -> DecisionReport:
     """Verdicts beside the truth. Images without a label are left out.
 
     Args:
@@ -275,13 +275,13 @@ def judge(decision: Decision, predictions: Predictions) -> DecisionReport:
         raise DataError("verdicts are judged on one labeled image at least")
     labels, proba, groups = predictions.labels[known], predictions.proba[known], predictions.groups
     codes = group_codes(None if groups is None else groups[known])
-    said = decision.verdicts(proba).answers
+    said = decision.decide(proba).predicted
     answered = said != UNSURE
     report = DecisionReport(
-        answered=_share(answered, np.ones_like(answered), codes),
+        decided=_share(answered, np.ones_like(answered), codes),
         accuracy=_share(said == labels, answered, codes) if answered.any() else None,
         positive=decision.positive, threshold=None, tpr=None, fpr=None,
-        sets=_judged_sets(decision, proba, labels, codes),
+        sets=_score_sets(decision, proba, labels, codes),
         promised=None if decision.sets is None else decision.sets.coverage,
         classes=len(decision.classes),
     )  # fmt: skip
@@ -310,7 +310,7 @@ def _share(part: np.ndarray, whole: np.ndarray, codes: np.ndarray | None) -> Sco
     return Score(hits / n, n, *fraction_interval(hits / n, variance_within(residuals, one), one))
 
 
-def _judged_sets(decision: Decision, proba: np.ndarray, labels: np.ndarray, codes: np.ndarray | None) -> SetReport | None:
+def _score_sets(decision: Decision, proba: np.ndarray, labels: np.ndarray, codes: np.ndarray | None) -> SetReport | None:
     """`judge_sets`, with intervals over groups where there are any."""
     if decision.sets is None:
         return None

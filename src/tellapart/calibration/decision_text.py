@@ -16,37 +16,37 @@ _ABOUT_ONE = 0.05
 _NAMED = 4
 
 
-def in_words(decision: Decision) -> list[str]:
+def describe(decision: Decision) -> list[str]:
     """What was decided, one sentence a part, in the order in which it is applied.
 
     >>> in_words(Decision(("real", "fake"), 800, "fake", map=Temperature(1.83)))
     ['temperature T = 1.83: the classifier was too sure (800 validation images)']
     """
-    said = [f"{map_in_words(decision.map, decision.classes)} ({decision.n:,} validation images)"] if decision.map else []
+    said = [f"{describe_map(decision.map, decision.classes)} ({decision.n:,} validation images)"] if decision.map else []
     if decision.prior is not None and decision.seen is not None:
-        said.append(_prior_in_words(decision.classes, decision.seen, decision.prior))
+        said.append(_describe_prior(decision.classes, decision.seen, decision.prior))
     if decision.threshold:
-        said.append(threshold_in_words(decision.threshold, decision.positive or ""))
-        said += _precision_in_words(decision)
+        said.append(describe_threshold(decision.threshold, decision.positive or ""))
+        said += _describe_precision(decision)
     if decision.band:
-        said.append(_band_in_words(decision.band, decision.positive or ""))
+        said.append(_describe_band(decision.band, decision.positive or ""))
     if decision.sets:
-        said.append(_sets_in_words(decision.sets, corrected=decision.prior is not None))
+        said.append(_describe_sets(decision.sets, corrected=decision.prior is not None))
     return said
 
 
-def map_in_words(found: Calibration, classes: Sequence[str]) -> str:
+def describe_map(found: Calibration, classes: Sequence[str]) -> str:
     """The parameters of a calibration, and what they mean.
 
     >>> map_in_words(Platt(0.5, (0.0, 0.3)), ("real", "fake"))
     'platt, slope 0.50: the classifier was too sure; log-odds of fake +0.30'
     """
     if isinstance(found, Temperature):
-        return f"temperature T = {found.temperature:.2f}: {_sureness(1 / found.temperature)}"
+        return f"temperature T = {found.temperature:.2f}: {_describe_slope(1 / found.temperature)}"
     if isinstance(found, Platt):
         moved = _named_numbers(classes[1:], found.offsets[1:], "+.2f")
         against = "" if len(classes) == 2 else f" against {classes[0]}"
-        return f"platt, slope {found.slope:.2f}: {_sureness(found.slope)}; log-odds of {moved}{against}"
+        return f"platt, slope {found.slope:.2f}: {_describe_slope(found.slope)}; log-odds of {moved}{against}"
     if isinstance(found, Vector):
         return (
             f"vector, slopes {_named_numbers(classes, found.slopes, '.2f')}; "
@@ -64,7 +64,7 @@ def map_in_words(found: Calibration, classes: Sequence[str]) -> str:
     return found.name
 
 
-def threshold_in_words(threshold: Threshold, positive: str) -> str:
+def describe_threshold(threshold: Threshold, positive: str) -> str:
     """Where the line is, why, and what it gave on validation.
 
     >>> threshold_in_words(Threshold(0.7, Score(0.8, 50, 0.67, 0.89), Score(0.01, 100, 0, 0.05), "at most 1 % …"), "fake")
@@ -93,7 +93,7 @@ def precision_at(threshold: Threshold, share: float) -> Score | None:
     return None if math.isnan(value) else Score(value, f.n, of(t.low, f.high), of(t.high, f.low))
 
 
-def _precision_in_words(decision: Decision) -> list[str]:
+def _describe_precision(decision: Decision) -> list[str]:
     if decision.threshold is None or decision.prior is None:
         return []
     share = decision.prior[decision.classes.index(decision.positive or "")]
@@ -106,7 +106,7 @@ def _precision_in_words(decision: Decision) -> list[str]:
     ]
 
 
-def _sureness(slope: float) -> str:
+def _describe_slope(slope: float) -> str:
     """What a slope of the log-odds says of the classifier."""
     if slope == 0:
         return "the probabilities said nothing"
@@ -120,18 +120,18 @@ def _named_numbers(names: Sequence[str], numbers: Sequence[float], how: str) -> 
     return f"{said}, … ({len(names)} classes)" if len(names) > _NAMED else said
 
 
-def _prior_in_words(classes: Sequence[str], seen: Sequence[float], prior: Sequence[float]) -> str:
+def _describe_prior(classes: Sequence[str], seen: Sequence[float], prior: Sequence[float]) -> str:
     moved = [k for k in range(len(classes)) if not math.isclose(seen[k], prior[k], rel_tol=1e-9)]
     named = ", ".join(f"{classes[k]} {prior[k]:.3g} (from {seen[k]:.3g})" for k in moved[:_NAMED])
     more = f", … ({len(moved)} classes)" if len(moved) > _NAMED else ""
     return f"corrected for another mix: {named}{more}" if moved else "the mix wanted is the mix seen: nothing to correct"
 
 
-def _band_in_words(band: RejectBand, positive: str) -> str:
+def _describe_band(band: RejectBand, positive: str) -> str:
     return f"unsure where the probability of {positive} is from {band.low:g} to below {band.high:g}"
 
 
-def _sets_in_words(sets: Conformal, *, corrected: bool) -> str:
+def _describe_sets(sets: Conformal, *, corrected: bool) -> str:
     if math.isinf(sets.quantile):
         return f"always unsure: {sets.n} validation images are too few for a coverage of {sets.coverage:g}"
     mix = ", mixed as in validation" if corrected else ""

@@ -34,7 +34,7 @@ from scipy.special import expit, log_softmax, softmax
 from tellapart.errors import DataError, unknown_name
 from tellapart.metrics.probabilistic import CLIP
 
-_COLDEST, _HOTTEST = 0.02, 50.0
+_LOWEST_TEMPERATURE, _HIGHEST_TEMPERATURE = 0.02, 50.0
 _STEEPEST = 100.0
 
 
@@ -73,8 +73,8 @@ class Temperature:
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
         """By a bounded search over ln T. See `Calibration.fit`."""
-        logs, rows = _fittable(proba, labels), np.arange(len(labels))
-        bounds = (np.log(_COLDEST), np.log(_HOTTEST))
+        logs, rows = _checked_logs(proba, labels), np.arange(len(labels))
+        bounds = (np.log(_LOWEST_TEMPERATURE), np.log(_HIGHEST_TEMPERATURE))
         found: Any = minimize_scalar(
             lambda heat: -log_softmax(logs * np.exp(-heat), axis=1)[rows, labels].mean(),
             bounds=bounds,
@@ -109,7 +109,7 @@ class Platt:
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
         """By minimising the log-loss against Platt's targets. See `Calibration.fit`."""
-        logs = _fittable(proba, labels)
+        logs = _checked_logs(proba, labels)
         classes = logs.shape[1]
         targets = _targets(labels, classes)
 
@@ -144,7 +144,7 @@ class Vector:
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
         """By minimising the log-loss against Platt's targets. See `Calibration.fit`."""
-        logs = _fittable(proba, labels)
+        logs = _checked_logs(proba, labels)
         classes = logs.shape[1]
         targets = _targets(labels, classes)
 
@@ -187,16 +187,16 @@ class Isotonic:
         """By pooling adjacent violators. See `Calibration.fit`."""
         from sklearn.isotonic import IsotonicRegression
 
-        _fittable(proba, labels)
+        _checked_logs(proba, labels)
         knots = []
-        for c in _rising(proba.shape[1]):
+        for c in _fitted_classes(proba.shape[1]):
             line = IsotonicRegression(y_min=0, y_max=1).fit(proba[:, c].astype(np.float64), labels == c)
             knots.append((tuple(line.X_thresholds_.tolist()), tuple(line.y_thresholds_.tolist())))
         return cls(tuple(knots))
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
         """See `Calibration.__call__`."""
-        columns = [np.interp(proba[:, c], *line) for c, line in zip(_rising(proba.shape[1]), self.knots, strict=True)]
+        columns = [np.interp(proba[:, c], *line) for c, line in zip(_fitted_classes(proba.shape[1]), self.knots, strict=True)]
         return _one_against_rest(columns, proba)
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,17 +221,17 @@ class Beta:
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
         """By logistic regression on ln p and −ln(1−p) against Platt's targets. See `Calibration.fit`."""
-        _fittable(proba, labels)
+        _checked_logs(proba, labels)
         bounds = [(0.0, _STEEPEST), (0.0, _STEEPEST), (None, None)]
         curves = []
-        for c in _rising(proba.shape[1]):
+        for c in _fitted_classes(proba.shape[1]):
             features, target = _beta_features(proba[:, c]), _targets((labels == c).astype(np.int64), 2)
             curves.append(tuple(_minimum(_logistic_loss(features, target), np.array([1.0, 1.0, 0.0]), bounds).tolist()))
         return cls(tuple(curves))
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
         """See `Calibration.__call__`."""
-        pairs = zip(_rising(proba.shape[1]), self.curves, strict=True)
+        pairs = zip(_fitted_classes(proba.shape[1]), self.curves, strict=True)
         return _one_against_rest([expit(_beta_features(proba[:, c]) @ np.array(curve)) for c, curve in pairs], proba)
 
     def to_dict(self) -> dict[str, Any]:
@@ -276,12 +276,12 @@ def _logs(proba: np.ndarray) -> np.ndarray:
     return np.log(np.clip(proba.astype(np.float64), CLIP, 1))
 
 
-def _rising(classes: int) -> range:
+def _fitted_classes(classes: int) -> range:
     """The classes that have a curve of their own: of two the second, as the first is what is left."""
     return range(1, 2) if classes == 2 else range(classes)
 
 
-def _fittable(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _checked_logs(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The logarithms, once it is sure that something can be learnt from them."""
     if not len(labels):
         raise DataError("there is nothing to calibrate on: no image was given", hint="give the validation part")

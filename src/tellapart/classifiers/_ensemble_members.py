@@ -15,7 +15,7 @@ import numpy as np
 
 from tellapart import registry
 from tellapart.classifiers.base import Classifier, Context
-from tellapart.combiners.base import in_order
+from tellapart.combiners.base import reorder
 from tellapart.errors import RunError, TellapartError
 from tellapart.recipe.load import load
 from tellapart.types import ImageTable, Predictions
@@ -108,7 +108,7 @@ class Member:
             raise RunError(f"{self}: {path} cannot be used ({error})", hint="train the run again with --fresh") from None
         blank = np.full((len(rows), len(rows.classes)), 1 / len(rows.classes), dtype=np.float32)
         wanted = Predictions(rows.ids, blank, rows.labels, rows.classes, f"the {part} part here")
-        return in_order(wanted, Predictions(**{**vars(answers), "run_id": str(self)})).proba
+        return reorder(wanted, Predictions(**{**vars(answers), "run_id": str(self)})).proba
 
 
 def epochs(folder: Path) -> list[int]:

@@ -18,7 +18,7 @@ from tellapart.combiners.base import CLIP, Combiner, Weighting
 from tellapart.combiners.confident import Confident
 from tellapart.combiners.geometric_mean import GeometricMean
 from tellapart.combiners.mean import Mean
-from tellapart.combiners.rank import Rank, rank_scale
+from tellapart.combiners.rank import Rank, quantile_function
 from tellapart.combiners.stack import Stack
 from tellapart.combiners.vote import Vote
 from tellapart.errors import RunError
@@ -198,7 +198,7 @@ class _MeanRank(CombinerModule):
 
     def __init__(self, ordered: np.ndarray) -> None:
         super().__init__()
-        scales = [[rank_scale(of[:, c]) for of in ordered] for c in range(ordered.shape[2])]
+        scales = [[quantile_function(of[:, c]) for of in ordered] for c in range(ordered.shape[2])]
         self.ranks = nn.ModuleList(nn.ModuleList(_Line(*scale) for scale in of) for of in scales)
         self.values = nn.ModuleList(nn.ModuleList(_Line(*scale[::-1]) for scale in of) for of in scales)
 

@@ -24,7 +24,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from tellapart import registry
 from tellapart.calibration import maps
 from tellapart.calibration.conformal import Conformal
-from tellapart.calibration.decision import Decision, as_answered
+from tellapart.calibration.decision import Decision, renormalize
 from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, threshold_for_cost, threshold_for_fpr
 from tellapart.classifiers._ensemble_members import Member
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module, groups_of
@@ -149,7 +149,7 @@ class Calibrated(Classifier, Exportable):
             return proba
         learn: Any = maps.find(self.options.how).fit
         _refuse_one_class(labels, self.classes)
-        return as_answered(cross_fit(proba, labels, deal_folds(labels, groups, self.recipe.seed), learn))
+        return renormalize(cross_fit(proba, labels, deal_folds(labels, groups, self.recipe.seed), learn))
 
     def learn(
         self, proba: np.ndarray, crossed: np.ndarray, labels: np.ndarray, train_counts: np.ndarray, positive: str | None
@@ -173,9 +173,9 @@ class Calibrated(Classifier, Exportable):
         if options.prior:
             counts = train_counts if how in _KEEP_THE_MIX else np.bincount(labels, minlength=len(self.classes))
             decision = replace(decision, **self._mixes(counts, "training" if how in _KEEP_THE_MIX else "validation"))
-        threshold = self._threshold(decision, as_answered(decision(proba)), labels)
+        threshold = self._threshold(decision, renormalize(decision(proba)), labels)
         band = RejectBand(*options.band) if options.band else None
-        honest = as_answered(decision.corrected(crossed))
+        honest = renormalize(decision.corrected(crossed))
         sets = Conformal.fit(honest, labels, options.unsure, options.method) if options.unsure else None
         self.decision = replace(decision, threshold=threshold, band=band, sets=sets)
 

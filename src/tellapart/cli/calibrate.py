@@ -97,7 +97,7 @@ def _costs(given: list[str] | None) -> tuple[float, float] | None:
 
 
 def _content(made: Run) -> dict[str, Any]:
-    from tellapart.calibration.decision_text import in_words
+    from tellapart.calibration.decision_text import describe
     from tellapart.inference.decision import decision
     from tellapart.runs.store import scores_to_dict
     from tellapart.workflows.calibrate import calibration_effect
@@ -106,7 +106,7 @@ def _content(made: Run) -> dict[str, Any]:
     found = decision(made)
     return {
         "run": made.id, "scores": scores, "effect": calibration_effect(made), "verdict": found.to_dict(),
-        "words": in_words(found),
+        "words": describe(found),
         "notes": made.cost["notes"],
     }  # fmt: skip
 
@@ -114,7 +114,7 @@ def _content(made: Run) -> dict[str, Any]:
 def _print(made: Run) -> None:
     from rich.table import Table
 
-    from tellapart.calibration.decision_text import in_words
+    from tellapart.calibration.decision_text import describe
     from tellapart.cli.evaluate import verdict_lines
     from tellapart.inference.decision import decision
     from tellapart.types import Score
@@ -133,9 +133,9 @@ def _print(made: Run) -> None:
     if found["after"]:
         said[0] += "; after: cross-fitted, each fifth by a map of the other four"
         said.append(f"{found['verdict']}: {found['words']}")
-    said += in_words(decision(made)) or ["nothing is decided beyond the most probable class"]
+    said += describe(decision(made)) or ["nothing is decided beyond the most probable class"]
     predictions = made.predictions("valid")
-    if decision(made).judges and predictions is not None:
+    if decision(made).has_rule and predictions is not None:
         said += [line for line in verdict_lines(made, predictions, "valid") if not line.startswith("threshold")]  # said above
     if decision(made).prior is not None:
         said.append(

@@ -212,7 +212,7 @@ def _cells(one: Slice, two: bool) -> list[Any]:
 def _lines(report: SliceReport) -> list[str]:
     from tellapart.metrics.slices import POINTS, POWER
 
-    lines = [report.in_words()]
+    lines = [report.describe()]
     if any(one.too_small for one in report.slices):
         lines.append(
             f"too small: a true difference of {100 * POINTS:g} points from the rest would be found in fewer than "
@@ -265,11 +265,11 @@ def report_lines(report: DecisionReport, part: str) -> list[str]:
     chosen = ", where it was chosen" if part == "valid" else ""
     said = _threshold_line(report, where + chosen)
     if report.accuracy is None:
-        said.append(f"verdicts {where}{chosen}: every image is unsure, n={report.answered.n:,}")
+        said.append(f"verdicts {where}{chosen}: every image is unsure, n={report.decided.n:,}")
     else:
         said.append(
-            f"verdicts {where}{chosen}: answered {report.answered}; accuracy among the answered {report.accuracy}, "
-            f"{report.answered.n - report.accuracy.n:,} unsure"
+            f"verdicts {where}{chosen}: answered {report.decided}; accuracy among the answered {report.accuracy}, "
+            f"{report.decided.n - report.accuracy.n:,} unsure"
         )
     if report.sets is not None:
         alone = report.sets.accuracy

@@ -30,7 +30,7 @@ class Combiner(ABC):
     """
 
     #: Whether it learns from labels: its answers to the images that it learnt from then flatter it.
-    learns: ClassVar[bool] = False
+    uses_labels: ClassVar[bool] = False
 
     class Options(OptionsModel):
         """Options of the combiner."""
@@ -105,7 +105,7 @@ class Weighting(Combiner):
         self.arrays = {"weights": np.full(len(voters), 1 / len(voters))}
 
 
-def combine(combiner: Combiner, answers: Sequence[Predictions], run_id: str = "") -> Predictions:
+def combine(combiner: Combiner, predictions: Sequence[Predictions], run_id: str = "") -> Predictions:
     """The answers of several runs as one; ids, labels and groups are those of the first.
 
     Args:
@@ -123,20 +123,20 @@ def combine(combiner: Combiner, answers: Sequence[Predictions], run_id: str = ""
     >>> combine(Mean(Mean.Options()), [one, two]).proba.round(3).tolist()
     [[0.699999988079071, 0.30000001192092896], [0.4000000059604645, 0.6000000238418579]]
     """
-    first = answers[0]
-    return Predictions(first.ids, combiner(voters_of(answers)), first.labels, first.classes, run_id, first.groups)
+    first = predictions[0]
+    return Predictions(first.ids, combiner(stack_members(predictions)), first.labels, first.classes, run_id, first.groups)
 
 
-def voters_of(answers: Sequence[Predictions]) -> np.ndarray:
+def stack_members(predictions: Sequence[Predictions]) -> np.ndarray:
     """(K, N, C) float32, in the image order of the first.
 
     Raises:
         DataError: Other classes, ids or labels; names both runs.
     """
-    return np.stack([answers[0].proba, *(in_order(answers[0], other).proba for other in answers[1:])])
+    return np.stack([predictions[0].proba, *(reorder(predictions[0], other).proba for other in predictions[1:])])
 
 
-def in_order(first: Predictions, other: Predictions) -> Predictions:
+def reorder(first: Predictions, other: Predictions) -> Predictions:
     """`other` with the images of `first`, in its order.
 
     Raises:
@@ -158,6 +158,6 @@ def in_order(first: Predictions, other: Predictions) -> Predictions:
     return Predictions(first.ids, other.proba[rows], first.labels, first.classes, other.run_id, first.groups)
 
 
-def likelihood(voters: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def true_class_proba(voters: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """What each voter gives the true class: (K, N) float64. `voters`: (K, N, C); `labels`: (N,) int64 ≥ 0."""
     return voters[:, np.arange(len(labels)), labels].astype(np.float64)

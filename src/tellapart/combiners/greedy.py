@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tellapart.combiners.base import CLIP, Weighting, likelihood
+from tellapart.combiners.base import CLIP, Weighting, true_class_proba
 from tellapart.recipe.schema import OptionsModel
 
 _SLACK = 1e-4  # on the margin, for the rounding of float32 sums
@@ -28,7 +28,7 @@ Worth = tuple[float, float]
 class Greedy(Weighting):
     """p = Σ w_k p_k, where w_k is how often voter k was taken."""
 
-    learns = True
+    uses_labels = True
 
     class Options(OptionsModel):
         """Options of `greedy`."""
@@ -44,7 +44,7 @@ class Greedy(Weighting):
     def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None:
         if not len(labels):
             return self._equal(voters, "there is no validation image to select by")
-        judge = _Judge(voters, labels, self.options.metric)
+        judge = _Ensemble(voters, labels, self.options.metric)
         bags = [self._select(judge, pool) for pool in self._pools(len(voters))]
         self.arrays = {"weights": np.mean(bags, axis=0)}
 
@@ -55,7 +55,7 @@ class Greedy(Weighting):
         for _ in range(self.options.bags):
             yield np.sort(generator.choice(count, size, replace=False)) if self.options.bags > 1 else np.arange(count)
 
-    def _select(self, judge: _Judge, pool: np.ndarray) -> np.ndarray:
+    def _select(self, judge: _Ensemble, pool: np.ndarray) -> np.ndarray:
         """The weights that one selection finds: (K,) float64, sum 1."""
         judge.begin()
         singles = judge.if_added(pool)
@@ -78,12 +78,12 @@ class Greedy(Weighting):
         return np.bincount(taken[:kept], minlength=len(judge.voters)) / kept
 
 
-class _Judge:
+class _Ensemble:
     """A growing multiset of voters, and what each addition would make of it."""
 
     def __init__(self, voters: np.ndarray, labels: np.ndarray, metric: str) -> None:
         self.voters, self.labels, self.by_accuracy = voters, labels, metric == "accuracy"
-        self.given = likelihood(voters, labels)
+        self.given = true_class_proba(voters, labels)
 
     def begin(self, taken: list[int] | tuple[int, ...] = ()) -> None:
         """Start anew with some voters."""

@@ -32,13 +32,13 @@ class Rank(Combiner):
             return voters.mean(axis=0, dtype=np.float64)
         proba = np.empty(voters.shape[1:])
         for c in range(voters.shape[2]):
-            scales = [rank_scale(known[:, c]) for known in self.arrays["sorted"]]
+            scales = [quantile_function(known[:, c]) for known in self.arrays["sorted"]]
             rank = np.mean([np.interp(v[:, c], *scale) for v, scale in zip(voters, scales, strict=True)], axis=0)
             proba[:, c] = np.mean([np.interp(rank, ranks, values) for values, ranks in scales], axis=0)
         return proba + np.finfo(np.float32).tiny  # a row that all voters put at 0 for every class cannot be scaled
 
 
-def rank_scale(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantile_function(ordered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distinct values from 0 to 1 and their ranks in [0, 1], both ascending. `ordered`: (Q,) float32.
 
     >>> values, ranks = rank_scale(np.array([0.25, 0.5, 0.5, 0.75], dtype=np.float32))

@@ -24,7 +24,7 @@ _FOLDS = 4
 class Stack(Combiner):
     """A learner on top."""
 
-    learns = True
+    uses_labels = True
 
     class Options(OptionsModel):
         """Options of `stack`."""

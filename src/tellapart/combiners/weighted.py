@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from tellapart.combiners.base import CLIP, Weighting, likelihood
+from tellapart.combiners.base import CLIP, Weighting, true_class_proba
 from tellapart.recipe.schema import OptionsModel
 
 _NEAR = 1e-6  # nats above the least loss: enough
@@ -24,7 +24,7 @@ _STEPS = 5_000
 class Weighted(Weighting):
     """p = Σ w_k p_k."""
 
-    learns = True
+    uses_labels = True
 
     class Options(OptionsModel):
         """Options of `weighted`."""
@@ -36,7 +36,7 @@ class Weighted(Weighting):
     def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None:
         if not len(labels):
             return self._equal(voters, "there is no validation image to weigh by")
-        given = np.maximum(likelihood(voters, labels), CLIP)
+        given = np.maximum(true_class_proba(voters, labels), CLIP)
         self.arrays = {"weights": least_loss(given) if self.options.by == "minimize" else inverse_loss(given)}
 
 

@@ -20,7 +20,7 @@ from tellapart.data.decode import target_size
 from tellapart.errors import RunError
 from tellapart.exporters.onnx_graph import pixel_names, quiet_exporter
 from tellapart.exporters.onnx_session import Session
-from tellapart.metrics.mcnemar import Comparison, compare, in_words
+from tellapart.metrics.mcnemar import Comparison, compare, describe
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
@@ -55,7 +55,7 @@ class Int8Result:
     @property
     def in_words(self) -> str:
         """The loss as a sentence."""
-        return in_words("float32", "int8", self.comparison)
+        return describe("float32", "int8", self.comparison)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

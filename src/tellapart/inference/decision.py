@@ -25,12 +25,12 @@ class DecisionRule:
     def __init__(self, run: Run) -> None:
         self.classes = run.classes
         found = decision(run) if has_decision(run) else None
-        self._decision = found if found is not None and found.judges else None
+        self._decision = found if found is not None and found.has_rule else None
         self.decides = self._decision is not None
 
     def __call__(self, proba: np.ndarray) -> Decisions | None:
         """Decisions, or None for a run without rules. `proba`: (N, C) float, the run's probabilities."""
-        return None if self._decision is None else self._decision.verdicts(proba)
+        return None if self._decision is None else self._decision.decide(proba)
 
 
 def decision(run: Run) -> Decision:

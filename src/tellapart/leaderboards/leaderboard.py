@@ -17,7 +17,7 @@ import pandas as pd
 
 from tellapart import formatting
 from tellapart.errors import RunError, unknown_name
-from tellapart.leaderboards.comparisons import Answers, Comparisons, compare_to_baseline, compare_to_best, compare_top_two
+from tellapart.leaderboards.comparisons import StoredPredictions, Comparisons, compare_to_baseline, compare_to_best, compare_top_two
 from tellapart.leaderboards.row import Row, flat
 from tellapart.metrics.mcnemar import McNemar
 from tellapart.metrics.pairwise import PairedTest
@@ -36,7 +36,7 @@ NEEDS = {
     "macro-auroc": "more than two classes",
     "matthews": "images and answers of more than one class",
 }
-NO_NULL = (
+NO_BASELINE = (
     "there is no metadata baseline on this data: nothing here shows that the others look at the pixels; "
     "`tellapart train DATA -r metadata` adds one"
 )
@@ -72,9 +72,9 @@ class Leaderboard:
     positive: str | None
     split_sizes: dict[str, int]
     notes: tuple[str, ...]
-    duel: str
+    top_two: str
     times_opened: int
-    standing: Comparisons
+    comparisons: Comparisons
     lineage: tuple[str, ...] = ()
 
     @property
@@ -91,24 +91,24 @@ class Leaderboard:
             "rank_by": self.rank_by,
             "runs": [row.to_dict() | {"split_sizes": self.split_sizes} for row in self.rows],
             "notes": list(self.notes),
-            "duel": self.duel,
+            "duel": self.top_two,
             "lineage": list(self.lineage),
             "test_times_opened": self.times_opened,
-            "against_first": self._standing_to_dict(),
+            "against_first": self._comparisons_to_dict(),
             "pairs": [{"a": self.runs[a].id, "b": self.runs[b].id, **pair.to_dict()} for (a, b), pair in self.pairs().items()],
         }
 
     def pairs(self) -> dict[tuple[int, int], PairedTest]:
         """Every pair of rows, by their places from 0: A − B, p corrected for all pairs (Holm)."""
-        places = {place: row for row, place in enumerate(self.standing.places)}
-        return {(places[pair.a], places[pair.b]): pair for pair in self.standing.pairs}
+        places = {place: row for row, place in enumerate(self.comparisons.positions)}
+        return {(places[pair.a], places[pair.b]): pair for pair in self.comparisons.pairs}
 
-    def _standing_to_dict(self) -> dict[str, Any]:
-        stands = self.standing
+    def _comparisons_to_dict(self) -> dict[str, Any]:
+        stands = self.comparisons
         figures = {"detectable_difference": stands.detectable, "disagreement": stands.disagreement}
         found: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures.items()}
         found["rival"] = None if stands.rival is None else self.runs[stands.rival].id
-        return {"part": stands.split, "of": stands.of, "n": stands.n, "comparisons": len(stands.first), "power": 0.8, **found}
+        return {"part": stands.split, "of": stands.metric, "n": stands.n, "comparisons": len(stands.vs_best), "power": 0.8, **found}
 
     def to_json(self) -> str:
         """`to_dict` as text."""
@@ -142,13 +142,13 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
     runs = list({run.folder: run for run in runs}.values())
     if rank_by not in RANKINGS:
         raise RunError(unknown_name("ranking", rank_by, RANKINGS))
-    _refuse_mixture(runs)
-    _refuse_unranked(runs, rank_by)
+    _check_same_data(runs)
+    _check_ranked(runs, rank_by)
     ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
     names = _names(ranked)
-    answers = Answers(ranked)
+    answers = StoredPredictions(ranked)
     standing, nulls = compare_to_best(ranked, answers, rank_by), compare_to_baseline(ranked, answers)
-    against = dict(zip(ranked[1:], standing.first, strict=True))
+    against = dict(zip(ranked[1:], standing.vs_best, strict=True))
     rows = tuple(_row(rank, run, names[run], nulls.get(run), against.get(run)) for rank, run in enumerate(ranked, start=1))
     data = ranked[0].data
     return Leaderboard(
@@ -162,9 +162,9 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         positive=ranked[0].positive,
         split_sizes={split: sum(counts.values()) for split, counts in data["counts"].items()},
         notes=_notes(ranked, names, rank_by),
-        duel=compare_top_two(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
+        top_two=compare_top_two(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
         times_opened=sum(times_opened(folder, data["fingerprint"]) for folder in {run.runs for run in ranked}),
-        standing=standing,
+        comparisons=standing,
         lineage=tuple(said for run in ranked if (said := lineage.line(run, {of.id: names[of] for of in ranked}))),
     )
 
@@ -177,7 +177,7 @@ def by_data(runs: Iterable[Run]) -> dict[str, list[Run]]:
     return found
 
 
-def _refuse_mixture(runs: list[Run]) -> None:
+def _check_same_data(runs: list[Run]) -> None:
     if not runs:
         raise RunError("there are no runs to rank", hint="`tellapart train` or `tellapart compare` makes some")
     kinds = by_data(runs)
@@ -197,7 +197,7 @@ def _loss(run: Run, rank_by: str) -> float:
     return -score.value if score.higher_is_better else score.value
 
 
-def _refuse_unranked(runs: list[Run], rank_by: str) -> None:
+def _check_ranked(runs: list[Run], rank_by: str) -> None:
     """One run without the score comes last; a table without it has no order."""
     scores = runs[0].scores("valid")
     if not any(RANKINGS[rank_by] in run.scores("valid") for run in runs):
@@ -249,7 +249,7 @@ def _notes(ranked: list[Run], names: dict[Run, str], rank_by: str) -> tuple[str,
         if RANKINGS[rank_by] not in run.scores("valid")
     ]
     has_null = any(run.family == BASELINE for run in ranked)
-    return (*_leaks(ranked[0]), *said, *(() if has_null else (NO_NULL,)))
+    return (*_leaks(ranked[0]), *said, *(() if has_null else (NO_BASELINE,)))
 
 
 def _leaks(run: Run) -> list[str]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tellapart.leaderboards.leaderboard import Leaderboard
 
 MISSING = "–"
-TIED, DAGGER = "≈", "†"
+NOT_SIGNIFICANT, DAGGER = "≈", "†"
 OF = {"accuracy": "accuracy", "auroc": "AUROC"}
 MACRO = ("macro-precision", "macro-recall", "macro-f1")
 CAPTION = (
@@ -68,33 +68,33 @@ def lines(board: Leaderboard) -> list[str]:
             f"“{NOT_SHOWN}”: not right significantly more often (p < 0.05) than the metadata baseline on the same images."
         )
     said += [f"Note: {note}" for note in board.notes]
-    return [*said, *standing_lines(board), *board.lineage, *opening_lines(board)]
+    return [*said, *comparison_lines(board), *board.lineage, *opening_lines(board)]
 
 
-def standing_lines(board: Leaderboard) -> list[str]:
+def comparison_lines(board: Leaderboard) -> list[str]:
     """How the column "vs first" was made, what so few images can show, and the two best in words."""
-    stands = board.standing
-    if not stands.first:
+    stands = board.comparisons
+    if not stands.vs_best:
         return []
-    count, test = len(stands.first), stands.first[0].test
+    count, test = len(stands.vs_best), stands.vs_best[0].test
     where = "on test" if stands.split == "test" else "on validation, which chose the first (test is not opened for all)"
     by = f"{test}, Holm's correction for {f'{count} comparisons' if count > 1 else 'one comparison'}"
-    points = "points" if stands.of == "accuracy" else "hundredths"
-    meant = f"vs first: {points} of {OF[stands.of]} {where}; {by}; {TIED} is not told apart (p ≥ 0.05)."
-    return [meant, detectable(board), board.duel]
+    points = "points" if stands.metric == "accuracy" else "hundredths"
+    meant = f"vs first: {points} of {OF[stands.metric]} {where}; {by}; {NOT_SIGNIFICANT} is not told apart (p ≥ 0.05)."
+    return [meant, describe_detectable(board), board.top_two]
 
 
-def detectable(board: Leaderboard) -> str:
+def describe_detectable(board: Leaderboard) -> str:
     """What n images can show, in words."""
-    stands, groups = board.standing, board.standing.answered.groups
+    stands, groups = board.comparisons, board.comparisons.stacked.groups
     units = "" if groups is None else f" in {len(set(groups)):,} groups"
     if stands.rival is None or math.isnan(stands.detectable):
         why = "all are right on the same images" if stands.rival is None else "they are too few"
         return f"n = {stands.n:,}{units}: what difference they could show is not known, as {why}."
     two = f"{board.rows[0].name} and {board.rows[stands.rival].name}"
-    exact = stands.of == "accuracy" and groups is None
+    exact = stands.metric == "accuracy" and groups is None
     apart = f"{two} differ in being right on {100 * stands.disagreement:.1f} % of them"
-    what = f"differences under {100 * stands.detectable:.1f} points of {OF[stands.of]} cannot be shown"
+    what = f"differences under {100 * stands.detectable:.1f} points of {OF[stands.metric]} cannot be shown"
     return f"n = {stands.n:,}{units}: {what} (80 % power; {apart if exact else f'from the interval of {two}'})."
 
 
@@ -111,9 +111,9 @@ def opening_lines(board: Leaderboard) -> list[str]:
 
 def pairs_view(board: Leaderboard) -> Group:
     """Every pair of runs, in the order of the table."""
-    stands, pairs = board.standing, board.pairs()
+    stands, pairs = board.comparisons, board.pairs()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    counted = stands.of == "accuracy"
+    counted = stands.metric == "accuracy"
     for heading in ("run", "against", *(("only it", "only that") if counted else ()), "points [95 % CI]", "p", "p (Holm)"):
         left = heading in ("run", "against")
         table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not left)
@@ -126,8 +126,8 @@ def pairs_view(board: Leaderboard) -> Group:
     real = sum(pair.significant for pair in pairs.values())
     part = formatting.PARTS[stands.split]
     told = f"{real} of {len(pairs)} pairs are told apart (Holm's correction for {len(pairs)})" if pairs else "there is one run"
-    head = f"All pairs, {OF[stands.of]} on {part}, n = {stands.n:,}"
-    which = f"{stands.first[0].test}; " if stands.first else ""
+    head = f"All pairs, {OF[stands.metric]} on {part}, n = {stands.n:,}"
+    which = f"{stands.vs_best[0].test}; " if stands.vs_best else ""
     return Group(Text(head, style="bold"), Padding(table, (1, 0)), Text(f"{which}{told}. Intervals are of each pair alone."))
 
 
@@ -171,7 +171,7 @@ def _against(found: PairedTest | None, brief: bool) -> str:
     if found is None:
         return ""
     value = formatting.points(found.difference.value)
-    value = value if found.significant else f"{TIED} {value}"
+    value = value if found.significant else f"{NOT_SIGNIFICANT} {value}"
     return value if brief else f"{value} {_p(found.p_value, 'p ')}"
 
 

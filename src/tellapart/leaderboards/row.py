@@ -76,7 +76,7 @@ class Row:
         return tuple(mark for mark in (self.mark, formatting.after_opening(self.late) if self.late else "") if mark)
 
     @property
-    def tied(self) -> bool:
+    def not_significant(self) -> bool:
         """Whether it is not told apart from the first."""
         return self.vs_first is not None and not self.vs_first.significant
 

@@ -30,8 +30,8 @@ class Cell:
         undefined: Why there is no AUROC.
     """
 
-    learnt: tuple[str, ...]
-    asked: str
+    trained_on: tuple[str, ...]
+    tested_on: str
     accuracy: Score
     auroc: Score | None
     undefined: str = ""
@@ -39,12 +39,12 @@ class Cell:
     @property
     def seen(self) -> bool:
         """Whether it learnt from this source."""
-        return self.asked in self.learnt
+        return self.tested_on in self.trained_on
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         auroc = None if self.auroc is None else self.auroc.to_dict()
-        about = {"learnt": list(self.learnt), "asked": self.asked, "seen": self.seen, "undefined": self.undefined}
+        about = {"learnt": list(self.trained_on), "asked": self.tested_on, "seen": self.seen, "undefined": self.undefined}
         return {**about, "accuracy": self.accuracy.to_dict(), "auroc": auroc}
 
 
@@ -101,9 +101,9 @@ class CrossSourceMatrix:
     notes: tuple[str, ...]
     folder: Path = field(default=Path())
 
-    def cell(self, learnt: str, asked: str) -> Cell | None:
+    def cell(self, trained_on: str, tested_on: str) -> Cell | None:
         """The cell of the matrix; None where it could not be made."""
-        return next((c for c in self.matrix if c.learnt == (learnt,) and c.asked == asked), None)
+        return next((c for c in self.matrix if c.trained_on == (trained_on,) and c.tested_on == tested_on), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -116,13 +116,13 @@ class CrossSourceMatrix:
     def to_frame(self) -> pd.DataFrame:
         """One row a cell: `learnt`, `asked`, `n`, `accuracy`, `low`, `high`, `auroc`; those left out first."""
         cells = [*(one.unseen for one in self.left_out), *self.matrix]
-        rows = [(", ".join(c.learnt), c.asked, c.accuracy.n, c.accuracy.value, c.accuracy.low, c.accuracy.high) for c in cells]
+        rows = [(", ".join(c.trained_on), c.tested_on, c.accuracy.n, c.accuracy.value, c.accuracy.low, c.accuracy.high) for c in cells]
         found = pd.DataFrame(rows, columns=["learnt", "asked", "n", "accuracy", "low", "high"])
         return found.assign(auroc=[np.nan if c.auroc is None else c.auroc.value for c in cells])
 
 
 def score_cell(
-    learnt: tuple[str, ...], asked: str, answers: Predictions, mine: np.ndarray, common: np.ndarray, positive: str | None
+    trained_on: tuple[str, ...], tested_on: str, predictions: Predictions, of_source: np.ndarray, common: np.ndarray, positive: str | None
 ) -> Cell | None:
     """The scores of one classifier on one source; None where it has no image there.
 
@@ -134,17 +134,17 @@ def score_cell(
         common: (N,) bool, which are common.
         positive: As of `score_all`.
     """
-    if not mine.any():
+    if not of_source.any():
         return None
-    own = subset(answers, mine)
+    own = subset(predictions, of_source)
     scores = score_all(own, positive)
-    if len(answers.classes) != 2:
-        return Cell(learnt, asked, scores["accuracy"], None, "it is for two classes")
+    if len(predictions.classes) != 2:
+        return Cell(trained_on, tested_on, scores["accuracy"], None, "it is for two classes")
     auroc = scores.get("auroc")
     if auroc is None and common.any():
-        auroc = score_all(subset(answers, mine | common), positive).get("auroc")
+        auroc = score_all(subset(predictions, of_source | common), positive).get("auroc")
     missing = "" if auroc is not None else f"all images are {own.classes[own.labels[0]]}, and there are no common ones"
-    return Cell(learnt, asked, scores["accuracy"], auroc, missing)
+    return Cell(trained_on, tested_on, scores["accuracy"], auroc, missing)
 
 
 def compare_shared(a: Predictions, b: Predictions) -> Comparison:
@@ -153,7 +153,7 @@ def compare_shared(a: Predictions, b: Predictions) -> Comparison:
     return compare(subset(a, np.isin(a.ids, both)), subset(b, np.isin(b.ids, both)))
 
 
-def subset(answers: Predictions, rows: np.ndarray) -> Predictions:
+def subset(predictions: Predictions, rows: np.ndarray) -> Predictions:
     """Some answers. `rows`: (N,) bool."""
-    groups = None if answers.groups is None else answers.groups[rows]
-    return Predictions(answers.ids[rows], answers.proba[rows], answers.labels[rows], answers.classes, answers.run_id, groups)
+    groups = None if predictions.groups is None else predictions.groups[rows]
+    return Predictions(predictions.ids[rows], predictions.proba[rows], predictions.labels[rows], predictions.classes, predictions.run_id, groups)

@@ -107,7 +107,7 @@ def over_repetitions(values: np.ndarray) -> dict[str, Any]:
 
 FOLDS = 5
 
-Learn = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
+Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
 def deal_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int, folds: int = FOLDS) -> np.ndarray:
@@ -134,7 +134,7 @@ def deal_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int, folds: 
     return dealt[units]
 
 
-def cross_fit(proba: np.ndarray, labels: np.ndarray, fold: np.ndarray, learn: Learn) -> np.ndarray:
+def cross_fit(proba: np.ndarray, labels: np.ndarray, fold: np.ndarray, fit: Fit) -> np.ndarray:
     """Each image mapped by what `learn` made of the images in the other folds.
 
     Args:
@@ -157,5 +157,5 @@ def cross_fit(proba: np.ndarray, labels: np.ndarray, fold: np.ndarray, learn: Le
                 f"{len(labels)} images, groups kept whole, are too few to be judged in folds: one is without a second class",
                 hint="a larger validation part is needed",
             )
-        found[asked] = learn(proba[learnt], labels[learnt])(proba[asked])
+        found[asked] = fit(proba[learnt], labels[learnt])(proba[asked])
     return found

@@ -94,7 +94,7 @@ def difference_of_areas(value: float, parts: np.ndarray, labels: np.ndarray, gro
     return ScoreDifference(score, _p_value(value, variance, degrees_of_freedom(strata), grouped))
 
 
-def areas_in_words(name_a: str, name_b: str, area_a: float, area_b: float, found: ScoreDifference) -> str:
+def describe_areas(name_a: str, name_b: str, area_a: float, area_b: float, found: ScoreDifference) -> str:
     """One plain sentence, as `compare.in_words` has it for accuracy.
 
     >>> print(areas_in_words("cnn", "svm", 0.912, 0.904, Difference(Score(0.008, 800, -0.004, 0.02), 0.19)))

@@ -28,7 +28,7 @@ MACRO = ("macro-precision", "macro-recall", "macro-f1")
 WEIGHTED = ("weighted-precision", "weighted-recall", "weighted-f1")
 AGREEMENT = ("matthews", "kappa")
 #: What `_from_sums` gives, before two columns that only the bias is taken from.
-_OF_ANSWERS = ("accuracy", *MACRO, "balanced-accuracy", *WEIGHTED, *AGREEMENT)
+_PREDICTION_SCORES = ("accuracy", *MACRO, "balanced-accuracy", *WEIGHTED, *AGREEMENT)
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ def count_scores(
         means: Further scores by name.
     """
     strata, n = strata_of(labels, units), len(labels)
-    spans = _Spans(n, strata, _limits(labels, units, classes))
-    values, bias, variance = _of_answers(labels, answers, classes, units, strata)
+    spans = _Intervals(n, strata, _limits(labels, units, classes))
+    values, bias, variance = _prediction_scores(labels, answers, classes, units, strata)
     scores = {
-        name: Score(float(values[i]), n, *spans.of(name, float(values[i]), float(variance[i]), float(bias[i])))
-        for i, name in enumerate(_OF_ANSWERS)
+        name: Score(float(values[i]), n, *spans.interval(name, float(values[i]), float(variance[i]), float(bias[i])))
+        for i, name in enumerate(_PREDICTION_SCORES)
         if not np.isnan(values[i])
     }
     return scores | _mean_scores(means, units, strata)
 
 
-def _of_answers(
+def _prediction_scores(
     labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, strata: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values, biases and variances, in the order of `_OF_ANSWERS`.
@@ -84,22 +84,22 @@ def _of_answers(
         labels, answers, strata, units = labels[first], answers[first], strata[units[first]], np.arange(len(first))
     sums = _sums_by_unit(labels, answers, classes, units)
     whole = (sums.T @ times)[None]
-    kept = _Kept.of(whole)
-    bias, variance = jackknife(sums, strata, lambda some: _from_sums(some, kept), times)
+    kept = _Fallback.from_sums(whole)
+    bias, variance = jackknife(sums, strata, lambda some: _scores_from_sums(some, kept), times)
     for name, smooth in (("macro-precision", -2), ("weighted-precision", -1)):
-        bias[_OF_ANSWERS.index(name)] = bias[smooth]
-    return _from_sums(whole, kept)[0], bias, variance
+        bias[_PREDICTION_SCORES.index(name)] = bias[smooth]
+    return _scores_from_sums(whole, kept)[0], bias, variance
 
 
 @dataclass(frozen=True, eq=False)
-class _Spans:
+class _Intervals:
     """From value, variance and bias to the interval of a score of answers."""
 
     n: int
     strata: np.ndarray
     limits: tuple[float, float]
 
-    def of(self, name: str, value: float, variance: float, bias: float) -> Interval:
+    def interval(self, name: str, value: float, variance: float, bias: float) -> Interval:
         """The interval of the score `name`."""
         if name in ("accuracy", "weighted-recall"):
             return _share_interval(value, variance, self.strata, self.n)
@@ -159,7 +159,7 @@ def _sums_by_unit(labels: np.ndarray, answers: np.ndarray, classes: int, unit: n
 
 
 @dataclass(frozen=True, eq=False)
-class _Kept:
+class _Fallback:
     """What a replicate falls back to: the ratios of all images, (3, 1, C), Matthews and kappa, (2,); which classes occur."""
 
     seen: np.ndarray
@@ -167,13 +167,13 @@ class _Kept:
     agreement: np.ndarray
 
     @classmethod
-    def of(cls, whole: np.ndarray) -> _Kept:
+    def from_sums(cls, whole: np.ndarray) -> _Fallback:
         counts = np.split(whole, 3, axis=1)
         agreement = np.array([matthews_of(*counts)[0], kappa_of(*counts)[0]])
         return cls(counts[1][0] > 0, np.stack(ratios(*counts)), agreement)
 
 
-def _from_sums(sums: np.ndarray, kept: _Kept) -> np.ndarray:
+def _scores_from_sums(sums: np.ndarray, kept: _Fallback) -> np.ndarray:
     """All scores of sums: (B, 3C) → (B, len(_OF_ANSWERS) + 2) float64.
 
     A class of which no image is left keeps its ratios: it has not become worse. Matthews and kappa that are 0/0 without one

@@ -100,7 +100,7 @@ class LearningCurve:
         return pd.DataFrame(rows, columns=["images", "n", "accuracy", "low", "high", "sd"])
 
 
-def size_of(images: int, answers: Sequence[Predictions]) -> Size:
+def size_of(images: int, predictions: Sequence[Predictions]) -> Size:
     """One size from the answers of its seeds.
 
     The interval is that of the mean over images of the share of seeds that are right: seeds answer the same images, so they
@@ -115,11 +115,11 @@ def size_of(images: int, answers: Sequence[Predictions]) -> Size:
     >>> str(size_of(100, [one, one]).accuracy)
     '0.800 [0.490, 0.943] n=10'
     """
-    if not answers or not len(answers[0]):
+    if not predictions or not len(predictions[0]):
         raise DataError("there is no validation image to judge by", hint="give the data a validation part")
-    right = np.stack([of.predicted == of.labels for of in answers])
+    right = np.stack([of.predicted == of.labels for of in predictions])
     each, n = right.mean(axis=0), right.shape[1]
-    value, codes = float(each.mean()), group_codes(answers[0].groups)
+    value, codes = float(each.mean()), group_codes(predictions[0].groups)
     if codes is None and bool(np.isin(each, (0, 1)).all()):
         return Size(images, Score(value, n, *wilson(int(each.sum()), n)), tuple(right.mean(axis=1).tolist()))
     codes = np.arange(n) if codes is None else codes

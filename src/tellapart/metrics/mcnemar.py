@@ -84,7 +84,7 @@ def compare(a: Predictions, b: Predictions) -> Comparison:
     return Comparison(paired_test(correct_a, correct_b, groups), paired_difference(correct_a, correct_b, groups))
 
 
-def in_words(name_a: str, name_b: str, comparison: Comparison) -> str:
+def describe(name_a: str, name_b: str, comparison: Comparison) -> str:
     """One plain sentence.
 
     >>> right = np.arange(800)
@@ -100,7 +100,7 @@ def in_words(name_a: str, name_b: str, comparison: Comparison) -> str:
         f"and wrong on {test.only_b:,} where {name_b} is right, of {test.n:,}"
     )
     points = f"{_points(difference.value)} points, 95 % CI {_points(difference.low)} … {_points(difference.high)}"
-    return f"{found}: {_verdict(test, name_b)} ({_test_name(test)} {_p_in_words(test.p_value)}; {points})."
+    return f"{found}: {_conclusion(test, name_b)} ({_test_name(test)} {_p_text(test.p_value)}; {points})."
 
 
 def align(a: Predictions, b: Predictions) -> Predictions:
@@ -236,7 +236,7 @@ def _grouped_interval(differences: np.ndarray, sizes: np.ndarray) -> Interval:
     return difference_interval(value, variance, one_stratum)
 
 
-def _verdict(test: McNemar, name_b: str) -> str:
+def _conclusion(test: McNemar, name_b: str) -> str:
     if test.significant:
         return "a real difference" if test.only_a > test.only_b else f"a real difference, in favor of {name_b}"
     too_few = test.groups is not None and 2.0 ** (1 - test.groups) >= LEVEL
@@ -247,7 +247,7 @@ def _test_name(test: McNemar) -> str:
     return "exact McNemar" if test.groups is None else f"exact sign-flip test over {test.groups:,} groups"
 
 
-def _p_in_words(p: float) -> str:
+def _p_text(p: float) -> str:
     if p < 0.001:
         return "p < 0.001"
     return f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"

@@ -60,7 +60,7 @@ def unknown_score(proba: np.ndarray) -> np.ndarray:
     return 1 - proba.astype(np.float64).max(axis=1)
 
 
-def threshold_for(known: np.ndarray, share: float) -> float:
+def unknown_threshold(known: np.ndarray, share: float) -> float:
     """The unknownness above which an image is none of the known classes.
 
     Args:

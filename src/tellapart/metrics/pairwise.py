@@ -74,7 +74,7 @@ class PairedTest:
 
     a: int
     b: int
-    of: str
+    metric: str
     difference: Score
     test: str
     p_alone: float
@@ -90,7 +90,7 @@ class PairedTest:
         """Plain JSON values, without the places."""
         p_values = {k: None if math.isnan(p) else p for k, p in (("p_alone", self.p_alone), ("p_value", self.p_value))}
         counts = {"only_a": self.counts.only_a, "only_b": self.counts.only_b} if self.counts else {}
-        said = {"of": self.of, "test": self.test, "difference": self.difference.to_dict()}
+        said = {"of": self.metric, "test": self.test, "difference": self.difference.to_dict()}
         return {**said, **p_values, **counts, "significant": self.significant}
 
 
@@ -122,7 +122,7 @@ def stack(predictions: Iterable[Predictions], positive: str | None = None) -> St
     return StackedPredictions(first.labels, np.stack(correct), groups, np.stack(scores), first.labels == target)
 
 
-def paired_tests(answered: StackedPredictions, pairs: Sequence[tuple[int, int]], of: str = "accuracy") -> list[PairedTest]:
+def paired_tests(stacked: StackedPredictions, pairs: Sequence[tuple[int, int]], metric: str = "accuracy") -> list[PairedTest]:
     """Test some pairs, with Holm's correction for their number.
 
     Args:
@@ -140,30 +140,30 @@ def paired_tests(answered: StackedPredictions, pairs: Sequence[tuple[int, int]],
     >>> found.test, found.p_value, found.difference.value
     ('exact McNemar', 0.00390625, 1.0)
     """
-    found = [_areas(answered, a, b) if of == "auroc" else _shares(answered, a, b) for a, b in pairs]
+    found = [_compare_auroc(stacked, a, b) if metric == "auroc" else _compare_accuracy(stacked, a, b) for a, b in pairs]
     alone = np.array([one.p_value if isinstance(one, ScoreDifference) else one[0].p_value for one in found])
     defined = ~np.isnan(alone)
     corrected = np.full(len(alone), math.nan)
     corrected[defined] = holm(alone[defined])
-    grouped = answered.groups is not None
+    grouped = stacked.groups is not None
     made = []
     for (a, b), one, p_alone, p_value in zip(pairs, found, alone.tolist(), corrected.tolist(), strict=True):
         if isinstance(one, ScoreDifference):
-            made.append(PairedTest(a, b, of, one.score, f"{DELONG} over groups" if grouped else DELONG, p_alone, p_value))
+            made.append(PairedTest(a, b, metric, one.score, f"{DELONG} over groups" if grouped else DELONG, p_alone, p_value))
         else:
-            made.append(PairedTest(a, b, of, one[1], SIGN_FLIP if grouped else MCNEMAR, p_alone, p_value, one[0]))
+            made.append(PairedTest(a, b, metric, one[1], SIGN_FLIP if grouped else MCNEMAR, p_alone, p_value, one[0]))
     return made
 
 
-def detectable_difference(answered: StackedPredictions, a: int, b: int, of: str = "accuracy", power: float = 0.8) -> float:
+def detectable_difference(stacked: StackedPredictions, a: int, b: int, metric: str = "accuracy", power: float = 0.8) -> float:
     """The smallest true difference between two classifiers that these images show, four times in five.
 
     Of the accuracy on independent images: `minimum_detectable_difference` with the disagreement of the two. Of AUROC, and
     over groups: (z₀.₉₇₅ + z_power) standard errors of the difference found, the error being its interval's half width by
     1.96. NaN where the two do not differ, or where n is too small for any.
     """
-    [found] = paired_tests(answered, [(a, b)], of)
-    if found.counts is not None and answered.groups is None:
+    [found] = paired_tests(stacked, [(a, b)], metric)
+    if found.counts is not None and stacked.groups is None:
         differ = found.counts.only_a + found.counts.only_b
         return minimum_detectable_difference(found.counts.n, differ / max(1, found.counts.n), power)
     half = (found.difference.high - found.difference.low) / 2
@@ -171,12 +171,12 @@ def detectable_difference(answered: StackedPredictions, a: int, b: int, of: str 
     return reached if 0 < reached < 1 else math.nan
 
 
-def _shares(answered: StackedPredictions, a: int, b: int) -> tuple[McNemar, Score]:
+def _compare_accuracy(answered: StackedPredictions, a: int, b: int) -> tuple[McNemar, Score]:
     correct_a, correct_b, groups = answered.correct[a], answered.correct[b], answered.groups
     return paired_test(correct_a, correct_b, groups), paired_difference(correct_a, correct_b, groups)
 
 
-def _areas(answered: StackedPredictions, a: int, b: int) -> ScoreDifference:
+def _compare_auroc(answered: StackedPredictions, a: int, b: int) -> ScoreDifference:
     areas, influences = answered.areas
     return difference_of_areas(float(areas[a] - areas[b]), influences[a] - influences[b], answered.labels, answered.groups)
 

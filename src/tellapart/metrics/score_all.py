@@ -32,8 +32,8 @@ RANKINGS = {
 FIRST = ("accuracy", "macro-precision", "macro-recall", "macro-f1", "log-loss", "auroc")
 
 #: Scores of one class against the other, when there are two: values and intervals.
-_OF_TWO = ("auroc", "average-precision", "eer", "partial-auroc", "tpr-at-1-fpr", "tpr-at-5-fpr")
-_OF_MANY = ("macro-auroc", "macro-average-precision")
+_BINARY = ("auroc", "average-precision", "eer", "partial-auroc", "tpr-at-1-fpr", "tpr-at-5-fpr")
+_MULTICLASS = ("macro-auroc", "macro-average-precision")
 _TOP_K = (3, 5)
 
 
@@ -64,14 +64,14 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     >>> list(scores)[:6]
     ['accuracy', 'macro-precision', 'macro-recall', 'macro-f1', 'log-loss', 'auroc']
     """
-    _refuse_unscorable(predictions, positive)
+    _check_scorable(predictions, positive)
     units = _units(predictions)
     labels, classes = predictions.labels, len(predictions.classes)
     scores = count_scores(labels, predictions.predicted, classes, units, _means(predictions))
     scores |= {f"micro-{of}": scores["accuracy"] for of in ("precision", "recall", "f1")}
     scores["ece"] = _calibration_score(predictions, units)
     if len(np.unique(labels)) > 1:
-        scores |= _of_two(predictions, positive, units) if classes == 2 else _of_many(predictions, units)
+        scores |= _binary_scores(predictions, positive, units) if classes == 2 else _multiclass_scores(predictions, units)
     rest = sorted(set(scores) - set(FIRST), key=_order().index)
     return {name: scores[name] for name in (*FIRST, *rest) if name in scores}
 
@@ -91,8 +91,8 @@ def undefined(predictions: Predictions) -> dict[str, str]:
     occur, given = np.unique(labels), np.unique(answers)
     one = f"all images are of one class ({names[occur[0]]})" if len(occur) == 1 else ""
     of_two, of_many = "it is for two classes", "with two classes it is `auroc` or `average-precision`"
-    found = {name: one or (of_two if len(names) != 2 else "") for name in _OF_TWO}
-    found |= {name: of_many if len(names) == 2 else one for name in _OF_MANY}
+    found = {name: one or (of_two if len(names) != 2 else "") for name in _BINARY}
+    found |= {name: of_many if len(names) == 2 else one for name in _MULTICLASS}
     found["matthews"] = one or (f"all answers are one class ({names[given[0]]})" if len(given) == 1 else "")
     same = len(occur) == len(given) == 1 and occur[0] == given[0]
     found["kappa"] = f"all images and all answers are of one class ({names[occur[0]]})" if same else ""
@@ -116,7 +116,7 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
     >>> {name: str(score) for name, score in found["fake"].items()}["precision"]
     '0.667 [0.208, 0.939] n=3'
     """
-    _refuse_unscorable(predictions, None)
+    _check_scorable(predictions, None)
     units, right = _units(predictions), predictions.labels == predictions.predicted
     found = {}
     for c, name in enumerate(predictions.classes):
@@ -131,7 +131,7 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
 # --- parts of score_all -----------------------------------------------------------------------------------------------
 
 
-def _refuse_unscorable(predictions: Predictions, positive: str | None) -> None:
+def _check_scorable(predictions: Predictions, positive: str | None) -> None:
     if not len(predictions):
         raise DataError("there is nothing to score: no image was predicted", hint="give a split that has images")
     unlabeled = np.flatnonzero(predictions.labels == UNLABELED)
@@ -154,7 +154,7 @@ def _units(predictions: Predictions) -> np.ndarray:
 def _order() -> list[str]:
     averages = [f"{average}-{of}" for average in ("micro", "weighted") for of in ("precision", "recall", "f1")]
     of_answers = ["balanced-accuracy", *averages, "matthews", "kappa"]
-    return [*FIRST, *of_answers, *(f"top-{k}" for k in _TOP_K), "brier", "ece", *_OF_TWO[1:], *_OF_MANY]
+    return [*FIRST, *of_answers, *(f"top-{k}" for k in _TOP_K), "brier", "ece", *_BINARY[1:], *_MULTICLASS]
 
 
 def _means(predictions: Predictions) -> dict[str, MeanScore]:
@@ -174,7 +174,7 @@ def _calibration_score(predictions: Predictions, units: np.ndarray) -> Score:
     return Score(expected_calibration_error(labels, proba), len(labels), *interval, higher_is_better=False)
 
 
-def _of_two(predictions: Predictions, positive: str | None, units: np.ndarray) -> dict[str, Score]:
+def _binary_scores(predictions: Predictions, positive: str | None, units: np.ndarray) -> dict[str, Score]:
     """The scores of how the two classes rank, from one sweep of the threshold."""
     target = 1 if positive is None else predictions.classes.index(positive)
     sweep, n = roc_curve(predictions.labels == target, np.asarray(predictions.proba)[:, target]), len(predictions)
@@ -191,7 +191,7 @@ def _of_two(predictions: Predictions, positive: str | None, units: np.ndarray) -
     return found
 
 
-def _of_many(predictions: Predictions, units: np.ndarray) -> dict[str, Score]:
+def _multiclass_scores(predictions: Predictions, units: np.ndarray) -> dict[str, Score]:
     """Each class that occurs against the rest, and the mean over them."""
     labels, proba = predictions.labels, np.asarray(predictions.proba)
     sweeps = {int(c): roc_curve_small(labels == c, proba[:, c]) for c in np.unique(labels)}

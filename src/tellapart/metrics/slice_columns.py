@@ -22,14 +22,14 @@ _SPELLINGS = {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff"}
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class ColumnSlices:
     """A column with its slices: (name, (N,) bool mask) of each; the masks divide the rows."""
 
     column: str
     values: tuple[tuple[str, np.ndarray], ...]
 
 
-def describe_columns(frame: pd.DataFrame, wanted: Sequence[str] | None) -> tuple[list[Part], list[str]]:
+def describe_columns(frame: pd.DataFrame, wanted: Sequence[str] | None) -> tuple[list[ColumnSlices], list[str]]:
     """The slices of every column, and notes on those that give none.
 
     Args:
@@ -56,7 +56,7 @@ def describe_columns(frame: pd.DataFrame, wanted: Sequence[str] | None) -> tuple
         elif not values or (len(values) > MOST_VALUES and not wanted and _mostly_unique(cells)):
             notes.append(f"{name}: nearly every image has a value of its own")
         else:
-            parts.append(Part(name, tuple(_rare_together(values))))
+            parts.append(ColumnSlices(name, tuple(_merge_rare(values))))
     return parts, notes
 
 
@@ -113,7 +113,7 @@ def _of_text(cells: Any) -> Iterator[tuple[str, np.ndarray]]:
         yield NOT_GIVEN, cells.isna().to_numpy(dtype=bool)
 
 
-def _rare_together(values: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
+def _merge_rare(values: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
     """At most `MOST_VALUES`: the rarest as one."""
     if len(values) <= MOST_VALUES:
         return values

@@ -22,7 +22,7 @@ from tellapart.metrics.mcnemar import LEVEL
 from tellapart.metrics.pairwise import holm
 from tellapart.metrics.score_all import score_all
 from tellapart.metrics.slice_columns import COLUMNS, describe_columns
-from tellapart.metrics.two_proportions import ProportionDifference, power_to_show, unpaired_difference
+from tellapart.metrics.two_proportions import ProportionDifference, power_to_detect, unpaired_difference
 from tellapart.types import UNLABELED, Predictions, Score
 
 POINTS, POWER = 0.1, 0.8  # a slice is too small when a difference of so much is found with a chance below this
@@ -87,7 +87,7 @@ class SliceReport:
         groups: How many groups of images were taken as independent; None when every image was.
     """
 
-    whole: Score
+    overall: Score
     slices: tuple[Slice, ...]
     notes: tuple[str, ...]
     groups: int | None = None
@@ -102,7 +102,7 @@ class SliceReport:
         below = [one for one in self.slices if one.significant and one.difference.value < 0]
         return min(below, key=lambda one: one.difference.value, default=None)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """One plain sentence."""
         small = sum(one.too_small for one in self.slices)
         looked = f"{len(self.slices)} slices of {', '.join(self.columns)}"
@@ -120,8 +120,8 @@ class SliceReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "accuracy": self.whole.to_dict(), "slices": [one.to_dict() for one in self.slices], "notes": list(self.notes),
-            "groups": self.groups, "in_words": self.in_words(),
+            "accuracy": self.overall.to_dict(), "slices": [one.to_dict() for one in self.slices], "notes": list(self.notes),
+            "groups": self.groups, "in_words": self.describe(),
         }  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
@@ -217,7 +217,7 @@ def _power(right: np.ndarray, inside: np.ndarray, codes: np.ndarray | None) -> f
     n, m = int((~larger).sum()), int(larger.sum())
     if codes is not None:
         n, m = len(np.unique(codes[~larger])), len(np.unique(codes[larger]))
-    return power_to_show(n, round(float(right[larger].mean()) * m), m, POINTS)
+    return power_to_detect(n, round(float(right[larger].mean()) * m), m, POINTS)
 
 
 def _corrected(columns: Sequence[str], differences: Sequence[ProportionDifference]) -> list[float]:

@@ -21,7 +21,7 @@ from tellapart.metrics.mcnemar import LEVEL
 from tellapart.types import Score
 
 _NOTHING = 1e-18  # a variance below this is rounding
-_PLENTY = 500  # on both sides: 10 points are found with a chance of 95 % or more, whatever the accuracy
+_LARGE = 500  # on both sides: 10 points are found with a chance of 95 % or more, whatever the accuracy
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def newcombe(k: float, n: int, j: float, m: int) -> Interval:
     return p1 - p2 - math.hypot(p1 - l1, u2 - p2), p1 - p2 + math.hypot(u1 - p1, p2 - l2)
 
 
-def power_to_show(n: int, j: int, m: int, difference: float = 0.1) -> float:
+def power_to_detect(n: int, j: int, m: int, difference: float = 0.1) -> float:
     """The chance that Fisher's test finds a true difference between n images and m others, of which j are right.
 
     The n are given the accuracy q of the others less the difference (more, where that lies below ½), and the others stay as
@@ -113,7 +113,7 @@ def power_to_show(n: int, j: int, m: int, difference: float = 0.1) -> float:
     """
     if not n or not m:
         return 0.0
-    if min(n, m) > _PLENTY and difference >= 0.1:
+    if min(n, m) > _LARGE and difference >= 0.1:
         return 1.0
     q = j / m - difference if j / m >= 0.5 else j / m + difference
     k = np.arange(n + 1)

@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 
 from tellapart import formatting
 from tellapart.calibration.decision import DecisionReport
-from tellapart.calibration.decision_text import in_words
+from tellapart.calibration.decision_text import describe
 from tellapart.calibration.thresholds import RiskCoverage, risk_coverage
 from tellapart.inference.decision import decision, has_decision
 from tellapart.leaderboards.row import Row
@@ -116,8 +116,8 @@ def _part(run: Run, row: Row, key: str, sheet: FigureSheet) -> CalibrationPart |
         scores={name: scores[metric] for metric, name in ABOUT.items() if metric in scores},
         points=points, area=series[0].risk.area,
         gap=float(np.average(points.confidence - points.accuracy, weights=points.n)),
-        words=[] if decided is None else in_words(decided), helped=_helped(run),
-        judged=calibrate.score_decisions(run, predictions) if decided is not None and decided.judges else None,
+        words=[] if decided is None else describe(decided), helped=_helped(run),
+        judged=calibrate.score_decisions(run, predictions) if decided is not None and decided.has_rule else None,
         parent=", ".join(run.data.get("parents", [])) if decided is not None else "",
         corrected=decided is not None and decided.prior is not None, undone=shown is not predictions,
     )  # fmt: skip

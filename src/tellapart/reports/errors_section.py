@@ -89,7 +89,7 @@ def page(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet
         return None
     figure = None
     if found.slices:
-        about = f"Accuracy of {row.name} by slice with 95 % intervals. {found.in_words()}"
+        about = f"Accuracy of {row.name} by slice with 95 % intervals. {found.describe()}"
         figure = sheet.place(forest(found, split), f"{run.id}-slices", f"{key}-slices", about)
     reasons = sorted({why for one in found.slices for why in one.undefined.values() if why.startswith("no image of")})
     content: dict[str, Any] = {
@@ -114,9 +114,9 @@ def forest(report: SliceReport, split: str) -> Figure:
     lines = lines[:_MOST_DRAWN]
     figure = Figure(figsize=(8.6, 0.9 + 0.27 * len(lines)), layout="constrained")
     axes, color = figure.add_subplot(), SPLIT_COLORS.get(split, MUTED)
-    axes.axvline(report.whole.value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
+    axes.axvline(report.overall.value, color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), zorder=0.5)
     axes.annotate(
-        f"all {report.whole.value:.3f}", (report.whole.value, -0.75), xytext=(4, 0), textcoords="offset points", fontsize=8,
+        f"all {report.overall.value:.3f}", (report.overall.value, -0.75), xytext=(4, 0), textcoords="offset points", fontsize=8,
         color=MUTED, va="center",
     )  # fmt: skip
     for y, (_, one) in enumerate(lines):

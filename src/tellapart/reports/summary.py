@@ -15,11 +15,11 @@ def verdict(board: Leaderboard) -> list[str]:
     best = board.rows[0]
     baseline = next((row for row in board.rows if row.family == BASELINE), None)
     said = [_winner(board, best)]
-    if board.duel:
-        said.append(board.duel)
+    if board.top_two:
+        said.append(board.top_two)
     if baseline is not None:
         said.append(_baseline_sentence(board, best, baseline))
-    if tied := [row.name for row in board.rows if row.tied]:
+    if tied := [row.name for row in board.rows if row.not_significant]:
         said.append(_tied_sentence(board, best, tied))
     times = board.times_opened
     said.append(
@@ -45,8 +45,8 @@ def _winner(board: Leaderboard, best: Row) -> str:
 def _tied_sentence(board: Leaderboard, best: Row, tied: list[str]) -> str:
     """Which runs are not told apart from the first."""
     few = ", ".join(tied[:4]) + (f" and {len(tied) - 4} more" if len(tied) > 4 else "")
-    part = formatting.PARTS[board.standing.split]
-    return f"Not told apart from {best.name} on the {board.standing.n:,} {part} images, corrected for all comparisons: {few}."
+    part = formatting.PARTS[board.comparisons.split]
+    return f"Not told apart from {best.name} on the {board.comparisons.n:,} {part} images, corrected for all comparisons: {few}."
 
 
 def _baseline_sentence(board: Leaderboard, best: Row, baseline: Row) -> str:

@@ -76,7 +76,7 @@ class Confidence:
             self._groups = None if valid.groups is None else valid.groups[known][order]
 
     def _labels(self, proba: np.ndarray) -> np.ndarray:
-        return proba.argmax(axis=1) if self.decision is None else self.decision.verdicts(proba).answers
+        return proba.argmax(axis=1) if self.decision is None else self.decision.decide(proba).predicted
 
     def assess(self, proba: np.ndarray) -> Assessment:
         """Decide on one image and rate the decision.
@@ -85,7 +85,7 @@ class Confidence:
             proba: (C,) float32, the predicted probabilities.
         """
         most_probable = int(proba.argmax())
-        decided = None if self.decision is None else self.decision.verdicts(proba[None])
+        decided = None if self.decision is None else self.decision.decide(proba[None])
         rule = "" if decided is None or decided.reasons[0] == "most probable" else str(decided.reasons[0])
         label = most_probable if decided is None else int(decided.answers[0])
         if label == UNSURE:

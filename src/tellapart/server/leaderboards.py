@@ -18,7 +18,7 @@ from tellapart.errors import unknown_name
 from tellapart.leaderboards.leaderboard import Leaderboard, build, by_data
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
-from tellapart.metrics.mcnemar import align, compare, in_words
+from tellapart.metrics.mcnemar import align, compare, describe
 from tellapart.reports import figures
 from tellapart.reports.svg import place
 from tellapart.reports.thumbnails import Picture, ThumbnailCache
@@ -187,7 +187,7 @@ def _comparison(
     rows = different[np.argsort(-probability, kind="stable")][:MAX_SHOWN]
     with ThumbnailCache(board.runs[first].table()) as cache:
         shown = tuple(_disagreement(ours, theirs, row, cache) for row in rows)
-    description = in_words(a.name, b.name, compare(ours, theirs))
+    description = describe(a.name, b.name, compare(ours, theirs))
     both, only_a, only_b = (int(c.sum()) for c in (right_a & right_b, right_a & ~right_b, ~right_a & right_b))
     neither = len(ours) - both - only_a - only_b
     return RunComparison(a, b, split, description, both, only_a, only_b, neither, shown, len(different))

@@ -21,7 +21,7 @@ import numpy as np
 
 from tellapart.calibration import decision as decisions
 from tellapart.calibration.decision import DecisionReport, Decisions
-from tellapart.calibration.decision_text import in_words
+from tellapart.calibration.decision_text import describe
 from tellapart.classifiers.calibrated import Calibrated
 from tellapart.errors import RunError
 from tellapart.formatting import after_opening
@@ -101,7 +101,7 @@ def decide(run: Run, predictions: Predictions) -> Decisions:
         run: Calibrated.
         predictions: Its answers.
     """
-    return decision(run).verdicts(predictions.proba)
+    return decision(run).decide(predictions.proba)
 
 
 def score_decisions(run: Run, predictions: Predictions) -> DecisionReport:
@@ -111,7 +111,7 @@ def score_decisions(run: Run, predictions: Predictions) -> DecisionReport:
         run: Calibrated.
         predictions: Its answers; unlabeled ones are left out.
     """
-    return decisions.judge(decision(run), predictions)
+    return decisions.score_decisions(decision(run), predictions)
 
 
 # --- the new run ------------------------------------------------------------------------------------------------------
@@ -170,9 +170,9 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
 
 def _answers(made: Calibrated, parent: Run, crossed: Predictions, run_id: str) -> dict[str, Predictions]:
     """What the run answers to the parts that the parent stored; on validation cross-fitted."""
-    found = {"valid": replace(crossed, proba=decisions.as_answered(made.decision.corrected(crossed.proba)), run_id=run_id)}
+    found = {"valid": replace(crossed, proba=decisions.renormalize(made.decision.corrected(crossed.proba)), run_id=run_id)}
     if (train := parent.predictions("train")) is not None and len(train):
-        found["train"] = replace(train, proba=decisions.as_answered(made.decision(train.proba)), run_id=run_id)
+        found["train"] = replace(train, proba=decisions.renormalize(made.decision(train.proba)), run_id=run_id)
     return found
 
 
@@ -185,7 +185,7 @@ def _cost(made: Calibrated, parent: Run) -> dict[str, Any]:
 
 def _notes(made: Calibrated, parent: Run) -> list[str]:
     found, how = made.decision, made.options.how
-    notes = [f"{how} of {parent.id}" if how != "none" else f"a verdict on {parent.id}", *in_words(found)]
+    notes = [f"{how} of {parent.id}" if how != "none" else f"a verdict on {parent.id}", *describe(found)]
     if how != "none":
         notes.append("the validation scores are of 5 maps, each answering the fifth of validation that it did not learn from")
     if found.prior is not None:

@@ -30,7 +30,7 @@ from tellapart.inference.context import DEFAULTS, Settings, resolve_device
 from tellapart.io import now, read_json, write_json
 from tellapart.leaderboards.leaderboard import by_data
 from tellapart.metrics.cross_validation import FOLDS, deal_folds
-from tellapart.metrics.mcnemar import Comparison, compare, in_words
+from tellapart.metrics.mcnemar import Comparison, compare, describe
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import parse
 from tellapart.runs import ledger, store
@@ -175,7 +175,7 @@ class _Work:
 
     def _judged(self, made: Ensemble, name: str, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
         """Answers that may be scored: (N, C). `voters`: (K, N, C)."""
-        if not made.combiner.learns:
+        if not made.combiner.uses_labels:
             return made.combiner(voters)
         if rows is self.valid:
             lacking = self._lacking()
@@ -286,7 +286,7 @@ class _Work:
     def _against(self, best: Member, ours: Predictions, theirs: Predictions) -> dict[str, Any]:
         """What the paired test says, in words and numbers."""
         found = compare(ours, theirs)
-        content = {"verdict": verdict(found), "words": in_words(ours.run_id, str(best), found)}
+        content = {"verdict": verdict(found), "words": describe(ours.run_id, str(best), found)}
         return {**content, "test": found.test.to_dict(), "difference": found.difference.to_dict()}
 
 

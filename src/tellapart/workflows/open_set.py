@@ -24,7 +24,7 @@ from tellapart.data.split import summarize_duplicates
 from tellapart.errors import DataError, Interrupted, RunError
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
 from tellapart.io import atomic_path, write_json
-from tellapart.metrics.open_set import OpenSet, score_open_set, threshold_for, unknown_score
+from tellapart.metrics.open_set import OpenSet, score_open_set, unknown_score, unknown_threshold
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.load import load as load_recipe
 from tellapart.runs import store
@@ -81,7 +81,7 @@ def open_set(
         DataError: Fewer than three classes; a share that is none.
         Interrupted: Ctrl-C; finished runs are kept.
     """
-    threshold_for(np.zeros(1), share)  # before hours of work
+    unknown_threshold(np.zeros(1), share)  # before hours of work
     resolved = recipe if isinstance(recipe, Recipe) else load_recipe(str(recipe), overrides)
     name = "recipe" if isinstance(recipe, Recipe) else Path(recipe).stem
     experiment = Experiment(settings, data)
@@ -113,7 +113,7 @@ def _left_out(experiment: Experiment, held: Prepared, label: int, recipe: Recipe
     if valid is None or judged is None:
         raise RunError(f"{run.folder} holds no answers on its {HELD_OUT} part", hint="delete it, and give the command again")
     answers = _asked(experiment, run, strange, folder / f"unknown-{label}.parquet")
-    threshold = threshold_for(unknown_score(valid.proba), share)
+    threshold = unknown_threshold(unknown_score(valid.proba), share)
     return score_open_set(held.table.classes[label], answers.proba, judged, threshold)
 
 

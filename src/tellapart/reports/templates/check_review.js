@@ -1,4 +1,4 @@
-// Decisions become a CSV: one line a row at fault, its action last. Nothing leaves this page but that file.
+// Write the decisions to a CSV: one line per finding, its action last. Nothing else leaves this page.
 (() => {
   const form = document.getElementById("review");
   const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
@@ -6,12 +6,12 @@
     const action = row.querySelector("input:checked")?.value ?? "review";
     return [...JSON.parse(row.dataset.values), action].map((value) => cell(String(value))).join(",");
   });
-  const say = () => {
+  const updateCount = () => {
     const actions = [...form.querySelectorAll("input:checked")].map((input) => input.value);
     const count = (name) => actions.filter((action) => action === name).length;
     document.getElementById("count").textContent = `${count("drop")} to drop, ${count("keep")} kept, ${count("review")} undecided`;
   };
-  form.addEventListener("change", say);
+  form.addEventListener("change", updateCount);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = `${form.dataset.columns}\n${lines().map((line) => `${line}\n`).join("")}${form.dataset.rest}`;
@@ -21,5 +21,5 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
-  say();
+  updateCount();
 })();

@@ -1,4 +1,4 @@
-// The page is whole without this: it adds the theme button, sorting of the leaderboard, and opens everything for print.
+// The page works without this script, which adds the theme button, sorts the leaderboard and opens all sections for printing.
 (() => {
   const root = document.documentElement;
   root.classList.add("js");
@@ -16,7 +16,7 @@
 
     const value = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
     const compare = (a, b) => {
-      if (a === "" || b === "") return (a === "") - (b === "");  // nothing known comes last, whichever the direction
+      if (a === "" || b === "") return (a === "") - (b === "");  // missing values come last in either direction
       return isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b;
     };
     for (const heading of document.querySelectorAll("table.board th[data-first]")) {
