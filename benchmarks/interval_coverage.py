@@ -4,7 +4,7 @@ Claim: those of accuracy, class averages, Matthews, kappa, log loss, Brier and A
 two classes of 50 images to 141 classes of two; that of the calibration error in 96 to 99 % of independent images, on the wide
 side on purpose. Not so log loss and Brier where mistakes are few and dear: two classes of 50 images, 90 % right, 90 % coverage
 of log loss, and less of both in groups (see docs/statistics.md). Scores whose truth is not known here (equal error rate, …)
-are simulated in tests/evaluate/test_detection.py.
+are simulated in tests/metrics/test_roc.py.
 Conditions: a population is made first and its scores computed exactly, under the class mix of the test part. In it every
 class has its own accuracy (Beta distributed around that of the setting) and its own favorite wrong answers. `fixed`
 test parts have equally many images of each class; in `random` ones the classes are drawn too, so that some have one

@@ -82,7 +82,7 @@ def measure(runs: Path) -> dict:
     step("pairs")
     Console(width=150, file=io.StringIO()).print(board)
     step("print")
-    board.to_json()
+    json.dumps(board.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
     step("json")
     found["all_seconds"], found["all_cpu_seconds"] = _since(start)
     return found

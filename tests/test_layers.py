@@ -144,7 +144,7 @@ from tellapart.runs.store import list_runs
 folder = Path(sys.argv[1])
 runs = list_runs(folder / "runs")
 board = build(runs)
-board.to_json(), board.to_frame(), board._repr_html_(), board.__rich__()
+board.to_dict(), board.to_frame(), board._repr_html_(), board.__rich__()
 write_report(runs, folder / "report.html")
 (folder / "sample.csv").write_text("id,label\\n0,a\\n1,a\\n2,b\\n")
 settings = Settings(runs=folder / "runs", device="cpu")

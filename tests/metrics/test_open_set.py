@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tellapart.errors import DataError
-from tellapart.metrics.open_set import score_open_set, unknown_threshold, unknown_score
+from tellapart.metrics.open_set import score_open_set, unknown_score, unknown_threshold
 from tellapart.types import Predictions
 
 
@@ -60,5 +60,5 @@ def test_a_share_that_is_none_is_refused(share: float) -> None:
 
 def test_unknownness_and_empty_sides() -> None:
     assert unknown_score(np.array([[1.0, 0, 0]])).tolist() == [0]
-    with pytest.raises(DataError, match="0 unknown"):
+    with pytest.raises(DataError, match="got 0 and 3"):
         score_open_set("d", np.zeros((0, 3), np.float32), answers(np.eye(3)), 0.5)

@@ -69,7 +69,7 @@ def test_undefined_scores_are_said(answers):
 def test_many_classes_have_no_auroc(made):
     predictions = made(4, 300, 4)
     one = slices(predictions, frame_of(predictions, half=["a", "b"] * 150)).slices[0]
-    assert one.auroc is None and one.undefined == {"auroc": "it is for two classes"} and one.macro_f1 is not None
+    assert one.auroc is None and one.undefined == {"auroc": "defined for two classes only"} and one.macro_f1 is not None
 
 
 def test_numbers_fall_into_quartiles_and_empty_cells_are_a_slice(answers):
@@ -100,7 +100,7 @@ def test_many_values(answers):
     assert len(report.slices) == 12 and report.slices[-1].name == "19 others" and report.slices[-1].n == 380
     report = slices(answers, frame)
     assert report.columns == ("model",)
-    assert set(report.notes) == {"unique: nearly every image has a value of its own", "same: all images have 1"}
+    assert set(report.notes) == {"unique: nearly all values are unique", "same: all images have the value 1"}
 
 
 def test_groups_by_what_stands_before_their_number(made):
@@ -117,9 +117,9 @@ def test_groups_by_what_stands_before_their_number(made):
 def test_what_cannot_be_sliced(answers):
     frame = frame_of(answers, source="web")
     report = slices(answers, frame)
-    assert report.slices == () and report.worst() is None and "nothing to slice by" in report.describe()
+    assert report.slices == () and report.worst() is None and "no columns to slice by" in report.describe()
     assert slices(answers, frame_of(answers, source="")).notes == ()
-    assert slices(answers, frame_of(answers, source=""), ["source"]).notes == ("source: it is given for no image",)
+    assert slices(answers, frame_of(answers, source=""), ["source"]).notes == ("source: no image has a value",)
     with pytest.raises(DataError, match="did you mean 'source'"):
         slices(answers, frame, ["sourc"])
     with pytest.raises(DataError, match="1 images, 'image7' first, are not in the table"):

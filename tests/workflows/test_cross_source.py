@@ -138,7 +138,7 @@ def test_more_than_two_classes_by_source(settings):
     table = ta.from_arrays(pixels, names)
     table = replace(table, frame=table.frame.assign(source=np.tile(["n", "s", ""], 80)))
     found = cross_source(table, RECIPE, settings=settings)
-    assert found.left_out[0].unseen.auroc is None and found.left_out[0].unseen.undefined == "it is for two classes"
+    assert found.left_out[0].unseen.auroc is None and found.left_out[0].unseen.undefined == "defined for two classes only"
 
 
 def test_classes_as_sources(settings):
@@ -265,7 +265,7 @@ def test_a_power_law_only_where_it_fits():
         ([size(i, 2 * i**-0.4) for i in n[:3]], "too few"),
         ([size(i, 0.2 + 0.01 * k) for k, i in enumerate(n)], "does not fall"),
         ([size(i, e) for i, e in zip(n, bent, strict=True)], "not at"),
-        ([size(i, e) for i, e in zip(n, [0.2, 0.1, 0.05, 0.0], strict=True)], "no error left"),
+        ([size(i, e) for i, e in zip(n, [0.2, 0.1, 0.05, 0.0], strict=True)], "error is 0 at some size"),
     ):
         law, why = power_law(sizes)
         assert law is None and reason in why

@@ -79,8 +79,8 @@ def threshold_for_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> T
     """
     if not 0 <= fpr <= 1:
         raise DataError(f"a false-positive rate lies between 0 and 1, got {fpr}")
-    sweep = _sweep(positive, scores)
-    return _threshold(sweep, scores, tpr_at(sweep, fpr), f"at most {100 * fpr:g} % of negative images called positive")
+    curve = _sweep(positive, scores)
+    return _threshold(curve, scores, tpr_at(curve, fpr), f"at most {100 * fpr:g} % of negative images called positive")
 
 
 def threshold_for_cost(
@@ -104,13 +104,13 @@ def threshold_for_cost(
     >>> threshold_for_cost(y, s, 1, 5).threshold, threshold_for_cost(y, s, 5, 1).threshold
     (0.4, 0.9)
     """
-    sweep = _sweep(positive, scores)
-    prior = sweep.positives / len(scores) if prior is None else prior
+    curve = _sweep(positive, scores)
+    prior = curve.positives / len(scores) if prior is None else prior
     if false_positive <= 0 or false_negative <= 0 or not 0 <= prior <= 1:
         raise DataError("costs must be above 0 and the prior a share from 0 to 1")
-    cost = prior * false_negative * (1 - sweep.tpr) + (1 - prior) * false_positive * sweep.fpr
+    cost = prior * false_negative * (1 - curve.tpr) + (1 - prior) * false_positive * curve.fpr
     reason = f"least cost, a false alarm {false_positive:g}, a miss {false_negative:g}, {100 * prior:g} % positive"
-    return _threshold(sweep, scores, int(np.argmin(np.round(cost, 12))), reason)
+    return _threshold(curve, scores, int(np.argmin(np.round(cost, 12))), reason)
 
 
 def _sweep(positive: np.ndarray, scores: np.ndarray) -> RocCurve:
@@ -119,11 +119,11 @@ def _sweep(positive: np.ndarray, scores: np.ndarray) -> RocCurve:
     return roc_curve(positive, scores)
 
 
-def _threshold(sweep: RocCurve, scores: np.ndarray, point: int, reason: str) -> Threshold:
+def _threshold(curve: RocCurve, scores: np.ndarray, point: int, reason: str) -> Threshold:
     """The threshold of one point of the curve, 0 … T."""
-    at = float(scores[sweep.place == point - 1][0]) if point else math.inf
-    true, false = (int(of[point - 1]) if point else 0 for of in (sweep.true, sweep.false))
-    m, n = sweep.positives, sweep.negatives
+    at = float(scores[curve.place == point - 1][0]) if point else math.inf
+    true, false = (int(of[point - 1]) if point else 0 for of in (curve.true, curve.false))
+    m, n = curve.positives, curve.negatives
     fpr = Score(false / n, n, *wilson(false, n), higher_is_better=False)
     return Threshold(at, Score(true / m, m, *wilson(true, m)), fpr, reason)
 
@@ -266,8 +266,8 @@ def risk_coverage(labels: np.ndarray, proba: np.ndarray) -> RiskCoverage:
     if not len(labels):
         raise DataError("no image, no risk: the curve needs one at least")
     wrong = proba.argmax(axis=1) != labels
-    sweep = roc_curve(wrong, proba.max(axis=1))
-    kept = sweep.true + sweep.false
+    curve = roc_curve(wrong, proba.max(axis=1))
+    kept = curve.true + curve.false
     k = np.arange(1, len(labels) + 1)
-    expected = np.interp(k, np.append(0, kept), np.append(0, sweep.true))  # within ties mistakes come evenly
-    return RiskCoverage(kept / len(labels), sweep.true / kept, float(np.mean(expected / k)))
+    expected = np.interp(k, np.append(0, kept), np.append(0, curve.true))  # within ties mistakes come evenly
+    return RiskCoverage(kept / len(labels), curve.true / kept, float(np.mean(expected / k)))

@@ -7,7 +7,6 @@ sees only file metadata, on the same images, and against the first; how is in `s
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,13 @@ import pandas as pd
 
 from tellapart import formatting
 from tellapart.errors import RunError, unknown_name
-from tellapart.leaderboards.comparisons import StoredPredictions, Comparisons, compare_to_baseline, compare_to_best, compare_top_two
+from tellapart.leaderboards.comparisons import (
+    Comparisons,
+    StoredPredictions,
+    compare_to_baseline,
+    compare_to_best,
+    compare_top_two,
+)
 from tellapart.leaderboards.row import Row, flat
 from tellapart.metrics.mcnemar import McNemar
 from tellapart.metrics.pairwise import PairedTest
@@ -108,11 +113,14 @@ class Leaderboard:
         figures = {"detectable_difference": stands.detectable, "disagreement": stands.disagreement}
         found: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures.items()}
         found["rival"] = None if stands.rival is None else self.runs[stands.rival].id
-        return {"part": stands.split, "of": stands.metric, "n": stands.n, "comparisons": len(stands.vs_best), "power": 0.8, **found}
-
-    def to_json(self) -> str:
-        """`to_dict` as text."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return {
+            "part": stands.split,
+            "of": stands.metric,
+            "n": stands.n,
+            "comparisons": len(stands.vs_best),
+            "power": 0.8,
+            **found,
+        }
 
     def to_frame(self) -> pd.DataFrame:
         """One row a run; columns `test.accuracy`, `test.accuracy.low`, `test.accuracy.high`, `test.accuracy.n`, …"""

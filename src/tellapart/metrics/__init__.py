@@ -1,1 +1,1 @@
-"""From predictions to scores, intervals and paired tests: numpy only, no images, no model, no torch."""
+"""Scores, confidence intervals and paired tests of predictions. Uses numpy and scipy only: no images, no model, no torch."""

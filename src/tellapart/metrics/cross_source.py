@@ -1,7 +1,7 @@
-"""How well does a classifier do on a source that it never saw? One source left out at a time, and every pair of sources.
+"""Cross-source evaluation: scores on a source that is excluded from training, and scores for every pair of sources.
 
-Accuracy on a source whose images are all of one class is the share of them that is called so: beside it stand the share of
-the common images (mostly the real ones) that are called right, and the AUROC of both together. Neither alone says enough.
+If all images of a source belong to one class, the accuracy on it is the recall of that class only. It is therefore reported
+together with the accuracy on the common images (mostly the real ones) and with the AUROC on both.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from tellapart.types import Predictions, Score
 
 @dataclass(frozen=True)
 class Cell:
-    """One classifier on one source.
+    """Scores of one classifier on one source.
 
     Attributes:
-        learnt: The sources it learnt from.
-        asked: The source it was asked about.
-        accuracy: On the images of that source.
-        auroc: On them, and where all are of one class with the common images; None where undefined.
-        undefined: Why there is no AUROC.
+        trained_on: The sources in its training split.
+        tested_on: The source that it is evaluated on.
+        accuracy: Accuracy on the images of that source.
+        auroc: AUROC on these images, together with the common images if they are all of one class; None if undefined.
+        undefined: Why the AUROC is undefined; "" if it is defined.
     """
 
     trained_on: tuple[str, ...]
@@ -38,7 +38,7 @@ class Cell:
 
     @property
     def seen(self) -> bool:
-        """Whether it learnt from this source."""
+        """Whether the source is in the training split."""
         return self.tested_on in self.trained_on
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,14 +50,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class LeaveOneOutResult:
-    """One source left out.
+    """Result of excluding one source from training.
 
     Attributes:
-        source: Which.
-        unseen: The classifier that learnt from all others, on all images of the source.
-        seen: The classifier that learnt from all, on the validation images of the source.
-        paired: Both on these validation images (left out less learnt from).
-        common: The classifier that learnt from all others on the common images that it did not learn from, or None.
+        source: The excluded source.
+        unseen: The classifier trained on all other sources, evaluated on all images of the source.
+        seen: The classifier trained on all sources, evaluated on the validation images of the source.
+        paired: Comparison of both on these validation images (excluded minus included).
+        common: Accuracy of the classifier trained on all other sources on the held-out common images, or None.
     """
 
     source: str
@@ -77,18 +77,18 @@ class LeaveOneOutResult:
 
 @dataclass(frozen=True)
 class CrossSourceMatrix:
-    """What came out.
+    """Result of a cross-source evaluation.
 
     Attributes:
-        title: Such as "forensic-lda on deepfake5.tar".
+        title: A title such as "forensic-lda on deepfake5.tar".
         by: "source" or "class".
-        sources: In order.
-        classes: Of the question that was asked.
+        sources: Names of the sources, in order.
+        classes: Names of the classes.
         one_sided: Sources whose images are all of one class.
-        left_out: One a source that could be left out.
-        matrix: Every classifier that learnt from one source alone (and what is common), on every source; may be empty.
-        notes: What could not be done, and why.
-        folder: Where the runs lie.
+        left_out: One result for each source that can be excluded.
+        matrix: Scores of the classifiers trained on one source (and the common images), on every source; may be empty.
+        notes: What could not be computed, and why.
+        folder: Folder of the runs.
     """
 
     title: str
@@ -102,7 +102,7 @@ class CrossSourceMatrix:
     folder: Path = field(default=Path())
 
     def cell(self, trained_on: str, tested_on: str) -> Cell | None:
-        """The cell of the matrix; None where it could not be made."""
+        """Cell of the matrix; None if it could not be computed."""
         return next((c for c in self.matrix if c.trained_on == (trained_on,) and c.tested_on == tested_on), None)
 
     def to_dict(self) -> dict[str, Any]:
@@ -114,46 +114,63 @@ class CrossSourceMatrix:
         }  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a cell: `learnt`, `asked`, `n`, `accuracy`, `low`, `high`, `auroc`; those left out first."""
+        """Table with one row per cell: `learnt`, `asked`, `n`, `accuracy`, `low`, `high`, `auroc`; excluded sources first."""
         cells = [*(one.unseen for one in self.left_out), *self.matrix]
-        rows = [(", ".join(c.trained_on), c.tested_on, c.accuracy.n, c.accuracy.value, c.accuracy.low, c.accuracy.high) for c in cells]
+        rows = [
+            (", ".join(c.trained_on), c.tested_on, c.accuracy.n, c.accuracy.value, c.accuracy.low, c.accuracy.high)
+            for c in cells
+        ]
         found = pd.DataFrame(rows, columns=["learnt", "asked", "n", "accuracy", "low", "high"])
         return found.assign(auroc=[np.nan if c.auroc is None else c.auroc.value for c in cells])
 
 
 def score_cell(
-    trained_on: tuple[str, ...], tested_on: str, predictions: Predictions, of_source: np.ndarray, common: np.ndarray, positive: str | None
+    trained_on: tuple[str, ...],
+    tested_on: str,
+    predictions: Predictions,
+    of_source: np.ndarray,
+    common: np.ndarray,
+    positive: str | None,
 ) -> Cell | None:
-    """The scores of one classifier on one source; None where it has no image there.
+    """Score one classifier on one source; None if there are no predictions for that source.
 
     Args:
-        learnt: The sources it learnt from.
-        asked: The source.
-        answers: On everything that was held out.
-        mine: (N,) bool, which of them are of the source.
-        common: (N,) bool, which are common.
-        positive: As of `score_all`.
+        trained_on: The sources in its training split.
+        tested_on: The source to evaluate on.
+        predictions: Predictions for all held-out images.
+        of_source: (N,) bool, which of them belong to the source.
+        common: (N,) bool, which of them are common to all sources.
+        positive: The positive class, as for `score_all`.
     """
     if not of_source.any():
         return None
     own = subset(predictions, of_source)
     scores = score_all(own, positive)
     if len(predictions.classes) != 2:
-        return Cell(trained_on, tested_on, scores["accuracy"], None, "it is for two classes")
+        return Cell(trained_on, tested_on, scores["accuracy"], None, "defined for two classes only")
     auroc = scores.get("auroc")
     if auroc is None and common.any():
         auroc = score_all(subset(predictions, of_source | common), positive).get("auroc")
-    missing = "" if auroc is not None else f"all images are {own.classes[own.labels[0]]}, and there are no common ones"
+    missing = (
+        "" if auroc is not None else f"all images are of class {own.classes[own.labels[0]]}, and there are no common images"
+    )
     return Cell(trained_on, tested_on, scores["accuracy"], auroc, missing)
 
 
 def compare_shared(a: Predictions, b: Predictions) -> Comparison:
-    """Compare on the images that both answered."""
+    """Compare two classifiers on the images that both have predicted."""
     both = np.intersect1d(a.ids, b.ids)
     return compare(subset(a, np.isin(a.ids, both)), subset(b, np.isin(b.ids, both)))
 
 
 def subset(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    """Some answers. `rows`: (N,) bool."""
+    """Select rows of predictions. `rows`: (N,) bool."""
     groups = None if predictions.groups is None else predictions.groups[rows]
-    return Predictions(predictions.ids[rows], predictions.proba[rows], predictions.labels[rows], predictions.classes, predictions.run_id, groups)
+    return Predictions(
+        predictions.ids[rows],
+        predictions.proba[rows],
+        predictions.labels[rows],
+        predictions.classes,
+        predictions.run_id,
+        groups,
+    )

@@ -1,10 +1,13 @@
-"""A score over the folds of a cross-validation: mean, spread, and an interval that knows that folds share training images.
+"""Cross-validation: summary of a score over folds, assignment of images to folds, and cross-fitting.
 
-k folds are not k independent experiments: any two fold models learnt from mostly the same images, so the spread of their
-scores understates how far another training set would move the mean. No unbiased estimate of that variance exists (Bengio &
-Grandvalet 2004); the usual repair is to make the variance larger:
+The k folds are not k independent experiments. Any two fold models share most of their training images, so the variance of their
+scores underestimates the variance over training sets. There is no unbiased estimate of that variance (Bengio & Grandvalet
+2004); the usual correction increases it:
 
-    mean ± t · √((1/J + n_held/n_learnt) · s²),  J scores, s² their variance (divisor J − 1), t of J − 1 degrees of freedom
+    mean ± t · √((1/J + n_held/n_train) · s²),  J scores, s² their variance (divisor J − 1), t with J − 1 degrees of freedom
+
+Cross-fitting applies to each image a map that was fitted on the other folds, so that the same labels can be used for fitting
+and for evaluation.
 
 Sources:
     Nadeau & Bengio (2003), "Inference for the generalization error", Machine Learning 52: the corrected variance.
@@ -29,14 +32,14 @@ from tellapart.metrics.intervals import group_codes
 
 @dataclass(frozen=True)
 class FoldSummary:
-    """One score over folds.
+    """Summary of one score over folds.
 
     Attributes:
-        mean: Over folds.
-        sd: Of the folds' scores, divisor J − 1.
+        mean: Mean over the folds.
+        sd: Standard deviation over the folds, divisor J − 1.
         folds: J, folds × repeats.
-        low, high: Ends of the corrected 95 % t interval of the mean; NaN where all folds score the same, since that says
-            nothing about spread.
+        low, high: Limits of the corrected 95 % t interval of the mean; NaN if all folds have the same score, which gives no
+            information about the variance.
     """
 
     mean: float
@@ -49,7 +52,7 @@ class FoldSummary:
         return f"{self.mean:.3f} ± {self.sd:.3f} over {self.folds} folds"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values; NaN becomes None."""
+        """JSON-compatible values; NaN becomes None."""
         ends = {name: end if math.isfinite(end) else None for name, end in (("low", self.low), ("high", self.high))}
         return {"mean": self.mean, "sd": self.sd, "folds": self.folds, **ends}
 
@@ -61,16 +64,16 @@ class FoldSummary:
 
 
 def summarize_folds(values: np.ndarray, share: float, least: float = -math.inf, most: float = math.inf) -> FoldSummary:
-    """Mean, standard deviation and the corrected interval.
+    """Compute mean, standard deviation and corrected interval.
 
     Args:
-        values: (J,) float64, J ≥ 2, one score a fold.
-        share: Images held out for each image learnt from, n_held / n_learnt; 0 would be the interval of independent folds.
-        least: The lowest value that the score can have; the interval is cut to it.
-        most: The highest.
+        values: (J,) float64, J ≥ 2, one score per fold.
+        share: Ratio of held-out to training images, n_held / n_train; 0 gives the interval for independent folds.
+        least: Lower bound of the score, at which the interval is clipped.
+        most: Upper bound of the score.
 
-    >>> found = over_folds(np.array([0.80, 0.84, 0.78, 0.82, 0.81]), 0.25)
-    >>> print(found), [round(end, 4) for end in (found.low, found.high)]
+    >>> summary = summarize_folds(np.array([0.80, 0.84, 0.78, 0.82, 0.81]), 0.25)
+    >>> print(summary), [round(end, 4) for end in (summary.low, summary.high)]
     0.810 ± 0.022 over 5 folds
     (None, [0.7684, 0.8516])
     """
@@ -82,14 +85,14 @@ def summarize_folds(values: np.ndarray, share: float, least: float = -math.inf, 
 
 
 def over_repetitions(values: np.ndarray) -> dict[str, Any]:
-    """How far a mean over folds moves when all of it is done again with other seeds.
+    """Summarize the variation of a mean over folds when the cross-validation is repeated with other seeds.
 
     Args:
         values: (J, S) float64, J folds, S repetitions of each.
 
     Returns:
-        `means`: (S) the mean over folds of each; `sd` of these; `within_folds`: of one fold, the variances averaged over
-        folds, then the root. `sd` and `within_folds` have the divisor S − 1; None where S is 1.
+        `means`: (S,) mean over folds of each repetition; `sd`: their standard deviation; `within_folds`: the root of the
+        variance within a fold, averaged over folds. `sd` and `within_folds` use the divisor S − 1 and are None if S is 1.
 
     >>> found = over_repetitions(np.array([[0.80, 0.82], [0.70, 0.74]]))
     >>> [round(mean, 2) for mean in found["means"]], round(found["sd"], 4), round(found["within_folds"], 4)
@@ -102,7 +105,7 @@ def over_repetitions(values: np.ndarray) -> dict[str, Any]:
     return {"means": means.tolist(), "sd": float(means.std(ddof=1)), "within_folds": within}
 
 
-# --- cross-fitting: each image judged by what was learnt from the others, so that few labels can both teach a ---------
+# --- cross-fitting ----------------------------------------------------------------------------------------------------
 
 
 FOLDS = 5
@@ -111,13 +114,16 @@ Fit = Callable[[np.ndarray, np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
 def deal_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int, folds: int = FOLDS) -> np.ndarray:
-    """Folds of equal size, stratified by class, groups whole: (N,) int64 in 0 … folds−1.
+    """Assign images to folds of equal size, stratified by class, without splitting groups.
 
     Args:
         labels: (N,) int64.
-        groups: (N,) object (str), or None. A group of several classes is dealt as one of them.
-        seed: Of the shuffle.
-        folds: How many.
+        groups: (N,) object (str), or None. A group with several classes is stratified by one of them.
+        seed: Random seed of the shuffle.
+        folds: Number of folds.
+
+    Returns:
+        (N,) int64 in 0 … folds−1.
 
     >>> np.bincount(deal_folds(np.array([0, 0, 0, 0, 1, 1, 1, 1]), None, seed=0, folds=4)).tolist()
     [2, 2, 2, 2]
@@ -135,27 +141,27 @@ def deal_folds(labels: np.ndarray, groups: np.ndarray | None, seed: int, folds: 
 
 
 def cross_fit(proba: np.ndarray, labels: np.ndarray, fold: np.ndarray, fit: Fit) -> np.ndarray:
-    """Each image mapped by what `learn` made of the images in the other folds.
+    """Map the probabilities of each image with a map that is fitted on the other folds.
 
     Args:
-        proba: (N, C) float.
-        labels: (N,) int64.
-        fold: (N,) int64, as `deal_folds` gives them.
-        learn: From probabilities and labels to a map of probabilities.
+        proba: (N, C) float in [0, 1].
+        labels: (N,) int64 in 0 … C−1.
+        fold: (N,) int64, as returned by `deal_folds`.
+        fit: Fits a map of probabilities to probabilities and labels.
 
     Returns:
         (N, C) float32.
 
     Raises:
-        DataError: Without one fold there are no longer two classes.
+        DataError: All images outside of one fold are of the same class.
     """
-    found = np.empty(proba.shape, dtype=np.float32)
+    mapped = np.empty(proba.shape, dtype=np.float32)
     for one in np.unique(fold):
-        learnt, asked = fold != one, fold == one
-        if len(np.unique(labels[learnt])) < 2:
+        train, held_out = fold != one, fold == one
+        if len(np.unique(labels[train])) < 2:
             raise DataError(
-                f"{len(labels)} images, groups kept whole, are too few to be judged in folds: one is without a second class",
-                hint="a larger validation part is needed",
+                f"{len(labels)} images are too few for cross-fitting: without fold {int(one) + 1}, only one class is left",
+                hint="use a larger validation split",
             )
-        found[asked] = fit(proba[learnt], labels[learnt])(proba[asked])
-    return found
+        mapped[held_out] = fit(proba[train], labels[train])(proba[held_out])
+    return mapped

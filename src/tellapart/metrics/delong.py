@@ -1,10 +1,10 @@
-"""Is one classifier better than another by some other score than accuracy? On the same images, so paired.
+"""Paired comparison of two classifiers by AUROC (DeLong's test) or by any other score (bootstrap).
 
 Sources:
     DeLong, DeLong & Clarke-Pearson (1988), "Comparing the areas under two or more correlated ROC curves".
     Obuchowski (1997), "Nonparametric analysis of clustered ROC curve data" (sums by group).
-    Efron & Tibshirani (1993), "An introduction to the bootstrap", chapters 13 and 16 (percentiles; the share of draws on
-    the other side of 0, as a p-value).
+    Efron & Tibshirani (1993), "An introduction to the bootstrap", chapters 13 and 16 (percentile interval; p-value from the
+    share of bootstrap samples beyond 0).
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from tellapart.types import Predictions, Score
 
 @dataclass(frozen=True)
 class ScoreDifference:
-    """The score of A less that of B on the same images.
+    """Difference between the scores of A and B on the same images.
 
     Attributes:
-        score: The difference, its n and its 95 % interval.
-        p_value: Two-sided; NaN where it is not defined.
+        score: The difference A − B with n and 95 % interval.
+        p_value: Two-sided p-value; NaN if undefined.
     """
 
     score: Score
@@ -50,18 +50,18 @@ class ScoreDifference:
 
 
 def delong_test(a: Predictions, b: Predictions, positive: str | None = None) -> ScoreDifference:
-    """DeLong's test of two AUROCs: z = (A − B) / √variance, from the placements of each image in both rankings.
+    """DeLong's test for the difference of two AUROCs: z = (A − B) / √variance, from the placements of all images.
 
-    With groups the placements are summed by group, and z is Student's t with groups less strata degrees of freedom; so is
-    the interval always. Where the two rank every image alike p is 1.
+    With groups, placements are summed by group, and z has a t distribution with groups − strata degrees of freedom. The
+    interval always uses the t distribution. If both classifiers rank all images identically, p is 1.
 
     Args:
         a: Labeled predictions of two classes, both of which occur.
         b: Predictions for the same ids, in any order.
-        positive: The class whose probability ranks; the second when None.
+        positive: The class whose probability is the score; the second class if None.
 
     Raises:
-        DataError: The two do not cover the same images, or AUROC is not defined on them.
+        DataError: The predictions are not for the same images, or the AUROC is undefined on these images.
 
     >>> ids, labels = np.arange(6).astype(str).astype(object), np.array([0, 0, 0, 1, 1, 1])
     >>> a, b = (np.stack([1 - p, p], axis=1) for p in np.array([[.1, .2, .6, .5, .8, .9], [.3, .7, .1, .6, .2, .9]]))
@@ -71,73 +71,74 @@ def delong_test(a: Predictions, b: Predictions, positive: str | None = None) -> 
     """
     b = align(a, b)
     if len(a.classes) != 2 or len(np.unique(a.labels)) != 2:
-        raise DataError("two AUROCs were to be compared, which needs two classes that both occur in the images")
+        raise DataError("comparing AUROCs requires exactly two classes that both occur in the images")
     target = 1 if positive is None else a.classes.index(positive)
-    sweeps = [roc_curve(a.labels == target, of.proba[:, target]) for of in (a, b)]
-    parts = auroc_influences(sweeps[0]) - auroc_influences(sweeps[1])
+    curves = [roc_curve(a.labels == target, predictions.proba[:, target]) for predictions in (a, b)]
+    influences = auroc_influences(curves[0]) - auroc_influences(curves[1])
     groups = a.groups if a.groups is not None else b.groups
-    return difference_of_areas(area(sweeps[0]) - area(sweeps[1]), parts, a.labels, groups)
+    return difference_of_areas(area(curves[0]) - area(curves[1]), influences, a.labels, groups)
 
 
-def difference_of_areas(value: float, parts: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> ScoreDifference:
-    """DeLong's test from what each image adds to the difference of two AUROCs; see `delong_test`.
+def difference_of_areas(value: float, influences: np.ndarray, labels: np.ndarray, groups: np.ndarray | None) -> ScoreDifference:
+    """DeLong's test from the influence of each image on the difference of two AUROCs; see `delong_test`.
 
     Args:
-        value: The difference.
-        parts: (N,) float64, the images' influences on the one AUROC less those on the other.
+        value: The difference of the AUROCs.
+        influences: (N,) float64, influence of each image on the first AUROC minus that on the second.
         labels: (N,) int64.
         groups: (N,) object (str), or None.
     """
     units, strata, grouped = _units(labels, groups)
-    variance = variance_within(np.bincount(units, weights=parts), strata)
+    variance = variance_within(np.bincount(units, weights=influences), strata)
     score = Score(value, len(labels), *difference_interval(value, variance, strata))
     return ScoreDifference(score, _p_value(value, variance, degrees_of_freedom(strata), grouped))
 
 
 def describe_areas(name_a: str, name_b: str, area_a: float, area_b: float, found: ScoreDifference) -> str:
-    """One plain sentence, as `compare.in_words` has it for accuracy.
+    """Describe a comparison of two AUROCs in one sentence.
 
-    >>> print(areas_in_words("cnn", "svm", 0.912, 0.904, Difference(Score(0.008, 800, -0.004, 0.02), 0.19)))
-    cnn ranks with an AUROC of 0.912 and svm with 0.904, on the same 800 images: no evidence of a difference (DeLong \
+    >>> print(describe_areas("cnn", "svm", 0.912, 0.904, ScoreDifference(Score(0.008, 800, -0.004, 0.02), 0.19)))
+    The AUROC is 0.912 for cnn and 0.904 for svm on the same 800 images: no evidence of a difference (DeLong \
 p = 0.19; +0.8 points, 95 % CI −0.4 … +2.0).
     """
     score, p = found.score, found.p_value
     favor = "" if score.value > 0 else f", in favor of {name_b}"
-    verdict = f"a real difference{favor}" if found.significant else "no evidence of a difference"
-    p_said = "p not defined" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
+    conclusion = f"a significant difference{favor}" if found.significant else "no evidence of a difference"
+    p_text = "p undefined" if math.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if p < 0.1 else f"p = {p:.2f}"
     value, low, high = (
-        "undefined" if math.isnan(of) else f"{100 * of:+.1f}".replace("-", "−") for of in (score.value, score.low, score.high)
+        "undefined" if math.isnan(x) else f"{100 * x:+.1f}".replace("-", "−") for x in (score.value, score.low, score.high)
     )
     return (
-        f"{name_a} ranks with an AUROC of {area_a:.3f} and {name_b} with {area_b:.3f}, on the same {score.n:,} images: "
-        f"{verdict} (DeLong {p_said}; {value} points, 95 % CI {low} … {high})."
+        f"The AUROC is {area_a:.3f} for {name_a} and {area_b:.3f} for {name_b} on the same {score.n:,} images: "
+        f"{conclusion} (DeLong {p_text}; {value} points, 95 % CI {low} … {high})."
     )
 
 
 def paired_bootstrap(
     a: Predictions, b: Predictions, score: Callable[[np.ndarray, np.ndarray], float], draws: int = 2000, seed: int = 0
 ) -> ScoreDifference:
-    """Any score of A less that of B: images (groups, where there are any) are drawn again, within classes, for both alike.
+    """Bootstrap the difference of any score between A and B.
 
-    The interval is that of the percentiles. p is twice the smaller share of draws at or beyond 0, (k+1) / (draws+1).
-    Draws in which the score is NaN do not count.
+    Images (or groups, if there are any) are resampled within classes, with the same sample for A and B. The interval is the
+    percentile interval. p is twice the smaller share of samples at or beyond 0, (k+1) / (draws+1). Samples with a score of
+    NaN are excluded.
 
     Args:
         a: Labeled predictions.
         b: Predictions for the same ids, in any order.
-        score: From labels (N,) int64 and probabilities (N, C) to a number, for example `probability.log_loss`.
-        draws: Samples.
-        seed: Of the draws.
+        score: Function of labels (N,) int64 and probabilities (N, C), for example `probabilistic.log_loss`.
+        draws: Number of bootstrap samples.
+        seed: Random seed of the samples.
 
     Raises:
-        DataError: The two do not cover the same ids with the same labels and classes, or an image has no label.
+        DataError: The predictions do not have the same ids, labels and classes, or an image has no label.
 
     >>> from tellapart.metrics.probabilistic import log_loss
     >>> labels = np.arange(40) % 2
     >>> sure, unsure = (Predictions(labels.astype(str).astype(object) + np.arange(40).astype(str).astype(object),
     ...     np.where(labels[:, None] == np.arange(2), p, 1 - p), labels, ("real", "fake")) for p in (0.9, 0.6))
-    >>> found = paired_bootstrap(sure, unsure, log_loss, draws=99)
-    >>> round(found.score.value, 4), found.p_value
+    >>> difference = paired_bootstrap(sure, unsure, log_loss, draws=99)
+    >>> round(difference.score.value, 4), difference.p_value
     (-0.4055, 0.02)
     """
     b = align(a, b)
@@ -162,7 +163,7 @@ def paired_bootstrap(
 
 
 def _units(labels: np.ndarray, groups: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, bool]:
-    """The unit of each image, the stratum of each unit, and whether units are groups."""
+    """Return the unit of each image, the stratum of each unit, and whether units are groups."""
     codes = group_codes(groups)
     units = np.arange(len(labels)) if codes is None else codes
     return units, strata_of(labels, units), codes is not None

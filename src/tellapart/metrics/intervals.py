@@ -1,11 +1,10 @@
-"""95 % intervals: Wilson for a share, the stratified jackknife for nearly everything else.
+"""95 % confidence intervals: Wilson for proportions, the stratified jackknife for most other scores.
 
-The scores of a ranking (AUROC and its kin) have theirs in `tellapart.metrics.roc_intervals`.
+Intervals of AUROC and other scores of a ROC curve are in `tellapart.metrics.roc_intervals`.
 
-What varies is called a unit: an image, or a group of images (a photograph cut into tiles, a scene, a person) when images
-of one group are not independent. The number of images of each class is taken as given: units are compared with units of
-the same class (a stratum), so that no replicate ever loses a class of two images. There are no random draws: the same
-predictions always give the same interval.
+The sampling unit is an image, or a group of images (the tiles of a photograph, a scene, a person) if the images of a group are
+not independent. The number of images of each class is fixed: variances are computed within strata of units of the same class,
+so that no replicate loses a class that has two images. Nothing is random: the same predictions always give the same interval.
 
 Sources:
     Wilson (1927), "Probable inference, the law of succession, and statistical inference".
@@ -26,13 +25,16 @@ Interval = tuple[float, float]
 
 Z95 = 1.959963984540054  # the 0.975 quantile of the normal distribution
 UNDEFINED: Interval = (math.nan, math.nan)
-POOL = -1  # the stratum of units that have no class of their own to be compared within
-_NOTHING = 1e-18  # a variance below this is rounding
-_CHUNK = 1_000_000  # numbers held at a time, 8 MB: stays near the cache, and memory does not grow with N
+POOL = -1  # the stratum of units that belong to no class stratum
+_NEGLIGIBLE = 1e-18  # a variance below this is rounding error
+_CHUNK = 1_000_000  # numbers held at a time, 8 MB: fits the cache, and memory does not grow with N
 
 
 def wilson(k: float, n: int) -> Interval:
     """Wilson's score interval for k successes among n: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), p = k/n.
+
+    k need not be an integer, as n may be a number of groups. `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`
+    accepts integers only and takes 300 µs per call instead of 0.3 µs (one EPYC core), as it computes a p-value first.
 
     >>> low, high = wilson(80, 100)
     >>> round(low, 4), round(high, 4)
@@ -52,13 +54,13 @@ def wilson(k: float, n: int) -> Interval:
 
 
 def group_codes(groups: np.ndarray | None) -> np.ndarray | None:
-    """Number the groups 0 … G−1 in order of appearance; None when there are none or every image is its own group.
+    """Number the groups 0 … G−1 in order of appearance; None if there are no groups or each has a single image.
 
     Args:
         groups: (N,) object (str), or None.
 
     Returns:
-        (N,) int64, or None when images are independent.
+        (N,) int64, or None if images are independent.
 
     >>> group_codes(np.array(["b", "a", "b"], dtype=object))
     array([0, 1, 0])
@@ -72,14 +74,14 @@ def group_codes(groups: np.ndarray | None) -> np.ndarray | None:
 
 
 def strata_of(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """The stratum of each unit: the class of its images.
+    """Return the stratum of each unit: the class of its images.
 
-    A unit with several classes, and the only unit of a class, go to a common pool. If only one unit is there, it joins
-    the largest class: a unit alone in its stratum could not be seen to vary.
+    Units with several classes and units that are the only one of their class form a common pool. If the pool has a single
+    unit, it joins the largest class, since a stratum of one unit has no variance.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
-        units: (N,) int64, the unit of each image, 0 … U−1, every one of which occurs.
+        units: (N,) int64, the unit of each image, 0 … U−1, each of which occurs.
 
     Returns:
         (U,) int64, a class or `POOL`.
@@ -98,7 +100,7 @@ def strata_of(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 
 def units_of_classes(labels: np.ndarray, units: np.ndarray, classes: int) -> np.ndarray:
-    """In how many units each class occurs: (C,) int64. `labels`, `units`: (N,) int64.
+    """Count the units in which each class occurs: (C,) int64. `labels`, `units`: (N,) int64.
 
     >>> units_of_classes(np.array([0, 0, 1]), np.array([0, 0, 0]), 3)
     array([1, 1, 0])
@@ -108,15 +110,15 @@ def units_of_classes(labels: np.ndarray, units: np.ndarray, classes: int) -> np.
 
 
 def degrees_of_freedom(strata: np.ndarray) -> int:
-    """Degrees of freedom of a variance within strata: units less strata. `strata`: (U,) int64."""
+    """Degrees of freedom of a variance within strata: units minus strata. `strata`: (U,) int64."""
     return len(strata) - len(np.unique(strata))
 
 
 def variance_within(shares: np.ndarray, strata: np.ndarray) -> float:
-    """The variance of Σ shares when the units of each stratum, H of them, were drawn: Σ_strata H/(H−1) Σ (share − mean)².
+    """Variance of a sum over units sampled within strata of H units: Σ_strata H/(H−1) Σ (share − mean)².
 
     Args:
-        shares: (U,) float64, what each unit adds to the estimate.
+        shares: (U,) float64, contribution of each unit to the estimate.
         strata: (U,) int64.
 
     >>> variance_within(np.array([0.25, 0.25, 0.0, 0.25]), np.zeros(4, dtype=np.int64))  # 3 of 4: p(1−p)/(n−1)
@@ -131,18 +133,18 @@ def variance_within(shares: np.ndarray, strata: np.ndarray) -> float:
 def jackknife(
     sums: csr_array, strata: np.ndarray, score: Callable[[np.ndarray], np.ndarray], times: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bias and variance of scores of sums over units: leave out each unit in turn, and let its stratum stand in for it.
+    """Stratified jackknife: bias and variance of scores that are functions of sums over units.
 
-    Without unit u the other H−1 units of its stratum count H/(H−1) times. With θ the scores of all units, θᵤ those without
-    u and θ̄ their mean over a stratum: bias = Σ_strata (H−1)(θ̄ − θ), variance = Σ_strata (H−1)/H Σᵤ (θᵤ − θ̄)². For a
-    mean of class shares this is the textbook p(1−p)/(n−1) of each class, without bias. The pool adds to the variance only:
-    its replicates lose classes, which says nothing about bias.
+    When unit u is omitted, the other H−1 units of its stratum are weighted by H/(H−1). With θ the score of all units, θᵤ the
+    score without u and θ̄ the mean of θᵤ over a stratum: bias = Σ_strata (H−1)(θ̄ − θ), variance = Σ_strata (H−1)/H Σᵤ (θᵤ −
+    θ̄)². For a mean of class proportions this equals p(1−p)/(n−1) for each class, without bias. The pool contributes to the
+    variance only, since its replicates lose classes and are not informative about the bias.
 
     Args:
-        sums: (U, K) sparse float64, what each unit adds to K sums.
+        sums: (U, K) sparse float64, contribution of each unit to K sums.
         strata: (U,) int64.
-        score: From (B, K) sums to (B, S) scores.
-        times: (U,) int64, how many units are like each row, itself included; None for one each.
+        score: Maps (B, K) sums to (B, S) scores.
+        times: (U,) int64, number of identical units that each row represents; None for one each.
 
     Returns:
         (S,) float64 biases and (S,) float64 variances; zero for a stratum of one unit.
@@ -165,7 +167,7 @@ def jackknife(
 
 
 def _members(strata: np.ndarray, times: np.ndarray | None = None) -> Iterator[np.ndarray]:
-    """The rows of each stratum that has at least two units. `strata`, `times`: (U,) int64."""
+    """Yield the rows of each stratum that has at least two units. `strata`, `times`: (U,) int64."""
     order = np.argsort(strata, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(strata[order])) + 1):
         if len(rows) > 1 or (times is not None and times[rows].sum() > 1):
@@ -176,17 +178,17 @@ def _members(strata: np.ndarray, times: np.ndarray | None = None) -> Iterator[np
 
 
 def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: float = 0.0, top: float = 1.0) -> Interval:
-    """The t interval of a score in [0, top] on the logit scale, less the bias; it holds the value and stays in [0, top].
+    """t interval of a score in [0, top] on the logit scale, corrected for bias; contains the value and stays in [0, top].
 
-    Where nothing varies (all right, all wrong) it is Wilson's, with units for images: 20 images without a mistake do not
-    show that there never is one.
+    If the variance is zero (all predictions correct, or all wrong), it is Wilson's interval with units in place of images: 20
+    images without an error do not prove that the error rate is zero.
 
     Args:
         value: The estimate.
-        variance: Of the estimate.
-        strata: (U,) int64, the units that the variance is from.
-        bias: By how much the estimate is too high.
-        top: The highest value that the score can have.
+        variance: Variance of the estimate.
+        strata: (U,) int64, strata of the units from which the variance is computed.
+        bias: Bias of the estimate, which is subtracted.
+        top: Upper bound of the score.
 
     >>> [round(end, 3) for end in fraction_interval(0.9, 0.001, np.zeros(50))]
     [0.816, 0.948]
@@ -194,7 +196,7 @@ def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: f
     p, units = value / top, len(strata)
     if not degrees_of_freedom(strata):
         return UNDEFINED
-    if variance < _NOTHING or not 0 < p < 1:
+    if variance < _NEGLIGIBLE or not 0 < p < 1:
         low, high = wilson(p * units, units)
     else:
         half = _t95(strata) * math.sqrt(variance) / top / (p * (1 - p))
@@ -205,7 +207,7 @@ def fraction_interval(value: float, variance: float, strata: np.ndarray, bias: f
 
 
 def positive_interval(value: float, variance: float, strata: np.ndarray) -> Interval:
-    """The t interval of a score above 0 on the logarithmic scale: value ·÷ exp(t √variance / value).
+    """t interval of a positive score on the logarithmic scale: value ·÷ exp(t √variance / value).
 
     >>> [round(end, 3) for end in positive_interval(0.5, 0.01, np.zeros(50))]
     [0.335, 0.747]
@@ -217,7 +219,7 @@ def positive_interval(value: float, variance: float, strata: np.ndarray) -> Inte
 
 
 def difference_interval(value: float, variance: float, strata: np.ndarray) -> Interval:
-    """The t interval value ± t √variance of a difference of shares, cut to [−1, 1]."""
+    """t interval value ± t √variance of a difference of proportions, clipped to [−1, 1]."""
     if not degrees_of_freedom(strata):
         return UNDEFINED
     half = _t95(strata) * math.sqrt(variance)

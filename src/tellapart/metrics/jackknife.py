@@ -1,7 +1,7 @@
-"""Scores that are functions of sums over images, with the stratified jackknife's intervals.
+"""Scores that are functions of sums over images, with intervals of the stratified jackknife.
 
-Each unit (an image or a group) adds to 3C sums: hits, images and answers of each class. Leaving a unit out is a subtraction,
-so that all scores of all replicates are computed at once, without the images.
+Each unit (an image or a group) contributes to 3C sums: hits, support and predictions of each class. Omitting a unit is a
+subtraction, so the scores of all replicates are computed at once from the sums.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from tellapart.types import Score
 MACRO = ("macro-precision", "macro-recall", "macro-f1")
 WEIGHTED = ("weighted-precision", "weighted-recall", "weighted-f1")
 AGREEMENT = ("matthews", "kappa")
-#: What `_from_sums` gives, before two columns that only the bias is taken from.
+#: Columns of `_scores_from_sums`, before two columns that are used for the bias only.
 _PREDICTION_SCORES = ("accuracy", *MACRO, "balanced-accuracy", *WEIGHTED, *AGREEMENT)
 
 
 @dataclass(frozen=True)
 class MeanScore:
-    """A score that is the plain mean of one number an image.
+    """A score that is the mean of one number per image.
 
     Attributes:
-        each: (N,) float64 ≥ 0.
-        top: The highest value it can have; None for no limit.
-        higher_is_better: Direction.
-        unit: As in `Score`.
+        each: (N,) float64 ≥ 0, value of each image.
+        top: Upper bound of the values; None if unbounded.
+        higher_is_better: Whether higher values are better.
+        unit: Unit, as in `Score`.
     """
 
     each: np.ndarray
@@ -49,20 +49,20 @@ class MeanScore:
 
 
 def count_scores(
-    labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, means: Mapping[str, MeanScore]
+    labels: np.ndarray, predicted: np.ndarray, classes: int, units: np.ndarray, means: Mapping[str, MeanScore]
 ) -> dict[str, Score]:
-    """Accuracy, class averages, Matthews and kappa, and the means: by name; undefined ones are left out.
+    """Compute accuracy, class averages, Matthews, kappa and the given means, by name; undefined scores are omitted.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
-        answers: (N,) int64 in 0 … C−1.
+        predicted: (N,) int64 in 0 … C−1.
         classes: C.
         units: (N,) int64, the unit of each image, 0 … U−1.
-        means: Further scores by name.
+        means: Further scores that are means over images, by name.
     """
     strata, n = strata_of(labels, units), len(labels)
     spans = _Intervals(n, strata, _limits(labels, units, classes))
-    values, bias, variance = _prediction_scores(labels, answers, classes, units, strata)
+    values, bias, variance = _prediction_scores(labels, predicted, classes, units, strata)
     scores = {
         name: Score(float(values[i]), n, *spans.interval(name, float(values[i]), float(variance[i]), float(bias[i])))
         for i, name in enumerate(_PREDICTION_SCORES)
@@ -72,17 +72,17 @@ def count_scores(
 
 
 def _prediction_scores(
-    labels: np.ndarray, answers: np.ndarray, classes: int, units: np.ndarray, strata: np.ndarray
+    labels: np.ndarray, predicted: np.ndarray, classes: int, units: np.ndarray, strata: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, biases and variances, in the order of `_OF_ANSWERS`.
+    """Return values, biases and variances, in the order of `_PREDICTION_SCORES`.
 
-    Independent images of one class with one answer are alike, and are left out once for all of them.
+    Independent images with the same class and prediction have the same replicate, which is computed once.
     """
     times = np.ones(len(strata), dtype=np.int64)
     if len(strata) == len(labels):
-        _, first, times = np.unique(labels * classes + answers, return_index=True, return_counts=True)
-        labels, answers, strata, units = labels[first], answers[first], strata[units[first]], np.arange(len(first))
-    sums = _sums_by_unit(labels, answers, classes, units)
+        _, first, times = np.unique(labels * classes + predicted, return_index=True, return_counts=True)
+        labels, predicted, strata, units = labels[first], predicted[first], strata[units[first]], np.arange(len(first))
+    sums = _sums_by_unit(labels, predicted, classes, units)
     whole = (sums.T @ times)[None]
     kept = _Fallback.from_sums(whole)
     bias, variance = jackknife(sums, strata, lambda some: _scores_from_sums(some, kept), times)
@@ -93,14 +93,14 @@ def _prediction_scores(
 
 @dataclass(frozen=True, eq=False)
 class _Intervals:
-    """From value, variance and bias to the interval of a score of answers."""
+    """Intervals of scores of predicted classes, from value, variance and bias."""
 
     n: int
     strata: np.ndarray
     limits: tuple[float, float]
 
     def interval(self, name: str, value: float, variance: float, bias: float) -> Interval:
-        """The interval of the score `name`."""
+        """Interval of the score `name`."""
         if name in ("accuracy", "weighted-recall"):
             return _share_interval(value, variance, self.strata, self.n)
         if name in AGREEMENT:  # (1 + x) / 2 is in [0, 1], and the logit of that is twice Fisher's z
@@ -121,12 +121,12 @@ def _share_interval(value: float, variance: float, strata: np.ndarray, n: int) -
 
 def _mean_scores(means: Mapping[str, MeanScore], units: np.ndarray, strata: np.ndarray) -> dict[str, Score]:
     each = [mean.each.astype(np.float64) for mean in means.values()]
-    columns = [np.bincount(units, weights=of) for of in each]
+    columns = [np.bincount(units, weights=values) for values in each]
     sums = csr_array(np.stack([*columns, np.bincount(units)], axis=1))
     _, variances = jackknife(sums, strata, lambda some: some[:, :-1] / some[:, -1:])
     return {
-        name: _mean_score(mean, float(of.mean()), float(variance), strata)
-        for (name, mean), of, variance in zip(means.items(), each, variances, strict=True)
+        name: _mean_score(mean, float(values.mean()), float(variance), strata)
+        for (name, mean), values, variance in zip(means.items(), each, variances, strict=True)
     }
 
 
@@ -142,25 +142,27 @@ def _mean_score(mean: MeanScore, value: float, variance: float, strata: np.ndarr
 
 
 def _limits(labels: np.ndarray, units: np.ndarray, classes: int) -> tuple[float, float]:
-    """The highest class mean that is possible, as classes without an image count 0; and (1/C²) × classes of one unit.
+    """Return the highest possible class mean (classes without images count as 0), and (1/C²) × the classes with one unit.
 
-    One unit cannot show how much its class varies. A share with mean p varies by p(1−p) at most, so that much is taken.
+    The variance of a class with one unit cannot be estimated; its upper bound p(1−p) for a proportion with mean p is used.
     """
     seen_in = units_of_classes(labels, units, classes)
     return float(np.mean(seen_in > 0)), float(np.sum(seen_in == 1)) / classes**2
 
 
-def _sums_by_unit(labels: np.ndarray, answers: np.ndarray, classes: int, unit: np.ndarray) -> csr_array:
-    """Hits, images and answers of each class, summed by image or group: (U, 3C) sparse float64."""
-    right = labels == answers
-    columns = np.concatenate([labels[right], classes + labels, 2 * classes + answers])
+def _sums_by_unit(labels: np.ndarray, predicted: np.ndarray, classes: int, unit: np.ndarray) -> csr_array:
+    """Hits, support and predictions of each class, summed by unit: (U, 3C) sparse float64."""
+    right = labels == predicted
+    columns = np.concatenate([labels[right], classes + labels, 2 * classes + predicted])
     rows = np.concatenate([unit[right], unit, unit])
     return csr_array((np.ones(len(rows)), (rows, columns)), shape=(int(unit.max()) + 1, 3 * classes))
 
 
 @dataclass(frozen=True, eq=False)
 class _Fallback:
-    """What a replicate falls back to: the ratios of all images, (3, 1, C), Matthews and kappa, (2,); which classes occur."""
+    """Values used where a replicate is undefined: ratios of all images (3, 1, C), Matthews and kappa (2,), classes that
+    occur.
+    """
 
     seen: np.ndarray
     ratios: np.ndarray
@@ -174,17 +176,17 @@ class _Fallback:
 
 
 def _scores_from_sums(sums: np.ndarray, kept: _Fallback) -> np.ndarray:
-    """All scores of sums: (B, 3C) → (B, len(_OF_ANSWERS) + 2) float64.
+    """Compute all scores from sums: (B, 3C) → (B, len(_PREDICTION_SCORES) + 2) float64.
 
-    A class of which no image is left keeps its ratios: it has not become worse. Matthews and kappa that are 0/0 without one
-    image keep their value. In the last two columns, macro and weighted precision once more, a class that is no answer any
-    more keeps its precision, too. That is for the bias: the jump to 0/0 = 0 is part of how precision varies, but the jackknife
-    multiplies a jump into a bias that is not there.
+    A class without images in a replicate keeps its ratios, as it has not become worse. Matthews and kappa keep their value if
+    they are 0/0 in a replicate. The last two columns are macro and weighted precision in which a class without predictions
+    keeps its precision, too. They are used for the bias only: the jump to 0/0 = 0 is part of the variance of precision, but
+    the jackknife would turn it into a large spurious bias.
     """
-    hits, support, answered = counts = np.split(sums, 3, axis=1)
+    hits, support, n_predicted = counts = np.split(sums, 3, axis=1)
     n = support.sum(axis=1)
     each = np.where(support == 0, kept.ratios, np.stack(ratios(*counts)))
-    smooth = np.where(answered == 0, kept.ratios[0], each[0])
+    smooth = np.where(n_predicted == 0, kept.ratios[0], each[0])
     weights = support / n[:, None]
     agreement = np.stack([matthews_of(*counts), kappa_of(*counts)])
     agreement = np.where(np.isnan(agreement), kept.agreement[:, None], agreement)

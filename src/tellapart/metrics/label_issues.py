@@ -1,12 +1,12 @@
-"""Which labels are probably wrong? Confident learning, from answers of a classifier that did not learn these images.
+"""Find probable label errors by confident learning.
 
-Of each class, the threshold is the mean probability of it among the images that bear its label. An image counts as surely
-of a class where the probability reaches that class's threshold (of several such classes the most probable). Counting
-labels against sure classes gives the confident joint; off its diagonal stands how many labels of each kind are wrong, and
-so many images, those with the largest margin, are flagged.
+The threshold of a class is its mean probability over the images with its label. An image is confidently of a class if the
+probability reaches the threshold of that class (the most probable one, if there are several). The counts of labels against
+confident classes are the confident joint. Its off-diagonal entries estimate the number of wrong labels of each kind, and the
+same number of images, those with the largest margin, are flagged.
 
-The answers must be out of sample: those on validation, test or held-out folds. A classifier that learnt a wrong label
-repeats it. A flagged image is a place to look, no verdict: the classifier may be what is wrong.
+Predictions must be out of sample: on validation, test or held-out folds, since a classifier reproduces the wrong labels that
+it was trained on. A flagged image needs a review: either the label or the classifier may be wrong.
 
 Sources:
     Northcutt, Jiang & Chuang (2021), "Confident learning: estimating uncertainty in dataset labels" (the confident joint;
@@ -28,30 +28,30 @@ _ROUNDING = 1e-6  # a probability this far below a threshold reaches it
 
 
 def find_label_issues(predictions: Predictions, by: By = "margin") -> pd.DataFrame:
-    """Every labeled image with the quality of its label, the flagged first, then the worst label first.
+    """Score the label of every labeled image; flagged images first, then the lowest score first.
 
     Args:
-        predictions: Out of sample; images without a label are left out.
+        predictions: Out-of-sample predictions; images without a label are excluded.
         by: "margin": score = (p of the label − the highest other p + 1) / 2; "self-confidence": score = p of the label.
 
     Returns:
-        Columns id, label (class name), guess (the most probable class), score in [0, 1] (low: doubtful), proba (of the
-        guess), is_issue (bool).
+        Columns id, label (class name), guess (the most probable class), score in [0, 1] (low values are suspicious), proba
+        (of the guess), is_issue (bool).
 
     Raises:
         DataError: No image has a label.
 
     >>> proba = np.array([[.9, .1], [.8, .2], [.05, .95], [.2, .8], [.1, .9], [.3, .7]], dtype=np.float32)
     >>> ids, labels = np.array(list("abcdef"), dtype=object), np.array([0, 0, 0, 1, 1, 1])
-    >>> found = suspicious(Predictions(ids, proba, labels, ("real", "fake")))
-    >>> found.head(2).round(3).to_dict("records")[0]
+    >>> issues = find_label_issues(Predictions(ids, proba, labels, ("real", "fake")))
+    >>> issues.head(2).round(3).to_dict("records")[0]
     {'id': 'c', 'label': 'real', 'guess': 'fake', 'score': 0.05, 'proba': 0.95, 'is_issue': True}
-    >>> int(found["is_issue"].sum())
+    >>> int(issues["is_issue"].sum())
     1
     """
     rows = np.flatnonzero(predictions.labels != UNLABELED)
     if not len(rows):
-        raise DataError("no image has a label that could be doubted", hint="give predictions on labeled images")
+        raise DataError("no image has a label: label errors need labeled images", hint="give predictions on labeled images")
     labels, proba = predictions.labels[rows], predictions.proba[rows].astype(np.float64)
     names = np.array(predictions.classes, dtype=object)
     guess = proba.argmax(axis=1)
@@ -65,27 +65,19 @@ def find_label_issues(predictions: Predictions, by: By = "margin") -> pd.DataFra
     return pd.DataFrame({name: values[order] for name, values in columns.items()})
 
 
-def hardest(predictions: Predictions, most: int = 12) -> pd.DataFrame:
-    """The images whose own label got the lowest probability, lowest first; columns as of `suspicious`.
-
-    Args:
-        predictions: Labeled, out of sample.
-        most: Rows at most.
-    """
-    return (
-        find_label_issues(predictions, "self-confidence").sort_values("score", kind="stable").head(most).reset_index(drop=True)
-    )
-
-
 def prune_by_noise_rate(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """Which labels are flagged, (N,) bool: pruning by noise rate.
+    """Flag labels by pruning by noise rate.
 
-    Of the images labeled i, those that surely are j by the (calibrated) confident joint number n_ij; the n_ij with the
-    largest p_j − p_i are flagged, less those whose label is the most probable class. A class always keeps one image.
+    n_ij is the entry of the calibrated confident joint for label i and class j. Among the images labeled i, the n_ij images
+    with the largest p_j − p_i are flagged, except those whose label is the most probable class. At least one image of each
+    class is not flagged.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
-        proba: (N, C) float of sum 1.
+        proba: (N, C) float in [0, 1], rows sum to 1.
+
+    Returns:
+        (N,) bool, whether the label is flagged.
     """
     joint = calibrated_joint(labels, proba)
     flagged = np.zeros(len(labels), dtype=bool)
@@ -101,11 +93,11 @@ def prune_by_noise_rate(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def confident_joint(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """Images by label (rows) and sure class (columns): (C, C) int64. Images that are surely of no class are not counted.
+    """Count images by label (rows) and confident class (columns): (C, C) int64. Images without a confident class are excluded.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
-        proba: (N, C) float of sum 1.
+        proba: (N, C) float in [0, 1], rows sum to 1.
 
     >>> proba = np.array([[.9, .1], [.8, .2], [.05, .95], [.2, .8], [.1, .9], [.3, .7]])
     >>> confident_joint(np.array([0, 0, 0, 1, 1, 1]), proba).tolist()  # thresholds 0.583 and 0.8
@@ -114,7 +106,7 @@ def confident_joint(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
     classes = proba.shape[1]
     counts = np.bincount(labels, minlength=classes)
     own = np.bincount(labels, weights=proba[np.arange(len(labels)), labels], minlength=classes)
-    thresholds = np.where(counts > 0, own / np.maximum(counts, 1), np.inf)  # nothing is surely of a class without labels
+    thresholds = np.where(counts > 0, own / np.maximum(counts, 1), np.inf)  # no image is confidently of a class without labels
     reached = proba >= thresholds - _ROUNDING
     sure = reached.any(axis=1)
     guess = np.where(reached, proba, -1).argmax(axis=1)
@@ -122,9 +114,9 @@ def confident_joint(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def calibrated_joint(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """The confident joint scaled so that each row has as many images as bear the label: (C, C) int64.
+    """Scale the confident joint so that each row sums to the number of images with the label: (C, C) int64.
 
-    Rounding goes to the largest remainders, so that rows keep their sums. Arguments as of `confident_joint`.
+    Entries are rounded by largest remainder, so that rows keep their sums. Arguments as for `confident_joint`.
     """
     counts = np.bincount(labels, minlength=proba.shape[1])
     joint = confident_joint(labels, proba).astype(np.float64)
@@ -139,12 +131,12 @@ def calibrated_joint(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def label_quality(labels: np.ndarray, proba: np.ndarray, by: By = "margin") -> np.ndarray:
-    """The quality of each label, (N,) float64 in [0, 1]; low is doubtful.
+    """Score the quality of each label: (N,) float64 in [0, 1]; low values are suspicious.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
-        proba: (N, C) float of sum 1.
-        by: As of `suspicious`.
+        proba: (N, C) float in [0, 1], rows sum to 1.
+        by: As for `find_label_issues`.
 
     >>> label_quality(np.array([0, 2]), np.array([[.5, .3, .2], [.6, .3, .1]])).round(2).tolist()
     [0.6, 0.25]

@@ -1,8 +1,8 @@
-"""Accuracy over the number of training images, and a careful guess of what more of them would bring.
+"""Learning curve: accuracy as a function of the number of training images, extrapolated where a power law fits.
 
-Errors of learning often fall as a power of the number of images, e = a · n^(−b) (Cortes et al. 1994, "Learning curves:
-asymptotic values and rate of convergence"; Hestness et al. 2017, "Deep learning scaling is predictable, empirically"). Where
-such a line goes through the intervals of all sizes it is drawn on; else nothing is said of larger sizes.
+The error often decreases as a power of the number of images, e = a · n^(−b) (Cortes et al. 1994, "Learning curves: asymptotic
+values and rate of convergence"; Hestness et al. 2017, "Deep learning scaling is predictable, empirically"). The curve is
+extrapolated only if a power law passes through the intervals of all sizes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from tellapart.errors import DataError
 from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
 from tellapart.types import Predictions, Score
 
-_FEWEST = 4  # sizes for a fit of two numbers that could also fail
+_FEWEST = 4  # sizes: a fit of two parameters to fewer sizes can hardly be rejected
 
 
 @dataclass(frozen=True)
 class Size:
-    """One size of the training part.
+    """Scores for one size of the training split.
 
     Attributes:
-        images: Training images; the mean over seeds, as groups may make them differ a little.
-        accuracy: The mean over seeds with its interval: by which images are judged on, not by the seed.
-        seeds: The accuracy of each seed.
+        images: Number of training images; the mean over seeds, as groups may make it vary slightly.
+        accuracy: Mean accuracy over seeds. Its interval describes the sampling of validation images, not the seeds.
+        seeds: Accuracy of each seed.
     """
 
     images: int
@@ -39,19 +39,19 @@ class Size:
 
     @property
     def sd(self) -> float:
-        """The standard deviation over seeds; NaN for one."""
+        """Standard deviation over seeds; NaN for a single seed."""
         return float(np.std(self.seeds, ddof=1)) if len(self.seeds) > 1 else math.nan
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """error = a · images^(−b), fitted to the logarithms, and what it says of twice as many images.
+    """Power law error = a · images^(−b), fitted to the logarithms, and its extrapolation to twice as many images.
 
     Attributes:
-        a, b: Of the law.
-        images: Where it is asked.
-        accuracy: There.
-        low, high: The least and the most that the law says when any one size is left out of the fit; no 95 % interval.
+        a, b: Parameters of the power law.
+        images: Number of images of the extrapolation.
+        accuracy: Extrapolated accuracy.
+        low, high: Range of the extrapolated accuracy when each size is omitted from the fit in turn; not a 95 % interval.
     """
 
     a: float
@@ -64,15 +64,15 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """What came out.
+    """Result of a learning curve.
 
     Attributes:
-        title: Such as "forensic-lda on deepfake5.tar".
-        sizes: Rising.
-        law: None where none fits; `why` says so.
-        why: Why there is no guess; "" where there is.
-        notes: What is worth knowing.
-        folder: Where the runs lie.
+        title: A title such as "forensic-lda on deepfake5.tar".
+        sizes: The sizes, in increasing order.
+        law: The power law; None if none fits.
+        why: Why there is no extrapolation; "" if there is one.
+        notes: Remarks.
+        folder: Folder of the runs.
     """
 
     title: str
@@ -95,20 +95,20 @@ class LearningCurve:
         }  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a size."""
+        """Table with one row per size."""
         rows = [(s.images, s.accuracy.n, s.accuracy.value, s.accuracy.low, s.accuracy.high, s.sd) for s in self.sizes]
         return pd.DataFrame(rows, columns=["images", "n", "accuracy", "low", "high", "sd"])
 
 
 def size_of(images: int, predictions: Sequence[Predictions]) -> Size:
-    """One size from the answers of its seeds.
+    """Score one size from the predictions of its seeds.
 
-    The interval is that of the mean over images of the share of seeds that are right: seeds answer the same images, so they
-    do not multiply n.
+    The interval is computed over images, from the share of seeds that are correct on each image: all seeds predict the same
+    images, so they do not increase n.
 
     Args:
-        images: Training images.
-        answers: One a seed, on the same images in the same order.
+        images: Number of training images.
+        predictions: One per seed, for the same images in the same order.
 
     >>> proba = np.array([[.9, .1]] * 8 + [[.2, .8]] * 2, dtype=np.float32)
     >>> one = Predictions(np.arange(10).astype(str).astype(object), proba, np.zeros(10, np.int64), ("a", "b"))
@@ -116,8 +116,8 @@ def size_of(images: int, predictions: Sequence[Predictions]) -> Size:
     '0.800 [0.490, 0.943] n=10'
     """
     if not predictions or not len(predictions[0]):
-        raise DataError("there is no validation image to judge by", hint="give the data a validation part")
-    right = np.stack([of.predicted == of.labels for of in predictions])
+        raise DataError("there are no validation images to evaluate on", hint="add a validation split to the data")
+    right = np.stack([p.predicted == p.labels for p in predictions])
     each, n = right.mean(axis=0), right.shape[1]
     value, codes = float(each.mean()), group_codes(predictions[0].groups)
     if codes is None and bool(np.isin(each, (0, 1)).all()):
@@ -130,9 +130,10 @@ def size_of(images: int, predictions: Sequence[Predictions]) -> Size:
 
 
 def power_law(sizes: Sequence[Size]) -> tuple[PowerLaw | None, str]:
-    """The law for twice the largest size, or why there is none.
+    """Fit a power law and extrapolate it to twice the largest size; returns the law, or None and the reason.
 
-    It needs four sizes, errors at all of them, a fall (b > 0), and to lie within every interval.
+    Requirements: at least four sizes, an error above 0 at each of them, a decreasing error (b > 0), and a fit that lies within
+    every interval.
 
     >>> points = [Size(n, Score(1 - n**-0.5, 900, 1 - 1.1 * n**-0.5, 1 - 0.9 * n**-0.5), (0.5,)) for n in (25, 100, 400, 1600)]
     >>> law, _ = power_law(points)
@@ -140,18 +141,19 @@ def power_law(sizes: Sequence[Size]) -> tuple[PowerLaw | None, str]:
     (1.0, 0.5, 3200, 0.9823)
     """
     if len(sizes) < _FEWEST:
-        return None, f"{len(sizes)} sizes are too few to fit a line that could also fail; {_FEWEST} are needed"
+        return None, f"{len(sizes)} sizes are too few to test the fit of a power law; at least {_FEWEST} are needed"
     n = np.array([s.images for s in sizes], dtype=np.float64)
     error = np.array([1 - s.accuracy.value for s in sizes])
     if (error <= 0).any():
-        return None, "some size has no error left, so no power of n goes through it"
+        return None, "the error is 0 at some size, so no power law fits"
     a, b = _fit(n, error)
     if b <= 0:
-        return None, "the error does not fall with the number of images"
-    said = 1 - a * n**-b
-    outside = [s.images for s, y in zip(sizes, said, strict=True) if not s.accuracy.low <= y <= s.accuracy.high]
+        return None, "the error does not decrease with the number of images"
+    fitted = 1 - a * n**-b
+    outside = [s.images for s, y in zip(sizes, fitted, strict=True) if not s.accuracy.low <= y <= s.accuracy.high]
     if outside:
-        return None, f"no power of n goes through all intervals (not at {', '.join(f'{i:,}' for i in outside)} images)"
+        at = ", ".join(f"{i:,}" for i in outside)
+        return None, f"no power law fits: the fitted curve is outside the interval at {at} images"
     twice = 2 * sizes[-1].images
     others = [_fit(np.delete(n, i), np.delete(error, i)) for i in range(len(n))]
     guesses = [1 - p * twice**-q for p, q in [*others, (a, b)]]

@@ -1,8 +1,8 @@
-"""Is an image of a class that was never learnt recognized as none of those that were?
+"""Open-set recognition: are images of a class that is not in the training split rejected as unknown?
 
-How unknown an image looks is 1 − its highest probability. A threshold is set on images of known classes that were not learnt
-from, so that a stated share of them at most is called "none of these"; like a conformal set without a class, it holds for
-images of the known classes as they come, whatever the unknown ones are.
+The unknown score of an image is 1 − its highest probability. The threshold is set on held-out images of the known classes, such
+that at most a given share of them is rejected. As in conformal prediction, this guarantee holds for further images of the
+known classes, whatever the unknown classes are.
 
 Sources:
     Hendrycks & Gimpel (2017), "A baseline for detecting misclassified and out-of-distribution examples" (the score).
@@ -27,15 +27,15 @@ from tellapart.types import Predictions, Score
 
 @dataclass(frozen=True)
 class OpenSet:
-    """One class that was not learnt, against those that were.
+    """Scores of one class that is excluded from training.
 
     Attributes:
-        unknown: Its name.
-        auroc: Of "unknown looks more unknown than known": 0.5 says nothing.
-        found: The share of its images called "none of these".
-        false_alarms: The share of known images called so; near the one that was asked for.
-        accuracy: Of the known images among the known classes, whatever their verdict.
-        taken_for: Known class → the share of the unknown images that get it as an answer and are not called "none of these".
+        unknown: Name of the excluded class.
+        auroc: AUROC of the unknown score for unknown against known images; 0.5 is chance.
+        found: Share of the unknown images that are rejected.
+        false_alarms: Share of the known images that are rejected; close to the requested share.
+        accuracy: Accuracy on the known images among the known classes, rejected or not.
+        taken_for: Known class → share of the unknown images that are not rejected and predicted as this class.
     """
 
     unknown: str
@@ -52,62 +52,62 @@ class OpenSet:
 
 
 def unknown_score(proba: np.ndarray) -> np.ndarray:
-    """1 − the highest probability: (N, C) float → (N,) float64 in [0, 1).
+    """Unknown score, 1 − the highest probability: (N, C) float → (N,) float64 in [0, 1).
 
-    >>> unknownness(np.array([[0.9, 0.1], [0.5, 0.5]])).round(2).tolist()
+    >>> unknown_score(np.array([[0.9, 0.1], [0.5, 0.5]])).round(2).tolist()
     [0.1, 0.5]
     """
     return 1 - proba.astype(np.float64).max(axis=1)
 
 
 def unknown_threshold(known: np.ndarray, share: float) -> float:
-    """The unknownness above which an image is none of the known classes.
+    """Compute the unknown score above which an image is rejected.
 
     Args:
-        known: (N,) unknownness of images of known classes that were not learnt from.
-        share: Of such images in future that may be called so, at most, in the mean.
+        known: (N,) float, unknown scores of held-out images of the known classes.
+        share: Highest expected share of further known images that are rejected, in (0, 1).
 
     Returns:
-        The ⌈(N+1)(1−share)⌉-th smallest value; infinite where N is too small to promise it.
+        The ⌈(N+1)(1−share)⌉-th smallest score; infinite if N is too small to guarantee the share.
 
     Raises:
         DataError: `share` is not in (0, 1).
 
-    >>> threshold_for(np.arange(1, 20) / 100, 0.1), threshold_for(np.array([0.1]), 0.1)
+    >>> unknown_threshold(np.arange(1, 20) / 100, 0.1), unknown_threshold(np.array([0.1]), 0.1)
     (0.18, inf)
     """
     if not 0 < share < 1:
         raise DataError(f"share {share:g}: expected a number between 0 and 1, such as 0.05")
-    place = math.ceil((len(known) + 1) * (1 - share) - 1e-9)
-    return float(np.sort(known)[place - 1]) if place <= len(known) else math.inf
+    rank = math.ceil((len(known) + 1) * (1 - share) - 1e-9)
+    return float(np.sort(known)[rank - 1]) if rank <= len(known) else math.inf
 
 
 def score_open_set(unknown: str, strange: np.ndarray, known: Predictions, threshold: float) -> OpenSet:
-    """Score one class that was left out.
+    """Score one class that is excluded from training.
 
     Args:
-        unknown: Its name.
-        strange: (M, C) probabilities of its images over the known classes.
-        known: Answers on images of the known classes that were neither learnt from nor used for the threshold.
-        threshold: Of `threshold_for`.
+        unknown: Name of the class.
+        strange: (M, C) float in [0, 1], probabilities of its images over the known classes.
+        known: Predictions for images of the known classes that are used neither for training nor for the threshold.
+        threshold: Threshold from `unknown_threshold`.
 
     Raises:
-        DataError: No image of one kind.
+        DataError: There are no unknown or no known images.
     """
     if not len(strange) or not len(known):
-        raise DataError(f"{unknown}: {len(strange)} unknown and {len(known)} known images to judge by; at least 1 of each")
+        raise DataError(f"{unknown}: expected at least 1 unknown and 1 known image, got {len(strange)} and {len(known)}")
     scores = np.concatenate([unknown_score(strange), unknown_score(known.proba)])
     is_unknown = np.arange(len(scores)) < len(strange)
-    sweep = roc_curve(is_unknown, scores)
-    low, high = auroc_interval(sweep, np.arange(len(scores)))
-    called = scores > threshold
-    answers = strange.argmax(axis=1)[~called[is_unknown]]
-    shares = np.bincount(answers, minlength=len(known.classes)) / len(strange)
+    curve = roc_curve(is_unknown, scores)
+    low, high = auroc_interval(curve, np.arange(len(scores)))
+    rejected = scores > threshold
+    accepted = strange.argmax(axis=1)[~rejected[is_unknown]]
+    shares = np.bincount(accepted, minlength=len(known.classes)) / len(strange)
     return OpenSet(
         unknown,
-        Score(area(sweep), len(scores), low, high),
-        _share(called[is_unknown]),
-        _share(called[~is_unknown], higher_is_better=False),
+        Score(area(curve), len(scores), low, high),
+        _share(rejected[is_unknown]),
+        _share(rejected[~is_unknown], higher_is_better=False),
         score_all(known)["accuracy"],
         dict(zip(known.classes, map(float, shares), strict=True)),
     )

@@ -1,15 +1,15 @@
-"""Many classifiers on the same images: each against one of them, or every pair, with Holm's correction.
+"""Paired tests of many classifiers on the same images, with Holm's correction, and the minimum detectable difference.
 
-Two things can be compared. Accuracy, by the exact McNemar test (over groups: the exact sign-flip test); and, with two
-classes, AUROC by DeLong's. What is kept of a classifier is which images it got right and one probability an image, so that
-100 of them fit anywhere.
+Accuracy is compared by the exact McNemar test (over groups: the exact sign-flip test), AUROC of two classes by DeLong's test.
+Of each classifier, only the correctness and one probability per image are kept, so that 100 classifiers fit into memory.
 
-Sources: those of `compare`, `paired` and `multiple`.
+Sources: those of `tellapart.metrics.mcnemar` and `tellapart.metrics.delong`, and
+    Holm (1979), "A simple sequentially rejective multiple test procedure".
+    Connor (1987), "Sample size for testing differences in proportions for the paired-sample design".
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import bdtr, ndtri
+from scipy.special import ndtri
 
 from tellapart.errors import DataError
 from tellapart.metrics.delong import ScoreDifference, difference_of_areas
 from tellapart.metrics.intervals import Z95, group_codes
-from tellapart.metrics.mcnemar import LEVEL, McNemar, align, paired_difference, paired_test, sign_flip
+from tellapart.metrics.mcnemar import LEVEL, McNemar, align, paired_difference, paired_test
 from tellapart.metrics.roc import area, roc_curve
 from tellapart.metrics.roc_intervals import auroc_influences
 from tellapart.types import Predictions, Score
@@ -33,14 +33,14 @@ MCNEMAR, SIGN_FLIP, DELONG = "exact McNemar", "exact sign-flip test over groups"
 
 @dataclass(frozen=True, eq=False)
 class StackedPredictions:
-    """What is kept of R classifiers that answered the same N images.
+    """Predictions of R classifiers for the same N images, reduced to what the paired tests need.
 
     Attributes:
         labels: (N,) int64.
-        correct: (R, N) bool, whether it is right.
-        groups: (N,) object (str), or None where images are independent.
-        scores: (R, N) float32, the probability of the positive class; None with more than two classes.
-        positive: (N,) bool, whether an image is of that class; None with more than two classes.
+        correct: (R, N) bool, whether the prediction is correct.
+        groups: (N,) object (str), or None if images are independent.
+        scores: (R, N) float32 in [0, 1], probability of the positive class; None for more than two classes.
+        positive: (N,) bool, whether an image is of that class; None for more than two classes.
     """
 
     labels: np.ndarray
@@ -51,25 +51,25 @@ class StackedPredictions:
 
     @cached_property
     def areas(self) -> tuple[np.ndarray, np.ndarray]:
-        """AUROC of each classifier (R,), and the influences of the images on it (R, N): float64."""
+        """AUROC of each classifier, (R,) float64, and the influences of the images on it, (R, N) float64."""
         if self.scores is None or self.positive is None or len(np.unique(self.positive)) < 2:
-            raise DataError("AUROCs were to be compared, which needs two classes that both occur in the images")
-        sweeps = [roc_curve(self.positive, scores) for scores in self.scores]
-        return np.array([area(sweep) for sweep in sweeps]), np.stack([auroc_influences(sweep) for sweep in sweeps])
+            raise DataError("comparing AUROCs requires exactly two classes that both occur in the images")
+        curves = [roc_curve(self.positive, scores) for scores in self.scores]
+        return np.array([area(curve) for curve in curves]), np.stack([auroc_influences(curve) for curve in curves])
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Two of many classifiers.
+    """Paired test of two of many classifiers.
 
     Attributes:
-        a, b: Their places in what was given.
-        of: "accuracy" or "auroc".
-        difference: Of A less that of B, with its 95 % interval (of this pair alone).
-        test: The name of the test.
-        p_alone: As if nothing else had been compared.
-        p_value: Corrected for all that were compared at once (Holm).
-        counts: Of accuracy: images that only A, only B gets right.
+        a, b: Indices of the classifiers.
+        metric: "accuracy" or "auroc".
+        difference: Score of A − score of B, with 95 % interval (not corrected for the number of pairs).
+        test: Name of the test.
+        p_alone: p-value without correction.
+        p_value: p-value with Holm's correction for all pairs that are tested together.
+        counts: Counts of the McNemar test; None for AUROC.
     """
 
     a: int
@@ -87,22 +87,22 @@ class PairedTest:
         return self.p_value < LEVEL
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the places."""
+        """JSON-compatible values, without the indices."""
         p_values = {k: None if math.isnan(p) else p for k, p in (("p_alone", self.p_alone), ("p_value", self.p_value))}
         counts = {"only_a": self.counts.only_a, "only_b": self.counts.only_b} if self.counts else {}
-        said = {"of": self.metric, "test": self.test, "difference": self.difference.to_dict()}
-        return {**said, **p_values, **counts, "significant": self.significant}
+        test = {"of": self.metric, "test": self.test, "difference": self.difference.to_dict()}
+        return {**test, **p_values, **counts, "significant": self.significant}
 
 
 def stack(predictions: Iterable[Predictions], positive: str | None = None) -> StackedPredictions:
-    """What many classifiers answered; of each, little is kept, so they may come one by one.
+    """Stack the predictions of many classifiers. The predictions are read one by one and not kept.
 
     Args:
         predictions: Labeled predictions for the same ids, in any order; at least one.
-        positive: Of two classes the one whose probability ranks; the second when None.
+        positive: Of two classes, the one whose probability is the score; the second class if None.
 
     Raises:
-        DataError: They do not cover the same ids with the same labels and classes, or an image has no label.
+        DataError: The predictions do not have the same ids, labels and classes, or an image has no label.
     """
     first, correct, scores, groups, target = None, [], [], None, None
     for given in predictions:
@@ -123,21 +123,21 @@ def stack(predictions: Iterable[Predictions], positive: str | None = None) -> St
 
 
 def paired_tests(stacked: StackedPredictions, pairs: Sequence[tuple[int, int]], metric: str = "accuracy") -> list[PairedTest]:
-    """Test some pairs, with Holm's correction for their number.
+    """Test pairs of classifiers, with Holm's correction for the number of pairs.
 
     Args:
-        answered: What the classifiers answered.
-        pairs: (A, B), places in `answered`.
-        of: "accuracy" (exact McNemar, or sign-flip over groups) or "auroc" (DeLong; two classes).
+        stacked: Predictions of the classifiers.
+        pairs: Pairs (A, B) of indices of classifiers.
+        metric: "accuracy" (exact McNemar, or sign-flip over groups) or "auroc" (DeLong; two classes).
 
     Raises:
-        DataError: AUROC is not defined on these images.
+        DataError: The AUROC is undefined on these images.
 
     >>> ids, labels = np.arange(9).astype(str).astype(object), np.array([0] * 8 + [1])
     >>> sure = Predictions(ids, np.eye(2, dtype=np.float32)[labels], labels, ("real", "fake"))
     >>> wrong = Predictions(ids, np.eye(2, dtype=np.float32)[1 - labels], labels, ("real", "fake"))
-    >>> [found] = contrasts(gather([sure, wrong]), [(0, 1)])
-    >>> found.test, found.p_value, found.difference.value
+    >>> [result] = paired_tests(stack([sure, wrong]), [(0, 1)])
+    >>> result.test, result.p_value, result.difference.value
     ('exact McNemar', 0.00390625, 1.0)
     """
     found = [_compare_auroc(stacked, a, b) if metric == "auroc" else _compare_accuracy(stacked, a, b) for a, b in pairs]
@@ -156,11 +156,11 @@ def paired_tests(stacked: StackedPredictions, pairs: Sequence[tuple[int, int]], 
 
 
 def detectable_difference(stacked: StackedPredictions, a: int, b: int, metric: str = "accuracy", power: float = 0.8) -> float:
-    """The smallest true difference between two classifiers that these images show, four times in five.
+    """Smallest true difference between two classifiers that a test on these images detects with the given power.
 
-    Of the accuracy on independent images: `minimum_detectable_difference` with the disagreement of the two. Of AUROC, and
-    over groups: (z₀.₉₇₅ + z_power) standard errors of the difference found, the error being its interval's half width by
-    1.96. NaN where the two do not differ, or where n is too small for any.
+    Accuracy on independent images: `minimum_detectable_difference` with the disagreement of the two classifiers. AUROC, and
+    groups: (z₀.₉₇₅ + z_power) standard errors of the difference, where the standard error is the half width of its interval
+    divided by 1.96. NaN if the two classifiers do not differ, or if n is too small for any difference.
     """
     [found] = paired_tests(stacked, [(a, b)], metric)
     if found.counts is not None and stacked.groups is None:
@@ -181,55 +181,8 @@ def _compare_auroc(answered: StackedPredictions, a: int, b: int) -> ScoreDiffere
     return difference_of_areas(float(areas[a] - areas[b]), influences[a] - influences[b], answered.labels, answered.groups)
 
 
-# --- many classifiers at once: every pair tested, with a correction for having looked at all of them; and wha ---------
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two of many classifiers.
-
-    Attributes:
-        a, b: Their places in what was given, a < b.
-        test: The paired test, as if there were no other pair.
-        p_value: Corrected for all pairs (Holm).
-    """
-
-    a: int
-    b: int
-    test: McNemar
-    p_value: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the corrected p < 0.05."""
-        return self.p_value < LEVEL
-
-
-def all_pairs(predictions: Sequence[Predictions]) -> list[Pair]:
-    """Every pair of classifiers by the images that exactly one of them gets right, with Holm's correction.
-
-    Exact McNemar, all counts by one matrix product (100 classifiers, 10,000 images: under a second); with groups the exact
-    sign-flip test of each pair.
-
-    Args:
-        predictions: Labeled predictions for the same ids, in any order.
-
-    Raises:
-        DataError: They do not cover the same ids with the same labels and classes, or an image has no label.
-    """
-    if len(predictions) < 2:
-        return []
-    first = predictions[0]
-    aligned = [align(first, other) for other in predictions]
-    correct = np.stack([of.predicted == first.labels for of in aligned])
-    groups = next((of.groups for of in aligned if of.groups is not None), None)
-    tests = _tests(correct, group_codes(groups))
-    corrected = holm([test.p_value for test in tests.values()])
-    return [Pair(a, b, test, float(p)) for ((a, b), test), p in zip(tests.items(), corrected, strict=True)]
-
-
 def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
-    """p-values corrected for their number: with p₍₁₎ ≤ … ≤ p₍ₘ₎, max over j ≤ i of min(1, (m − j + 1) p₍ⱼ₎).
+    """Correct p-values for their number: with p₍₁₎ ≤ … ≤ p₍ₘ₎, max over j ≤ i of min(1, (m − j + 1) p₍ⱼ₎).
 
     Args:
         p_values: (M,) float in [0, 1].
@@ -248,15 +201,15 @@ def holm(p_values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def minimum_detectable_difference(n: int, disagreement: float, power: float = 0.8) -> float:
-    """The smallest true difference in accuracy that a paired test of n images finds with this power, at p < 0.05.
+    """Smallest true difference in accuracy that a paired test on n images detects with the given power, at p < 0.05.
 
-    Solves n d² = (z₀.₉₇₅ √ψ + z_power √(ψ − d²))² for d, with ψ the share of images that exactly one of the two gets right.
-    A difference cannot exceed ψ; NaN where even that would not be found, or n is 0.
+    Solves n d² = (z₀.₉₇₅ √ψ + z_power √(ψ − d²))² for d, where ψ is the share of images that exactly one of the two classifiers
+    predicts correctly. A difference cannot exceed ψ; NaN if the test would not detect even that, or if n is 0.
 
     Args:
-        n: Images (with groups: about as many as there are groups of images that agree, not fewer than groups).
-        disagreement: ψ in [0, 1], for example of the two runs at hand.
-        power: The chance that the difference is found.
+        n: Number of images (with groups: the effective number, which is at least the number of groups).
+        disagreement: ψ in [0, 1], for example the observed one.
+        power: Power of the test, in (0, 1).
 
     >>> round(minimum_detectable_difference(800, 0.12), 4)
     0.0343
@@ -272,17 +225,3 @@ def minimum_detectable_difference(n: int, disagreement: float, power: float = 0.
         return math.nan
     root: Any = brentq(excess, 0.0, disagreement, xtol=1e-12)
     return float(root)
-
-
-def _tests(correct: np.ndarray, codes: np.ndarray | None) -> dict[tuple[int, int], McNemar]:
-    """Of every pair. `correct`: (R, N) bool; `codes`: (N,) int64 or None."""
-    pairs = list(itertools.combinations(range(len(correct)), 2))
-    if codes is not None:
-        return {(a, b): sign_flip(correct[a], correct[b], codes) for a, b in pairs}
-    right = correct.astype(np.float32)  # whole numbers below 2²⁴ are exact
-    only = np.rint(right @ (1 - right).T).astype(np.int64)
-    a, b = np.array(pairs).T
-    fewer, differ = np.minimum(only[a, b], only[b, a]), only[a, b] + only[b, a]
-    p = np.where(differ > 0, np.minimum(1.0, 2 * bdtr(fewer, np.maximum(differ, 1), 0.5)), 1.0)
-    n = correct.shape[1]
-    return {(a, b): McNemar(int(only[a, b]), int(only[b, a]), n, float(p[i])) for i, (a, b) in enumerate(pairs)}

@@ -1,6 +1,6 @@
-"""Scores of probabilities against labels: how much is said of the right class, and how high it stands.
+"""Scores of probabilities: log-loss, Brier score and top-k accuracy.
 
-Notation: y labels, p probabilities, C classes, N images. `tellapart.metrics.reliability` asks whether they are true.
+Notation: y labels, p probabilities, C classes, N images. Calibration is measured in `tellapart.metrics.reliability`.
 
 Sources:
     Good (1952), "Rational decisions" (the logarithmic score).
@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Probabilities are kept this far from 0 and 1 in the log-loss: the resolution of float32, as scikit-learn does.
+#: Probabilities are clipped to [CLIP, 1 − CLIP] in the log-loss: the resolution of float32, as in scikit-learn.
 CLIP = float(np.finfo(np.float32).eps)
 
 
 def log_loss(labels: np.ndarray, proba: np.ndarray) -> float:
-    """The mean surprise in nats: −(1/N) Σ ln p(y), p clipped to [ε, 1−ε] with ε = 2⁻²³.
+    """Mean negative log-likelihood in nats: −(1/N) Σ ln p(y), p clipped to [ε, 1−ε] with ε = 2⁻²³.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
@@ -29,9 +29,10 @@ def log_loss(labels: np.ndarray, proba: np.ndarray) -> float:
 
 
 def brier(labels: np.ndarray, proba: np.ndarray) -> float:
-    """The mean squared distance from the truth: (1/N) Σ Σ_c (p_c − [y = c])²; half of that for two classes.
+    """Brier score: (1/N) Σ Σ_c (p_c − [y = c])²; half of that for two classes.
 
-    So two classes give the usual (1/N) Σ (p₊ − [y = +])² from 0 to 1, more classes 0 to 2, as in scikit-learn.
+    For two classes this is the usual (1/N) Σ (p₊ − [y = +])², from 0 to 1; for more classes it ranges from 0 to 2, as in
+    scikit-learn.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
@@ -44,12 +45,12 @@ def brier(labels: np.ndarray, proba: np.ndarray) -> float:
 
 
 def top_k_accuracy(labels: np.ndarray, proba: np.ndarray, k: int) -> float:
-    """The share of images whose class is among the k most probable, the first of equals before the others.
+    """Share of images whose class is among the k most probable classes; ties are resolved in class order.
 
     Args:
         labels: (N,) int64 in 0 … C−1.
         proba: (N, C) float in [0, 1].
-        k: From 1; with 1 it is the accuracy.
+        k: At least 1; for 1 it is the accuracy.
 
     >>> top_k_accuracy(np.array([0, 1]), np.array([[.2, .5, .3], [.3, .4, .3]]), 2)
     0.5
@@ -57,22 +58,22 @@ def top_k_accuracy(labels: np.ndarray, proba: np.ndarray, k: int) -> float:
     return float(np.mean(true_class_rank(labels, proba) < k))
 
 
-# --- of each image ----------------------------------------------------------------------------------------------------
+# --- values per image -------------------------------------------------------------------------------------------------
 
 
 def nll_per_sample(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """−ln of the probability of the right class, clipped: (N,) float64, nats.
+    """Negative log-likelihood of each image, −ln p(y) with p clipped: (N,) float64, nats.
 
-    >>> surprises(np.array([0]), np.array([[.5, .5]])).round(4)
+    >>> nll_per_sample(np.array([0]), np.array([[.5, .5]])).round(4)
     array([0.6931])
     """
     return -np.log(np.clip(_given(labels, proba), CLIP, 1 - CLIP))
 
 
 def brier_per_sample(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """Σ_c (p_c − [y = c])², halved for two classes: (N,) float64.
+    """Brier score of each image, Σ_c (p_c − [y = c])², halved for two classes: (N,) float64.
 
-    >>> squared_distances(np.array([0, 2]), np.array([[1, 0, 0], [1, 0, 0]]))
+    >>> brier_per_sample(np.array([0, 2]), np.array([[1, 0, 0], [1, 0, 0]]))
     array([0., 2.])
     """
     given, p = _given(labels, proba), proba.astype(np.float64)
@@ -81,9 +82,12 @@ def brier_per_sample(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
 
 
 def true_class_rank(labels: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """How many classes stand before the right one, more probable or equal and earlier: (N,) int64.
+    """Rank of the true class of each image, from 0: the number of classes that are more probable, or tied and earlier.
 
-    >>> places(np.array([1, 1]), np.array([[.5, .3, .2], [.4, .4, .2]]))
+    Returns:
+        (N,) int64 in 0 … C−1.
+
+    >>> true_class_rank(np.array([1, 1]), np.array([[.5, .3, .2], [.4, .4, .2]]))
     array([1, 1])
     """
     given = proba[np.arange(len(labels)), labels][:, None]

@@ -1,4 +1,4 @@
-"""Columns of a table turned into slices: values as they are, numbers in quartiles, the empty cells as "not given"."""
+"""Slices of images from the columns of a table: one slice per value, quartiles for numbers, "not given" for empty cells."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: What is looked at first, in this order; `format` is the ending of `path`, the others are columns of that name.
+#: Columns that come first, in this order; `format` is derived from `path`, all others are columns of that name.
 COLUMNS = ("source", "format", "mode", "size", "width", "height", "pixels", "group")
 NOT_GIVEN = "not given"
-MOST_VALUES = 12  # values of a column; the rarer ones are taken together
-_BINS = 4  # of a number: quartiles
-_FEW = 6  # distinct numbers up to which each is a value of its own
-_INNER = frozenset({"id", "path", "label", "stamp", "split"})  # say nothing that could be asked about by itself
+MOST_VALUES = 12  # values of a column; rarer values are merged
+_BINS = 4  # bins of a numeric column: quartiles
+_FEW = 6  # up to this many distinct numbers, each is a slice of its own
+_INNER = frozenset({"id", "path", "label", "stamp", "split"})  # internal columns that are no slices
 _SPELLINGS = {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff"}
 
 
 @dataclass(frozen=True, eq=False)
 class ColumnSlices:
-    """A column with its slices: (name, (N,) bool mask) of each; the masks divide the rows."""
+    """A column with its slices, each a pair of name and (N,) bool mask; each row is in exactly one slice."""
 
     column: str
     values: tuple[tuple[str, np.ndarray], ...]
 
 
 def describe_columns(frame: pd.DataFrame, wanted: Sequence[str] | None) -> tuple[list[ColumnSlices], list[str]]:
-    """The slices of every column, and notes on those that give none.
+    """Compute the slices of all columns, and notes on the columns without slices.
 
     Args:
-        frame: N rows.
-        wanted: Columns; None: `COLUMNS`, then all others. Of those that were not asked for only some notes are given.
+        frame: Table with N rows.
+        wanted: Columns; None: `COLUMNS`, then all others, with fewer notes.
 
     >>> parts, notes = describe_columns(pd.DataFrame({"source": ["web", "", "web"], "camera": ["a", "a", "a"]}), None)
     >>> [(name, mask.tolist()) for name, mask in parts[0].values], notes
-    ([('web', [True, False, True]), ('not given', [False, True, False])], ['camera: all images have a'])
+    ([('web', [True, False, True]), ('not given', [False, True, False])], ['camera: all images have the value a'])
     """
     names = wanted or [*COLUMNS, *(c for c in map(str, frame) if c not in {*COLUMNS, *_INNER})]
     parts, notes = [], []
@@ -50,24 +50,24 @@ def describe_columns(frame: pd.DataFrame, wanted: Sequence[str] | None) -> tuple
         if name == "group" and len(values) > MOST_VALUES:
             values = list(_of_text(_prefixes(cells)))
         if len(values) == 1 and values[0][0] == NOT_GIVEN:
-            notes += [f"{name}: it is given for no image"] if wanted else []
+            notes += [f"{name}: no image has a value"] if wanted else []
         elif len(values) == 1:
-            notes.append(f"{name}: all images have {values[0][0]}")
+            notes.append(f"{name}: all images have the value {values[0][0]}")
         elif not values or (len(values) > MOST_VALUES and not wanted and _mostly_unique(cells)):
-            notes.append(f"{name}: nearly every image has a value of its own")
+            notes.append(f"{name}: nearly all values are unique")
         else:
             parts.append(ColumnSlices(name, tuple(_merge_rare(values))))
     return parts, notes
 
 
 def _cells(frame: pd.DataFrame, name: str) -> Any:
-    """The cells of a column, missing ones None; None without such a column."""
+    """Cells of a column, with None for missing values; None if there is no such column."""
     if name == "format" and "format" not in frame:
         return _formats(frame["path"]) if "path" in frame else None
     if name not in frame:
         return None
     cells: Any = frame[name]
-    if name == "size":  # 0 where a container does not say
+    if name == "size":  # 0 if unknown, as in some containers
         cells = cells.where(cells > 0)
     if pd.api.types.is_bool_dtype(cells):
         return cells.astype(str)
@@ -80,7 +80,7 @@ def _cells(frame: pd.DataFrame, name: str) -> Any:
 
 
 def _formats(paths: Any) -> Any:
-    """The ending of each path, lower case: of the image, not of the archive it lies in."""
+    """File extension of each path in lower case; for images in an archive, that of the image."""
     endings = [re.search(r"\.([A-Za-z0-9]{1,5})\Z", str(path)) for path in paths]
     found = [None if end is None else end[1].lower() for end in endings]
     return pd.Series([None if end is None else _SPELLINGS.get(end, end) for end in found], dtype=object)
@@ -105,7 +105,7 @@ def _slices_of(name: str, cells: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _of_text(cells: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The most frequent value first, of equals by name; empty cells last."""
+    """Yield slices of text values: most frequent first, ties by name; empty cells last."""
     counts = cells.dropna().value_counts()
     order = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
     yield from ((f"{v:g}" if isinstance(v, float) else str(v), (cells == v).to_numpy(dtype=bool)) for v in order)
@@ -114,7 +114,7 @@ def _of_text(cells: Any) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _merge_rare(values: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndarray]]:
-    """At most `MOST_VALUES`: the rarest as one."""
+    """Limit the slices to `MOST_VALUES` by merging the rarest ones."""
     if len(values) <= MOST_VALUES:
         return values
     blank = [pair for pair in values if pair[0] == NOT_GIVEN]
@@ -125,7 +125,7 @@ def _merge_rare(values: list[tuple[str, np.ndarray]]) -> list[tuple[str, np.ndar
 
 
 def _prefixes(cells: Any) -> Any:
-    """What stands before the first digit or separator of a group's name: "cam2-0017" and "cam2-0018" are of "cam"."""
+    """Prefix of each group name before the first digit or separator: "cam" for "cam2-0017" and "cam2-0018"."""
     return cells.map(lambda name: None if name is None or name != name else re.split(r"[\d\W_]", str(name))[0] or str(name))
 
 
@@ -134,7 +134,7 @@ def _mostly_unique(cells: Any) -> bool:
 
 
 def _span(name: str, low: float, high: float) -> str:
-    """A range in the unit of its upper end; `high` belongs to it, `low` to the range before.
+    """Format the range (low, high] in the unit of its upper limit.
 
     >>> _span("size", 9780.0, 17_900.0), _span("size", 965.0, 1110.0), _span("age", 2.0, 7.5)
     ('9.78 to 17.9 kB', '0.965 to 1.11 kB', '2 to 7.5')
@@ -143,7 +143,7 @@ def _span(name: str, low: float, high: float) -> str:
 
 
 def _number(name: str, value: float, like: float = 0.0) -> str:
-    """With its unit, where the column has one: that of `like` where that is larger.
+    """Format a number with the unit of the column, if there is one; the unit suits the larger of `value` and `like`.
 
     >>> _number("size", 20_480.0), _number("width", 100.0), _number("pixels", 921600.0), _number("age", 3.25)
     ('20.5 kB', '100 px', '0.922 Mpx', '3.25')

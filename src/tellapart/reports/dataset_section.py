@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tellapart import formatting
 from tellapart.leaderboards.leaderboard import Leaderboard
-from tellapart.leaderboards.render import opening_lines, comparison_lines
+from tellapart.leaderboards.render import comparison_lines, opening_lines
 from tellapart.recipe.groups import BASELINE
 from tellapart.reports import figures
 from tellapart.reports.run_section import RunPart, run_part
@@ -102,7 +102,9 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
         runs=parts,
         devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
-        standing=[line.replace("vs first: ", "Against the first: ") for line in comparison_lines(board) if line != board.top_two],
+        standing=[
+            line.replace("vs first: ", "Against the first: ") for line in comparison_lines(board) if line != board.top_two
+        ],
         openings=[line.replace("† m", "M") for line in opening_lines(board)[:-1]],
         grouped="group" in table.frame,
     )

@@ -46,7 +46,9 @@ def _tied_sentence(board: Leaderboard, best: Row, tied: list[str]) -> str:
     """Which runs are not told apart from the first."""
     few = ", ".join(tied[:4]) + (f" and {len(tied) - 4} more" if len(tied) > 4 else "")
     part = formatting.PARTS[board.comparisons.split]
-    return f"Not told apart from {best.name} on the {board.comparisons.n:,} {part} images, corrected for all comparisons: {few}."
+    return (
+        f"Not told apart from {best.name} on the {board.comparisons.n:,} {part} images, corrected for all comparisons: {few}."
+    )
 
 
 def _baseline_sentence(board: Leaderboard, best: Row, baseline: Row) -> str:

@@ -87,7 +87,7 @@ class Confidence:
         most_probable = int(proba.argmax())
         decided = None if self.decision is None else self.decision.decide(proba[None])
         rule = "" if decided is None or decided.reasons[0] == "most probable" else str(decided.reasons[0])
-        label = most_probable if decided is None else int(decided.answers[0])
+        label = most_probable if decided is None else int(decided.predicted[0])
         if label == UNSURE:
             return Assessment(UNSURE_NAME, most_probable, float(proba[most_probable]), UNSURE_NAME, rule, None)
         probability = float(proba[label])

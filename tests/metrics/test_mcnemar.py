@@ -129,13 +129,13 @@ def test_groups_of_either_side_count():
 
 def test_different_images_are_refused():
     a = predictions([True] * 3, run_id="cnn-1")
-    with pytest.raises(DataError, match=r"cnn-1 and svm-1 did not answer the same images \(3 and 2\), .* 'i2'"):
+    with pytest.raises(DataError, match=r"cnn-1 and svm-1 have predictions for different images \(3 and 2\), .* 'i2'"):
         compare(a, predictions([True] * 2, run_id="svm-1"))
     other = np.array(["i0", "i1", "other"], dtype=object)
-    with pytest.raises(DataError, match="did not answer the same images"):
+    with pytest.raises(DataError, match="have predictions for different images"):
         compare(a, predictions([True] * 3, ids=other))
     twice = np.array(["i0", "i1", "i1"], dtype=object)
-    with pytest.raises(DataError, match="an id stands twice"):
+    with pytest.raises(DataError, match="duplicate id"):
         compare(predictions([True] * 3, ids=twice), predictions([True] * 3, ids=twice))
     with pytest.raises(DataError, match="different classes: cat, dog and dog, cat"):
         compare(a, predictions([True] * 3, classes=("dog", "cat")))
@@ -150,10 +150,10 @@ def test_words_for_a_real_difference():
     k = np.arange(800)
     better, worse = k < 700, (k < 638) | (k >= 769)
     assert words(better, worse) == (
-        "cnn is right on 62 images where svm is wrong, and wrong on 31 where svm is right, of 800: a real difference "
+        "cnn is right on 62 images where svm is wrong, and wrong on 31 where svm is right, of 800: a significant difference "
         "(exact McNemar p = 0.002; +3.9 points, 95 % CI +1.5 … +6.2)."
     )
-    assert "a real difference, in favor of svm (exact McNemar p = 0.002; −3.9 points" in words(worse, better)
+    assert "a significant difference, in favor of svm (exact McNemar p = 0.002; −3.9 points" in words(worse, better)
 
 
 def test_words_for_no_difference():
@@ -167,10 +167,10 @@ def test_words_for_too_few_groups():
     right = np.ones(50, dtype=bool)
     groups = np.array([f"g{k % 5}" for k in range(50)], dtype=object)
     sentence = words(right, ~right, groups)
-    assert "no evidence of a difference, 5 groups are too few to give any" in sentence
+    assert "no evidence of a difference, as 5 groups are too few for a significant result" in sentence
     assert "exact sign-flip test over 5 groups p = 0.062" in sentence
     six = np.array([f"g{k % 6}" for k in range(50)], dtype=object)
-    assert "a real difference (exact sign-flip test over 6 groups p = 0.031" in words(right, ~right, six)
+    assert "a significant difference (exact sign-flip test over 6 groups p = 0.031" in words(right, ~right, six)
 
 
 def test_words_for_tiny_p():

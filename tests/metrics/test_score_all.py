@@ -254,7 +254,7 @@ def test_one_image():
 
 def test_what_cannot_be_scored_is_refused():
     p = make(5, 10, 2)
-    with pytest.raises(TellapartError, match="no image was predicted"):
+    with pytest.raises(TellapartError, match="there are no predictions to score"):
         score_all(make(5, 0, 2))
     labels = p.labels.copy()
     labels[3:5] = -1
@@ -275,7 +275,7 @@ def test_what_is_undefined_is_left_out_and_said():
             assert all(np.isfinite(score.value) for score in found.values())
     one = answered(np.ones(8, dtype=np.int64), np.ones(8, dtype=np.int64), 2)
     assert undefined(one)["auroc"] == "all images are of one class (class1)"
-    assert undefined(one)["kappa"] == "all images and all answers are of one class (class1)"
+    assert undefined(one)["kappa"] == "all images and all predictions are of one class (class1)"
 
 
 @settings(max_examples=30, deadline=None)

@@ -15,7 +15,6 @@ from tellapart.errors import DataError
 from tellapart.metrics.delong import delong_test
 from tellapart.metrics.mcnemar import compare
 from tellapart.metrics.pairwise import (
-    all_pairs,
     detectable_difference,
     holm,
     minimum_detectable_difference,
@@ -60,17 +59,17 @@ def test_pairs_are_those_of_compare(beside, grouped):
     last = given_[-1]
     of = None if groups is None else groups[shuffled]
     given_[-1] = Predictions(last.ids[shuffled], last.proba[shuffled], last.labels[shuffled], last.classes, "last", of)
-    pairs = all_pairs(given_)
-    assert [(pair.a, pair.b) for pair in pairs] == list(itertools.combinations(range(5), 2))
+    every = list(itertools.combinations(range(5), 2))
+    pairs = paired_tests(stack(given_), every)
+    assert [(pair.a, pair.b) for pair in pairs] == every
     for pair in pairs:
         alone = compare(given_[pair.a], given_[pair.b]).test
-        assert (pair.test.only_a, pair.test.only_b, pair.test.n) == (alone.only_a, alone.only_b, 300)
-        assert pair.test.p_value == pytest.approx(alone.p_value, abs=1e-12)
+        assert pair.counts == alone and pair.p_alone == alone.p_value
         if not grouped:
             theirs = stats.binomtest(alone.only_a, alone.only_a + alone.only_b).pvalue
-            beside(f"McNemar {pair.a}-{pair.b}, SciPy", pair.test.p_value, theirs)
-    np.testing.assert_allclose([pair.p_value for pair in pairs], holm([pair.test.p_value for pair in pairs]))
-    assert all(pair.p_value >= pair.test.p_value for pair in pairs)
+            beside(f"McNemar {pair.a}-{pair.b}, SciPy", pair.p_alone, theirs)
+    np.testing.assert_allclose([pair.p_value for pair in pairs], holm([pair.p_alone for pair in pairs]))
+    assert all(pair.p_value >= pair.p_alone for pair in pairs)
 
 
 def test_equally_good_runs_rarely_look_different():
@@ -79,18 +78,19 @@ def test_equally_good_runs_rarely_look_different():
     labels, ids = rng.integers(3, size=400), np.arange(400).astype(str).astype(object)
     for _ in range(20):
         answers = [np.where(rng.random(400) < 0.7, labels, (labels + 1) % 3) for _ in range(20)]
-        pairs = all_pairs([Predictions(ids, np.eye(3, dtype=np.float32)[of], labels, tuple("abc")) for of in answers])
-        alone += any(pair.test.significant for pair in pairs)
+        stacked = stack([Predictions(ids, np.eye(3, dtype=np.float32)[of], labels, tuple("abc")) for of in answers])
+        pairs = paired_tests(stacked, list(itertools.combinations(range(20), 2)))
+        alone += any(pair.p_alone < 0.05 for pair in pairs)
         corrected += any(pair.significant for pair in pairs)
     assert alone >= 12 and corrected <= 3, "of 20 tables"
 
 
 def test_equal_runs_and_other_images():
     same = runs(1) * 3
-    assert all(pair.p_value == 1 and not pair.significant for pair in all_pairs(same))
-    assert all_pairs(same[:1]) == []
-    with pytest.raises(DataError, match="did not answer the same images"):
-        all_pairs([*same, *runs(1, n=200)])
+    assert all(pair.p_value == 1 and not pair.significant for pair in paired_tests(stack(same), [(0, 1), (0, 2)]))
+    assert paired_tests(stack(same[:1]), []) == []
+    with pytest.raises(DataError, match="have predictions for different images"):
+        stack([*same, *runs(1, n=200)])
 
 
 @pytest.mark.parametrize(("n", "disagreement"), [(200, 0.3), (800, 0.12), (2_000, 0.05)])
@@ -129,13 +129,6 @@ def test_contrasts_with_the_first_are_those_of_compare_with_holm(beside, grouped
         assert one.test == ("exact sign-flip test over groups" if grouped else "exact McNemar")
         assert one.to_dict()["only_a"] == pair.test.only_a
     beside("Holm over four contrasts", [one.p_value for one in found], holm([pair.test.p_value for pair in alone]))
-
-
-def test_every_pair_is_that_of_all_pairs(beside):
-    given_ = runs(4)
-    every = list(itertools.combinations(range(4), 2))
-    ours, theirs = paired_tests(stack(given_), every), all_pairs(given_)
-    beside("six pairs, one by one and by a matrix product", [c.p_value for c in ours], [p.p_value for p in theirs])
 
 
 def rankers(n=240, grouped=False, seed=0):

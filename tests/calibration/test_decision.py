@@ -192,7 +192,7 @@ def test_no_image_is_judged_by_what_it_taught():
 
 
 def test_too_few_images_for_folds_are_said():
-    with pytest.raises(DataError, match="too few to be judged in folds"):
+    with pytest.raises(DataError, match="too few for cross-fitting"):
         cross_fit(two([0.1, 0.9, 0.2]), np.array([0, 1, 0]), np.array([0, 1, 2]), Platt.fit)
 
 

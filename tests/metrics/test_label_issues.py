@@ -10,7 +10,6 @@ from tellapart.metrics.label_issues import (
     calibrated_joint,
     confident_joint,
     find_label_issues,
-    hardest,
     label_quality,
     prune_by_noise_rate,
 )
@@ -98,8 +97,6 @@ def test_the_table_is_in_words_and_worst_first():
     flagged = found[found["is_issue"]]
     assert (flagged["label"] != flagged["guess"]).all() and flagged.index.tolist() == list(range(len(flagged)))
     assert flagged["score"].is_monotonic_increasing and found[~found["is_issue"]]["score"].is_monotonic_increasing
-    worst = hardest(answered(labels, proba), 7)
-    assert worst["score"].tolist() == found["score"].nsmallest(7).tolist()
 
 
 def test_odd_sets():
