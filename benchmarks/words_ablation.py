@@ -22,7 +22,7 @@ import numpy as np
 import tellapart as ta
 from tellapart.data.cache import DecodedImages, PixelCache, resolve_inputs
 from tellapart.features._patches import describe_blocks
-from tellapart.features.base import Surroundings
+from tellapart.features.base import FitContext
 from tellapart.features.visual_words import VisualWords
 from tellapart.recipe import load as recipes
 from tellapart.runs.environment import describe_environment
@@ -81,7 +81,7 @@ def _split(table: ta.ImageTable, counts: tuple[int, int], inputs: dict[str, Any]
 
 def measure(options: dict[str, Any], train: tuple[DecodedImages, np.ndarray], valid: tuple[DecodedImages, np.ndarray]) -> Any:
     """One row of the table."""
-    words, around, start = VisualWords(VisualWords.Options(**options)), Surroundings(0), time.perf_counter()
+    words, around, start = VisualWords(VisualWords.Options(**options)), FitContext(0), time.perf_counter()
     words.fit(*train, around)
     X, Z = (np.concatenate([words(block) for block in part[0].blocks()]) for part in (train, valid))
     seconds = time.perf_counter() - start

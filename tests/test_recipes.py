@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from tellapart import registry
 from tellapart.augmentations.base import Pipeline
 from tellapart.data.decode import target_size
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
 from tellapart.training.optimizers import make_optimizer
@@ -44,7 +44,7 @@ def _small(name: str) -> Recipe:
     return recipes.parse(content.model_copy(update={"inputs": inputs}).model_dump() | {"classifier": classifier})
 
 
-def _body(content: Recipe) -> tuple[Backbone, tuple[int, int, int]]:
+def _body(content: Recipe) -> tuple[HeadedNet, tuple[int, int, int]]:
     net = registry.find("nets", content.classifier.options["net"])
     shape = (1 if content.inputs.mode == "gray" else 3, *target_size(content.inputs))
     torch.manual_seed(0)

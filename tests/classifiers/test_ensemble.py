@@ -60,7 +60,7 @@ def test_members_are_opened_through_the_context(parents, tmp_path):
     context = Context(parents=lambda name: tmp_path / name)
     fitted = ensemble_of(["linear-0", "linear-20"]).fit(TRAIN, VALID, context)
     asked = table(10, "test", 2)
-    wanted = np.mean([Member(str(p)).classifier(Path).predict(asked, context).proba for p in parents], axis=0)
+    wanted = np.mean([Member(str(p)).load_classifier(Path).predict(asked, context).proba for p in parents], axis=0)
     np.testing.assert_allclose(fitted.predict(asked, context).proba, wanted, atol=1e-6)
 
 
@@ -131,5 +131,5 @@ def test_a_recipe_is_dumped_with_every_default_and_read_back():
 
 
 def test_names_of_members():
-    assert Member.named("a-b@c-1f@12") == Member("a-b@c-1f", 12)
-    assert Member.named("a@b") == Member("a@b") and str(Member("a", 3)) == "a@3"
+    assert Member.parse("a-b@c-1f@12") == Member("a-b@c-1f", 12)
+    assert Member.parse("a@b") == Member("a@b") and str(Member("a", 3)) == "a@3"

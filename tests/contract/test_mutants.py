@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tellapart import plugins
 from tellapart.plugins import (
     Augmentation,
-    Backbone,
+    HeadedNet,
     CheckResult,
     Combiner,
     Context,
@@ -35,7 +35,7 @@ from tellapart.plugins import (
     PluginError,
     Recipe,
     RunLogger,
-    StagedBackbone,
+    StagedNet,
     dense_head,
     image_shape,
     passed,
@@ -83,7 +83,7 @@ class ForgetfulMeans(Means):
 
     most = 1.0
 
-    def fit(self, images: Any, labels: Any, around: Any) -> None:
+    def fit(self, images: Any, labels: Any, context: Any) -> None:
         self.most = float(images.get().max())
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -135,37 +135,37 @@ class ChangingDark(Dark):
 
 class Small(Net):
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         return _body(shape, classes, nn.Identity())
 
 
 class CrashingSmall(Small):
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         return _body(shape, classes, _Does(lambda x: x.view(-1, 7, 11)))
 
 
 class NanSmall(Small):
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         return _body(shape, classes, _Does(lambda x: x.log()))
 
 
 class LeakySmall(Small):
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         return _body(shape, classes, _Does(lambda x: x - x.mean(0)))
 
 
 class ChangingSmall(Small):
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         return _body(shape, classes, _Does(lambda x: x.clamp_(-1, 1)))
 
 
 class UngroupedSmall(Small):
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         body = _body(shape, classes, nn.Identity())
         body.groups = lambda: [list(body.head.parameters())]  # type: ignore[method-assign]
         return body
@@ -180,10 +180,10 @@ class _Does(nn.Module):
         return self.does(x)
 
 
-def _body(shape: tuple[int, ...], classes: int, first: nn.Module) -> StagedBackbone:
+def _body(shape: tuple[int, ...], classes: int, first: nn.Module) -> StagedNet:
     channels, _, _ = image_shape(shape, "small")
     stem = nn.Sequential(nn.Conv2d(channels, 4, 3, padding=1), nn.ReLU(inplace=True))
-    return StagedBackbone(nn.Sequential(first, stem, GlobalPool()), dense_head(4, classes))
+    return StagedNet(nn.Sequential(first, stem, GlobalPool()), dense_head(4, classes))
 
 
 # --- augmentations ----------------------------------------------------------------------------------------------------
@@ -608,7 +608,7 @@ def test_every_kind_has_mutants() -> None:
 def test_promises_have_a_name_and_a_sentence(kind: str) -> None:
     found = plugins.promises(kind)
     assert len(found) >= 6 and len({one.name for one in found}) == len(found)
-    assert all(one.kind == kind and one.says.endswith(".") for one in found)
+    assert all(one.kind == kind and one.sentence.endswith(".") for one in found)
 
 
 def test_unknown_kinds_and_promises_are_errors() -> None:

@@ -21,7 +21,7 @@ from tellapart.explainers._geometry import map_to_image, resample
 from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer
 from tellapart.explainers.integrated_gradients import IntegratedGradients
-from tellapart.nets.base import Backbone, Model, Normalize
+from tellapart.nets.base import HeadedNet, Model, Normalize
 from tellapart.recipe.load import parse
 
 SIZE = 32
@@ -30,7 +30,7 @@ NAMES = registry.names("explainers")
 OF_NETS = ["eigen_cam", "grad_cam", "hires_cam", "integrated_gradients", "score_cam"]
 
 
-class RedBody(Backbone):
+class RedBody(HeadedNet):
     """Class 1 by how much red there is: an average pooling, a 1 × 1 convolution, a global mean, a linear layer."""
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class RedBody(Backbone):
         return [list(self.parameters())]
 
 
-def net(body: Backbone, **inputs: Any) -> ExplainedModel:
+def net(body: HeadedNet, **inputs: Any) -> ExplainedModel:
     """A network that was never trained, with this body."""
     content = {"inputs": {"size": SIZE, "mode": "rgb", **inputs}, "classifier": {"family": "network", "net": "quick"}}
     made = Network(parse(content, "test"))
@@ -124,7 +124,7 @@ def test_eigen_cam_is_the_first_component_whatever_the_class(picture: np.ndarray
 def test_contributions_sum_to_the_rise_of_the_logit(picture: np.ndarray) -> None:
     torch.manual_seed(0)
 
-    class Small(Backbone):
+    class Small(HeadedNet):
         def __init__(self) -> None:
             trunk = nn.Sequential(
                 nn.Conv2d(3, 6, 3), nn.GELU(), nn.Conv2d(6, 6, 3), nn.GELU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()

@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 import tellapart as ta
 from tellapart.errors import DataError, ImageError
 from tellapart.explainers._frequency import Spectra
-from tellapart.features.base import Surroundings
+from tellapart.features.base import FitContext
 from tellapart.features.embedding import Embedding
 from tellapart.inference.embedding import Embedder
 from tellapart.workflows.explain import explain_views
@@ -46,7 +46,7 @@ def test_the_vectors_of_a_network_are_those_of_the_descriptor(home, network, set
     train = network.table().where(split="train")
     images = vectors.context.cache.images(train, vectors.inputs)
     descriptor = Embedding(Embedding.Options(run=str(network.folder)))
-    descriptor.fit(images, train.labels, Surroundings())
+    descriptor.fit(images, train.labels, FitContext())
     assert vectors.by == "the network's features before its head"
     np.testing.assert_array_equal(vectors.embed(train), descriptor(images.get()))
     one = vectors.embed_one((home / "images" / train.paths[3]).read_bytes(), "one")

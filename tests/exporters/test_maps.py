@@ -12,7 +12,7 @@ from tellapart import registry
 from tellapart.calibration import maps
 from tellapart.calibration.decision import Decision
 from tellapart.classifiers._torch_inference import CalibratedModule, InferenceModule, as_answered
-from tellapart.classifiers._torch_maps import combined, mapped
+from tellapart.classifiers._torch_maps import combiner_module, calibration_module
 from tellapart.combiners.base import Combiner
 from tellapart.combiners.stack import Stack
 from tellapart.errors import RunError
@@ -39,7 +39,7 @@ def answers(seed: int, count: int, classes: int, sure: float = 2.0) -> tuple[np.
 def test_maps_of_probabilities(name: str, classes: int) -> None:
     learnt = maps.find(name).fit(*answers(0, 300, classes))
     asked, _ = answers(1, 200, classes)
-    found = as_answered(mapped(learnt)(torch.from_numpy(asked))).numpy()
+    found = as_answered(calibration_module(learnt)(torch.from_numpy(asked))).numpy()
     np.testing.assert_allclose(found, learnt(asked), atol=2e-7)
     assert np.abs(found - asked).max() > 0.01  # it does something
 
@@ -52,7 +52,7 @@ def test_combiners(name: str, options: dict[str, Any], classes: int) -> None:
     combiner = family(family.Options.model_validate(options)).fit(np.stack([proba for proba, _ in pairs]), pairs[0][1])
     voters = np.stack([answers(seed, 150, classes)[0] for seed in range(4)])
     asked = voters if combiner.weights is None else voters[combiner.weights != 0]  # the others are not in the graph
-    found = as_answered(combined(combiner)(torch.from_numpy(asked))).numpy()
+    found = as_answered(combiner_module(combiner)(torch.from_numpy(asked))).numpy()
     np.testing.assert_allclose(found, combiner(voters), atol=2e-7)
 
 
@@ -61,7 +61,7 @@ def test_a_stack_that_never_saw_a_class() -> None:
     both, known = np.stack([proba, proba**2 / (proba**2).sum(1, keepdims=True)]), labels != 1
     combiner = Stack(Stack.Options()).fit(both[:, known], labels[known])
     voters = np.stack([answers(seed, 100, 3)[0] for seed in (1, 2)])
-    np.testing.assert_allclose(as_answered(combined(combiner)(torch.from_numpy(voters))).numpy(), combiner(voters), atol=2e-7)
+    np.testing.assert_allclose(as_answered(combiner_module(combiner)(torch.from_numpy(voters))).numpy(), combiner(voters), atol=2e-7)
 
 
 def test_combiners_without_validation_are_the_mean() -> None:
@@ -69,14 +69,14 @@ def test_combiners_without_validation_are_the_mean() -> None:
     for name in ("rank", "stack", "weighted"):
         family: type[Combiner] = registry.find("combiners", name)
         combiner = family(family.Options()).fit(voters[:, :0], np.zeros(0, np.int64))
-        np.testing.assert_allclose(combined(combiner)(torch.from_numpy(voters)).numpy(), voters.mean(0), atol=1e-6)
+        np.testing.assert_allclose(combiner_module(combiner)(torch.from_numpy(voters)).numpy(), voters.mean(0), atol=1e-6)
 
 
 def test_boosted_stacks_are_refused() -> None:
     proba, labels = answers(0, 100, 2)
     combiner = Stack(Stack.Options(learner="boosting", rounds=2)).fit(np.stack([proba, proba]), labels)
     with pytest.raises(RunError, match="stack cannot be written as a graph"):
-        combined(combiner)
+        combiner_module(combiner)
 
 
 class Given(InferenceModule):

@@ -9,7 +9,7 @@ from scipy.stats import moment
 from skimage.color import rgb2lab
 
 from tellapart.errors import RecipeError
-from tellapart.features.color_histogram import ColorHistogram, in_space
+from tellapart.features.color_histogram import ColorHistogram, to_color_space
 from tellapart.recipe import load as recipes
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 9, 11, 3), dtype=np.uint8)
@@ -20,12 +20,12 @@ def _interleaved(planar: np.ndarray) -> np.ndarray:
 
 
 def test_hsv_is_matplotlibs() -> None:
-    np.testing.assert_allclose(_interleaved(in_space(IMAGES, "hsv")), rgb_to_hsv(IMAGES / 255), atol=1e-4)
+    np.testing.assert_allclose(_interleaved(to_color_space(IMAGES, "hsv")), rgb_to_hsv(IMAGES / 255), atol=1e-4)
 
 
 def test_lab_is_scikit_images() -> None:
     low, high = np.array([0, -110, -110]), np.array([100, 110, 110])
-    found = _interleaved(in_space(IMAGES, "lab")) * (high - low) + low
+    found = _interleaved(to_color_space(IMAGES, "lab")) * (high - low) + low
     np.testing.assert_allclose(found, rgb2lab(IMAGES), atol=0.6)  # OpenCV interpolates the cube root in a table
 
 
@@ -38,7 +38,7 @@ def test_no_color_leaves_the_range_of_its_space() -> None:
 @pytest.mark.parametrize("space", ["rgb", "hsv", "lab"])
 def test_histograms_of_channels(space: str) -> None:
     found = ColorHistogram(ColorHistogram.Options(space=space, bins=8, root=False, moments=False))(IMAGES)
-    x = in_space(IMAGES, space)
+    x = to_color_space(IMAGES, space)
     for image, row in zip(x, found, strict=True):
         expected = [np.histogram(channel, 8, (0, 1))[0] / 99 for channel in image]
         np.testing.assert_allclose(row.reshape(3, 8), expected, atol=1e-6)
@@ -46,7 +46,7 @@ def test_histograms_of_channels(space: str) -> None:
 
 def test_the_joint_histogram_is_numpys() -> None:
     found = ColorHistogram(ColorHistogram.Options(bins=4, joint=True, moments=False))(IMAGES)
-    x = in_space(IMAGES, "hsv").reshape(4, 3, -1)
+    x = to_color_space(IMAGES, "hsv").reshape(4, 3, -1)
     expected = np.stack([np.histogramdd(image.T, 4, [(0, 1)] * 3)[0].ravel() / 99 for image in x])
     np.testing.assert_allclose(found, np.sqrt(expected), atol=1e-6)
 

@@ -15,7 +15,7 @@ from tellapart.classifiers.network import Network
 from tellapart.data.cache import DecodedImages
 from tellapart.data.memory import from_arrays
 from tellapart.errors import RecipeError, RunError, TellapartError
-from tellapart.features.base import Surroundings
+from tellapart.features.base import FitContext
 from tellapart.features.embedding import Embedding
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.recipe import load as recipes
@@ -49,7 +49,7 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Network]:
 
 def _embedding(folder: Path, pixels: np.ndarray = PIXELS) -> Embedding:
     descriptor = Embedding(Embedding.Options(run="net-1"))
-    around = Surroundings(parents=lambda name: folder.parent / name)
+    around = FitContext(parents=lambda name: folder.parent / name)
     descriptor.fit(DecodedImages(pixels, np.arange(len(pixels))), np.zeros(len(pixels), np.int64), around)
     return descriptor
 
@@ -94,7 +94,7 @@ def test_a_second_fit_forgets_the_first(parent: tuple[Path, Network], tmp_path: 
     descriptor = _embedding(parent[0])
     first = descriptor(PIXELS)
     other = _run(tmp_path / "net-1", NET | {"seed": 1})
-    around = Surroundings(parents=lambda name: tmp_path / name)
+    around = FitContext(parents=lambda name: tmp_path / name)
     descriptor.fit(DecodedImages(PIXELS, np.arange(24)), np.zeros(24, np.int64), around)
     assert np.abs(descriptor(PIXELS) - first).max() > 1e-3
     assert other.recipe.seed == 1
@@ -131,7 +131,7 @@ def test_more_than_one_embedding_beside_others(parent: tuple[Path, Network], tmp
     features = Features(descriptors=[{"pixels": {}}, {"embedding": {"run": "net-1"}}])
     extractor = FeaturePipeline(features, 0)
     images = DecodedImages(PIXELS, np.arange(24))
-    around = Surroundings(parents=lambda name: parent[0].parent / name)
+    around = FitContext(parents=lambda name: parent[0].parent / name)
     X = extractor.fit_transform(images, np.arange(24) % 2, around)
     extractor.save(tmp_path / "f.safetensors")
     again = FeaturePipeline.load(tmp_path / "f.safetensors", features, 0).transform(images)

@@ -12,8 +12,8 @@ from skimage import data
 from skimage.transform import resize
 
 from tellapart.data.cache import DecodedImages
-from tellapart.features._patches import find_patches, portions
-from tellapart.features.base import Surroundings
+from tellapart.features._patches import find_patches, split_block
+from tellapart.features.base import FitContext
 from tellapart.features.visual_words import VisualWords, learn_words, nearest_words
 
 PHOTO = (np.asarray(resize(data.astronaut(), (128, 128), anti_aliasing=True)) * 255).astype(np.uint8)
@@ -29,7 +29,7 @@ SMALL: dict[str, Any] = {"step": 4, "patches": [8, 12], "words": 24}
 def _fitted(
     images: np.ndarray = IMAGES, labels: np.ndarray = LABELS, seed: int = 0, **options: Any
 ) -> tuple[VisualWords, list[str]]:
-    words, around = VisualWords(VisualWords.Options(**(SMALL | options))), Surroundings(seed)
+    words, around = VisualWords(VisualWords.Options(**(SMALL | options))), FitContext(seed)
     words.fit(DecodedImages(images, np.arange(len(images))), labels, around)
     return words, around.notes
 
@@ -191,7 +191,7 @@ def test_few_distinct_patches_are_said() -> None:
 def test_images_without_a_keypoint_are_counted(vocabulary: str) -> None:
     flat = np.concatenate([CROPS, np.full((7, 40, 40, 3), 50, np.uint8)])
     options = {"detector": "orb", "enlarge": 64, "edge": 16, "fast_threshold": 5, "words": 4, "vocabulary": vocabulary}
-    empty = sum(int(find_patches(p, VisualWords.Options(**options)).missing.sum()) for p in portions(flat, 64))
+    empty = sum(int(find_patches(p, VisualWords.Options(**options)).missing.sum()) for p in split_block(flat, 64))
     _, notes = _fitted(flat, np.zeros(len(flat), np.int64), batch_images=37, **options)
     assert empty >= 7
     assert f"words: {empty} of 37 training images have no keypoint; HOG of the whole image stands in" in notes

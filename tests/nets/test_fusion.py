@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from tellapart import registry
 from tellapart.errors import RecipeError, RunError, TellapartError
-from tellapart.nets.base import Backbone, Model, Normalize
+from tellapart.nets.base import HeadedNet, Model, Normalize
 from tellapart.nets.fusion import Fusion
 from tellapart.recipe import load as recipes
 
@@ -32,7 +32,7 @@ def _images(channels: int = 3, size: int = 16) -> torch.Tensor:
 
 def _model(options: Any, channels: int = 3, size: int = 16, classes: int = 3) -> Model:
     """As the family network makes it: the scaling is what the net asks for."""
-    mean, spread = Fusion.normalization(options)
+    mean, spread = Fusion.normalize_stats(options)
     scale = 1 / (torch.tensor(spread[:channels]) * 255)
     return Model(Normalize(torch.tensor(mean[:channels]) * 255, scale), Fusion.build((channels, size, size), classes, options))
 
@@ -44,7 +44,7 @@ def _run(folder: Path, size: int = 16, mode: str = "rgb", **classifier: object) 
     )
     kind = registry.find("nets", recipe.classifier.options["net"])
     channels = 1 if mode == "gray" else 3
-    body: Backbone = kind.build((channels, size, size), 5, kind.Options.model_validate(recipe.classifier.options))
+    body: HeadedNet = kind.build((channels, size, size), 5, kind.Options.model_validate(recipe.classifier.options))
     model = Model(Normalize(torch.rand(channels) * 200, torch.rand(channels) / 50), body)
     for module in body.modules():
         if isinstance(module, torch.nn.BatchNorm2d | torch.nn.BatchNorm1d) and module.running_mean is not None:
@@ -109,7 +109,7 @@ def test_a_run_answers_in_a_fusion_as_on_its_own_and_the_child_needs_it_no_more(
     parent = _run(tmp_path / "1-parent", 32, **classifier)
     options = Fusion.resolve(_options({"run": "1-parent"}, _MLP), tmp_path.joinpath)
     model = _model(options, size=32)
-    assert Fusion.start(model.body, options, tmp_path.joinpath) == "run: 1-parent"
+    assert Fusion.load_pretrained(model.body, options, tmp_path.joinpath) == "run: 1-parent"
     images, weights = _images(size=32), model.state_dict()
     expected = parent.body.trunk(parent.normalize(images))
     assert torch.equal(_member(model.eval())(model.normalize(images)), expected)
@@ -123,7 +123,7 @@ def test_a_gray_run_sees_gray_and_an_rgb_run_sees_three_channels(tmp_path: Path)
     parent = _run(tmp_path / "1-gray", mode="gray")
     options = Fusion.resolve(_options({"run": "1-gray"}), tmp_path.joinpath)
     model = _model(options).eval()
-    Fusion.start(model.body, options, tmp_path.joinpath)
+    Fusion.load_pretrained(model.body, options, tmp_path.joinpath)
     images = _images()
     gray = [np.asarray(Image.fromarray(image.permute(1, 2, 0).numpy()).convert("L")) for image in images]
     expected = parent.body.trunk(parent.normalize(torch.from_numpy(np.stack(gray))[:, None]))
@@ -132,7 +132,7 @@ def test_a_gray_run_sees_gray_and_an_rgb_run_sees_three_channels(tmp_path: Path)
     parent = _run(tmp_path / "2-rgb")
     options = Fusion.resolve(_options({"run": "2-rgb"}), tmp_path.joinpath)
     model = _model(options, channels=1).eval()
-    Fusion.start(model.body, options, tmp_path.joinpath)
+    Fusion.load_pretrained(model.body, options, tmp_path.joinpath)
     images = _images(1)
     expected = parent.body.trunk(parent.normalize(images.expand(-1, 3, -1, -1)))
     torch.testing.assert_close(_member(model)(model.normalize(images)), expected)
@@ -143,7 +143,7 @@ def test_a_backbone_of_another_size_gets_its_size(tmp_path: Path) -> None:
     options = Fusion.resolve(_options({"run": "1-small"}, {**_MLP, "size": [12, 10]}), tmp_path.joinpath)
     model = _model(options)
     assert [(_member(model, n).size) for n in (0, 1)] == [(8, 8), (12, 10)]
-    Fusion.start(model.body, options, tmp_path.joinpath)
+    Fusion.load_pretrained(model.body, options, tmp_path.joinpath)
     flat = torch.full((1, 3, 16, 16), 77, dtype=torch.uint8)
     small = _member(model.eval())
     torch.testing.assert_close(small(model.normalize(flat)), small(torch.full((1, 3, 8, 8), 77.0)))
@@ -153,7 +153,7 @@ def test_a_fusion_can_be_a_backbone(tmp_path: Path) -> None:
     _run(tmp_path / "1-leaf", **_MLP)
     parent_options = Fusion.resolve(_options({"run": "1-leaf"}, _STAGED), tmp_path.joinpath)
     parent = _model(parent_options).eval()
-    Fusion.start(parent.body, parent_options, tmp_path.joinpath)
+    Fusion.load_pretrained(parent.body, parent_options, tmp_path.joinpath)
     (tmp_path / "2-fused").mkdir()
     classifier = {"family": "network", **_options({"run": "1-leaf"}, _STAGED).model_dump(mode="json")}
     recipe = recipes.parse({"inputs": {"size": 16, "mode": "rgb"}, "classifier": classifier})
@@ -161,7 +161,7 @@ def test_a_fusion_can_be_a_backbone(tmp_path: Path) -> None:
     save_file(parent.state_dict(), tmp_path / "2-fused" / "weights.safetensors")
     options = Fusion.resolve(_options({"run": "2-fused"}), tmp_path.joinpath)
     model = _model(options).eval()
-    Fusion.start(model.body, options, tmp_path.joinpath)
+    Fusion.load_pretrained(model.body, options, tmp_path.joinpath)
     images = _images()
     assert torch.equal(model.body.trunk(model.normalize(images)), parent.body.trunk(parent.normalize(images)))
 
@@ -170,10 +170,10 @@ def test_a_backbone_may_start_from_a_file_or_a_run(tmp_path: Path) -> None:
     parent = _run(tmp_path / "1-parent")
     entry = {**_STAGED, "init_from": "1-parent"}
     model = _model(_options(entry, _MLP))
-    assert Fusion.start(model.body, _options(entry, _MLP), tmp_path.joinpath) == "run: 1-parent"
+    assert Fusion.load_pretrained(model.body, _options(entry, _MLP), tmp_path.joinpath) == "run: 1-parent"
     x = torch.rand(2, 3, 16, 16)
     assert torch.equal(_member(model.eval()).body(x), parent.body.trunk(x))
-    assert Fusion.start(model.body, _options(_STAGED, _MLP), tmp_path.joinpath) == "no"
+    assert Fusion.load_pretrained(model.body, _options(_STAGED, _MLP), tmp_path.joinpath) == "no"
 
     resnet = registry.find("nets", "timm")
     plain = {"net": "timm", "model": "resnet18"}
@@ -181,7 +181,7 @@ def test_a_backbone_may_start_from_a_file_or_a_run(tmp_path: Path) -> None:
     save_file(body.net.state_dict(), tmp_path / "w.safetensors")
     options = _options({**plain, "weights": str(tmp_path / "w.safetensors")}, _MLP)
     model = _model(options, size=32)
-    assert Fusion.start(model.body, options, tmp_path.joinpath).startswith("file: w.safetensors")
+    assert Fusion.load_pretrained(model.body, options, tmp_path.joinpath).startswith("file: w.safetensors")
     assert torch.equal(_member(model).body.net.conv1.weight, body.net.conv1.weight)
 
 
@@ -219,7 +219,7 @@ def test_runs_that_cannot_be_backbones(tmp_path: Path) -> None:
     options = Fusion.resolve(_options({"run": "2-net"}), tmp_path.joinpath)
     (tmp_path / "2-net" / "weights.safetensors").unlink()
     with pytest.raises(TellapartError, match="no such file"):
-        Fusion.start(_model(options).body, options, tmp_path.joinpath)
+        Fusion.load_pretrained(_model(options).body, options, tmp_path.joinpath)
     with pytest.raises(RecipeError, match="was not resolved"):
         _model(_options({"run": "2-net"}))
 

@@ -13,11 +13,11 @@ from torch import nn
 from tellapart import registry
 from tellapart.errors import RecipeError
 from tellapart.nets._layers import RandomFlip, RandomRotation
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 from tellapart.nets.bottleneck import Bottleneck
 
 
-def _build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> Backbone:
+def _build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> HeadedNet:
     kind = registry.find("nets", net)
     return kind.build(shape, classes, kind.Options.model_validate({"net": net, **options}))
 
@@ -31,7 +31,7 @@ def _conv(channels: int, width: int, kernel: int = 3, height: int | None = None)
     return channels * width * kernel * (height or kernel) + 2 * width
 
 
-def _maps(body: Backbone, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _maps(body: HeadedNet, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     """Shape of what each stage of the trunk gives."""
     x, shapes = torch.zeros(1, *shape), []
     with torch.no_grad():

@@ -9,7 +9,7 @@ import torch
 
 from tellapart import registry
 from tellapart.errors import RecipeError
-from tellapart.nets.base import Backbone, Normalize
+from tellapart.nets.base import HeadedNet, Normalize
 
 #: Net → options that make it small, and the least side of a square image.
 SMALL: dict[str, tuple[dict[str, Any], int]] = {
@@ -33,7 +33,7 @@ NO_FLIPS = {"staged": "none", "vgg": False}
 NETS = pytest.mark.parametrize("net", SMALL)
 
 
-def build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> Backbone:
+def build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> HeadedNet:
     kind = registry.find("nets", net)
     return kind.build(shape, classes, kind.Options.model_validate({"net": net, **options}))
 

@@ -22,7 +22,7 @@ from tellapart.errors import DataError, RecipeError, SystemLimitError
 from tellapart.nets import _pretrained
 from tellapart.nets import timm as timm_net
 from tellapart.nets._weights import transfer
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 
 _SMALL = [
     ("timm", "resnet18"), ("timm", "efficientnet_b0"), ("timm", "convnext_atto"), ("timm", "vit_tiny_patch16_224"),
@@ -52,9 +52,9 @@ def _build(net: str, model: str, shape: tuple[int, int, int], classes: int = 4, 
     return kind.build(shape, classes, checked)
 
 
-def _start(body: Backbone, net: str, model: str, weights: object) -> str:
+def _start(body: HeadedNet, net: str, model: str, weights: object) -> str:
     kind, checked = _options(net, model, weights=str(weights))
-    return kind.start(body, checked, Path)
+    return kind.load_pretrained(body, checked, Path)
 
 
 @pytest.fixture
@@ -195,8 +195,8 @@ def test_normalization_is_that_of_the_published_weights_or_none() -> None:
         ("torchvision", "resnet18", 0.485), ("torchvision", "googlenet", 0.5),
     ]:  # fmt: skip
         kind, without = _options(net, model)
-        assert kind.normalization(without) is None
-        values = kind.normalization(_options(net, model, weights="hub")[1])
+        assert kind.normalize_stats(without) is None
+        values = kind.normalize_stats(_options(net, model, weights="hub")[1])
         assert values[0][0] == pytest.approx(mean) and len(values[0]) == len(values[1]) == 3
 
 

@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from tellapart.errors import RecipeError
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 from tellapart.nets.quick import Quick, Residual
 
 
-def _build(shape: tuple[int, ...], classes: int, **options: object) -> Backbone:
+def _build(shape: tuple[int, ...], classes: int, **options: object) -> HeadedNet:
     return Quick.build(shape, classes, Quick.Options.model_validate({"net": "quick", **options}))
 
 

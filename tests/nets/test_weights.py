@@ -13,20 +13,20 @@ from torch import Tensor, nn
 from tellapart import registry
 from tellapart.errors import DataError, RunError
 from tellapart.nets._weights import name_run, read_weights, transfer
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 
 _SEEDS = itertools.count()
 _STAGES = [{"widths": [4]}, {"widths": [6]}]
 
 
-def _body(channels: int = 3, classes: int = 3, net: str = "staged", **options: object) -> Backbone:
+def _body(channels: int = 3, classes: int = 3, net: str = "staged", **options: object) -> HeadedNet:
     kind = registry.find("nets", net)
     defaults = {"stages": _STAGES, "dense": [5]} if net == "staged" else {}
     torch.manual_seed(next(_SEEDS))
     return kind.build((channels, 16, 16), classes, kind.Options.model_validate({"net": net, **defaults, **options}))
 
 
-def _of_run(body: Backbone) -> dict[str, Tensor]:
+def _of_run(body: HeadedNet) -> dict[str, Tensor]:
     """As the family network saves it."""
     return {f"body.{name}": tensor.clone() for name, tensor in body.state_dict().items()} | {
         "normalize.mean": torch.zeros(1, 3, 1, 1), "normalize.scale": torch.ones(1, 3, 1, 1),

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from tellapart import registry
-from tellapart.nets.base import Backbone, StagedBackbone
+from tellapart.nets.base import HeadedNet, StagedNet
 from tellapart.reports.net_drawing import _COLUMN, Part, _words, draw, measure
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
-def _build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> Backbone:
+def _build(net: str, shape: tuple[int, ...], classes: int, **options: object) -> HeadedNet:
     kind = registry.find("nets", net)
     return kind.build(shape, classes, kind.Options.model_validate({"net": net, **options}))
 
@@ -88,7 +88,7 @@ def test_stages_with_names_of_their_own() -> None:
     trunk = nn.Sequential()
     trunk.add_module("a <b>", nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()))
     trunk.add_module("1", nn.Flatten())
-    assert _texts(draw(StagedBackbone(trunk, nn.Linear(18, 2)), (1, 5, 5), 2))[1][0] == "a <b>"
+    assert _texts(draw(StagedNet(trunk, nn.Linear(18, 2)), (1, 5, 5), 2))[1][0] == "a <b>"
 
 
 @pytest.mark.parametrize(

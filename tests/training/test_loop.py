@@ -16,7 +16,7 @@ from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.recipe.schema import Average, Optimizer, Schedule, Train
 from tellapart.training.averaging import WeightAverage
 from tellapart.training.checkpoints import load_state
-from tellapart.training.loop import Part, train
+from tellapart.training.loop import SplitData, train
 from tellapart.training.setup import open_fabric
 from tellapart.training.state import Outcome, RunLength, State
 
@@ -24,9 +24,9 @@ _IMAGES = np.random.default_rng(0).integers(0, 255, (50, 4, 4, 1), dtype=np.uint
 _LABELS = (_IMAGES.reshape(50, -1).mean(axis=1) > 127).astype(np.int64)
 
 
-def _part(rows: slice) -> Part:
+def _part(rows: slice) -> SplitData:
     images, labels = _IMAGES[rows], _LABELS[rows]
-    return Part(lambda r: torch.from_numpy(images[r]).permute(0, 3, 1, 2), labels, 2)
+    return SplitData(lambda r: torch.from_numpy(images[r]).permute(0, 3, 1, 2), labels, 2)
 
 
 class _Net(nn.Module):
@@ -57,7 +57,7 @@ class _Jitter(Pipeline):
         return None
 
 
-def _run(plan: Train, folder: Path | None = None, *, stop_after: int | None = None, error: type = KeyboardInterrupt) -> tuple:
+def _run(config: Train, folder: Path | None = None, *, stop_after: int | None = None, error: type = KeyboardInterrupt) -> tuple:
     """Train once; `stop_after`: raise in the log of that epoch, as a kill between two epochs would."""
     torch.manual_seed(0)
     net, entries = _Net(), []
@@ -72,7 +72,7 @@ def _run(plan: Train, folder: Path | None = None, *, stop_after: int | None = No
     outcome = train(
         net,
         (_part(slice(0, 33)), _part(slice(33, 50))),
-        plan,
+        config,
         open_fabric("cpu"),
         augment=_Jitter(press),
         seed=1,
@@ -104,11 +104,11 @@ def _weights(net: nn.Module) -> np.ndarray:
     ids=lambda changes: "-".join(f"{k}-{getattr(v, 'name', v)}" for k, v in changes.items()),
 )
 def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path, changes: dict[str, Any]) -> None:
-    plan = _plan(**changes)
-    whole, _, _ = _run(plan, tmp_path / "whole")
+    config = _plan(**changes)
+    whole, _, _ = _run(config, tmp_path / "whole")
     with pytest.raises(RuntimeError):  # as kill -9 in the middle of epoch 4: nothing is cleaned up
-        _run(plan, tmp_path / "cut", stop_after=3, error=RuntimeError)
-    resumed, outcome, entries = _run(plan, tmp_path / "cut")
+        _run(config, tmp_path / "cut", stop_after=3, error=RuntimeError)
+    resumed, outcome, entries = _run(config, tmp_path / "cut")
     assert [e["epoch"] for e in entries] == [4, 5, 6]
     assert outcome.epochs == 6
     np.testing.assert_array_equal(_weights(resumed), _weights(whole))
@@ -118,8 +118,8 @@ def test_resuming_gives_the_weights_of_an_uninterrupted_run(tmp_path: Path, chan
 def test_a_kill_between_the_best_weights_and_the_state_changes_nothing(tmp_path: Path, optimizer: str) -> None:
     """The epoch is done again, and is still the best: a plateau must not count it as one without progress."""
     schedule = Schedule(name="plateau", patience=1, warmup=0, factor=0.5)
-    plan = _plan(schedule=schedule, optimizer=Optimizer(name=optimizer, lr=0.02), epochs=8, average=Average())
-    whole, _, entries = _run(plan, tmp_path / "whole")
+    config = _plan(schedule=schedule, optimizer=Optimizer(name=optimizer, lr=0.02), epochs=8, average=Average())
+    whole, _, entries = _run(config, tmp_path / "whole")
     cut_at = next(e["epoch"] for e in entries[1:] if e["best"])
     save = State.save
 
@@ -131,20 +131,20 @@ def test_a_kill_between_the_best_weights_and_the_state_changes_nothing(tmp_path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(State, "save", killed)
         with pytest.raises(RuntimeError):
-            _run(plan, tmp_path / "cut")
-    resumed, _, again = _run(plan, tmp_path / "cut")
+            _run(config, tmp_path / "cut")
+    resumed, _, again = _run(config, tmp_path / "cut")
     assert [(e["lr"], e["best"]) for e in again] == [(e["lr"], e["best"]) for e in entries[cut_at - 1 :]]
     np.testing.assert_array_equal(_weights(resumed), _weights(whole))
 
 
 def test_swa_begins_when_time_is_short_too() -> None:
     """400 epochs are planned, time ends the run after some: the mean is that of its last part all the same."""
-    plan = _plan(epochs=400, minutes=0.01, average=Average(name="swa", start=0.5))
+    config = _plan(epochs=400, minutes=0.01, average=Average(name="swa", start=0.5))
     averaged = []
     after_epoch = WeightAverage.after_epoch
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WeightAverage, "after_epoch", lambda self, *a: (after_epoch(self, *a), averaged.append(self.epochs))[0])
-        _, outcome, _ = _run(plan)
+        _, outcome, _ = _run(config)
     assert outcome.epochs < 400 and averaged[-1] > 0
 
 
@@ -204,8 +204,8 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
 
 def test_weights_that_the_last_step_broke_are_an_error() -> None:
     with pytest.raises(TellapartError, match="validation loss was no longer a finite number at step 1, learning rate 1e"):
-        plan = _plan(optimizer=Optimizer(name="sgd", lr=1e38), schedule=Schedule(warmup=0), batch=64, epochs=1)
-        _run(plan.model_copy(update={"average": Average()}))
+        config = _plan(optimizer=Optimizer(name="sgd", lr=1e38), schedule=Schedule(warmup=0), batch=64, epochs=1)
+        _run(config.model_copy(update={"average": Average()}))
 
 
 def test_the_optimizer_steps_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,10 +225,10 @@ def test_every_image_is_seen_once_an_epoch() -> None:
         seen.extend(rows.tolist())
         return torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
 
-    nothing = Part(get, labels[:0], 2)
+    nothing = SplitData(get, labels[:0], 2)
     train(
         _Net(),
-        (Part(get, labels, 2), nothing),
+        (SplitData(get, labels, 2), nothing),
         _plan(epochs=1),
         open_fabric("cpu"),
         augment=_Jitter(),
@@ -304,9 +304,9 @@ def test_balanced_sampling_shows_classes_equally_often() -> None:
         seen.extend(labels[rows].tolist())
         return images[rows]
 
-    plan = _plan(epochs=10, batch=50, sampling="balanced", average=Average())
+    config = _plan(epochs=10, batch=50, sampling="balanced", average=Average())
     train(
-        _Net(), (Part(get, labels, 2), Part(get, labels[:0], 2)), plan, open_fabric("cpu"), augment=_Jitter(), seed=0,
+        _Net(), (SplitData(get, labels, 2), SplitData(get, labels[:0], 2)), config, open_fabric("cpu"), augment=_Jitter(), seed=0,
         log=lambda _: None,
     )  # fmt: skip
     assert len(seen) == 1000
@@ -333,4 +333,4 @@ def test_versions_of_a_union_are_rows_of_an_epoch() -> None:
 
 
 def test_a_run_without_a_measure_of_time_is_bounded_by_images_of_all_versions() -> None:
-    assert RunLength.of(_plan(epochs=20, images=198), 66) == RunLength(3, 66, 9)
+    assert RunLength.for_config(_plan(epochs=20, images=198), 66) == RunLength(3, 66, 9)

@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import nn
 
-from tellapart.nets.base import Model, StagedBackbone
+from tellapart.nets.base import Model, StagedNet
 from tellapart.recipe.schema import Optimizer, Schedule, Train
 from tellapart.training.freezing import Freezer
-from tellapart.training.optimizers import Muon, make_optimizer, orthogonalise
+from tellapart.training.optimizers import Muon, make_optimizer, orthogonalize
 from tellapart.training.schedules import Plateau, lr_factor
 
 
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (16, 16)])
 def test_orthogonalise_brings_singular_values_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.svdvals(orthogonalise(matrix))
+    values = torch.linalg.svdvals(orthogonalize(matrix))
     assert 0.3 < values.min() and values.max() < 1.3
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    cosine = (orthogonalise(matrix) * (u @ v)).sum() / (orthogonalise(matrix).norm() * (u @ v).norm())
+    cosine = (orthogonalize(matrix) * (u @ v)).sum() / (orthogonalize(matrix).norm() * (u @ v).norm())
     assert cosine > 0.97
 
 
@@ -148,7 +148,7 @@ def test_a_plateau_equals_torch() -> None:
 
 
 def test_layer_decay_shrinks_from_the_head_down() -> None:
-    body = StagedBackbone(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 2))
+    body = StagedNet(nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)), nn.Linear(4, 2))
     optimizer = make_optimizer(Model(nn.Identity(), body), Optimizer(name="sgd", lr=1.0), layer_decay=0.5)
     peaks = {id(p): g["peak"] for g in optimizer.param_groups for p in g["params"]}
     assert [peaks[id(layer.weight)] for layer in (body.trunk[0], body.trunk[2], body.head)] == [0.25, 0.5, 1.0]
@@ -157,7 +157,7 @@ def test_layer_decay_shrinks_from_the_head_down() -> None:
 
 def test_frozen_stages_stand_still_and_thaw_from_the_top() -> None:
     trunk = nn.Sequential(*(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(3)))
-    model = Model(nn.Identity(), StagedBackbone(trunk, nn.Linear(4, 2)))
+    model = Model(nn.Identity(), StagedNet(trunk, nn.Linear(4, 2)))
     freezer = Freezer(model, Train(freeze=1.0, unfreeze_every=2))
     learning = []
     for epoch in range(1, 9):

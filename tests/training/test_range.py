@@ -14,27 +14,27 @@ from torch import Tensor, nn
 from tellapart.augmentations.base import Pipeline
 from tellapart.errors import RecipeError
 from tellapart.recipe.schema import Average, Optimizer, Train
-from tellapart.training.loop import Part
-from tellapart.training.lr_range import LrRange, LrRangeResult, range_test
+from tellapart.training.loop import SplitData
+from tellapart.training.lr_range import LrRange, LrRangeResult, lr_range_test
 from tellapart.training.setup import open_fabric
 
 _VECTORS = torch.randn(64, 8, generator=torch.Generator().manual_seed(0))
 _LABELS = (_VECTORS @ torch.linspace(-1, 1, 8) > 0).long().numpy()
 
 
-def _part(vectors: Tensor = _VECTORS) -> Part:
-    return Part(lambda rows: vectors[rows], _LABELS, 2)
+def _part(vectors: Tensor = _VECTORS) -> SplitData:
+    return SplitData(lambda rows: vectors[rows], _LABELS, 2)
 
 
 _SPAN = LrRange(1e-4, 1e3, 60)
 
 
-def _sweep(span: LrRange = _SPAN, *, part: Part | None = None, **plan: Any) -> LrRangeResult:
+def _sweep(span: LrRange = _SPAN, *, part: SplitData | None = None, **config: Any) -> LrRangeResult:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
     usual = {"batch": 16, "optimizer": Optimizer(name="sgd", lr=0.1)}
     fabric = open_fabric("cpu")
-    return range_test(model, part or _part(), Train(**{**usual, **plan}), fabric, augment=Pipeline([]), seed=0, span=span)
+    return lr_range_test(model, part or _part(), Train(**{**usual, **config}), fabric, augment=Pipeline([]), seed=0, span=span)
 
 
 def _curve(smooth: list[float], per_decade: int = 1) -> LrRangeResult:

@@ -25,7 +25,7 @@ class Affine(Geometry):
         scale: PositiveRange = Field(default=(0.9, 1.1), description="smallest and largest magnification")
         shear: float = Field(default=0.0, ge=0, lt=90, description="largest angle by which columns lean, in degrees")
 
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays."""

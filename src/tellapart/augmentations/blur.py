@@ -23,7 +23,7 @@ class Blur(RandomApply):
             default=(0.3, 1.5), description="smallest and largest standard deviation of the bell, in pixels"
         )
 
-    options: Any
+    options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""

@@ -22,7 +22,7 @@ class CenterCrop(Geometry):
         size: int = Field(ge=1, description="side of the window, pixels; at most the image's")
 
     exact: ClassVar[bool] = True
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3) and the size of the window.

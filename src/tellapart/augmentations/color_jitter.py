@@ -34,7 +34,7 @@ class ColorJitter(ColorOperation):
         hue: float = Field(default=0.02, ge=0, le=0.5, description="largest turn of the colors, as a share of the circle")
 
     measures: ClassVar[bool] = True
-    options: Any
+    options: Options
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, 4): factors of brightness, contrast and saturation, and the hue as a share of the circle."""

@@ -22,7 +22,7 @@ class Cutmix(MixAugmentation):
 
         alpha: float = Field(default=1.0, gt=0, description="of Beta(alpha, alpha), the share that stays; 1 is even")
 
-    options: Any
+    options: Options
 
     def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
         """images: (B, C, H, W) uint8. The rectangle is cut at the border, and the share is what then stays."""

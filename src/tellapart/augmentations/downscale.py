@@ -26,7 +26,7 @@ class Downscale(RandomApply):
             default=["box", "bilinear", "bicubic", "lanczos"], min_length=1, description="to choose from, each way"
         )
 
-    options: Any
+    options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""

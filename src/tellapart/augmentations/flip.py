@@ -23,7 +23,7 @@ class Flip(Geometry):
         vertical: float = Field(default=0.0, ge=0, le=1, description="probability of upside down")
 
     exact: ClassVar[bool] = True
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays."""

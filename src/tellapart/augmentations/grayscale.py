@@ -21,7 +21,7 @@ class Grayscale(Color):
 
         probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colors")
 
-    options: Any
+    options: Options
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, 1): 1 for images that lose their colors, else 0."""

@@ -18,7 +18,7 @@ class Jpeg(RandomApply):
     class Options(RecompressOptions):
         """Options of `jpeg`."""
 
-    options: Any
+    options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""

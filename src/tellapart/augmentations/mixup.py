@@ -22,7 +22,7 @@ class Mixup(MixAugmentation):
 
         alpha: float = Field(default=0.2, gt=0, description="of Beta(alpha, alpha): small is nearly unmixed, 1 is even")
 
-    options: Any
+    options: Options
 
     def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
         """images: (B, C, H, W) uint8."""

@@ -23,7 +23,7 @@ class Noise(RandomApply):
             default=(2.0, 10.0), description="smallest and largest standard deviation, of values from 0 to 255"
         )
 
-    options: Any
+    options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""

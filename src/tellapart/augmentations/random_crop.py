@@ -27,7 +27,7 @@ class RandomCrop(Geometry):
         shift: int = Field(default=0, ge=0, description="how far the window may reach over each border, in pixels")
 
     exact: ClassVar[bool] = True
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3) and the size of the window."""

@@ -27,7 +27,7 @@ class RandomErasing(RandomApply):
             default="noise", description="black; the image's mean color; or every value drawn evenly from 0 to 255"
         )
 
-    options: Any
+    options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""

@@ -25,7 +25,7 @@ class RandomResizedCrop(Geometry):
         scale: ShareRange = Field(default=(0.5, 1.0), description="smallest and largest area of the window, of the image's")
         ratio: PositiveRange = Field(default=(3 / 4, 4 / 3), description="smallest and largest width ÷ height of the window")
 
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays."""

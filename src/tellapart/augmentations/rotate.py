@@ -22,7 +22,7 @@ class Rotate(Geometry):
 
         degrees: float = Field(default=15.0, ge=0, le=180, description="largest angle, to either side")
 
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays."""

@@ -25,7 +25,7 @@ class Rotate90(Geometry):
         )
 
     exact: ClassVar[bool] = True
-    options: Any
+    options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
         """Matrices (count, 2, 3); the size stays.

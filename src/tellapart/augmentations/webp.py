@@ -18,7 +18,7 @@ class Webp(RandomApply):
     class Options(RecompressOptions):
         """Options of `webp`."""
 
-    options: Any
+    options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (K, C, H, W) uint8 → the same shape."""

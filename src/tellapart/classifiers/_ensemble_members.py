@@ -38,7 +38,7 @@ class Member:
     epoch: int | None = None
 
     @classmethod
-    def named(cls, name: str) -> Member:
+    def parse(cls, name: str) -> Member:
         """Read what `str` writes.
 
         >>> Member.named("cnn-small-1a2b@12"), str(Member("svm-3c4d"))
@@ -76,7 +76,7 @@ class Member:
             raise RunError(f"{self}: the run kept no weights of epoch {self.epoch}; kept are: {kept}")
         return file
 
-    def classifier(self, find: Find) -> Classifier:
+    def load_classifier(self, find: Find) -> Classifier:
         """Loaded, ready to answer."""
         folder = self.folder(find)
         recipe = load(str(folder / "recipe.yaml"))
@@ -90,11 +90,11 @@ class Member:
             _take_weights(found, self.weights(find), self.run)
         return found
 
-    def out_of_fold(self, find: Find) -> bool:
+    def has_out_of_fold(self, find: Find) -> bool:
         """Whether it stored answers to training images that it did not learn from, as k-fold makes them."""
         return self.epoch is None and (self.folder(find) / "predictions" / f"{OUT_OF_FOLD}.parquet").exists()
 
-    def stored(self, part: str, rows: ImageTable, find: Find) -> np.ndarray:
+    def stored_predictions(self, part: str, rows: ImageTable, find: Find) -> np.ndarray:
         """Its answers to `rows` of its own data as they were stored: (N, C) float32.
 
         Raises:
@@ -116,10 +116,10 @@ def epochs(folder: Path) -> list[int]:
     return sorted(int(file.stem.partition("-")[2]) for file in (folder / "checkpoints").glob("epoch-*.safetensors"))
 
 
-def answers_of(members: Sequence[Member], part: str, rows: ImageTable, find: Find, context: Context) -> np.ndarray:
+def member_predictions(members: Sequence[Member], part: str, rows: ImageTable, find: Find, context: Context) -> np.ndarray:
     """What each member says of `rows`, images of a part that it stored answers to: (K, N, C) float32; stored where it is."""
     return np.stack([
-        member.stored(part, rows, find) if member.epoch is None else member.classifier(find).predict(rows, context).proba
+        member.stored_predictions(part, rows, find) if member.epoch is None else member.load_classifier(find).predict(rows, context).proba
         for member in members
     ])  # fmt: skip
 

@@ -75,14 +75,14 @@ class Search(ABC):
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         """The same for one block of queries."""
 
-    def _in_portions(self, rows: np.ndarray, columns: np.ndarray, measure: Measure) -> np.ndarray:
+    def _in_batches(self, rows: np.ndarray, columns: np.ndarray, measure: Measure) -> np.ndarray:
         """`measure` of pairs, so many at a time that their vectors fit."""
         size = max(1, _GATHERED // self.base.shape[1])
         starts = range(0, len(rows), size)
         return np.concatenate([measure(rows[i : i + size], columns[i : i + size]) for i in starts])
 
 
-class _Products(Search):
+class _ProductSearch(Search):
     """Cheap distances by matrix products: bias − vector · query, in single precision.
 
     Attributes:
@@ -109,7 +109,7 @@ class _Products(Search):
         return found
 
 
-class _ByEuclid(_Products):
+class _EuclideanSearch(_ProductSearch):
     """Cheap: |x|² / 2 − x · q, which is half the squared distance less |q|² / 2; both shifted first, to shorten them."""
 
     def __init__(self, base: np.ndarray) -> None:
@@ -138,18 +138,18 @@ class _ByEuclid(_Products):
         def distances(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
             return np.sqrt(_squares(queries[rows].astype(np.float64) - self.base[columns]))
 
-        return lambda rows, columns: self._in_portions(rows, columns, distances)
+        return lambda rows, columns: self._in_batches(rows, columns, distances)
 
 
-class Euclidean(_ByEuclid):
+class Euclidean(_EuclideanSearch):
     """√Σ d², the square root of an integer where the vectors are whole numbers."""
 
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         rough, slack, _ = self._screen(queries)
-        return _settle(rough, slack, k, self._measure(queries))
+        return _refine(rough, slack, k, self._measure(queries))
 
 
-class WholeManhattan(_ByEuclid):
+class WholeManhattan(_EuclideanSearch):
     """Manhattan distance of whole numbers, by OpenCV, only where Euclid allows: no difference exceeds 255, so that
     Σ |d| ≥ Σ d² / 255. On Fashion-MNIST a ninth of the rows remain.
     """
@@ -157,9 +157,9 @@ class WholeManhattan(_ByEuclid):
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         rough, slack, squares = self._screen(queries)
         # the k nearest by Euclid are k rows, too: the k nearest by this lie no farther than the farthest of them
-        _, index = _settle(rough, slack, k, self._measure(queries))
+        _, index = _refine(rough, slack, k, self._measure(queries))
         pairs = np.repeat(np.arange(len(queries)), k), index.ravel()
-        within = self._in_portions(*pairs, _absolute(queries, self.base)).reshape(-1, k).max(axis=1)
+        within = self._in_batches(*pairs, _absolute(queries, self.base)).reshape(-1, k).max(axis=1)
         limit = _rounded_up((255 * within - squares) / 2 + slack, np.float32)
         return self._nearest_of(rough[:, : len(self.base)] <= limit[:, None], queries, k)
 
@@ -179,7 +179,7 @@ class WholeManhattan(_ByEuclid):
         return distance.astype(np.float64), index
 
 
-class Cosine(_Products):
+class Cosine(_ProductSearch):
     """1 − the cosine of the angle; 1 where a vector is zero, which has no angle. Cheap: −(unit x · unit q).
 
     Whole numbers: sin² = (|x|² |q|² − (x · q)²) / (|x|² |q|²) is one division of integers, so that equal angles are equal
@@ -195,7 +195,7 @@ class Cosine(_Products):
         whole = self.base.dtype == np.uint8
         measure = (_whole_angles if whole else _angles)(queries, self.base)
         rough = self._rough(_unit(queries))
-        return _settle(rough, slack, k, lambda rows, columns: self._in_portions(rows, columns, measure))
+        return _refine(rough, slack, k, lambda rows, columns: self._in_batches(rows, columns, measure))
 
 
 class Manhattan(Search):
@@ -207,7 +207,7 @@ class Manhattan(Search):
         kept = min(k + _SPARE, len(self.base))
         rough, columns = cv2.batchDistance(queries, self.base, cv2.CV_32F, None, None, cv2.NORM_L1, kept)
         rows = np.repeat(np.arange(len(queries)), kept)
-        exact = self._in_portions(rows, columns.ravel(), _absolute(queries, self.base))
+        exact = self._in_batches(rows, columns.ravel(), _absolute(queries, self.base))
         distance, index = _first(rows, columns.ravel().astype(np.int64), exact, len(queries), k)
         error = (1.02 * queries.shape[1] + 8) * _UNIT
         beyond = rough[:, -1] * (1 - error) - queries.shape[1] * _TINY  # no row that was left out is nearer
@@ -217,7 +217,7 @@ class Manhattan(Search):
 
     def _in_full(self, query: np.ndarray, k: int) -> Nearest:
         columns = np.arange(len(self.base))
-        exact = self._in_portions(np.zeros_like(columns), columns, _absolute(query, self.base))
+        exact = self._in_batches(np.zeros_like(columns), columns, _absolute(query, self.base))
         order = np.argsort(exact, kind="stable")[:k]
         return exact[order], order
 
@@ -237,10 +237,10 @@ class Chebyshev(Search):
 
         with ThreadPoolExecutor(CORES) as pool:  # scipy lets go of the interpreter
             list(pool.map(fill, range(0, len(self.base), _GROUPS)))
-        return _settle(exact, np.zeros(len(queries)), k, lambda rows, columns: exact[rows, columns])
+        return _refine(exact, np.zeros(len(queries)), k, lambda rows, columns: exact[rows, columns])
 
 
-def _settle(rough: np.ndarray, slack: np.ndarray, k: int, measure: Measure, start: int = 0) -> Nearest:
+def _refine(rough: np.ndarray, slack: np.ndarray, k: int, measure: Measure, start: int = 0) -> Nearest:
     """The k nearest of each row by `measure`, of all that `rough` (B, P), off by at most `slack` (B,), leaves possible.
 
     Args:
@@ -260,8 +260,8 @@ def _settle(rough: np.ndarray, slack: np.ndarray, k: int, measure: Measure, star
     if np.count_nonzero(hits) * cells.shape[1] > _GATHERED and rows_count > 1:  # many equal distances
         half = rows_count // 2
         parts = (
-            _settle(rough[:half], slack[:half], k, measure, start),
-            _settle(rough[half:], slack[half:], k, measure, start + half),
+            _refine(rough[:half], slack[:half], k, measure, start),
+            _refine(rough[half:], slack[half:], k, measure, start + half),
         )
         return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
     rows, group = np.nonzero(hits)

@@ -16,7 +16,7 @@ from tellapart.classifiers.feature_classifier import FeatureClassifier
 Plane = tuple[np.ndarray, np.ndarray]
 
 
-class SoftmaxFamily(FeatureClassifier):
+class SoftmaxClassifier(FeatureClassifier):
     """Base.
 
     Attributes:
@@ -29,7 +29,7 @@ class SoftmaxFamily(FeatureClassifier):
     bias: np.ndarray
     seen: np.ndarray
 
-    def _begin(self, X: np.ndarray, y: np.ndarray) -> bool:
+    def _reset(self, X: np.ndarray, y: np.ndarray) -> bool:
         """Forget earlier fits; whether there is anything to learn, that is, more than one class."""
         self.seen = np.unique(y)
         self.weight, self.bias = np.zeros((1, X.shape[1])), np.zeros(1)

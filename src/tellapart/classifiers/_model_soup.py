@@ -44,17 +44,17 @@ def soup(members: Sequence[Member], train: ImageTable, find: Find, context: Cont
     for member in members[1:]:
         _refuse_other(members[0], first, member, _network(member, find))
     first.model.load_state_dict(_mean([load_file(member.weights(find)) for member in members]))
-    plan = first.recipe.train or Train()
-    if not plan.freeze:  # norms that were frozen in training stay what they were in all members
+    config = first.recipe.train or Train()
+    if not config.freeze:  # norms that were frozen in training stay what they were in all members
         device = torch.device(context.device)
         like = copy.deepcopy(first.model)
-        update_bn(first.model.to(device), _batches(first, train, plan.batch, device, context), like)
+        update_bn(first.model.to(device), _batches(first, train, config.batch, device, context), like)
         first.model.cpu()
     return first
 
 
 def _network(member: Member, find: Find) -> Network:
-    classifier = member.classifier(find)
+    classifier = member.load_classifier(find)
     if not isinstance(classifier, Network) or classifier.extractor:
         hint = "only networks on images can be averaged by their weights; `--how mean` averages answers"
         raise RunError(f"{member} is no network on images", hint=hint)

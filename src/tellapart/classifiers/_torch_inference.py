@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.calibration.decision import Decision
-from tellapart.classifiers._torch_maps import CalibrationModule, PriorCorrected, combined, mapped
+from tellapart.classifiers._torch_maps import CalibrationModule, PriorCorrection, combiner_module, calibration_module
 from tellapart.classifiers._tta import views
 from tellapart.recipe.schema import Inputs
 
@@ -55,9 +55,9 @@ class CalibratedModule(InferenceModule):
     def __init__(self, inner: InferenceModule, decision: Decision) -> None:
         super().__init__()
         self.inner, self.inputs = inner, inner.inputs
-        self.map: CalibrationModule | None = mapped(decision.map) if decision.map else None
+        self.map: CalibrationModule | None = calibration_module(decision.map) if decision.map else None
         corrects = decision.seen is not None and decision.prior is not None
-        self.prior = PriorCorrected(decision.seen, decision.prior) if corrects else None
+        self.prior = PriorCorrection(decision.seen, decision.prior) if corrects else None
 
     def forward(self, *pixels: Tensor) -> Tensor:
         """See `Answering`."""
@@ -72,7 +72,7 @@ class EnsembleModule(InferenceModule):
 
     def __init__(self, voters: Sequence[InferenceModule], combiner: Any) -> None:
         super().__init__()
-        self.voters, self.combiner = nn.ModuleList(voters), combined(combiner)
+        self.voters, self.combiner = nn.ModuleList(voters), combiner_module(combiner)
         self.inputs = tuple(dict.fromkeys(inputs for voter in voters for inputs in voter.inputs))
         self.places = [[self.inputs.index(inputs) for inputs in voter.inputs] for voter in voters]
 

@@ -41,7 +41,7 @@ class CombinerModule(nn.Module, ABC):
         """(K, B, C) float32 → (B, C) float64, not all zero in any row."""
 
 
-def mapped(learnt: Any) -> CalibrationModule:
+def calibration_module(learnt: Any) -> CalibrationModule:
     """The module of a map of `evaluate.calibrate`.
 
     Raises:
@@ -60,7 +60,7 @@ def mapped(learnt: Any) -> CalibrationModule:
     raise RunError(f"the calibration {learnt.name} cannot be written as a graph", hint="export the run beneath it")
 
 
-def combined(combiner: Combiner) -> CombinerModule:
+def combiner_module(combiner: Combiner) -> CombinerModule:
     """The module of a fitted combiner.
 
     Raises:
@@ -85,7 +85,7 @@ def combined(combiner: Combiner) -> CombinerModule:
     raise RunError(f"the combiner {type(combiner).__name__.lower()} cannot be written as a graph", hint=hint)
 
 
-class PriorCorrected(CalibrationModule):
+class PriorCorrection(CalibrationModule):
     """p′ ∝ p · prior / seen, as `evaluate.verdict.correct_prior`."""
 
     def __init__(self, seen: Any, prior: Any) -> None:

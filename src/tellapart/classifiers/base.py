@@ -183,7 +183,7 @@ class Exportable(ABC):
     """It can answer as one torch module, from pixels to probabilities, that an exporter can trace."""
 
     @abstractmethod
-    def answering(self, context: Context) -> InferenceModule:
+    def inference_module(self, context: Context) -> InferenceModule:
         """The module, in evaluation mode, on the CPU; its weights are those of the classifier, not copies.
 
         Args:
@@ -203,7 +203,7 @@ def as_module(classifier: Classifier, context: Context, whose: str = "") -> Infe
     from tellapart.errors import RunError
 
     if isinstance(classifier, Exportable):
-        return classifier.answering(context)
+        return classifier.inference_module(context)
     family = classifier.recipe.classifier.family
     reason = "never looks at pixels" if family == "metadata" else "answers without a network on whole pictures"
     raise RunError(

@@ -126,7 +126,7 @@ class Calibrated(Classifier, Exportable):
         mix = np.bincount(train.labels[train.labels >= 0], minlength=len(self.classes))
         proba = beneath.predict(known, context).proba
         crossed = self.cross_fitted(proba, known.labels, groups_of(known)) if self.options.unsure else proba
-        self.learn(proba, crossed, known.labels, mix, train.positive)
+        self.fit_decision(proba, crossed, known.labels, mix, train.positive)
         context.notes.append(
             f"the validation scores are of the {len(known):,} images that {self.options.how} and the verdict were learnt from"
         )
@@ -151,7 +151,7 @@ class Calibrated(Classifier, Exportable):
         _refuse_one_class(labels, self.classes)
         return renormalize(cross_fit(proba, labels, deal_folds(labels, groups, self.recipe.seed), learn))
 
-    def learn(
+    def fit_decision(
         self, proba: np.ndarray, crossed: np.ndarray, labels: np.ndarray, train_counts: np.ndarray, positive: str | None
     ) -> None:
         """Decide on the validation part.
@@ -211,12 +211,12 @@ class Calibrated(Classifier, Exportable):
         """The classifier whose probabilities these are made of."""
         if self.inner is not None:
             return self.inner
-        found = Member(str(self._folder(context))).classifier(Path)
+        found = Member(str(self._folder(context))).load_classifier(Path)
         if found.classes != self.classes:
             raise RunError(f"{self.options.run} knows other classes than its calibration: it was changed since")
         return found
 
-    def answering(self, context: Context) -> CalibratedModule:
+    def inference_module(self, context: Context) -> CalibratedModule:
         """See `Exportable`."""
         from tellapart.classifiers._torch_inference import CalibratedModule
 
@@ -257,7 +257,7 @@ class Calibrated(Classifier, Exportable):
     def _load(self, folder: Path) -> None:
         self.home, content = folder.parent, json.loads((folder / VERDICT).read_text(encoding="utf-8"))
         self.facts, self.decision = content["beneath"], Decision.from_dict(content)
-        self.inner = Member(str(folder / "inner")).classifier(Path) if self.options.of is not None else None
+        self.inner = Member(str(folder / "inner")).load_classifier(Path) if self.options.of is not None else None
 
 
 def unwrap(classifier: Classifier, context: Context) -> Classifier:

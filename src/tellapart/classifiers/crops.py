@@ -139,7 +139,7 @@ class Crops(Classifier):
         self.inner.save(folder / "inner")
 
     def _load(self, folder: Path) -> None:
-        self.inner = Member(str(folder / "inner")).classifier(Path)
+        self.inner = Member(str(folder / "inner")).load_classifier(Path)
 
 
 def _areas(table: ImageTable, inputs: Any, context: Context) -> list[tuple[int, int, int, int]]:

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from safetensors.numpy import load_file, save_file
 
 from tellapart import registry
-from tellapart.classifiers._ensemble_members import Member, answers_of
+from tellapart.classifiers._ensemble_members import Member, member_predictions
 from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
 from tellapart.errors import RecipeError, RunError
@@ -87,19 +87,19 @@ class Ensemble(Classifier, Exportable):
     @property
     def members(self) -> list[Member]:
         """The runs that vote."""
-        return [Member.named(name) for name in self.options.members]
+        return [Member.parse(name) for name in self.options.members]
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         self.home, self.copies = None, ()
         if self.options.of is None:
             self._refuse_foreign(train, context)
-            voters = answers_of(self.members, "valid", valid, self.find(context), context)
+            voters = member_predictions(self.members, "valid", valid, self.find(context), context)
         else:
             self.copies = tuple(self._copy(number, train, valid, context) for number in range(self.options.copies))
             voters = np.stack([copy.predict(valid, context).proba for copy in self.copies])
-        self.learn(voters, valid.labels, self.classes, context)
+        self.fit_combiner(voters, valid.labels, self.classes, context)
 
-    def learn(self, voters: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], context: Context) -> None:
+    def fit_combiner(self, voters: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], context: Context) -> None:
         """Fit the combiner, and add up what the members are.
 
         Args:
@@ -136,23 +136,23 @@ class Ensemble(Classifier, Exportable):
         voters = np.full((count, len(table), classes), 1 / classes, dtype=np.float32)
         for number in range(count):
             if weights is None or weights[number]:  # one after the other: a hundred networks need not fit in memory
-                voters[number] = self._voter(number, context).predict(table, context).proba
+                voters[number] = self._member(number, context).predict(table, context).proba
         return self.combiner(voters)
 
-    def answering(self, context: Context) -> EnsembleModule:
+    def inference_module(self, context: Context) -> EnsembleModule:
         """See `Exportable`; voters without weight are left out."""
         from tellapart.classifiers._torch_inference import EnsembleModule
 
         weights, names = self.combiner.weights, [f"copy {n}" for n in range(len(self.copies))] or list(map(str, self.members))
         asked = [n for n in range(len(names)) if weights is None or weights[n]]
-        voters = [as_module(self._voter(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in asked]
+        voters = [as_module(self._member(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in asked]
         return EnsembleModule(voters, self.combiner).eval()
 
-    def _voter(self, number: int, context: Context) -> Classifier:
+    def _member(self, number: int, context: Context) -> Classifier:
         if self.copies:
             return self.copies[number]
         member = self.members[number]
-        classifier = member.classifier(self.find(context))
+        classifier = member.load_classifier(self.find(context))
         if classifier.classes != self.classes:
             raise RunError(f"{member} knows other classes than the ensemble: it was changed since")
         return classifier
@@ -214,7 +214,7 @@ class Ensemble(Classifier, Exportable):
         self.combiner.estimator = load_estimator(estimator) if estimator.exists() else None
         self.facts = json.loads((folder / "ensemble.json").read_text(encoding="utf-8"))
         found = sorted((folder / "members").glob("*"))
-        self.copies = tuple(Member(str(path)).classifier(Path) for path in found)
+        self.copies = tuple(Member(str(path)).load_classifier(Path) for path in found)
 
 
 def _plain_recipe(of: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from tellapart.classifiers.base import Classifier, Context
-from tellapart.features.base import Surroundings
+from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import Features
@@ -79,8 +79,8 @@ class FeatureClassifier(Classifier):
 
     def _extract(self, train: ImageTable, valid: ImageTable, context: Context) -> FeatureSet:
         self.extractor = FeaturePipeline(self.recipe.features or Features(), self.recipe.seed)
-        around = Surroundings(self.recipe.seed, context.progress, context.parents, context.notes)
-        X = self.extractor.fit_transform(self._images(train, context), train.labels, around)
+        fit_context = FitContext(self.recipe.seed, context.progress, context.parents, context.notes)
+        X = self.extractor.fit_transform(self._images(train, context), train.labels, fit_context)
         return FeatureSet(X, train.labels, self.extractor.transform(self._images(valid, context)), valid.labels)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
@@ -188,7 +188,7 @@ def _cut(extractor: FeaturePipeline, v: FeatureSet, count: int) -> tuple[Feature
     """What a fit with `count` components would give; 0: no PCA."""
     if not count or count >= extractor.width:
         return extractor, v
-    return extractor.first(count), FeatureSet(v.X[:, :count], v.y, v.X_valid[:, :count], v.y_valid)
+    return extractor.with_components(count), FeatureSet(v.X[:, :count], v.y, v.X_valid[:, :count], v.y_valid)
 
 
 def _grouped(items: Iterable[int], key: Any) -> list[list[int]]:

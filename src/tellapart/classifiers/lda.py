@@ -14,12 +14,12 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
+from tellapart.classifiers._linear_softmax import Plane, SoftmaxClassifier
 from tellapart.classifiers._ridge_solver import ridge_solver
 from tellapart.recipe.schema import OptionsModel
 
 
-class LDA(SoftmaxFamily):
+class LDA(SoftmaxClassifier):
     """softmax of the log posteriors."""
 
     class Options(OptionsModel):
@@ -30,7 +30,7 @@ class LDA(SoftmaxFamily):
         )
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
-        if self._begin(X, y):
+        if self._reset(X, y):
             self._take_best(_discriminants(X, y, self.options.shrinkage), X_valid, y_valid, soften=True)
 
 

@@ -14,12 +14,12 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from tellapart.classifiers._linear_softmax import Plane, SoftmaxFamily
+from tellapart.classifiers._linear_softmax import Plane, SoftmaxClassifier
 from tellapart.classifiers._ridge_solver import ridge_solver, xtx
 from tellapart.recipe.schema import OptionsModel
 
 
-class Linear(SoftmaxFamily):
+class Linear(SoftmaxClassifier):
     """softmax(W x + b)."""
 
     class Options(OptionsModel):
@@ -34,7 +34,7 @@ class Linear(SoftmaxFamily):
         iterations: int = Field(default=300, ge=1, description="of logistic: most L-BFGS steps a fit")
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
-        if self._begin(X, y):
+        if self._reset(X, y):
             ridge = self.options.loss == "ridge"
             candidates = _ridges(X, y, self.options.C) if ridge else self._logistic(X, y)
             self._take_best(candidates, X_valid, y_valid, soften=ridge)

@@ -22,13 +22,13 @@ from tellapart.classifiers.base import Classifier, Context, Differentiable, Expo
 from tellapart.data.cache import DecodedImages
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
-from tellapart.features.base import Surroundings
+from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.nets._weights import name_run, read_weights, transfer
 from tellapart.nets.base import Model, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
-from tellapart.training.loop import Part, forward, train
+from tellapart.training.loop import SplitData, forward, train
 from tellapart.training.setup import faster_precision, open_fabric, tune_allocator
 from tellapart.types import ImageTable
 
@@ -60,9 +60,9 @@ class Network(Classifier, Differentiable, Exportable):
         return registry.find("nets", name).Options if isinstance(name, str) else NetOptions
 
     def _fit(self, train_table: ImageTable, valid: ImageTable, context: Context) -> None:
-        parts, plan, fabric = self.prepare(train_table, valid, context)
+        parts, config, fabric = self.prepare(train_table, valid, context)
         outcome = train(
-            self.model, parts, plan, fabric,
+            self.model, parts, config, fabric,
             augment=self.pipeline(), seed=self.recipe.seed, log=context.log, folder=context.folder,
             checkpoints=context.checkpoints, progress=context.progress,
         )  # fmt: skip
@@ -73,18 +73,18 @@ class Network(Classifier, Differentiable, Exportable):
         context.stopped_by_hand = outcome.by_hand
         self.model.cpu()
 
-    def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> tuple[tuple[Part, Part], Train, Any]:
-        """Everything before the first step: the model with the weights it starts from; both parts, the plan, a fabric."""
-        plan = self.recipe.train or Train()
+    def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> tuple[tuple[SplitData, SplitData], Train, Any]:
+        """Everything before the first step: the model with the weights it starts from; both parts, the config, a fabric."""
+        config = self.recipe.train or Train()
         device = open_fabric(context.device).device
-        first, second = (Part(get, t.labels, len(t.classes)) for get, t in self._inputs(train_table, valid, context, device))
+        first, second = (SplitData(get, t.labels, len(t.classes)) for get, t in self._inputs(train_table, valid, context, device))
         tune_allocator()
         torch.manual_seed(self.recipe.seed)
         self.net_options = self._net.resolve(self.options, context.parents)
         self.model = self._build()
         self._start(self._images(train_table, context), context)
         self._try(first)
-        return (first, second), plan, open_fabric(context.device, self._precision(first, plan, device, context))
+        return (first, second), config, open_fabric(context.device, self._precision(first, config, device, context))
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         device = open_fabric(context.device).device
@@ -104,8 +104,8 @@ class Network(Classifier, Differentiable, Exportable):
         if self.recipe.features is None:
             return [(_resident(self._getter(t, context), self._images(t, context), device), t) for t in (train_table, valid)]
         self.extractor = FeaturePipeline(self.recipe.features, self.recipe.seed)
-        around = Surroundings(self.recipe.seed, context.progress, context.parents, context.notes)
-        vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, around)
+        fit_context = FitContext(self.recipe.seed, context.progress, context.parents, context.notes)
+        vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, fit_context)
         return [(_rows(vectors), train_table), (self._getter(valid, context), valid)]
 
     def _getter(self, table: ImageTable, context: Context) -> Any:
@@ -115,7 +115,7 @@ class Network(Classifier, Differentiable, Exportable):
             return lambda rows: _batch(images.get(rows))
         return _rows(self.extractor.transform(images))
 
-    def _try(self, part: Part) -> None:
+    def _try(self, part: SplitData) -> None:
         """One augmented image through the net: a window may be of a size that it was not built for.
 
         Raises:
@@ -135,14 +135,14 @@ class Network(Classifier, Differentiable, Exportable):
                 hint="remove the crop, or use a net that ends in global pooling, such as net: quick",
             ) from None
 
-    def _precision(self, part: Part, plan: Train, device: torch.device, context: Context) -> str:
-        """The plan's, or what is faster here; a run that goes on keeps what it began with."""
-        if plan.precision != "auto":
-            return plan.precision
+    def _precision(self, part: SplitData, config: Train, device: torch.device, context: Context) -> str:
+        """The config's, or what is faster here; a run that goes on keeps what it began with."""
+        if config.precision != "auto":
+            return config.precision
         chosen = context.folder / "precision" if context.folder else None
         if chosen and chosen.exists():
             return chosen.read_text(encoding="utf-8")
-        batch = part.get(np.arange(min(plan.batch, len(part)))).to(device)
+        batch = part.get(np.arange(min(config.batch, len(part)))).to(device)
         found = faster_precision(self.model.to(device), batch, len(self.classes))
         if found != "32":
             context.notes.append(f"trained in {found}: its step was measured to be faster here")
@@ -175,10 +175,10 @@ class Network(Classifier, Differentiable, Exportable):
 
     def _start(self, images: DecodedImages, context: Context) -> None:
         """Give the new net its scaling, and the weights that its options name."""
-        wanted = self._net.normalization(self.net_options)
+        wanted = self._net.normalize_stats(self.net_options)
         if isinstance(self.model.normalize, Normalize):
             _set(self.model.normalize, *wanted) if wanted else _measure(self.model.normalize, images)
-        self._whose = self._net.start(self.model.body, self.net_options, context.parents)
+        self._whose = self._net.load_pretrained(self.model.body, self.net_options, context.parents)
         if self.options.init_from:
             self._transfer(Path(self.options.init_from), context)
 
@@ -210,7 +210,7 @@ class Network(Classifier, Differentiable, Exportable):
         other.model.normalize.load_state_dict(self.model.normalize.state_dict())
         return other
 
-    def answering(self, context: Context) -> NetModule:
+    def inference_module(self, context: Context) -> NetModule:
         """See `Exportable`."""
         from tellapart.classifiers._torch_inference import NetModule
 

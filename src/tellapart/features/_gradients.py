@@ -28,7 +28,7 @@ class GradientBins(NamedTuple):
 
 
 @cache
-def votes(orientations: int, signed: bool, shared: bool) -> GradientBins:
+def gradient_bins(orientations: int, signed: bool, shared: bool) -> GradientBins:
     """The table.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.features._gradients import gradients, votes
+from tellapart.features._gradients import gradients, gradient_bins
 
 _PIXELS = 1 << 18  # a portion: gradient maps of 8 directions then take 8 MiB
 _LENGTH = 512.0  # of a described vector, as in SIFT
@@ -47,10 +47,10 @@ def describe_blocks(blocks: Iterator[np.ndarray], options: Any, workers: int) ->
     """Patches of blocks of images, in order, a few portions at a time on `workers` threads; one result a portion."""
     with ThreadPoolExecutor(workers) as pool:
         for block in blocks:
-            yield from pool.map(lambda part: find_patches(part, options), portions(block, options.enlarge))
+            yield from pool.map(lambda part: find_patches(part, options), split_block(block, options.enlarge))
 
 
-def portions(images: np.ndarray, enlarge: int | None) -> list[np.ndarray]:
+def split_block(images: np.ndarray, enlarge: int | None) -> list[np.ndarray]:
     """A block in parts whose maps stay small; at least one part."""
     pixels = enlarge**2 if enlarge else int(np.prod(images.shape[1:3]))
     size = max(1, _PIXELS // pixels)
@@ -148,7 +148,7 @@ def _running_sums(images: np.ndarray, orientations: int) -> tuple[np.ndarray, in
 
     In whole steps of 1/16 gray level: differences of sums are then exact however large the image is.
     """
-    table, index = votes(orientations, False, True), gradients(images)
+    table, index = gradient_bins(orientations, False, True), gradients(images)
     count, height, width = index.shape
     maps = np.zeros((count, height + 1, width + 1, orientations), np.int32)
     inner = maps[:, 1:, 1:]

@@ -15,7 +15,7 @@ from tellapart.recipe.schema import OptionsModel
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class FitContext:
     """What a descriptor is fitted with, beside images and labels.
 
     Attributes:
@@ -47,15 +47,15 @@ class Descriptor(ABC):
         self.options = options
         self.arrays: dict[str, np.ndarray] = {}
 
-    def fit(self, images: DecodedImages, labels: np.ndarray, around: Surroundings) -> None:
+    def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
         """Learn from the training images, block by block: they may not fit in memory.
 
         Args:
             images: N of them.
             labels: (N,) int64.
-            around: Seed, progress, earlier runs, notes.
+            context: Seed, progress, earlier runs, notes.
         """
-        del images, labels, around
+        del images, labels, context
 
     @abstractmethod
     def __call__(self, images: np.ndarray) -> np.ndarray:

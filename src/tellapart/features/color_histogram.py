@@ -45,7 +45,7 @@ class ColorHistogram(Descriptor):
                 raise ValueError(f"takes at most {_JOINT} bins, whose cube is the number of values; lower `bins`")
             return value
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32."""
@@ -53,7 +53,7 @@ class ColorHistogram(Descriptor):
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options
-        x = in_space(images, o.space)
+        x = to_color_space(images, o.space)
         places = np.minimum((x * o.bins).astype(np.int64), o.bins - 1)
         channels = places.shape[1]
         if o.joint:
@@ -63,7 +63,7 @@ class ColorHistogram(Descriptor):
         return np.concatenate([*parts, *([_moments(x, o.cells)] if o.moments else [])], axis=1)
 
 
-def in_space(images: np.ndarray, space: str) -> np.ndarray:
+def to_color_space(images: np.ndarray, space: str) -> np.ndarray:
     """(B, H, W, C) uint8 RGB or gray → (B, C, H, W) float32 in [0, 1], each channel by the range of its space."""
     x = images.astype(np.float32) / 255
     if images.shape[3] == 1 or space == "rgb":

@@ -60,7 +60,7 @@ class Cooccurrence(Descriptor):
                 raise ValueError(f"and levels {info.data['levels']} make more than {_LONGEST:,} tuples; lower one of them")
             return value
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32.

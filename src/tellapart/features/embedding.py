@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
-from tellapart.features.base import Descriptor, Surroundings
+from tellapart.features.base import Descriptor, FitContext
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel
@@ -37,10 +37,10 @@ class Embedding(Descriptor):
 
         run: str = Field(min_length=1, description="a finished run of the family network, by name or folder")
 
-    options: Any
+    options: Options
     _built: nn.Module | None = None
 
-    def fit(self, images: DecodedImages, labels: np.ndarray, around: Surroundings) -> None:
+    def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
         """Copy the net of the run; nothing is learnt from the images.
 
         Raises:
@@ -48,7 +48,7 @@ class Embedding(Descriptor):
             RecipeError: It saw images of another shape.
         """
         del labels
-        folder = around.parents(self.options.run)
+        folder = context.parents(self.options.run)
         recipe = _network_on_images(folder)
         height, width, channels = images.shape
         _check_shape(recipe, folder.name, (height, width, channels))

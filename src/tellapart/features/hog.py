@@ -15,7 +15,7 @@ from pydantic import Field
 
 from tellapart.errors import RecipeError
 from tellapart.features._blocks import map_blocks
-from tellapart.features._gradients import gradients, votes
+from tellapart.features._gradients import gradients, gradient_bins
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
@@ -37,7 +37,7 @@ class HOG(Descriptor):
         signed: bool = Field(default=False, description="over the whole turn: a light edge on the left and on the right differ")
         shared: bool = Field(default=False, description="split a vote between the nearest directions and the nearest cells")
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32 in [0, 1]; of several channels the strongest gradient counts.
@@ -63,7 +63,7 @@ class HOG(Descriptor):
 
 def _own_cells(images: np.ndarray, o: Any) -> np.ndarray:
     """Mean vote of each cell for each direction: (B, rows, columns, orientations) float32."""
-    table = votes(o.orientations, o.signed, False)
+    table = gradient_bins(o.orientations, o.signed, False)
     rows, columns = images.shape[1] // o.cell, images.shape[2] // o.cell
     index = gradients(images)[:, : rows * o.cell, : columns * o.cell]
     cell = np.arange(rows * o.cell)[:, None] // o.cell * columns + np.arange(columns * o.cell) // o.cell
@@ -76,7 +76,7 @@ def _own_cells(images: np.ndarray, o: Any) -> np.ndarray:
 
 def _shared_cells(images: np.ndarray, o: Any) -> np.ndarray:
     """The same with shared votes: each pixel counts in a cell by its nearness to the cell's center, along both sides."""
-    table = votes(o.orientations, o.signed, True)
+    table = gradient_bins(o.orientations, o.signed, True)
     index = gradients(images)
     count, height, width = index.shape
     maps = np.zeros((index.size, o.orientations), np.float32)

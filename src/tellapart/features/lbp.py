@@ -33,7 +33,7 @@ class LBP(Descriptor):
         of: Literal["gray", "channels"] = Field(default="channels", description="the brightness, or each channel by itself")
         cells: int = Field(default=1, ge=1, description="cells along each side that have a histogram of their own")
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32, shares of the pixels of a cell.

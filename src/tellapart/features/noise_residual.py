@@ -36,7 +36,7 @@ class NoiseResidual(Descriptor):
         moments: bool = Field(default=True, description="add log mean magnitude, log standard deviation and log kurtosis")
         correlations: bool = Field(default=True, description="add correlations with the next pixels, and between channels")
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32.

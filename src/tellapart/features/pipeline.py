@@ -16,7 +16,7 @@ from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import DataError
 from tellapart.features._pca import decompose
-from tellapart.features.base import Descriptor, Surroundings
+from tellapart.features.base import Descriptor, FitContext
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Features
 
@@ -40,17 +40,17 @@ class FeaturePipeline:
         self.descriptors = _build(features)
         self.notes: list[str] = []
 
-    def fit_transform(self, images: DecodedImages, labels: np.ndarray, around: Surroundings | None = None) -> np.ndarray:
+    def fit_transform(self, images: DecodedImages, labels: np.ndarray, context: FitContext | None = None) -> np.ndarray:
         """Fit on `images` and give their vectors: (N, D or K) float32.
 
         Raises:
             DataError: A descriptor gives values that are not finite.
         """
-        around = around or Surroundings(self.seed)
-        self.descriptors, self.notes = _build(self.features), around.notes
+        context = context or FitContext(self.seed)
+        self.descriptors, self.notes = _build(self.features), context.notes
         for descriptor in self.descriptors:
-            descriptor.fit(images, labels, around)
-        X = self._describe(images, around.progress)
+            descriptor.fit(images, labels, context)
+        X = self._describe(images, context.progress)
         self._standardize(X)
         if self.features.pca:
             self.arrays |= decompose(X, self._components(X.shape), self.seed)
@@ -74,7 +74,7 @@ class FeaturePipeline:
         """Values of a vector."""
         return len(self.arrays.get("components", self.arrays["mean"]))
 
-    def first(self, count: int) -> Self:
+    def with_components(self, count: int) -> Self:
         """The same with the `count` first components, as a fit with `pca: count` would give."""
         fewer = copy.copy(self)
         fewer.features = self.features.model_copy(update={"pca": count})

@@ -19,7 +19,7 @@ class Pixels(Descriptor):
 
         unit: bool = Field(default=True, description="to [0, 1]; false: 0 … 255 as they are")
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32 in [0, 1], or whole numbers in [0, 255]."""

@@ -46,7 +46,7 @@ class Spectrum(Descriptor):
                 raise ValueError(f"has an effect with `of: {wanted}` only; remove it")
             return value
 
-    options: Any
+    options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32."""

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from tellapart.data.cache import DecodedImages
 from tellapart.features._patches import Patches, describe_blocks
-from tellapart.features.base import Descriptor, Surroundings
+from tellapart.features.base import Descriptor, FitContext
 from tellapart.recipe.schema import OptionsModel
 
 _CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
@@ -83,24 +83,24 @@ class VisualWords(Descriptor):
             default=None, min_length=1, description="rounds of a random forest, each keeps so many columns; uses the labels"
         )
 
-    options: Any
+    options: Options
 
-    def fit(self, images: DecodedImages, labels: np.ndarray, around: Surroundings) -> None:
+    def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
         """Learn the vocabulary, then the weights of words and their selection, where asked for."""
         o, self.arrays = self.options, {}
-        rng = np.random.default_rng(around.seed)
-        words, missing, seen = (self._of_batches if o.vocabulary == "batches" else self._of_sample)(images, rng, around)
+        rng = np.random.default_rng(context.seed)
+        words, missing, seen = (self._of_batches if o.vocabulary == "batches" else self._of_sample)(images, rng, context)
         self.arrays = {"words": words}
         if len(words) < o.words:
-            around.notes.append(f"words: {len(words):,} of the {o.words:,} asked for: there are no more distinct ones")
+            context.notes.append(f"words: {len(words):,} of the {o.words:,} asked for: there are no more distinct ones")
         if missing:
             which = f"{missing:,} of {seen:,} training images"
-            around.notes.append(f"words: {which} have no keypoint; {o.description.upper()} of the whole image stands in")
+            context.notes.append(f"words: {which} have no keypoint; {o.description.upper()} of the whole image stands in")
         rows = rng.permutation(len(images))[:_JUDGED]
         if o.histogram == "soft":
-            self._measure_spread(_rows(images, rows[:_MEASURED]), around)
+            self._measure_spread(_rows(images, rows[:_MEASURED]), context)
         if o.histogram == "tfidf" or o.norm == "range" or o.select:
-            self._weigh(_rows(images, rows), labels[rows], around)
+            self._weigh(_rows(images, rows), labels[rows], context)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32, at least 0."""
@@ -108,20 +108,20 @@ class VisualWords(Descriptor):
         X = self._normalized(np.concatenate(found))
         return np.minimum(X / self.arrays["most"], 1) if "most" in self.arrays else X
 
-    def _of_sample(self, images: DecodedImages, rng: np.random.Generator, around: Surroundings) -> _Learnt:
+    def _of_sample(self, images: DecodedImages, rng: np.random.Generator, context: FitContext) -> _Learnt:
         """A grid has patches on every image, so that not all need be seen; keypoints are looked for in as many as can be."""
         o = self.options
         wanted = o.sample // _EACH if o.detector == "dense" else o.sample
         chosen = _rows(images, np.sort(rng.permutation(len(images))[:wanted]))
         each = max(1, o.sample // len(chosen))
         kept, missing = [], 0
-        for patches in self._found(chosen, around, "patches"):
+        for patches in self._found(chosen, context, "patches"):
             kept.append(patches.vectors[_pick(patches.owner, each, rng)].astype(np.uint8))
             missing += int(patches.missing.sum())
         vectors = np.concatenate(kept).astype(np.float32)
-        return learn_words(vectors, o.words, around.seed), missing, len(chosen)
+        return learn_words(vectors, o.words, context.seed), missing, len(chosen)
 
-    def _of_batches(self, images: DecodedImages, rng: np.random.Generator, around: Surroundings) -> _Learnt:
+    def _of_batches(self, images: DecodedImages, rng: np.random.Generator, context: FitContext) -> _Learnt:
         """As many words of each batch of images, in random order, until there are enough."""
         o = self.options
         batches = max(1, min(-(-o.words // o.batch_words), len(images) // o.batch_images))
@@ -130,35 +130,35 @@ class VisualWords(Descriptor):
         held: list[np.ndarray] = []
         groups: list[np.ndarray] = []
         missing = count = 0
-        for patches in self._found(chosen, around, "patches", o.batch_images):
+        for patches in self._found(chosen, context, "patches", o.batch_images):
             held.append(patches.vectors)
             missing, count = missing + int(patches.missing.sum()), count + len(patches.missing)
             if count >= min((len(groups) + 1) * o.batch_images, len(chosen)):
-                groups.append(learn_words(np.concatenate(held), each, around.seed + len(groups)))
+                groups.append(learn_words(np.concatenate(held), each, context.seed + len(groups)))
                 held = []
         return merge_vocabularies(groups, o.words), missing, len(chosen)
 
-    def _found(self, images: DecodedImages, around: Surroundings, what: str, size: int = 1024) -> Iterator[Patches]:
-        with around.progress.task(what, len(images), "img") as task:
+    def _found(self, images: DecodedImages, context: FitContext, what: str, size: int = 1024) -> Iterator[Patches]:
+        with context.progress.task(what, len(images), "img") as task:
             for patches in describe_blocks(images.blocks(size), self.options, _CORES):
                 task.advance(len(patches.missing))
                 yield patches
 
-    def _measure_spread(self, images: DecodedImages, around: Surroundings) -> None:
+    def _measure_spread(self, images: DecodedImages, context: FitContext) -> None:
         """How far patches are off their nearest words: mean squared distance."""
         words = self.arrays["words"]
-        gaps = [nearest_words(p.vectors, words)[1] for p in self._found(images, around, "spread")]
+        gaps = [nearest_words(p.vectors, words)[1] for p in self._found(images, context, "spread")]
         self.arrays["spread"] = np.array([max(float(np.concatenate(gaps).mean()), 1.0)], np.float32)
 
-    def _weigh(self, images: DecodedImages, labels: np.ndarray, around: Surroundings) -> None:
+    def _weigh(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
         """What a bounded number of images says about the words: rarity, importance, largest values."""
         o = self.options
-        X = np.concatenate([self._histograms(p) for p in self._found(images, around, "histograms")])
+        X = np.concatenate([self._histograms(p) for p in self._found(images, context, "histograms")])
         if o.histogram == "tfidf":
             self.arrays["rarity"] = (np.log((1 + len(X)) / (1 + (X > 0).sum(axis=0))) + 1).astype(np.float32)
         X = self._normalized(X)
         if o.select:
-            self.arrays["kept"] = kept = _select(X, labels, o.select, around.seed)
+            self.arrays["kept"] = kept = _select(X, labels, o.select, context.seed)
             X = X[:, kept]
         if o.norm == "range":
             self.arrays["most"] = np.maximum(X.max(axis=0), 1e-6)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tellapart.errors import RecipeError
-from tellapart.nets.base import trunk_width
+from tellapart.nets.base import backbone_width
 
 Flips = Literal["none", "horizontal", "vertical", "both"]
 _LARGEST = 1024  # side up to which the least size that a net takes is looked for
@@ -136,7 +136,7 @@ def _width_or_none(trunk: nn.Sequential, shape: tuple[int, int, int]) -> int | N
     shrinking = [m for m in trunk.modules() if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d)]
     hooks: list[RemovableHandle] = [module.register_forward_pre_hook(note) for module in shrinking]
     try:
-        width = trunk_width(trunk, shape)
+        width = backbone_width(trunk, shape)
     except RecipeError:
         return None
     finally:

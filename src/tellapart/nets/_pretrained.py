@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from tellapart.errors import RecipeError, SystemLimitError, unknown_name
 from tellapart.nets._weights import load_into, read_weights
-from tellapart.nets.base import Backbone, NetOptions, Width, dense_head
+from tellapart.nets.base import HeadedNet, NetOptions, Width, dense_head
 
 _PATIENCE = 5  # seconds that a hub has to answer
 
@@ -55,7 +55,7 @@ class PadTo(nn.Module):
         return F.pad(x_BCHW, (0, self.width - x_BCHW.shape[3], 0, self.height - x_BCHW.shape[2]))
 
 
-class PretrainedBody(Backbone):
+class PretrainedNet(HeadedNet):
     """A library's model without its last layer, as the child `net` of the trunk; then our head."""
 
     def __init__(
@@ -71,7 +71,7 @@ class PretrainedBody(Backbone):
         """The library's model."""
         return self.trunk.get_submodule("net")
 
-    def fitted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """See `Body`."""
         return {f"net.{n}": t for n, t in self.convert({n.removeprefix("net."): t for n, t in tensors.items()}).items()}
 
@@ -80,16 +80,16 @@ class PretrainedBody(Backbone):
         return tensors
 
     @abstractmethod
-    def depths(self) -> list[list[nn.Parameter]]:
+    def backbone_groups(self) -> list[list[nn.Parameter]]:
         """The parameters of `net` by depth."""
 
     def groups(self) -> list[list[nn.Parameter]]:
         """See `Body`."""
-        return [*self.depths(), *([head] if (head := list(self.head.parameters())) else [])]
+        return [*self.backbone_groups(), *([head] if (head := list(self.head.parameters())) else [])]
 
 
-def load_pretrained(
-    body: PretrainedBody, options: PretrainedOptions, hub: Callable[[], tuple[str, Path]], heads: Iterable[str]
+def load_weights(
+    body: PretrainedNet, options: PretrainedOptions, hub: Callable[[], tuple[str, Path]], heads: Iterable[str]
 ) -> str:
     """Load the weights that `options.weights` names into the trunk; the checkpoint's own classifier is ignored.
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tellapart.errors import DataError, RunError, TellapartError
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 #: What torch says of a pickle that is sound but calls more than what tensors are made of.
@@ -53,7 +53,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def transfer(body: Backbone, tensors: Mapping[str, Tensor], same_classes: bool, whose: str = "the given weights") -> list[str]:
+def transfer(body: HeadedNet, tensors: Mapping[str, Tensor], same_classes: bool, whose: str = "the given weights") -> list[str]:
     """Copy the trunk of an earlier run into `body`, and what fits of its head.
 
     Layers of the head are copied where name and shape agree; the last one, whose rows are classes, only with `same_classes`.
@@ -77,7 +77,7 @@ def transfer(body: Backbone, tensors: Mapping[str, Tensor], same_classes: bool, 
             f"{whose}: these are not the weights of a run of the family network (found {found})",
             hint="weights of timm or torchvision are given to those nets as `weights: PATH`",
         )
-    adapted = load_into(body.trunk, body.fitted(trunk), whose, error=RunError)
+    adapted = load_into(body.trunk, body.adapt_weights(trunk), whose, error=RunError)
     copied = _copy_head(body.head, head, same_classes)
     notes = [f"starts from the trunk of {whose}: {len(trunk)} tensors"]
     notes += [f"{name} was fitted to other input channels" for name in adapted]

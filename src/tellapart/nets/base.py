@@ -46,7 +46,7 @@ class NetOptions(OptionsModel):
     )
 
 
-class Backbone(nn.Module, ABC):
+class HeadedNet(nn.Module, ABC):
     """A trunk and a head.
 
     Attributes:
@@ -66,12 +66,12 @@ class Backbone(nn.Module, ABC):
     def groups(self) -> list[list[nn.Parameter]]:
         """Parameters by depth: the stages of the trunk from the input on, then the head. Every parameter is in one."""
 
-    def fitted(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The state of another net's trunk, resampled where the size of the input decides a tensor's shape."""
         return tensors
 
 
-class StagedBackbone(Backbone):
+class StagedNet(HeadedNet):
     """A body whose trunk's children are its stages, in order."""
 
     def groups(self) -> list[list[nn.Parameter]]:
@@ -83,7 +83,7 @@ class StagedBackbone(Backbone):
 class Model(nn.Module):
     """What is trained and saved: uint8 (B, C, H, W), or float32 (B, D) vectors, → logits (B, classes)."""
 
-    def __init__(self, normalize: nn.Module, body: Backbone) -> None:
+    def __init__(self, normalize: nn.Module, body: HeadedNet) -> None:
         super().__init__()
         self.normalize, self.body = normalize, body
 
@@ -99,7 +99,7 @@ class Net(ABC):
 
     @staticmethod
     @abstractmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
         """The net with random weights; nothing is downloaded or read.
 
         Args:
@@ -118,13 +118,13 @@ class Net(ABC):
         return options
 
     @staticmethod
-    def normalization(options: Any) -> tuple[Sequence[float], Sequence[float]] | None:
+    def normalize_stats(options: Any) -> tuple[Sequence[float], Sequence[float]] | None:
         """Mean and standard deviation per RGB channel in [0, 1] that the weights want; None: those of the training images."""
         del options
         return None
 
     @staticmethod
-    def start(body: Backbone, options: Any, parents: Parents) -> str:
+    def load_pretrained(body: HeadedNet, options: Any, parents: Parents) -> str:
         """Give `body` the weights that the options ask for; says whose they are, "no" for random ones."""
         del body, options, parents
         return "no"
@@ -177,7 +177,7 @@ def dense_head(
 
 
 @torch.no_grad()
-def trunk_width(trunk: nn.Sequential, shape: tuple[int, ...]) -> int:
+def backbone_width(trunk: nn.Sequential, shape: tuple[int, ...]) -> int:
     """Length D of the vectors that a trunk gives for images of `shape` (C, H, W).
 
     Raises:

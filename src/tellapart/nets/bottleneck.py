@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.nets._layers import measured_width
-from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, image_shape
+from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
 
 
 class Bottleneck(Net):
@@ -34,7 +34,7 @@ class Bottleneck(Net):
         dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped between that layer and the logits")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """See the class.
 
         Raises:
@@ -49,7 +49,7 @@ class Bottleneck(Net):
         trunk.append(nn.Sequential(_conv(channels, options.last), GlobalPool()))
         width = measured_width(trunk, shape, "bottleneck")
         head = nn.Sequential(nn.Linear(width, options.hidden), nn.Dropout(options.dropout), nn.Linear(options.hidden, classes))
-        return StagedBackbone(trunk, head)
+        return StagedNet(trunk, head)
 
 
 class _Block(nn.Module):

@@ -20,7 +20,7 @@ from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.nets._weights import load_into, name_run, read_weights, transfer
-from tellapart.nets.base import Backbone, Net, NetOptions, Normalize, Parents, Width, dense_head, image_shape, trunk_width
+from tellapart.nets.base import HeadedNet, Net, NetOptions, Normalize, Parents, Width, dense_head, image_shape, backbone_width
 from tellapart.recipe import load as recipes
 from tellapart.recipe.errors import in_words
 
@@ -58,7 +58,7 @@ class Fusion(Net):
             return [_checked(entry, f"backbones.{number}") for number, entry in enumerate(backbones)]
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """See the class.
 
         Raises:
@@ -79,20 +79,20 @@ class Fusion(Net):
         return type(options).model_validate({**options.model_dump(mode="json"), "backbones": entries})
 
     @staticmethod
-    def normalization(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def normalize_stats(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """None of its own: mean 0, and a standard deviation of 1/255 that makes the scale 1. Backbones scale for themselves."""
         del options
         return (0.0,) * 3, (1 / 255,) * 3
 
     @staticmethod
-    def start(body: Backbone, options: Options, parents: Parents) -> str:
+    def load_pretrained(body: HeadedNet, options: Options, parents: Parents) -> str:
         """Every backbone's own weights; names them all."""
         members = body.trunk.get_submodule("members").children()
         whose = [_start(m, e, parents) for m, e in zip(members, options.backbones, strict=True) if isinstance(m, _Member)]
         return "; ".join(dict.fromkeys(w for w in whose if w != "no")) or "no"
 
 
-class _FusionBody(Backbone):
+class _FusionBody(HeadedNet):
     def groups(self) -> list[list[nn.Parameter]]:
         """The backbones' stages, merged by their distance from the head."""
         members = [m.body.groups() for m in self.trunk.get_submodule("members").children() if isinstance(m, _Member)]
@@ -117,13 +117,13 @@ class _Member(nn.Module):
         net, options = _net(entry)
         self.channels = {"rgb": 3, "gray": 1}[entry["mode"]] if "mode" in entry else shape[0]
         self.size = _size(entry.get("size")) or shape[1:]
-        mean, spread = net.normalization(options) or ((0.5,) * 3, (0.5,) * 3)
+        mean, spread = net.normalize_stats(options) or ((0.5,) * 3, (0.5,) * 3)
         values = torch.tensor([mean, spread]) * 255
         values = values.mean(1, keepdim=True) if self.channels == 1 else values
         self.normalize = Normalize(values[0], 1 / values[1])
         self.body = net.build((self.channels, *self.size), 2, options)
         self.body.head = nn.Identity()
-        self.width = trunk_width(self.body.trunk, (self.channels, *self.size))
+        self.width = backbone_width(self.body.trunk, (self.channels, *self.size))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) float32 in 0 … 255 → (B, width)."""
@@ -147,7 +147,7 @@ def _start(member: _Member, entry: dict[str, Any], parents: Parents) -> str:
         tensors = read_weights(folder / "weights.safetensors")
         load_into(member, {n: t for n, t in tensors.items() if n.startswith(("normalize.", "body.trunk."))}, name_run(folder))
         return f"run: {run}"
-    whose = net.start(member.body, options, parents)
+    whose = net.load_pretrained(member.body, options, parents)
     if options.init_from:
         path = Path(options.init_from)
         path = path if path.suffix == ".safetensors" else parents(options.init_from) / "weights.safetensors"

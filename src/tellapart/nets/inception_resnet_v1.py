@@ -19,7 +19,7 @@ from torch import Tensor, cat, nn
 
 from tellapart.nets import _layers
 from tellapart.nets._layers import he_normal, measured_width
-from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, image_shape
+from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
 
 _Count = Annotated[int, Field(ge=0)]
 _EPS = 1e-3
@@ -39,7 +39,7 @@ class InceptionResNetV1(Net):
         embedding: int = Field(default=512, ge=1, description="values that describe an image; the logits are linear in them")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """See the class.
 
         Raises:
@@ -62,7 +62,7 @@ class InceptionResNetV1(Net):
             ),
         )
         he_normal(trunk)
-        return StagedBackbone(trunk, nn.Linear(measured_width(trunk, shape, "inception_resnet_v1"), classes))
+        return StagedNet(trunk, nn.Linear(measured_width(trunk, shape, "inception_resnet_v1"), classes))
 
 
 class _Branches(nn.Module):

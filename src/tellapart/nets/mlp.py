@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets.base import Backbone, Net, NetOptions, StagedBackbone, Width
+from tellapart.nets.base import HeadedNet, Net, NetOptions, StagedNet, Width
 
 
 class MLP(Net):
@@ -28,7 +28,7 @@ class MLP(Net):
         bias: bool = Field(default=False, description="keep the linear layers' biases even where batch norm follows")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """Flatten, hidden layers, logits.
 
         Raises:
@@ -49,4 +49,4 @@ class MLP(Net):
             layers += [nn.Dropout(options.dropout)] if options.dropout else []
             trunk.append(nn.Sequential(*layers))
             width = wide
-        return StagedBackbone(trunk, nn.Linear(width, classes))
+        return StagedNet(trunk, nn.Linear(width, classes))

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, image_shape
+from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
 
 _SMALLEST = 8  # pixels a side: three halvings leave one
 
@@ -36,7 +36,7 @@ class Quick(Net):
         dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the last vector dropped before the logits")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """See the module.
 
         Raises:
@@ -57,7 +57,7 @@ class Quick(Net):
             GlobalPool(),
         )
         dropout = [nn.Dropout(options.dropout)] if options.dropout else []
-        return StagedBackbone(trunk, nn.Sequential(*dropout, nn.Linear(8 * w, classes)))
+        return StagedNet(trunk, nn.Sequential(*dropout, nn.Linear(8 * w, classes)))
 
 
 class Residual(nn.Module):

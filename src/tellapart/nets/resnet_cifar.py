@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.nets._layers import conv_norm, he_normal, measured_width
-from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, image_shape
+from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
 
 #: Depth → channels and blocks of each stage.
 _STAGES = {18: ((64, 2), (128, 2), (256, 2), (512, 2))} | {
@@ -35,7 +35,7 @@ class ResNetCifar(Net):
         )
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """See the class.
 
         Raises:
@@ -54,7 +54,7 @@ class ResNetCifar(Net):
             channels = width
         trunk.append(GlobalPool())
         he_normal(trunk)
-        return StagedBackbone(trunk, nn.Linear(measured_width(trunk, shape, "resnet_cifar"), classes))
+        return StagedNet(trunk, nn.Linear(measured_width(trunk, shape, "resnet_cifar"), classes))
 
 
 class _Block(nn.Module):

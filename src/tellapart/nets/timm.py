@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
 from tellapart.nets._pretrained import (
-    PretrainedBody,
+    PretrainedNet,
     PretrainedOptions,
     check_name,
     fetch_hub,
     fetch_url,
-    load_pretrained,
+    load_weights,
     too_small,
 )
 from tellapart.nets.base import Net, Parents, image_shape
@@ -41,7 +41,7 @@ class Timm(Net):
         drop_path: float = Field(default=0.0, ge=0, lt=1, description="share of residual branches dropped; 0: the model's own")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedBody:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedNet:
         """See the class.
 
         Raises:
@@ -53,7 +53,7 @@ class Timm(Net):
         return _TimmBody(net, shape, padded, classes, options)
 
     @staticmethod
-    def normalization(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    def normalize_stats(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Mean and standard deviation that the published weights were trained with; None without weights."""
         if options.weights == "none":
             return None
@@ -61,15 +61,15 @@ class Timm(Net):
         return config.mean, config.std
 
     @staticmethod
-    def start(body: Any, options: Options, parents: Parents) -> str:
+    def load_pretrained(body: Any, options: Options, parents: Parents) -> str:
         """See `_pretrained.start`."""
         del parents
         heads = _config(options.model).classifier or ()
-        return load_pretrained(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
+        return load_weights(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
 
 
-class _TimmBody(PretrainedBody):
-    def depths(self) -> list[list[nn.Parameter]]:
+class _TimmBody(PretrainedNet):
+    def backbone_groups(self) -> list[list[nn.Parameter]]:
         """By timm's own stages, the stem first."""
         from timm.models import group_parameters
 

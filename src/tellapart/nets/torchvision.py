@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tellapart.nets._pretrained import PretrainedBody, PretrainedOptions, check_name, fetch_url, load_pretrained, too_small
+from tellapart.nets._pretrained import PretrainedNet, PretrainedOptions, check_name, fetch_url, load_weights, too_small
 from tellapart.nets.base import Net, Parents, image_shape
 
 #: Their published weights saw images scaled by .5 and .5: torchvision rescales inside the net, which we turn off.
@@ -42,7 +42,7 @@ class TorchVision(Net):
         model: str = Field(description="a name of `torchvision.models.list_models(module=torchvision.models)`")
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedBody:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedNet:
         """See the class.
 
         Raises:
@@ -59,7 +59,7 @@ class TorchVision(Net):
         return _TorchVisionBody(net, shape, padded, classes, options)
 
     @staticmethod
-    def normalization(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    def normalize_stats(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """Mean and standard deviation that the published weights were trained with; None without weights."""
         if options.weights == "none":
             return None
@@ -69,18 +69,18 @@ class TorchVision(Net):
         return tuple(transforms.mean), tuple(transforms.std)
 
     @staticmethod
-    def start(body: Any, options: Options, parents: Parents) -> str:
+    def load_pretrained(body: Any, options: Options, parents: Parents) -> str:
         """See `_pretrained.start`."""
         del parents
         weights = _published(options.model)
         net, _ = _create(options.model, (3, 224, 224))
         heads = [_last(net), "aux1", "aux2", "AuxLogits"]
         whose = f"hub: torchvision/{options.model}.{weights.name}"
-        return load_pretrained(body, options, lambda: (whose, fetch_url(weights.url, options.model)), heads)
+        return load_weights(body, options, lambda: (whose, fetch_url(weights.url, options.model)), heads)
 
 
-class _TorchVisionBody(PretrainedBody):
-    def depths(self) -> list[list[nn.Parameter]]:
+class _TorchVisionBody(PretrainedNet):
+    def backbone_groups(self) -> list[list[nn.Parameter]]:
         """By the children of the model, in order; a norm belongs to the layer before it, loose parameters to the first."""
         groups: list[list[nn.Parameter]] = []
         for stage in _stages(self.net):

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from tellapart.nets._layers import RandomFlip, RandomRotation, he_normal, measured_width
-from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, Width, dense_head, image_shape
+from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, Width, dense_head, image_shape
 
 
 class VGG(Net):
@@ -44,7 +44,7 @@ class VGG(Net):
         )
 
     @staticmethod
-    def build(shape: tuple[int, ...], classes: int, options: Options) -> Backbone:
+    def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """See the class.
 
         Raises:
@@ -63,7 +63,7 @@ class VGG(Net):
         trunk.append(nn.Sequential(RandomRotation(options.rotate_maps), ending) if options.rotate_maps else ending)
         he_normal(trunk)
         width = measured_width(trunk, shape, "vgg")
-        return StagedBackbone(
+        return StagedNet(
             trunk, dense_head(width, classes, options.dense, options.dense_dropout, batch_norm=options.dense_norm)
         )
 

@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from tellapart.errors import DataError, ImageError, PluginError, RecipeError, RunError, TellapartError
     from tellapart.explainers._model import ExplainedModel
     from tellapart.explainers.base import Explainer, Heatmap
-    from tellapart.features.base import Descriptor, Surroundings
+    from tellapart.features.base import Descriptor, FitContext
     from tellapart.forgeries.base import SMALLEST, Forgery
-    from tellapart.nets.base import Backbone, GlobalPool, Net, NetOptions, StagedBackbone, dense_head, image_shape, trunk_width
+    from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, dense_head, image_shape, backbone_width
     from tellapart.plugins._augmentations import check_augmentation
     from tellapart.plugins._classifiers import check_classifier
     from tellapart.plugins._combiners import check_combiner
@@ -67,9 +67,9 @@ _HOMES = {
     "Weighting": "combiners.base", "DecodedImages": "data.cache", "DataError": "errors", "ImageError": "errors",
     "PluginError": "errors", "RecipeError": "errors", "RunError": "errors", "TellapartError": "errors",
     "ExplainedModel": "explainers._model", "Explainer": "explainers.base", "Heatmap": "explainers.base",
-    "Descriptor": "features.base", "Surroundings": "features.base", "Forgery": "forgeries.base", "SMALLEST": "forgeries.base",
-    "Backbone": "nets.base", "GlobalPool": "nets.base", "Net": "nets.base", "NetOptions": "nets.base",
-    "StagedBackbone": "nets.base", "dense_head": "nets.base", "image_shape": "nets.base", "trunk_width": "nets.base",
+    "Descriptor": "features.base", "FitContext": "features.base", "Forgery": "forgeries.base", "SMALLEST": "forgeries.base",
+    "HeadedNet": "nets.base", "GlobalPool": "nets.base", "Net": "nets.base", "NetOptions": "nets.base",
+    "StagedNet": "nets.base", "dense_head": "nets.base", "image_shape": "nets.base", "backbone_width": "nets.base",
     "check_augmentation": "plugins._augmentations", "check_classifier": "plugins._classifiers",
     "check_combiner": "plugins._combiners", "check_descriptor": "plugins._descriptors",
     "check_explainer": "plugins._explainers", "check_forgery": "plugins._forgeries",
@@ -80,14 +80,14 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "SMALLEST", "Augmentation", "Backbone", "CheckResult", "Classifier", "Color", "Combiner", "Context", "DataError",
+    "SMALLEST", "Augmentation", "HeadedNet", "CheckResult", "Classifier", "Color", "Combiner", "Context", "DataError",
     "DatasetView", "DecodedImages", "Descriptor", "ExplainedModel", "Explainer", "FeatureClassifier", "Forgery", "Geometry",
     "GlobalPool", "HealthCheck", "Heatmap", "ImageError", "ImageTable", "MixAugmentation", "MixedBatch", "Net", "NetOptions",
     "OptionsModel", "PluginError", "Predictions", "Progress", "Promise", "RandomApply", "Recipe", "RecipeError", "RunError",
-    "RunLogger", "Score", "Scores", "Size", "StagedBackbone", "Surroundings", "TellapartError", "UnionAugmentation",
+    "RunLogger", "Score", "Scores", "Size", "StagedNet", "FitContext", "TellapartError", "UnionAugmentation",
     "Weighting", "check_augmentation", "check_classifier", "check_combiner", "check_descriptor", "check_explainer",
     "check_forgery", "check_health_check", "check_logger", "check_net", "dense_head", "figures", "final_scores",
-    "image_shape", "passed", "promises", "trunk_width",
+    "image_shape", "passed", "promises", "backbone_width",
 ]  # fmt: skip
 
 #: Kind → the module that holds its promises.

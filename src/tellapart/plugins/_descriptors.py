@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tellapart.data.cache import DecodedImages
-from tellapart.features.base import Descriptor, Surroundings
+from tellapart.features.base import Descriptor, FitContext
 from tellapart.plugins._promises import Promises, expect, expect_close, expect_described, expect_equal, may_refuse
 from tellapart.plugins._samples import noise, textured
 from tellapart.recipe.load import check_options
@@ -39,7 +39,7 @@ class _Tested:
         """A new one, fitted on these pictures; left out: on `pictures()`."""
         pictures = self.pictures() if pictures is None else pictures
         descriptor = self.cls(self.options)
-        descriptor.fit(DecodedImages(pictures, np.arange(len(pictures))), np.arange(len(pictures)) % 2, Surroundings(seed=3))
+        descriptor.fit(DecodedImages(pictures, np.arange(len(pictures))), np.arange(len(pictures)) % 2, FitContext(seed=3))
         return descriptor
 
 
@@ -123,7 +123,7 @@ def _forgets(tested: _Tested) -> None:
     """A second fit leaves nothing of the first."""
     descriptor = tested.fitted(tested.pictures(7))
     pictures = tested.pictures()
-    descriptor.fit(DecodedImages(pictures, np.arange(_COUNT)), np.arange(_COUNT) % 2, Surroundings(seed=3))
+    descriptor.fit(DecodedImages(pictures, np.arange(_COUNT)), np.arange(_COUNT) % 2, FitContext(seed=3))
     expect_equal(descriptor(tested.pictures(1)), tested.fitted()(tested.pictures(1)), "the vectors of a fresh fit")
 
 

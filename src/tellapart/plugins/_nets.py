@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tellapart.nets.base import Backbone, Net
+from tellapart.nets.base import HeadedNet, Net
 from tellapart.plugins._promises import Promises, expect, expect_described, may_refuse
 from tellapart.recipe.load import check_options
 
@@ -25,7 +25,7 @@ class _Tested:
     options: Any
     shape: tuple[int, ...]
 
-    def body(self, seed: int = 0, classes: int = _CLASSES, shape: tuple[int, ...] | None = None) -> Backbone:
+    def body(self, seed: int = 0, classes: int = _CLASSES, shape: tuple[int, ...] | None = None) -> HeadedNet:
         """With random weights of a seed, ready to answer."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -70,7 +70,7 @@ def _logits(tested: _Tested) -> None:
     """It gives (B, classes) finite logits, for two classes and for many."""
     for classes in (2, 3, 17):
         body = tested.body(classes=classes)
-        expect(isinstance(body, Backbone), "a Body", type(body).__name__)
+        expect(isinstance(body, HeadedNet), "a Body", type(body).__name__)
         with torch.inference_mode():
             found = body(tested.images())
         expect(tuple(found.shape) == (4, classes), f"(4, {classes}) logits", tuple(found.shape))

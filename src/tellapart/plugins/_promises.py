@@ -25,7 +25,7 @@ class Promise:
 
     kind: str
     name: str
-    says: str
+    sentence: str
     keep: Callable[[Any], None]
 
 

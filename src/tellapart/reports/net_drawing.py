@@ -17,7 +17,7 @@ import torch
 from markupsafe import escape
 from torch import Tensor, nn
 
-from tellapart.nets.base import Backbone
+from tellapart.nets.base import HeadedNet
 
 _COLUMN, _MIDDLE, _HEIGHT = 132, 76, 200  # pixels: width of a stage, height of the middle of the blocks, of the picture
 _TALLEST, _LONGEST, _SLANT = 96, 64, 0.22  # pixels, pixels, and shift of the far edge as a share of the height
@@ -51,7 +51,7 @@ class Part:
     parameters: int | None
 
 
-def draw(body: Backbone, shape: tuple[int, ...], classes: int) -> str:
+def draw(body: HeadedNet, shape: tuple[int, ...], classes: int) -> str:
     """A net as an `<svg>` element: the input, each stage of the trunk with the size of its maps and its parameters, the head.
 
     Args:
@@ -74,7 +74,7 @@ def draw(body: Backbone, shape: tuple[int, ...], classes: int) -> str:
 
 
 @torch.no_grad()
-def measure(body: Backbone, shape: tuple[int, ...], classes: int) -> list[Part]:
+def measure(body: HeadedNet, shape: tuple[int, ...], classes: int) -> list[Part]:
     """The input, the stages of the trunk, the head; sizes are those that an image of zeros meets.
 
     A library's model that is the whole trunk is shown by its own children, those that have parameters.

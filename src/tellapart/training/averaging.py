@@ -17,30 +17,30 @@ from tellapart.recipe.schema import Average
 
 
 class WeightAverage:
-    """The average of a model's weights, where the plan asks for one.
+    """The average of a model's weights, where the config asks for one.
 
     Attributes:
         epochs: How many epochs' ends are in a SWA mean.
     """
 
-    def __init__(self, model: nn.Module, plan: Average) -> None:
-        self.model, self.plan = model, plan
-        self.mean = copy.deepcopy(model) if plan.name != "none" else model
+    def __init__(self, model: nn.Module, config: Average) -> None:
+        self.model, self.config = model, config
+        self.mean = copy.deepcopy(model) if config.name != "none" else model
         self.epochs = 0
 
     @property
     def averaged_model(self) -> nn.Module:
         """The model whose weights count now: validated, and kept if it is the best."""
-        return self.model if self.plan.name == "swa" and not self.epochs else self.mean
+        return self.model if self.config.name == "swa" and not self.epochs else self.mean
 
     def after_step(self, step: int) -> None:
         """EMA: move one step. Young means move faster, so that they forget the random start."""
-        if self.plan.name == "ema":
-            self._move(1 - min(self.plan.decay, (1 + step) / (10 + step)))
+        if self.config.name == "ema":
+            self._move(1 - min(self.config.decay, (1 + step) / (10 + step)))
 
     def after_epoch(self, progress: float, batches: Iterable[Tensor]) -> None:
         """SWA: take in this epoch's end if `progress` in (0, 1] is past the start; `batches`: for the batch norms."""
-        if self.plan.name == "swa" and progress > self.plan.start:
+        if self.config.name == "swa" and progress > self.config.start:
             self._move(1 / (self.epochs + 1))
             self.epochs += 1
             update_bn(self.mean, batches, like=self.model)
@@ -54,7 +54,7 @@ class WeightAverage:
                 mean.copy_(now)
 
 
-def frozen(module: nn.Module) -> bool:
+def is_frozen(module: nn.Module) -> bool:
     """Whether a module has parameters of its own and none of them learns."""
     own = list(module.parameters(recurse=False))
     return bool(own) and not any(p.requires_grad for p in own)
@@ -67,7 +67,7 @@ def update_bn(model: nn.Module, batches: Iterable[Tensor], like: nn.Module) -> N
     Norms that are frozen in `like`, the model that is trained, stay as they are.
     """
     pairs = zip(model.modules(), like.modules(), strict=True)
-    norms = [m for m, own in pairs if isinstance(m, _BatchNorm) and m.track_running_stats and not frozen(own)]
+    norms = [m for m, own in pairs if isinstance(m, _BatchNorm) and m.track_running_stats and not is_frozen(own)]
     if not norms:
         return
     model.eval()

@@ -74,18 +74,18 @@ class BestCheckpoints:
 
     Attributes:
         weights: State dict of the best epoch so far, on the CPU.
-        kept: (epoch, figures) of the checkpoints on disk, the best first; only filled where `plan.keep_best` > 1.
+        kept: (epoch, figures) of the checkpoints on disk, the best first; only filled where `config.keep_best` > 1.
     """
 
-    def __init__(self, plan: Train, folder: Path | None, checkpoints: Path | None) -> None:
-        self.plan, self.checkpoints = plan, checkpoints if plan.keep_best > 1 else None
+    def __init__(self, config: Train, folder: Path | None, checkpoints: Path | None) -> None:
+        self.config, self.checkpoints = config, checkpoints if config.keep_best > 1 else None
         self.path = folder / "best.safetensors" if folder else None
         self.weights: dict[str, Tensor] = {}
         self.kept: list[tuple[int, Figures]] = []
 
     def update(self, epoch: int, figures: Figures, best: Figures, weights: dict[str, Tensor]) -> bool:
         """Keep these weights if they are better than `best`, and among the best k on disk; says whether they are the best."""
-        better = is_better(figures, best, self.plan.best_by)
+        better = is_better(figures, best, self.config.best_by)
         if better:
             self.weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
             if self.path:
@@ -103,12 +103,12 @@ class BestCheckpoints:
     def _keep(self, epoch: int, figures: Figures, weights: dict[str, Tensor]) -> None:
         if self.checkpoints is None:
             return
-        place = sum(not is_better(figures, other, self.plan.best_by) for _, other in self.kept)
-        if place >= self.plan.keep_best:
+        place = sum(not is_better(figures, other, self.config.best_by) for _, other in self.kept)
+        if place >= self.config.keep_best:
             return
         save_state(_file(self.checkpoints, epoch), weights, {"epoch": epoch, "figures": figures})
         self.kept.insert(place, (epoch, figures))
-        del self.kept[self.plan.keep_best :]
+        del self.kept[self.config.keep_best :]
 
     def prune(self) -> None:
         """Remove the checkpoints that are not among the best; after the state that says so is on disk."""

@@ -6,27 +6,27 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tellapart.recipe.schema import Train
-from tellapart.training.averaging import frozen
+from tellapart.training.averaging import is_frozen
 from tellapart.training.optimizers import depth_groups
 
 
 class Freezer:
     """Holds the first stages of a model still, as `train.freeze` and `train.unfreeze_every` say. The head always learns."""
 
-    def __init__(self, model: nn.Module, plan: Train) -> None:
-        self.model, self.plan = model, plan
+    def __init__(self, model: nn.Module, config: Train) -> None:
+        self.model, self.config = model, config
         self.groups = depth_groups(model)
         self.frozen = 0
 
     def start_epoch(self, epoch: int) -> None:
         """Before epoch `epoch` (from 1): decide what learns; training mode, but for the batch norms of frozen stages."""
         below_head = len(self.groups) - 1
-        thawed = (epoch - 1) // self.plan.unfreeze_every if self.plan.unfreeze_every else 0
-        self.frozen = max(round(self.plan.freeze * below_head) - thawed, 0)
+        thawed = (epoch - 1) // self.config.unfreeze_every if self.config.unfreeze_every else 0
+        self.frozen = max(round(self.config.freeze * below_head) - thawed, 0)
         for depth, parameters in enumerate(self.groups):
             for parameter in parameters:
                 parameter.requires_grad_(depth >= self.frozen)
         self.model.train()
         for module in self.model.modules():
-            if isinstance(module, _BatchNorm) and frozen(module):
+            if isinstance(module, _BatchNorm) and is_frozen(module):
                 module.eval()

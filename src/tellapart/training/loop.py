@@ -33,7 +33,7 @@ _NORM_BATCHES = 50  # batches that an averaged net's batch norms are measured on
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitData:
     """Images and labels of one split, for the loop.
 
     Attributes:
@@ -50,12 +50,12 @@ class Part:
         return len(self.labels)
 
 
-class NotFinite(TellapartError):
+class NonFiniteLoss(TellapartError):
     """The loss is no longer a finite number."""
 
 
 def train(
-    model: nn.Module, parts: tuple[Part, Part], plan: Train, fabric: Any, *,
+    model: nn.Module, parts: tuple[SplitData, SplitData], config: Train, fabric: Any, *,
     augment: Pipeline, seed: int, log: Callable[[dict[str, Any]], None], folder: Path | None = None,
     checkpoints: Path | None = None, progress: Progress = SILENT,
 ) -> Outcome:  # fmt: skip
@@ -64,7 +64,7 @@ def train(
     Args:
         model: uint8 (B, C, H, W) or float32 (B, D) → logits (B, classes).
         parts: Training and validation part; without validation images the last epoch counts as the best.
-        plan: The recipe's `train` section.
+        config: The recipe's `train` section.
         fabric: Of `open_fabric`.
         augment: Applied to training batches.
         seed: Of shuffling, augmentation and dropout.
@@ -77,8 +77,8 @@ def train(
         NotFinite: The loss was no longer finite before one epoch was through; after that, the run ends with its best weights.
         SystemLimitError: Out of memory; says which batch size to try.
     """
-    length = RunLength.of(plan, len(parts[0]) * augment.versions)
-    state = State(model, plan, fabric, seed, length, folder=folder, checkpoints=checkpoints)
+    length = RunLength.for_config(config, len(parts[0]) * augment.versions)
+    state = State(model, config, fabric, seed, length, folder=folder, checkpoints=checkpoints)
     outcome = state.resume()
     try:
         while outcome.epochs < length.epochs and outcome.stopped is None:
@@ -90,7 +90,7 @@ def train(
                 outcome.best_epoch, outcome.best = epoch, figures
             state.plateau.after_epoch(better)
             outcome.epochs = epoch
-            outcome.stopped = _reason_to_stop(plan, outcome, state)
+            outcome.stopped = _reason_to_stop(config, outcome, state)
             log({"epoch": epoch, **figures, "best": better})
             state.save(outcome)
             state.best.prune()
@@ -98,7 +98,7 @@ def train(
         if not outcome.epochs:
             raise
         outcome.stopped, outcome.by_hand = "stopped by hand", True
-    except NotFinite as error:
+    except NonFiniteLoss as error:
         if not outcome.epochs:
             raise
         outcome.stopped = error.message
@@ -106,20 +106,20 @@ def train(
     return outcome
 
 
-def _reason_to_stop(plan: Train, outcome: Outcome, state: State) -> str | None:
-    if plan.patience and outcome.epochs - outcome.best_epoch >= plan.patience:
-        return f"no better validation for {plan.patience} epochs"
-    return f"{plan.minutes:g} minutes were up" if state.out_of_time() else None
+def _reason_to_stop(config: Train, outcome: Outcome, state: State) -> str | None:
+    if config.patience and outcome.epochs - outcome.best_epoch >= config.patience:
+        return f"no better validation for {config.patience} epochs"
+    return f"{config.minutes:g} minutes were up" if state.out_of_time() else None
 
 
 def _train_and_validate(
-    state: State, parts: tuple[Part, Part], augment: Pipeline, epoch: int, progress: Progress
+    state: State, parts: tuple[SplitData, SplitData], augment: Pipeline, epoch: int, progress: Progress
 ) -> dict[str, float]:
     """One epoch with its bar: figures of training and validation."""
     train_part, valid_part = parts
     length = state.length
     state.freezer.start_epoch(epoch)
-    with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, explain_oom(state.plan.batch):
+    with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, explain_oom(state.config.batch):
         figures = _epoch(state, train_part, augment, bar)
         state.seconds += figures["seconds"]
         state.average.after_epoch(state.progress(), _for_norms(state, train_part, augment, epoch))
@@ -128,13 +128,13 @@ def _train_and_validate(
     return figures
 
 
-def _epoch(state: State, part: Part, augment: Pipeline, bar: Any) -> dict[str, float]:
+def _epoch(state: State, part: SplitData, augment: Pipeline, bar: Any) -> dict[str, float]:
     """One pass over the training part, cut short when the time is up; the moving sums stay on the device."""
     start, seen = time.perf_counter(), 0
     loss_sum, right = torch.zeros(2, device=state.device)
-    loss_of = Loss(state.plan, part.labels, part.classes, state.device)
+    loss_of = Loss(state.config, part.labels, part.classes, state.device)
     every = 1 if state.device.type == "cpu" else 20  # looking at a loss makes a GPU wait
-    for rows in shuffled(state, part):
+    for rows in shuffled_batches(state, part):
         state.set_rate(time.perf_counter() - start)
         labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
         loss, logits = batch_loss(state, part, augment, rows, labels, loss_of)
@@ -159,7 +159,7 @@ def _epoch(state: State, part: Part, augment: Pipeline, bar: Any) -> dict[str, f
 
 
 def batch_loss(
-    state: State, part: Part, augment: Pipeline, rows: np.ndarray, labels: Tensor, loss_of: Loss
+    state: State, part: SplitData, augment: Pipeline, rows: np.ndarray, labels: Tensor, loss_of: Loss
 ) -> tuple[Tensor, Tensor]:
     """The loss of a batch of virtual rows, to be descended, and its detached logits (B, classes)."""
     images = _augmented(state, part, augment, rows, state.generator)
@@ -175,24 +175,24 @@ def optimizer_step(state: State, loss: Tensor) -> None:
     """One step of the optimizer."""
     state.optimizer.zero_grad(set_to_none=True)
     state.fabric.backward(loss)
-    if state.plan.clip:
-        state.fabric.clip_gradients(state.wrapped, state.optimizer, max_norm=state.plan.clip)
+    if state.config.clip:
+        state.fabric.clip_gradients(state.wrapped, state.optimizer, max_norm=state.config.clip)
     state.optimizer.step()
     state.step += 1
     state.average.after_step(state.step)
 
 
-def _augmented(state: State, part: Part, augment: Pipeline, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+def _augmented(state: State, part: SplitData, augment: Pipeline, rows: np.ndarray, generator: torch.Generator) -> Tensor:
     """The images of virtual rows: row r is version r // N of image r % N."""
     images = part.get(rows % len(part)).to(state.device)
     versions = torch.from_numpy(rows // len(part)) if augment.versions > 1 else None
     return augment(images, generator, versions)
 
 
-def shuffled(state: State, part: Part) -> Iterator[np.ndarray]:
+def shuffled_batches(state: State, part: SplitData) -> Iterator[np.ndarray]:
     """Virtual rows in batches. A last batch of one image is left to the batch before: batch norm needs two."""
-    count, batch = state.length.rows, state.plan.batch
-    if state.plan.sampling == "balanced":
+    count, batch = state.length.rows, state.config.batch
+    if state.config.sampling == "balanced":
         chance = torch.from_numpy(balanced(part.labels, part.classes)[part.labels]).repeat(count // len(part))
         order = torch.multinomial(chance, count, replacement=True, generator=state.generator).numpy()
     else:
@@ -203,18 +203,18 @@ def shuffled(state: State, part: Part) -> Iterator[np.ndarray]:
     return iter(np.split(order, ends))
 
 
-def _for_norms(state: State, part: Part, augment: Pipeline, epoch: int) -> Iterator[Tensor]:
+def _for_norms(state: State, part: SplitData, augment: Pipeline, epoch: int) -> Iterator[Tensor]:
     """Augmented training images that an averaged net's batch norms are measured on; their draws disturb no others."""
     generator = torch.Generator().manual_seed(epoch)
     order = torch.randperm(state.length.rows, generator=generator).numpy()
-    for rows in np.array_split(order, math.ceil(len(order) / state.plan.batch))[:_NORM_BATCHES]:
+    for rows in np.array_split(order, math.ceil(len(order) / state.config.batch))[:_NORM_BATCHES]:
         yield _augmented(state, part, augment, rows, generator)
 
 
-def _validate(state: State, part: Part) -> dict[str, float]:
+def _validate(state: State, part: SplitData) -> dict[str, float]:
     if not len(part):
         return {}
-    logits = forward(state.average.averaged_model, part.get, len(part), state.plan.batch, state.device)
+    logits = forward(state.average.averaged_model, part.get, len(part), state.config.batch, state.device)
     labels = torch.from_numpy(part.labels)
     loss = F.cross_entropy(logits, labels).item()
     _check_finite("validation", loss, state)  # the last step of an epoch can break the weights unseen by the training loss
@@ -228,7 +228,7 @@ def _check_finite(which: str, loss: float, state: State) -> None:
     if not math.isfinite(loss):
         where = f"at step {state.step:,}, learning rate {state.lr:.3g}"
         hint = "lower train.optimizer.lr, give a longer train.schedule.warmup, or bound the gradient with train.clip"
-        raise NotFinite(f"the {which} loss was no longer a finite number {where}", hint=hint)
+        raise NonFiniteLoss(f"the {which} loss was no longer a finite number {where}", hint=hint)
 
 
 @torch.inference_mode()

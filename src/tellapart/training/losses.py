@@ -13,17 +13,17 @@ _SURE = 1e-6  # least 1 − p: at 0 the gradient of a power below 1 is infinite
 
 
 class Loss:
-    """The loss of a plan.
+    """The loss of a config.
 
     Cross-entropy with label smoothing (Szegedy et al. 2016, eq. 7), or focal: (1 − p)^γ times it (Lin et al. 2017, eq. 4).
     Balanced weights are n / (classes present · n of the class), as in scikit-learn; the mean is over the weights' sum, as in
     torch.
     """
 
-    def __init__(self, plan: Train, labels: np.ndarray, classes: int, device: torch.device) -> None:
-        self.plan = plan
+    def __init__(self, config: Train, labels: np.ndarray, classes: int, device: torch.device) -> None:
+        self.config = config
         self.weights: Tensor | None = None
-        if plan.class_weights == "balanced":
+        if config.class_weights == "balanced":
             self.weights = torch.from_numpy(balanced(labels, classes)).to(device)
 
     def __call__(self, logits: Tensor, labels: Tensor, partner: Tensor | None = None, share: Tensor | None = None) -> Tensor:
@@ -36,19 +36,19 @@ class Loss:
             share: (B,) float32 in [0, 1], of the image's own label.
         """
         if partner is None or share is None:
-            if self.plan.loss == "cross_entropy":
-                return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.plan.label_smoothing)
+            if self.config.loss == "cross_entropy":
+                return F.cross_entropy(logits, labels, self.weights, label_smoothing=self.config.label_smoothing)
             return self._mean(self._each(logits, labels), self._weight(labels))
         each = share * self._each(logits, labels) + (1 - share) * self._each(logits, partner)
         return self._mean(each, share * self._weight(labels) + (1 - share) * self._weight(partner))
 
     def _each(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(B,) weighted losses."""
-        smooth = self.plan.label_smoothing
+        smooth = self.config.label_smoothing
         each = F.cross_entropy(logits, labels, self.weights, label_smoothing=smooth, reduction="none")
-        if self.plan.loss == "focal":
+        if self.config.loss == "focal":
             p = logits.softmax(1).gather(1, labels[:, None])[:, 0]
-            each = each * (1 - p).clamp_min(_SURE) ** self.plan.focal_gamma
+            each = each * (1 - p).clamp_min(_SURE) ** self.config.focal_gamma
         return each
 
     def _weight(self, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from tellapart.augmentations.base import Pipeline
 from tellapart.errors import RecipeError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Train
-from tellapart.training.loop import Part, batch_loss, optimizer_step, shuffled
+from tellapart.training.loop import SplitData, batch_loss, optimizer_step, shuffled_batches
 from tellapart.training.losses import Loss
 from tellapart.training.setup import explain_oom
 from tellapart.training.state import RunLength, State
@@ -131,8 +131,8 @@ class LrRangeResult:
         return found | {"steepest": self.steepest, "settings": self.settings, **asdict(self)}
 
 
-def range_test(
-    model: nn.Module, part: Part, plan: Train, fabric: Any, *,
+def lr_range_test(
+    model: nn.Module, part: SplitData, config: Train, fabric: Any, *,
     augment: Pipeline, seed: int, span: LrRange = LrRange(), progress: Progress = SILENT,
 ) -> LrRangeResult:  # fmt: skip
     """Train `model` for some steps at rising rates; it is of no use afterwards.
@@ -140,7 +140,7 @@ def range_test(
     Args:
         model: uint8 (B, C, H, W) or float32 (B, D) → logits (B, classes).
         part: The training part.
-        plan: The recipe's `train` section; its schedule, average and bounds play no role.
+        config: The recipe's `train` section; its schedule, average and bounds play no role.
         fabric: Of `open_fabric`.
         augment: Applied to the batches.
         seed: Of shuffling, augmentation and dropout.
@@ -152,11 +152,11 @@ def range_test(
         SystemLimitError: Out of memory; says which batch size to try.
     """
     # "none": an average would cost a second model and change no loss
-    plain = plan.model_copy(update={"average": plan.average.model_copy(update={"name": "none"})})
-    state = State(model, plain, fabric, seed, RunLength.of(plan, len(part) * augment.versions), folder=None, checkpoints=None)
+    plain = config.model_copy(update={"average": config.average.model_copy(update={"name": "none"})})
+    state = State(model, plain, fabric, seed, RunLength.for_config(config, len(part) * augment.versions), folder=None, checkpoints=None)
     state.freezer.start_epoch(1)
     losses, smooth, ended = [], [], "all steps were made"
-    with progress.task("range test", span.steps, "steps") as bar, explain_oom(plan.batch):
+    with progress.task("range test", span.steps, "steps") as bar, explain_oom(config.batch):
         for rate, loss in zip(span.rates, _losses(state, part, augment, span), strict=False):
             if not math.isfinite(loss):
                 ended = f"the loss was no longer a finite number at {rate:.2g}"
@@ -170,25 +170,25 @@ def range_test(
     if not losses:
         raise RecipeError(f"the loss was not a finite number at the first step, rate {span.start:g}", hint="lower --from")
     rates = tuple(float(r) for r in span.rates[: len(losses)])
-    return LrRangeResult(rates, tuple(losses), tuple(smooth), ended, _partners(plan))
+    return LrRangeResult(rates, tuple(losses), tuple(smooth), ended, _partners(config))
 
 
-def _losses(state: State, part: Part, augment: Pipeline, span: LrRange) -> Iterator[float]:
+def _losses(state: State, part: SplitData, augment: Pipeline, span: LrRange) -> Iterator[float]:
     """The loss of each step; the step itself is made when the next loss is asked for."""
-    loss_of = Loss(state.plan, part.labels, part.classes, state.device)
+    loss_of = Loss(state.config, part.labels, part.classes, state.device)
     for rate, rows in zip(span.rates, _batches(state, part), strict=False):
         for group in state.optimizer.param_groups:
-            group["lr"] = group["peak"] * rate / state.plan.optimizer.lr
+            group["lr"] = group["peak"] * rate / state.config.optimizer.lr
         labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
         loss, _ = batch_loss(state, part, augment, rows, labels, loss_of)
         yield loss.item()
         optimizer_step(state, loss)
 
 
-def _batches(state: State, part: Part) -> Iterator[np.ndarray]:
+def _batches(state: State, part: SplitData) -> Iterator[np.ndarray]:
     """Epoch after epoch."""
     while True:
-        yield from shuffled(state, part)
+        yield from shuffled_batches(state, part)
 
 
 def _moved(smooth: list[float], loss: float) -> float:
@@ -198,5 +198,5 @@ def _moved(smooth: list[float], loss: float) -> float:
     return (_KEPT * before + (1 - _KEPT) * loss) / (1 - _KEPT ** (steps + 1))
 
 
-def _partners(plan: Train) -> dict[str, float]:
-    return {"other_lr": plan.optimizer.other_lr / plan.optimizer.lr} if plan.optimizer.name == "muon" else {}
+def _partners(config: Train) -> dict[str, float]:
+    return {"other_lr": config.optimizer.other_lr / config.optimizer.lr} if config.optimizer.name == "muon" else {}

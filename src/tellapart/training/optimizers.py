@@ -99,7 +99,7 @@ class Muon(torch.optim.Optimizer):
             state["momentum"] = torch.zeros_like(p)
         state["momentum"].lerp_(p.grad, 1 - group["momentum"])
         direction = p.grad.lerp(state["momentum"], group["momentum"])  # Nesterov
-        update = orthogonalise(direction.flatten(1)).view_as(p)
+        update = orthogonalize(direction.flatten(1)).view_as(p)
         tall = p.shape[0] / p[0].numel()
         p.add_(update, alpha=-group["lr"] * max(1.0, tall) ** 0.5)
 
@@ -115,7 +115,7 @@ class Muon(torch.optim.Optimizer):
         p.addcdiv_(first, second.sqrt_().add_(1e-8), value=-group["lr"])
 
 
-def orthogonalise(matrix: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
     """U Vᵀ of the singular value decomposition of `matrix` (R, C), roughly: singular values come to lie in 0.7 … 1.2.
 
     Every Newton–Schulz step multiplies by a polynomial of the Gram matrix, and these commute. So the steps are made on the

@@ -43,10 +43,10 @@ class RunLength:
     steps: int
 
     @classmethod
-    def of(cls, plan: Train, rows: int) -> RunLength:
-        """From a plan and the rows of an epoch."""
-        epochs = plan.epochs if plan.images is None else min(plan.epochs, max(1, round(plan.images / rows)))
-        return cls(epochs, rows, math.ceil(rows / plan.batch))
+    def for_config(cls, config: Train, rows: int) -> RunLength:
+        """From a config and the rows of an epoch."""
+        epochs = config.epochs if config.images is None else min(config.epochs, max(1, round(config.images / rows)))
+        return cls(epochs, rows, math.ceil(rows / config.batch))
 
 
 class State:
@@ -61,20 +61,20 @@ class State:
     """
 
     def __init__(
-        self, model: nn.Module, plan: Train, fabric: Any, seed: int, length: RunLength, *,
+        self, model: nn.Module, config: Train, fabric: Any, seed: int, length: RunLength, *,
         folder: Path | None, checkpoints: Path | None,
     ) -> None:  # fmt: skip
-        self.plan, self.fabric, self.length, self.folder = plan, fabric, length, folder
+        self.config, self.fabric, self.length, self.folder = config, fabric, length, folder
         self.generator = torch.Generator().manual_seed(seed)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.model = model
         self.wrapped, self.optimizer = fabric.setup(
-            model, make_optimizer(model, plan.optimizer, plan.layer_decay, fused=fabric.device.type == "cpu")
+            model, make_optimizer(model, config.optimizer, config.layer_decay, fused=fabric.device.type == "cpu")
         )
-        self.average = WeightAverage(model, plan.average)
-        self.freezer = Freezer(model, plan)
-        self.plateau = Plateau(plan.schedule)
-        self.best = BestCheckpoints(plan, folder, checkpoints)
+        self.average = WeightAverage(model, config.average)
+        self.freezer = Freezer(model, config)
+        self.plateau = Plateau(config.schedule)
+        self.best = BestCheckpoints(config, folder, checkpoints)
         self.device = fabric.device
         self.step, self.seconds, self.warm_up = 0, 0.0, 0.0
 
@@ -86,20 +86,20 @@ class State:
     def progress(self, seconds_now: float = 0.0) -> float:
         """Share of the run that is over: of its steps or of its minutes, whichever is further on."""
         done = self.step / (self.length.epochs * self.length.steps)
-        return max(done, (self.seconds + seconds_now) / (60 * self.plan.minutes)) if self.plan.minutes else done
+        return max(done, (self.seconds + seconds_now) / (60 * self.config.minutes)) if self.config.minutes else done
 
     def set_rate(self, seconds_now: float) -> None:
         """The schedule's rate for this step."""
         progress, epoch = self.progress(seconds_now), self.step / self.length.steps
-        if progress < self.plan.schedule.warmup:
+        if progress < self.config.schedule.warmup:
             self.warm_up = epoch
-        part = lr_factor(progress, self.plan.schedule, epoch, self.warm_up)
+        part = lr_factor(progress, self.config.schedule, epoch, self.warm_up)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * part * self.plateau.reduction
 
     def out_of_time(self, seconds_now: float = 0.0) -> bool:
-        """Whether the plan's time bound is reached; `seconds_now`: of the epoch under way."""
-        return bool(self.plan.minutes) and self.seconds + seconds_now >= 60 * (self.plan.minutes or 0)
+        """Whether the config's time bound is reached; `seconds_now`: of the epoch under way."""
+        return bool(self.config.minutes) and self.seconds + seconds_now >= 60 * (self.config.minutes or 0)
 
     def load_best(self) -> None:
         """Put the best weights into the model."""

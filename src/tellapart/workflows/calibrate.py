@@ -79,7 +79,7 @@ def calibrate(
     made.classes, made.facts = parent.classes, {name: parent.cost[name] for name in ("parameters", "pretrained")}
     train_counts = np.array([parent.data["counts"].get("train", {}).get(name, 0) for name in parent.classes])
     crossed = made.cross_fitted(valid.proba, valid.labels, valid.groups)
-    made.learn(valid.proba, crossed, valid.labels, train_counts, parent.positive)
+    made.fit_decision(valid.proba, crossed, valid.labels, train_counts, parent.positive)
     return _write(made, parent, valid, replace(valid, proba=crossed), settings, started)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.classifiers._ensemble_members import OUT_OF_FOLD, Member, answers_of, epochs
+from tellapart.classifiers._ensemble_members import OUT_OF_FOLD, Member, member_predictions, epochs
 from tellapart.classifiers.base import Classifier, Context, groups_of
 from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.cache import PixelCache
@@ -93,7 +93,7 @@ class _Work:
         self.valid = self.table.where(split="valid")
         if not len(self.valid):
             raise RunError(f"{self.parents[0].id} has no validation image to judge a combination by")
-        self.voters = answers_of(self.members, "valid", self.valid, self.context.parents, self.context)
+        self.voters = member_predictions(self.members, "valid", self.valid, self.context.parents, self.context)
 
     def keep(self, between: tuple[float, float] | None, top: int | None) -> None:
         """Leave out members by their validation accuracy."""
@@ -115,12 +115,12 @@ class _Work:
         recipe = parse({"inputs": self._inputs(), "seed": self.settings.seed, "classifier": self._classifier(how)}, "combine")
         made = Ensemble(recipe)
         rows, voters = self._learnable()
-        made.learn(voters, rows.labels, self.table.classes, self.context)
+        made.fit_combiner(voters, rows.labels, self.table.classes, self.context)
         ((name, _),) = made.options.how.items()
         answers = self._by_part(rows, self._judged(made, name, rows, voters))
         sample = self._train_sample()
         if "train" not in answers and len(sample):
-            voters = answers_of(self.members, "train", sample, self.context.parents, self.context)
+            voters = member_predictions(self.members, "train", sample, self.context.parents, self.context)
             answers["train"] = self._predictions(sample, made.combiner(voters))
         return self._write(f"{name.replace('_', '-')}-{len(self.members)}", made, answers, made.combiner.weights)
 
@@ -158,11 +158,11 @@ class _Work:
             return self.valid, self.voters
         parts = self.table.frame["split"].to_numpy(dtype=object)
         rows = self.table.take(np.isin(parts, ("train", "valid")) & (self.table.labels >= 0))
-        return rows, answers_of(self.members, OUT_OF_FOLD, rows, self.context.parents, self.context)
+        return rows, member_predictions(self.members, OUT_OF_FOLD, rows, self.context.parents, self.context)
 
     def _lacking(self) -> list[Member]:
         """The members without out-of-fold answers."""
-        return [member for member in self.members if not member.out_of_fold(self.context.parents)]
+        return [member for member in self.members if not member.has_out_of_fold(self.context.parents)]
 
     def _by_part(self, rows: ImageTable, proba: np.ndarray) -> dict[str, Predictions]:
         """Answers as a run stores them. `rows`: the validation part, or train and valid; `proba`: (N, C)."""

@@ -215,7 +215,7 @@ class _Work:
         recipe = {"inputs": inputs, "seed": self.recipe.seed, "classifier": {"family": "ensemble", **options}}
         found, classes = Ensemble(parse(recipe, folder.name)), self.rows.classes
         nothing = np.empty((len(members), 0, len(classes)), dtype=np.float32)  # a mean learns nothing
-        found.learn(nothing, np.empty(0, dtype=np.int64), classes, self.experiment.context())
+        found.fit_combiner(nothing, np.empty(0, dtype=np.int64), classes, self.experiment.context())
         return found
 
     def _cost(self, classifier: Ensemble, made: list[Run]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from tellapart.classifiers.network import Network
 from tellapart.errors import RecipeError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.recipe.load import Recipe, resolve_recipe
-from tellapart.training.lr_range import LrRange, LrRangeResult, range_test
+from tellapart.training.lr_range import LrRange, LrRangeResult, lr_range_test
 from tellapart.types import ImageTable
 from tellapart.workflows._experiment import Experiment
 
@@ -39,7 +39,7 @@ def probe(recipe: Recipe, table: ImageTable, context: Context, span: LrRange) ->
     network = family(recipe)
     network.classes = table.classes
     (part, _), plan, fabric = network.prepare(table, table.where(split="none of them"), context)
-    return range_test(
+    return lr_range_test(
         network.model, part, plan, fabric,
         augment=network.pipeline(), seed=recipe.seed, span=span, progress=context.progress,
     )  # fmt: skip
