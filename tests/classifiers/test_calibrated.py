@@ -123,7 +123,7 @@ def test_many_classes_have_sets_and_no_threshold():
     fitted = calibrated(of=LINEAR, how="vector", unsure=0.8, method="aps", prior={"c0": 0.8}).fit(train, valid, Context())
     assert fitted.decision.sets is not None and fitted.decision.sets.n == 60
     assert fitted.decision.prior == pytest.approx((0.8, 0.1, 0.1))
-    with pytest.raises(DataError, match="a threshold lies between two classes; there are 3: c0, c1, c2"):
+    with pytest.raises(DataError, match="a threshold needs exactly two classes, found 3: c0, c1, c2"):
         calibrated(of=LINEAR, fpr=0.1).fit(train, valid, Context())
 
 
@@ -145,10 +145,10 @@ def test_validation_of_one_class_is_said(context):
         ({"run": "a", "how": "plat"}, "'temperature', 'platt'"),
         ({"run": "a", "fpr": 0.1, "cost": [1, 5]}, "give `cost` or `fpr`, not both"),
         ({"run": "a", "unsure": 0.9, "band": [0.2, 0.8]}, "give `band` or `unsure`, not both"),
-        ({"run": "a", "band": [0.8, 0.2]}, "goes up from low to high"),
-        ({"run": "a", "cost": [0, 1]}, "costs are above 0"),
+        ({"run": "a", "band": [0.8, 0.2]}, "0 ≤ low ≤ high ≤ 1"),
+        ({"run": "a", "cost": [0, 1]}, "costs must be greater than 0"),
         ({"run": "a", "fpr": 5}, "less than 1"),
-        ({"of": {**LINEAR, "seed": 3}}, "`inputs` and `seed` stand in the recipe itself"),
+        ({"of": {**LINEAR, "seed": 3}}, "those of the outer recipe"),
         ({"of": {"classifier": {"family": "linaer"}}}, "did you mean 'linear'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_windows_lie_in_the_region() -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"of": {**INNER, "inputs": {"size": 3}}}, "stand in the recipe itself"),
+        ({"of": {**INNER, "inputs": {"size": 3}}}, "those of the outer recipe"),
         ({"of": {"classifier": {"family": "metadata"}}}, "looks at files"),
         ({"of": {"classifier": {"family": "linear", "D": 1}}}, "unknown option 'D'"),
         ({"of": INNER, "count": 6}, "count"),

@@ -145,7 +145,7 @@ def test_a_file_of_another_version_loads_and_says_so_once(saved: Path, fitted: H
     with pytest.warns(UserWarning) as caught:
         estimator = load_estimator(saved)
     (warning,) = caught
-    assert re.search(f"written by scikit-learn 1.2.0, here is {sklearn.__version__}", str(warning.message))
+    assert re.search(f"written by scikit-learn 1.2.0, installed is {sklearn.__version__}", str(warning.message))
     np.testing.assert_array_equal(estimator.predict_proba(X), fitted.predict_proba(X))
 
 

@@ -253,7 +253,7 @@ def test_a_study_searches_once_a_distance(monkeypatch: pytest.MonkeyPatch) -> No
 def test_more_neighbors_than_training_images_are_clipped_and_said() -> None:
     X, y, asked = _blobs()
     ours = _learnt(X[:6], y[:6], 9)
-    assert ours.notes == ["6 neighbors were asked, not 9: there are no more training images"]
+    assert ours.notes == ["used 6 neighbors instead of 9: there are no more training images"]
     np.testing.assert_allclose(ours._predict_vectors(asked), np.tile(np.bincount(y[:6], minlength=4) / 6, (len(asked), 1)))
 
 

@@ -135,7 +135,7 @@ def test_augmentation_never_touches_validation_or_test(settings: ta.Settings, mo
 
 def test_a_window_that_the_net_was_not_built_for_is_named(settings: ta.Settings) -> None:
     recipe = parse({"classifier": {"family": "network", "net": "mlp"}, "augment": [{"random_crop": {"size": 8}}], "train": {}})
-    with pytest.raises(RecipeError, match="augment gives images of 8×8, but net: mlp was built for 12×12"):
+    with pytest.raises(RecipeError, match="augment returns images of 8×8, but net: mlp was built for 12×12"):
         ta.train(_table(3), recipe, settings=settings)
 
 

@@ -121,7 +121,7 @@ def test_a_threshold_needs_two_classes(tell, trained):
         (trained / "other" / shot.name).write_bytes((trained / "fake" / shot.name).read_bytes() + b" ")
     tell("train", trained, "-r", "knn", "-q", "--fresh", "--runs", "three")
     code, _, err = tell("calibrate", "knn", "--fpr", "0.1", "--runs", "three", "-q")
-    assert code == 3 and "a threshold lies between two classes; there are 3: fake, other, real" in err and "--unsure 0.9" in err
+    assert code == 3 and "a threshold needs exactly two classes, found 3: fake, other, real" in err and "--unsure 0.9" in err
     assert tell("calibrate", "knn", "--unsure", "0.5", "--runs", "three", "-q").code == 0
 
 

@@ -47,7 +47,7 @@ def test_bad_input_has_exit_codes_and_no_traceback(tell, trained):
         (("--between", "2", "3"), 5, "0 of 2 members are left"),
         (("--how", "vot"), 4, "did you mean 'vote'"),
         (("--checkpoints",), 5, "kept no weights of epochs"),
-        (("--how", "soup"), 5, "is no network on images"),
+        (("--how", "soup"), 5, "is not a network on images"),
         (("--top", "1"), 2, "--top"),
     ):
         found = tell("combine", *arguments, "-q")

@@ -90,7 +90,7 @@ def test_what_is_refused(tell, trained, tmp_path, monkeypatch):
     (here / "full" / "letter.txt").write_text("mine")
     monkeypatch.setattr(int8, "WORST", -1.0)  # any loss is too much
     for arguments, code, message in (
-        (("knn",), 5, "the family neighbors answers without a network"),
+        (("knn",), 5, "the family knn has no network"),
         (("cnm-small",), 5, "unknown run 'cnm-small'"),
         (("cnn-small", "-o", "full"), 5, "is there already and is no earlier export"),
         (("cnn-small", "-o", "full/letter.txt"), 5, "is there already"),

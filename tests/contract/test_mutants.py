@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from tellapart import plugins
 from tellapart.plugins import (
     Augmentation,
-    HeadedNet,
     CheckResult,
     Combiner,
     Context,
@@ -27,6 +26,7 @@ from tellapart.plugins import (
     FeatureClassifier,
     Forgery,
     GlobalPool,
+    HeadedNet,
     HealthCheck,
     ImageTable,
     MixAugmentation,

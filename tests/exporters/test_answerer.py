@@ -136,7 +136,7 @@ def test_what_cannot_be_exported_answers_with_torch(home: Path, settings: Settin
     heard: Any = settings.progress
     null = load_predictor(run_of(home, "metadata"), settings)
     assert isinstance(null, TorchPredictor) and not heard.lines  # nobody expects a graph of it
-    with pytest.raises(RunError, match="never looks at pixels"):
+    with pytest.raises(RunError, match="does not use pixels"):
         load_predictor(run_of(home, "metadata"), settings, "onnx")
     monkeypatch.setattr(onnx_graph, "installed", lambda name: name != "onnxruntime")
     run = run_of(home, "network")

@@ -154,16 +154,16 @@ def test_what_has_no_graph_is_refused_with_a_reason(reinitialized: Any) -> None:
     null = parse({"classifier": {"family": "metadata"}}, "t")
     vectors = parse({"inputs": {"size": 8}, "features": {}, "classifier": {"family": "network", "net": "mlp"}}, "t")
     for made, reason in (
-        (nn, "the family neighbors answers without a network"),
+        (nn, "the family knn has no network"),
         (ensemble([reinitialized(QUICK, size=16), nn]), "copy 1, a member of the ensemble: the family neighbors"),
     ):
         with pytest.raises(RunError, match=reason):
             trace_model(made, CONTEXT)
-    with pytest.raises(RunError, match="never looks at pixels"):
+    with pytest.raises(RunError, match="does not use pixels"):
         trace_model(Metadata(null), CONTEXT)
     learnt = Network(vectors)
     learnt.extractor = object()  # type: ignore[assignment]
-    with pytest.raises(RunError, match="learnt from descriptors"):
+    with pytest.raises(RunError, match="trained on features"):
         trace_model(learnt, CONTEXT)
     region = reinitialized(QUICK, size=16, region={"face": {}})
     with pytest.raises(RunError, match="reads a region"):

@@ -12,7 +12,7 @@ from tellapart import registry
 from tellapart.calibration import maps
 from tellapart.calibration.decision import Decision
 from tellapart.classifiers._torch_inference import CalibratedModule, InferenceModule, as_answered
-from tellapart.classifiers._torch_maps import combiner_module, calibration_module
+from tellapart.classifiers._torch_maps import calibration_module, combiner_module
 from tellapart.combiners.base import Combiner
 from tellapart.combiners.stack import Stack
 from tellapart.errors import RunError
@@ -61,7 +61,9 @@ def test_a_stack_that_never_saw_a_class() -> None:
     both, known = np.stack([proba, proba**2 / (proba**2).sum(1, keepdims=True)]), labels != 1
     combiner = Stack(Stack.Options()).fit(both[:, known], labels[known])
     voters = np.stack([answers(seed, 100, 3)[0] for seed in (1, 2)])
-    np.testing.assert_allclose(as_answered(combiner_module(combiner)(torch.from_numpy(voters))).numpy(), combiner(voters), atol=2e-7)
+    np.testing.assert_allclose(
+        as_answered(combiner_module(combiner)(torch.from_numpy(voters))).numpy(), combiner(voters), atol=2e-7
+    )
 
 
 def test_combiners_without_validation_are_the_mean() -> None:

@@ -101,7 +101,7 @@ def test_a_second_fit_forgets_the_first(parent: tuple[Path, Network], tmp_path: 
 
 
 def test_images_of_another_shape_are_an_error_that_says_what_to_set(parent: tuple[Path, Network]) -> None:
-    with pytest.raises(RecipeError, match=r"saw images of 12×10×3 .* give 9×9×3") as caught:
+    with pytest.raises(RecipeError, match=r"trained on images of 12×10×3 .* are 9×9×3") as caught:
         _embedding(parent[0], PIXELS[:, :9, :9])
     assert caught.value.hint is not None and "{size: [12, 10], mode: rgb" in caught.value.hint
 
@@ -117,7 +117,7 @@ def test_a_run_that_is_no_network_is_an_error(tmp_path: Path) -> None:
 def test_a_net_that_learnt_from_vectors_is_an_error(tmp_path: Path) -> None:
     mlp = {"family": "network", "net": "mlp", "widths": [4]}
     _run(tmp_path / "net-1", NET | {"features": {"descriptors": [{"pixels": {}}], "pca": 4}, "classifier": mlp})
-    with pytest.raises(RunError, match="learnt from `features`"):
+    with pytest.raises(RunError, match="trained on `features`"):
         _embedding(tmp_path / "net-1")
 
 

@@ -42,7 +42,7 @@ def test_other_images_are_transformed_by_what_training_taught(tmp_path: Path) ->
 def test_more_components_than_rows_are_clipped_and_that_is_said() -> None:
     extractor = FeaturePipeline(Features(pca=300), seed=0)
     assert extractor.fit_transform(_images(10), LABELS[:10]).shape == (10, 10)
-    assert extractor.notes == ["PCA kept 10 components, not 300: there are 10 rows of 36 values"]
+    assert extractor.notes == ["PCA kept 10 components instead of 300: the matrix is 10 × 36"]
 
 
 def test_a_constant_pixel_stays_finite() -> None:

@@ -14,7 +14,7 @@ from skimage.transform import resize
 from tellapart.data.cache import DecodedImages
 from tellapart.features._patches import find_patches, split_block
 from tellapart.features.base import FitContext
-from tellapart.features.visual_words import VisualWords, learn_words, nearest_words
+from tellapart.features.visual_words import VisualWords, fit_words, nearest_words
 
 PHOTO = (np.asarray(resize(data.astronaut(), (128, 128), anti_aliasing=True)) * 255).astype(np.uint8)
 #: Two kinds: crops of a photograph, and stripes
@@ -119,7 +119,7 @@ def test_a_vocabulary_finds_the_centers_of_clusters() -> None:
     rng = np.random.default_rng(0)
     centers = np.unique(rng.integers(40, 200, (8, 5)), axis=0)
     vectors = (centers[rng.integers(0, 8, 4000)] + rng.integers(-2, 3, (4000, 5))).astype(np.float32)
-    gaps = cdist(centers, learn_words(vectors, 16, 0)).min(axis=1)
+    gaps = cdist(centers, fit_words(vectors, 16, 0)).min(axis=1)
     assert gaps.max() <= 4
 
 
@@ -184,7 +184,7 @@ def test_words_of_batches_are_put_together() -> None:
 def test_few_distinct_patches_are_said() -> None:
     words, notes = _fitted(STRIPES, LABELS[-10:], words=1500)
     assert len(words.arrays["words"]) < 1500
-    assert notes == [f"words: {len(words.arrays['words']):,} of the 1,500 asked for: there are no more distinct ones"]
+    assert notes == [f"visual_words: found {len(words.arrays['words']):,} distinct words instead of 1,500"]
 
 
 @pytest.mark.parametrize("vocabulary", ["sample", "batches"])
@@ -194,7 +194,7 @@ def test_images_without_a_keypoint_are_counted(vocabulary: str) -> None:
     empty = sum(int(find_patches(p, VisualWords.Options(**options)).missing.sum()) for p in split_block(flat, 64))
     _, notes = _fitted(flat, np.zeros(len(flat), np.int64), batch_images=37, **options)
     assert empty >= 7
-    assert f"words: {empty} of 37 training images have no keypoint; HOG of the whole image stands in" in notes
+    assert f"visual_words: {empty} of 37 training images have no keypoint; HOG of the whole image is used" in notes
 
 
 @pytest.mark.parametrize(

@@ -306,8 +306,8 @@ def test_balanced_sampling_shows_classes_equally_often() -> None:
 
     config = _plan(epochs=10, batch=50, sampling="balanced", average=Average())
     train(
-        _Net(), (SplitData(get, labels, 2), SplitData(get, labels[:0], 2)), config, open_fabric("cpu"), augment=_Jitter(), seed=0,
-        log=lambda _: None,
+        _Net(), (SplitData(get, labels, 2), SplitData(get, labels[:0], 2)), config, open_fabric("cpu"), augment=_Jitter(),
+        seed=0, log=lambda _: None,
     )  # fmt: skip
     assert len(seen) == 1000
     assert 440 < sum(seen) < 560  # binomial, n = 1,000, p = 1/2: 500 ± 3.8 standard deviations

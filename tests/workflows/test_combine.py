@@ -355,7 +355,7 @@ def test_only_equal_networks_make_a_soup(made, settings):
     small = next(r for r in ta.list_runs(settings.runs) if r.family == "network" and r.id != other.id)
     with pytest.raises(RunError, match=f"{small.id} and {other.id} differ in their options of the net"):
         ta.combine([small, other], how="soup", settings=settings)
-    with pytest.raises(RunError, match="is no network on images"):
+    with pytest.raises(RunError, match="is not a network on images"):
         ta.combine(["knn", "spectrum"], how="soup", settings=settings)
 
 
@@ -400,7 +400,7 @@ def test_what_cannot_be_combined_says_why(settings):
         ta.combine(["knn", "spectrum"], checkpoints=True, settings=settings)
     with pytest.raises(RunError, match="is no combination of runs"):
         ensemble_gain(of(settings, "knn"))
-    with pytest.raises(RunError, match="holds no finished run"):
+    with pytest.raises(RunError, match="no finished run in"):
         ta.combine(settings=Settings(runs=settings.runs / "nothing"))
 
 

@@ -34,7 +34,7 @@ class Augmentation(ABC):
     class Options(OptionsModel):
         """Options of the operation."""
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: OptionsModel) -> None:
         self.options = options
 
     @abstractmethod
@@ -86,6 +86,8 @@ class RandomApply(Augmentation):
         """Options of every such operation."""
 
         probability: float = Field(default=0.5, ge=0, le=1, description="share of the images that are changed")
+
+    options: Options
 
     @abstractmethod
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:

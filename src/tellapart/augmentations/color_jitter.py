@@ -8,7 +8,7 @@ rotation about the gray axis instead of one in HSV. Both turn red into green at 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field

@@ -20,7 +20,7 @@ class Compose(RandomApply):
         of: list[dict[str, Any]] = Field(description="augmentations, one {name: options} each, in order")
         probability: float = Field(default=1.0, ge=0, le=1, description="share of the images that are changed")
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._steps = Steps.within(options.of, "compose")
 

@@ -7,12 +7,11 @@ pairs of kernels, brightness and contrast or color (seven tenths), gray (a fifth
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from tellapart.augmentations.base import Augmentation, Entry, Steps
+from tellapart.recipe.schema import OptionsModel
 
 #: The original enlarges or shrinks faces of every size to one; here the size is fixed, so half are shrunk and enlarged again.
 ENTRIES: list[Entry] = [
@@ -48,7 +47,7 @@ ENTRIES: list[Entry] = [
 class Dfdc(Augmentation):
     """Without its color shift along principal components; what opens is reflected, there black."""
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: OptionsModel) -> None:
         super().__init__(options)
         self._steps = Steps.within(ENTRIES, "heavy")
 

@@ -5,7 +5,7 @@ Krizhevsky et al. 2012 average a net's answers over them; here one is picked to 
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from pydantic import Field

@@ -23,7 +23,7 @@ class OneOf(Augmentation):
             min_length=1, description="augmentations to choose from, one {name: options} each; several as one: compose"
         )
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._choices = [Steps.within([entry], "one_of") for entry in options.of]
 

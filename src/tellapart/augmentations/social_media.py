@@ -6,12 +6,11 @@ and JPEG, as social networks do), with a second round for pictures that are pass
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from tellapart.augmentations.base import Augmentation, Entry, Steps
+from tellapart.recipe.schema import OptionsModel
 
 _CROP: Entry = {"random_resized_crop": {"scale": [0.6, 1.0], "ratio": [0.8, 1.25]}}
 _SHRINK: Entry = {"downscale": {"probability": 1, "factor": [0.4, 1.0], "kernels": ["bilinear", "bicubic", "lanczos"]}}
@@ -43,7 +42,7 @@ ENTRIES: list[Entry] = [
 class SocialMedia(Augmentation):
     """Three images of ten take a second round: uploaded anew, or a screenshot. One in twelve stays as it is."""
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: OptionsModel) -> None:
         super().__init__(options)
         self._steps = Steps.within(ENTRIES, "web")
 

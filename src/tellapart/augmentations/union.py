@@ -26,7 +26,7 @@ class Union(UnionAugmentation):
             min_length=1, description="versions, each a list of {name: options}; [] is the image as it is"
         )
 
-    def __init__(self, options: Any) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__(options)
         self._made = [Steps.within(entries, "union") for entries in options.of]
         self.versions = len(self._made)

@@ -1,14 +1,14 @@
-"""The k nearest of many vectors, exactly: cheap distances leave few candidates, precise ones decide among them.
+"""Exact k-nearest-neighbor search: approximate distances select few candidates, precise distances decide among them.
 
-What the cheap ones cannot have lost is proven, not hoped for. u = 2⁻²⁴ is the rounding of single precision, D the values of
-a vector; in whatever order a library sums, a product of two vectors is off by at most D · u · |a| · |b| (Higham 2002,
-"Accuracy and Stability of Numerical Algorithms", section 3.1; 2 % more covers the terms in u²). If no cheap distance is off by
-more than s, all that may be among the k nearest lie within 2 s of the k-th cheap one; all of them are measured again in double
-precision.
+No neighbor can be lost, by an error bound. Let u = 2⁻²⁴ be the rounding unit of single precision and D the length of a vector;
+in any order of summation, a product of two vectors has an error of at most D · u · |a| · |b| (Higham 2002, "Accuracy and
+Stability of Numerical Algorithms", section 3.1; 2 % more covers the terms in u²). If no approximate distance has an error of
+more than s, all rows that may be among the k nearest lie within 2 s of the k-th approximate distance; all of them are measured
+again in double precision.
 
-Whole numbers from 0 to 255, pixels as they are, are held as uint8 and compared exactly: less 128, the products of 1,024 of
-them sum to at most 1,024 · 128² = 2²⁴, so that single precision holds every sum on the way; only the last differences round.
-Equal distances: the earlier row is nearer.
+Integers from 0 to 255, unscaled pixels, are stored as uint8 and compared exactly: after subtracting 128, the products of 1,024
+of them sum to at most 1,024 · 128² = 2²⁴, so single precision holds every intermediate sum; only the last differences round.
+Of rows at equal distances the earlier one is nearer.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ import numpy as np
 from tellapart.classifiers.feature_classifier import CORES
 
 _UNIT = 2.0**-24
-_TINY = 1e-44  # single precision loses less by underflow, a value
-_EXACT = 1_024  # columns of whole numbers whose products single precision sums exactly
-_WIDEST = 32_768  # columns up to which squared distances of whole numbers fit 31 bits
-_QUERIES, _CELLS = 1_024, 1 << 25  # at a time: queries, and distances between them and all rows (134 MB)
-_GROUPS = 1_024  # of columns; the minimum of each bounds the k-th distance in one reading of the matrix
-_GATHERED = 1 << 22  # values of candidates measured again at a time
-_TILE = 1_024  # rows of uint8 that OpenCV goes through at a time
-_SPARE = 16  # candidates beside the k that OpenCV keeps
+_TINY = 1e-44  # bound on what single precision loses by underflow, per value
+_EXACT = 1_024  # columns of integers whose products single precision sums exactly
+_WIDEST = 32_768  # columns up to which squared distances of integers fit into 31 bits
+_QUERIES, _CELLS = 1_024, 1 << 25  # queries at a time, and distances between them and all rows (134 MB)
+_GROUPS = 1_024  # columns of a group; the group minima bound the k-th distance in one pass over the matrix
+_GATHERED = 1 << 22  # values of candidates that are measured again at a time
+_TILE = 1_024  # rows of uint8 that OpenCV processes at a time
+_SPARE = 16  # candidates besides the k that OpenCV keeps
 
 Nearest = tuple[np.ndarray, np.ndarray]
 Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def to_uint8(X: np.ndarray) -> np.ndarray:
-    """(N, D) as uint8, where all values are whole numbers from 0 to 255; X itself otherwise."""
+    """(N, D) as uint8 if all values are integers from 0 to 255; otherwise X itself."""
     if X.dtype == np.uint8 or X.shape[1] > _WIDEST or not _whole(X[:1]):
         return X
     blocks = range(0, len(X), _QUERIES)
@@ -50,20 +50,20 @@ def _whole(X: np.ndarray) -> bool:
 
 
 def search_by(metric: str, base: np.ndarray) -> Search:
-    """What finds the nearest rows of `base`: (N, D) uint8 or float32; N at least 1."""
+    """The search for the nearest rows of `base`, (N, D) uint8 or float32, N ≥ 1, by a metric."""
     if metric == "manhattan" and base.dtype == np.uint8:
         return WholeManhattan(base)
     return {"euclidean": Euclidean, "cosine": Cosine, "manhattan": Manhattan, "chebyshev": Chebyshev}[metric](base)
 
 
 class Search(ABC):
-    """Finds the nearest of the rows that it was made with; queries have their type."""
+    """Finds the nearest rows of `base`; queries have the dtype of `base`."""
 
     def __init__(self, base: np.ndarray) -> None:
         self.base = base
 
     def nearest(self, queries: np.ndarray, k: int) -> Nearest:
-        """Distances and rows of the k nearest, the nearest first: (M, k) float64, (M, k) int64; k at most N."""
+        """Distances and rows of the k nearest, nearest first: (M, k) float64, (M, k) int64; k ≤ N."""
         distance, index = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
         size = max(1, min(_QUERIES, _CELLS // len(self.base)))
         for start in range(0, len(queries), size):
@@ -76,19 +76,19 @@ class Search(ABC):
         """The same for one block of queries."""
 
     def _in_batches(self, rows: np.ndarray, columns: np.ndarray, measure: Measure) -> np.ndarray:
-        """`measure` of pairs, so many at a time that their vectors fit."""
+        """Measure pairs in batches, to bound the memory for their vectors."""
         size = max(1, _GATHERED // self.base.shape[1])
         starts = range(0, len(rows), size)
         return np.concatenate([measure(rows[i : i + size], columns[i : i + size]) for i in starts])
 
 
 class _ProductSearch(Search):
-    """Cheap distances by matrix products: bias − vector · query, in single precision.
+    """Approximate distances by matrix products: bias − vector · query, in single precision.
 
     Attributes:
-        vectors: (P, D) float32, as multiplied; zeros from N on, P a multiple of `_GROUPS`.
+        vectors: (P, D) float32, padded with zeros from row N to P, a multiple of `_GROUPS`.
         bias: (P,) float32; infinite from N on.
-        columns: Multiplied at a time.
+        columns: Number of columns multiplied at a time.
     """
 
     def _hold(self, vectors: np.ndarray, bias: np.ndarray | float, columns: int) -> None:
@@ -100,7 +100,7 @@ class _ProductSearch(Search):
         self.columns = max(1, columns)
 
     def _rough(self, queries: np.ndarray) -> np.ndarray:
-        """(B, D) float32, as multiplied → (B, P) float32."""
+        """Approximate distances of queries (B, D) float32: (B, P) float32."""
         found = queries[:, : self.columns] @ self.vectors[:, : self.columns].T
         np.subtract(self.bias, found, out=found)
         for start in range(self.columns, queries.shape[1], self.columns):
@@ -110,7 +110,7 @@ class _ProductSearch(Search):
 
 
 class _EuclideanSearch(_ProductSearch):
-    """Cheap: |x|² / 2 − x · q, which is half the squared distance less |q|² / 2; both shifted first, to shorten them."""
+    """Approximate distance |x|² / 2 − x · q: half the squared distance without |q|² / 2; vectors are centered first."""
 
     def __init__(self, base: np.ndarray) -> None:
         super().__init__(base)
@@ -123,7 +123,7 @@ class _EuclideanSearch(_ProductSearch):
         self._hold(vectors, squares / 2, _EXACT if self.whole else base.shape[1])
 
     def _screen(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Cheap distances (B, P), by how much they may be off (B,), and |q|² (B,) of the shifted queries."""
+        """Approximate distances (B, P), their error bounds (B,), and |q|² (B,) of the shifted queries."""
         shifted = queries.astype(np.float32) - self.shift
         squares = _squares(shifted)
         width = queries.shape[1]
@@ -142,7 +142,7 @@ class _EuclideanSearch(_ProductSearch):
 
 
 class Euclidean(_EuclideanSearch):
-    """√Σ d², the square root of an integer where the vectors are whole numbers."""
+    """Euclidean distance √Σ d²; for integer vectors the root of an exact integer."""
 
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         rough, slack, _ = self._screen(queries)
@@ -150,13 +150,15 @@ class Euclidean(_EuclideanSearch):
 
 
 class WholeManhattan(_EuclideanSearch):
-    """Manhattan distance of whole numbers, by OpenCV, only where Euclid allows: no difference exceeds 255, so that
-    Σ |d| ≥ Σ d² / 255. On Fashion-MNIST a ninth of the rows remain.
+    """Manhattan distance of integers, by OpenCV, for the rows that the Euclidean distance does not exclude.
+
+    No difference exceeds 255, so Σ |d| ≥ Σ d² / 255. On Fashion-MNIST a ninth of the rows remain.
     """
 
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         rough, slack, squares = self._screen(queries)
-        # the k nearest by Euclid are k rows, too: the k nearest by this lie no farther than the farthest of them
+        # the k nearest by Euclidean distance are k rows: the k nearest by this distance are no farther than the farthest of
+        # them
         _, index = _refine(rough, slack, k, self._measure(queries))
         pairs = np.repeat(np.arange(len(queries)), k), index.ravel()
         within = self._in_batches(*pairs, _absolute(queries, self.base)).reshape(-1, k).max(axis=1)
@@ -164,12 +166,12 @@ class WholeManhattan(_EuclideanSearch):
         return self._nearest_of(rough[:, : len(self.base)] <= limit[:, None], queries, k)
 
     def _nearest_of(self, near: np.ndarray, queries: np.ndarray, k: int) -> Nearest:
-        """The k nearest where `near` (B, N) is true. OpenCV keeps them in order, equal ones as they come, tile after tile."""
+        """The k nearest of the rows where `near` (B, N) is true. OpenCV keeps them sorted, and equal ones in row order."""
         import cv2
 
         distance: Any = None
         index: Any = None
-        # tiles that stay in a core's cache take a third of the time of all rows at once; each must hold k
+        # tiles that fit into a core's cache take a third of the time of all rows at once; each must hold k rows
         edges = np.linspace(0, len(self.base), max(1, len(self.base) // max(_TILE, k)) + 1).astype(int)
         for start, end in pairwise(edges.tolist()):
             mask = np.ascontiguousarray(near[:, start:end]).view(np.uint8)
@@ -180,10 +182,10 @@ class WholeManhattan(_EuclideanSearch):
 
 
 class Cosine(_ProductSearch):
-    """1 − the cosine of the angle; 1 where a vector is zero, which has no angle. Cheap: −(unit x · unit q).
+    """Cosine distance, 1 − cos; 1 for a zero vector, which has no angle. Approximate distance: −(unit x · unit q).
 
-    Whole numbers: sin² = (|x|² |q|² − (x · q)²) / (|x|² |q|²) is one division of integers, so that equal angles are equal
-    distances up to the rounding of double precision, and a multiple of a vector is at distance 0.
+    For integers, sin² = (|x|² |q|² − (x · q)²) / (|x|² |q|²) is one division of integers, so equal angles give equal distances
+    up to the rounding of double precision, and a multiple of a vector has distance 0.
     """
 
     def __init__(self, base: np.ndarray) -> None:
@@ -199,7 +201,7 @@ class Cosine(_ProductSearch):
 
 
 class Manhattan(Search):
-    """OpenCV keeps some candidates more than k, by single precision; rows that these do not settle are measured in full."""
+    """Manhattan distance: OpenCV keeps more than k candidates in single precision; undecided queries are measured in full."""
 
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         import cv2
@@ -210,7 +212,9 @@ class Manhattan(Search):
         exact = self._in_batches(rows, columns.ravel(), _absolute(queries, self.base))
         distance, index = _first(rows, columns.ravel().astype(np.int64), exact, len(queries), k)
         error = (1.02 * queries.shape[1] + 8) * _UNIT
-        beyond = rough[:, -1] * (1 - error) - queries.shape[1] * _TINY  # no row that was left out is nearer
+        beyond = (
+            rough[:, -1] * (1 - error) - queries.shape[1] * _TINY
+        )  # lower bound on the distance of the rows that OpenCV dropped
         for row in np.flatnonzero((beyond <= distance[:, -1]) & (kept < len(self.base))):
             distance[row], index[row] = self._in_full(queries[row : row + 1], k)
         return distance, index
@@ -223,38 +227,38 @@ class Manhattan(Search):
 
 
 class Chebyshev(Search):
-    """The largest difference, in double precision throughout, by scipy."""
+    """Chebyshev distance, the largest difference, by scipy in double precision."""
 
     def _nearest(self, queries: np.ndarray, k: int) -> Nearest:
         from scipy.spatial.distance import cdist
 
         exact = np.empty((len(queries), len(self.base)))
-        asked = queries.astype(np.float64)
+        exact_queries = queries.astype(np.float64)
 
         def fill(start: int) -> None:
             part = slice(start, start + _GROUPS)
-            exact[:, part] = cdist(asked, self.base[part].astype(np.float64), "chebyshev")
+            exact[:, part] = cdist(exact_queries, self.base[part].astype(np.float64), "chebyshev")
 
-        with ThreadPoolExecutor(CORES) as pool:  # scipy lets go of the interpreter
+        with ThreadPoolExecutor(CORES) as pool:  # scipy releases the GIL
             list(pool.map(fill, range(0, len(self.base), _GROUPS)))
         return _refine(exact, np.zeros(len(queries)), k, lambda rows, columns: exact[rows, columns])
 
 
 def _refine(rough: np.ndarray, slack: np.ndarray, k: int, measure: Measure, start: int = 0) -> Nearest:
-    """The k nearest of each row by `measure`, of all that `rough` (B, P), off by at most `slack` (B,), leaves possible.
+    """The k nearest of each query by precise distances, among the candidates that approximate distances allow.
 
     Args:
-        rough: Cheap distances, or anything in their order.
-        slack: How much each may be off.
-        k: How many to find.
-        measure: From rows (counted from the first row of the block) and columns to distances.
-        start: Which row of the block is the first of `rough`.
+        rough: (B, P), approximate distances, or values in the same order.
+        slack: (B,), bound on the error of each.
+        k: Number of neighbors.
+        measure: Computes precise distances of pairs (query of the block, column).
+        start: Index in the block of the first query of `rough`.
     """
     rows_count, width = rough.shape
     grouped = width % _GROUPS == 0 and width >= 4 * _GROUPS and k <= _GROUPS // 8
     groups = _GROUPS if grouped else width
     cells = rough.reshape(rows_count, -1, groups)
-    least = cells.min(axis=1)  # k of these are k different columns: the k-th bounds the k-th distance
+    least = cells.min(axis=1)  # the k-th smallest of these minima is an upper bound of the k-th distance
     limit = _rounded_up(np.partition(least, k - 1, axis=1)[:, k - 1] + 2 * slack, rough.dtype)
     hits = least <= limit[:, None]
     if np.count_nonzero(hits) * cells.shape[1] > _GATHERED and rows_count > 1:  # many equal distances
@@ -271,7 +275,7 @@ def _refine(rough: np.ndarray, slack: np.ndarray, k: int, measure: Measure, star
 
 
 def _first(rows: np.ndarray, columns: np.ndarray, distance: np.ndarray, count: int, k: int) -> Nearest:
-    """The k nearest of each of `count` rows, from pairs in any order: by distance, then by column."""
+    """The k nearest of each of `count` queries, from pairs in any order: sorted by distance, then by column."""
     order = np.lexsort((columns, distance, rows))
     starts = np.searchsorted(rows[order], np.arange(count))
     taken = order[starts[:, None] + np.arange(k)]
@@ -308,7 +312,7 @@ def _squares(X: np.ndarray) -> np.ndarray:
 
 
 def _unit(X: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    """Rows of length 1; a row of zeros stays."""
+    """Rows scaled to length 1; a row of zeros is unchanged."""
     lengths = np.sqrt(_squares(X))
     return np.divide(X, np.where(lengths == 0, 1, lengths)[:, None], dtype=dtype, casting="same_kind")
 

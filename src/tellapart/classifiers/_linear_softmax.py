@@ -1,4 +1,4 @@
-"""Families whose answer is softmax(W x + b): what they keep, answer and save. They differ in how W and b are found."""
+"""Base class of the families that predict softmax(W x + b). They differ in how W and b are fitted."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Plane = tuple[np.ndarray, np.ndarray]
 
 
 class SoftmaxClassifier(FeatureClassifier):
-    """Base.
+    """Predicts softmax(W x + b); a class without training images has probability 0.
 
     Attributes:
-        weight: (S, D) float64, one row a class that training had.
+        weight: (S, D) float64, one row per class with training images.
         bias: (S,) float64.
-        seen: (S,) int64, the labels that training had.
+        seen: (S,) int64, the labels of these classes.
     """
 
     weight: np.ndarray
@@ -30,19 +30,19 @@ class SoftmaxClassifier(FeatureClassifier):
     seen: np.ndarray
 
     def _reset(self, X: np.ndarray, y: np.ndarray) -> bool:
-        """Forget earlier fits; whether there is anything to learn, that is, more than one class."""
+        """Discard an earlier fit; returns whether there is more than one class to fit."""
         self.seen = np.unique(y)
         self.weight, self.bias = np.zeros((1, X.shape[1])), np.zeros(1)
         return len(self.seen) > 1
 
     def _take_best(self, candidates: Iterable[Plane], X_valid: np.ndarray, y_valid: np.ndarray, *, soften: bool) -> None:
-        """Keep the candidate of least log loss on validation; the middle one where validation has no class of training.
+        """Keep the candidate of the lowest validation log loss; the middle one if the validation split cannot decide.
 
         Args:
-            candidates: At least one, in the order of their strength.
+            candidates: At least one, in the order of their penalties.
             X_valid: (M, D) float32.
             y_valid: (M,) int64.
-            soften: Fit each one's temperature first; W and b are multiplied by it.
+            soften: Fit a temperature for each candidate first; W and b are multiplied by it.
         """
         found, losses = [], []
         for weight, bias in candidates:

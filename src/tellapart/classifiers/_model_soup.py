@@ -1,10 +1,10 @@
-"""Soup: one network whose weights are the mean of those of several networks of the same architecture.
+"""Model soup: one network whose weights are the mean of the weights of several networks of the same architecture.
 
 Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing
-inference time" (arXiv:2203.05482). It costs one network's time to answer. It makes sense for epochs of one run, and for runs
-that started from the same weights: networks trained from different random starts lie in different valleys, and the mean of
-two valleys is a ridge. Batch norms are measured anew on training images, augmented as in training, since their statistics do
-not average.
+inference time" (arXiv:2203.05482). A soup predicts in the time of one network. It makes sense for epochs of one run, and for
+runs that started from the same weights: networks trained from different random weights reach different minima of the loss, and
+the loss between two minima is high. The batch norm statistics are recomputed on training images, augmented as in training,
+since the mean of statistics is not the statistic of the mean.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from tellapart.recipe.schema import Train
 from tellapart.training.averaging import update_bn
 from tellapart.types import ImageTable
 
-_NORM_BATCHES = 50  # batches that the batch norms are measured on, as for the averages of a training
+_NORM_BATCHES = 50  # batches that the batch norm statistics are computed on, as for weight averages in training
 
 
 def soup(members: Sequence[Member], train: ImageTable, find: Find, context: Context) -> Network:
-    """The mean of the members' weights, as a network that answers.
+    """Average the weights of the members into one network.
 
     Args:
         members: Networks.
-        train: The training part that they learnt from.
-        find: From the id of a run to its folder.
+        train: The training split of the members.
+        find: Maps the id of a run to its folder.
         context: Device and decoded images.
 
     Raises:
-        RunError: A member is no network on images, or its architecture or inputs differ; names both.
+        RunError: A member is not a network on images, or two members differ in their architecture or inputs.
     """
     first = _network(members[0], find)
     for member in members[1:]:
         _refuse_other(members[0], first, member, _network(member, find))
     first.model.load_state_dict(_mean([load_file(member.weights(find)) for member in members]))
     config = first.recipe.train or Train()
-    if not config.freeze:  # norms that were frozen in training stay what they were in all members
+    if not config.freeze:  # norms that were frozen in training are equal in all members
         device = torch.device(context.device)
         like = copy.deepcopy(first.model)
         update_bn(first.model.to(device), _batches(first, train, config.batch, device, context), like)
@@ -56,8 +56,8 @@ def soup(members: Sequence[Member], train: ImageTable, find: Find, context: Cont
 def _network(member: Member, find: Find) -> Network:
     classifier = member.load_classifier(find)
     if not isinstance(classifier, Network) or classifier.extractor:
-        hint = "only networks on images can be averaged by their weights; `--how mean` averages answers"
-        raise RunError(f"{member} is no network on images", hint=hint)
+        hint = "only weights of networks on images can be averaged; `--how mean` averages predictions"
+        raise RunError(f"{member} is not a network on images", hint=hint)
     return classifier
 
 
@@ -69,12 +69,12 @@ def _refuse_other(name: Member, first: Network, other_name: Member, other: Netwo
         ("classes", first.classes, other.classes),
     ):
         if one != two:
-            hint = "a soup needs equal architectures and inputs; `--how mean` averages the answers of any runs"
+            hint = "a soup needs equal architectures and inputs; `--how mean` averages the predictions of any runs"
             raise RunError(f"{name} and {other_name} differ in their {what}: {one} and {two}", hint=hint)
 
 
 def _mean(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Of each tensor; whole numbers (batch counts) are those of the first."""
+    """The mean of each tensor; integers (batch counts) are those of the first state."""
     mean = {}
     for key, value in states[0].items():
         values = [state[key].double() for state in states]

@@ -1,7 +1,7 @@
-"""(XᵀX + penalty · I) W = R for one penalty after another, by the shorter side of X.
+"""Solver of (XᵀX + penalty · I) W = R for several penalties, in the shorter dimension of X.
 
-The product is made once; each penalty costs one Cholesky decomposition. Six of them take a fraction of the time of the one
-eigendecomposition that would serve them all.
+The product is computed once; each penalty costs one Cholesky decomposition. Six of them take a fraction of the time of one
+eigendecomposition, which would serve all penalties.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ import numpy as np
 
 from tellapart.errors import RecipeError
 
-_LONGEST = 10_000  # shorter side that is decomposed: 0.8 GB in double precision
-_BLOCK = 2_048  # rows or columns in double precision at a time
-_SINGULAR = 1e-10  # of the trace: a smaller penalty would leave directions in which nothing varies to rounding
+_LONGEST = 10_000  # maximum of the shorter side: its matrix takes 0.8 GB in double precision
+_BLOCK = 2_048  # rows converted to double precision at a time
+_SINGULAR = 1e-10  # minimum penalty, as a fraction of the trace: less would leave directions without variance to rounding
 
 
 def ridge_solver(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np.ndarray]:
-    """A function of penalty > 0 and R (D, S) that gives W (D, S), float64.
+    """A function that returns W (D, S) float64 for a penalty > 0 and R (D, S).
 
     Args:
         X: (N, D) float32.
-        family: Named in the error.
+        family: Name for the error message.
 
     Raises:
         RecipeError: Both sides are longer than 10,000.
@@ -49,7 +49,7 @@ def ridge_solver(X: np.ndarray, family: str) -> Callable[[float, np.ndarray], np
 
 
 def xtx(X: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Xᵀ R of (N, D) and (N, S): (D, S) float64, in double precision a block of rows at a time."""
+    """Xᵀ R of (N, D) and (N, S): (D, S) float64; blocks of rows are converted to double precision one at a time."""
     total = np.zeros((X.shape[1], right.shape[1]))
     for start in range(0, len(X), _BLOCK):
         rows = slice(start, start + _BLOCK)

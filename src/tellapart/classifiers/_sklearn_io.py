@@ -1,4 +1,4 @@
-"""scikit-learn estimators inside our contract: classes that a part lacks, and persistence without pickle."""
+"""Helpers for scikit-learn estimators: missing classes, and persistence without pickle."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import numpy as np
 
 from tellapart.errors import RunError
 
-#: Beside skops' own list: what our estimators are made of. Exact names, since a function of numpy can run foreign code too.
+#: Types loaded besides those that skops trusts. Exact names, since a numpy function can run foreign code too.
 TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
 
 
 def proba_of(estimator: Any, X: np.ndarray, classes: int) -> np.ndarray:
-    """(N, C) float64 over all classes; one that the estimator never saw has probability 0."""
+    """Probabilities over all classes, (N, C) float64; a class without training images has probability 0."""
     proba = np.zeros((len(X), classes))
     if len(X):
         proba[:, estimator.classes_.astype(int)] = estimator.predict_proba(X)
@@ -33,12 +33,12 @@ def save_estimator(estimator: Any, path: Path) -> None:
 
 
 def load_estimator(path: Path) -> Any:
-    """Read a .skops file; types on neither skops' own list nor `TRUSTED` are refused.
+    """Read a .skops file; only types trusted by skops or listed in `TRUSTED` are loaded.
 
-    A file of another version of scikit-learn is read, asked once, and answered with one warning: its numbers may differ.
+    A file of another scikit-learn version is loaded and predicts once as a test; one warning says that results may differ.
 
     Raises:
-        RunError: The file is damaged, holds types that could run foreign code, or does not work with the versions here.
+        RunError: The file is damaged, contains types that could run foreign code, or does not work with the installed versions.
     """
     from skops.io import get_untrusted_types
 
@@ -46,11 +46,11 @@ def load_estimator(path: Path) -> Any:
         types = get_untrusted_types(file=path)
         foreign = [t for t in types if t not in TRUSTED]
         estimator = None if foreign else _read(path, types)
-    except Exception as error:  # damaged files raise nearly anything: zipfile, zlib, JSON, numpy, skops, scikit-learn
+    except Exception as error:  # damaged files raise errors of zipfile, zlib, JSON, numpy, skops or scikit-learn
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise RunError(f"{path}: cannot be loaded ({reason})", hint=_advice(path)) from error
     if foreign:
-        types_found = f"holds types that are not loaded, since they could run foreign code: {foreign}"
+        types_found = f"contains types that are not loaded because they could run foreign code: {foreign}"
         raise RunError(f"{path}: {types_found}", hint=_advice(path))
     return estimator
 
@@ -62,20 +62,22 @@ def _read(path: Path, trusted: list[str]) -> Any:
     from skops.io import load
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", InconsistentVersionWarning)  # one for each of its parts; ours is one for all
+        warnings.simplefilter(
+            "ignore", InconsistentVersionWarning
+        )  # scikit-learn warns for every component; below is one warning
         estimator = load(path, trusted=trusted)
     if not (issubclass(type(estimator), BaseEstimator) and is_classifier(estimator)):
-        raise TypeError(f"expected a classifier of scikit-learn, found {type(estimator).__name__}")
+        raise TypeError(f"expected a scikit-learn classifier, found {type(estimator).__name__}")
     version = _writer(path)
     if version not in ("", sklearn.__version__):
-        estimator.predict_proba(np.zeros((1, estimator.n_features_in_)))  # what the other version named otherwise fails here
-        said = f"{path} was written by scikit-learn {version}, here is {sklearn.__version__}: its answers may differ"
-        warnings.warn(said, stacklevel=4)
+        estimator.predict_proba(np.zeros((1, estimator.n_features_in_)))  # attributes renamed between versions fail here
+        message = f"{path} was written by scikit-learn {version}, installed is {sklearn.__version__}: predictions may differ"
+        warnings.warn(message, stacklevel=4)
     return estimator
 
 
 def _writer(path: Path) -> str:
-    """The version of scikit-learn that wrote a .skops file; "" where it does not say."""
+    """The scikit-learn version that wrote a .skops file; "" if unknown."""
     try:
         with zipfile.ZipFile(path) as archive:
             found = re.search(rb'"_sklearn_version": \{[^{}]*"content": "\\"([\w.+-]+)', archive.read("schema.json"))
@@ -89,5 +91,5 @@ def _advice(path: Path) -> str:
 
     version = _writer(path)
     if version in ("", sklearn.__version__):
-        return "copy the run again from where it came, or train it again with --fresh"
-    return f"it was written by scikit-learn {version}, here is {sklearn.__version__}: install that version, or train again"
+        return "copy the run again from its source, or train it again with --overwrite"
+    return f"it was written by scikit-learn {version}, installed is {sklearn.__version__}: install that version, or train again"

@@ -1,7 +1,7 @@
-"""From decisions to probabilities by one temperature, and the choice between candidates by validation.
+"""Temperature scaling of decision values, and model selection by validation log loss.
 
-Guo et al. 2017, "On Calibration of Modern Neural Networks": softmax(t · decision), t fitted on the validation part by log loss.
-The order of classes, and with it every answer, is that of the decisions.
+Guo et al. 2017, "On Calibration of Modern Neural Networks": softmax(t · decision), t fitted on the validation split by log
+loss. The order of the classes, and with it the predicted class, does not change.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-_LEAST = np.log(1e-12)  # log probability below which a wrong answer costs no more
+_LEAST = np.log(1e-12)  # lower bound on a log probability
 
 
 def temperature(decision: np.ndarray, labels: np.ndarray, coolest: float = 0.01) -> float:
     """The factor t in [coolest, 100] that minimizes the log loss of softmax(t · decision); 1 without usable labels.
 
     Args:
-        decision: (N, C) float64; −inf for classes that training lacked.
+        decision: (N, C) float64; −inf for classes without training images.
         labels: (N,) int64; −1: unknown.
-        coolest: Smallest factor tried.
+        coolest: Smallest factor to try.
     """
     from scipy.optimize import minimize_scalar
 
@@ -34,7 +34,7 @@ def temperature(decision: np.ndarray, labels: np.ndarray, coolest: float = 0.01)
 
 
 def log_loss(decision: np.ndarray, labels: np.ndarray) -> float:
-    """Mean −log of softmax(decision) at the label, over rows whose label training had; inf where there is none."""
+    """Mean −log of softmax(decision) at the label, over rows whose class has training images; inf if there is no such row."""
     usable = _usable(decision, labels)
     if not usable.any():
         return np.inf
@@ -44,7 +44,7 @@ def log_loss(decision: np.ndarray, labels: np.ndarray) -> float:
 
 
 def argmin_loss(losses: Sequence[float]) -> int:
-    """The place of the smallest loss; the middle of the candidates where validation can judge none of them."""
+    """Index of the smallest loss; the middle index if no loss is finite."""
     return int(np.argmin(losses)) if np.isfinite(losses).any() else len(losses) // 2
 
 

@@ -1,6 +1,8 @@
-"""Classifiers as torch modules from uint8 pixels to probabilities: what exporters trace.
+"""Classifiers as torch modules, from uint8 pixels to probabilities, for exporters to trace.
 
-Each gives what `Classifier.predict` gives, to rounding. Everything after the softmax is computed in double precision, as there.
+`NetModule` is a network, `CalibratedModule` a calibrated classifier, `EnsembleModule` an ensemble; they nest. Each gives the
+probabilities of `Classifier.predict`, to rounding. Everything after the softmax is computed in double precision, as there. The
+formulas of calibration maps and combiners are in `_torch_maps`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.calibration.decision import Decision
-from tellapart.classifiers._torch_maps import CalibrationModule, PriorCorrection, combiner_module, calibration_module
+from tellapart.classifiers._torch_maps import CalibrationModule, PriorCorrection, calibration_module, combiner_module
 from tellapart.classifiers._tta import views
 from tellapart.recipe.schema import Inputs
 
@@ -22,7 +24,7 @@ class InferenceModule(nn.Module, ABC):
     """Pixels in, probabilities out.
 
     Attributes:
-        inputs: Ways of decoding, each another; the module takes a batch of pixels for each of them, in this order.
+        inputs: Distinct `inputs` sections; the module takes one batch of pixels for each of them, in this order.
     """
 
     inputs: tuple[Inputs, ...]
@@ -33,14 +35,14 @@ class InferenceModule(nn.Module, ABC):
 
 
 class NetModule(InferenceModule):
-    """A network, asked about some views of each image, whose probabilities are averaged."""
+    """A network; the probabilities of some views of each image are averaged."""
 
     def __init__(self, net: nn.Module, inputs: Inputs, names: Sequence[str]) -> None:
         super().__init__()
         self.net, self.inputs, self.views = net, (inputs,), views(names)
 
     def forward(self, *pixels: Tensor) -> Tensor:
-        """See `Answering`."""
+        """See `InferenceModule`."""
         (pixels_BHWC,) = pixels
         images = pixels_BHWC.permute(0, 3, 1, 2)
         total = self.net(self.views[0](images)).softmax(1)
@@ -50,7 +52,7 @@ class NetModule(InferenceModule):
 
 
 class CalibratedModule(InferenceModule):
-    """A calibrated classifier: the map, then the correction of the mix."""
+    """A calibrated classifier: the calibration map, then the prior correction."""
 
     def __init__(self, inner: InferenceModule, decision: Decision) -> None:
         super().__init__()
@@ -60,7 +62,7 @@ class CalibratedModule(InferenceModule):
         self.prior = PriorCorrection(decision.seen, decision.prior) if corrects else None
 
     def forward(self, *pixels: Tensor) -> Tensor:
-        """See `Answering`."""
+        """See `InferenceModule`."""
         proba = self.inner(*pixels)
         for step in (self.map, self.prior):
             proba = as_answered(step(proba) if step else proba)
@@ -68,22 +70,22 @@ class CalibratedModule(InferenceModule):
 
 
 class EnsembleModule(InferenceModule):
-    """Voters and a combiner."""
+    """Several classifiers and a combiner."""
 
-    def __init__(self, voters: Sequence[InferenceModule], combiner: Any) -> None:
+    def __init__(self, members: Sequence[InferenceModule], combiner: Any) -> None:
         super().__init__()
-        self.voters, self.combiner = nn.ModuleList(voters), combiner_module(combiner)
-        self.inputs = tuple(dict.fromkeys(inputs for voter in voters for inputs in voter.inputs))
-        self.places = [[self.inputs.index(inputs) for inputs in voter.inputs] for voter in voters]
+        self.members, self.combiner = nn.ModuleList(members), combiner_module(combiner)
+        self.inputs = tuple(dict.fromkeys(inputs for member in members for inputs in member.inputs))
+        self.places = [[self.inputs.index(inputs) for inputs in member.inputs] for member in members]
 
     def forward(self, *pixels: Tensor) -> Tensor:
-        """See `Answering`."""
-        pairs = zip(self.voters, self.places, strict=True)
-        answers = torch.stack([voter(*(pixels[place] for place in places)) for voter, places in pairs])
-        return as_answered(as_answered(self.combiner(answers)))
+        """See `InferenceModule`."""
+        pairs = zip(self.members, self.places, strict=True)
+        proba = torch.stack([member(*(pixels[place] for place in places)) for member, places in pairs])
+        return as_answered(as_answered(self.combiner(proba)))
 
 
 def as_answered(proba: Tensor) -> Tensor:
-    """Rows scaled to sum to 1, as `predict` does: (B, C) of any precision → (B, C) float32."""
+    """Scale rows to sum to 1, as `predict` does: (B, C) of any precision → (B, C) float32."""
     proba = proba.double()
     return (proba / proba.sum(1, keepdim=True)).float()

@@ -1,7 +1,7 @@
-"""The maps of `evaluate.calibrate` and the combiners of `combine` once more, as torch modules that an exporter can trace.
+"""The calibration maps of `calibration.maps` and the combiners of `combiners`, as torch modules that an exporter can trace.
 
-What was learnt comes from the originals; only the formulas stand here again. `tests/export/test_maps.py` holds each
-to its original.
+The fitted values come from the originals; only the formulas are repeated. `tests/exporters/test_maps.py` compares each module
+with its original.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tellapart.metrics.probabilistic import CLIP as LOWEST
 
 
 class CalibrationModule(nn.Module, ABC):
-    """A map of probabilities."""
+    """A calibration map."""
 
     @abstractmethod
     def forward(self, proba: Tensor) -> Tensor:
@@ -37,38 +37,38 @@ class CombinerModule(nn.Module, ABC):
     """A combiner."""
 
     @abstractmethod
-    def forward(self, voters: Tensor) -> Tensor:
-        """(K, B, C) float32 → (B, C) float64, not all zero in any row."""
+    def forward(self, members: Tensor) -> Tensor:
+        """(K, B, C) float32 → (B, C) float64; no row is all zero."""
 
 
-def calibration_module(learnt: Any) -> CalibrationModule:
-    """The module of a map of `evaluate.calibrate`.
+def calibration_module(fitted: Any) -> CalibrationModule:
+    """The module of a fitted calibration map.
 
     Raises:
-        RunError: There is none.
+        RunError: This map cannot be exported.
     """
-    if isinstance(learnt, maps.Temperature):
-        return _Softmax(1 / learnt.temperature, 0.0)
-    if isinstance(learnt, maps.Platt):
-        return _Softmax(learnt.slope, learnt.offsets)
-    if isinstance(learnt, maps.Vector):
-        return _Softmax(learnt.slopes, learnt.offsets)
-    if isinstance(learnt, maps.Isotonic):
-        return _OneAgainstRest([_Line(*line) for line in learnt.knots])
-    if isinstance(learnt, maps.Beta):
-        return _OneAgainstRest([_BetaCurve(*curve) for curve in learnt.curves])
-    raise RunError(f"the calibration {learnt.name} cannot be written as a graph", hint="export the run beneath it")
+    if isinstance(fitted, maps.Temperature):
+        return _Softmax(1 / fitted.temperature, 0.0)
+    if isinstance(fitted, maps.Platt):
+        return _Softmax(fitted.slope, fitted.offsets)
+    if isinstance(fitted, maps.Vector):
+        return _Softmax(fitted.slopes, fitted.offsets)
+    if isinstance(fitted, maps.Isotonic):
+        return _OneAgainstRest([_Line(*line) for line in fitted.knots])
+    if isinstance(fitted, maps.Beta):
+        return _OneAgainstRest([_BetaCurve(*curve) for curve in fitted.curves])
+    raise RunError(f"the calibration {fitted.name} cannot be written as a graph", hint="export the run that was calibrated")
 
 
 def combiner_module(combiner: Combiner) -> CombinerModule:
     """The module of a fitted combiner.
 
     Raises:
-        RunError: There is none.
+        RunError: This combiner cannot be exported.
     """
     if isinstance(combiner, Weighting):
         weights = combiner.weights
-        return _WeightedMean(None if weights is None else weights[weights != 0])  # voters without weight are not there
+        return _WeightedMean(None if weights is None else weights[weights != 0])  # members of weight 0 are not in the module
     if isinstance(combiner, Mean) or (isinstance(combiner, Rank | Stack) and not combiner.arrays):
         return _WeightedMean(None)
     if isinstance(combiner, GeometricMean):
@@ -81,12 +81,12 @@ def combiner_module(combiner: Combiner) -> CombinerModule:
         return _MeanRank(combiner.arrays["sorted"])
     if isinstance(combiner, Stack) and combiner.estimator is None:
         return _Logistic(combiner.arrays)
-    hint = "combine the members anew with --how mean, weighted, greedy, log_odds, vote, confident, rank or a logistic stack"
+    hint = "combine the members again with --how mean, weighted, greedy, log_odds, vote, confident, rank or a logistic stack"
     raise RunError(f"the combiner {type(combiner).__name__.lower()} cannot be written as a graph", hint=hint)
 
 
 class PriorCorrection(CalibrationModule):
-    """p′ ∝ p · prior / seen, as `evaluate.verdict.correct_prior`."""
+    """p′ ∝ p · prior / seen, as `calibration.decision` computes it."""
 
     def __init__(self, seen: Any, prior: Any) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class PriorCorrection(CalibrationModule):
         self.ratio = _kept(self, "ratio", np.asarray(prior) / np.asarray(seen))
 
     def forward(self, proba: Tensor) -> Tensor:
-        """See `Mapped`."""
+        """See `CalibrationModule`."""
         found = proba.double() * self.ratio
         whole = found.sum(1, keepdim=True)
         return torch.where(whole > 0, found / torch.where(whole > 0, whole, 1.0), self.prior)
@@ -112,7 +112,7 @@ class _Softmax(CalibrationModule):
 
 
 class _OneAgainstRest(CalibrationModule):
-    """A curve for each class, or for the second of two; rows that come out all zero stay as they were."""
+    """A curve for each class, or for the second of two; rows that become all zero are left unchanged."""
 
     def __init__(self, curves: list[nn.Module]) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ class _OneAgainstRest(CalibrationModule):
 
 
 class _Line(nn.Module):
-    """`numpy.interp`: straight between its knots, flat beyond them."""
+    """`numpy.interp`: linear between the knots, constant outside."""
 
     def __init__(self, xs: Any, ys: Any) -> None:
         super().__init__()
@@ -162,19 +162,19 @@ class _WeightedMean(CombinerModule):
         super().__init__()
         self.weights = None if weights is None else _kept(self, "weights", np.asarray(weights)[:, None, None])
 
-    def forward(self, voters: Tensor) -> Tensor:
-        return voters.double().mean(0) if self.weights is None else (voters.double() * self.weights).sum(0)
+    def forward(self, members: Tensor) -> Tensor:
+        return members.double().mean(0) if self.weights is None else (members.double() * self.weights).sum(0)
 
 
 class _LogOdds(CombinerModule):
-    def forward(self, voters: Tensor) -> Tensor:
-        return voters.double().clamp(CLIP, 1).log().mean(0).softmax(1)
+    def forward(self, members: Tensor) -> Tensor:
+        return members.double().clamp(CLIP, 1).log().mean(0).softmax(1)
 
 
 class _Vote(CombinerModule):
-    def forward(self, voters: Tensor) -> Tensor:
-        votes = (voters.argmax(2, keepdim=True) == torch.arange(voters.shape[2])).double()
-        return votes.sum(0) + voters.double().mean(0) / 2
+    def forward(self, members: Tensor) -> Tensor:
+        votes = (members.argmax(2, keepdim=True) == torch.arange(members.shape[2])).double()
+        return votes.sum(0) + members.double().mean(0) / 2
 
 
 class _Confident(CombinerModule):
@@ -182,19 +182,19 @@ class _Confident(CombinerModule):
         super().__init__()
         self.sure, self.share = sure, share
 
-    def forward(self, voters: Tensor) -> Tensor:
-        sure = (voters >= self.sure).double()
+    def forward(self, members: Tensor) -> Tensor:
+        sure = (members >= self.sure).double()
         counts = sure.sum(0)
         most = counts.amax(1, keepdim=True)
         alone = (counts == most).double().sum(1, keepdim=True) == 1
-        chosen = (counts.argmax(1, keepdim=True) == torch.arange(voters.shape[2])).double()
+        chosen = (counts.argmax(1, keepdim=True) == torch.arange(members.shape[2])).double()
         them = (sure * chosen).sum(2, keepdim=True)
-        theirs = (them * voters.double()).sum(0) / most.clamp(min=1)
-        return torch.where((most >= self.share * voters.shape[0]) & alone, theirs, voters.double().mean(0))
+        theirs = (them * members.double()).sum(0) / most.clamp(min=1)
+        return torch.where((most >= self.share * members.shape[0]) & alone, theirs, members.double().mean(0))
 
 
 class _MeanRank(CombinerModule):
-    """Probability to rank by each voter's scale, and the mean rank back by the mean of them."""
+    """Converts probabilities to ranks by each member's scale, and the mean rank back by the mean of the scales."""
 
     def __init__(self, ordered: np.ndarray) -> None:
         super().__init__()
@@ -202,33 +202,33 @@ class _MeanRank(CombinerModule):
         self.ranks = nn.ModuleList(nn.ModuleList(_Line(*scale) for scale in of) for of in scales)
         self.values = nn.ModuleList(nn.ModuleList(_Line(*scale[::-1]) for scale in of) for of in scales)
 
-    def forward(self, voters: Tensor) -> Tensor:
+    def forward(self, members: Tensor) -> Tensor:
         found = []
         for c, (ranks, values) in enumerate(zip(self.ranks, self.values, strict=True)):
-            rank = torch.stack([line(voter) for line, voter in zip(ranks, voters[:, :, c].double(), strict=True)]).mean(0)  # type: ignore[arg-type]
+            rank = torch.stack([line(member) for line, member in zip(ranks, members[:, :, c].double(), strict=True)]).mean(0)  # type: ignore[arg-type]
             found.append(torch.stack([line(rank) for line in values]).mean(0))  # type: ignore[union-attr]
         return torch.stack(found, 1) + float(np.finfo(np.float32).tiny)
 
 
 class _Logistic(CombinerModule):
-    """The multinomial stack on centered log-probabilities; classes that it never saw keep the mean."""
+    """Multinomial logistic stacking on centered log-probabilities; classes without validation images keep the mean."""
 
     def __init__(self, arrays: dict[str, np.ndarray]) -> None:
         super().__init__()
         self.weight, self.bias = _kept(self, "weight", arrays["weight"].T), _kept(self, "bias", arrays["bias"])
         self.seen: list[int] = arrays["seen"].tolist()
 
-    def forward(self, voters: Tensor) -> Tensor:
-        logs = voters.double().clamp(CLIP, 1).log()
+    def forward(self, members: Tensor) -> Tensor:
+        logs = members.double().clamp(CLIP, 1).log()
         features = torch.cat(list(logs - logs.mean(2, keepdim=True)), 1)
-        answer = (features @ self.weight + self.bias).softmax(1)
-        mean = voters.double().mean(0)
+        stacked = (features @ self.weight + self.bias).softmax(1)
+        mean = members.double().mean(0)
         left = (1 - (mean.sum(1) - sum(mean[:, c] for c in self.seen))).clamp(min=CLIP)
-        columns = [mean[:, c] if c not in self.seen else answer[:, self.seen.index(c)] * left for c in range(mean.shape[1])]
+        columns = [mean[:, c] if c not in self.seen else stacked[:, self.seen.index(c)] * left for c in range(mean.shape[1])]
         return torch.stack(columns, 1)
 
 
 def _kept(module: nn.Module, name: str, values: Any) -> Tensor:
-    """A constant of the module, float64."""
+    """Register a float64 constant of the module."""
     module.register_buffer(name, torch.as_tensor(np.ascontiguousarray(values, dtype=np.float64)))
     return module.get_buffer(name)

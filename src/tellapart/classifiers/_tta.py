@@ -8,18 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CLOSE = 7 / 8  # of a side: windows of `five crops` and `closer`; `farther` shows 1 / this
+_CLOSE = 7 / 8  # side of the windows of `five crops` and `closer`, as a fraction; `farther` shows 1 / this
 
 View = Callable[[Tensor], Tensor]
 
 
 def views(names: Sequence[str]) -> list[View]:
-    """Functions (B, C, H, W) uint8 → the same shape and type; `five crops` is five of them."""
+    """The functions of the named views, (B, C, H, W) uint8 → the same shape and dtype; `five crops` gives five functions."""
     return [view for name in names for view in _VIEWS[name]]
 
 
 def _window(down: float, right: float) -> View:
-    """A window of 7/8 of each side, placed at a share of the room there is, resampled to the size of the image."""
+    """A window of 7/8 of each side, at a relative position in [0, 1], resampled to the size of the image."""
 
     def view(images: Tensor) -> Tensor:
         height, width = images.shape[2:]
@@ -31,7 +31,7 @@ def _window(down: float, right: float) -> View:
 
 
 def _farther(images: Tensor) -> Tensor:
-    """The image with a reflected border of 1/14 on each side, shrunk to its own size."""
+    """The image with a reflected border of 1/14 on each side, resampled to the size of the image."""
     height, width = images.shape[2:]
     down, right = (min(round((side / _CLOSE - side) / 2), side - 1) for side in (height, width))
     padded = F.pad(images.float(), (right, right, down, down), mode="reflect")

@@ -1,8 +1,11 @@
-"""What every classifier family promises, and what it is given.
+"""The contract of a classifier family.
 
-A family is one file with one final class. `__init__` only stores; `fit` forgets earlier fits; `predict` gives the same answer
-in any order and batch size, and never looks at labels; `save` and `load` use safetensors, JSON and skops, never pickle.
-`tests/contract/` holds every family to this.
+A family is one file with one final class. `__init__` only stores its arguments; `fit` forgets earlier fits; `predict` gives the
+same probabilities in any order and batch size and does not use labels; `save` and `load` use safetensors, JSON and skops, never
+pickle. `tests/contract/` tests every family against this contract.
+
+Two abilities are optional and stated by base classes: `Differentiable` (a network with gradients) and `Exportable` (a torch
+module that an exporter can trace).
 """
 
 from __future__ import annotations
@@ -26,24 +29,23 @@ from tellapart.types import ImageTable, Predictions
 if TYPE_CHECKING:
     from torch import nn
 
-if TYPE_CHECKING:
     from tellapart.classifiers._torch_inference import InferenceModule
 
 
 @dataclass
 class Context:
-    """The surroundings of a fit or a prediction.
+    """What a fit or a prediction may use besides its images.
 
     Attributes:
-        cache: Where decoded images come from.
-        progress: Where long work is reported.
-        device: "cpu", "cuda", "mps", … as torch names them.
-        folder: The unfinished run, for checkpoints to resume from; None: nothing is kept.
-        log: Called with one dict an epoch.
-        notes: Sentences that belong beside the result ("stopped by hand after epoch 7").
-        stopped_by_hand: Set by a fit that Ctrl-C ended early, with the best so far kept.
-        parents: From the name of a finished run to its folder; raises RunError.
-        checkpoints: Where the weights of the best epochs are kept for good; None: nowhere.
+        cache: Decodes images, each once.
+        progress: Reports the progress of long work.
+        device: A torch device: "cpu", "cuda", "mps", …
+        folder: Folder for the training state, to resume from; None: the state is not stored.
+        log: Called once per epoch with a dict of figures.
+        notes: Sentences reported with the result ("stopped by hand after epoch 7").
+        stopped_by_hand: True after a fit that Ctrl-C ended early; the best weights so far are kept.
+        parents: Maps the name of a finished run to its folder; raises RunError.
+        checkpoints: Folder for the weights of the best epochs; None: they are not stored.
     """
 
     cache: PixelCache = field(default_factory=PixelCache)
@@ -58,15 +60,20 @@ class Context:
 
 
 class Classifier(ABC):
-    """A classifier of one family, made from a resolved recipe."""
+    """A classifier of one family, built from a resolved recipe.
 
-    #: Sections of a recipe that this family uses, beside inputs, classifier and seed.
+    Attributes:
+        recipe: The resolved recipe.
+        classes: Names of the C classes; empty before `fit`.
+    """
+
+    #: Sections of a recipe that this family uses, besides inputs, classifier and seed.
     sections: ClassVar[frozenset[str]] = frozenset()
-    #: Sections that it uses only where a recipe has them.
+    #: Sections that it uses only if a recipe has them.
     optional: ClassVar[frozenset[str]] = frozenset()
 
     class Options(OptionsModel):
-        """Options under `classifier:`, beside `family`."""
+        """Options under `classifier:`, besides `family`."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -74,31 +81,31 @@ class Classifier(ABC):
 
     @classmethod
     def options_model(cls, raw: dict[str, Any]) -> type[OptionsModel]:
-        """The model that checks `raw`; families whose options depend on one of them override it."""
+        """The options model that validates `raw`; override it if the options depend on one of them."""
         del raw
         return cls.Options
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
-        """Raise RecipeError for what is wrong with a resolved recipe whatever the data, before any image is decoded."""
+        """Raise RecipeError if a resolved recipe is invalid for any data; called before images are decoded."""
         del recipe
 
     @property
-    def options(self) -> Any:
+    def options(self) -> OptionsModel:
         """The checked options."""
         raw = self.recipe.classifier.options
         return self.options_model(raw).model_validate(raw)
 
     @final
     def fit(self, train: ImageTable, valid: ImageTable, context: Context) -> Self:
-        """Learn from `train`; `valid` may only choose (a checkpoint, a temperature), and may lack classes."""
+        """Fit to `train`. `valid` is used only for selection (a checkpoint, a temperature) and may lack classes."""
         self.classes = train.classes
         self._fit(train, valid, context)
         return self
 
     @final
     def predict(self, table: ImageTable, context: Context, run_id: str = "") -> Predictions:
-        """Probabilities for every row of `table`, in its order. Labels are passed through, never used."""
+        """Predict probabilities for every row of `table`, in its order. Labels are passed through, not used."""
         if not self.classes:
             raise RunError("this classifier has not been fitted yet", hint="call fit(train, valid, context) first")
         proba = self._proba(table, context).astype(np.float64)
@@ -116,7 +123,7 @@ class Classifier(ABC):
     @final
     @classmethod
     def load(cls, folder: Path, recipe: Recipe) -> Self:
-        """Read what `save` wrote."""
+        """Load a classifier from the folder that `save` wrote."""
         classifier = cls(recipe)
         classifier.classes = tuple(json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["classes"])
         classifier._load(folder)
@@ -124,88 +131,92 @@ class Classifier(ABC):
 
     @property
     def parameters(self) -> int:
-        """Numbers that were learnt or stored to answer."""
+        """Number of fitted or stored values."""
         return 0
 
     @property
     def pretrained(self) -> str:
-        """Whose weights it started from; "no" when from none."""
+        """Source of the pretrained weights; "no" if there are none."""
         return "no"
 
     @abstractmethod
-    def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None: ...
+    def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
+        """Fit; overwrite every attribute of an earlier fit. `self.classes` is set already."""
 
     @abstractmethod
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
-        """(N, C) non-negative, finite; rows are scaled to sum to 1 by the caller."""
+        """Predict (N, C) values, non-negative and finite; the caller scales the rows to sum to 1."""
 
     @abstractmethod
-    def _save(self, folder: Path) -> None: ...
+    def _save(self, folder: Path) -> None:
+        """Write the fitted attributes; recipe and classes are written already."""
 
     @abstractmethod
-    def _load(self, folder: Path) -> None: ...
+    def _load(self, folder: Path) -> None:
+        """Read what `_save` wrote."""
 
     def _images(self, table: ImageTable, context: Context) -> DecodedImages:
+        """The decoded images of a table, (N, H, W, C) uint8, as the recipe's `inputs` section says."""
         return context.cache.images(table, self.recipe.inputs)
 
 
 def groups_of(table: ImageTable) -> np.ndarray | None:
-    """(N,) object, or None without a column. An image whose cell is empty is a group of its own, as `split` has it."""
+    """The group of each row, (N,) object, or None without such a column; an empty cell is a group of its own, as in `split`."""
     if "group" not in table.frame:
         return None
     groups = table.frame["group"].astype(object)
     return groups.where(groups.notna() & (groups != ""), "\0" + table.frame["id"].astype(object)).to_numpy(dtype=object)
 
 
-# --- what some families can do beyond answering. A family that can says so by its bases; nothing asks with `h ---------
-
-
 class Differentiable(ABC):
-    """It has a network whose gradients say what it looks at."""
+    """A classifier with a network, whose gradients can be used to explain predictions."""
 
     @abstractmethod
     def module(self) -> nn.Module:
         """The network in evaluation mode, on the CPU: (B, C, H, W) uint8, or float in 0 … 255 → (B, classes) logits.
 
         Raises:
-            RunError: It learnt from descriptors, through which no gradient reaches the pixels.
+            RunError: It was trained on features, so no gradient reaches the pixels.
         """
 
     @abstractmethod
     def reinitialized(self, seed: int) -> Classifier:
-        """The same with random weights: what its maps show without having learnt anything."""
-
-
-# --- the ability to leave tellapart as a graph. No torch here: ensembles and calibrations of runs are made wi ---------
+        """A copy with random weights, for sanity checks of explanations."""
 
 
 class Exportable(ABC):
-    """It can answer as one torch module, from pixels to probabilities, that an exporter can trace."""
+    """A classifier that can be one torch module, from pixels to probabilities, that an exporter can trace.
+
+    This module imports torch nowhere: ensembles and calibrated runs are created without it.
+    """
 
     @abstractmethod
     def inference_module(self, context: Context) -> InferenceModule:
-        """The module, in evaluation mode, on the CPU; its weights are those of the classifier, not copies.
+        """The module in evaluation mode, on the CPU; it shares the weights of the classifier.
 
         Args:
-            context: For finding other runs.
+            context: Finds other runs.
 
         Raises:
-            RunError: A part of it cannot be written as a graph; says which, and what to do instead.
+            RunError: A component cannot be exported as a graph; the message says which, and what to do instead.
         """
 
 
 def as_module(classifier: Classifier, context: Context, whose: str = "") -> InferenceModule:
-    """The module of any classifier. `whose`: begins what is said where there is none.
+    """The inference module of any classifier.
+
+    Args:
+        classifier: Fitted.
+        context: Finds other runs.
+        whose: Prefix of the error message.
 
     Raises:
-        RunError: Its family answers without a network, or a part of it cannot be written as a graph.
+        RunError: Its family has no network on whole images, or a component cannot be exported as a graph.
     """
-    from tellapart.errors import RunError
-
     if isinstance(classifier, Exportable):
         return classifier.inference_module(context)
     family = classifier.recipe.classifier.family
-    reason = "never looks at pixels" if family == "metadata" else "answers without a network on whole pictures"
+    reason = "does not use pixels" if family == "metadata" else "has no network on whole images"
     raise RunError(
         f"{whose}the family {family} {reason}, so there is no graph to export",
         hint="export a run of the family network; this one can be used with `tellapart predict` and `serve`, or from Python",

@@ -1,8 +1,8 @@
-"""Gradient boosting of trees on binned values (scikit-learn), ended early by the validation part.
+"""Gradient-boosted trees on binned features (scikit-learn), with early stopping on the validation split.
 
 Friedman 2001, "Greedy Function Approximation: A Gradient Boosting Machine"; on histograms as in Ke et al. 2017, "LightGBM". A
-round adds one tree a class. It ends when the log loss on validation has not sunk for some rounds; without labels there, it
-makes all rounds.
+round adds one tree per class. Boosting stops when the validation log loss has not improved for some rounds; without validation
+labels, it runs all rounds.
 """
 
 from __future__ import annotations
@@ -20,18 +20,22 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Boosting(FeatureClassifier):
-    """Sums of trees, softmax."""
+    """Gradient-boosted trees with softmax."""
 
     class Options(OptionsModel):
         """Options of `family: boosting`."""
 
-        rounds: int = Field(default=500, ge=1, description="most boosting rounds")
-        patience: int = Field(default=20, ge=1, description="rounds without a lower log loss on validation, then it ends")
-        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage a round")
-        leaves: int = Field(default=15, ge=2, description="most leaves a tree")
-        leaf: int = Field(default=20, ge=1, description="fewest training images in a leaf; at most a tenth of all")
-        l2: float = Field(default=1.0, ge=0, description="penalty on the values of the leaves")
-        values: float = Field(default=0.3, gt=0, le=1, description="share of the values drawn at each node")
+        rounds: int = Field(default=500, ge=1, description="maximum number of boosting rounds")
+        patience: int = Field(default=20, ge=1, description="stop after this many rounds without a lower validation log loss")
+        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage of each round")
+        leaves: int = Field(default=15, ge=2, description="maximum number of leaves per tree")
+        leaf: int = Field(
+            default=20, ge=1, description="minimum number of training images in a leaf; at most a tenth of all images is used"
+        )
+        l2: float = Field(default=1.0, ge=0, description="L2 penalty on the leaf values")
+        values: float = Field(default=0.3, gt=0, le=1, description="fraction of the features drawn at each node")
+
+    options: Options
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -59,7 +63,7 @@ class Boosting(FeatureClassifier):
 
     @property
     def parameters(self) -> int:
-        """Nodes of all trees; 1 for the one class that training had."""
+        """Number of nodes of all trees; 1 if training had one class."""
         if self.estimator is None:
             return 1
         return sum(len(tree.nodes) for stage in self.estimator._predictors for tree in stage)

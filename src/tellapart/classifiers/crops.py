@@ -1,14 +1,13 @@
-"""A classifier on the picture's own pixels: windows of it, never resampled, each answered by itself, the answers averaged.
+"""Multi-crop classifier: windows of an image at native resolution are classified, and their probabilities averaged.
 
-Resizing a large picture to the size that a classifier reads is a low-pass filter, and what generators and editors leave lies
-in the high frequencies. Here windows of `inputs.size` are cut out of the picture as it is. A recipe is fitted within: each
-window of a training image is one image for it, with that image's label. A picture that is smaller than the window is continued
-by reflection (`inputs.resize: center`); one with no room for several windows has fewer. The mean of probabilities is that of
-Krizhevsky, Sutskever & Hinton 2012, "ImageNet classification with deep convolutional neural networks", section 4.1, who
-averaged the answers to ten crops.
+Resizing a large image to the input size of a classifier is a low-pass filter, and the traces of generators and editors are in
+the high frequencies. Here windows of `inputs.size` are cut out without resampling. An inner recipe is fitted to the windows;
+each window of a training image has the label of its image. An image that is smaller than the window is padded by reflection
+(`inputs.resize: center`); an image without room for several windows has fewer. Averaging over crops: Krizhevsky, Sutskever &
+Hinton 2012, "ImageNet classification with deep convolutional neural networks", section 4.1, with ten crops.
 
-Windows are cut by `inputs.region: box` of the recipe within, so that their pixels are cached as others are, and any family can
-learn from them.
+Windows are cut by `inputs.region: box` of the inner recipe, so their pixels are cached like those of images, and every family
+can be the inner one.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ from tellapart.data.reader import ImageReader
 from tellapart.data.regions import NOTHING, crop_box
 from tellapart.errors import RecipeError
 from tellapart.recipe.load import Recipe, parse
-from tellapart.recipe.schema import OptionsModel
+from tellapart.recipe.schema import Inputs, OptionsModel
 from tellapart.types import ImageTable
 
-#: Columns of the table of windows; `inputs.region.box` of the recipe within names them.
+#: Columns of the table of windows; `inputs.region.box` of the inner recipe names them.
 _COLUMNS = ("window left", "window top", "window right", "window bottom")
-#: Where windows lie, as shares of the room there is: (from the left, from the top).
+#: Positions of the windows, relative to the free space: (from the left, from the top).
 _FIVE = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0), (0.5, 0.5))
 
 
 class Crops(Classifier):
-    """A recipe on windows at native resolution.
+    """A recipe applied to windows at native resolution.
 
     Attributes:
-        inner: The classifier of windows.
+        inner: The classifier of the windows.
     """
 
     inner: Classifier
@@ -51,45 +50,45 @@ class Crops(Classifier):
 
         count: Literal[1, 4, 5, 9, 16] = Field(
             default=5,
-            description="windows of an image, whose answers are averaged: 1 the center; 5 the corners and the center; "
-            "4, 9, 16 an even grid from rim to rim",
+            description="number of windows per image, whose probabilities are averaged: 1: the center; 5: the corners and the "
+            "center; 4, 9, 16: a regular grid from border to border",
         )
         learnt: int = Field(
-            default=0, ge=0, le=64, description="windows of a training image, at random places; 0: those of `count`"
+            default=0, ge=0, le=64, description="number of random windows per training image; 0: the windows of `count`"
         )
-        of: dict[str, Any] = Field(description="the recipe that is fitted to the windows, without `inputs` and `seed`")
+        of: dict[str, Any] = Field(description="inner recipe, fitted to the windows, without `inputs` and `seed`")
 
         @field_validator("of")
         @classmethod
         def _check_of(cls, of: dict[str, Any]) -> dict[str, Any]:
             if {"inputs", "seed", "extends"} & set(of):
-                raise ValueError("`inputs` and `seed` stand in the recipe itself, and `extends` is not possible")
+                raise ValueError("remove `inputs`, `seed` and `extends`: inputs and seed are those of the outer recipe")
             try:
                 content = parse(of, "of").model_dump(mode="json", exclude={"inputs", "seed"})
             except RecipeError as error:
                 raise ValueError(error.message) from None
             if content["classifier"]["family"] in ("metadata", "crops"):
-                raise ValueError(
-                    "windows are pixels: `metadata` looks at files, and `crops` within `crops` at windows of windows"
-                )
+                raise ValueError("expected a family that classifies pixels, other than `crops` itself")
             return {name: section for name, section in content.items() if section is not None}
+
+    options: Options
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
-        """See `Classifier`; inputs must not resample, and what the family within has to say."""
+        """See `Classifier`; inputs must not resample, and the inner recipe must be valid."""
         if recipe.inputs.resize != "center":
             hint = "-s inputs.resize=center -s inputs.size=128"
-            raise RecipeError(f"crops: nothing is resampled, but inputs.resize is {recipe.inputs.resize}", hint=hint)
+            raise RecipeError(f"crops: expected inputs.resize: center, found {recipe.inputs.resize}", hint=hint)
         inner = parse(recipe.classifier.options["of"], "of")
         registry.find("classifiers", inner.classifier.family).check(inner)
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
-        recipe = self._recipe_within()
+        recipe = self._inner_recipe()
         random = np.random.default_rng(self.recipe.seed) if self.options.learnt else None
-        learnt, counts = self._windows(train, context, random)
-        chosen, _ = self._windows(valid, context)
-        self.inner = registry.find("classifiers", recipe.classifier.family)(recipe).fit(learnt, chosen, context)
-        context.notes.append(f"learnt from {len(learnt):,} windows of {len(counts):,} images, none of them resampled")
+        train_windows, counts = self._windows(train, context, random)
+        valid_windows, _ = self._windows(valid, context)
+        self.inner = registry.find("classifiers", recipe.classifier.family)(recipe).fit(train_windows, valid_windows, context)
+        context.notes.append(f"fitted to {len(train_windows):,} windows of {len(counts):,} images, without resampling")
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         if not len(table):
@@ -99,8 +98,8 @@ class Crops(Classifier):
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
         return np.add.reduceat(proba, starts, axis=0) / counts[:, None]
 
-    def _recipe_within(self) -> Recipe:
-        """The recipe of windows: the same size, cut by the columns of the table of windows."""
+    def _inner_recipe(self) -> Recipe:
+        """The recipe of the windows: the same size, cut by the columns of the table of windows."""
         box = {"box": {"columns": _COLUMNS, "corners": True}}
         inputs = {**self.recipe.inputs.model_dump(mode="json"), "region": box, "keep": 1.0}
         return parse({**self.options.of, "inputs": inputs, "seed": self.recipe.seed}, "of")
@@ -108,7 +107,7 @@ class Crops(Classifier):
     def _windows(
         self, table: ImageTable, context: Context, random: np.random.Generator | None = None
     ) -> tuple[ImageTable, np.ndarray]:
-        """One row a window, those of an image after each other and in a group; and how many each image has: (N,) int64."""
+        """A table of windows, grouped by image, and the number of windows of each image: (N,) int64."""
         areas = _areas(table, self.recipe.inputs, context)
         places = np.array(_FIVE if self.options.count == 5 else _grid(self.options.count))
         found = []
@@ -127,12 +126,12 @@ class Crops(Classifier):
 
     @property
     def parameters(self) -> int:
-        """Those of the classifier of windows."""
+        """Number of values of the inner classifier."""
         return self.inner.parameters
 
     @property
     def pretrained(self) -> str:
-        """Whose weights the classifier of windows started from."""
+        """Source of the pretrained weights of the inner classifier."""
         return self.inner.pretrained
 
     def _save(self, folder: Path) -> None:
@@ -142,8 +141,8 @@ class Crops(Classifier):
         self.inner = Member(str(folder / "inner")).load_classifier(Path)
 
 
-def _areas(table: ImageTable, inputs: Any, context: Context) -> list[tuple[int, int, int, int]]:
-    """The part of each image that windows are cut from, in pixels: all of it, its center, or its region."""
+def _areas(table: ImageTable, inputs: Inputs, context: Context) -> list[tuple[int, int, int, int]]:
+    """The area of each image that windows are cut from, in pixels: the whole image, its center, or its region."""
     found, areas = context.cache.found(table, inputs), []
     with ImageReader(table) as reader:
         for row, path in enumerate(table.paths):
@@ -153,7 +152,7 @@ def _areas(table: ImageTable, inputs: Any, context: Context) -> list[tuple[int, 
 
 
 def _grid(count: int) -> list[tuple[float, float]]:
-    """Shares of the room, a square grid from rim to rim; of one window the middle.
+    """Relative positions of a square grid from border to border; for one window the center.
 
     >>> _grid(4)
     [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)]
@@ -164,15 +163,15 @@ def _grid(count: int) -> list[tuple[float, float]]:
 
 
 def _cut(area: tuple[int, int, int, int], shares: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Windows in an area, those that are equal once.
+    """Distinct windows in an area.
 
     Args:
         area: Left, top, right, bottom in pixels.
-        shares: (K, 2) in [0, 1], where windows lie in the room that there is, from the left and from the top.
-        size: (height, width) of a window; of an area that is smaller, all of it.
+        shares: (K, 2) float64 in [0, 1], relative positions in the free space, from the left and from the top.
+        size: (height, width) of a window; a smaller area is one window.
 
     Returns:
-        (M, 4) int64, left, top, right and bottom, 1 ≤ M ≤ K, from the top left to the bottom right.
+        (M, 4) int64, left, top, right and bottom in pixels, 1 ≤ M ≤ K, sorted by left, then top.
     """
     left, top, right, bottom = area
     height, width = min(size[0], bottom - top), min(size[1], right - left)

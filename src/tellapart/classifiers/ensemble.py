@@ -1,9 +1,9 @@
-"""Several classifiers that answer as one: finished runs, or copies of one recipe fitted here (bagging).
+"""An ensemble: the combined predictions of finished runs, or of copies of one recipe fitted here (bagging).
 
-Runs are named by id and stay where they are: they are opened, through the context, whenever the ensemble answers. Copies are
-fitted each with a seed of its own and, with `bootstrap`, on as many images drawn with replacement (Breiman 1996, "Bagging
-predictors"), and saved within. How answers become one is said by `how`, a combiner of `combine/`; what that learns, it learns
-on the validation part. `tellapart combine` makes ensembles of runs without decoding an image, since their answers are stored.
+Runs are named by id and stay where they are; they are opened through the context for every prediction. Copies are fitted with
+one seed each and, with `bootstrap`, on as many images drawn with replacement (Breiman 1996, "Bagging predictors"); they are
+saved inside the ensemble. `how` names the combiner (see `combiners/`), which is fitted on the validation split. `tellapart
+combine` creates ensembles of runs without decoding images, since their predictions are stored.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Ensemble(Classifier, Exportable):
-    """Voters and a combiner.
+    """Members and a combiner.
 
     Attributes:
-        combiner: Fitted.
-        copies: The voters that were fitted here; empty where they are runs.
+        combiner: Fitted combiner.
+        copies: The members fitted here; empty if the members are runs.
         facts: `parameters` and `pretrained` of all members together.
-        home: The folder beside whose runs it was saved; None before that.
+        home: The runs folder that it was saved in; None before `load`.
     """
 
     home: Path | None = None
@@ -47,16 +47,16 @@ class Ensemble(Classifier, Exportable):
         """Options of `family: ensemble`."""
 
         how: dict[str, dict[str, Any]] = Field(
-            default={"mean": {}}, description="the combiner, as {name: options}; a name alone stands for its defaults"
+            default={"mean": {}}, description="combiner, as {name: options}; a name alone uses the default options"
         )
         members: list[str] = Field(
-            default=[], description="finished runs, by id; id@12 is a network with the weights of epoch 12 (`keep_best`)"
+            default=[], description="ids of finished runs; id@12: a network with the weights of epoch 12 (`keep_best`)"
         )
         of: dict[str, Any] | None = Field(
-            default=None, validate_default=True, description="instead of members: a recipe that is fitted `copies` times"
+            default=None, validate_default=True, description="instead of members: an inner recipe to fit `copies` times"
         )
-        copies: int = Field(default=10, ge=1, description="of `of`: how many voters are fitted, each with its own seed")
-        bootstrap: bool = Field(default=True, description="of `of`: each learns from images drawn with replacement")
+        copies: int = Field(default=10, ge=1, description="`of`: number of members to fit, each with its own seed")
+        bootstrap: bool = Field(default=True, description="`of`: fit each member on images drawn with replacement")
 
         @field_validator("how", mode="before")
         @classmethod
@@ -72,44 +72,46 @@ class Ensemble(Classifier, Exportable):
         @classmethod
         def _check_of(cls, of: Any, known: ValidationInfo) -> Any:
             if (of is None) == (not known.data.get("members")):
-                raise ValueError("expected either `members`, runs by id, or `of`, a recipe to fit")
+                raise ValueError("expected either `members`, ids of finished runs, or `of`, a recipe to fit")
             if of and {"inputs", "seed", "extends"} & set(of):
-                raise ValueError("`inputs` and `seed` stand in the ensemble's own recipe, and `extends` is not possible")
+                raise ValueError("remove `inputs`, `seed` and `extends`: inputs and seed are those of the outer recipe")
             return _plain_recipe(of) if of else of
+
+    options: Options
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
-        """See `Classifier`; what the copies' family has to say."""
+        """See `Classifier`; the inner recipe must be valid."""
         if (of := recipe.classifier.options.get("of")) is not None:
             inner = parse(of, "of")
             registry.find("classifiers", inner.classifier.family).check(inner)
 
     @property
     def members(self) -> list[Member]:
-        """The runs that vote."""
+        """The members that are runs."""
         return [Member.parse(name) for name in self.options.members]
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         self.home, self.copies = None, ()
         if self.options.of is None:
             self._refuse_foreign(train, context)
-            voters = member_predictions(self.members, "valid", valid, self.find(context), context)
+            proba = member_predictions(self.members, "valid", valid, self.find(context), context)
         else:
             self.copies = tuple(self._copy(number, train, valid, context) for number in range(self.options.copies))
-            voters = np.stack([copy.predict(valid, context).proba for copy in self.copies])
-        self.fit_combiner(voters, valid.labels, self.classes, context)
+            proba = np.stack([copy.predict(valid, context).proba for copy in self.copies])
+        self.fit_combiner(proba, valid.labels, self.classes, context)
 
-    def fit_combiner(self, voters: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], context: Context) -> None:
-        """Fit the combiner, and add up what the members are.
+    def fit_combiner(self, proba: np.ndarray, labels: np.ndarray, classes: tuple[str, ...], context: Context) -> None:
+        """Fit the combiner, and sum up the facts of the members.
 
         Args:
-            voters: (K, N, C) float32, the members' answers on validation.
-            labels: (N,) int64.
+            proba: (K, N, C) float32 in [0, 1], predictions of the members for the validation split.
+            labels: (N,) int64; −1: unknown.
             classes: C names.
-            context: For finding the members, and notes.
+            context: Finds the members; receives notes.
         """
         self.classes, self.combiner = classes, self.new_combiner()
-        self.combiner.fit(voters, labels)
+        self.combiner.fit(proba, labels)
         context.notes.extend(self.combiner.notes)
         of_copies = [{"parameters": copy.parameters, "pretrained": copy.pretrained} for copy in self.copies]
         found = of_copies if self.copies else [_cost(m.folder(self.find(context))) for m in self.members]
@@ -117,13 +119,13 @@ class Ensemble(Classifier, Exportable):
         self.facts = {"parameters": sum(one["parameters"] for one in found), "pretrained": "; ".join(starts) or "no"}
 
     def new_combiner(self) -> Any:
-        """The combiner that the options name, not fitted."""
+        """An unfitted combiner, as the options specify."""
         ((name, options),) = self.options.how.items()
         family = registry.find("combiners", name)
         return family(family.Options.model_validate(options), self.recipe.seed)
 
     def find(self, context: Context) -> Any:
-        """From the id of a member to its folder: beside the ensemble's own, or where the context knows it."""
+        """A function from the id of a member to its folder: in the same runs folder, or where the context finds it."""
 
         def folder_of(run: str) -> Path:
             beside = self.home / run if self.home else None
@@ -133,20 +135,20 @@ class Ensemble(Classifier, Exportable):
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         weights, count, classes = self.combiner.weights, len(self.copies) or len(self.members), len(self.classes)
-        voters = np.full((count, len(table), classes), 1 / classes, dtype=np.float32)
+        proba = np.full((count, len(table), classes), 1 / classes, dtype=np.float32)
         for number in range(count):
-            if weights is None or weights[number]:  # one after the other: a hundred networks need not fit in memory
-                voters[number] = self._member(number, context).predict(table, context).proba
-        return self.combiner(voters)
+            if weights is None or weights[number]:  # one at a time: a hundred networks need not fit in memory
+                proba[number] = self._member(number, context).predict(table, context).proba
+        return self.combiner(proba)
 
     def inference_module(self, context: Context) -> EnsembleModule:
-        """See `Exportable`; voters without weight are left out."""
+        """See `Exportable`; members of weight 0 are omitted."""
         from tellapart.classifiers._torch_inference import EnsembleModule
 
         weights, names = self.combiner.weights, [f"copy {n}" for n in range(len(self.copies))] or list(map(str, self.members))
-        asked = [n for n in range(len(names)) if weights is None or weights[n]]
-        voters = [as_module(self._member(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in asked]
-        return EnsembleModule(voters, self.combiner).eval()
+        used = [n for n in range(len(names)) if weights is None or weights[n]]
+        modules = [as_module(self._member(n, context), context, f"{names[n]}, a member of the ensemble: ") for n in used]
+        return EnsembleModule(modules, self.combiner).eval()
 
     def _member(self, number: int, context: Context) -> Classifier:
         if self.copies:
@@ -154,28 +156,28 @@ class Ensemble(Classifier, Exportable):
         member = self.members[number]
         classifier = member.load_classifier(self.find(context))
         if classifier.classes != self.classes:
-            raise RunError(f"{member} knows other classes than the ensemble: it was changed since")
+            raise RunError(f"the classes of {member} differ from those of the ensemble: it was changed since")
         return classifier
 
     def _copy(self, number: int, train: ImageTable, valid: ImageTable, context: Context) -> Classifier:
-        """One voter of `of`."""
+        """Fit one copy of the inner recipe."""
         changes = {"inputs": self.recipe.inputs.model_dump(mode="json"), "seed": self.recipe.seed + number}
-        recipe = parse({**self.options.of, **changes}, "of")
+        recipe = parse({**(self.options.of or {}), **changes}, "of")
         if self.options.bootstrap:
             rows = np.random.default_rng([self.recipe.seed, number]).integers(0, len(train), len(train))
             frame = train.frame.iloc[rows].reset_index(drop=True)
             train = replace(train, frame=frame.assign(id=[f"{name} ({row})" for row, name in enumerate(frame["id"])]))
         family = registry.find("classifiers", recipe.classifier.family)
-        inside = replace(context, folder=None, checkpoints=None, notes=[], log=lambda _: None)
+        inner = replace(context, folder=None, checkpoints=None, notes=[], log=lambda _: None)
         context.progress.say(f"  copy {number + 1}/{self.options.copies}")
-        classifier = family(recipe).fit(train, valid, inside)
-        if inside.stopped_by_hand:
+        classifier = family(recipe).fit(train, valid, inner)
+        if inner.stopped_by_hand:
             raise KeyboardInterrupt
-        context.notes.extend(note for note in inside.notes if note not in context.notes)
+        context.notes.extend(note for note in inner.notes if note not in context.notes)
         return classifier
 
     def _refuse_foreign(self, train: ImageTable, context: Context) -> None:
-        """Members must have learnt from nothing but the training images here."""
+        """Raise RunError if a member was trained on images that are not in the training split here."""
         import pandas as pd
 
         ours = set(train.ids)
@@ -186,16 +188,16 @@ class Ensemble(Classifier, Exportable):
             if theirs - ours:
                 example = sorted(theirs - ours)[0]
                 hint = "members must share data and split: train them with `--split-from RUN`"
-                raise RunError(f"{member} learnt from {example!r}, which is not in the training part here", hint=hint)
+                raise RunError(f"{member} was trained on {example!r}, which is not in the training split here", hint=hint)
 
     @property
     def parameters(self) -> int:
-        """Those of all members, and what the combiner learnt."""
+        """Number of values of all members and of the combiner."""
         return self.facts["parameters"] + self.combiner.parameters
 
     @property
     def pretrained(self) -> str:
-        """Whose weights the members started from."""
+        """Sources of the pretrained weights of the members."""
         return self.facts["pretrained"]
 
     def _save(self, folder: Path) -> None:
@@ -227,6 +229,6 @@ def _plain_recipe(of: dict[str, Any]) -> dict[str, Any]:
 
 
 def _cost(folder: Path) -> dict[str, Any]:
-    """What stands of a run in its own folder: `parameters`, `pretrained`."""
+    """The stored `parameters` and `pretrained` of a run."""
     path = folder / "scores.json"
     return json.loads(path.read_text("utf-8"))["cost"] if path.exists() else {"parameters": 0, "pretrained": "no"}

@@ -1,8 +1,7 @@
-"""The adapter for classifiers on feature vectors: descriptors, standardising and PCA are done here.
+"""Base class of the families that classify feature vectors; it computes descriptors, standardizes and applies PCA.
 
-A family gives `_fit_vectors(X, y, X_valid, y_valid)` and `_predict_vectors(X)`; `FeatureFamily` does the rest, and `study`
-answers many recipes at once: each descriptor runs once, one decomposition serves all numbers of components, and candidates run
-side by side.
+A family implements `_fit_vectors(X, y, X_valid, y_valid)` and `_predict_vectors(X)`. `fit_many` fits many recipes at once, for
+sweeps: each descriptor is computed once, one PCA serves all numbers of components, and candidates are fitted in parallel.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_coun
 
 @dataclass(frozen=True)
 class FittedCandidate:
-    """One candidate of a study, fitted and asked.
+    """One candidate of a sweep, fitted, with its predictions.
 
     Attributes:
-        index: Which of the recipes.
-        train: (N, C) float64 probabilities on the training part.
-        valid: The same on the validation part.
-        seconds: For this candidate alone, without what it shares.
-        facts: Figures beside the settings, such as `explained_variance`, the share that the components keep.
-        notes: What was done otherwise than asked.
+        index: Index of its recipe.
+        train: (N, C) float64, probabilities on the training split, in [0, 1].
+        valid: (M, C) float64, probabilities on the validation split.
+        seconds: Time of this candidate alone, without the shared steps.
+        facts: Further figures, such as `explained_variance`, the fraction of the variance that the components keep.
+        notes: Deviations from what was requested.
     """
 
     index: int
@@ -52,7 +51,7 @@ class FittedCandidate:
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """What a family learns from: training and validation vectors with their labels.
+    """Training and validation features with their labels.
 
     Attributes:
         X: (N, D) float32.
@@ -68,9 +67,16 @@ class FeatureSet:
 
 
 class FeatureClassifier(Classifier):
-    """Base of families that see (N, D) float32 vectors."""
+    """Base class of families that classify (N, D) float32 feature vectors.
+
+    Attributes:
+        extractor: The fitted `features` section.
+        notes: Sentences reported with the result; `_fit_vectors` may append.
+    """
 
     sections: ClassVar[frozenset[str]] = frozenset({"features"})
+    extractor: FeaturePipeline
+    notes: list[str]
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         vectors = self._extract(train, valid, context)
@@ -92,38 +98,39 @@ class FeatureClassifier(Classifier):
     def fit_many(
         cls, recipes: Sequence[Recipe], train: ImageTable, valid: ImageTable, context: Context
     ) -> Iterator[FittedCandidate]:
-        """Fit many recipes of this family and ask each about both parts; as `fit` and `predict` would, in any order.
+        """Fit many recipes of this family and predict both splits, with the results of `fit` and `predict`, in any order.
 
         Args:
-            recipes: Resolved; their inputs too.
-            train: Learnt from.
-            valid: Chosen by.
-            context: `notes` takes what concerns all.
+            recipes: Resolved recipes, with resolved inputs.
+            train: Training split.
+            valid: Validation split.
+            context: Its `notes` receive what concerns all candidates.
         """
-        for alike in _grouped(range(len(recipes)), lambda i: _described_by(recipes[i])):
-            most = max(alike, key=lambda i: _count(recipes[i]))
-            whole = cls(recipes[most])
-            whole.classes = train.classes
-            vectors = whole._extract(train, valid, context)
-            for same in _grouped(alike, lambda i: _count(recipes[i])):
-                extractor, fewer = _cut(whole.extractor, vectors, _count(recipes[same[0]]))
-                members = [cls._prepared(recipes[i], train.classes, extractor) for i in same]
+        for same_features in _grouped(range(len(recipes)), lambda i: _feature_key(recipes[i])):
+            most = max(same_features, key=lambda i: _components(recipes[i]))
+            full = cls(recipes[most])
+            full.classes = train.classes
+            vectors = full._extract(train, valid, context)
+            for same in _grouped(same_features, lambda i: _components(recipes[i])):
+                extractor, fewer = _keep_components(full.extractor, vectors, _components(recipes[same[0]]))
+                candidates = [cls._prepared(recipes[i], train.classes, extractor) for i in same]
                 facts = {"explained_variance": float(extractor.arrays["explained"].sum())} if extractor.features.pca else {}
-                for place, seconds, proba in cls._fit_many(members, fewer):
-                    yield FittedCandidate(same[place], *proba, seconds, facts, tuple(members[place].notes))
+                for place, seconds, proba in cls._fit_many(candidates, fewer):
+                    yield FittedCandidate(same[place], *proba, seconds, facts, tuple(candidates[place].notes))
 
     @classmethod
     def _prepared(cls, recipe: Recipe, classes: tuple[str, ...], extractor: FeaturePipeline) -> Self:
-        member = cls(recipe)
-        member.classes, member.extractor, member.notes = classes, extractor, []
-        return member
+        """A candidate with a fitted feature pipeline."""
+        candidate = cls(recipe)
+        candidate.classes, candidate.extractor, candidate.notes = classes, extractor, []
+        return candidate
 
     @classmethod
     def _fit_many(
-        cls, members: Sequence[Self], vectors: FeatureSet
+        cls, candidates: Sequence[Self], vectors: FeatureSet
     ) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
-        """Fit members that see the same vectors: (place, seconds, probabilities on train and valid) of each."""
-        yield from run_parallel(lambda member: member._fit_and_predict(vectors), members)
+        """Fit candidates that share their features: yields (index, seconds, probabilities on train and valid)."""
+        yield from run_parallel(lambda candidate: candidate._fit_and_predict(vectors), candidates)
 
     def _fit_and_predict(self, v: FeatureSet) -> tuple[np.ndarray, np.ndarray]:
         self._fit_vectors(v.X, v.y, v.X_valid, v.y_valid)
@@ -139,26 +146,28 @@ class FeatureClassifier(Classifier):
         )
         self._load_model(folder)
 
-    #: Sentences that belong beside the result; `_fit_vectors` may append.
-    notes: list[str]
-
     @abstractmethod
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
-        """X: (N, D) float32, y: (N,) int64; the validation part may be empty or lack classes."""
+        """Fit to X (N, D) float32 and y (N,) int64; the validation split may be empty or lack classes."""
 
     @abstractmethod
     def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
-        """(N, C) probabilities for X: (N, D) float32."""
+        """Predict (N, C) probabilities for X (N, D) float32."""
 
     @abstractmethod
-    def _save_model(self, folder: Path) -> None: ...
+    def _save_model(self, folder: Path) -> None:
+        """Write what `_fit_vectors` fitted; the feature pipeline is written already."""
 
     @abstractmethod
-    def _load_model(self, folder: Path) -> None: ...
+    def _load_model(self, folder: Path) -> None:
+        """Read what `_save_model` wrote."""
 
 
 def run_parallel(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float, Any]]:
-    """(place, seconds, work(member)) of each, on all cores; libraries release the interpreter where the time goes."""
+    """Call `work` on every member, in threads on all cores; yields (index, seconds, result) in the order of completion.
+
+    Threads are enough: the libraries release the GIL in the slow steps.
+    """
     from threadpoolctl import threadpool_limits
 
     def timed(member: Any) -> tuple[float, Any]:
@@ -174,18 +183,18 @@ def run_parallel(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float
             yield places[done], *done.result()
 
 
-def _described_by(recipe: Recipe) -> str:
+def _feature_key(recipe: Recipe) -> str:
     features = recipe.features or Features()
     described = features.model_copy(update={"pca": features.pca and 1})
     return f"{recipe.inputs.model_dump_json()} {described.model_dump_json()} {recipe.seed}"
 
 
-def _count(recipe: Recipe) -> int:
+def _components(recipe: Recipe) -> int:
     return (recipe.features or Features()).pca or 0
 
 
-def _cut(extractor: FeaturePipeline, v: FeatureSet, count: int) -> tuple[FeaturePipeline, FeatureSet]:
-    """What a fit with `count` components would give; 0: no PCA."""
+def _keep_components(extractor: FeaturePipeline, v: FeatureSet, count: int) -> tuple[FeaturePipeline, FeatureSet]:
+    """Pipeline and features of a fit with `count` components; 0: no PCA."""
     if not count or count >= extractor.width:
         return extractor, v
     return extractor.with_components(count), FeatureSet(v.X[:, :count], v.y, v.X_valid[:, :count], v.y_valid)

@@ -1,8 +1,9 @@
-"""Random forests and extremely randomized trees, grown by scikit-learn, kept and asked as plain arrays.
+"""Random forests and extremely randomized trees, fitted by scikit-learn, stored and evaluated as plain arrays.
 
-Breiman 2001, "Random Forests": each tree sees a bootstrap sample and takes the best cut of some values drawn at each node.
-Geurts, Ernst & Wehenkel 2006, "Extremely Randomized Trees": all images, one random cut a drawn value. The shares of the leaves
-become probabilities by one temperature on their logs, fitted on validation; the order of classes stays that of the shares.
+Breiman 2001, "Random Forests": each tree is fitted to a bootstrap sample and takes the best threshold of some features drawn at
+each node. Geurts, Ernst & Wehenkel 2006, "Extremely Randomized Trees": all images, one random threshold per drawn feature. A
+temperature on the log of the class frequencies in the leaves, fitted on the validation split, gives probabilities; it does not
+change the order of the classes.
 """
 
 from __future__ import annotations
@@ -19,28 +20,33 @@ from tellapart.classifiers._temperature import temperature
 from tellapart.classifiers.feature_classifier import CORES, FeatureClassifier
 from tellapart.recipe.schema import OptionsModel
 
-_ROWS = 1_024  # vectors that walk down all trees at a time
+_ROWS = 1_024  # rows evaluated by all trees at a time
 
 
 class Forest(FeatureClassifier):
     """The mean of many trees.
 
     Attributes:
-        arrays: The nodes of all trees, one after another: `feature`, `cut`, `child` (M, 2), a leaf being its own child;
-            `leaf`, the row of a node in `shares` (L, S); `roots` (T,); `depth`; `seen` (S,), the labels that training had;
-            `temperature`.
+        arrays: The nodes of all trees, concatenated: `feature`, `cut` (threshold), `child` (M, 2), a leaf is its own child;
+            `leaf`, the row of a node in `shares` (L, S), the class frequencies; `roots` (T,); `depth`; `seen` (S,), the labels
+            with training images; `temperature`.
     """
 
     class Options(OptionsModel):
         """Options of `family: forest`."""
 
-        kind: Literal["random", "extra"] = Field(default="extra", description="random forest, or extremely randomized trees")
-        trees: int = Field(default=300, ge=1, description="how many")
-        values: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = Field(
-            default="sqrt", description="values drawn at each node: sqrt, the square root of all, or a share in (0, 1]"
+        kind: Literal["random", "extra"] = Field(
+            default="extra", description="random: random forest; extra: extremely randomized trees"
         )
-        leaf: int = Field(default=1, ge=1, description="fewest training images in a leaf")
-        balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
+        trees: int = Field(default=300, ge=1, description="number of trees")
+        values: Literal["sqrt"] | Annotated[float, Field(gt=0, le=1)] = Field(
+            default="sqrt",
+            description="features drawn at each node: sqrt (the square root of their number), or a fraction in (0, 1]",
+        )
+        leaf: int = Field(default=1, ge=1, description="minimum number of training images in a leaf")
+        balanced: bool = Field(default=False, description="weight classes inversely to their frequency")
+
+    options: Options
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
@@ -59,7 +65,7 @@ class Forest(FeatureClassifier):
         return softmax(self._decide(X) * self.arrays["temperature"], axis=1)
 
     def _decide(self, X: np.ndarray) -> np.ndarray:
-        """Logs of the shares: (N, C) float64, −inf for classes not seen; no share is below half a tree's vote."""
+        """Log frequencies, (N, C) float64, smoothed by half a tree; −inf for classes without training images."""
         seen, trees = self.arrays["seen"], len(self.arrays["roots"])
         decision = np.full((len(X), len(self.classes)), -np.inf)
         for start in range(0, len(X), _ROWS):
@@ -69,7 +75,7 @@ class Forest(FeatureClassifier):
 
     @property
     def parameters(self) -> int:
-        """Nodes of all trees."""
+        """Number of nodes of all trees."""
         return len(self.arrays["feature"])
 
     def _save_model(self, folder: Path) -> None:
@@ -80,7 +86,7 @@ class Forest(FeatureClassifier):
 
 
 def _as_arrays(trees: list[Any]) -> dict[str, np.ndarray]:
-    """scikit-learn's trees as arrays that hold no code; see `Forest`."""
+    """Convert scikit-learn's trees to plain arrays; see `Forest`."""
     counts = np.array([tree.node_count for tree in trees])
     roots = np.cumsum(counts) - counts
     child = np.concatenate([
@@ -102,7 +108,7 @@ def _as_arrays(trees: list[Any]) -> dict[str, np.ndarray]:
 
 
 def _mean_shares(X: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Mean over the trees of the shares in the leaf that each row reaches: (N, D) float32 → (N, S) float64."""
+    """Class frequencies of the leaf that each row reaches, averaged over the trees: (N, D) float32 → (N, S) float64."""
     node = np.tile(arrays["roots"], (len(X), 1))  # (N, T)
     rows = np.arange(len(X))[:, None]
     for _ in range(int(arrays["depth"][0])):

@@ -1,9 +1,9 @@
-"""k nearest neighbors: exact, by the distances of `_distances`.
+"""k nearest neighbors, exact, by the search of `_knn_search`.
 
 Fix & Hodges 1951, "Discriminatory Analysis: Nonparametric Discrimination"; Cover & Hart 1967, "Nearest Neighbor Pattern
-Classification". Of training images at equal distance the earlier row is nearer; of classes with equal votes the first in order
-is the answer. Members of a study that share a distance are answered from one search, for the largest k: the others take the
-head of each list.
+Classification". Of training images at equal distance the earlier row is nearer; of classes with equal votes the first one is
+predicted. Candidates of a sweep with the same metric share one search, for the largest k; the others use the first k of each
+list.
 """
 
 from __future__ import annotations
@@ -23,49 +23,55 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Knn(FeatureClassifier):
-    """The share of the k nearest training images that bear each label."""
+    """Predicts the fraction of the k nearest training images that have each label."""
 
     class Options(OptionsModel):
         """Options of `family: knn`."""
 
-        k: int = Field(default=5, ge=1, description="neighbors asked; more than there are training images are clipped")
-        metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field(default="euclidean", description="distance")
-        weights: Literal["uniform", "distance"] = Field(default="distance", description="distance: a vote weighs 1 / distance")
+        k: int = Field(default=5, ge=1, description="number of neighbors; at most the number of training images is used")
+        metric: Literal["euclidean", "cosine", "manhattan", "chebyshev"] = Field(
+            default="euclidean", description="distance metric"
+        )
+        weights: Literal["uniform", "distance"] = Field(
+            default="distance", description="weight of a neighbor: uniform, or 1 / distance"
+        )
+
+    options: Options
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         del X_valid, y_valid
         self._keep(to_uint8(X), y)
         if (k := self.options.k) > len(X):
-            self.notes.append(f"{len(X):,} neighbors were asked, not {k:,}: there are no more training images")
+            self.notes.append(f"used {len(X):,} neighbors instead of {k:,}: there are no more training images")
 
     def _keep(self, X: np.ndarray, y: np.ndarray) -> None:
-        """X: (N, D) uint8 where `compact` could, float32 otherwise."""
+        """Store X, (N, D) uint8 if `to_uint8` could convert it, otherwise float32."""
         self.X, self.y = X, y
         self.searches: dict[np.dtype, Search] = {}
 
     @classmethod
     def _fit_many(
-        cls, members: Sequence[Knn], vectors: FeatureSet
+        cls, candidates: Sequence[Knn], vectors: FeatureSet
     ) -> Iterator[tuple[int, float, tuple[np.ndarray, np.ndarray]]]:
-        """See `FeatureFamily`. One search a distance; a training image is its own neighbor, as where it is asked."""
+        """See `FeatureClassifier`. One search per metric; a training image is its own nearest neighbor, as in `predict`."""
         v, X = vectors, to_uint8(vectors.X)
-        for member in members:
-            member._fit_vectors(X, v.y, v.X_valid, v.y_valid)
-        for metric in dict.fromkeys(m.options.metric for m in members):
-            places = [i for i, m in enumerate(members) if m.options.metric == metric]
-            widest = max((members[i] for i in places), key=lambda m: m.options.k)
+        for candidate in candidates:
+            candidate._fit_vectors(X, v.y, v.X_valid, v.y_valid)
+        for metric in dict.fromkeys(c.options.metric for c in candidates):
+            places = [i for i, c in enumerate(candidates) if c.options.metric == metric]
+            widest = max((candidates[i] for i in places), key=lambda c: c.options.k)
             found = widest._nearest(X), widest._nearest(v.X_valid)
-            widest.searches = {}  # as large as the training vectors
+            widest.searches = {}  # free its memory: as much as the training vectors
             for place in places:
                 start = time.perf_counter()
-                train, valid = (members[place]._vote(part) for part in found)
+                train, valid = (candidates[place]._vote(part) for part in found)
                 yield place, time.perf_counter() - start, (train, valid)
 
     def _predict_vectors(self, X: np.ndarray) -> np.ndarray:
         return self._vote(self._nearest(X))
 
     def _vote(self, nearest: Nearest) -> np.ndarray:
-        """(N, C) float64 from lists of at least k neighbors."""
+        """Probabilities (N, C) float64 from lists of at least k neighbors."""
         distance, index = (part[:, : self.options.k] for part in nearest)
         weight = np.ones_like(distance)
         if self.options.weights == "distance":
@@ -84,7 +90,7 @@ class Knn(FeatureClassifier):
 
     @property
     def parameters(self) -> int:
-        """Stored training values."""
+        """Number of stored training values."""
         return int(self.X.size)
 
     def _save_model(self, folder: Path) -> None:

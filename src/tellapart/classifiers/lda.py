@@ -1,9 +1,9 @@
-"""Linear discriminant analysis: one Gaussian a class, all of one covariance, shrunk towards a ball.
+"""Linear discriminant analysis: one Gaussian per class with a shared covariance, shrunk towards a multiple of the identity.
 
 Fisher 1936, "The Use of Multiple Measurements in Taxonomic Problems"; shrinkage as in Ledoit & Wolf 2004, "A Well-Conditioned
-Estimator for Large-Dimensional Covariance Matrices": (1 − s) Σ + s · mean variance · I, with s chosen on validation instead of
-by their formula. One temperature, fitted on validation, tempers the probabilities, which are far too sure where the values of a
-vector say the same thing twice.
+Estimator for Large-Dimensional Covariance Matrices": (1 − s) Σ + s · mean variance · I, with s selected on the validation split
+instead of by their formula. A temperature, fitted on the validation split, corrects the probabilities, which are overconfident
+if features are redundant.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class LDA(SoftmaxClassifier):
-    """softmax of the log posteriors."""
+    """Linear discriminant analysis with shrinkage."""
 
     class Options(OptionsModel):
         """Options of `family: lda`."""
 
         shrinkage: list[Annotated[float, Field(gt=0, le=1)]] = Field(
-            default=[0.001, 0.01, 0.03, 0.1, 0.3, 1.0], min_length=1, description="shares of the ball tried; validation picks"
+            default=[0.001, 0.01, 0.03, 0.1, 0.3, 1.0], min_length=1, description="shrinkage candidates; validation selects one"
         )
+
+    options: Options
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         if self._reset(X, y):
@@ -35,7 +37,7 @@ class LDA(SoftmaxClassifier):
 
 
 def _discriminants(X: np.ndarray, y: np.ndarray, shrinkages: list[float]) -> Iterator[Plane]:
-    """Weights and biases with each shrinkage, the largest first."""
+    """Weights and biases for each shrinkage, the largest first."""
     seen, place, counts = np.unique(y, return_inverse=True, return_counts=True)
     means = np.stack([X[place == i].mean(axis=0, dtype=np.float64) for i in range(len(seen))])
     center = counts @ means / len(X)
@@ -44,8 +46,8 @@ def _discriminants(X: np.ndarray, y: np.ndarray, shrinkages: list[float]) -> Ite
     mean_variance = max(float(np.square(within).mean(dtype=np.float64)), 1e-12)
     gaps = means - center
     for shrinkage in sorted(shrinkages, reverse=True):
-        ball, rest = shrinkage * mean_variance, (1 - shrinkage) / len(X)
-        # Σ is WᵀW / N, W the vectors without their class means
-        weight = (solve(ball / rest, gaps.T) / rest if rest else gaps.T / ball).T
+        ridge, rest = shrinkage * mean_variance, (1 - shrinkage) / len(X)
+        # Σ is WᵀW / N, W the features minus their class means
+        weight = (solve(ridge / rest, gaps.T) / rest if rest else gaps.T / ridge).T
         bias = np.log(counts / len(X)) - np.einsum("ij,ij->i", gaps, weight) / 2 - weight @ center
         yield weight, bias

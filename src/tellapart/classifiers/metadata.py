@@ -1,8 +1,8 @@
-"""The metadata baseline: a classifier that sees no pixel, only what the file's header says.
+"""The metadata baseline: a classifier that uses the metadata of the files only, not the pixels.
 
-It stands in every leaderboard. Where it scores well, the classes differ in how their files were written, and a classifier on
-pixels that does not beat it has not been shown to look at them. Gradient boosting on `data/metadata.py`. Where there are
-no files to look at (IDX, arrays), it answers with the class shares of the training part, and says so.
+It is part of every leaderboard. If it scores well, the classes differ in how their files were written, and a classifier on
+pixels that is not better has not been shown to use the pixels. Gradient boosting on the values of `data/metadata.py`. If the
+data set has no files (IDX, arrays), it predicts the class frequencies of the training split and adds a note.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
-PRIOR_NOTE = "the metadata baseline is the class prior: there are no files whose metadata it could read"
+PRIOR_NOTE = "the metadata baseline predicts the class prior: this data set has no files with metadata"
 
 
 class Metadata(Classifier):
@@ -30,9 +30,11 @@ class Metadata(Classifier):
     class Options(OptionsModel):
         """Options of `family: metadata`."""
 
-        rounds: int = Field(default=60, ge=1, description="boosting rounds")
-        leaves: int = Field(default=15, ge=2, description="leaves a tree")
-        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage a round")
+        rounds: int = Field(default=60, ge=1, description="number of boosting rounds")
+        leaves: int = Field(default=15, ge=2, description="maximum number of leaves per tree")
+        learning_rate: float = Field(default=0.1, gt=0, description="shrinkage of each round")
+
+    options: Options
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         from sklearn.ensemble import HistGradientBoostingClassifier
@@ -67,31 +69,31 @@ class Metadata(Classifier):
     def _load(self, folder: Path) -> None:
         arrays = load_file(folder / "weights.safetensors")
         self.prior, self.known = arrays["prior"], np.zeros(len(NAMES), bool)
-        self.known[: len(arrays["known"])] = arrays["known"]  # an older run knew fewer of them
+        self.known[: len(arrays["known"])] = arrays["known"]  # an older run had fewer features
         path = folder / "model.skops"
         self.estimator = load_estimator(path) if path.exists() else None
 
     @property
     def parameters(self) -> int:
-        """Nodes of all trees, or the class shares."""
+        """Number of nodes of all trees, or of classes if it predicts the prior."""
         if self.estimator is None:
             return len(self.prior)
         return sum(len(tree.nodes) for stage in self.estimator._predictors for tree in stage)
 
 
 def _leaf(images: int) -> int:
-    """Smallest leaf: scikit-learn's 20, less for tiny sets, where 20 would forbid every split."""
+    """Minimum number of images in a leaf: scikit-learn's 20, less for tiny data sets, where 20 would prevent every split."""
     return max(1, min(20, images // 10))
 
 
 def _metadata(table: ImageTable, context: Context) -> np.ndarray:
-    """(N, len(NAMES)) float64."""
+    """Metadata features of every file: (N, len(NAMES)) float64, NaN for missing values."""
     rows = []
     with ImageReader(table) as reader, context.progress.task("reading headers", len(table), "img") as task:
         for path in table.paths:
             content = reader.get(path)
             if not isinstance(content, bytes):
-                raise TypeError(f"{path} has no header")  # has_files says otherwise: a fault of ours
+                raise TypeError(f"{path} has no header")  # `has_files` was True: an internal error
             rows.append(metadata_features(content, str(path)))
             task.advance()
     return np.stack(rows)

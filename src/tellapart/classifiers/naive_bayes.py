@@ -1,8 +1,8 @@
-"""Gaussian naive Bayes: one Gaussian a class and value, as if the values of a vector knew nothing of each other.
+"""Gaussian naive Bayes: one Gaussian per class and feature, assuming that features are conditionally independent.
 
-Hand & Yu 2001, "Idiot's Bayes: Not So Stupid after All?". A share of the largest variance is added to all, so that a value that
-a class never varies in cannot decide alone; validation picks it. One temperature, fitted on validation, tempers probabilities
-that are far too sure, since the values do know of each other.
+Hand & Yu 2001, "Idiot's Bayes: Not So Stupid after All?". A fraction of the largest variance is added to all variances, so that
+a feature that is constant in a class cannot decide alone; validation selects the fraction. A temperature, fitted on the
+validation split, corrects the probabilities, which are overconfident because features are not independent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from tellapart.classifiers._temperature import argmin_loss, log_loss, temperatur
 from tellapart.classifiers.feature_classifier import FeatureClassifier
 from tellapart.recipe.schema import OptionsModel
 
-_COOLEST = 1e-4  # thousands of values that say the same are as many times too sure
+_COOLEST = 1e-4  # with thousands of redundant features, log posteriors are thousands of times too large
 
 
 class NaiveBayes(FeatureClassifier):
-    """softmax of t · log posteriors."""
+    """Gaussian naive Bayes with temperature scaling."""
 
     class Options(OptionsModel):
         """Options of `family: naive_bayes`."""
@@ -31,8 +31,10 @@ class NaiveBayes(FeatureClassifier):
         smoothing: list[Annotated[float, Field(gt=0)]] = Field(
             default=[1e-4, 1e-3, 1e-2, 1e-1, 1.0],
             min_length=1,
-            description="shares of the largest variance that are added to every variance, tried; validation picks",
+            description="candidates for the fraction of the largest variance added to all variances; validation selects one",
         )
+
+    options: Options
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         seen, counts = np.unique(y, return_counts=True)
@@ -52,9 +54,9 @@ class NaiveBayes(FeatureClassifier):
         return softmax(self._decide(X, self.arrays) * self.arrays["temperature"], axis=1)
 
     def _decide(self, X: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarray:
-        """Log posteriors but for a constant a row: (N, C) float64, −inf for classes not seen.
+        """Log posteriors up to a constant per row: (N, C) float64, −inf for classes without training images.
 
-        (x − m)² / v is multiplied out into two matrix products.
+        (x − m)² / v is expanded into two matrix products.
         """
         X, mean, precision = X.astype(np.float64), arrays["mean"], 1 / arrays["variance"]
         constant = np.log(arrays["share"]) + (np.log(precision) - mean**2 * precision).sum(axis=1) / 2
@@ -64,7 +66,7 @@ class NaiveBayes(FeatureClassifier):
 
     @property
     def parameters(self) -> int:
-        """Means and variances."""
+        """Number of means and variances."""
         return int(self.arrays["mean"].size + self.arrays["variance"].size)
 
     def _save_model(self, folder: Path) -> None:

@@ -1,6 +1,6 @@
-"""Networks: any architecture of `nets/` on images, or an MLP on feature vectors, trained by `training/loop.py`.
+"""Neural networks: any architecture of `nets/` on images, or an MLP on feature vectors, trained by `training/loop.py`.
 
-With a section `features` the net gets the vectors of the descriptors, (N, D) float32, instead of pixels.
+With a `features` section, the input of the net is the feature matrix, (N, D) float32, instead of pixels.
 """
 
 from __future__ import annotations
@@ -25,32 +25,42 @@ from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.nets._weights import name_run, read_weights, transfer
-from tellapart.nets.base import Model, NetOptions, Normalize
+from tellapart.nets.base import Model, Net, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
-from tellapart.training.loop import SplitData, forward, train
+from tellapart.training.loop import Batches, SplitData, forward, train
 from tellapart.training.setup import faster_precision, open_fabric, tune_allocator
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
     from tellapart.classifiers._torch_inference import NetModule
 
-_SAMPLE = 4096  # images that mean and variance are measured on
-_ANSWERED = 256  # images a forward pass, at most
-_RESIDENT = 0.5  # of a GPU's free memory that the images of one split may take
+_SAMPLE = 4096  # images that mean and standard deviation are computed on
+_BATCH = 256  # maximum number of images per forward pass
+_RESIDENT = 0.5  # fraction of a GPU's free memory that the images of one split may take
+
+_Prepared = tuple[tuple[SplitData, SplitData], Train, Any]
 
 
 class Network(Classifier, Differentiable, Exportable):
-    """A net, trained from scratch or from the weights that its options name."""
+    """A neural network, trained from random or from pretrained weights.
+
+    Attributes:
+        model: Normalization and net.
+        net_options: Options of the net, with everything that other runs decide filled in.
+        extractor: The fitted `features` section; None for a net on images.
+    """
 
     sections: ClassVar[frozenset[str]] = frozenset({"augment", "train"})
     optional: ClassVar[frozenset[str]] = frozenset({"features"})
+    options: NetOptions
+    net_options: NetOptions
     extractor: FeaturePipeline | None = None
     _whose = "no"
 
     @classmethod
     def check(cls, recipe: Recipe) -> None:
-        """See `Classifier`; builds the augmentations, whose order matters."""
+        """See `Classifier`; checks the augmentations and their order."""
         Pipeline(recipe.augment or [])
 
     @classmethod
@@ -60,24 +70,26 @@ class Network(Classifier, Differentiable, Exportable):
         return registry.find("nets", name).Options if isinstance(name, str) else NetOptions
 
     def _fit(self, train_table: ImageTable, valid: ImageTable, context: Context) -> None:
-        parts, config, fabric = self.prepare(train_table, valid, context)
+        splits, config, fabric = self.prepare(train_table, valid, context)
         outcome = train(
-            self.model, parts, config, fabric,
+            self.model, splits, config, fabric,
             augment=self.pipeline(), seed=self.recipe.seed, log=context.log, folder=context.folder,
             checkpoints=context.checkpoints, progress=context.progress,
         )  # fmt: skip
         if outcome.stopped:
             context.notes.append(
-                f"{outcome.stopped} after epoch {outcome.epochs}; the best, epoch {outcome.best_epoch}, is kept"
+                f"{outcome.stopped} after epoch {outcome.epochs}; the weights of the best epoch, {outcome.best_epoch}, are used"
             )
         context.stopped_by_hand = outcome.by_hand
         self.model.cpu()
 
-    def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> tuple[tuple[SplitData, SplitData], Train, Any]:
-        """Everything before the first step: the model with the weights it starts from; both parts, the config, a fabric."""
+    def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> _Prepared:
+        """Build and initialize the model; returns both splits, the `train` section and a fabric."""
         config = self.recipe.train or Train()
         device = open_fabric(context.device).device
-        first, second = (SplitData(get, t.labels, len(t.classes)) for get, t in self._inputs(train_table, valid, context, device))
+        first, second = (
+            SplitData(get, t.labels, len(t.classes)) for get, t in self._inputs(train_table, valid, context, device)
+        )
         tune_allocator()
         torch.manual_seed(self.recipe.seed)
         self.net_options = self._net.resolve(self.options, context.parents)
@@ -92,15 +104,17 @@ class Network(Classifier, Differentiable, Exportable):
         total = torch.zeros(len(table), len(self.classes))
         if not len(table):
             return total.numpy()
-        get, answered = self._getter(table, context), views(self.options.views if not self.extractor else ["as is"])
-        with context.progress.task("answering", len(table) * len(answered), "img") as task:
-            for view in answered:
-                total += forward(model, lambda r, v=view: v(get(r)), len(table), _ANSWERED, device, task.advance).softmax(1)
+        get, functions = self._getter(table, context), views(self.options.views if not self.extractor else ["as is"])
+        with context.progress.task("predicting", len(table) * len(functions), "img") as task:
+            for view in functions:
+                total += forward(model, lambda r, v=view: v(get(r)), len(table), _BATCH, device, task.advance).softmax(1)
         self.model.cpu()
         return total.numpy()
 
-    def _inputs(self, train_table: ImageTable, valid: ImageTable, context: Context, device: torch.device) -> Any:
-        """Getter and table of both parts; fits the descriptors, if there are any."""
+    def _inputs(
+        self, train_table: ImageTable, valid: ImageTable, context: Context, device: torch.device
+    ) -> list[tuple[Batches, ImageTable]]:
+        """Getter and table of both splits; fits the descriptors, if any."""
         if self.recipe.features is None:
             return [(_resident(self._getter(t, context), self._images(t, context), device), t) for t in (train_table, valid)]
         self.extractor = FeaturePipeline(self.recipe.features, self.recipe.seed)
@@ -108,35 +122,35 @@ class Network(Classifier, Differentiable, Exportable):
         vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, fit_context)
         return [(_rows(vectors), train_table), (self._getter(valid, context), valid)]
 
-    def _getter(self, table: ImageTable, context: Context) -> Any:
-        """Positions (B,) → (B, C, H, W) uint8, or (B, D) float32 vectors."""
+    def _getter(self, table: ImageTable, context: Context) -> Batches:
+        """A function from row numbers (B,) to (B, C, H, W) uint8 or (B, D) float32."""
         images = self._images(table, context)
         if self.extractor is None:
             return lambda rows: _batch(images.get(rows))
         return _rows(self.extractor.transform(images))
 
     def _try(self, part: SplitData) -> None:
-        """One augmented image through the net: a window may be of a size that it was not built for.
+        """Run the net on one augmented image: a crop may have a size that the net was not built for.
 
         Raises:
-            RecipeError: It does not fit.
+            RecipeError: The net does not accept this size.
         """
         images = part.get(np.arange(min(1, len(part))))
-        seen = self.pipeline()(images, torch.Generator().manual_seed(0))
-        if seen.shape == images.shape:
+        augmented = self.pipeline()(images, torch.Generator().manual_seed(0))
+        if augmented.shape == images.shape:
             return
         try:
             with torch.inference_mode():
-                self.model.to(seen.device).eval()(seen)
+                self.model.to(augmented.device).eval()(augmented)
         except (RuntimeError, AssertionError) as error:
-            sizes = [f"{x.shape[2]}×{x.shape[3]}" for x in (seen, images)]
+            sizes = [f"{x.shape[2]}×{x.shape[3]}" for x in (augmented, images)]
             raise RecipeError(
-                f"augment gives images of {sizes[0]}, but net: {self.options.net} was built for {sizes[1]} ({error})",
+                f"augment returns images of {sizes[0]}, but net: {self.options.net} was built for {sizes[1]} ({error})",
                 hint="remove the crop, or use a net that ends in global pooling, such as net: quick",
             ) from None
 
     def _precision(self, part: SplitData, config: Train, device: torch.device, context: Context) -> str:
-        """The config's, or what is faster here; a run that goes on keeps what it began with."""
+        """The configured precision, or for `auto` the faster one on this machine; a resumed run keeps its precision."""
         if config.precision != "auto":
             return config.precision
         chosen = context.folder / "precision" if context.folder else None
@@ -145,7 +159,7 @@ class Network(Classifier, Differentiable, Exportable):
         batch = part.get(np.arange(min(config.batch, len(part)))).to(device)
         found = faster_precision(self.model.to(device), batch, len(self.classes))
         if found != "32":
-            context.notes.append(f"trained in {found}: its step was measured to be faster here")
+            context.notes.append(f"trained in {found}: a training step was measured to be faster with it")
         if chosen:
             chosen.parent.mkdir(parents=True, exist_ok=True)
             chosen.write_text(found, encoding="utf-8")
@@ -155,14 +169,14 @@ class Network(Classifier, Differentiable, Exportable):
         """The augmentations of training.
 
         Raises:
-            RecipeError: There are some, and the net learns from vectors.
+            RecipeError: The recipe has augmentations, but the net is trained on features.
         """
         if self.extractor and self.recipe.augment:
-            raise RecipeError("`augment` changes images, and this net learns from `features`", hint="remove one of the two")
+            raise RecipeError("`augment` changes images, but this net is trained on `features`", hint="remove one of the two")
         return Pipeline(self.recipe.augment or [])
 
     @property
-    def _net(self) -> Any:
+    def _net(self) -> type[Net]:
         return registry.find("nets", self.options.net)
 
     def _build(self) -> Model:
@@ -174,7 +188,7 @@ class Network(Classifier, Differentiable, Exportable):
         return Model(Normalize(torch.zeros(channels), torch.ones(channels)), body)
 
     def _start(self, images: DecodedImages, context: Context) -> None:
-        """Give the new net its scaling, and the weights that its options name."""
+        """Set the normalization, and load pretrained weights if the options name them."""
         wanted = self._net.normalize_stats(self.net_options)
         if isinstance(self.model.normalize, Normalize):
             _set(self.model.normalize, *wanted) if wanted else _measure(self.model.normalize, images)
@@ -183,13 +197,13 @@ class Network(Classifier, Differentiable, Exportable):
             self._transfer(Path(self.options.init_from), context)
 
     def _transfer(self, source: Path, context: Context) -> None:
-        """Start from the trunk of a run, or of a file of weights; the last layer comes along where the classes are the same."""
+        """Load the backbone of a run or of a weights file, and the last layer too if the classes are the same."""
         same_classes = False
         if source.suffix != ".safetensors":
             folder = context.parents(str(source))
             if (folder / "features.safetensors").exists():
-                hint = "its net learnt from vectors of its own descriptors; start from a run on images"
-                raise RunError(f"{folder.name} cannot be started from: it has `features`", hint=hint)
+                hint = "its net was trained on features, which depend on its own descriptors; name a run on images"
+                raise RunError(f"init_from: {folder.name} cannot be used: it has `features`", hint=hint)
             same_classes = json.loads((folder / "classifier.json").read_text("utf-8"))["classes"] == list(self.classes)
             source = folder / "weights.safetensors"
         context.notes.extend(transfer(self.model.body, read_weights(source), same_classes, name_run(source.parent)))
@@ -198,8 +212,8 @@ class Network(Classifier, Differentiable, Exportable):
     def module(self) -> Model:
         """See `Differentiable`."""
         if self.extractor:
-            hint = "occlusion and rise do without gradients"
-            raise RunError("this net learnt from descriptors: no gradient reaches the pixels", hint=hint)
+            hint = "use occlusion or rise, which need no gradients"
+            raise RunError("this net was trained on features: no gradient reaches the pixels", hint=hint)
         return self.model.eval()
 
     def reinitialized(self, seed: int) -> Network:
@@ -217,17 +231,17 @@ class Network(Classifier, Differentiable, Exportable):
         del context
         if self.extractor:
             hint = "export a run of the family network on images, without `features`"
-            raise RunError("this net learnt from descriptors, which are computed outside of it: there is no graph", hint=hint)
+            raise RunError("this net was trained on features, which are computed outside of it: there is no graph", hint=hint)
         return NetModule(self.model, self.recipe.inputs, self.options.views).eval()
 
     @property
     def parameters(self) -> int:
-        """Trained values."""
+        """Number of parameters of the net."""
         return sum(p.numel() for p in self.model.parameters())
 
     @property
     def pretrained(self) -> str:
-        """Whose weights it started from; "no" when from none."""
+        """Source of the pretrained weights; "no" if there are none."""
         return self._whose
 
     def _save(self, folder: Path) -> None:
@@ -251,12 +265,12 @@ def _batch(images: np.ndarray) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
-def _rows(vectors: np.ndarray) -> Any:
+def _rows(vectors: np.ndarray) -> Batches:
     return lambda rows: torch.from_numpy(vectors[rows])
 
 
-def _resident(get: Any, images: DecodedImages, device: torch.device) -> Any:
-    """The whole split on the device, where it is a GPU with room for it; batches are then taken there."""
+def _resident(get: Batches, images: DecodedImages, device: torch.device) -> Batches:
+    """Copy the whole split to the device, if it is a GPU with enough memory; batches are then gathered there."""
     if device.type != "cuda" or not len(images):
         return get
     if len(images) * int(np.prod(images.shape)) > _RESIDENT * torch.cuda.mem_get_info(device)[0]:
@@ -266,7 +280,7 @@ def _resident(get: Any, images: DecodedImages, device: torch.device) -> Any:
 
 
 def _set(layer: Normalize, mean: Any, spread: Any) -> None:
-    """Set the normalising layer to the mean and standard deviation, in [0, 1], that the weights were trained with."""
+    """Set the normalization to a mean and a standard deviation per channel, in [0, 1]."""
     gray = layer.mean.numel() == 1
     mean, spread = (torch.as_tensor(v, dtype=torch.float32) for v in (mean, spread))
     mean, spread = (v.mean().view(1) if gray else v for v in (mean, spread))
@@ -275,7 +289,7 @@ def _set(layer: Normalize, mean: Any, spread: Any) -> None:
 
 
 def _measure(layer: Normalize, images: DecodedImages) -> None:
-    """Set the normalising layer from up to 4,096 training images, spread evenly."""
+    """Set the normalization from up to 4,096 training images, evenly spaced in the table."""
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(np.int64))
     pixels = images.get(rows).reshape(-1, images.shape[2])
     mean, spread = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)

@@ -1,10 +1,10 @@
-"""Support vector machine, RBF or linear kernel; decisions become probabilities by one temperature.
+"""Support vector machine with an RBF or linear kernel and temperature scaling.
 
-libsvm fits, from a kernel computed once by one matrix product; answering is our own: the kernel of a block against all support
-vectors is one product too, where libsvm goes image by image. One-vs-one decisions are merged into one value a class as
-scikit-learn does (`sklearn.utils.multiclass._ovr_decision_function`: votes plus squashed confidences), and
-softmax(t · decision) gives probabilities. t is fitted on the validation part by log loss (Guo et al. 2017, "On Calibration of
-Modern Neural Networks"), so the order of classes, and with it every answer, is that of the decisions.
+libsvm fits, with a kernel matrix computed once by one matrix product. Prediction is our own code: the kernel of a block of
+images with all support vectors is one product too, while libsvm works image by image. One-vs-one decisions are merged into one
+value per class as in scikit-learn (`sklearn.utils.multiclass._ovr_decision_function`: votes plus squashed confidences), and
+softmax(t · decision) gives probabilities. t is fitted on the validation split by log loss (Guo et al. 2017, "On Calibration of
+Modern Neural Networks"); it does not change the predicted class.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ from tellapart.classifiers._temperature import temperature
 from tellapart.classifiers.feature_classifier import FeatureClassifier, FeatureSet, run_parallel
 from tellapart.recipe.schema import OptionsModel
 
-_HELD = 12_500  # training vectors up to which their kernel is held: 1.25 GB in double precision; beyond, libsvm's cache
-_ROWS = 2_048  # answered at a time
+_HELD = 12_500  # training images up to which the kernel matrix is stored: 1.25 GB in double precision; else libsvm's cache
+_ROWS = 2_048  # rows predicted at a time
 
 
 class SVM(FeatureClassifier):
-    """C-support vector classification."""
+    """C-support vector classification, one-vs-one."""
 
     class Options(OptionsModel):
         """Options of `family: svm`."""
 
-        C: float = Field(default=10.0, gt=0, description="price of a margin violation; larger fits harder")
+        C: float = Field(default=10.0, gt=0, description="inverse regularization: cost of a margin violation")
         kernel: Literal["rbf", "linear"] = Field(default="rbf", description="kernel")
-        gamma: float | Literal["scale"] = Field(default="scale", description="RBF width; scale: 1 / (features × variance)")
-        balanced: bool = Field(default=False, description="weigh classes by the inverse of their size")
+        gamma: float | Literal["scale"] = Field(
+            default="scale", description="coefficient of the RBF kernel; scale: 1 / (features × variance)"
+        )
+        balanced: bool = Field(default=False, description="weight classes inversely to their frequency")
+
+    options: Options
 
     def _fit_vectors(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray) -> None:
         width = _width(self.options, X)
@@ -43,28 +47,28 @@ class SVM(FeatureClassifier):
         self._fit_temperature(self._decisions(X_valid), y_valid)
 
     @classmethod
-    def _fit_many(cls, members: Sequence[SVM], vectors: FeatureSet) -> Iterator[tuple[int, float, Any]]:
-        """See `FeatureFamily`. Members of one kernel share its matrix, and are fitted side by side."""
-        v, widths = vectors, [_width(m.options, vectors.X) for m in members]
-        for key in dict.fromkeys((m.options.kernel, w) for m, w in zip(members, widths, strict=True)):
-            places = [i for i, m in enumerate(members) if (m.options.kernel, widths[i]) == key]
+    def _fit_many(cls, candidates: Sequence[SVM], vectors: FeatureSet) -> Iterator[tuple[int, float, Any]]:
+        """See `FeatureClassifier`. Candidates with equal kernels share the kernel matrix and are fitted in parallel."""
+        v, widths = vectors, [_width(c.options, vectors.X) for c in candidates]
+        for key in dict.fromkeys((c.options.kernel, w) for c, w in zip(candidates, widths, strict=True)):
+            places = [i for i, c in enumerate(candidates) if (c.options.kernel, widths[i]) == key]
             held = _held(v.X, *key)
-            asked = None if held is None else _kernel(v.X_valid, v.X, *key)
+            held_valid = None if held is None else _kernel(v.X_valid, v.X, *key)
 
-            def work(member: SVM, held: Any = held, asked: Any = asked, width: float = key[1]) -> Any:
-                columns = member._fit_machine(v.X, v.y, width, held)
+            def work(one: SVM, held: Any = held, held_valid: Any = held_valid, width: float = key[1]) -> Any:
+                columns = one._fit_machine(v.X, v.y, width, held)
                 if held is None:
-                    train, valid = member._decisions(v.X), member._decisions(v.X_valid)
+                    train, valid = one._decisions(v.X), one._decisions(v.X_valid)
                 else:
-                    train, valid = member._decide(held[:, columns]), member._decide(asked[:, columns])
-                member._fit_temperature(valid, v.y_valid)
-                return member._soften(train), member._soften(valid)
+                    train, valid = one._decide(held[:, columns]), one._decide(held_valid[:, columns])
+                one._fit_temperature(valid, v.y_valid)
+                return one._soften(train), one._soften(valid)
 
-            for place, seconds, proba in run_parallel(work, [members[i] for i in places]):
+            for place, seconds, proba in run_parallel(work, [candidates[i] for i in places]):
                 yield places[place], seconds, proba
 
     def _fit_machine(self, X: np.ndarray, y: np.ndarray, width: Any, kernel: np.ndarray | None) -> np.ndarray:
-        """Fit by the kernel of the training vectors (N, N), where it is held; gives the rows of the support vectors."""
+        """Fit, with the kernel matrix (N, N) of the training images if it is stored; returns the support vector rows."""
         from sklearn.svm import SVC
 
         o = self.options
@@ -90,12 +94,12 @@ class SVM(FeatureClassifier):
         return self._soften(self._decisions(X))
 
     def _decisions(self, X: np.ndarray) -> np.ndarray:
-        """(N, D) → (N, C) float64, a block at a time: the kernel of many rows with many support vectors is large."""
+        """Decision values, (N, D) → (N, C) float64, in blocks: the kernel of all rows would be large."""
         starts = range(0, max(1, len(X)), _ROWS)
         return np.concatenate([self._decide(self._kernel_with_support(X[start : start + _ROWS])) for start in starts])
 
     def _kernel_with_support(self, X: np.ndarray) -> np.ndarray:
-        """(N, D) → (N, S) float64."""
+        """Kernel with the support vectors, (N, D) → (N, S) float64."""
         a = self.arrays
         return _kernel(X, a["vectors"], self.options.kernel, a["gamma"][0]) if "vectors" in a else np.empty((len(X), 0))
 
@@ -103,7 +107,7 @@ class SVM(FeatureClassifier):
         return softmax(decision * self.arrays["temperature"][0], axis=1)
 
     def _decide(self, kernel: np.ndarray) -> np.ndarray:
-        """One decision a class from the kernel with the support vectors (N, S): (N, C) float64, −inf for classes not seen."""
+        """Decision values from the kernel (N, S): (N, C) float64, −inf for classes without training images."""
         seen = self.arrays["seen"]
         decision = np.full((len(kernel), len(self.classes)), -np.inf)
         if len(seen) == 1:
@@ -114,9 +118,9 @@ class SVM(FeatureClassifier):
         return decision
 
     def _pair_decisions(self, kernel: np.ndarray) -> np.ndarray:
-        """One-vs-one decisions in libsvm's order (0-1, 0-2, …, 1-2, …), positive for the first: (N, C(C−1)/2).
+        """One-vs-one decisions in libsvm's order (0-1, 0-2, …, 1-2, …), positive for the first class: (N, C(C−1)/2).
 
-        For two classes positive means the second, as in scikit-learn's `decision_function`.
+        For two classes, positive means the second class, as in scikit-learn's `decision_function`.
         """
         a = self.arrays
         ends = np.cumsum(a["support"])
@@ -131,7 +135,7 @@ class SVM(FeatureClassifier):
 
     @property
     def parameters(self) -> int:
-        """Values of the support vectors and their weights."""
+        """Number of values of the support vectors and of their coefficients."""
         return sum(int(self.arrays[k].size) for k in ("vectors", "dual", "intercept") if k in self.arrays)
 
     def _save_model(self, folder: Path) -> None:
@@ -141,17 +145,17 @@ class SVM(FeatureClassifier):
         self.arrays = load_file(folder / "weights.safetensors")
 
 
-def _width(options: Any, X: np.ndarray) -> float:
+def _width(options: SVM.Options, X: np.ndarray) -> float:
     return options.gamma if options.gamma != "scale" else 1 / max(X.shape[1] * float(X.var(dtype=np.float64)), 1e-12)
 
 
 def _held(X: np.ndarray, name: str, width: float) -> np.ndarray | None:
-    """The kernel of the training vectors, where it is not too large to be held."""
+    """The kernel matrix of the training images, unless it is too large to store."""
     return _kernel(X, X, name, width) if len(X) <= _HELD else None
 
 
 def _kernel(X: np.ndarray, vectors: np.ndarray, name: str, width: float) -> np.ndarray:
-    """(N, D) and (S, D) → (N, S) float64."""
+    """Kernel of (N, D) and (S, D): (N, S) float64."""
     X, vectors = X.astype(np.float64), vectors.astype(np.float64)
     kernel = X @ vectors.T
     if name == "rbf":
@@ -164,7 +168,9 @@ def _kernel(X: np.ndarray, vectors: np.ndarray, name: str, width: float) -> np.n
 
 
 def _merge_pairs(pairs: np.ndarray, classes: int) -> np.ndarray:
-    """(N, C(C−1)/2) pair decisions, positive for the first class → (N, C): votes, ties by confidence in (−1/3, 1/3)."""
+    """Merge one-vs-one decisions (N, C(C−1)/2), positive for the first class, into (N, C): votes + confidence in (−1/3,
+    1/3).
+    """
     votes = np.zeros((len(pairs), classes))
     confidence = np.zeros_like(votes)
     index = 0

@@ -1,7 +1,7 @@
-"""Gradients of uint8 images: how strong, and which way, looked up instead of computed.
+"""Gradient magnitude and orientation of uint8 images, from a lookup table.
 
-Central differences of 8-bit values are whole numbers in −255 … 255, so a table of 511 × 511 pairs answers with the magnitude
-and the bin that double precision gives, exactly, without a root or an arc tangent a pixel.
+Central differences of 8-bit values are integers in −255 … 255, so a table of 511 × 511 pairs holds the magnitude and the bin
+exactly as double precision gives them, without a square root or an arc tangent per pixel.
 """
 
 from __future__ import annotations
@@ -16,9 +16,13 @@ _SIDE = 2 * _REACH + 1
 
 
 class GradientBins(NamedTuple):
-    """What a pair of differences votes for, by `down · 511 + right` from −255 on: (511²,) each.
+    """Orientation bins of every pair of differences, indexed by (down + 255) · 511 + right + 255; arrays of length 511².
 
-    `first` and `second` are bins (int64); `weight` goes to `first`, `other` to `second` (float32, their sum the magnitude).
+    Attributes:
+        first: int64, a bin.
+        weight: float32, the magnitude that goes to `first`.
+        second: int64, another bin.
+        other: float32, the magnitude that goes to `second`; weight + other is the magnitude of the gradient.
     """
 
     first: np.ndarray
@@ -29,12 +33,12 @@ class GradientBins(NamedTuple):
 
 @cache
 def gradient_bins(orientations: int, signed: bool, shared: bool) -> GradientBins:
-    """The table.
+    """Build the lookup table.
 
     Args:
-        orientations: Bins over half a turn, or the whole turn if `signed`.
-        signed: Light to dark and dark to light are two directions.
-        shared: The magnitude is split between the two nearest bin centers; else all of it goes to the bin (`other` is 0).
+        orientations: Number of bins over 180°, or over 360° if `signed`.
+        signed: Distinguish light-to-dark from dark-to-light.
+        shared: Split the magnitude between the two nearest bin centers; otherwise `other` is 0.
     """
     difference = np.arange(-_REACH, _REACH + 1, dtype=np.float64)
     turn = 360.0 if signed else 180.0
@@ -53,10 +57,10 @@ def gradient_bins(orientations: int, signed: bool, shared: bool) -> GradientBins
 
 
 def gradients(images: np.ndarray) -> np.ndarray:
-    """Index into `votes` of every pixel: (B, H, W, C) uint8 → (B, H, W) int64.
+    """Index of every pixel into the table of `gradient_bins`: (B, H, W, C) uint8 → (B, H, W) int64.
 
-    Of several channels the one with the largest gradient counts (Dalal & Triggs 2005, section 6.1), the first of equals. Along
-    the outermost rows the vertical difference is 0, along the outermost columns the horizontal one, as in scikit-image.
+    Of several channels, the one with the largest gradient is used (Dalal & Triggs 2005, section 6.1), the first if several are
+    equal. In the outermost rows the vertical difference is 0, in the outermost columns the horizontal one, as in scikit-image.
     """
     x = images.astype(np.int32)
     down, right = np.zeros_like(x), np.zeros_like(x)

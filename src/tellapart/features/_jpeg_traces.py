@@ -1,8 +1,9 @@
-"""What an old JPEG leaves in pixels, in two numbers that no new file takes away. And whether a picture is gray.
+"""Traces of an earlier JPEG compression in the pixels, as two numbers, and whether an image is gray.
 
-JPEG rounds the DCT coefficients of 8×8 blocks, the fine ones mostly to 0. In the pixels that come back, more of them are near 0
-on the old grid than on the same grid moved by half a block, and a picture that was never compressed knows no such grid. The
-numbers are these differences, of fine and of middling coefficients: content, which is the same on both grids, mostly cancels.
+JPEG rounds the DCT coefficients of 8×8 blocks; the high-frequency ones mostly become 0. In the decoded pixels, more
+coefficients are near 0 on the original grid than on the same grid shifted by half a block. An image that was never compressed
+has no such grid. The numbers are these differences, for high and for middle frequencies; the content of the image mostly
+cancels, because it is the same on both grids. The traces survive when the pixels are saved in another file format.
 
 Source:
     Fan & de Queiroz (2003), "Identification of bitmap compression history: JPEG detection and quantizer estimation" (the
@@ -14,9 +15,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.fft import dctn
 
-#: How many of the numbers speak of compression; the one after them says whether a picture is gray.
+#: Number of values about compression; the value after them is 1 for a gray image.
 COUNT = 2
-_BLOCK, _WIDEST = 8, 512  # pixels; a part of a large picture is enough
+_BLOCK, _WIDEST = 8, 512  # pixels; the top left part of a large image is enough
 _ORDER = np.add.outer(np.arange(_BLOCK), np.arange(_BLOCK))
 _BANDS = (_ORDER >= _BLOCK, (_ORDER >= _BLOCK // 2) & (_ORDER < _BLOCK))
 _MOVED = ((4, 4), (0, 4), (4, 0))  # pixels
@@ -24,14 +25,14 @@ _NEAR = 1.0  # a coefficient of 0 comes back from rounding to 8 bits within abou
 
 
 def traces(pixels: np.ndarray, first: tuple[int, int] = (0, 0)) -> np.ndarray:
-    """The numbers above, and 1 for a gray picture, else 0.
+    """Compute the two compression traces, and 1 for a gray image, else 0.
 
     Args:
         pixels: (H, W, 3) uint8.
-        first: Where the grid of the source begins in them: top and left, 0 to 7.
+        first: Row and column, 0 to 7, of the first full block of the source's grid.
 
     Returns:
-        (3,) float64; 0 and 0 for a picture that is too small to show it.
+        (3,) float64; the traces are 0 for an image that is too small.
     """
     gray = float((pixels == pixels[:, :, :1]).all())
     part = pixels[first[0] :, first[1] :][:_WIDEST, :_WIDEST].astype(np.float32)
@@ -43,7 +44,7 @@ def traces(pixels: np.ndarray, first: tuple[int, int] = (0, 0)) -> np.ndarray:
 
 
 def _near_zero(luma: np.ndarray) -> np.ndarray:
-    """The share of DCT coefficients within ±1, of each band: (COUNT,) float64."""
+    """Fraction of DCT coefficients within ±1, for each band: (COUNT,) float64 in [0, 1]."""
     height, width = (side // _BLOCK for side in luma.shape)
     blocks = luma[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
     found = np.abs(np.asarray(dctn(blocks, axes=(1, 3), norm="ortho"))).transpose(0, 2, 1, 3) < _NEAR

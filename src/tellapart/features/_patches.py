@@ -1,10 +1,10 @@
-"""Where to look in a picture, and what is seen there: patches on a grid or at keypoints, each described by a vector.
+"""Patches of an image, on a grid or at keypoints, each described by a vector.
 
 Detectors: ORB (Rublee et al. 2011, "ORB: an efficient alternative to SIFT or SURF") and SIFT (Lowe 2004, "Distinctive Image
-Features from Scale-Invariant Keypoints") as OpenCV has them; or a dense grid (Fei-Fei & Perona 2005). Descriptions: HOG of
-cells × cells parts of the patch, or SIFT, both upright. All values are whole numbers in 0 … 255, and the squares of one vector
-sum to about 512² at most, as in SIFT: products of such vectors are then exact in single precision, and which word is nearest
-does not depend on what else is in the block.
+Features from Scale-Invariant Keypoints"), by OpenCV; or a dense grid (Fei-Fei & Perona 2005). Descriptions: HOG of cells ×
+cells parts of the patch, or SIFT, both upright. All values are integers in 0 … 255, and the squares of one vector sum to about
+512² at most, as in SIFT. Products of such vectors are exact in single precision, so the nearest word of a patch does not depend
+on the other patches of the batch.
 """
 
 from __future__ import annotations
@@ -12,29 +12,63 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
-from tellapart.features._gradients import gradients, gradient_bins
+from tellapart.features._gradients import gradient_bins, gradients
+from tellapart.recipe.schema import OptionsModel
 
-_PIXELS = 1 << 18  # a portion: gradient maps of 8 directions then take 8 MiB
-_LENGTH = 512.0  # of a described vector, as in SIFT
+_Side = Annotated[int, Field(ge=4)]
+_PIXELS = 1 << 18  # pixels of a batch: gradient maps of 8 directions then take 8 MiB
+_LENGTH = 512.0  # length of a description, as in SIFT
 _CLIP = 0.2  # bound on one value of a vector of length 1, as in SIFT and HOG
-_FINE = 16  # steps a gray level, of the sums
-_FAINT = 2.0  # mean gradient of a patch, gray levels a pixel, that counts half: below it is noise
-_SIFT_WINDOW = 6  # side of what SIFT describes, in sizes of its keypoint: 4 bins of 3 times half the size
+_FINE = 16  # steps of the running sums per gray level
+_FAINT = 2.0  # mean gradient of a patch, in gray levels per pixel, at which its weight is half: weaker ones are noise
+_SIFT_WINDOW = 6  # side of the window that SIFT describes, in keypoint sizes: 4 bins of 3 × half the size
+
+
+class PatchOptions(OptionsModel):
+    """Options for where patches are placed and how each is described."""
+
+    enlarge: int | None = Field(
+        default=None, ge=8, description="resize images to this side first, in pixels; none: keep their size"
+    )
+    detector: Literal["dense", "orb", "sift"] = Field(
+        default="dense", description="place patches on a grid (dense), or at ORB or SIFT keypoints"
+    )
+    step: int = Field(default=4, ge=1, description="dense: distance between neighboring patches, in pixels")
+    patches: list[_Side] = Field(
+        default=[16],
+        min_length=1,
+        description="dense, orb: sides of the square patches at every position, in pixels",
+    )
+    keypoints: int = Field(
+        default=500, ge=1, description="orb, sift: maximum number of keypoints per image; the strongest are kept"
+    )
+    edge: int = Field(
+        default=31, ge=1, description="orb: minimum distance of a keypoint from the border, in pixels (edgeThreshold)"
+    )
+    fast_threshold: int = Field(
+        default=20, ge=1, description="orb: minimum contrast of a corner, in gray levels (fastThreshold)"
+    )
+    description: Literal["hog", "sift"] = Field(default="hog", description="descriptor of a patch: hog, or sift (128 values)")
+    cells: int = Field(
+        default=2, ge=1, le=8, description="hog: cells along the side of a patch; it has cells² · orientations values"
+    )
+    orientations: int = Field(default=8, ge=2, le=36, description="hog: number of orientation bins")
 
 
 @dataclass(frozen=True)
 class Patches:
-    """What was found in a block of images.
+    """The patches of B images.
 
     Attributes:
-        owner: (K,) int64, which image of the block; rising.
-        centers: (K, 2) float32, down and across, as shares of the sides.
-        vectors: (K, E) float32, whole numbers in 0 … 255.
-        missing: (B,) bool: no keypoint was found, and the whole image is described instead.
+        owner: (K,) int64, index of the image that each patch belongs to, in ascending order.
+        centers: (K, 2) float32 in [0, 1], row and column as fractions of height and width.
+        vectors: (K, E) float32, integers in 0 … 255.
+        missing: (B,) bool, True for an image without a keypoint; it is described as one patch.
     """
 
     owner: np.ndarray
@@ -43,26 +77,26 @@ class Patches:
     missing: np.ndarray
 
 
-def describe_blocks(blocks: Iterator[np.ndarray], options: Any, workers: int) -> Iterator[Patches]:
-    """Patches of blocks of images, in order, a few portions at a time on `workers` threads; one result a portion."""
+def describe_blocks(blocks: Iterator[np.ndarray], options: PatchOptions, workers: int) -> Iterator[Patches]:
+    """Yield the patches of blocks of images, in order, batch by batch, computed on `workers` threads."""
     with ThreadPoolExecutor(workers) as pool:
         for block in blocks:
-            yield from pool.map(lambda part: find_patches(part, options), split_block(block, options.enlarge))
+            yield from pool.map(lambda batch: find_patches(batch, options), split_block(block, options.enlarge))
 
 
 def split_block(images: np.ndarray, enlarge: int | None) -> list[np.ndarray]:
-    """A block in parts whose maps stay small; at least one part."""
+    """Split a block into batches whose gradient maps stay small; at least one batch."""
     pixels = enlarge**2 if enlarge else int(np.prod(images.shape[1:3]))
     size = max(1, _PIXELS // pixels)
     return [images[start : start + size] for start in range(0, max(1, len(images)), size)]
 
 
-def find_patches(images: np.ndarray, options: Any) -> Patches:
-    """Detect and describe.
+def find_patches(images: np.ndarray, options: PatchOptions) -> Patches:
+    """Detect patches and describe them.
 
     Args:
         images: (B, H, W, C) uint8.
-        options: Those of `words`.
+        options: Options of the patches.
     """
     if options.enlarge:
         images = _resized(images, options.enlarge)
@@ -86,8 +120,8 @@ def _resized(images: np.ndarray, side: int) -> np.ndarray:
     return np.stack(found).reshape(len(images), side, side, images.shape[3]) if found else images
 
 
-def _grid(shape: tuple[int, ...], o: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Owners and boxes (down, across, height, width) of a grid on every image, centered."""
+def _grid(shape: tuple[int, ...], o: PatchOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Owners and boxes (row, column, height, width) of a centered grid on every image."""
     count, height, width, _ = shape
     boxes = []
     for wanted in o.patches:
@@ -99,8 +133,8 @@ def _grid(shape: tuple[int, ...], o: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(np.arange(count), len(one)), np.tile(one, (count, 1))
 
 
-def _keypoints(images: np.ndarray, o: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Owners and boxes around keypoints, pushed inside the image where they reach over its edge."""
+def _keypoints(images: np.ndarray, o: PatchOptions) -> tuple[np.ndarray, np.ndarray]:
+    """Owners and boxes around keypoints, moved inside the image where they would cross its border."""
     import cv2
 
     limit = o.keypoints
@@ -131,22 +165,25 @@ def _gray(images: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY).reshape(images.shape[:3]) if len(images) else images[..., 0]
 
 
-def _hog(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: Any) -> np.ndarray:
-    """Votes of every part of every box, from sums over all pixels above and left: (K, cells² · orientations)."""
+def _hog(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: PatchOptions) -> np.ndarray:
+    """Orientation histogram of every cell of every box, from running sums: (K, cells² · orientations)."""
     sums, height, width = _running_sums(images, o.orientations)
     parts = np.arange(o.cells + 1)
     down, across = (boxes[:, [axis]] + boxes[:, [axis + 2]] * parts // o.cells for axis in (0, 1))
     corners = (owner[:, None, None] * (height + 1) + down[:, :, None]) * (width + 1) + across[:, None]
-    votes = np.diff(np.diff(sums[corners], axis=1), axis=2)  # wraps around as the sums did, and is right
+    votes = np.diff(np.diff(sums[corners], axis=1), axis=2)  # exact although the sums overflow: int32 wraps around
     area = np.diff(down)[:, :, None] * np.diff(across)[:, None]
     values = (votes / (np.maximum(area, 1) * _FINE)[..., None]).astype(np.float32)
     return _scaled(values.reshape(len(boxes), o.cells**2 * o.orientations))
 
 
 def _running_sums(images: np.ndarray, orientations: int) -> tuple[np.ndarray, int, int]:
-    """(B · (H + 1) · (W + 1), orientations) int32: of the votes above and left of each corner, modulo 2³²; and H, W.
+    """Sums of the gradient magnitudes above and left of each corner, modulo 2³², and H, W.
 
-    In whole steps of 1/16 gray level: differences of sums are then exact however large the image is.
+    Integers in steps of 1/16 gray level, so differences of sums are exact for images of any size.
+
+    Returns:
+        (B · (H + 1) · (W + 1), orientations) int32, H, W.
     """
     table, index = gradient_bins(orientations, False, True), gradients(images)
     count, height, width = index.shape
@@ -160,7 +197,7 @@ def _running_sums(images: np.ndarray, orientations: int) -> tuple[np.ndarray, in
 
 
 def _scaled(x: np.ndarray) -> np.ndarray:
-    """(K, E) mean votes → whole numbers, clipped as SIFT's; faint patches are shorter, and flat ones 0."""
+    """(K, E) mean magnitudes → integers, clipped as in SIFT; vectors of weak gradients are shorter, of flat patches 0."""
     norm = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
     unit = np.minimum(x / np.maximum(norm, 1e-6), _CLIP)
     unit /= np.maximum(np.sqrt(np.einsum("ij,ij->i", unit, unit))[:, None], 1e-6)
@@ -168,8 +205,8 @@ def _scaled(x: np.ndarray) -> np.ndarray:
     return np.minimum(np.rint(unit), 255)
 
 
-def _sift(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: Any) -> np.ndarray:
-    """(K, 128), of the upright keypoint whose window the box is."""
+def _sift(images: np.ndarray, owner: np.ndarray, boxes: np.ndarray, o: PatchOptions) -> np.ndarray:
+    """SIFT description of the upright keypoint whose window is the box: (K, 128)."""
     del o
     import cv2
 

@@ -1,8 +1,8 @@
-"""Principal components: exact where the shorter side of the matrix allows, randomized beyond.
+"""Principal components: exact if the shorter side of the matrix is at most 8,000, randomized otherwise.
 
 With fewer rows than columns the eigenvectors of the (N, N) matrix of inner products give the components (Turk & Pentland 1991,
-"Eigenfaces for Recognition"): 30,000 columns cost no more than the product. One decomposition at the largest count serves all
-smaller ones: the first k components of K are the k components.
+"Eigenfaces for Recognition"): 30,000 columns cost no more than the product. One decomposition with the largest count serves all
+smaller counts: its first k components are those of a decomposition with k.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-_EXACT = 8_000  # shortest side up to which the matrix of products, or the covariance, is decomposed exactly
+_EXACT = 8_000  # shorter side up to which the Gram or covariance matrix is decomposed exactly
 _BLOCK = 2_048  # columns at a time: the copy in double precision stays small
 
 
@@ -20,11 +20,11 @@ def decompose(X: np.ndarray, count: int, seed: int) -> dict[str, np.ndarray]:
 
     Args:
         X: (N, D) float32.
-        count: At most min(N, D).
-        seed: Of the randomized method (Halko et al. 2011), taken where both sides are longer than 8,000.
+        count: Number of components, at most min(N, D).
+        seed: Random seed of the randomized method (Halko et al. 2011), used if both sides are longer than 8,000.
 
     Returns:
-        `components` (count, D), `center` (D,), `explained` (count,): shares of the variance; all float32.
+        `components` (count, D), `center` (D,), `explained` (count,), the explained variance ratios in [0, 1]; all float32.
     """
     center = X.mean(axis=0, dtype=np.float64).astype(np.float32)
     if min(X.shape) > _EXACT:
@@ -44,7 +44,7 @@ def decompose(X: np.ndarray, count: int, seed: int) -> dict[str, np.ndarray]:
 
 
 def _arrays(components: np.ndarray, center: np.ndarray, explained: np.ndarray) -> dict[str, np.ndarray]:
-    """Signs: the largest value of each component is positive, so that equal data give equal components."""
+    """Fix the signs: the largest value of each component is positive, so equal data give equal components."""
     largest = np.take_along_axis(components, np.abs(components).argmax(axis=1)[:, None], axis=1)
     components = np.where(largest < 0, -1, 1) * components
     found = {"components": components, "center": center, "explained": explained}
@@ -70,7 +70,7 @@ def _covariance(X: np.ndarray, center: np.ndarray) -> np.ndarray:
 
 
 def _largest(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """The largest eigenvalues, falling, their eigenvectors as columns, and the sum of all eigenvalues."""
+    """The largest eigenvalues in descending order, their eigenvectors as columns, and the sum of all eigenvalues."""
     from scipy.linalg import eigh
 
     total = float(np.trace(matrix))

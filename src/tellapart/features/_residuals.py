@@ -1,7 +1,7 @@
-"""Noise residuals: what a pixel is beyond what its neighbors foretell.
+"""Noise residuals: the difference between a pixel and its prediction from its neighbors.
 
-Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images": linear predictors of rising order, their residual
-divided by the weight that the pixel itself has. `wide` is the 5×5 predictor of Ker & Böhme 2008.
+Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images": linear predictors of increasing order; a residual is
+divided by the weight of the predicted pixel. `wide` is the 5×5 predictor of Ker & Böhme 2008.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from tellapart.features._blocks import to_planes
 
 Kernel = Literal["first", "second", "third", "square", "wide"]
 
-#: Integer weights and the weight of the predicted pixel. The first three are taken along rows, and turned, along columns.
+#: Integer weights, and the weight of the predicted pixel. The first three are applied along rows and, transposed, along
+#: columns.
 KERNELS: dict[str, tuple[np.ndarray, int]] = {
     "first": (np.array([[-1, 1]]), 1),
     "second": (np.array([[1, -2, 1]]), 2),
@@ -30,38 +31,38 @@ KERNELS: dict[str, tuple[np.ndarray, int]] = {
 
 
 def residuals(images: np.ndarray, kernel: str) -> list[np.ndarray]:
-    """Residuals along rows and along columns, or one for a kernel that is the same in both.
+    """Residuals along rows and along columns, or one residual for a symmetric kernel.
 
     Args:
         images: (B, H, W, C) uint8.
         kernel: A name in `KERNELS`.
 
     Returns:
-        One or two of (B, C, h, w) float32, gray values; h and w are smaller than H and W by the kernel's reach.
+        One or two arrays (B, C, h, w) float32, in gray levels; h and w are smaller than H and W by the reach of the kernel.
 
     Raises:
         RecipeError: The images are smaller than the kernel.
     """
     weights, scale = KERNELS[kernel]
-    x = to_planes(images).astype(np.int16)  # the largest sum, of `wide`, is 48 · 255: exact, and half the memory of floats
+    x = to_planes(images).astype(np.int16)  # exact (the largest sum, of `wide`, is 48 · 255) in half the memory of floats
     turned = [weights] if weights.shape[0] == weights.shape[1] else [weights, weights.T]
     return [_filtered(x, w, kernel) / np.float32(scale) for w in turned]
 
 
 def quantized(residual: np.ndarray, quantum: float, most: int) -> np.ndarray:
-    """Rounded multiples of `quantum`, cut off at ± `most`: the same shape, int64 in 0 … 2 · most."""
+    """Quantize to multiples of `quantum`, truncated at ± `most`: the same shape, int64 in 0 … 2 · most."""
     return np.clip(np.rint(residual / np.float32(quantum)), -most, most).astype(np.int64) + most
 
 
 def symmetric(levels: int, order: int, *, signs: bool) -> np.ndarray:
-    """From a tuple of values, as a number in base `levels`, to its place among those that count as different.
+    """Bin of every tuple of values, where equivalent tuples share a bin; a tuple is coded as a number in base `levels`.
 
-    A tuple is the same as its reverse, and with `signs` as its negative (value v stands for v − (levels − 1) / 2).
+    A tuple is equivalent to its reverse and, with `signs`, to its negative (value v means v − (levels − 1) / 2).
 
     Args:
-        levels: Values.
+        levels: Number of values.
         order: Length of a tuple.
-        signs: Whether negatives are the same.
+        signs: Whether a tuple is equivalent to its negative.
 
     Returns:
         (levels^order,) int64 in 0 … D − 1.
@@ -73,19 +74,19 @@ def symmetric(levels: int, order: int, *, signs: bool) -> np.ndarray:
 
 
 def merged(same: Sequence[np.ndarray]) -> np.ndarray:
-    """Places 0 … D − 1 of codes of which several count as one; `same`: renamings of all codes, each (K,) int64."""
+    """Bins 0 … D − 1 of K codes; `same`: for each equivalence, the code that every code maps to, (K,) int64."""
     return np.unique(np.min(same, axis=0), return_inverse=True)[1].astype(np.int64)
 
 
 def _filtered(x: np.ndarray, weights: np.ndarray, kernel: str) -> np.ndarray:
-    """Sums over the window of `weights`, without made-up borders: (B, C, h, w) int16."""
+    """Correlation with `weights`, without padding: (B, C, h, w) int16."""
     rows, columns = weights.shape
     height, width = x.shape[2] - rows + 1, x.shape[3] - columns + 1
     if min(height, width) < 1:
         raise RecipeError(
             f"features: the residual {kernel!r} needs images of at least {max(weights.shape)} pixels a side, "
             f"found {x.shape[2]}×{x.shape[3]}",
-            hint="leave this kernel out, or give a larger inputs.size",
+            hint="remove this kernel, or set a larger inputs.size",
         )
     total = np.zeros((*x.shape[:2], height, width), np.int16)
     for (i, j), weight in np.ndenumerate(weights):

@@ -1,4 +1,4 @@
-"""What a descriptor promises: uint8 images in, one float32 vector an image out."""
+"""The contract of a descriptor: uint8 images in, one float32 feature vector per image out."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from tellapart.recipe.schema import OptionsModel
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a descriptor is fitted with, beside images and labels.
+    """What a descriptor may use when it is fitted, besides images and labels.
+
+    A part of `classifiers.base.Context`, which descriptors cannot import: classifiers are a higher layer.
 
     Attributes:
-        seed: Of everything random.
-        progress: Where long work is reported.
-        parents: From the name of a finished run to its folder; raises RunError.
-        notes: Sentences that belong beside the result ("12 of 400 images have no keypoint …"); a descriptor appends.
+        seed: Random seed.
+        progress: Reports the progress of long work.
+        parents: Maps the name of a finished run to its folder; raises RunError.
+        notes: Sentences reported with the result ("12 of 400 images have no keypoint …"); a descriptor may append.
     """
 
     seed: int = 0
@@ -32,12 +34,14 @@ class FitContext:
 
 
 class Descriptor(ABC):
-    """Turns images into vectors. One file each; the file name is the name in recipes.
+    """Turns images into feature vectors. One file each; the file name is the name in recipes.
 
-    Most learn nothing. One that does overrides `fit` and keeps what it learnt in `arrays`, which are saved and restored for it.
+    Most descriptors need no fitting. One that does overrides `fit` and stores what it fitted in `arrays`; tellapart saves and
+    restores them.
 
     Attributes:
-        arrays: What was learnt, by name.
+        options: Checked options.
+        arrays: Fitted arrays, by name.
     """
 
     class Options(OptionsModel):
@@ -48,15 +52,15 @@ class Descriptor(ABC):
         self.arrays: dict[str, np.ndarray] = {}
 
     def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
-        """Learn from the training images, block by block: they may not fit in memory.
+        """Fit to the training images. Read them block by block: they may not fit in memory.
 
         Args:
-            images: N of them.
-            labels: (N,) int64.
+            images: N decoded images.
+            labels: (N,) int64, each in 0 … classes − 1.
             context: Seed, progress, earlier runs, notes.
         """
         del images, labels, context
 
     @abstractmethod
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """images: (B, H, W, C) uint8 → (B, D) float32, finite. Each row depends on its own image alone."""
+        """Compute the features: images (B, H, W, C) uint8 → (B, D) float32, finite; each row depends on its own image only."""

@@ -1,12 +1,12 @@
 """Color histograms and moments.
 
-Swain & Ballard 1991, "Color Indexing" (joint histograms); Stricker & Orengo 1995, "Similarity of Color Images" (mean, spread
-and skewness of each channel). Gray images have one channel, whatever the space.
+Swain & Ballard 1991, "Color Indexing" (joint histograms); Stricker & Orengo 1995, "Similarity of Color Images" (mean, standard
+deviation and skewness of each channel). Gray images have one channel in every color space.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
@@ -15,34 +15,40 @@ from tellapart.features._blocks import cell_index, histograms, map_blocks, to_pl
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
-#: Least and largest value of each channel as OpenCV gives them for float images; a* and b* of all sRGB colors lie within ±110.
+#: Minimum and maximum of each channel as OpenCV returns them for float images; a* and b* of all sRGB colors lie within ±110.
 _RANGES = {
     "rgb": ((0, 1), (0, 1), (0, 1)),
     "hsv": ((0, 360), (0, 1), (0, 1)),
     "lab": ((0, 100), (-110, 110), (-110, 110)),
 }
 
-_JOINT = 16  # bins of each channel of a joint histogram, at most: 4,096 values
+_JOINT = 16  # maximum number of bins per channel of a joint histogram: 4,096 values
 
 
 class ColorHistogram(Descriptor):
-    """D = cells² · (C · bins, or bins^C if joint) and cells² · C · 3 moments."""
+    """Color histogram and moments: D = cells² · (C · bins, or bins^C if joint) + cells² · C · 3 moments."""
 
     class Options(OptionsModel):
         """Options of the color histograms."""
 
-        space: Literal["rgb", "hsv", "lab"] = Field(default="hsv", description="hue, saturation, value; CIE L*a*b* (D65)")
-        bins: int = Field(default=16, ge=2, le=256, description="of each channel")
-        joint: bool = Field(default=False, description="one histogram over all three channels; 8 bins are then 512 values")
-        root: bool = Field(default=True, description="square roots of the shares: rare colors then count for more")
+        space: Literal["rgb", "hsv", "lab"] = Field(
+            default="hsv", description="color space: rgb; hsv (hue, saturation, value); lab, CIE L*a*b* (D65)"
+        )
+        bins: int = Field(default=16, ge=2, le=256, description="number of bins per channel")
+        joint: bool = Field(
+            default=False, description="compute one joint histogram of the three channels; 8 bins give 512 values"
+        )
+        root: bool = Field(
+            default=True, description="take square roots of the frequencies, which gives rare colors more weight"
+        )
         moments: bool = Field(default=True, description="add mean, standard deviation and skewness of each channel")
-        cells: int = Field(default=1, ge=1, description="cells along each side that are described by themselves")
+        cells: int = Field(default=1, ge=1, description="number of cells along each side; each has its own histogram")
 
         @field_validator("joint")
         @classmethod
         def _joint_is_bounded(cls, value: bool, info: ValidationInfo) -> bool:
             if value and info.data.get("bins", 0) > _JOINT:
-                raise ValueError(f"takes at most {_JOINT} bins, whose cube is the number of values; lower `bins`")
+                raise ValueError(f"a joint histogram takes at most {_JOINT} bins per channel, bins³ values; lower `bins`")
             return value
 
     options: Options
@@ -64,7 +70,7 @@ class ColorHistogram(Descriptor):
 
 
 def to_color_space(images: np.ndarray, space: str) -> np.ndarray:
-    """(B, H, W, C) uint8 RGB or gray → (B, C, H, W) float32 in [0, 1], each channel by the range of its space."""
+    """Convert to a color space: (B, H, W, C) uint8 RGB or gray → (B, C, H, W) float32, each channel scaled to [0, 1]."""
     x = images.astype(np.float32) / 255
     if images.shape[3] == 1 or space == "rgb":
         return to_planes(x)
@@ -77,7 +83,7 @@ def to_color_space(images: np.ndarray, space: str) -> np.ndarray:
 
 
 def _moments(x: np.ndarray, cells: int) -> np.ndarray:
-    """Mean, spread and cube root of the third central moment, a cell and channel at a time: (B, cells² · 3 · C) float32."""
+    """Mean, standard deviation and cube root of the third central moment of every cell and channel: (B, cells² · 3 · C)."""
     rows, columns = cell_index(x.shape[2], cells), cell_index(x.shape[3], cells)
     found = []
     for i, j in np.ndindex(cells, cells):

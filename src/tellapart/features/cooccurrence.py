@@ -1,15 +1,15 @@
-"""Which values stand beside which: co-occurrences of quantized residuals, or of pixels.
+"""Co-occurrences of quantized residuals, or of pixels: histograms of neighboring values.
 
-Of residuals: Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images"; a tuple, its reverse and its negative
-count as one, which loses nothing in natural pictures and keeps the vector short. Of pixels: Nataraj et al. 2019, "Detecting
-GAN generated Fake Images using Co-occurrence Matrices" (arXiv:1903.06836), there with 256 levels for a network. Between
-channels: Goljan, Fridrich & Cogranne 2014, "Rich Model for Steganalysis of Color Images".
+Residuals: Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images"; a tuple, its reverse and its negative
+share a bin, which loses nothing in natural images and keeps the vector short. Pixels: Nataraj et al. 2019, "Detecting GAN
+generated Fake Images using Co-occurrence Matrices" (arXiv:1903.06836), who use 256 levels and a network. Between channels:
+Goljan, Fridrich & Cogranne 2014, "Rich Model for Steganalysis of Color Images".
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
@@ -20,44 +20,48 @@ from tellapart.features._residuals import Kernel, merged, quantized, residuals, 
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
-_LONGEST = 20_000  # tuples of one histogram, before those that count as one are merged
+_LONGEST = 20_000  # maximum number of tuples of one histogram, before equivalent ones are merged
 _bins = cache(symmetric)
 
 
 class Cooccurrence(Descriptor):
-    """Of each source and step: C · K along the residual, C · K across it, and K' between channels.
+    """Co-occurrence histograms: for each source and step, C · K along the residual, C · K across it, and K' between channels.
 
-    K: different tuples, levels^order or somewhat more than a quarter of it. The tuples along rows and those along columns, with
-    the residual turned, share one histogram. Pixels and the two kernels that are squares have no second direction.
+    K is the number of bins: levels^order, or somewhat more than a quarter of it. Tuples along rows and tuples along columns (of
+    the residual along columns) share one histogram. Pixels and the two square kernels have no second direction.
     """
 
     class Options(OptionsModel):
         """Options of the co-occurrences."""
 
         of: list[Kernel | Literal["pixels"]] = Field(
-            default=["second"], min_length=1, description="what is counted: residuals by their predictor, or the pixels"
+            default=["second"], min_length=1, description="sources that are counted: residuals, by predictor, or pixels"
         )
-        levels: int = Field(default=5, ge=2, le=128, description="values after quantising; odd for residuals")
-        quantum: float = Field(default=1.0, gt=0, description="of a residual: gray values a level")
-        order: int = Field(default=3, ge=2, le=5, description="values in a row that make a tuple")
+        levels: int = Field(default=5, ge=2, le=128, description="number of levels after quantization; odd for residuals")
+        quantum: float = Field(default=1.0, gt=0, description="residuals: width of a level, in gray levels")
+        order: int = Field(default=3, ge=2, le=5, description="number of values in a tuple")
         steps: list[Annotated[int, Field(ge=1)]] = Field(
-            default=[1], min_length=1, description="pixels between the values of a tuple"
+            default=[1], min_length=1, description="distances between the values of a tuple, in pixels"
         )
-        channels: bool = Field(default=False, description="add tuples of the three channels of one pixel")
-        root: bool = Field(default=True, description="square roots of the shares: rare tuples then count for more")
+        channels: bool = Field(default=False, description="add the tuples of the three channels of a pixel")
+        root: bool = Field(
+            default=True, description="take square roots of the frequencies, which gives rare tuples more weight"
+        )
 
         @field_validator("levels")
         @classmethod
         def _zero_is_in_the_middle(cls, value: int, info: ValidationInfo) -> int:
             if value % 2 == 0 and set(info.data.get("of", ["pixels"])) != {"pixels"}:
-                raise ValueError("must be odd for residuals, so that 0 is the level in the middle")
+                raise ValueError("must be odd for residuals, so that the middle level is 0")
             return value
 
         @field_validator("order")
         @classmethod
         def _tuples_are_bounded(cls, value: int, info: ValidationInfo) -> int:
             if info.data.get("levels", 2) ** value > _LONGEST:
-                raise ValueError(f"and levels {info.data['levels']} make more than {_LONGEST:,} tuples; lower one of them")
+                raise ValueError(
+                    f"with levels {info.data['levels']} there are more than {_LONGEST:,} tuples; lower one of the two"
+                )
             return value
 
     options: Options
@@ -83,7 +87,7 @@ class Cooccurrence(Descriptor):
         bins = _bins(o.levels, o.order, signs=signs)
         found = []
         for step in o.steps:
-            # of each way: one map along rows, the other, the same predictor turned, along columns
+            # for each direction: one map along rows; the other, of the transposed predictor, along columns
             for rows, columns in ways:
                 pair = [bins[_tuples(m, o.levels, o.order, step, axis)] for m, axis in ((rows, 3), (columns, 2))]
                 found.append(_shares(pair, int(bins.max()) + 1))
@@ -96,18 +100,18 @@ class Cooccurrence(Descriptor):
 
 @cache
 def _channel_bins(levels: int, signs: bool) -> np.ndarray:
-    """Triples of channels keep their order; a triple and its negative count as one where there are signs."""
+    """Bins of the triples of channels: their order counts; with `signs`, a triple and its negative share a bin."""
     codes = np.arange(levels**3)
     return merged([codes, codes[::-1]]) if signs else codes
 
 
 def _tuples(values: np.ndarray, levels: int, order: int, step: int, axis: int) -> np.ndarray:
-    """`order` values, `step` apart along an axis of (B, C, h, w), as one number in base `levels`."""
+    """Code of every tuple, a number in base `levels`: `order` values at distance `step` along an axis of (B, C, h, w)."""
     length = values.shape[axis] - (order - 1) * step
     if length < 1:
         raise RecipeError(
-            f"features: cooccurrence of {order} values {step} apart needs more than {values.shape[axis]} of them in a row",
-            hint="give a lower order, smaller steps, or a larger inputs.size",
+            f"features: cooccurrence with order {order} and step {step} needs more than {values.shape[axis]} pixels in a row",
+            hint="set a lower order, smaller steps, or a larger inputs.size",
         )
     places = [np.take(values, np.arange(i * step, i * step + length), axis) for i in range(order)]
     code = places[0]
@@ -117,7 +121,7 @@ def _tuples(values: np.ndarray, levels: int, order: int, step: int, axis: int) -
 
 
 def _shares(pair: list[np.ndarray], bins: int) -> np.ndarray:
-    """One histogram over several maps of codes: (B, C · bins) float32, by the number of codes that each has."""
+    """One normalized histogram over several maps of codes, weighted by their sizes: (B, C · bins) float32."""
     sizes = [m.shape[2] * m.shape[3] for m in pair]
     weighed = [histograms(m, bins, 1) * np.float32(size / sum(sizes)) for m, size in zip(pair, sizes, strict=True)]
     return np.sum(weighed, axis=0)

@@ -1,14 +1,14 @@
-"""The last features of a network that was trained before, as a vector for any classifier.
+"""The embedding of an earlier network run, as a feature vector for any classifier.
 
-What the trunk of a finished run gives before its head: Donahue et al. 2014, "DeCAF: A Deep Convolutional Activation Feature for
-Generic Visual Recognition". The weights are copied when the descriptor is fitted, so the new run needs the old one no more.
+It is the output of the backbone of a finished run: Donahue et al. 2014, "DeCAF: A Deep Convolutional Activation Feature for
+Generic Visual Recognition". The weights are copied when the descriptor is fitted, so the new run does not need the old one.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -25,27 +25,30 @@ from tellapart.recipe.schema import OptionsModel
 if TYPE_CHECKING:
     from torch import nn
 
-_ANSWERED = 256  # images a forward pass, at most
-_PARTS = ("normalize.", "body.trunk.")  # of a saved model: what is needed; the head is left behind
+_BATCH = 256  # maximum number of images per forward pass
+_PARTS = ("normalize.", "body.trunk.")  # tensors of a saved model that are copied: normalization and backbone, not the head
 
 
 class Embedding(Descriptor):
-    """D: the width of the trunk. `arrays` holds `net` (JSON as bytes) and the tensors of scaling and trunk, by name."""
+    """Output of a pretrained backbone; D is its width.
+
+    `arrays` holds `net` (JSON as bytes) and, by name, the tensors of the normalization and the backbone.
+    """
 
     class Options(OptionsModel):
         """Options of the embedding."""
 
-        run: str = Field(min_length=1, description="a finished run of the family network, by name or folder")
+        run: str = Field(min_length=1, description="finished run of the family network, by name or folder")
 
     options: Options
     _built: nn.Module | None = None
 
     def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
-        """Copy the net of the run; nothing is learnt from the images.
+        """Copy the net of the run; nothing is fitted to the images.
 
         Raises:
-            RunError: The run is no network on images.
-            RecipeError: It saw images of another shape.
+            RunError: The run is not a network on images.
+            RecipeError: It was trained on images of another shape.
         """
         del labels
         folder = context.parents(self.options.run)
@@ -67,7 +70,7 @@ class Embedding(Descriptor):
         """images: (B, H, W, C) uint8 → (B, D) float32.
 
         Raises:
-            RecipeError: They are not of the shape that the net was built for.
+            RecipeError: Their shape differs from the one that the net was built for.
         """
         if self._built is None:
             self._built = _build(self.arrays)
@@ -75,10 +78,10 @@ class Embedding(Descriptor):
 
 
 def embed(model: nn.Module, images: np.ndarray) -> np.ndarray:
-    """What a net gives before its head.
+    """Compute the output of a backbone, before the head.
 
     Args:
-        model: Scaling and trunk, in evaluation mode: (B, C, H, W) uint8 → (B, D).
+        model: Normalization and backbone, in evaluation mode: (B, C, H, W) uint8 → (B, D).
         images: (B, H, W, C) uint8.
 
     Returns:
@@ -87,10 +90,10 @@ def embed(model: nn.Module, images: np.ndarray) -> np.ndarray:
     import torch
 
     found = []
-    # the last portion may be empty: no images still have a width
+    # at least one batch, which may be empty: the result needs D columns
     with torch.inference_mode():
-        for start in range(0, max(1, len(images)), _ANSWERED):
-            x_BCHW = torch.from_numpy(np.ascontiguousarray(images[start : start + _ANSWERED])).permute(0, 3, 1, 2)
+        for start in range(0, max(1, len(images)), _BATCH):
+            x_BCHW = torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])).permute(0, 3, 1, 2)
             found.append(model(x_BCHW).flatten(1).float().numpy())
     return np.concatenate(found)
 
@@ -99,18 +102,18 @@ def _network_on_images(folder: Path) -> Recipe:
     """The recipe of a run.
 
     Raises:
-        RunError: Its family is not network, or it learnt from vectors.
+        RunError: Its family is not network, or it was trained on features.
     """
     recipe = recipes.load(str(folder / "recipe.yaml"))
     if recipe.classifier.family != "network":
         raise RunError(
-            f"embedding: the run {folder.name} is of the family {recipe.classifier.family!r}, expected 'network'",
+            f"embedding: expected a run of the family 'network', found {folder.name} of {recipe.classifier.family!r}",
             hint="name a run whose recipe has `family: network`",
         )
     if recipe.features is not None:
         raise RunError(
-            f"embedding: the net of {folder.name} learnt from `features`, expected one that learnt from images",
-            hint="name a run whose recipe has no section `features`",
+            f"embedding: expected a network trained on images, found {folder.name}, trained on `features`",
+            hint="name a run whose recipe has no `features` section",
         )
     return recipe
 
@@ -122,15 +125,15 @@ def _check_shape(recipe: Recipe, name: str, found: tuple[int, int, int]) -> None
     wanted = (*size, 1 if inputs.mode == "gray" else 3)
     if wanted != found:
         raise RecipeError(
-            f"embedding: the net of {name} saw images of {wanted[0]}×{wanted[1]}×{wanted[2]} (height, width, channels), "
-            f"this recipe's inputs give {height}×{width}×{channels}",
+            f"embedding: the net of {name} was trained on images of {wanted[0]}×{wanted[1]}×{wanted[2]} (height, width, "
+            f"channels), but the inputs of this recipe are {height}×{width}×{channels}",
             hint=f"set inputs to those of that run: {{size: [{wanted[0]}, {wanted[1]}], mode: {inputs.mode}, "
             f"resize: {inputs.resize}, keep: {inputs.keep:g}}}",
         )
 
 
 def _build(arrays: dict[str, np.ndarray]) -> nn.Module:
-    """Scaling and trunk, ready to answer."""
+    """Normalization and backbone, in evaluation mode."""
     import torch
     from torch import nn
 
@@ -143,6 +146,6 @@ def _build(arrays: dict[str, np.ndarray]) -> nn.Module:
     normalize = Normalize(torch.zeros(channels), torch.ones(channels))
     for prefix, part in zip(_PARTS, (normalize, body.trunk), strict=True):
         state = part.state_dict()
-        # a number that was an array of no dimension came back from the file with one
+        # a 0-d array comes back from the file as 1-d
         part.load_state_dict({k: torch.from_numpy(np.array(arrays[prefix + k])).reshape(v.shape) for k, v in state.items()})
     return nn.Sequential(normalize, body.trunk).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,14 +1,15 @@
-"""Local binary patterns: which neighbors on a circle are at least as bright as the pixel, counted over the picture.
+"""Local binary patterns: a histogram of which neighbors on a circle are at least as bright as the pixel.
 
 Ojala, Pietikäinen & Mäenpää 2002, "Multiresolution Gray-Scale and Rotation Invariant Texture Classification with Local Binary
-Patterns". Neighbors between pixels are interpolated; pixels whose circle leaves the picture are not counted. A pattern is
-uniform if it changes between 0 and 1 at most twice around the circle; all others share one bin. Several radii: several entries.
+Patterns". Neighbors between pixels are interpolated; pixels whose circle crosses the border are not counted. A pattern is
+uniform if it changes between 0 and 1 at most twice around the circle; all other patterns share one bin. For several radii, name
+the descriptor several times.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,23 +21,28 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class LBP(Descriptor):
-    """D = cells² · channels · patterns; patterns = points · (points − 1) + 3, or points + 2 with `invariant`."""
+    """Local binary patterns: D = cells² · channels · patterns.
+
+    The number of patterns is points · (points − 1) + 3, or points + 2 with `invariant`.
+    """
 
     class Options(OptionsModel):
         """Options of the local binary patterns."""
 
-        points: int = Field(default=8, ge=4, le=16, description="neighbors on the circle")
-        radius: float = Field(default=1.0, gt=0, description="of the circle, pixels")
+        points: int = Field(default=8, ge=4, le=16, description="number of neighbors on the circle")
+        radius: float = Field(default=1.0, gt=0, description="radius of the circle, in pixels")
         invariant: bool = Field(
-            default=False, description="count a uniform pattern by its number of ones, however it is turned"
+            default=False, description="make patterns rotation-invariant: count a uniform pattern by its number of ones"
         )
-        of: Literal["gray", "channels"] = Field(default="channels", description="the brightness, or each channel by itself")
-        cells: int = Field(default=1, ge=1, description="cells along each side that have a histogram of their own")
+        of: Literal["gray", "channels"] = Field(
+            default="channels", description="compute patterns of the brightness (gray), or of each channel"
+        )
+        cells: int = Field(default=1, ge=1, description="number of cells along each side; each has its own histogram")
 
     options: Options
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """images: (B, H, W, C) uint8 → (B, D) float32, shares of the pixels of a cell.
+        """images: (B, H, W, C) uint8 → (B, D) float32, the frequencies in a cell, which sum to 1.
 
         Raises:
             RecipeError: The images are smaller than the circle.
@@ -51,12 +57,12 @@ class LBP(Descriptor):
 
 
 def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
-    """The pattern of each inner pixel as a number: bit p is set where neighbor p, counted from the right, is as bright.
+    """The pattern of each inner pixel as a number: bit p is set if neighbor p, counted from the right, is at least as bright.
 
     Args:
         x_BCHW: (B, C, H, W) float32.
-        points: Neighbors, at most 16.
-        radius: Pixels.
+        points: Number of neighbors, at most 16.
+        radius: Radius in pixels.
 
     Returns:
         (B, C, H − 2⌈radius⌉, W − 2⌈radius⌉) int64.
@@ -66,7 +72,7 @@ def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
     if min(height, width) <= 2 * edge:
         raise RecipeError(
             f"features: lbp of radius {radius:g} needs images of at least {2 * edge + 1} pixels a side, found {height}×{width}",
-            hint="give a smaller radius, or a larger inputs.size",
+            hint="set a smaller radius, or a larger inputs.size",
         )
     inner = x_BCHW[:, :, edge : height - edge, edge : width - edge]
     found = np.zeros(inner.shape, np.int64)
@@ -77,8 +83,8 @@ def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
 
 
 def _shifted(x_BCHW: np.ndarray, edge: int, down: float, right: float) -> np.ndarray:
-    """The inner picture seen from `down`, `right` off: bilinear, and exact where neighbors are equal."""
-    down, right = round(down, 5), round(right, 5)  # cosines that should be 0 are
+    """The inner image shifted by `down`, `right`: bilinear, and exact where neighbors are equal."""
+    down, right = round(down, 5), round(right, 5)  # so that cosines that should be 0 are 0
     top, left = int(np.floor(down)), int(np.floor(right))
     rows, columns = np.float32(down - top), np.float32(right - left)
 
@@ -94,7 +100,7 @@ def _shifted(x_BCHW: np.ndarray, edge: int, down: float, right: float) -> np.nda
 
 @cache
 def _bins(points: int, invariant: bool) -> np.ndarray:
-    """From a pattern to its bin: (2^points,) int64; the last bin is that of all patterns that are not uniform."""
+    """Bin of every pattern: (2^points,) int64; the last bin holds all patterns that are not uniform."""
     codes = np.arange(1 << points)
     bits = codes[:, None] >> np.arange(points) & 1
     uniform = (bits != np.roll(bits, 1, axis=1)).sum(axis=1) <= 2

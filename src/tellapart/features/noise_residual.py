@@ -1,13 +1,11 @@
-"""Statistics of noise residuals, where a camera's noise and a generator's lack of it show.
+"""Statistics of noise residuals: they show the noise of a camera, and its absence in generated images.
 
 Fridrich & Kodovsky 2012, "Rich Models for Steganalysis of Digital Images" (IEEE TIFS 7(3)): high-pass residuals, quantized and
-cut off, here as histograms with their moments. Correlations between a residual's channels and with its neighbors, since
-demosaicing and upsampling leave them: Goljan, Fridrich & Cogranne 2014, "Rich Model for Steganalysis of Color Images".
+truncated, here as histograms with moments. Correlations between the channels of a residual and between neighboring pixels,
+which demosaicing and upsampling cause: Goljan, Fridrich & Cogranne 2014, "Rich Model for Steganalysis of Color Images".
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -17,11 +15,11 @@ from tellapart.features._residuals import Kernel, quantized, residuals
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
-_FLAT = 1e-3  # mean square of a residual below which an image has none, gray values²
+_FLAT = 1e-3  # mean square of a residual, in gray levels², below which an image counts as flat
 
 
 class NoiseResidual(Descriptor):
-    """Of each residual: C · (2 · most + 1) shares, C · 3 moments, C · 2 + C · (C − 1) / 2 correlations."""
+    """Statistics of each residual: C · (2 · most + 1) frequencies, C · 3 moments, C · 2 + C · (C − 1) / 2 correlations."""
 
     class Options(OptionsModel):
         """Options of the residuals' statistics."""
@@ -29,12 +27,16 @@ class NoiseResidual(Descriptor):
         kernels: list[Kernel] = Field(
             default=["first", "second", "third", "square", "wide"],
             min_length=1,
-            description="predictors: the neighbor, two or three along a line, 3×3, 5×5",
+            description="predictors: first, second and third order along a line; square: 3×3; wide: 5×5",
         )
-        quantum: float = Field(default=1.0, gt=0, description="width of a bin, gray values")
-        most: int = Field(default=4, ge=1, le=64, description="bins on either side of 0; larger residuals lie in the last")
+        quantum: float = Field(default=1.0, gt=0, description="width of a bin, in gray levels")
+        most: int = Field(
+            default=4, ge=1, le=64, description="number of bins on each side of 0; larger residuals go into the last bin"
+        )
         moments: bool = Field(default=True, description="add log mean magnitude, log standard deviation and log kurtosis")
-        correlations: bool = Field(default=True, description="add correlations with the next pixels, and between channels")
+        correlations: bool = Field(
+            default=True, description="add correlations with the neighboring pixels and between channels"
+        )
 
     options: Options
 
@@ -60,7 +62,7 @@ class NoiseResidual(Descriptor):
 
 
 def _moments(r: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """(B, C, h, w) → (B, 3 · C): logs of mean magnitude, spread about 0, and fourth moment over squared second.
+    """(B, C, h, w) → (B, 3 · C): logs of the mean magnitude, of the root mean square, and of the kurtosis about 0.
 
     `products`: (B, C, C), mean products of the channels.
     """
@@ -72,7 +74,7 @@ def _moments(r: np.ndarray, products: np.ndarray) -> np.ndarray:
 
 
 def _correlations(r: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """(B, C, h, w) → (B, 2 · C + C · (C − 1) / 2): with the pixel to the right, with the one below, between channels."""
+    """Correlations with the right neighbor, with the one below, and between channels: (B, 2 · C + C · (C − 1) / 2)."""
     power = np.maximum(np.einsum("bcc->bc", products), _FLAT)
     found = [_mean_product(a, b) / power for a, b in ((r[..., :-1], r[..., 1:]), (r[:, :, :-1], r[:, :, 1:]))]
     first, second = np.triu_indices(r.shape[1], 1)
@@ -81,5 +83,5 @@ def _correlations(r: np.ndarray, products: np.ndarray) -> np.ndarray:
 
 
 def _mean_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(B, C, h, w) twice → (B, C); 0 without a pixel."""
+    """Mean of a · b: two (B, C, h, w) → (B, C); 0 if there is no pixel."""
     return np.einsum("bchw,bchw->bc", a, b) / max(1, a.shape[2] * a.shape[3])

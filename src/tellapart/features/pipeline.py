@@ -1,6 +1,6 @@
-"""From images to the matrix a classical classifier learns from: descriptors, standardising, PCA.
+"""From images to the feature matrix of a classical classifier: descriptors, standardization, PCA.
 
-Memory: the matrix itself, and beside it what one block of images needs, however many images there are.
+Memory: the matrix itself plus what one block of images needs, independent of the number of images.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tellapart.features.base import Descriptor, FitContext
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Features
 
-_ALIKE = 1e-6  # standard deviation below which a value is taken for constant
-_ROWS = 1_024  # of the matrix, standardized at a time
+_CONSTANT = 1e-6  # standard deviation up to which a feature counts as constant
+_ROWS = 1_024  # rows of the matrix that are standardized at a time
 
 
 class FeaturePipeline:
@@ -29,8 +29,8 @@ class FeaturePipeline:
 
     Attributes:
         arrays: `mean`, `scale` (D,) and, with PCA, `components` (K, D), `center` (D,), `explained` (K,), all float32.
-        descriptors: In the recipe's order.
-        notes: What was done otherwise than asked, or is worth knowing.
+        descriptors: In the order of the recipe.
+        notes: Deviations from what was requested, and other remarks.
     """
 
     def __init__(self, features: Features, seed: int) -> None:
@@ -41,10 +41,10 @@ class FeaturePipeline:
         self.notes: list[str] = []
 
     def fit_transform(self, images: DecodedImages, labels: np.ndarray, context: FitContext | None = None) -> np.ndarray:
-        """Fit on `images` and give their vectors: (N, D or K) float32.
+        """Fit to `images` and return their features, (N, D or K) float32.
 
         Raises:
-            DataError: A descriptor gives values that are not finite.
+            DataError: A descriptor returns values that are not finite.
         """
         context = context or FitContext(self.seed)
         self.descriptors, self.notes = _build(self.features), context.notes
@@ -58,7 +58,7 @@ class FeaturePipeline:
         return X
 
     def transform(self, images: DecodedImages) -> np.ndarray:
-        """Vectors of other images: (N, D or K) float32."""
+        """Features of other images, (N, D or K) float32."""
         blocks = [self.transform_block(block) for block in images.blocks()]
         return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32)
 
@@ -71,20 +71,20 @@ class FeaturePipeline:
 
     @property
     def width(self) -> int:
-        """Values of a vector."""
+        """Length of a feature vector."""
         return len(self.arrays.get("components", self.arrays["mean"]))
 
     def with_components(self, count: int) -> Self:
-        """The same with the `count` first components, as a fit with `pca: count` would give."""
+        """A copy with the first `count` components, equal to a fit with `pca: count`."""
         fewer = copy.copy(self)
         fewer.features = self.features.model_copy(update={"pca": count})
         fewer.arrays = self.arrays | {name: self.arrays[name][:count] for name in ("components", "explained")}
         return fewer
 
     def save(self, path: Path) -> None:
-        """Write everything that was learnt."""
-        learnt = {f"{i}.{name}": array for i, d in enumerate(self.descriptors) for name, array in d.arrays.items()}
-        save_file({k: np.ascontiguousarray(v) for k, v in (self.arrays | learnt).items()}, path)
+        """Write everything that was fitted."""
+        fitted = {f"{i}.{name}": array for i, d in enumerate(self.descriptors) for name, array in d.arrays.items()}
+        save_file({k: np.ascontiguousarray(v) for k, v in (self.arrays | fitted).items()}, path)
 
     @classmethod
     def load(cls, path: Path, features: Features, seed: int) -> Self:
@@ -112,28 +112,28 @@ class FeaturePipeline:
         return X if X is not None else np.empty((0, 1), np.float32)
 
     def _vectors(self, images: np.ndarray) -> np.ndarray:
-        """(B, D) float32, the caller's own."""
+        """(B, D) float32, a new array."""
         parts = [descriptor(images) for descriptor in self.descriptors]
         for part, entry in zip(parts, self.features.descriptors, strict=True):
             if not np.isfinite(part).all():
                 rows = int((~np.isfinite(part)).any(axis=1).sum())
                 raise DataError(
-                    f"features: {next(iter(entry))} gives values that are not finite for {rows:,} of {len(images):,} images",
-                    hint="a descriptor must answer every image with numbers; leave it out, or mend it",
+                    f"features: {next(iter(entry))} returned values that are not finite for {rows:,} of {len(images):,} images",
+                    hint="remove this descriptor from the recipe, or fix its code",
                 )
         return np.concatenate(parts, axis=1)
 
     def _standardize(self, X: np.ndarray) -> None:
-        """In place, and kept for others; without standardising, mean 0 and scale 1."""
+        """Standardize X in place and store mean and scale; without standardization they are 0 and 1."""
         self.arrays = {"mean": np.zeros(X.shape[1], np.float32), "scale": np.ones(X.shape[1], np.float32)}
         if not self.features.standardize or not len(X):
             return
         mean = X.mean(axis=0, dtype=np.float64)
         spread = np.sqrt(sum(((X[i : i + _ROWS] - mean) ** 2).sum(axis=0) for i in range(0, len(X), _ROWS)) / len(X))
-        constant = spread <= _ALIKE
+        constant = spread <= _CONSTANT
         if constant.any():
             self.notes.append(
-                f"{constant.sum():,} of {X.shape[1]:,} values are the same in every training image, and tell nothing"
+                f"{constant.sum():,} of {X.shape[1]:,} features are constant over the training images and carry no information"
             )
         self.arrays = {"mean": mean.astype(np.float32), "scale": np.where(constant, 1, spread).astype(np.float32)}
         X -= self.arrays["mean"]
@@ -142,11 +142,11 @@ class FeaturePipeline:
     def _components(self, shape: tuple[int, ...]) -> int:
         wanted = self.features.pca or 0
         if (count := min(wanted, *shape)) < wanted:
-            self.notes.append(f"PCA kept {count} components, not {wanted}: there are {shape[0]} rows of {shape[1]} values")
+            self.notes.append(f"PCA kept {count} components instead of {wanted}: the matrix is {shape[0]} × {shape[1]}")
         return count
 
     def _project(self, X: np.ndarray) -> np.ndarray:
-        """(B, D) → (B, K); the center is taken off the products, not off a copy of X."""
+        """(B, D) → (B, K); the center is subtracted from the products instead of from a copy of X."""
         return X @ self.arrays["components"].T - self.arrays["components"] @ self.arrays["center"]
 
 

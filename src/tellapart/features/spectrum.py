@@ -1,11 +1,10 @@
-"""Frequencies, where upsampling layers and resampling leave their traces.
+"""Frequency spectrum: it shows the traces of upsampling layers and of resampling.
 
 `of: dct`: the type-II DCT, log |coefficient|, as in section 3 of Frank et al. 2020, "Leveraging Frequency Analysis for Deep
-Fake Image Recognition" (arXiv:2003.08685). Of the whole image, or as mean and spread over blocks, which is independent of
-where in the picture a trace lies and keeps the vector short for large images.
-
-`of: radial`: the power spectrum averaged over all directions, log, one value a ring of frequencies: Durall et al. 2020, "Watch
-your Up-Convolution: CNN Based Generative Deep Neural Networks are Failing to Reproduce Spectral Distributions"
+Fake Image Recognition" (arXiv:2003.08685). Of the whole image, or as mean and standard deviation over blocks, which does not
+depend on where in the image a trace is and keeps the vector short for large images.
+`of: radial`: the power spectrum averaged over all directions, log, one value per ring of frequencies: Durall et al. 2020,
+"Watch your Up-Convolution: CNN Based Generative Deep Neural Networks are Failing to Reproduce Spectral Distributions"
 (arXiv:2003.01826); Dzanic et al. 2020, "Fourier Spectrum Discrepancies in Deep Network Generated Images" (arXiv:1911.06465).
 """
 
@@ -21,21 +20,23 @@ from tellapart.features._blocks import map_blocks
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
-_FLOOR = 1e-3  # of a coefficient's magnitude before the log, for pixels in [0, 1]: below the rounding of 8-bit pixels
+_FLOOR = 1e-3  # added to a magnitude before the log, for pixels in [0, 1]: below the rounding of 8-bit pixels
 
 
 class Spectrum(Descriptor):
-    """Whole image: D = H · W · C. Blocks: D = 2 · block² · C. Radial: D = rings · C; rings without a frequency are left out."""
+    """Log spectrum: D = H · W · C (whole image), 2 · block² · C (blocks), or rings · C (radial; empty rings are dropped)."""
 
     class Options(OptionsModel):
         """Options of the spectrum."""
 
-        of: Literal["dct", "radial"] = Field(default="dct", description="every coefficient, or the mean power of each ring")
+        of: Literal["dct", "radial"] = Field(
+            default="dct", description="dct: every coefficient; radial: the mean power of each ring of frequencies"
+        )
         block: int | None = Field(
-            default=None, ge=2, description="of dct: side of the blocks, half overlapping; none: the whole image"
+            default=None, ge=2, description="dct: side of the half-overlapping blocks, in pixels; none: the whole image"
         )
         rings: int | None = Field(
-            default=None, ge=2, description="of radial: rings between frequency 0 and the highest; none: the shorter side"
+            default=None, ge=2, description="radial: number of rings from frequency 0 to the highest; none: the shorter side"
         )
 
         @field_validator("block", "rings")
@@ -43,7 +44,7 @@ class Spectrum(Descriptor):
         def _has_effect(cls, value: int | None, info: ValidationInfo) -> int | None:
             wanted = {"block": "dct", "rings": "radial"}[info.field_name or ""]
             if value is not None and info.data.get("of", wanted) != wanted:
-                raise ValueError(f"has an effect with `of: {wanted}` only; remove it")
+                raise ValueError(f"has an effect only with `of: {wanted}`; remove it")
             return value
 
     options: Options
@@ -64,7 +65,7 @@ class Spectrum(Descriptor):
 
 
 def _radial(x: np.ndarray, rings: int) -> np.ndarray:
-    """(B, H, W, C) → (B, rings that have a frequency · C) float32."""
+    """Log mean power of each ring: (B, H, W, C) → (B, non-empty rings · C) float32."""
     from scipy.fft import rfft2
 
     transformed: Any = np.asarray(rfft2(x, axes=(1, 2), norm="ortho"))
@@ -75,9 +76,9 @@ def _radial(x: np.ndarray, rings: int) -> np.ndarray:
 
 @cache
 def _ring_weights(height: int, width: int, rings: int) -> np.ndarray:
-    """From the powers of a half spectrum to their means over rings of equal width: (H · (W // 2 + 1), rings) float32.
+    """Matrix that averages the powers of a half spectrum over rings of equal width: (H · (W // 2 + 1), rings) float32.
 
-    The half that `rfft2` leaves out mirrors the rest, so its columns but the first, and the last of an even width, count twice.
+    The half that `rfft2` omits mirrors the rest, so all columns count twice, except the first and, for an even width, the last.
     """
     columns = np.arange(width // 2 + 1)
     radius = np.hypot(np.fft.fftfreq(height)[:, None], columns / width)  # cycles a pixel
@@ -90,7 +91,7 @@ def _ring_weights(height: int, width: int, rings: int) -> np.ndarray:
 
 
 def _log_dct(x: np.ndarray) -> np.ndarray:
-    """(B, H, W, C) → the same shape."""
+    """Log magnitude of the DCT: (B, H, W, C) → the same shape."""
     from scipy.fft import dctn
 
     spectrum = np.asarray(dctn(x, axes=(1, 2), norm="ortho", workers=-1))
@@ -105,9 +106,9 @@ def _basis(block: int) -> np.ndarray:
 
 
 def _block_statistics(x_HWC: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Mean and spread over half overlapping blocks of log |DCT|: (2 · block² · C,) float32.
+    """Mean and standard deviation of log |DCT| over half-overlapping blocks: (2 · block² · C,) float32.
 
-    Two matrix products, along rows and then along columns, an image at a time so that it stays in the cache: 2.4 times as fast
+    Two matrix products, along rows and then along columns, one image at a time so that it stays in the cache: 2.4 times as fast
     as a transform of every block (`benchmarks/answering.py`).
     """
     block, step = len(basis), max(1, len(basis) // 2)

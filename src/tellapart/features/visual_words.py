@@ -1,9 +1,9 @@
-"""Bag of visual words: which kinds of patches a picture has, and how many of each.
+"""Bag of visual words: a histogram of the kinds of patches in an image.
 
 Csurka et al. 2004, "Visual Categorization with Bags of Keypoints"; soft assignment: van Gemert et al. 2010, "Visual Word
-Ambiguity"; parts of the picture counted by themselves: Lazebnik, Schmid & Ponce 2006, "Beyond Bags of Features"; signed square
-roots: Perronnin, Sánchez & Mensink 2010, "Improving the Fisher Kernel". Patches of all images are never held at once: the
-vocabulary is learnt from a bounded sample, everything else from bounded numbers of images.
+Ambiguity"; spatial pyramid: Lazebnik, Schmid & Ponce 2006, "Beyond Bags of Features"; signed square roots: Perronnin, Sánchez &
+Mensink 2010, "Improving the Fisher Kernel". The patches of all images are never in memory at once: the vocabulary is fitted to
+a bounded sample of patches, everything else to a bounded number of images.
 """
 
 from __future__ import annotations
@@ -18,85 +18,72 @@ import numpy as np
 from pydantic import Field
 
 from tellapart.data.cache import DecodedImages
-from tellapart.features._patches import Patches, describe_blocks
+from tellapart.features._patches import Patches, PatchOptions, describe_blocks
 from tellapart.features.base import Descriptor, FitContext
-from tellapart.recipe.schema import OptionsModel
 
 _CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-_EACH = 20  # patches of an image in the sample, at most: neighboring ones are alike, other images tell more
-_JUDGED = 10_000  # images that select words and measure their weights, at most
-_MEASURED = 256  # images that say how far patches are off their words
+_EACH = 20  # maximum number of patches per image in the sample: neighboring ones are similar, other images add more
+_WEIGHED = 10_000  # maximum number of images used to select and weight words
+_MEASURED = 256  # number of images used to measure the distance of patches from their words
 _TREES = 100
+_SCORES = 1 << 21  # scores of vectors and words held at a time: 8 MiB
 
-_Side = Annotated[int, Field(ge=4)]
 _Count = Annotated[int, Field(ge=1)]
-#: Words (V, E) float32; images without a keypoint; images seen.
-_Learnt = tuple[np.ndarray, int, int]
+#: Words (V, E) float32; number of images without a keypoint; number of images read.
+_Vocabulary = tuple[np.ndarray, int, int]
 
 
 class VisualWords(Descriptor):
-    """D = words · parts of the picture; or the last number of `select`."""
+    """Bag of visual words: D = words · cells of the pyramid, or the last number of `select`."""
 
-    class Options(OptionsModel):
+    class Options(PatchOptions):
         """Options of the bag of visual words."""
 
-        enlarge: int | None = Field(default=None, ge=8, description="resize to this side first; none: images as they are")
-        detector: Literal["dense", "orb", "sift"] = Field(
-            default="dense", description="where patches are: on a grid, or at keypoints"
-        )
-        step: int = Field(default=4, ge=1, description="dense: pixels between patches")
-        patches: list[_Side] = Field(
-            default=[16],
-            min_length=1,
-            description="dense, orb: sides of the squares described at every place, pixels",
-        )
-        keypoints: int = Field(default=500, ge=1, description="orb, sift: most of an image, the strongest")
-        edge: int = Field(default=31, ge=1, description="orb: no keypoint is nearer to the edge, pixels (edgeThreshold)")
-        fast_threshold: int = Field(
-            default=20, ge=1, description="orb: least contrast of a corner, gray levels (fastThreshold)"
-        )
-        description: Literal["hog", "sift"] = Field(default="hog", description="of a patch; sift: 128 values")
-        cells: int = Field(default=2, ge=1, le=8, description="hog: parts along a patch's side; values = cells² · orientations")
-        orientations: int = Field(default=8, ge=2, le=36, description="hog: directions told apart")
-        words: int = Field(default=1500, ge=2, description="size of the vocabulary")
+        words: int = Field(default=1500, ge=2, description="number of words in the vocabulary")
         vocabulary: Literal["sample", "batches"] = Field(
-            default="sample", description="k-means of a sample of all images; or one k-means a batch of images, put together"
+            default="sample",
+            description="sample: one k-means of patches of all images; batches: one k-means per batch of images",
         )
-        sample: int = Field(default=200_000, ge=100, description="sample: patches, at most")
-        batch_images: int = Field(default=200, ge=1, description="batches: images of one")
-        batch_words: int = Field(default=10, ge=1, description="batches: words of one; more where there are too few batches")
+        sample: int = Field(default=200_000, ge=100, description="sample: maximum number of patches")
+        batch_images: int = Field(default=200, ge=1, description="batches: number of images in a batch")
+        batch_words: int = Field(
+            default=10, ge=1, description="batches: number of words per batch; more if there are too few batches"
+        )
         histogram: Literal["counts", "tfidf", "soft"] = Field(
-            default="counts", description="tfidf: rare words count for more; soft: a patch counts for its nearest few words"
+            default="counts",
+            description="counts; tfidf: give rare words more weight; soft: assign a patch to its nearest words",
         )
-        nearest: int = Field(default=4, ge=2, le=64, description="soft: how many words")
+        nearest: int = Field(default=4, ge=2, le=64, description="soft: number of words that a patch is assigned to")
         norm: Literal["none", "l1", "l2", "power", "range"] = Field(
             default="power",
-            description="of a histogram: l1: sum 1; l2: length 1; power: square roots, then length 1; range: each word "
-            "divided by its largest training value",
+            description="normalization of a histogram: l1: sum 1; l2: length 1; power: square roots, then length 1; range: "
+            "divide each word by its maximum over the training images",
         )
         pyramid: list[_Count] = Field(
             default=[1],
             min_length=1,
-            description="[1, 2]: a histogram of the whole picture, and one of each of 2 × 2 parts",
+            description="spatial pyramid; [1, 2]: one histogram of the whole image and one of each of 2 × 2 cells",
         )
         select: list[_Count] | None = Field(
-            default=None, min_length=1, description="rounds of a random forest, each keeps so many columns; uses the labels"
+            default=None,
+            min_length=1,
+            description="feature selection by random forests: columns kept in each round; uses labels",
         )
 
     options: Options
 
     def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
-        """Learn the vocabulary, then the weights of words and their selection, where asked for."""
+        """Fit the vocabulary, then the weights and the selection of words, if requested."""
         o, self.arrays = self.options, {}
         rng = np.random.default_rng(context.seed)
-        words, missing, seen = (self._of_batches if o.vocabulary == "batches" else self._of_sample)(images, rng, context)
+        words, missing, seen = (self._from_batches if o.vocabulary == "batches" else self._from_sample)(images, rng, context)
         self.arrays = {"words": words}
         if len(words) < o.words:
-            context.notes.append(f"words: {len(words):,} of the {o.words:,} asked for: there are no more distinct ones")
+            context.notes.append(f"visual_words: found {len(words):,} distinct words instead of {o.words:,}")
         if missing:
-            which = f"{missing:,} of {seen:,} training images"
-            context.notes.append(f"words: {which} have no keypoint; {o.description.upper()} of the whole image stands in")
-        rows = rng.permutation(len(images))[:_JUDGED]
+            count = f"{missing:,} of {seen:,} training images"
+            context.notes.append(f"visual_words: {count} have no keypoint; {o.description.upper()} of the whole image is used")
+        rows = rng.permutation(len(images))[:_WEIGHED]
         if o.histogram == "soft":
             self._measure_spread(_rows(images, rows[:_MEASURED]), context)
         if o.histogram == "tfidf" or o.norm == "range" or o.select:
@@ -108,8 +95,8 @@ class VisualWords(Descriptor):
         X = self._normalized(np.concatenate(found))
         return np.minimum(X / self.arrays["most"], 1) if "most" in self.arrays else X
 
-    def _of_sample(self, images: DecodedImages, rng: np.random.Generator, context: FitContext) -> _Learnt:
-        """A grid has patches on every image, so that not all need be seen; keypoints are looked for in as many as can be."""
+    def _from_sample(self, images: DecodedImages, rng: np.random.Generator, context: FitContext) -> _Vocabulary:
+        """Fit one k-means to a sample of patches: of some images for a grid, of as many as possible for keypoints."""
         o = self.options
         wanted = o.sample // _EACH if o.detector == "dense" else o.sample
         chosen = _rows(images, np.sort(rng.permutation(len(images))[:wanted]))
@@ -119,10 +106,10 @@ class VisualWords(Descriptor):
             kept.append(patches.vectors[_pick(patches.owner, each, rng)].astype(np.uint8))
             missing += int(patches.missing.sum())
         vectors = np.concatenate(kept).astype(np.float32)
-        return learn_words(vectors, o.words, context.seed), missing, len(chosen)
+        return fit_words(vectors, o.words, context.seed), missing, len(chosen)
 
-    def _of_batches(self, images: DecodedImages, rng: np.random.Generator, context: FitContext) -> _Learnt:
-        """As many words of each batch of images, in random order, until there are enough."""
+    def _from_batches(self, images: DecodedImages, rng: np.random.Generator, context: FitContext) -> _Vocabulary:
+        """Fit one k-means per batch of images, in random order, and merge the vocabularies."""
         o = self.options
         batches = max(1, min(-(-o.words // o.batch_words), len(images) // o.batch_images))
         each = -(-o.words // batches)
@@ -134,7 +121,7 @@ class VisualWords(Descriptor):
             held.append(patches.vectors)
             missing, count = missing + int(patches.missing.sum()), count + len(patches.missing)
             if count >= min((len(groups) + 1) * o.batch_images, len(chosen)):
-                groups.append(learn_words(np.concatenate(held), each, context.seed + len(groups)))
+                groups.append(fit_words(np.concatenate(held), each, context.seed + len(groups)))
                 held = []
         return merge_vocabularies(groups, o.words), missing, len(chosen)
 
@@ -145,13 +132,13 @@ class VisualWords(Descriptor):
                 yield patches
 
     def _measure_spread(self, images: DecodedImages, context: FitContext) -> None:
-        """How far patches are off their nearest words: mean squared distance."""
+        """Measure the mean squared distance of patches from their nearest words."""
         words = self.arrays["words"]
         gaps = [nearest_words(p.vectors, words)[1] for p in self._found(images, context, "spread")]
         self.arrays["spread"] = np.array([max(float(np.concatenate(gaps).mean()), 1.0)], np.float32)
 
     def _weigh(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
-        """What a bounded number of images says about the words: rarity, importance, largest values."""
+        """Fit the weights of the words on a bounded number of images: rarity, selection, maxima."""
         o = self.options
         X = np.concatenate([self._histograms(p) for p in self._found(images, context, "histograms")])
         if o.histogram == "tfidf":
@@ -164,7 +151,7 @@ class VisualWords(Descriptor):
             self.arrays["most"] = np.maximum(X.max(axis=0), 1e-6)
 
     def _histograms(self, patches: Patches) -> np.ndarray:
-        """(B, words · parts) float32, one column a word and part, unnormalized."""
+        """Unnormalized histograms, one column per word and cell of the pyramid: (B, words · cells) float32."""
         o, words = self.options, self.arrays["words"]
         count = min(o.nearest, len(words)) if o.histogram == "soft" else 1
         places, gaps = nearest_words(patches.vectors, words, count)
@@ -178,7 +165,7 @@ class VisualWords(Descriptor):
         return np.concatenate(parts, axis=1)
 
     def _normalized(self, X: np.ndarray) -> np.ndarray:
-        """(B, words · parts) → (B, D), by the rows alone."""
+        """Normalize each row: (B, words · cells) → (B, D)."""
         o = self.options
         if "rarity" in self.arrays:
             X = X * self.arrays["rarity"]
@@ -196,20 +183,20 @@ def _rows(images: DecodedImages, rows: np.ndarray) -> DecodedImages:
 
 
 def _pick(owner: np.ndarray, each: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `each` random positions of every owner: (K',) int64, rising."""
+    """At most `each` random positions of every owner: (K',) int64, in ascending order."""
     order = np.lexsort((rng.random(len(owner)), owner))
-    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)  # `owner` rises: so does it in this order
+    rank = np.arange(len(owner)) - np.searchsorted(owner, owner)  # `owner` is sorted, and stays sorted in this order
     return np.sort(order[rank < each])
 
 
 def _closeness(gaps: np.ndarray, spread: float) -> np.ndarray:
-    """Shares of the nearest words, (K, count), sum 1 each: a Gaussian of the distance, as wide as a patch is off its word."""
+    """Weights of the nearest words, (K, count), rows sum to 1: a Gaussian of the distance, `spread` its width."""
     weights = np.exp((gaps[:, :1] - gaps) / spread)
     return weights / weights.sum(axis=1, keepdims=True)
 
 
 def _select(X: np.ndarray, labels: np.ndarray, rounds: list[int], seed: int) -> np.ndarray:
-    """Columns that a random forest finds most important, fewer each round: (D,) int64, rising (Breiman 2001)."""
+    """Columns of the highest importance in a random forest (Breiman 2001), fewer in each round: (D,) int64, ascending."""
     from sklearn.ensemble import RandomForestClassifier
 
     kept = np.arange(X.shape[1])
@@ -220,21 +207,15 @@ def _select(X: np.ndarray, labels: np.ndarray, rounds: list[int], seed: int) -> 
     return kept
 
 
-# --- visual words: learnt from a sample of patches, and looked up -----------------------------------------------------
-
-
-_SCORES = 1 << 21  # of vectors against words, held at a time: 8 MiB
-
-
-def learn_words(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """At most `count` words, (V, E) float32, distinct; fewer where there are fewer distinct vectors."""
+def fit_words(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Fit at most `count` distinct words by k-means, (V, E) float32; fewer if there are fewer distinct vectors."""
     from sklearn.cluster import MiniBatchKMeans
     from sklearn.exceptions import ConvergenceWarning
 
     distinct = np.unique(vectors.astype(np.uint8), axis=0)
     if len(distinct) <= count:
         return distinct.astype(np.float32)
-    one: Any = 1  # scikit-learn says this is text
+    one: Any = 1  # scikit-learn's annotation allows only text
     batch = max(4_096, 3 * count)
     machine = MiniBatchKMeans(count, random_state=seed, n_init=one, batch_size=batch, init_size=batch, max_iter=20)
     with warnings.catch_warnings():
@@ -244,18 +225,18 @@ def learn_words(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def merge_vocabularies(groups: Iterable[np.ndarray], count: int) -> np.ndarray:
-    """Words of several vocabularies as one: (V, E) float32, distinct; of more than `count`, some are left out evenly."""
+    """Merge vocabularies into one of at most `count` distinct words, (V, E) float32; surplus words are dropped evenly."""
     words = np.unique(np.concatenate(list(groups)), axis=0)
     return words[np.linspace(0, len(words) - 1, min(count, len(words))).round().astype(np.int64)]
 
 
 def nearest_words(vectors: np.ndarray, words: np.ndarray, count: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest words of each vector, nearest first, of equally near ones the earlier.
+    """The nearest words of each vector, nearest first; ties go to the earlier word.
 
     Args:
-        vectors: (K, E) float32, whole numbers.
-        words: (V, E) float32, whole numbers.
-        count: How many.
+        vectors: (K, E) float32, integers in 0 … 255.
+        words: (V, E) float32, integers in 0 … 255.
+        count: Number of words per vector.
 
     Returns:
         (K, count) int64, and their squared distances (K, count) float32.
@@ -266,7 +247,7 @@ def nearest_words(vectors: np.ndarray, words: np.ndarray, count: int = 1) -> tup
     for start in range(0, len(vectors), size):
         part = vectors[start : start + size]
         scores = part @ words.T
-        scores -= half  # half a squared distance, negated, but for the vector's own length
+        scores -= half  # −½ squared distance, without the term of the vector's own length
         rows, length = np.arange(len(part)), np.einsum("ij,ij->i", part, part)
         for rank in range(count):
             best = scores.argmax(axis=1)

@@ -59,7 +59,12 @@ class PretrainedNet(HeadedNet):
     """A library's model without its last layer, as the child `net` of the trunk; then our head."""
 
     def __init__(
-        self, net: nn.Module, shape: tuple[int, int, int], padded: tuple[int, int], classes: int, options: Any
+        self,
+        net: nn.Module,
+        shape: tuple[int, int, int],
+        padded: tuple[int, int],
+        classes: int,
+        options: PretrainedOptions,
     ) -> None:
         pad = {"pad": PadTo(*padded)} if padded != shape[1:] else {}
         trunk = nn.Sequential(OrderedDict(pad, net=net))

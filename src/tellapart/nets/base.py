@@ -14,7 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -99,7 +99,7 @@ class Net(ABC):
 
     @staticmethod
     @abstractmethod
-    def build(shape: tuple[int, ...], classes: int, options: Any) -> HeadedNet:
+    def build(shape: tuple[int, ...], classes: int, options: NetOptions) -> HeadedNet:
         """The net with random weights; nothing is downloaded or read.
 
         Args:
@@ -112,19 +112,19 @@ class Net(ABC):
         """
 
     @staticmethod
-    def resolve(options: Any, parents: Parents) -> Any:
+    def resolve(options: NetOptions, parents: Parents) -> NetOptions:
         """The options with everything in them that another run decides, so that `build` needs no other run."""
         del parents
         return options
 
     @staticmethod
-    def normalize_stats(options: Any) -> tuple[Sequence[float], Sequence[float]] | None:
+    def normalize_stats(options: NetOptions) -> tuple[Sequence[float], Sequence[float]] | None:
         """Mean and standard deviation per RGB channel in [0, 1] that the weights want; None: those of the training images."""
         del options
         return None
 
     @staticmethod
-    def load_pretrained(body: HeadedNet, options: Any, parents: Parents) -> str:
+    def load_pretrained(body: HeadedNet, options: NetOptions, parents: Parents) -> str:
         """Give `body` the weights that the options ask for; says whose they are, "no" for random ones."""
         del body, options, parents
         return "no"

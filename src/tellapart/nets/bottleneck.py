@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.nets._layers import measured_width
-from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
+from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, image_shape
 
 
 class Bottleneck(Net):

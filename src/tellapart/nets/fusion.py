@@ -20,7 +20,7 @@ from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.nets._weights import load_into, name_run, read_weights, transfer
-from tellapart.nets.base import HeadedNet, Net, NetOptions, Normalize, Parents, Width, dense_head, image_shape, backbone_width
+from tellapart.nets.base import HeadedNet, Net, NetOptions, Normalize, Parents, Width, backbone_width, dense_head, image_shape
 from tellapart.recipe import load as recipes
 from tellapart.recipe.errors import in_words
 

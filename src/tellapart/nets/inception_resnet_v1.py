@@ -19,7 +19,7 @@ from torch import Tensor, cat, nn
 
 from tellapart.nets import _layers
 from tellapart.nets._layers import he_normal, measured_width
-from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
+from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, image_shape
 
 _Count = Annotated[int, Field(ge=0)]
 _EPS = 1e-3

@@ -18,7 +18,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.errors import RecipeError
-from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
+from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, image_shape
 
 _SMALLEST = 8  # pixels a side: three halvings leave one
 

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from tellapart.nets._layers import conv_norm, he_normal, measured_width
-from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, image_shape
+from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, image_shape
 
 #: Depth → channels and blocks of each stage.
 _STAGES = {18: ((64, 2), (128, 2), (256, 2), (512, 2))} | {

@@ -13,7 +13,7 @@ from torch import nn
 
 from tellapart.errors import RecipeError
 from tellapart.nets._layers import Flips, RandomFlip, RandomRotation, measured_width
-from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, Width, dense_head, image_shape
+from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, Width, dense_head, image_shape
 from tellapart.recipe.schema import OptionsModel
 
 _LEAK = 0.01
@@ -68,9 +68,7 @@ class Staged(Net):
             channels = stage.widths[-1]
         _add_random_layers(trunk[0], options)
         trunk.append(nn.Flatten() if options.ending == "flatten" else GlobalPool(options.ending))
-        return StagedNet(
-            trunk, dense_head(measured_width(trunk, shape, "staged"), classes, options.dense, options.dropout)
-        )
+        return StagedNet(trunk, dense_head(measured_width(trunk, shape, "staged"), classes, options.dense, options.dropout))
 
 
 def _stage(channels: int, stage: Stage, activation: str) -> nn.Sequential:

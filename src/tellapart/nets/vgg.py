@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 
 from tellapart.nets._layers import RandomFlip, RandomRotation, he_normal, measured_width
-from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, Width, dense_head, image_shape
+from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, Width, dense_head, image_shape
 
 
 class VGG(Net):
@@ -63,9 +63,7 @@ class VGG(Net):
         trunk.append(nn.Sequential(RandomRotation(options.rotate_maps), ending) if options.rotate_maps else ending)
         he_normal(trunk)
         width = measured_width(trunk, shape, "vgg")
-        return StagedNet(
-            trunk, dense_head(width, classes, options.dense, options.dense_dropout, batch_norm=options.dense_norm)
-        )
+        return StagedNet(trunk, dense_head(width, classes, options.dense, options.dense_dropout, batch_norm=options.dense_norm))
 
 
 def _group(channels: int, widths: list[int], batch_norm: bool, dropout: float) -> nn.Sequential:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tellapart.explainers.base import Explainer, Heatmap
     from tellapart.features.base import Descriptor, FitContext
     from tellapart.forgeries.base import SMALLEST, Forgery
-    from tellapart.nets.base import HeadedNet, GlobalPool, Net, NetOptions, StagedNet, dense_head, image_shape, backbone_width
+    from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, backbone_width, dense_head, image_shape
     from tellapart.plugins._augmentations import check_augmentation
     from tellapart.plugins._classifiers import check_classifier
     from tellapart.plugins._combiners import check_combiner
@@ -80,14 +80,66 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "SMALLEST", "Augmentation", "HeadedNet", "CheckResult", "Classifier", "Color", "Combiner", "Context", "DataError",
-    "DatasetView", "DecodedImages", "Descriptor", "ExplainedModel", "Explainer", "FeatureClassifier", "Forgery", "Geometry",
-    "GlobalPool", "HealthCheck", "Heatmap", "ImageError", "ImageTable", "MixAugmentation", "MixedBatch", "Net", "NetOptions",
-    "OptionsModel", "PluginError", "Predictions", "Progress", "Promise", "RandomApply", "Recipe", "RecipeError", "RunError",
-    "RunLogger", "Score", "Scores", "Size", "StagedNet", "FitContext", "TellapartError", "UnionAugmentation",
-    "Weighting", "check_augmentation", "check_classifier", "check_combiner", "check_descriptor", "check_explainer",
-    "check_forgery", "check_health_check", "check_logger", "check_net", "dense_head", "figures", "final_scores",
-    "image_shape", "passed", "promises", "backbone_width",
+    "SMALLEST",
+    "Augmentation",
+    "CheckResult",
+    "Classifier",
+    "Color",
+    "Combiner",
+    "Context",
+    "DataError",
+    "DatasetView",
+    "DecodedImages",
+    "Descriptor",
+    "ExplainedModel",
+    "Explainer",
+    "FeatureClassifier",
+    "FitContext",
+    "Forgery",
+    "Geometry",
+    "GlobalPool",
+    "HeadedNet",
+    "HealthCheck",
+    "Heatmap",
+    "ImageError",
+    "ImageTable",
+    "MixAugmentation",
+    "MixedBatch",
+    "Net",
+    "NetOptions",
+    "OptionsModel",
+    "PluginError",
+    "Predictions",
+    "Progress",
+    "Promise",
+    "RandomApply",
+    "Recipe",
+    "RecipeError",
+    "RunError",
+    "RunLogger",
+    "Score",
+    "Scores",
+    "Size",
+    "StagedNet",
+    "TellapartError",
+    "UnionAugmentation",
+    "Weighting",
+    "backbone_width",
+    "check_augmentation",
+    "check_classifier",
+    "check_combiner",
+    "check_descriptor",
+    "check_explainer",
+    "check_forgery",
+    "check_health_check",
+    "check_logger",
+    "check_net",
+    "dense_head",
+    "figures",
+    "final_scores",
+    "image_shape",
+    "passed",
+    "promises",
 ]  # fmt: skip
 
 #: Kind → the module that holds its promises.

@@ -13,6 +13,7 @@ from tellapart.augmentations.base import Augmentation, MixAugmentation
 from tellapart.plugins._promises import Promises, expect, expect_described, may_refuse
 from tellapart.plugins._samples import noise, textured
 from tellapart.recipe.load import check_options
+from tellapart.recipe.schema import OptionsModel
 
 PROMISES = Promises("augmentation")
 _SIZES = ((1, 1), (1, 9), (7, 5), (33, 20))
@@ -23,7 +24,7 @@ class _Tested:
     """An augmentation class, its options, and the side of the pictures that it must take."""
 
     cls: type[Augmentation]
-    options: Any
+    options: OptionsModel
     size: int
 
     def images(self, count: int = 6, channels: int = 3, seed: int = 0) -> Tensor:

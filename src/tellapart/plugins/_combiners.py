@@ -14,6 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tellapart.combiners.base import Combiner
 from tellapart.plugins._promises import Promises, expect, expect_close, expect_described, expect_equal
 from tellapart.recipe.load import check_options
+from tellapart.recipe.schema import OptionsModel
 
 PROMISES = Promises("combiner")
 
@@ -23,7 +24,7 @@ class _Tested:
     """A combiner class and its options."""
 
     cls: type[Combiner]
-    options: Any
+    options: OptionsModel
 
     def fitted(self, seed: int = 0, count: int = 60, members: int = 3, classes: int = 3) -> Combiner:
         """A new one, fitted on drawn answers."""

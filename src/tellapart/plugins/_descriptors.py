@@ -16,6 +16,7 @@ from tellapart.features.base import Descriptor, FitContext
 from tellapart.plugins._promises import Promises, expect, expect_close, expect_described, expect_equal, may_refuse
 from tellapart.plugins._samples import noise, textured
 from tellapart.recipe.load import check_options
+from tellapart.recipe.schema import OptionsModel
 
 PROMISES = Promises("descriptor")
 _COUNT = 12
@@ -28,7 +29,7 @@ class _Tested:
     """A descriptor class, its options, and the shape of the pictures that it must take."""
 
     cls: type[Descriptor]
-    options: Any
+    options: OptionsModel
     size: int
 
     def pictures(self, seed: int = 0) -> np.ndarray:

@@ -15,6 +15,7 @@ from tellapart.explainers.base import Explainer, Heatmap
 from tellapart.plugins._promises import Promises, expect, expect_described, expect_equal, may_refuse
 from tellapart.plugins._samples import textured, tiny_neighbors, tiny_network
 from tellapart.recipe.load import check_options
+from tellapart.recipe.schema import OptionsModel
 
 PROMISES = Promises("explainer")
 _SIZES = ((16, 16), (21, 34), (33, 17), (8, 50))
@@ -25,7 +26,7 @@ class _Tested:
     """An explainer class and its options."""
 
     cls: type[Explainer]
-    options: Any
+    options: OptionsModel
 
     def map(self, image: np.ndarray, label: int = 1, seed: int = 3) -> Heatmap:
         """What a new one says of a picture, asked about a network."""

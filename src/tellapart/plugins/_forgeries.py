@@ -14,6 +14,7 @@ from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.plugins._promises import Promises, expect, expect_described, expect_equal
 from tellapart.plugins._samples import textured
 from tellapart.recipe.load import check_options
+from tellapart.recipe.schema import OptionsModel
 
 PROMISES = Promises("forgery")
 #: (height, width): the smallest, odd and oblong ones.
@@ -29,7 +30,7 @@ class _Tested:
     """A forgery class and its options."""
 
     cls: type[Forgery]
-    options: Any
+    options: OptionsModel
 
     def ready(self) -> Forgery:
         """One that has looked at some pictures, where it learns; the same one every time."""

@@ -15,6 +15,7 @@ from tellapart.data.memory import from_bytes
 from tellapart.plugins._promises import Promises, expect, expect_described, expect_equal, expect_table_untouched
 from tellapart.plugins._samples import mixed_table, png, textured
 from tellapart.recipe.load import check_options
+from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
 PROMISES = Promises("health check")
@@ -27,7 +28,7 @@ class _Tested:
     """A health check class and its options."""
 
     cls: type[HealthCheck]
-    options: Any
+    options: OptionsModel
 
     def look(self, table: ImageTable) -> CheckResult:
         """What a new one says of a table."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tellapart.nets.base import HeadedNet, Net
+from tellapart.nets.base import HeadedNet, Net, NetOptions
 from tellapart.plugins._promises import Promises, expect, expect_described, may_refuse
 from tellapart.recipe.load import check_options
 
@@ -22,7 +22,7 @@ class _Tested:
     """A net class, its options, and the shape that it must take."""
 
     cls: type[Net]
-    options: Any
+    options: NetOptions
     shape: tuple[int, ...]
 
     def body(self, seed: int = 0, classes: int = _CLASSES, shape: tuple[int, ...] | None = None) -> HeadedNet:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.errors import PluginError, TellapartError, unknown_name
+from tellapart.recipe.schema import OptionsModel
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def expect_equal(found: np.ndarray, wanted: np.ndarray, what: str) -> None:
     expect(not different, what, f"{different:,} of {wanted.size:,} values differ")
 
 
-def expect_described(options: Any) -> None:
+def expect_described(options: type[OptionsModel]) -> None:
     """Raise where an option has no description, or unknown options are taken.
 
     Raises:

@@ -20,7 +20,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError
@@ -67,6 +67,8 @@ __all__ = [
 ]  # fmt: skip
 
 FOLDER = Path(__file__).parents[1] / "recipes"
+
+OptionsT = TypeVar("OptionsT", bound=BaseModel)
 
 
 class Recipe(OptionsModel):
@@ -119,7 +121,7 @@ def parse(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
     return Recipe.model_validate({**recipe.model_dump(), **{k: _plain(v) for k, v in changes.items()}})
 
 
-def check_options(model: type[BaseModel], options: Mapping[str, Any], where: str) -> BaseModel:
+def check_options(model: type[OptionsT], options: Mapping[str, Any], where: str) -> OptionsT:
     """Validate one mapping of options against its model, with errors in words."""
     try:
         return model.model_validate(dict(options))

@@ -153,7 +153,9 @@ def lr_range_test(
     """
     # "none": an average would cost a second model and change no loss
     plain = config.model_copy(update={"average": config.average.model_copy(update={"name": "none"})})
-    state = State(model, plain, fabric, seed, RunLength.for_config(config, len(part) * augment.versions), folder=None, checkpoints=None)
+    state = State(
+        model, plain, fabric, seed, RunLength.for_config(config, len(part) * augment.versions), folder=None, checkpoints=None
+    )
     state.freezer.start_epoch(1)
     losses, smooth, ended = [], [], "all steps were made"
     with progress.task("range test", span.steps, "steps") as bar, explain_oom(config.batch):

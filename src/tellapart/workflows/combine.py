@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.classifiers._ensemble_members import OUT_OF_FOLD, Member, member_predictions, epochs
+from tellapart.classifiers._ensemble_members import OUT_OF_FOLD, Member, epochs, member_predictions
 from tellapart.classifiers.base import Classifier, Context, groups_of
 from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.cache import PixelCache
