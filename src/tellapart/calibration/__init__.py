@@ -1,0 +1,1 @@
+"""Calibration maps, decision thresholds, conformal sets and the rule that abstains. No torch."""

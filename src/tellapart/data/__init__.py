@@ -1,0 +1,1 @@
+"""From files to tables and pixels: scan, split, decode, cache."""

@@ -1,0 +1,1 @@
+"""Finished runs ranked in one table, with paired tests. No torch."""

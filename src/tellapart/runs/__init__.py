@@ -1,0 +1,1 @@
+"""Run folders on disk: store, ledger of test evaluations, environment, model card."""

@@ -1,0 +1,1 @@
+"""The training loop for networks: optimizers, schedules, losses, checkpoints, time budget."""

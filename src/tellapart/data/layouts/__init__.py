@@ -1,0 +1,1 @@
+"""Layouts of data sets: folders, tables, lists, IDX, parquet and others."""
