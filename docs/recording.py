@@ -1,8 +1,9 @@
 """Draw docs/recording.svg, a terminal session that really ran: `python docs/recording.py DATA/cifake.zip`.
 
-It writes 1,200 pictures of cifake as a hasty collector would, the photographs as JPEG with EXIF, the fakes as PNG, runs `COMMANDS` on
-them in a pseudo-terminal, and draws what was printed. A line appears when it was printed in its final form; waits longer than `LONGEST`
-are cut, and the title gives the time that was cut. A viewer without CSS animations, or with reduced motion, shows the last frame.
+It writes 1,200 images of cifake as a hasty collector would, the photographs as JPEG with EXIF, the fakes as PNG, runs
+`COMMANDS` on them in a pseudo-terminal, and draws what was printed. A line appears when it was printed in its final form.
+Waits longer than `LONGEST` are cut; the title states how long the session really took. A viewer without CSS animations, or
+with reduced motion, shows the last frame.
 """
 
 from __future__ import annotations
@@ -219,7 +220,9 @@ def draw(lines: list[Line], shown: list[float], took: float) -> str:
     width, height = round(2 * LEFT + COLUMNS * CELL_W), TOP + len(lines) * CELL_H + 12
     rows = "\n".join(_row(number, line, when) for number, (line, when) in enumerate(zip(lines, shown, strict=True)))
     title = f"a real session of {took:.0f} s; waits over {LONGEST:g} s are cut"
-    dots = "".join(f'<circle cx="{20 + 20 * i}" cy="16" r="6" fill="{c}"/>' for i, c in enumerate(("#f47067", "#daaa3f", "#57ab5a")))
+    dots = "".join(
+        f'<circle cx="{20 + 20 * i}" cy="16" r="6" fill="{c}"/>' for i, c in enumerate(("#f47067", "#daaa3f", "#57ab5a"))
+    )
     return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
 <title>{escape(" · ".join(COMMANDS))}</title>
 <style>

@@ -1,12 +1,17 @@
-"""docs/architecture.md names only modules, classes and functions that exist, and the tree it shows is complete."""
+"""docs/architecture.md names only modules, classes and functions that exist; its tree is complete; the front page is short."""
 
 from __future__ import annotations
 
+import importlib.util
 import pkgutil
 import re
+import sys
+import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "architecture.md"
@@ -49,6 +54,48 @@ def test_every_line_of_the_tree_has_a_description() -> None:
     for page in (PAGE, ROOT / "docs" / "modules.md"):
         empty = re.findall(r"^\| `([^`]+)` \| *(?:TODO\.? *)?\|$", page.read_text("utf-8"), re.MULTILINE)
         assert not empty, f"{page.name}: {empty}"
+
+
+def test_the_readme_is_short_and_shows_the_recording() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 200
+    assert "](docs/recording.svg)" in text
+
+
+def test_the_recording_shows_the_commands_of_its_script() -> None:
+    recording = load_recording()
+    title = re.search("<title>(.*)</title>", recording.PICTURE.read_text("utf-8"))
+    assert title is not None
+    assert title[1] == " · ".join(recording.COMMANDS)
+
+
+def test_the_screen_of_the_recording_follows_erased_lines_and_colors() -> None:
+    screen = load_recording().Screen()
+    screen.feed("one\r\n\x1b[1;31mtwo\x1b[0m\r\n 50 %", 1.0)
+    screen.feed("\r\x1b[2K\x1b[1A\x1b[2Kdone\r\n", 2.0)
+    assert [line.text for line in screen.lines] == ["one", "done", ""]
+    assert [line.when for line in screen.lines] == [1.0, 2.0, 2.0]
+    screen.feed("\x1b[32mok\x1b[0m", 3.0)
+    assert screen.lines[2].cells[0][1].color == load_recording().PALETTE[2]
+
+
+def test_the_citation_file_names_this_version() -> None:
+    content = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert content["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= set(content)
+    assert (content["version"], content["license"]) == (project["version"], project["license"])
+    assert [author["name"] for author in content["authors"]] == [author["name"] for author in project["authors"]]
+
+
+def load_recording() -> Any:
+    """The script docs/recording.py as a module."""
+    spec = importlib.util.spec_from_file_location("recording", ROOT / "docs" / "recording.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["recording"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def section(title: str) -> str:

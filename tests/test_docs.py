@@ -21,7 +21,8 @@ from tellapart.recipe.groups import GROUPS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+FRONT = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+PAGES = [*(ROOT / name for name in FRONT), *sorted(DOCS.rglob("*.md"))]
 FENCE = re.compile(r"^```(?P<info>[^\n]*)\n(?P<body>.*?)^```$", re.MULTILINE | re.DOTALL)
 SHELLS = {"sh", "bash", "shell", "console"}
 
@@ -339,9 +340,9 @@ def _fault(line: str) -> str:
     if name not in generate.commands():
         return f"there is no command {name!r}"
     unknown = [w for w in words[1:] if re.match(r"-{1,2}[a-z]", w) and w.partition("=")[0] not in _flags(name)]
-    recipes = [value for flag, value in itertools.pairwise(words) if flag in ("-r", "--recipe")]
+    named = [value for flag, value in itertools.pairwise(words) if flag in ("-r", "--recipe")]
     known = (*recipes.names(), *GROUPS, "RECIPE", "NAME")
-    missing = [r for r in recipes if not r.endswith(".yaml") and r not in known]
+    missing = [r for r in named if not r.endswith(".yaml") and r not in known]
     return f"unknown {unknown}" if unknown else f"no recipe {missing}" if missing else ""
 
 
