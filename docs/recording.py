@@ -220,10 +220,9 @@ def draw(lines: list[Line], shown: list[float], took: float) -> str:
     width, height = round(2 * LEFT + COLUMNS * CELL_W), TOP + len(lines) * CELL_H + 12
     rows = "\n".join(_row(number, line, when) for number, (line, when) in enumerate(zip(lines, shown, strict=True)))
     title = f"a real session of {took:.0f} s; waits over {LONGEST:g} s are cut"
-    dots = "".join(
-        f'<circle cx="{20 + 20 * i}" cy="16" r="6" fill="{c}"/>' for i, c in enumerate(("#f47067", "#daaa3f", "#57ab5a"))
-    )
-    return f"""<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">
+    dots = "".join(f'<circle cx="{20 + 20 * i}" cy="16" r="6" fill="{PALETTE[c]}"/>' for i, c in enumerate((1, 3, 2)))
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    return f"""<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">
 <title>{escape(" · ".join(COMMANDS))}</title>
 <style>
 text {{ font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace; white-space: pre; }}
