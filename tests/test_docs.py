@@ -235,6 +235,19 @@ def test_the_package_of_adding_imports_public_names_only(extras: Path) -> None:
         assert set(imported) <= {"tellapart", "tellapart.plugins"}, path
 
 
+def test_a_data_set_is_read_by_the_layout_of_the_package_of_adding(extras: Path, tmp_path: Path) -> None:
+    import tellapart as ta
+
+    for name in ("a/1.png", "b/2.png", "b/3.png"):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / name).write_bytes(b"x")
+    assert ta.scan(tmp_path / "d").classes == ("a", "b")
+    (tmp_path / "d" / "list.txt").write_text("a/1.png cat\nb/2.png dog\nb/9.png dog\n", encoding="utf-8")
+    table = ta.scan(tmp_path / "d")
+    assert table.classes == ("cat", "dog") and table.ids.tolist() == ["a/1.png", "b/2.png"]
+    assert [problem.where for problem in table.problems] == ["list.txt:3"] and table.layout == "list.txt: 2 images."
+
+
 def test_every_kind_of_plug_in_is_shown(extras: Path) -> None:
     for kind in registry.KINDS:
         assert registry._outside(kind), f"docs/adding.md has no example in tellapart.{kind}"

@@ -39,7 +39,12 @@ def models_within(model: type[BaseModel]) -> set[type[BaseModel]]:
 
 MODELS = sorted(
     models_within(Recipe).union(
-        *(models_within(registry.find(k, n).Options) for k in registry.KINDS if k != "loggers" for n in registry.names(k))
+        *(
+            models_within(registry.find(k, n).Options)
+            for k in registry.KINDS
+            if k not in ("loggers", "layouts")
+            for n in registry.names(k)
+        )
     ),
     key=lambda model: f"{model.__module__}.{model.__qualname__}",
 )

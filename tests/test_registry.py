@@ -36,7 +36,7 @@ def test_every_name_is_a_class_of_its_own_file_with_options(kind, name):
     found = registry.find(kind, name)
     assert isinstance(found, type)
     assert found.__module__ == f"tellapart.{_dotted(kind)}.{name}"
-    assert kind == "loggers" or issubclass(found.Options, OptionsModel)
+    assert kind in ("loggers", "layouts") or issubclass(found.Options, OptionsModel)
     assert found is registry.find(kind, name)
 
 

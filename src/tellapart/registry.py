@@ -1,7 +1,7 @@
-"""What can be named in a recipe: families, nets, descriptors, augmentations.
+"""The registry of plug-ins: classifier families, nets, descriptors, augmentations, layouts of data sets and more.
 
 One file in the kind's folder adds one name: the file name. The file's class has the same name without underscores, in any
-case (`resnet_cifar.py` → `ResNetCifar`). Nothing is imported until it is asked for. Another package adds names with the
+case (`resnet_cifar.py` → `ResNetCifar`). A module is imported when its name is first used. Another package adds names with the
 entry-point group `tellapart.<kind>`, each pointing at a class.
 """
 
@@ -26,6 +26,7 @@ KINDS = {
     "checks": ("tellapart.checks", "health check"),
     "forgeries": ("tellapart.forgeries", "forgery"),
     "loggers": ("tellapart.runs.loggers", "logger"),
+    "layouts": ("tellapart.data.layouts", "layout of a data set"),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tellapart import plugins
 from tellapart.plugins import (
     Augmentation,
     CheckResult,
+    Claim,
     Combiner,
     Context,
     DatasetView,
@@ -29,6 +31,10 @@ from tellapart.plugins import (
     HeadedNet,
     HealthCheck,
     ImageTable,
+    Layout,
+    LayoutOptions,
+    LayoutRows,
+    Listing,
     MixAugmentation,
     MixedBatch,
     Net,
@@ -351,6 +357,83 @@ class IdleShade(Shade):
         return pixels.astype(float), super()._forge(pixels, donor, rng)[1]
 
 
+# --- layouts ----------------------------------------------------------------------------------------------------------
+
+
+class Lists(Layout):
+    """`list.txt`: a path and a label in each line."""
+
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        return Claim(0.9, "There is a file list.txt.") if "list.txt" in listing.paths else None
+
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        lines = listing.read(listing.paths.index("list.txt")).decode("utf-8", "replace").splitlines()
+        pairs = [line.split() for line in lines if len(line.split()) == 2]
+        rows = np.array([listing.paths.index(path) for path, _ in pairs], dtype=np.int64)
+        return LayoutRows(
+            ids=[path for path, _ in pairs],
+            locators=listing.locators(rows),
+            class_names=np.array([label for _, label in pairs], dtype=object),
+            sizes=listing.sizes[rows],
+            stamps=listing.stamps[rows],
+            where=lambda row: f"list.txt:{row + 1}",
+            layout="list.txt.",
+            problems=[],
+            split=np.full(len(pairs), "", dtype=object),
+        )
+
+
+class CrashingLists(Lists):
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        if claim := super().claims(listing, options):
+            listing.read(listing.paths.index("list.txt")).decode("utf-8")
+        return claim
+
+
+class GreedyLists(Lists):
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        return Claim(0.2, "This could be anything.")
+
+
+class CertainLists(Lists):
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        claim = super().claims(listing, options)
+        return claim and Claim(100, claim.reason)
+
+
+class NumberedLists(Lists):
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        return replace(rows := super().read(listing, options), class_names=np.arange(len(rows.ids)))
+
+
+class RepeatingLists(Lists):
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        return replace(rows := super().read(listing, options), ids=rows.class_names.tolist())
+
+
+class LostLists(Lists):
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        return replace(rows := super().read(listing, options), locators=[f"images/{name}" for name in rows.locators])
+
+
+class UnpackedLists(Lists):
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        return replace(rows := super().read(listing, options), locators=rows.ids)
+
+
+class WritingLists(Lists):
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        (Path(listing.root) / "cache.json").write_text("{}")
+        return super().read(listing, options)
+
+
+def _write(folder: Path) -> None:
+    (folder / "pictures").mkdir()
+    for name in "abcd":
+        (folder / "pictures" / f"{name}.png").write_bytes(b"content of " + name.encode())
+    (folder / "list.txt").write_text("".join(f"pictures/{name}.png {'cat' if name < 'c' else 'dog'}\n" for name in "abcd"))
+
+
 # --- loggers ----------------------------------------------------------------------------------------------------------
 
 
@@ -562,6 +645,19 @@ KINDS: dict[str, tuple[type, dict[type, str]]] = {
             ChangingLines: "entries are not changed",
         },
     ),
+    "layout": (
+        Lists,
+        {
+            CrashingLists: "damaged files are named",
+            GreedyLists: "other files are not claimed",
+            CertainLists: "a claim has a certainty and a reason",
+            NumberedLists: "one value for each row",
+            RepeatingLists: "ids are unique texts",
+            LostLists: "locators can be read",
+            UnpackedLists: "archives are read like folders",
+            WritingLists: "files are not changed",
+        },
+    ),
     "classifier": (
         Nearest,
         {
@@ -580,7 +676,9 @@ MUTANTS = [pytest.param(kind, cls, promise, id=cls.__name__) for kind, (_, of) i
 
 def _check(kind: str, cls: type, only: str | None = None) -> None:
     name = kind.partition(" ")[0]
-    needed: dict[str, Any] = {"logger": {"read": _read}, "classifier": {"recipe": NEAREST}}.get(name, {})
+    needed: dict[str, Any] = {
+        "logger": {"read": _read}, "classifier": {"recipe": NEAREST}, "layout": {"write": _write},
+    }.get(name, {})  # fmt: skip
     getattr(plugins, f"check_{name}")(cls, **needed, only=only)
 
 

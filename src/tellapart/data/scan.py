@@ -1,9 +1,9 @@
-"""What images are there and what is known of them? Nothing is decoded.
+"""Read a data set: list its files, choose the layout, read the rows, build the table. No image is decoded.
 
-    tree of files ── IDX? tables? folders? parquet? ──► LayoutRows (class names) ──► numbered, checked ──► ImageTable
+    files ── every layout claims ──► the surest reads ──► LayoutRows (class names) ──► numbered, checked ──► ImageTable
 
-Rows that cannot be used are left out, each named in `table.problems`; what makes all of the data unusable is a
-DataError.
+The layouts are plug-ins (`data/layouts`, one file each). Rows that cannot be used are left out, each named in
+`table.problems`; an error that makes all of the data unusable is a DataError.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tellapart import registry
 from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._csv import TABLE_ENDINGS
-from tellapart.data.layouts.base import ColumnOptions, LayoutRows
-from tellapart.data.layouts.folders import read_folders
-from tellapart.data.layouts.idx import find_idx, read_idx
-from tellapart.data.layouts.table import TableFile, alone, choose_tables, find_tables, read_tables
+from tellapart.data.layouts.base import ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing, list_archive, list_file, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import DataError, unknown_name
@@ -32,7 +30,6 @@ from tellapart.types import UNLABELED, ImageTable, Problem, guess_positive
 
 __all__ = ["from_arrays", "from_bytes", "scan"]
 
-_PARQUET_ENDINGS = (".parquet", ".pq")
 _EXPECTED = "a folder, CSV, parquet file, .zip or .tar of labeled images"
 
 
@@ -63,11 +60,25 @@ def scan(
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
     """
-    choices = ColumnOptions(id_column, label_column, group)
-    listing, single = _list(_absolute(path))
-    pictures = listing if images is None else _list_images(_absolute(images))
-    found = _understand(listing, single, pictures, choices)
+    listing, file = _list(_absolute(path))
+    elsewhere = None if images is None else _list_images(_absolute(images))
+    options = LayoutOptions(ColumnOptions(id_column, label_column, group), elsewhere, file)
+    found = choose_layout(listing, options).read(listing, options)
+    pictures = listing if elsewhere is None else elsewhere
     return replace(_assemble(found, pictures, positive, group, least), name=os.path.basename(_absolute(path)))  # noqa: PTH119
+
+
+def choose_layout(listing: Listing, options: LayoutOptions) -> Layout:
+    """The layout that is surest of a listing; of equally sure ones the first by name.
+
+    Raises:
+        DataError: No layout claims it.
+    """
+    layouts: list[Layout] = [registry.find("layouts", name)() for name in registry.names("layouts")]
+    claims = [(claim, layout) for layout in layouts if (claim := layout.claims(listing, options)) is not None]
+    if not claims:
+        raise _nothing(listing) if options.file is None else _not_a_data_set(f"{listing.root}/{options.file}")
+    return max(claims, key=lambda pair: pair[0].certainty)[1]
 
 
 def _absolute(path: str | Path) -> str:
@@ -76,7 +87,7 @@ def _absolute(path: str | Path) -> str:
 
 
 def _list(top: str) -> tuple[Listing, str | None]:
-    """The files to understand, and the name of the one table the user pointed at."""
+    """The files to read, and the name of the one file that the path names, if it is not an archive."""
     lower = top.lower()
     if not Path(top).exists():
         raise DataError(f"{top}: not found", hint=f"give {_EXPECTED}")
@@ -85,12 +96,15 @@ def _list(top: str) -> tuple[Listing, str | None]:
     if lower.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):
         return list_archive(top), None
     folder, name = os.path.split(top)
-    if lower.endswith(TABLE_ENDINGS):
-        return list_folder(folder), name
-    if lower.endswith(_PARQUET_ENDINGS):
-        return list_file(top), None
+    if ending_of(name) in IMAGE_ENDINGS:
+        raise _not_a_data_set(top)
+    return list_folder(folder) if lower.endswith(TABLE_ENDINGS) else list_file(top), name
+
+
+def _not_a_data_set(top: str) -> DataError:
+    folder, name = os.path.split(top)
     what = "one image" if ending_of(name) in IMAGE_ENDINGS else f"a file with the ending {ending_of(name)!r}"
-    raise DataError(f"{top}: expected {_EXPECTED}; this is {what}", hint=f"give the folder: {folder}")
+    return DataError(f"{top}: expected {_EXPECTED}; this is {what}", hint=f"give the folder: {folder}")
 
 
 def _list_images(top: str) -> Listing:
@@ -98,79 +112,6 @@ def _list_images(top: str) -> Listing:
     if Path(top).exists() and not (Path(top).is_dir() or top.lower().endswith(ARCHIVE_ENDINGS)):
         raise DataError(f"--images {top}: expected a folder, .zip or .tar")
     return _list(top)[0]
-
-
-def _understand(listing: Listing, single: str | None, pictures: Listing, choices: ColumnOptions) -> LayoutRows:
-    """Recognize the layout and read it: IDX by its names, then tables, folders, parquet."""
-    if single is not None:
-        table = next((table for table in find_tables(listing, "") if table.path == single), None)
-        if table is None:
-            raise DataError(f"{listing.where}/{single} is a hidden file", hint="rename it without the dot")
-        return read_tables([alone(table)], listing, pictures, "", choices)
-    if pairs := find_idx(listing):
-        if any(choices) or pictures is not listing:
-            raise DataError(f"{listing.where}: IDX files have no columns and no images elsewhere", hint="leave the flags out")
-        return read_idx(pairs, listing)
-    base = _base(listing)
-    tables = find_tables(listing, base)
-    if chosen := choose_tables(listing, tables, choices):
-        found = read_tables(chosen, listing, pictures, base if pictures is listing else "", choices)
-        return _with_unused(found, tables, chosen)
-    if np.isin(listing.endings, _PARQUET_ENDINGS).any() and not listing.is_image.any():
-        return _read_parquet(listing, choices)
-    if pictures is not listing or choices.id_column or choices.label_column:
-        raise _no_table(listing, base)
-    if listing.is_image.any():
-        return _read_folders(listing, choices)
-    raise _nothing(listing)
-
-
-def _with_unused(found: LayoutRows, tables: list[TableFile], chosen: list[TableFile]) -> LayoutRows:
-    """Say which tables were not read."""
-    read = {table.path for table in chosen}
-    unused = [table.path for table in tables if table.path not in read]
-    return replace(found, layout=f"{found.layout} Not used: {', '.join(unused)}.") if unused else found
-
-
-def _read_parquet(listing: Listing, choices: ColumnOptions) -> LayoutRows:
-    from tellapart.data.layouts.parquet import read_parquet
-
-    rows = np.flatnonzero(np.isin(listing.endings, _PARQUET_ENDINGS)).tolist()
-    return read_parquet(rows, listing, choices)
-
-
-def _read_folders(listing: Listing, choices: ColumnOptions) -> LayoutRows:
-    if choices.group not in (None, "source"):
-        raise DataError(
-            f"--group {choices.group}: images in class folders have no columns",
-            hint="use --group source for the folders above or below the class, or write a train.csv",
-        )
-    found = read_folders(listing)
-    if choices.group and found.source is None:
-        raise DataError("--group source: there are no folders besides those of the classes")
-    return replace(found, problems=[*found.problems, *_other_files(listing)])
-
-
-def _other_files(listing: Listing) -> list[Problem]:
-    """Files that are no images: one problem a kind, with the first as example."""
-    first: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    for row in np.flatnonzero(~listing.is_image).tolist():
-        ending = listing.endings[row]
-        counts[ending] += 1
-        first.setdefault(ending, listing.paths[row])
-    kinds = {ending: f"with the ending {ending}" if ending else "without an ending" for ending in counts}
-    return [
-        Problem("other file", first[ending], f"not used: {n:,} file{'s' if n > 1 else ''} {kinds[ending]}, no image")
-        for ending, n in sorted(counts.items())
-    ]
-
-
-def _base(listing: Listing) -> str:
-    """The folder that all files worth reading share: archives usually hold one folder with everything in it."""
-    wanted = listing.is_image | np.isin(listing.endings, (*TABLE_ENDINGS, *_PARQUET_ENDINGS))
-    folders = [listing.folders[i] for i in np.unique(listing.folder[wanted]).tolist()]
-    return posixpath.commonpath(folders) if folders else ""
 
 
 def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group: str | None, least: int) -> ImageTable:
@@ -268,14 +209,6 @@ def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> D
     return DataError(
         f"{listing.where}: only one class, {classes[0]!r}, with {len(found.ids):,} images; at least two are needed",
         hint=hint,
-    )
-
-
-def _no_table(listing: Listing, base: str) -> DataError:
-    return DataError(
-        f"{posixpath.join(listing.where, base)}: no table with an id and a label column, to which --images, "
-        "--id-column and --label-column could refer",
-        hint="give the path of the CSV",
     )
 
 

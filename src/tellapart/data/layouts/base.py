@@ -1,22 +1,60 @@
-"""What a reader of one layout hands to `scan`: rows with class names, before labels are numbered."""
+"""The contract of a layout of a data set: how sure it is of a listing, and the rows that it reads from it.
+
+`scan` lists the files, asks every registered layout for a claim, and lets the surest one read the rows. Another package adds
+layouts with the entry-point group `tellapart.layouts`.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from tellapart.data.listing import Listing
 from tellapart.types import Problem
 
 
 class ColumnOptions(NamedTuple):
-    """What the user said about columns; None means "guess"."""
+    """The columns that the user named; None where the layout is to find the column by its name."""
 
     id_column: str | None = None
     label_column: str | None = None
     group: str | None = None
+
+
+GUESSED_COLUMNS = ColumnOptions()
+
+
+@dataclass(frozen=True, eq=False)
+class LayoutOptions:
+    """What the user asked for besides the path.
+
+    Attributes:
+        columns: Columns that the user named.
+        images: The files of `--images`; None when the images are in the listing itself.
+        file: The file that the path names; None when it names a folder or an archive. For a table the listing holds its
+            whole folder, for any other file that file alone.
+    """
+
+    columns: ColumnOptions = GUESSED_COLUMNS
+    images: Listing | None = None
+    file: str | None = None
+
+
+class Claim(NamedTuple):
+    """How sure a layout is that a listing is one of its own.
+
+    Attributes:
+        certainty: In [0, 1]. Own layouts: 1 table named by the user, 0.9 IDX, 0.8 table found, 0.7 parquet, 0.6 flags that need
+            a table, 0.5 class folders.
+        reason: Why, in one sentence.
+    """
+
+    certainty: float
+    reason: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,14 +63,14 @@ class LayoutRows:
 
     Attributes:
         ids: N unique names.
-        locators: N, relative to the root.
+        locators: N, relative to the root of the listing that holds the images (see `Listing.locators`).
         class_names: (N,) object: str, or None for a row without a label. In a validation or test part that has no
             labels at all such rows are kept; elsewhere `scan` leaves them out.
         sizes: (N,) int64, bytes; 0 where unknown.
         stamps: (N,) int64.
-        where: Row number → the place to name when something is wrong with it.
-        layout: What was understood, in words.
-        problems: What was left out.
+        where: From a row number to the place that an error names, such as "train.csv:7".
+        layout: What was read, in one or more sentences.
+        problems: What was left out, and why.
         group, source: (N,) object (str) or None.
         split: (N,) object, "train", "valid", "test" or "".
         more: Further columns of a table by name, (N,) object (str, "" where not given): to slice scores by.
@@ -50,3 +88,28 @@ class LayoutRows:
     group: np.ndarray | None = None
     source: np.ndarray | None = None
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Layout(ABC):
+    """One layout of a data set. Neither method decodes pixels or writes anything."""
+
+    @abstractmethod
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        """Say whether the files look like this layout. It is called for every data set, so it must be quick.
+
+        Args:
+            listing: All files of the folder or archive, or the one file that the path names.
+            options: Columns, images elsewhere, and the file that the user named.
+
+        Returns:
+            How sure and why; None when the files are not of this layout. A damaged data set is claimed too: `read` raises the
+            error, so that only the layout that wins reports one.
+        """
+
+    @abstractmethod
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        """Read the rows of a listing that was claimed.
+
+        Raises:
+            DataError: The data cannot be used: what was expected, what was found, where, and what to do.
+        """

@@ -9,15 +9,55 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import NamedTuple
+from dataclasses import replace
+from typing import NamedTuple, final
 
 import numpy as np
 
 from tellapart.data.layouts._aliases import normalize, parse_real_fake, parse_split
-from tellapart.data.layouts.base import LayoutRows
+from tellapart.data.layouts.base import Claim, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import Problem
+
+
+@final
+class Folders(Layout):
+    """One folder of images for each class."""
+
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        """See `Layout`."""
+        if options.file is not None or options.images is not None or not listing.is_image.any():
+            return None
+        return Claim(0.5, "There are images, whose folders could name their classes.")
+
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        """See `Layout`."""
+        group = options.columns.group
+        if group not in (None, "source"):
+            raise DataError(
+                f"--group {group}: images in class folders have no columns",
+                hint="use --group source for the folders above or below the class, or write a train.csv",
+            )
+        found = read_folders(listing)
+        if group and found.source is None:
+            raise DataError("--group source: there are no folders besides those of the classes")
+        return replace(found, problems=[*found.problems, *_other_files(listing)])
+
+
+def _other_files(listing: Listing) -> list[Problem]:
+    """Files that are no images: one problem a kind, with the first as example."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for row in np.flatnonzero(~listing.is_image).tolist():
+        ending = listing.endings[row]
+        counts[ending] += 1
+        first.setdefault(ending, listing.paths[row])
+    kinds = {ending: f"with the ending {ending}" if ending else "without an ending" for ending in counts}
+    return [
+        Problem("other file", first[ending], f"not used: {n:,} file{'s' if n > 1 else ''} {kinds[ending]}, no image")
+        for ending, n in sorted(counts.items())
+    ]
 
 
 class FolderRole(NamedTuple):

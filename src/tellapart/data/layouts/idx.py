@@ -12,16 +12,33 @@ import re
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 
 from tellapart.data.layouts._aliases import parse_split
-from tellapart.data.layouts.base import LayoutRows
+from tellapart.data.layouts.base import Claim, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED
 
 _NAME = re.compile(r"(?P<stem>.*?)[-_.]?(?P<what>images|labels)[-_.]idx(?P<dims>[13])[-_.]ubyte(?:\.gz)?\Z", re.IGNORECASE)
+
+
+@final
+class Idx(Layout):
+    """IDX files of images and labels."""
+
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        """See `Layout`."""
+        pairs = find_idx(listing) if options.file is None else []
+        return Claim(0.9, f"{listing.paths[pairs[0].images]} has the name of an IDX file.") if pairs else None
+
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        """See `Layout`."""
+        if any(options.columns) or options.images is not None:
+            raise DataError(f"{listing.where}: IDX files have no columns and no images elsewhere", hint="leave the flags out")
+        return read_idx(find_idx(listing), listing)
 
 
 @dataclass(frozen=True)

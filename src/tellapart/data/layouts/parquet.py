@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 import pyarrow as pa
@@ -19,13 +19,34 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tellapart.data.layouts._aliases import class_texts, parse_split
-from tellapart.data.layouts.base import ColumnOptions, LayoutRows
+from tellapart.data.layouts.base import Claim, ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, Problem
 
+PARQUET_ENDINGS = (".parquet", ".pq")
 _IMAGE_COLUMNS = ("image", "img", "images", "picture")
 _LABEL_COLUMNS = ("label", "target", "class", "category", "labels")
+
+
+@final
+class Parquet(Layout):
+    """Parquet files with a column of encoded images, and no image files beside them."""
+
+    def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
+        """See `Layout`."""
+        rows = _parquet_rows(listing)
+        if not rows or listing.is_image.any():
+            return None
+        return Claim(0.7, f"{listing.paths[rows[0]]} is a parquet file, and there are no image files.")
+
+    def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
+        """See `Layout`."""
+        return read_parquet(_parquet_rows(listing), listing, options.columns)
+
+
+def _parquet_rows(listing: Listing) -> list[int]:
+    return np.flatnonzero(np.isin(listing.endings, PARQUET_ENDINGS)).tolist()
 
 
 def read_parquet(rows: list[int], listing: Listing, choices: ColumnOptions) -> LayoutRows:
