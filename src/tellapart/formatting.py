@@ -1,4 +1,4 @@
-"""Numbers and times as a person reads them; one way of writing each, for the page and the model card."""
+"""Numbers, scores and times as text: one format for each, in the terminal, the reports and the model card."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from tellapart.types import Score
 
 UNKNOWN = "–"
-#: Splits, in words.
+#: Names of the splits in text.
 PARTS = {"train": "training", "valid": "validation", "test": "test"}
 
 
 def fraction(value: float | None, digits: int = 3) -> str:
-    """Fixed decimals; a dash for what is not defined.
+    """Format with fixed decimals; a dash for undefined values.
 
     >>> fraction(0.91249), fraction(float("nan"))
     ('0.912', '–')
@@ -24,7 +24,7 @@ def fraction(value: float | None, digits: int = 3) -> str:
 
 
 def interval(score: Score) -> str:
-    """The 95 % interval.
+    """Format the 95 % interval.
 
     >>> interval(Score(0.912, 800, 0.891, 0.93))
     '0.891–0.930'
@@ -34,16 +34,16 @@ def interval(score: Score) -> str:
 
 
 def score_sentence(score: Score) -> str:
-    """A score as a sentence needs it.
+    """Format a score with its interval and n, for a sentence.
 
-    >>> full(Score(0.9124, 800, 0.891, 0.93))
+    >>> score_sentence(Score(0.9124, 800, 0.891, 0.93))
     '0.912 (95 % interval 0.891–0.930, n = 800)'
     """
     return f"{fraction(score.value)} (95 % interval {interval(score)}, n = {count(score.n)})"
 
 
 def count(value: int | None) -> str:
-    """A whole number with thousands set apart.
+    """Format an integer with thousands separators.
 
     >>> count(1234567)
     '1,234,567'
@@ -52,7 +52,7 @@ def count(value: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Two figures that matter.
+    """Format a duration with about two significant digits.
 
     >>> duration(0.042), duration(7.3), duration(62), duration(754), duration(7500)
     ('42 ms', '7.3 s', '62 s', '12.6 min', '2.1 h')
@@ -69,7 +69,7 @@ def duration(seconds: float | None) -> str:
 
 
 def rate(per_second: float | None) -> str:
-    """Images a second.
+    """Format a rate, in images per second.
 
     >>> rate(5301.2), rate(12.34)
     ('5,301', '12.3')
@@ -80,7 +80,7 @@ def rate(per_second: float | None) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p-value that claims no more than it should.
+    """Format a p-value, without false precision.
 
     >>> p_value(0.0004), p_value(0.0312), p_value(0.4)
     ('p < 0.001', 'p = 0.031', 'p = 0.40')
@@ -91,29 +91,29 @@ def p_value(p: float) -> str:
 
 
 def no_break(sentence: str) -> str:
-    """Keep what belongs together on one line: "p < 0.001", "n = 800", "95 %".
+    """Replace spaces that must not break by no-break spaces: in "p < 0.001", "n = 800", "95 %".
 
-    >>> tie("p = 0.031, 95 % CI").count("\u00a0")
+    >>> no_break("p = 0.031, 95 % CI").count("\u00a0")
     3
     """
     return re.sub(r"(?<=\b[pn]) ([<=]) ", "\u00a0\\1\u00a0", sentence).replace(" %", "\u00a0%")
 
 
 def times_in_words(number: int) -> str:
-    """How often.
+    """Format a number of times.
 
-    >>> times(1), times(2), times(7)
+    >>> times_in_words(1), times_in_words(2), times_in_words(7)
     ('once', 'twice', '7 times')
     """
     return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
 
 
-#: How every note begins that says a run was made after an opening.
+#: Beginning of the notes on runs that were trained after the test split had been evaluated.
 LATE = "made after the test "
 
 
 def after_opening(number: int) -> str:
-    """What must be said of a run that was made when the test part of its data had been opened before.
+    """The note on a run that was made after the test split of its data had been evaluated.
 
     >>> after_opening(1), after_opening(3)
     ('made after the test was opened once', 'made after the test was opened 3 times')
@@ -122,7 +122,7 @@ def after_opening(number: int) -> str:
 
 
 def points(fraction: float) -> str:
-    """A signed number of percentage points, with a true minus sign.
+    """Format a difference in percentage points, with sign and a true minus.
 
     >>> points(0.0391), points(-0.002), points(float("nan"))
     ('+3.9', '−0.2', '–')
@@ -131,7 +131,7 @@ def points(fraction: float) -> str:
 
 
 def flat(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Plain values as rows of a table; a mapping or a list inside is one row.
+    """Format plain values as rows of a table; a nested mapping or list becomes one row.
 
     >>> flat({"device": "cpu", "packages": {"numpy": "2.3", "scipy": "1.14"}, "gpu": None})
     [('device', 'cpu'), ('packages', 'numpy 2.3, scipy 1.14'), ('gpu', '–')]

@@ -1,7 +1,7 @@
-"""Progress of long work, shown or not: library code reports, the command line decides what a person sees.
+"""Progress of long work: library code reports it, the command line decides what is shown.
 
-`SILENT` shows nothing; `Terminal` shows bars with rate and time left on a terminal, the curves so far under them, and one line
-a finished task elsewhere. Everything goes to standard error, so that standard output stays clean for `--json`.
+`SILENT` shows nothing. `Terminal` shows bars with rate and remaining time, with the curves so far below them; without a
+terminal, it prints one line for each finished task. Everything goes to standard error, so that standard output stays clean for `--json`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-#: "loss" → "train" → one value an epoch; the curves of one row share a scale.
+#: "loss" → "train" → one value per epoch; the curves of one row share a scale.
 Curves = Mapping[str, Mapping[str, Sequence[float]]]
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _WIDEST = 24  # characters of one curve
@@ -24,25 +24,25 @@ class Task(ABC):
 
     @abstractmethod
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """`steps` more are done; `note` is a short live text such as "loss 0.41"."""
+        """Report `steps` more steps; `note` is a short live text such as "loss 0.41"."""
 
 
 class Progress(ABC):
-    """Where long work reports to."""
+    """Receiver of progress reports."""
 
     @abstractmethod
     @contextmanager
     def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
-        """Open a task of `total` steps counted in `unit` ("img"); None where nobody knows how many there will be."""
+        """Open a task of `total` steps (None: unknown), counted in `unit` ("img")."""
         yield from ()
 
     @abstractmethod
     def say(self, text: str, style: str = "") -> None:
-        """One line for a person, as it is: brackets in file names are no markup. `style`: of rich, such as "bold"."""
+        """Print one line verbatim: brackets in file names are no markup. `style`: a style of rich, such as "bold"."""
 
     @abstractmethod
     def curves(self, rows: Curves) -> None:
-        """Curves of the work under way, in place of those shown before; none: that work is over."""
+        """Show the curves of the current work, replacing those shown before; an empty mapping ends it."""
 
 
 class _SilentTask(Task):
@@ -55,12 +55,12 @@ class Silent(Progress):
 
     @contextmanager
     def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
-        """Open a task that nobody sees."""
+        """Open a task that is not shown."""
         del name, total, unit
         yield _SilentTask()
 
     def say(self, text: str, style: str = "") -> None:
-        """Say nothing."""
+        """Print nothing."""
         del text, style
 
     def curves(self, rows: Curves) -> None:
@@ -72,7 +72,7 @@ SILENT = Silent()
 
 
 class Terminal(Progress):
-    """Bars on a terminal; elsewhere one line when a task ends. `console`: a rich Console on standard error."""
+    """Bars on a terminal; otherwise one line when a task ends. `console`: a rich Console on standard error."""
 
     def __init__(self, console: Any) -> None:
         self.console = console
@@ -84,7 +84,7 @@ class Terminal(Progress):
 
     @contextmanager
     def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
-        """Open a bar; a task that is over at once leaves no trace."""
+        """Open a bar; a task of less than a second leaves no trace."""
         task = _Bar(self, name, total, unit)
         try:
             yield task
@@ -92,7 +92,7 @@ class Terminal(Progress):
             task.close()
 
     def curves(self, rows: Curves) -> None:
-        """On a terminal: under the bars that follow; the last ones are left standing. Elsewhere nothing."""
+        """On a terminal, draw below the bars that follow; the last curves stay visible. Otherwise draw nothing."""
         if not self.console.is_terminal:
             return
         if not rows and self.drawn:
@@ -148,25 +148,25 @@ class _Bar(Task):
 
 
 def draw(rows: Curves, columns: int = 80) -> str:
-    """Curves as text, one line a row: each at most 24 characters, low to high on the row's scale, then its last value.
+    """Draw curves as text, one line per row: each at most 24 characters on the row's scale, then its last value.
 
     >>> draw({"loss": {"train": [0.9, 0.5, 0.1]}})
     '  loss      train █▅▁ 0.100'
     """
     lines = []
-    for title, of in rows.items():
-        values = [v for curve in of.values() for v in curve if math.isfinite(v)]
+    for title, curves in rows.items():
+        values = [v for curve in curves.values() for v in curve if math.isfinite(v)]
         if values:
-            width = min(_WIDEST, max((columns - 12) // len(of) - 14, 4))
+            width = min(_WIDEST, max((columns - 12) // len(curves) - 14, 4))
             parts = [
-                f"{label} {_blocks(curve, width, min(values), max(values))} {curve[-1]:.3f}" for label, curve in of.items()
+                f"{label} {_blocks(curve, width, min(values), max(values))} {curve[-1]:.3f}" for label, curve in curves.items()
             ]
             lines.append(f"  {title:<9} {'  '.join(parts)}")
     return "\n".join(lines)
 
 
 def _blocks(curve: Sequence[float], width: int, low: float, high: float) -> str:
-    """At most `width` characters; a longer curve is shown by the values at even distances, the last one included."""
+    """Draw one curve in at most `width` characters: of a longer one, evenly spaced values, the last one included."""
     if len(curve) > width:
         curve = [curve[round(i * (len(curve) - 1) / (width - 1))] for i in range(width)]
     step = (high - low) / (len(_BLOCKS) - 1)

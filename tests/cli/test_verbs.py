@@ -120,7 +120,7 @@ def test_unknown_and_ambiguous_runs(tell, photos):
     run = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json").out)["run"]
     tell("train", photos, "-r", "metadata", "-q", "--seed", "1")
     assert f"did you mean '{run}'" in tell("leaderboard", run.replace("metadata", "nul")).err
-    assert "fits several runs" in tell("leaderboard", "metadata").err
+    assert "is ambiguous" in tell("leaderboard", "metadata").err
     code, _, err = tell("train", photos, *QUICK, "--split-from", "svm")
     assert code == 5 and "unknown run 'svm'" in err
 

@@ -41,7 +41,7 @@ def test_an_exact_id_wins_over_longer_ones(write_run):
     run.folder.rename(run.folder.with_name("svm-0000-stopped"))
     short = write_run("svm")
     assert open_run("svm-0000", short.runs) == short
-    with pytest.raises(RunError, match="'svm' fits several runs: svm-0000-stopped, svm-0000") as caught:
+    with pytest.raises(RunError, match="'svm' is ambiguous: svm-0000-stopped, svm-0000") as caught:
         open_run("svm", short.runs)
     assert caught.value.exit_code == 5
 
@@ -61,7 +61,7 @@ def test_an_unfinished_run_is_never_read(write_run):
         with pytest.raises(RunError, match="is not finished"):
             open_run(name, run.runs)
     assert store.list_runs(run.runs) == []
-    with pytest.raises(RunError, match="holds no finished run"):
+    with pytest.raises(RunError, match="expected finished runs, found none"):
         select_runs([], run.runs)
 
 

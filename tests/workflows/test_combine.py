@@ -400,7 +400,7 @@ def test_what_cannot_be_combined_says_why(settings):
         ta.combine(["knn", "spectrum"], checkpoints=True, settings=settings)
     with pytest.raises(RunError, match="is no combination of runs"):
         ensemble_gain(of(settings, "knn"))
-    with pytest.raises(RunError, match="no finished run in"):
+    with pytest.raises(RunError, match="expected finished runs, found none"):
         ta.combine(settings=Settings(runs=settings.runs / "nothing"))
 
 

@@ -324,7 +324,7 @@ def test_ensembles_of_finished_runs_and_runs_that_know_the_images_are_refused(fo
     with pytest.raises(RecipeError, match="is an ensemble of finished runs: nothing is left to train"):
         kfold(folder, members, settings=settings)
     started = load_recipe("cnn-small", [*CNN, f"classifier.init_from={first.id}"])
-    with pytest.raises(RunError, match=f"{first.id} cannot be started from: it learnt from '.*png', which is held out"):
+    with pytest.raises(RunError, match=f"{first.id} cannot be a start: it was trained on '.*png', which is held out"):
         kfold(folder, started, folds=2, settings=settings)
 
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Settings of the workflows, and what every prediction with a finished run needs: its classifier, a device, a context."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from tellapart.types import ImageTable, Predictions
 
 @dataclass(frozen=True)
 class Settings:
-    """Where and how the verbs work.
+    """Settings that all workflows share.
 
     Attributes:
         runs: Folder of the runs.
         device: "auto", "cpu", "cuda", "mps", …
-        seed: Of the split.
-        skip_bad: Leave bad rows out, counted, instead of stopping.
-        split_from: A run whose split is used again.
-        fresh: Train anew even if the run is there.
-        progress: Where long work is reported.
-        sinks: "tensorboard", "mlflow": told of every run beside the plain files.
+        seed: Random seed for the split.
+        skip_bad: Exclude and report bad rows instead of stopping.
+        split_from: A run whose split is reused.
+        fresh: Train again even if the run exists.
+        progress: Where long work reports its progress.
+        sinks: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
     """
 
     runs: Path = Path("runs")
@@ -49,7 +49,7 @@ DEFAULTS = Settings()
 
 
 def predict_timed(classifier: Classifier, rows: ImageTable, run_id: str, context: Context) -> tuple[Predictions, float]:
-    """Predictions, and how many images a second they took."""
+    """Predictions, and their speed in images per second."""
     start = time.perf_counter()
     predictions = classifier.predict(rows, context, run_id)
     return predictions, len(rows) / max(time.perf_counter() - start, 1e-9)
@@ -64,20 +64,22 @@ def load_classifier(run: Run) -> Classifier:
     except TellapartError:
         raise
     except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
-        hint = "copy the run again from where it came, or train it again with --fresh"
+        hint = "copy the run again from its source, or train it again with --fresh"
         raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
 
 
 def drop_unreadable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCache, *, skip_bad: bool) -> ImageTable:
-    """The images that all recipes can read, decoded where one of them looks at pixels: the metadata baseline reads headers
-    only.
+    """The images that all recipes can read. Pixels are decoded unless only the metadata baseline, which reads headers, is used.
+
+    Raises:
+        CorruptImages: Some images cannot be read and `skip_bad` is not set.
     """
     needed = [r.inputs for r in recipes if r.classifier.family != "metadata"]
     return decode_all(table, needed, cache, skip_bad=skip_bad) if needed else check_headers(table, skip_bad=skip_bad)
 
 
 def resolve_device(name: str) -> str:
-    """ "auto" as what it means here."""
+    """The name of a device, with "auto" resolved: cuda, mps or cpu."""
     if name != "auto":
         return name
     import torch
@@ -86,7 +88,7 @@ def resolve_device(name: str) -> str:
 
 
 def inference_context(settings: Settings) -> Context:
-    """The surroundings in which finished runs answer."""
+    """The context in which finished runs predict."""
 
     def parent(name: str) -> Any:
         return store.open_run(name, settings.runs).folder

@@ -67,7 +67,7 @@ def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
     if (found := _read(home / run.id, run)) is not None:
         return found
     say = settings.progress.say
-    with store.lock_run(home, run.id, lambda: say(f"  waiting: another process is exporting {run.id}")) as folder:
+    with store.lock_run(home, run.id, lambda: say(f"  waiting for another process to finish exporting {run.id}")) as folder:
         found = _read(folder, run)  # another process may have made it meanwhile
         if found is None:
             classifier = load_classifier(run)

@@ -1,4 +1,4 @@
-"""The log of a run that is being trained, written anew after every epoch."""
+"""The training log of a run, rewritten after every epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tellapart.io import write_text_atomically
 
 
 class EpochLog:
-    """`log.jsonl`: one line an epoch. An epoch that is logged again, after a crash, replaces its line and all after it."""
+    """`log.jsonl`: one line per epoch. An epoch that is logged again, after a crash, replaces its line and all later ones."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -28,6 +28,6 @@ class EpochLog:
         return self.entries[-1]["epoch"] if self.entries else 0
 
     def append(self, entry: dict[str, Any]) -> None:
-        """Write down one epoch."""
+        """Add one epoch."""
         self.entries = [e for e in self.entries if e["epoch"] < entry["epoch"]] + [entry]
         write_text_atomically(self.path, "".join(json.dumps(e) + "\n" for e in self.entries), durable=False)

@@ -1,21 +1,21 @@
-"""Run folders: the only hand-over point between training and everything after it.
+"""Run folders: the only interface between training and everything after it.
 
-    runs/<id>/                    never rewritten once `done` stands
+    runs/<id>/                    never rewritten once `done` exists
         recipe.yaml               fully resolved
         environment.json          versions, device, git, command
         data.json                 fingerprint, classes, counts, problems
-        split.parquet             one row an image: id, path, label, split, …
+        split.parquet             one row per image: id, path, label, split, …
         weights.safetensors …     the classifier, as its family saves it
         predictions/<split>.parquet
         scores.json               {"train": {metric: Score}, "valid": {…}, "cost": {…}}
-        log.jsonl                 one line an epoch
+        log.jsonl                 one line per epoch
         resume/                   only while unfinished
-        done                      the marker
-    runs/evaluations/<id>/<n>/    one opening of the test part: predictions/test.parquet, scores.json
-    runs/ledger.jsonl             one line an opening
+        done                      the marker, written after everything else is flushed to the disk
+    runs/evaluations/<id>/<n>/    one evaluation of the test split: predictions/test.parquet, scores.json
+    runs/ledger.jsonl             one line per evaluation of a test split
 
-A folder without `done` is unfinished work: it is resumed or ignored, never read as a run. The id is made from the recipe
-and the data, so the same work lands in the same folder; a lock file keeps two processes from doing it twice.
+A folder without `done` is unfinished: it is resumed or ignored, never read as a run. The id is derived from the recipe and the
+data, so the same work uses the same folder; a lock file keeps two processes from doing it twice.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Scores = dict[str, Score]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One opening of the test part of a run."""
+    """One evaluation of a run on the test split."""
 
     folder: Path
     number: int
 
     @cached_property
     def predictions(self) -> Predictions:
-        """The probabilities for every test image."""
+        """The predictions for the test images."""
         return Predictions.from_parquet(self.folder / "predictions" / "test.parquet")
 
     @cached_property
@@ -59,17 +59,17 @@ class Evaluation:
 
     @property
     def scores(self) -> Scores:
-        """Every metric on the test part."""
+        """Every metric on the test split."""
         return {name: Score.from_dict(score) for name, score in self._content["test"].items()}
 
     @property
     def images_per_second(self) -> float:
-        """Speed of `predict` on the test part, decoded images in memory."""
+        """Speed of `predict` on the test split, with decoded images in memory."""
         return float(self._content["cost"]["images_per_second"])
 
     @property
     def opened(self) -> str:
-        """When: ISO 8601, UTC."""
+        """Time of the evaluation: ISO 8601, UTC."""
         return str(self._content["opened"])
 
 
@@ -86,7 +86,7 @@ class Run:
 
     @property
     def runs(self) -> Path:
-        """The folder that holds this run and its neighbors."""
+        """The folder that holds this run and the others."""
         return self.folder.parent
 
     @cached_property
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def recipe_name(self) -> str:
-        """The name under which the recipe was called."""
+        """The name of the recipe on the command line."""
         return str(self.data["recipe_name"])
 
     @property
@@ -134,13 +134,13 @@ class Run:
         return self._scores["cost"]
 
     def scores(self, split: str) -> Scores:
-        """Every metric on `split`; empty when that split was not scored."""
+        """Every metric on `split`; empty if that split was not scored."""
         if split == "test":
             return self.evaluations[-1].scores if self.evaluations else {}
         return {name: Score.from_dict(score) for name, score in self._scores.get(split, {}).items()}
 
     def predictions(self, split: str) -> Predictions | None:
-        """Stored probabilities on `split`, or None; `test` reads the latest opening."""
+        """Stored predictions on `split`, or None; for `test`, those of the latest evaluation."""
         if split == "test":
             return self.evaluations[-1].predictions if self.evaluations else None
         path = self.folder / "predictions" / f"{split}.parquet"
@@ -148,19 +148,19 @@ class Run:
 
     @property
     def evaluations(self) -> list[Evaluation]:
-        """Openings of the test part, oldest first; only complete ones."""
+        """Complete evaluations on the test split, oldest first."""
         folder = self.runs / "evaluations" / self.id
         numbers = sorted(int(p.parent.name) for p in folder.glob(f"*/{DONE}") if p.parent.name.isdigit())
         return [Evaluation(folder / str(n), n) for n in numbers]
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
-        """One dict an epoch: `epoch`, `train_loss`, `train_accuracy`, `valid_loss`, `valid_accuracy`, `seconds`, …"""
+        """One dict per epoch: `epoch`, `train_loss`, `train_accuracy`, `valid_loss`, `valid_accuracy`, `seconds`, …"""
         path = self.folder / "log.jsonl"
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
     def table(self) -> ImageTable:
-        """The images of this run with their split; the files may have moved since."""
+        """The images of this run with their split. The files may have moved since."""
         frame = pd.read_parquet(self.folder / "split.parquet").astype({"id": object, "path": object})
         return ImageTable(
             frame,
@@ -185,13 +185,13 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
         if (folder / DONE).exists():
             return Run(folder.resolve())
         if (folder / "recipe.yaml").exists():
-            raise RunError(f"{folder} is not finished", hint="give the same train or compare command again: it goes on")
+            raise RunError(f"{folder} is not finished", hint="repeat the same train or compare command to resume it")
     known = {run.id: run for run in list_runs(runs)}
     found = [run for run_id, run in known.items() if run_id.startswith(str(name))]
     if len(found) == 1:
         return found[0]
     if found:
-        raise RunError(f"{name!r} fits several runs: {', '.join(run.id for run in found)}", hint="write more of the id")
+        raise RunError(f"{name!r} is ambiguous: {', '.join(run.id for run in found)}", hint="use a longer prefix")
     raise RunError(f"{unknown_name('run', str(name), known)} (looked in {runs})")
 
 
@@ -202,29 +202,29 @@ def list_runs(runs: Path) -> list[Run]:
 
 
 def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
-    """The named runs; all finished runs in the folder when none is named.
+    """The named runs; all finished runs in the folder if none is named.
 
     Raises:
-        RunError: A name fits none, or the folder has no finished run.
+        RunError: A name matches no run, or the folder has no finished run.
     """
     found = [open_run(name, runs) for name in names] or list_runs(runs)
     if not found:
-        hint = "make some with `tellapart compare DATA`, or name a folder with --runs"
-        raise RunError(f"{runs} holds no finished run", hint=hint)
+        hint = "train some with `tellapart compare DATA`, or pass another folder with --runs"
+        raise RunError(f"{runs}: expected finished runs, found none", hint=hint)
     return found
 
 
 @contextlib.contextmanager
 def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> Iterator[Path]:
-    """Hold `runs/<run_id>/` alone: a second process waits here until the first is through.
+    """Lock `runs/<run_id>/`: a second process waits here until the first has finished.
 
     Args:
         runs: The folder of all runs.
-        run_id: The run's name.
-        waiting: Called once if another process holds it.
+        run_id: Name of the folder.
+        waiting: Called once if another process holds the lock.
 
     Raises:
-        SystemLimitError: The folder cannot be made or written.
+        SystemLimitError: The folder cannot be created or written.
     """
     folder = runs / run_id
     with translate_os_errors(folder):
@@ -248,14 +248,14 @@ def mark_done(folder: Path) -> Run:
 
 
 def next_evaluation(run: Run) -> Path:
-    """An empty folder for the next opening of the test part of `run`."""
+    """An empty folder for the next evaluation of `run` on the test split."""
     parent = run.runs / "evaluations" / run.id
     parent.mkdir(parents=True, exist_ok=True)
     number = 1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
     folder = parent / str(number)
     try:
         folder.mkdir()
-    except FileExistsError:  # another process took the number in this moment
+    except FileExistsError:  # another process has just taken the number
         return next_evaluation(run)
     (folder / "predictions").mkdir()
     return folder

@@ -1,7 +1,6 @@
-"""One data set, prepared once, on which recipes become runs; the verbs of `experiment.py` stand on it.
+"""One data set, prepared once, on which recipes are trained; the base of `train`, `compare`, `kfold` and others.
 
-A run's id is made from its recipe and the data, so a run that is there already is used again, and one that was cut off goes on
-where it stood.
+The id of a run is derived from its recipe and the data, so a finished run is reused, and an interrupted one resumes.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions, guess_positive
 
-_TRAIN_SCORED = 4_000  # training images scored, at most: enough to show overfitting, cheap for every family
+_TRAIN_SCORED = 4_000  # limit of the training images that are scored: enough to show overfitting, cheap for every family
 
 
 class Experiment:
-    """One data set, prepared once, on which recipes become runs."""
+    """One data set, prepared once, on which recipes are trained."""
 
     def __init__(self, settings: Settings, data: str | Path | ImageTable) -> None:
         self.settings = settings
@@ -57,12 +56,12 @@ class Experiment:
         self.home, self.keeps_stopped = settings.runs, True
 
     def with_split(self, prepared: Prepared, runs: Path) -> Experiment:
-        """The same images, decoded already, dealt into parts anew, for runs that are parts of another run.
+        """An experiment on the same decoded images with another split, for the runs inside another run, such as its folds.
 
         Args:
-            prepared: Some rows of this experiment, each in train, valid or `HELD`.
-            runs: Where these runs lie. Runs that a recipe starts from lie where they did, and must not have learnt from
-                what is held out. Of a run that is stopped by hand only what is needed to go on is kept.
+            prepared: Some rows of this experiment, each in train, valid or `HELD_OUT`.
+            runs: Folder of the new runs. Runs that a recipe starts from stay in the old folder, and must not have been
+                trained on images that are held out. A run that is stopped by hand keeps only what is needed to resume it.
         """
         other = copy.copy(self)
         other.prepared, other.settings, other.keeps_stopped = prepared, replace(self.settings, runs=runs, fresh=False), False
@@ -70,29 +69,29 @@ class Experiment:
         return other
 
     def prepare(self, named: dict[str, Recipe]) -> dict[str, Recipe]:
-        """Resolve the inputs of every recipe against the data and decode for each; corrupt images come out here."""
+        """Resolve the inputs of every recipe against the data and decode the images for each, excluding corrupt ones."""
         for name, recipe in named.items():
             _check(name, recipe)
-        learnt = self.prepared.table.where(split="train")  # the size, too, is chosen without a look at the test part
-        named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, learnt)}) for n, r in named.items()}
+        train = self.prepared.table.where(split="train")  # the size, too, is chosen without the test split
+        named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, train)}) for n, r in named.items()}
         table = drop_unreadable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
         self.prepared = replace(self.prepared, table=table)
         self.split_fingerprint = _fingerprint(table)
         return named
 
     def train(self, name: str, recipe: Recipe) -> Run:
-        """One run: found finished, resumed, or made."""
+        """One run: reused if it is finished, else resumed or trained."""
         run_id = self.run_id(name, recipe)
         say = self.settings.progress.say
-        waiting = functools.partial(say, f"  waiting: another process is making {run_id}")
+        waiting = functools.partial(say, f"  waiting for another process to finish {run_id}")
         with store.lock_run(self.settings.runs, run_id, waiting) as folder, self.feed:
             if (folder / store.DONE).exists():
-                say(f"  {run_id} is there already, and used again")
+                say(f"  reusing finished run {run_id}")
                 return self.feed.replay(Run(folder.resolve()))
             return self._make(name, recipe, folder)
 
     def run_id(self, name: str, recipe: Recipe, more: str = "") -> str:
-        """The id of a run: the same work has the same. `more`: what else it is made from, beside recipe, data and split."""
+        """The id of a run, the same for the same work. `more`: what it depends on besides recipe, data and split."""
         table = self.prepared.table
         asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
         key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}{more}", 4)
@@ -102,7 +101,7 @@ class Experiment:
         started = now()
         log = EpochLog(folder / "log.jsonl")
         if (folder / "resume" / "state.safetensors").exists():
-            self.settings.progress.say(f"  going on with {folder.name} after epoch {log.last_epoch}")
+            self.settings.progress.say(f"  resuming {folder.name} after epoch {log.last_epoch}")
         context = Context(
             self.cache, self.settings.progress, self.device, folder / "resume", self.feed.watch(folder.name, recipe, log),
             parents=self.parent_run, checkpoints=folder / "checkpoints",
@@ -115,7 +114,7 @@ class Experiment:
         try:
             classifier.fit(table.where(split="train"), table.where(split="valid"), context)
         except KeyboardInterrupt:
-            raise Interrupted(f"{folder.name} was stopped before anything was learnt") from None
+            raise Interrupted(f"{folder.name} was stopped before the first epoch ended") from None
         cost = {"fit_seconds": earlier + time.perf_counter() - start, "parameters": classifier.parameters}
         cost |= {"pretrained": classifier.pretrained, "notes": context.notes}
         if not context.stopped_by_hand:
@@ -128,20 +127,19 @@ class Experiment:
                 (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
                 self._complete(beside, classifier, cost)
         raise Interrupted(
-            f"stopped by hand after epoch {log.last_epoch}; the best so far is kept as the run {beside.name}",
-            hint="give the same command again to go on from here",
+            f"stopped by hand after epoch {log.last_epoch}; the best weights so far are kept as the run {beside.name}",
+            hint="repeat the command to resume",
         )
 
     def write_metadata(self, name: str, folder: Path, started: str) -> None:
-        """Everything about a run that is known before training."""
+        """Write everything about a run that is known before training."""
         write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
         environment = describe_environment(self.device)
         write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
         self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
 
     def _regions(self, recipe: Recipe, folder: Path) -> list[str]:
-        """Write down where the region of each image lies, if the recipe reads one; one sentence that says of how many it was
-        found."""
+        """Write the region of each image, if the recipe reads one; returns a sentence with the number of regions found."""
         table = self.prepared.table
         found = self.cache.found(table, recipe.inputs) if recipe.classifier.family != "metadata" else None
         if found is None:
@@ -152,7 +150,7 @@ class Experiment:
         return [said]
 
     def _complete(self, folder: Path, classifier: Classifier, cost: dict[str, Any]) -> Run:
-        """Save the classifier, score train and validation, set the marker."""
+        """Save the classifier, score the training and validation split, write the marker."""
         classifier.save(folder)
         (folder / "predictions").mkdir(exist_ok=True)
         positive, scores = self.prepared.table.positive, {}
@@ -171,7 +169,7 @@ class Experiment:
         return run
 
     def scored_rows(self, part: str) -> ImageTable:
-        """The images of a part that runs are scored on: all, but of many training images 4,000, always the same."""
+        """The images of a split that runs are scored on: all, but at most 4,000 training images, always the same ones."""
         rows = self.prepared.table.where(split=part)
         if part != "train" or len(rows) <= _TRAIN_SCORED:
             return rows
@@ -181,7 +179,7 @@ class Experiment:
         """The folder of a finished run that a recipe starts from.
 
         Raises:
-            RunError: No such run, or it learnt from images that are held out here.
+            RunError: No such run, or it was trained on images that are held out here.
         """
         found = store.open_run(run, self.home)
         if len(held := self.prepared.table.where(split=HELD_OUT)):
@@ -189,22 +187,22 @@ class Experiment:
         return found.folder
 
     def open_test(self, runs: Sequence[Run], by: str) -> None:
-        """Score the test part with every run that has not been scored on it, and write each opening down."""
+        """Evaluate every run on the test split that has not been evaluated on it, and record each evaluation."""
         open_test(runs, self.prepared.table, self.context(), by)
 
     def context(self) -> Context:
-        """For answering."""
+        """The context in which these runs predict."""
         return Context(self.cache, self.settings.progress, self.device, parents=self.parent_run)
 
 
 def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str) -> None:
-    """Score the test part of `table` with every run that has not been scored on it, and write each opening down.
+    """Evaluate every run on the test split of `table` that has not been evaluated on it, and record each evaluation.
 
     Args:
-        runs: Finished, on this table's split.
-        table: Split.
-        context: For answering.
-        by: The verb, for the ledger.
+        runs: Finished runs on this table's split.
+        table: All images, with their split.
+        context: Context in which the runs predict.
+        by: Name of the command, for the ledger.
     """
     rows, session = table.where(split="test"), secrets.token_hex(4)
     for run in runs:
@@ -218,7 +216,7 @@ def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str)
 
 
 def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: float, positive: str | None, by: str) -> None:
-    """Predictions and scores of a run outside its folder; the marker last. `speed`: images a second."""
+    """Write predictions and scores of a run into an evaluation folder, the marker last. `speed`: images per second."""
     predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
     scores = store.scores_to_dict(score_all(predictions, positive))
     content = {part: scores, "cost": {"images_per_second": speed}, "opened": now(), "by": by}
@@ -227,18 +225,18 @@ def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: f
 
 
 def _refuse_learnt(run: Run, held: ImageTable) -> None:
-    """A run must not be started from where it saw images that are to judge: the same id and size in its train or valid."""
+    """Refuse a run as a start if held-out images, by id and size, are in its training or validation split."""
     theirs = run.table()
     seen = np.isin(theirs.frame["split"].to_numpy(dtype=object), ("train", "valid"))
     known = set(theirs.frame.loc[seen, ["id", "size"]].itertuples(index=False, name=None))
     both = [one for one in held.frame[["id", "size"]].itertuples(index=False, name=None) if one in known]
     if both:
-        hint = "start from a run on other images, or from published weights"
-        raise RunError(f"{run.id} cannot be started from: it learnt from {both[0][0]!r}, which is held out here", hint=hint)
+        hint = "start from a run on other images, or from pretrained weights"
+        raise RunError(f"{run.id} cannot be a start: it was trained on {both[0][0]!r}, which is held out here", hint=hint)
 
 
 def _fingerprint(table: ImageTable) -> str:
-    """Of ids, parts, and groups, which the intervals respect: 16 hex digits."""
+    """Digest of ids, splits and groups (which the intervals respect): 16 hex digits."""
     columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]
     return _digest("".join("\0".join(row) + "\n" for row in zip(*columns, strict=True)), 8)
 
@@ -248,7 +246,7 @@ def _digest(text: str, size: int) -> str:
 
 
 def _check(name: str, recipe: Recipe) -> None:
-    """What is wrong with a recipe whatever the data, before any image is decoded."""
+    """Raise RecipeError for what is wrong with a recipe whatever the data, before any image is decoded."""
     try:
         registry.find("classifiers", recipe.classifier.family).check(recipe)
     except RecipeError as error:

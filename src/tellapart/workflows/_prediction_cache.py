@@ -105,7 +105,7 @@ class PredictionCache:
             except KeyboardInterrupt:
                 changed = [name for name, way in transforms.items() if way is not None]
                 kept, of = sum(map(self.has, changed)), len(changed)
-                hint = "run the same command again to resume"
+                hint = "repeat the command to resume"
                 raise Interrupted(f"stopped; {kept:,} of {of:,} {self.noun} are kept", hint=hint) from None
 
     def finish(self, name: str, content: dict[str, Any]) -> None:

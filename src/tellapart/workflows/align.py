@@ -149,7 +149,7 @@ class _AlignJob:
                     task.advance(len(made))
             except KeyboardInterrupt:
                 message = f"stopped; {len(copy.written):,} of {len(self.plan.rows):,} images are written"
-                raise Interrupted(message, hint="run the same command again to resume") from None
+                raise Interrupted(message, hint="repeat the command to resume") from None
         if failed and not self.settings.skip_bad:
             raise CorruptImages(*zip(*failed, strict=True))
         return [problem for _, problem in failed]

@@ -149,7 +149,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         run_id += f"-{secrets.token_hex(2)}"
     with store.lock_run(settings.runs, run_id) as folder:
         if (folder / store.DONE).exists():
-            settings.progress.say(f"  {run_id} is there already, and used again")
+            settings.progress.say(f"  reusing finished run {run_id}")
             return Run(folder.resolve())
         made.save(folder)
         shutil.copyfile(parent.folder / "split.parquet", folder / "split.parquet")

@@ -143,7 +143,7 @@ def codec_bias(
         )
     place = f"evaluations/{run.id}/bias-{images.folder_name}"
     with store.lock_run(
-        run.runs, place, lambda: settings.progress.say("  waiting: another process runs the same evaluation")
+        run.runs, place, lambda: settings.progress.say("  waiting for another process to finish this evaluation")
     ) as folder:
         return _CodecBiasJob(run, images, quality, folder, settings).result()
 

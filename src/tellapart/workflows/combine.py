@@ -225,7 +225,7 @@ class _Work:
         answers = {part: replace(found, run_id=run_id) for part, found in answers.items()}
         with store.lock_run(self.settings.runs, run_id) as folder:
             if (folder / store.DONE).exists():
-                self.settings.progress.say(f"  {run_id} is there already, and used again")
+                self.settings.progress.say(f"  reusing finished run {run_id}")
                 return Run(folder.resolve())
             made.save(folder)
             self._describe(name, folder)

@@ -34,7 +34,7 @@ from tellapart.workflows.learning_curve import learning_curve
 
 __all__ = ["CrossSourceMatrix", "LearningCurve", "cross_source", "learning_curve"]
 
-_ONWARD = "give the same command again to go on from here"
+_ONWARD = "repeat the command to resume"
 
 
 def cross_source(

@@ -150,11 +150,11 @@ class _Work:
         run_id = self.experiment.run_id(title, self.recipe, more)
 
         def waiting() -> None:
-            self.say(f"  waiting: another process is making {run_id}")
+            self.say(f"  waiting for another process to finish {run_id}")
 
         with store.lock_run(self.settings.runs, run_id, waiting) as folder, self.experiment.feed:
             if (folder / store.DONE).exists():
-                self.say(f"  {run_id} is there already, and used again")
+                self.say(f"  reusing finished run {run_id}")
                 return self.experiment.feed.replay(Run(folder.resolve()))
             started = now()
             return self._write(title, folder, self._train(folder), started)
@@ -170,7 +170,7 @@ class _Work:
             try:
                 made.append(experiment.train(name, recipe))
             except (Interrupted, KeyboardInterrupt):
-                hint = "give the same command again to go on from here"
+                hint = "repeat the command to resume"
                 done = f"{number - 1} of {self.plan.models} models are finished and kept"
                 raise Interrupted(f"stopped in {spoken}; {done}", hint=hint) from None
             self.say(f"  accuracy on the fold {made[-1].scores(HELD_OUT)['accuracy']}")

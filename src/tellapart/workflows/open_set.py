@@ -107,7 +107,7 @@ def _left_out(experiment: Experiment, held: Prepared, label: int, recipe: Recipe
     try:
         run = experiment.with_split(known, folder / "runs").train(f"without-{label}", recipe)
     except (Interrupted, KeyboardInterrupt):
-        hint = "give the same command again to go on from here"
+        hint = "repeat the command to resume"
         raise Interrupted(f"stopped in without-{label}; the runs before it are kept", hint=hint) from None
     valid, judged = (run.predictions(part) for part in ("valid", HELD_OUT))
     if valid is None or judged is None:

@@ -66,7 +66,7 @@ def robustness(
     images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"
     with store.lock_run(
-        run.runs, place, lambda: settings.progress.say("  waiting: another process runs the same sweep")
+        run.runs, place, lambda: settings.progress.say("  waiting for another process to finish this evaluation")
     ) as folder:
         return _Sweep(run, images, selected, folder, settings).result()
 

@@ -154,7 +154,7 @@ class _Work:
                     self._keep(self._as_run(alike[0]))
             except KeyboardInterrupt:
                 kept = f"stopped; {len(self.trials.found):,} finished trials are kept"
-                raise Interrupted(kept, hint="give the same command again to go on from here") from None
+                raise Interrupted(kept, hint="repeat the command to resume") from None
             except TellapartError as error:
                 # neither the user nor the machine will be kinder to the next candidate
                 if isinstance(error, Interrupted | SystemLimitError):
@@ -235,7 +235,7 @@ def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path
     digest = hashlib.blake2b(f"{source.base().digest()} {settings.seed} {identity}".encode(), digest_size=4).hexdigest()
     name = f"{source.name}-{digest}"
     with store.lock_run(
-        settings.runs / "sweeps", name, lambda: settings.progress.say(f"  waiting: another process works on {name}")
+        settings.runs / "sweeps", name, lambda: settings.progress.say(f"  waiting for another process to finish {name}")
     ) as folder:
         for old in ("trials.jsonl", "study.db") if settings.fresh else ():
             (folder / old).unlink(missing_ok=True)
