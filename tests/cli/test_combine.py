@@ -46,7 +46,7 @@ def test_bad_input_has_exit_codes_and_no_traceback(tell, trained):
         (("knn",), 5, "a combination needs two"),
         (("--between", "2", "3"), 5, "0 of 2 members are left"),
         (("--how", "vot"), 4, "did you mean 'vote'"),
-        (("--checkpoints",), 5, "kept no weights of epochs"),
+        (("--checkpoints",), 5, "has no stored epochs"),
         (("--how", "soup"), 5, "is not a network on images"),
         (("--top", "1"), 2, "--top"),
     ):

@@ -60,7 +60,7 @@ def test_draws(tell, photos):
         (["--grid", "features.pca=0"], "greater than or equal to 1"),
         (["--range", "features.pca=1..5:int"], "add --random 20"),
         (["--range", "features.pca=5..1", "--random", "2"], "a range that rises"),
-        (["--grid", "features.pca=1,2", "-s", "features.pca=3"], "both set for all and varied"),
+        (["--grid", "features.pca=1,2", "-s", "features.pca=3"], "both set for all candidates and varied"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tell, photos, arguments, message):

@@ -367,7 +367,7 @@ def test_runs_of_other_data_splits_or_classes_are_refused_by_name(made, settings
     for change, message in (
         ({"fingerprint": "0"}, "learnt from different data"),
         ({"split_fingerprint": "0"}, "split the same data differently"),
-        ({"classes": ["real", "edited"]}, "know different classes: fake, real and real, edited"),
+        ({"classes": ["real", "edited"]}, "have different classes: fake, real and real, edited"),
     ):
         other = settings.runs / f"other-{next(iter(change))}"
         shutil.copytree(of(settings, "spectrum").folder, other)
@@ -396,9 +396,9 @@ def test_what_cannot_be_combined_says_why(settings):
         ta.combine(["knn", "spectrum"], how="vot", settings=settings)
     with pytest.raises(RecipeError, match="how: greedy: .*unknown option 'bag': did you mean 'bags'"):
         ta.combine(["knn", "spectrum"], how={"greedy": {"bag": 3}}, settings=settings)
-    with pytest.raises(RunError, match="kept no weights of epochs"):
+    with pytest.raises(RunError, match="has no stored epochs"):
         ta.combine(["knn", "spectrum"], checkpoints=True, settings=settings)
-    with pytest.raises(RunError, match="is no combination of runs"):
+    with pytest.raises(RunError, match="is not a combination of runs"):
         ensemble_gain(of(settings, "knn"))
     with pytest.raises(RunError, match="expected finished runs, found none"):
         ta.combine(settings=Settings(runs=settings.runs / "nothing"))

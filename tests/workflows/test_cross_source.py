@@ -238,7 +238,7 @@ def test_no_size_no_seed_no_ensemble(settings):
         with pytest.raises(SplitError, match="at least 1 of each"):
             learning_curve(with_sources(), RECIPE, settings=settings, **wrong)
     ensemble = ta.Recipe.model_validate({"classifier": {"family": "ensemble", "how": {"mean": {}}, "members": ["a", "b"]}})
-    with pytest.raises(RecipeError, match="nothing is left to train"):
+    with pytest.raises(RecipeError, match="there is nothing to train"):
         learning_curve(with_sources(), ensemble, settings=settings)
 
 

@@ -192,7 +192,7 @@ def test_more_draws_go_on_with_fewer(go: Any, monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_used_up_space_is_said(go: Any) -> None:
     study = go(random=9, grid={"classifier.C": [1, 10]})
-    assert len(study.table) == 2 and "9 draws were asked for; only 2" in " ".join(study.notes)
+    assert len(study.table) == 2 and "9 draws were requested; only 2" in " ".join(study.notes)
 
 
 @pytest.mark.parametrize("recipe", ["svm-pca-rbf", "mlp"])
@@ -234,7 +234,7 @@ def test_a_candidate_that_fails_is_noted(go: Any, monkeypatch: pytest.MonkeyPatc
         ({"grid": {"features.pcs": [1, 2]}}, "did you mean 'pca'"),
         ({"ranges": {"features.pcs": "1..2"}, "optuna": 3}, "did you mean 'pca'"),
         ({"ranges": {"classifier.C": "-1..2"}, "optuna": 3}, "C"),
-        ({"grid": {"features.pca": [3]}, "overrides": ["features.pca=4"]}, "both set for all and varied"),
+        ({"grid": {"features.pca": [3]}, "overrides": ["features.pca=4"]}, "both set for all candidates and varied"),
         ({"grid": {"train.epochs": [3]}}, "does not use the section 'train'"),
     ],
 )

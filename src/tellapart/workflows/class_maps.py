@@ -76,7 +76,7 @@ def class_maps(
         methods: Names of explainers, as for `explain`.
         options: Of the methods, all of which must know them.
         seed: Of methods that draw.
-        settings: Where and how.
+        settings: Folder of the runs, device, progress, …
 
     Returns:
         Method by method, class by class, in label order; also classes that no picture was taken for.

@@ -1,10 +1,9 @@
-"""The verb `combine`: finished runs in, one run out that answers for all of them, and what that gained.
+"""Ensembles: combine finished runs into one run, and test what the combination gains.
 
-Only stored answers are looked at; the test part stays closed. A combiner that learns from labels (weights, a selection, a
-stack) learns from validation answers; where all members are k-fold runs, from their out-of-fold answers to training and
-validation images, which are more. It is judged by cross-fitting: these images are dealt into five folds, and each is answered
-by a combiner that learnt from the other four. So its validation scores are as honest as those of its members, and it may
-stand beside them.
+Only stored predictions are used; the test split is not. A combiner with parameters (weights, a selection, a stack) is fitted on
+validation predictions or, if all members are k-fold runs, on their out-of-fold predictions for training and validation images,
+which are more. It is scored by cross-fitting: these images are partitioned into five folds, and each fold is predicted by a
+combiner fitted on the other four. So its validation scores are as honest as those of its members and comparable with them.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ def combine(
     runs: Sequence[str | Path | Run] = (), *, how: str | Mapping[str, Any] = "mean", between: tuple[float, float] | None = None,
     top: int | None = None, checkpoints: bool = False, settings: Settings = DEFAULTS,
 ) -> Run:  # fmt: skip
-    """Make one run of several; nothing is trained, and no image is decoded unless checkpoints or a soup need it.
+    """Combine several runs into one. Nothing is trained, and images are only decoded for checkpoints or a soup.
 
     Args:
         runs: Runs, ids or paths, of the same data and split. None: all in the folder except the metadata baseline and
             earlier combinations.
-        how: A combiner, as "vote" or {"greedy": {"bags": 10}}; "soup" averages the weights of equal networks instead.
-        between: Only members whose validation accuracy lies in [low, high].
-        top: Only so many, the best by validation accuracy.
-        checkpoints: The epochs that each run kept (`train.keep_best`) are the members, not the runs.
-        settings: Where and how; the seed is of the combiner.
+        how: A combiner, such as "vote" or {"greedy": {"bags": 10}}; "soup" averages the weights of equal networks instead.
+        between: Keep only members with a validation accuracy in [low, high].
+        top: Keep only this many members, the best by validation accuracy.
+        checkpoints: Combine the stored epochs of each run (`train.keep_best`) instead of the runs.
+        settings: Folder of the runs, device, progress, …; the seed of the combiner.
 
     Raises:
         TellapartError: Runs of different data, fewer than two members, no such combiner, …
@@ -65,7 +64,7 @@ def combine(
     find, home = _finder(settings), settings.runs.resolve()
     members = [m for run in parents for m in _members(run, home, checkpoints)]
     name = how if isinstance(how, str) else next(iter(how), "")
-    asks = checkpoints or name == SOUP  # else everything is stored, and finding a device would import torch
+    asks = checkpoints or name == SOUP  # else all predictions are stored, and resolving a device would import torch
     device = resolve_device(settings.device) if asks else str(parents[0].environment["device"])
     context = Context(PixelCache(progress=settings.progress), settings.progress, device, parents=find)
     work = _Work(parents, members, context, settings)
@@ -74,29 +73,29 @@ def combine(
 
 
 def ensemble_gain(run: Run) -> dict[str, Any]:
-    """What a combination gained: `members` (each with its validation score and weight), `best`, `verdict`, `words`, `test`.
+    """The gain of a combination: `members` (each with its validation score and weight), `best`, `verdict`, `words`, `test`.
 
     Raises:
-        RunError: It is no combination.
+        RunError: The run is not a combination.
     """
     if not (run.folder / GAIN).exists():
-        raise RunError(f"{run.id} is no combination of runs", hint="`tellapart combine RUN RUN` makes one")
+        raise RunError(f"{run.id} is not a combination of runs", hint="make one with `tellapart combine RUN RUN`")
     return read_json(run.folder / GAIN)
 
 
 class _Work:
-    """One combination under way."""
+    """A combination in progress."""
 
     def __init__(self, parents: list[Run], members: list[Member], context: Context, settings: Settings) -> None:
         self.parents, self.members, self.context, self.settings = parents, members, context, settings
         self.start, self.table = time.perf_counter(), self.parents[0].table()
         self.valid = self.table.where(split="valid")
         if not len(self.valid):
-            raise RunError(f"{self.parents[0].id} has no validation image to judge a combination by")
+            raise RunError(f"{self.parents[0].id} has no validation images to score a combination on")
         self.voters = member_predictions(self.members, "valid", self.valid, self.context.parents, self.context)
 
     def keep(self, between: tuple[float, float] | None, top: int | None) -> None:
-        """Leave out members by their validation accuracy."""
+        """Select members by their validation accuracy."""
         accuracy = (self.voters.argmax(axis=2) == self.valid.labels).mean(axis=1)
         kept = np.arange(len(accuracy))
         if between is not None:
@@ -104,14 +103,14 @@ class _Work:
         if top is not None:
             kept = np.sort(kept[np.argsort(-accuracy[kept], kind="stable")[:top]])
         if len(kept) < 2:
-            hint = f"their validation accuracies reach from {accuracy.min():.3f} to {accuracy.max():.3f}"
+            hint = f"the validation accuracies range from {accuracy.min():.3f} to {accuracy.max():.3f}"
             raise RunError(f"{len(kept)} of {len(accuracy)} members are left; a combination needs two", hint=hint)
         if len(kept) < len(accuracy):
             self.context.notes.append(f"{len(kept)} members of {len(accuracy)}, chosen by validation accuracy")
             self.voters, self.members = self.voters[kept], [self.members[k] for k in kept]
 
     def ensemble(self, how: str | Mapping[str, Any]) -> Run:
-        """An ensemble as a run."""
+        """Make an ensemble run."""
         recipe = parse({"inputs": self._inputs(), "seed": self.settings.seed, "classifier": self._classifier(how)}, "combine")
         made = Ensemble(recipe)
         rows, voters = self._learnable()
@@ -125,7 +124,7 @@ class _Work:
         return self._write(f"{name.replace('_', '-')}-{len(self.members)}", made, answers, made.combiner.weights)
 
     def soup(self) -> Run:
-        """A network of mean weights as a run."""
+        """Make a run with the mean of the weights."""
         from tellapart.classifiers._model_soup import soup
 
         made = soup(self.members, self.table.where(split="train"), self.context.parents, self.context)
@@ -133,7 +132,7 @@ class _Work:
         answers = {part: made.predict(rows, self.context) for part, rows in parts.items() if len(rows)}
         self.context.notes.append(f"the mean of the weights of {', '.join(map(str, self.members))}")
         if len(used := self._used()) > 1 and all(run.cost["pretrained"] == "no" for run in used):
-            self.context.notes.append("the networks started from random weights, each its own: their mean is rarely any good")
+            self.context.notes.append("the networks started from different random weights: their mean is rarely any good")
         return self._write(f"{SOUP}-{len(self.members)}", made, answers, None)
 
     def _classifier(self, how: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -143,7 +142,7 @@ class _Work:
         return {"family": "ensemble", "how": named, "members": [str(m) for m in self.members]}
 
     def _inputs(self) -> Any:
-        """Of the first member that looks at pixels: files are checked by them before anyone is asked."""
+        """The inputs of the first member that reads pixels; with them, files are checked before predicting."""
         used = self._used()
         return next((run for run in used if run.family != "metadata"), used[0]).recipe["inputs"]
 
@@ -153,7 +152,9 @@ class _Work:
         return [run for run in self.parents if run.id in named]
 
     def _learnable(self) -> tuple[ImageTable, np.ndarray]:
-        """The images that a combiner learns from, and the members' answers, (K, N, C): out of fold if all have such."""
+        """The images that a combiner is fitted on, and the members' predictions, (K, N, C): out of fold if all members have
+        these.
+        """
         if self._lacking():
             return self.valid, self.voters
         parts = self.table.frame["split"].to_numpy(dtype=object)
@@ -161,11 +162,11 @@ class _Work:
         return rows, member_predictions(self.members, OUT_OF_FOLD, rows, self.context.parents, self.context)
 
     def _lacking(self) -> list[Member]:
-        """The members without out-of-fold answers."""
+        """The members without out-of-fold predictions."""
         return [member for member in self.members if not member.has_out_of_fold(self.context.parents)]
 
     def _by_part(self, rows: ImageTable, proba: np.ndarray) -> dict[str, Predictions]:
-        """Answers as a run stores them. `rows`: the validation part, or train and valid; `proba`: (N, C)."""
+        """Predictions as a run stores them. `rows`: the validation split, or train and valid; `proba`: (N, C) float."""
         if rows is self.valid:
             return {"valid": self._predictions(rows, proba)}
         parts = {"valid": self.valid.ids, "train": self._train_sample().ids}
@@ -174,7 +175,7 @@ class _Work:
         return {**found, OUT_OF_FOLD: self._predictions(rows, proba)}
 
     def _judged(self, made: Ensemble, name: str, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
-        """Answers that may be scored: (N, C). `voters`: (K, N, C)."""
+        """Predictions that may be scored, (N, C). `voters`: predictions of the members, (K, N, C)."""
         if not made.combiner.uses_labels:
             return made.combiner(voters)
         if rows is self.valid:
@@ -189,7 +190,7 @@ class _Work:
         return self._cross_fitted(made, rows, voters)
 
     def _cross_fitted(self, made: Ensemble, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
-        """(N, C): each fold answered by a combiner that learnt from the others."""
+        """(N, C): each fold predicted by a combiner fitted on the others."""
         fold = deal_folds(rows.labels, groups_of(rows), self.settings.seed)
         proba = np.empty(voters.shape[1:], dtype=np.float32)
         for one in range(FOLDS):
@@ -200,7 +201,7 @@ class _Work:
         return proba
 
     def _train_sample(self) -> ImageTable:
-        """The training images whose answers every run stored."""
+        """The training images whose predictions every run stored."""
         stored, train = self.parents[0].predictions("train"), self.table.where(split="train")
         return train.take(np.isin(train.ids, stored.ids) if stored is not None else np.zeros(len(train), dtype=bool))
 
@@ -208,14 +209,14 @@ class _Work:
         return Predictions(rows.ids, proba, rows.labels, rows.classes, groups=groups_of(rows))
 
     def _speed(self, made: Classifier, weights: np.ndarray | None) -> float | None:
-        """Images a second: every member that counts is asked, one after the other; a soup is one network."""
+        """Images per second: all members with a weight predict in turn; a soup is one network."""
         asked = self.members if weights is None else [m for m, w in zip(self.members, weights, strict=True) if w]
         speed = {run.id: run.cost["images_per_second"] for run in self.parents}
         speeds = [speed[Path(member.run).name] for member in (asked if isinstance(made, Ensemble) else asked[:1])]
         return 1 / sum(1 / s for s in speeds) if all(speeds) else None
 
     def _write(self, name: str, made: Classifier, answers: dict[str, Predictions], weights: np.ndarray | None) -> Run:
-        """The run folder, the marker last."""
+        """Write the run folder; the marker comes last."""
         first = self.parents[0]
         members = [str(member) for member in self.members]
         key = f"{made.recipe.digest()} {members} {first.data['fingerprint']} {first.data['split_fingerprint']} {first.positive}"
@@ -239,7 +240,7 @@ class _Work:
             return store.mark_done(folder)
 
     def _describe(self, name: str, folder: Path) -> None:
-        """What does not depend on the answers."""
+        """Write what does not depend on the predictions."""
         first, parents = self.parents[0], [run.id for run in self._used()]
         shutil.copyfile(first.folder / "split.parquet", folder / "split.parquet")
         write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
@@ -247,7 +248,7 @@ class _Work:
         write_json(folder / "environment.json", describe_environment(self.context.device) | started)
 
     def _cost(self, made: Classifier, folder: Path, weights: np.ndarray | None) -> dict[str, Any]:
-        """What all parents cost, and this on top."""
+        """The cost of all parents plus that of the combination."""
         opened = ledger.times_opened(self.parents[0].runs, self.parents[0].data["fingerprint"])
         late = [after_opening(opened)] if opened else []
         return {
@@ -259,14 +260,14 @@ class _Work:
         }  # fmt: skip
 
     def _member_scores(self) -> list[Scores]:
-        """Of each member on validation: those that a run stored; an epoch's are made now."""
+        """Predictions of each member on validation: stored ones of a run; those of an epoch are made now."""
         stored, positive = {run.id: run.scores("valid") for run in self.parents}, self.parents[0].positive
         known = [{} if member.epoch is not None else stored[Path(member.run).name] for member in self.members]
         pairs = zip(known, self.voters, strict=True)
         return [have or score_all(self._predictions(self.valid, proba), positive) for have, proba in pairs]
 
     def _gain(self, answers: dict[str, Predictions], weights: np.ndarray | None) -> dict[str, Any]:
-        """The paired test against the best member, and a line for each member; out of fold the same test on more images."""
+        """The paired test against the best member, with an entry per member; out of fold, the same test on more images."""
         scores = self._member_scores()
         best = max(range(len(scores)), key=lambda k: (scores[k]["accuracy"].value, -scores[k]["log-loss"].value))
         rows = [
@@ -284,14 +285,14 @@ class _Work:
         return {"members": rows, "best": str(self.members[best]), "part": "valid", **told}
 
     def _against(self, best: Member, ours: Predictions, theirs: Predictions) -> dict[str, Any]:
-        """What the paired test says, in words and numbers."""
+        """The result of the paired test, in words and numbers."""
         found = compare(ours, theirs)
         content = {"verdict": verdict(found), "words": describe(ours.run_id, str(best), found)}
         return {**content, "test": found.test.to_dict(), "difference": found.difference.to_dict()}
 
 
 def verdict(found: Comparison) -> str:
-    """What a paired test of a combination (A) against its best member (B) says, in three words or so."""
+    """The result of a paired test of a combination (A) against its best member (B), in about three words."""
     if not found.test.significant:
         return "no evidence of a gain"
     return "a gain" if found.test.a_is_better else "a loss"
@@ -306,7 +307,7 @@ def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     found = list({run.folder: run for run in named}.values())
     if not found:
         raise RunError(
-            f"{settings.runs} holds no run to combine", hint="name some; without names the metadata baseline is left out"
+            f"{settings.runs} holds no run to combine", hint="name runs; without names the metadata baseline is excluded"
         )
     first = found[0]
     for run in found[1:]:
@@ -315,10 +316,10 @@ def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
 
 
 def _refuse_other(first: Run, run: Run) -> None:
-    """Name both runs, and in what they differ."""
+    """Raise an error that names both runs and what differs."""
     if first.classes != run.classes:
         said = f"{', '.join(first.classes)} and {', '.join(run.classes)}"
-        raise RunError(f"{first.id} and {run.id} know different classes: {said}")
+        raise RunError(f"{first.id} and {run.id} have different classes: {said}")
     if len(by_data([first, run])) > 1:
         same = first.data["fingerprint"] == run.data["fingerprint"]
         what = (
@@ -326,18 +327,18 @@ def _refuse_other(first: Run, run: Run) -> None:
             if same
             else f"learnt from different data: {first.data['name']}, {run.data['name']}"
         )
-        hint = "train one of them anew with `--split-from`" if same else "name runs of one data set"
+        hint = "train one of them again with `--split-from`" if same else "name runs of one data set"
         raise RunError(f"{first.id} and {run.id} {what}", hint=hint)
 
 
 def _members(run: Run, home: Path, checkpoints: bool) -> list[Member]:
-    """The run, or the epochs that it kept; by id where it lies in the folder of runs, else by path."""
+    """The run or its stored epochs; by id if it is in the folder of runs, else by path."""
     name = run.id if run.runs == home else str(run.folder)
     if not checkpoints:
         return [Member(name)]
     kept = epochs(run.folder)
     if not kept:
-        raise RunError(f"{run.id} kept no weights of epochs", hint="train a network with -s train.keep_best=5")
+        raise RunError(f"{run.id} has no stored epochs", hint="train a network with -s train.keep_best=5")
     return [Member(name, epoch) for epoch in kept]
 
 

@@ -1,4 +1,8 @@
-"""TODO."""
+"""Train several recipes on the same split and rank them: the main job.
+
+The data are scanned, split and decoded once, and each recipe becomes a run. The test split is evaluated once for all of them,
+after the last one has been trained.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tellapart.errors import Interrupted, RecipeError, RunError, SystemLimitError, TellapartError
 from tellapart.inference.context import DEFAULTS, Settings
@@ -18,27 +21,24 @@ from tellapart.training.time_budget import split_time_budget
 from tellapart.types import ImageTable
 from tellapart.workflows._experiment import Experiment
 
-if TYPE_CHECKING:
-    pass
-
 
 def compare(
     data: str | Path | ImageTable, recipes: Sequence[str | Path] = LADDER, *, overrides: Sequence[str] = (),
     rank_by: str = "accuracy", minutes: float | None = None, settings: Settings = DEFAULTS,
 ) -> Leaderboard:  # fmt: skip
-    """Train several recipes on the same split, then open the test part once for all of them.
+    """Train several recipes on the same split, then evaluate all of them on the test split.
 
     Args:
-        data: A path that `scan` understands, or a table.
+        data: A path for `scan`, or a table.
         recipes: Names of recipes or of groups ("ladder", "classical"), or paths; the metadata baseline is always added.
-        overrides: Each is applied to the recipes that have such a setting.
+        overrides: Settings, such as "train.epochs=3", each applied to the recipes that have it.
         rank_by: A key of `tellapart.metrics.score_all.RANKINGS`, such as "macro-f1" or "log-loss", on validation.
-        minutes: Bound on training: no recipe starts after it, and networks divide 70 % of it between them.
-        settings: Where and how.
+        minutes: Time limit for training: no recipe starts after it, and networks share 70 % of it.
+        settings: Folder of the runs, device, progress, …
 
     Raises:
-        TellapartError: Anything a user can mend. A recipe that fails is named in the notes; all failing raises.
-        Interrupted: Ctrl-C; the test part was not opened.
+        TellapartError: Any error that the user can fix. A recipe that fails is named in the notes; it raises only if all fail.
+        Interrupted: Ctrl-C; the test split was not evaluated.
     """
     if rank_by not in RANKINGS:
         raise RecipeError(f"rank_by {rank_by!r}: expected one of {', '.join(RANKINGS)}")
@@ -55,7 +55,7 @@ def compare(
         try:
             runs.append(experiment.train(name, resolved))
         except TellapartError as error:
-            # neither the user nor the machine will be kinder to the next recipe
+            # Ctrl-C and a full disk would stop the next recipe, too
             if isinstance(error, Interrupted | SystemLimitError) or len(named) <= 2:
                 raise
             failures.append(f"{name} could not be trained: {error.message}")
@@ -68,7 +68,7 @@ def compare(
 
 
 def _by_name(recipes: Iterable[str | Path]) -> dict[str, str]:
-    """Recipes by name, groups as their members. Two of one name would be one run and one line of the table."""
+    """Recipes by name, groups expanded to their members. Two recipes with the same name are an error."""
     named: dict[str, str] = {}
     for recipe in (member for name in map(str, recipes) for member in GROUPS.get(name, (name,))):
         if named.setdefault(recipe_name(recipe), recipe) != recipe:

@@ -1,14 +1,11 @@
-"""The verbs `sources` and `learning_curve`: does it hold on images from elsewhere, and would more images help?
+"""Cross-source evaluation: train without each source, and on each source alone, to measure generalization to new sources.
 
-Both train one recipe many times on parts of the training part. The runs are nested in one folder, so that leaderboards do not
-list them; what is there is not trained again, and the test part stays closed.
+The runs are nested in one folder, so that leaderboards do not list them. Finished runs are reused, and the test split is not
+used.
 
     runs/sources/<recipe>-<digest>/
-        runs/<run>/          a finished run each: without-<source>, only-<source>, all; predictions/held.parquet are its answers
-        sources.json         `Crossing.to_dict()`
-    runs/curves/<recipe>-<digest>/
-        runs/<run>/          a finished run each: <images>-seed-<n>
-        curve.json           `LearningCurve.to_dict()`
+        runs/<run>/          one finished run each: without-<source>, only-<source>, all; predictions on
+        predictions/held.parquet sources.json         `CrossSourceMatrix.to_dict()`
 """
 
 from __future__ import annotations
@@ -41,25 +38,25 @@ def cross_source(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, by: str = "source", real: str | None = None,
     matrix: bool = True, overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> CrossSourceMatrix:  # fmt: skip
-    """Leave out each source in turn and ask about it; then learn from each alone and ask about all.
+    """Train without each source in turn and predict it; then train on each source alone and predict all of them.
 
     Args:
-        data: A path that `scan` understands, or a table.
-        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
-        by: "source": the column of that name; "class": every class but the real one is a source of fakes.
-        real: With "class": the real one; None: by its name.
-        matrix: Also learn from each source alone.
-        overrides: Such as "train.epochs=3".
-        settings: Where and how.
+        data: A path for `scan`, or a table.
+        recipe: Name of a packaged recipe, path of a .yaml file, or a `Recipe`.
+        by: "source": the column of that name; "class": every class except the real one is a source of fakes.
+        real: With "class": name of the real class; None: detected by its name.
+        matrix: Also train on each source alone.
+        overrides: Settings of the recipe, such as "train.epochs=3".
+        settings: Folder of the runs, device, progress, …
 
     Raises:
-        DataError: Fewer than two sources; nothing can be left out.
+        DataError: Fewer than two sources, or no source can be left out.
         Interrupted: Ctrl-C; finished runs are kept.
     """
     if by not in ("source", "class"):
         raise DataError(f"by {by!r}: expected source or class")
     if real is not None and by != "class":
-        raise DataError("--real names a class", hint="add --by class, or leave it out")
+        raise DataError("--real names a class", hint="add --by class, or drop --real")
     name, resolved = _resolved(recipe, overrides)
     experiment = Experiment(settings, data)
     (resolved,) = experiment.prepare({name: resolved}).values()
@@ -72,7 +69,7 @@ def cross_source(
 
 
 class _Crossing:
-    """One crossing under way."""
+    """A cross-source evaluation in progress."""
 
     def __init__(self, experiment: Experiment, recipe: Recipe, sourced: SourceTable, folder: Path) -> None:
         self.experiment, self.recipe, self.sourced, self.folder = experiment, recipe, sourced, folder
@@ -81,7 +78,7 @@ class _Crossing:
         self.total = 0
 
     def run(self, title: str, by: str, matrix: bool) -> CrossSourceMatrix:
-        """Everything that can be trained."""
+        """Train and score every combination that can be trained."""
         names = self.sourced.sources
         without = [tuple(n for n in names if n != one) for one in names]
         alone = [(one,) for one in names] if matrix else []
@@ -119,11 +116,11 @@ class _Crossing:
         mine, common = (self.sourced.rows_of(answers.ids, source) for source in (asked, None))
         found = score_cell(learnt, asked, answers, mine, common, self.sourced.table.positive)
         if found is None:
-            self.notes.append(f"{asked}: no image is left to ask about when learning from {', '.join(learnt)}")
+            self.notes.append(f"{asked}: no image is left to predict after training on {', '.join(learnt)}")
         return found
 
     def _learn(self, learnt: tuple[str, ...]) -> Predictions | None:
-        """The answers of the run that learnt from some sources on all that was held out; None where it cannot be trained."""
+        """Predictions for all held-out images by the run trained on some sources; None if it cannot be trained."""
         if learnt in self.made:
             return self.made[learnt]
         names = self.sourced.sources
@@ -137,9 +134,7 @@ class _Crossing:
             return None
         left_over = len(self.sourced.table) - len(prepared.table)
         if left_over:
-            self.notes.append(
-                f"{title}: {left_over:,} images are of one group or file with what was learnt, and not asked about"
-            )
+            self.notes.append(f"{title}: excluded {left_over:,} images that share a group or file with the training images")
         self.experiment.settings.progress.say(f"{len(self.made) + 1}/{self.total} {title}", "bold")
         run = _train(self.experiment.with_split(prepared, self.folder / "runs"), _plain(title), self.recipe)
         self.made[learnt] = _answers(run, HELD_OUT)
@@ -156,20 +151,20 @@ def _train(experiment: Experiment, name: str, recipe: Recipe) -> Run:
 def _answers(run: Run, part: str) -> Predictions:
     found = run.predictions(part)
     if found is None:
-        raise RunError(f"{run.folder} holds no answers on its {part} part", hint="delete it, and give the command again")
+        raise RunError(f"{run.folder} holds no predictions on its {part} split", hint="delete it and repeat the command")
     return found
 
 
 def _resolved(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[str, Recipe]:
-    """Name and recipe; an ensemble of finished runs has nothing left to train."""
+    """Name and recipe; an ensemble of finished runs is refused, because there is nothing to train."""
     name, found = resolve_recipe(recipe, overrides)
     if found.classifier.family == "ensemble" and found.classifier.options.get("members"):
         raise RecipeError(
-            f"{name} is an ensemble of finished runs: nothing is left to train", hint="give a recipe of its members"
+            f"{name} is an ensemble of finished runs: there is nothing to train", hint="pass a recipe of its members"
         )
     return name, found
 
 
 def _plain(name: str) -> str:
-    """As a folder may be called."""
+    """A valid folder name."""
     return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "source"

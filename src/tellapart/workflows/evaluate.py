@@ -105,7 +105,7 @@ def evaluate(
         open_test: Without `data`: answer the test part, which is counted in the ledger, instead of repeating the scores on
             validation.
         mapping: From class names of `data` to those of the run, where they differ: {"editada": "fake"}.
-        settings: Where and how.
+        settings: Folder of the runs, device, progress, …
 
     Raises:
         DataError: A class of `data` is none of the run's; corrupt images.

@@ -48,7 +48,7 @@ def explain(
         masks: A folder of masks, named as the pictures are: where the truth is known to lie. Others are not scored
             by it.
         seed: Of methods and controls that draw.
-        settings: Where and how.
+        settings: Folder of the runs, device, progress, …
 
     Returns:
         Picture by picture, method by method.
@@ -88,7 +88,7 @@ def explain_views(
         run: A run, an id, the beginning of one, or a path; of any family. Its training images must still be where they were.
         images: Files, or folders of them.
         names: Of `VIEWS`.
-        settings: Where and how.
+        settings: Folder of the runs, device, progress, …
 
     Returns:
         One for each picture.

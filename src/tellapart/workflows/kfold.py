@@ -1,14 +1,15 @@
-"""The verb `kfold`: one recipe, trained once a fold, judged on every image that it may be judged on.
+"""K-fold cross-validation of one recipe.
 
-Training and validation images are dealt to k folds, stratified, with groups and identical files together. For each fold a run
-is trained on the others, less a tenth of their images that may stop it early, and answers the fold that it never saw. So every
-image is answered by a model that did not learn from it: the out-of-fold answers. The test part stays out of all of it.
+Training and validation images are partitioned into k folds, stratified, with groups and identical files together. For each
+fold, a run is trained on the other folds, except for a tenth of their images that early stopping uses, and predicts the fold
+that it has not seen. So each image is predicted by a model that was not trained on it (out-of-fold). The test split is not
+used.
 
-    runs/<id>/                    a run of the family `ensemble`: the mean of the fold models answers new images
-        predictions/oof.parquet   the out-of-fold answers; of several repeats or seeds their mean for each image
-        predictions/train.parquet, valid.parquet    the same answers, by the parts of the split
+    runs/<id>/                    a run of the family `ensemble`, which predicts new images by the mean of the fold models
+        predictions/oof.parquet   the out-of-fold predictions, averaged over repeats and seeds
+        predictions/train.parquet, valid.parquet    the same predictions by split
         kfold.json                every fold's n and scores, mean, spread and intervals
-        folds/<fold>/             a finished run a fold, as `train` makes one, with predictions/held.parquet
+        folds/<fold>/             one finished run per fold, as `train` makes it, with predictions/held.parquet
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import Experiment
 
 KFOLD = "kfold.json"
-_INNER = 0.1  # of the images outside a fold: not learnt from, but asked when to stop
+_INNER = 0.1  # fraction of the images outside a fold that is used for early stopping instead of training
 _SIGNED = ("matthews", "kappa")  # scores that reach down to −1
 _UNBOUNDED = ("log-loss", "brier")  # and those that may lie above 1
 
@@ -48,34 +49,34 @@ def kfold(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, folds: int = 5, repeats: int = 1, seeds: int = 1,
     overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> Run:  # fmt: skip
-    """Train a recipe once a fold and keep all of it as one run; the test part stays closed.
+    """Train a recipe once per fold and store the result as one run; the test split is not used.
 
     Args:
-        data: A path that `scan` understands, or a table.
-        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
+        data: A path for `scan`, or a table.
+        recipe: Name of a packaged recipe, path of a .yaml file, or a `Recipe`.
         folds: k, at least two.
-        repeats: How often the images are dealt, each time otherwise.
-        seeds: How many recipe seeds each fold is trained with: the recipe's own and those after it.
-        overrides: Such as "train.epochs=3".
-        settings: Where and how; the seed is of the split and of the dealing.
+        repeats: Number of repetitions, each with a different partition.
+        seeds: Number of recipe seeds that each fold is trained with: the recipe's own and the following ones.
+        overrides: Settings of the recipe, such as "train.epochs=3".
+        settings: Folder of the runs, device, progress, …; the seed of the split and of the partitions.
 
     Raises:
-        RecipeError: It names finished runs, which may know the images that are held out.
+        RecipeError: The recipe names finished runs, which may have been trained on held-out images.
         SplitError: Fewer than two folds, or a class too small for them.
-        Interrupted: Ctrl-C; finished folds are kept, and the same call goes on.
+        Interrupted: Ctrl-C; finished folds are kept, and the same call resumes.
     """
     plan = _Plan(folds, repeats, seeds)
     name, resolved = resolve_recipe(recipe, overrides)
     if resolved.classifier.family == "ensemble" and resolved.classifier.options.get("members"):
-        hint = "give k-fold the recipes of its members, one by one, then `tellapart combine` the runs it makes"
-        raise RecipeError(f"{name} is an ensemble of finished runs: nothing is left to train in a fold", hint=hint)
+        hint = "run k-fold for the recipe of each member, then `tellapart combine` the resulting runs"
+        raise RecipeError(f"{name} is an ensemble of finished runs: there is nothing to train in a fold", hint=hint)
     experiment = Experiment(settings, data)
     (resolved,) = experiment.prepare({name: resolved}).values()
     return _Work(experiment, resolved, plan).run(plan.title(name))
 
 
 def kfold_results(run: Run) -> dict[str, Any]:
-    """What `kfold` found: `each` fold, `over_folds`, `pooled`, `over_repeats`, `over_seeds`, `undefined`.
+    """The results of `kfold`: `each` fold, `over_folds`, `pooled`, `over_repeats`, `over_seeds`, `undefined`.
 
     Raises:
         RunError: It was not made by `kfold`.
@@ -86,9 +87,9 @@ def kfold_results(run: Run) -> dict[str, Any]:
 
 
 def trained_on_valid(run: Run) -> bool:
-    """Whether models of a run learnt from validation images: those of k-fold did, and of whatever was made of such a run.
+    """Whether models of a run were trained on validation images: k-fold runs, and runs made of such runs.
 
-    Its stored answers to validation are out of fold all the same; answers that it gives anew would flatter it.
+    Their stored validation predictions are out of fold all the same; predicting these images again would be optimistic.
     """
     if (run.folder / KFOLD).exists():
         return True
@@ -98,14 +99,14 @@ def trained_on_valid(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class _Plan:
-    """How much is trained."""
+    """The size of a cross-validation."""
 
     folds: int
     repeats: int
     seeds: int
 
     def __post_init__(self) -> None:
-        if self.folds < 2:  # said before anything is decoded
+        if self.folds < 2:  # before anything is decoded
             raise SplitError(f"{self.folds} folds: at least 2 are needed", hint="5 and 10 are usual")
         if self.repeats < 1 or self.seeds < 1:
             raise SplitError(f"{self.repeats} repeats and {self.seeds} seeds: at least 1 of each is needed")
@@ -116,11 +117,11 @@ class _Plan:
 
     @property
     def passes(self) -> int:
-        """How many models answer each image."""
+        """Number of models that predict each image."""
         return self.repeats * self.seeds
 
     def steps(self) -> Iterator[tuple[int, int, int, str]]:
-        """(repeat, seed, fold, name), from 0; the name tells as much as there is to tell apart."""
+        """(repeat, seed, fold, name), from 0; the name has only the parts that differ."""
         for repeat in range(self.repeats):
             for seed in range(self.seeds):
                 for fold in range(self.folds):
@@ -128,13 +129,13 @@ class _Plan:
                     yield repeat, seed, fold, f"fold-{fold + 1}{more}"
 
     def title(self, recipe: str) -> str:
-        """The name of the run in a leaderboard; the recipe's comes last, so that it alone still means the plain run."""
+        """The name of the run in a leaderboard; the recipe comes last, so that its name alone still means the plain run."""
         more = f"-{self.repeats}-repeats" * (self.repeats > 1) + f"-{self.seeds}-seeds" * (self.seeds > 1)
         return f"{self.folds}-fold{more}-{recipe}"
 
 
 class _Work:
-    """One k-fold under way."""
+    """A cross-validation in progress."""
 
     def __init__(self, experiment: Experiment, recipe: Recipe, plan: _Plan) -> None:
         self.experiment, self.recipe, self.plan = experiment, recipe, plan
@@ -144,7 +145,7 @@ class _Work:
         self.rows = self.dealt[0][0].table
 
     def run(self, title: str) -> Run:
-        """Found finished, gone on with, or made."""
+        """The run: reused if it is finished, else resumed or made."""
         plan = self.plan
         more = f" kfold {plan.folds} {plan.repeats} {plan.seeds} {self.settings.seed}"
         run_id = self.experiment.run_id(title, self.recipe, more)
@@ -177,7 +178,7 @@ class _Work:
         return made
 
     def _write(self, title: str, folder: Path, made: list[Run], started: str) -> Run:
-        """One run of all fold runs, the marker last."""
+        """Make one run of all fold runs; the marker comes last."""
         answers = self._answers(folder.name, made)
         classifier = self._ensemble(folder, made)
         classifier.save(folder)
@@ -193,13 +194,13 @@ class _Work:
         return self.experiment.feed.replay(store.mark_done(folder))
 
     def _answers(self, run_id: str, made: list[Run]) -> dict[str, Predictions]:
-        """The out-of-fold answers: all (`oof`), and by the parts of the split, as other runs store theirs."""
+        """The out-of-fold predictions: all (`oof`), and by split as other runs store theirs."""
         rows, place = self.rows, pd.Index(self.rows.ids)
         total, times = np.zeros((len(rows), len(rows.classes))), np.zeros(len(rows), dtype=np.int64)
         for run in made:
             held = run.predictions(HELD_OUT)
             if held is None:
-                raise RunError(f"{run.folder} holds no answers to its fold", hint="delete it, and give the command again")
+                raise RunError(f"{run.folder} holds no predictions for its fold", hint="delete it and repeat the command")
             at = place.get_indexer(pd.Index(held.ids))
             total[at] += held.proba
             times[at] += 1
@@ -209,12 +210,12 @@ class _Work:
         return {"oof": whole, **{part: _taken(whole, at) for part, at in parts.items()}}
 
     def _ensemble(self, folder: Path, made: list[Run]) -> Ensemble:
-        """The mean of the fold models, named by their place below the folder of runs."""
+        """The mean of the fold models, named by their path below the folder of runs."""
         members = [f"{folder.name}/folds/{run.id}" for run in made]
         inputs, options = self.recipe.inputs.model_dump(mode="json"), {"how": {"mean": {}}, "members": members}
         recipe = {"inputs": inputs, "seed": self.recipe.seed, "classifier": {"family": "ensemble", **options}}
         found, classes = Ensemble(parse(recipe, folder.name)), self.rows.classes
-        nothing = np.empty((len(members), 0, len(classes)), dtype=np.float32)  # a mean learns nothing
+        nothing = np.empty((len(members), 0, len(classes)), dtype=np.float32)  # a mean has nothing to fit
         found.fit_combiner(nothing, np.empty(0, dtype=np.int64), classes, self.experiment.context())
         return found
 
@@ -235,7 +236,7 @@ class _Work:
         }  # fmt: skip
 
     def _summary(self, made: list[Run]) -> dict[str, Any]:
-        """Every fold, and how its scores spread."""
+        """Scores of every fold, with their spread."""
         plan, each = self.plan, []
         for run, (repeat, seed, fold, _) in zip(made, plan.steps(), strict=True):
             table = self.dealt[repeat][fold].table
@@ -251,7 +252,7 @@ class _Work:
 
 
 def _spreads(each: list[dict[str, Any]], plan: _Plan) -> dict[str, Any]:
-    """Of every metric that all folds have: over folds, repeats and seeds."""
+    """Summaries over folds, repeats and seeds, of every metric that all folds have."""
     share = sum(one["n"] for one in each) / sum(one["learnt"] for one in each)
     often = Counter(metric for one in each for metric in one["scores"])
     found: dict[str, Any] = {"over_folds": {}, "over_repeats": {}, "over_seeds": {}}
@@ -261,13 +262,15 @@ def _spreads(each: list[dict[str, Any]], plan: _Plan) -> dict[str, Any]:
         least, most = (-1.0 if metric in _SIGNED else 0.0), (math.inf if metric in _UNBOUNDED else 1.0)
         found["over_folds"][metric] = summarize_folds(values.mean(axis=1).ravel(), share, least, most).to_dict()
         by_repeat = over_repetitions(values.mean(axis=1).T)
-        found["over_repeats"][metric] = {name: by_repeat[name] for name in ("means", "sd")}  # folds of another dealing differ
+        found["over_repeats"][metric] = {
+            name: by_repeat[name] for name in ("means", "sd")
+        }  # the folds of other partitions differ
         found["over_seeds"][metric] = over_repetitions(values.transpose(0, 2, 1).reshape(-1, plan.seeds))
     lacking = {metric: f"defined in {times} of {len(each)} folds" for metric, times in often.items() if times < len(each)}
     return {**found, "undefined": lacking}
 
 
 def _taken(answers: Predictions, at: np.ndarray) -> Predictions:
-    """Some rows. `at`: (M,) int64."""
+    """Rows by position. `at`: (M,) int64."""
     groups = None if answers.groups is None else answers.groups[at]
     return Predictions(answers.ids[at], answers.proba[at], answers.labels[at], answers.classes, answers.run_id, groups)

@@ -1,4 +1,9 @@
-"""TODO."""
+"""Learning curve: train on nested subsets of the training split and score on validation, to see whether more images help.
+
+runs/curves/<recipe>-<digest>/
+    runs/<run>/          one finished run each: <images>-seed-<n>
+    curve.json           `LearningCurve.to_dict()`
+"""
 
 from __future__ import annotations
 
@@ -25,18 +30,18 @@ def learning_curve(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, sizes: Sequence[float] = SIZES, seeds: int = 3,
     overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> LearningCurve:  # fmt: skip
-    """Train on parts of the training part, each within the next, and judge all on validation.
+    """Train on nested subsets of the training split and score every run on validation.
 
     Args:
-        data: A path that `scan` understands, or a table.
-        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
-        sizes: Shares of the training part in (0, 1], or numbers of images above 1.
-        seeds: So often each size: other images, and another seed of the recipe.
-        overrides: Such as "train.epochs=3".
-        settings: Where and how.
+        data: A path for `scan`, or a table.
+        recipe: Name of a packaged recipe, path of a .yaml file, or a `Recipe`.
+        sizes: Fractions of the training split in (0, 1], or numbers of images above 1.
+        seeds: Number of repetitions of each size, with other images and another seed of the recipe.
+        overrides: Settings of the recipe, such as "train.epochs=3".
+        settings: Folder of the runs, device, progress, …
 
     Raises:
-        SplitError: A size that is not in the training part, or no seed.
+        SplitError: A size larger than the training split, or no seed.
         Interrupted: Ctrl-C; finished runs are kept.
     """
     if seeds < 1 or not sizes:
@@ -59,7 +64,7 @@ def learning_curve(
                 answers.append(_answers(run, "valid"))
             found.append(size_of(images, answers))
         law, why = power_law(found)
-        notes = ["the validation part may choose (a checkpoint, a temperature): its accuracy is a little too high"]
+        notes = ["the validation split may choose (a checkpoint, a temperature): its accuracy is slightly optimistic"]
         curve = LearningCurve(title, tuple(found), law, why, tuple(notes), folder.resolve())
         write_json(folder / "curve.json", curve.to_dict())
     return curve

@@ -1,4 +1,4 @@
-"""The range test of a recipe: its net, optimizer, batches and augmentation, on the training part alone."""
+"""Learning-rate range test of a recipe, with its net, optimizer, batches and augmentation, on the training split only."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def probe(recipe: Recipe, table: ImageTable, context: Context, span: LrRange) -> LrRangeResult:
-    """Take the net of a recipe through a range test; nothing of it is kept.
+    """Run a range test with the net of a recipe; the net is not kept.
 
     Args:
-        recipe: Of a family that trains by epochs, its inputs resolved.
-        table: The training part.
-        context: Where pixels and parent runs come from, and progress goes to.
-        span: The rates.
+        recipe: Recipe of a network, with resolved inputs.
+        table: The training split.
+        context: Pixel cache, parent runs, and progress.
+        span: Range of learning rates.
 
     Raises:
         RecipeError: The family has no learning rate.
@@ -49,10 +49,11 @@ def lr_range(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, overrides: Sequence[str] = (), span: LrRange | None = None,
     settings: Settings = DEFAULTS,
 ) -> LrRangeResult:  # fmt: skip
-    """Take a recipe's network through rising learning rates on the training part; no run is made. Arguments as of `train`.
+    """Train the network of a recipe with increasing learning rates on the training split; makes no run. Arguments as of
+    `train`.
 
     Raises:
-        TellapartError: Anything a user can mend.
+        TellapartError: Any error that the user can fix.
     """
     from tellapart.training.lr_range import LrRange
     from tellapart.workflows.lr_range import probe

@@ -1,12 +1,12 @@
-"""The verb `attribute`: which of these made it, or none of them? Each class is left out in turn and asked about.
+"""Open-set evaluation: hold out each class in turn and measure how well its images are rejected as unknown.
 
     runs/attribution/<recipe>-<digest>/
-        runs/<run>/          without-<class>: a finished run each
-        unknown-<k>.parquet  its answers on images of the class that it does not know
-        attribution.json     `Attribution.to_dict()`
+        runs/<run>/          without-<class>: one finished run each
+        unknown-<k>.parquet  its predictions for the images of the class that was left out
+        attribution.json     `OpenSetReport.to_dict()`
 
-The rows are those of train and valid: a fifth of them is held out, of all classes alike, and of the rest a tenth chooses and
-sets the threshold. A class that is left out is asked about in full. The test part stays closed.
+Only the training and validation split are used: a fifth of each class is held out, and a tenth of the rest is the validation
+split that sets the threshold. All images of the class that is left out are predicted. The test split is not used.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _FOLDS, _VALID = 5, 0.1
 
 @dataclass(frozen=True)
 class OpenSetReport:
-    """What came out.
+    """Result of an open-set evaluation.
 
     Attributes:
         title: Such as "quick on deepfake5.tar".
-        share: Of known images that may be called "none of these".
-        left_out: One a class.
-        folder: Where the runs lie.
+        share: Fraction of known images that may be rejected as unknown.
+        left_out: One result for each class.
+        folder: Folder of the runs.
     """
 
     title: str
@@ -53,7 +53,7 @@ class OpenSetReport:
 
     @property
     def mean_auroc(self) -> float:
-        """Over the classes."""
+        """Mean AUROC over the classes."""
         return float(np.mean([one.auroc.value for one in self.left_out]))
 
     def to_dict(self) -> dict[str, Any]:
@@ -68,17 +68,17 @@ def open_set(
     data: str | Path | ImageTable, recipe: str | Path | Recipe, *, share: float = 0.05, overrides: Sequence[str] = (),
     settings: Settings = DEFAULTS,
 ) -> OpenSetReport:  # fmt: skip
-    """Leave out each class in turn: are its images recognized as none of the others?
+    """Hold out each class in turn and measure how well its images are rejected as unknown.
 
     Args:
-        data: A path that `scan` understands, or a table; three classes or more.
-        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
-        share: Of images of known classes that may be called "none of these".
-        overrides: Such as "train.epochs=3".
-        settings: Where and how.
+        data: A path for `scan`, or a table; three classes or more.
+        recipe: Name of a packaged recipe, path of a .yaml file, or a `Recipe`.
+        share: Fraction of known images that may be rejected as unknown.
+        overrides: Settings of the recipe, such as "train.epochs=3".
+        settings: Folder of the runs, device, progress, …
 
     Raises:
-        DataError: Fewer than three classes; a share that is none.
+        DataError: Fewer than three classes, or an invalid share.
         Interrupted: Ctrl-C; finished runs are kept.
     """
     unknown_threshold(np.zeros(1), share)  # before hours of work
@@ -87,8 +87,8 @@ def open_set(
     experiment = Experiment(settings, data)
     classes = experiment.prepared.table.classes
     if len(classes) < 3:
-        hint = "with two classes, `tellapart sources` leaves out where the fakes come from"
-        raise DataError(f"{experiment.prepared.table.name}: {len(classes)} classes; leaving one out must leave two", hint=hint)
+        hint = "for two classes, use `tellapart cross-source`, which leaves out a source of the fakes"
+        raise DataError(f"{experiment.prepared.table.name}: at least three classes are needed, found {len(classes)}", hint=hint)
     (resolved,) = experiment.prepare({name: resolved}).values()
     held = kfold_tables(experiment.prepared, _FOLDS, share=_VALID, seed=settings.seed)[0]
     with store.lock_run(settings.runs / "attribution", experiment.run_id(name, resolved, " attribution")) as folder:
@@ -102,7 +102,7 @@ def open_set(
 
 
 def _left_out(experiment: Experiment, held: Prepared, label: int, recipe: Recipe, folder: Path, share: float) -> OpenSet:
-    """Learn from all classes but one; ask about what was held out of them, and about all images of the one."""
+    """Train on all classes except one; predict the held-out images of these, and all images of the one."""
     known, strange = without_class(held, label)
     try:
         run = experiment.with_split(known, folder / "runs").train(f"without-{label}", recipe)
@@ -111,14 +111,14 @@ def _left_out(experiment: Experiment, held: Prepared, label: int, recipe: Recipe
         raise Interrupted(f"stopped in without-{label}; the runs before it are kept", hint=hint) from None
     valid, judged = (run.predictions(part) for part in ("valid", HELD_OUT))
     if valid is None or judged is None:
-        raise RunError(f"{run.folder} holds no answers on its {HELD_OUT} part", hint="delete it, and give the command again")
+        raise RunError(f"{run.folder} holds no predictions on its {HELD_OUT} split", hint="delete it and repeat the command")
     answers = _asked(experiment, run, strange, folder / f"unknown-{label}.parquet")
     threshold = unknown_threshold(unknown_score(valid.proba), share)
     return score_open_set(held.table.classes[label], answers.proba, judged, threshold)
 
 
 def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
-    """The rows of all classes but one, with labels and classes counted anew; and the rows of the one, unlabeled."""
+    """The rows of all classes except one, with renumbered labels; and the rows of the one, unlabeled."""
     table = held.table
     of_it = table.labels == label
     rows = np.flatnonzero(~of_it)
@@ -132,7 +132,7 @@ def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
 
 
 def _asked(experiment: Experiment, run: Run, strange: ImageTable, path: Path) -> Predictions:
-    """The run's answers on images of a class that it does not know; asked once."""
+    """Predictions for the images of the class that was left out, stored on the disk."""
     if path.exists():
         found = Predictions.from_parquet(path)
         if found.run_id == run.id and len(found) == len(strange):

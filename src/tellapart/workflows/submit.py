@@ -75,7 +75,7 @@ def submit(
             are answered as one, their probabilities added.
         kind: What the answer column holds, when the sample leaves it open.
         id_column: The column of ids, when it is not the first.
-        settings: Where and how.
+        settings: Folder of the runs, device, progress, …
 
     Raises:
         DataError: The sample cannot be understood, an id fits no image, or the classes do not fit; nothing is written.

@@ -1,13 +1,13 @@
-"""The verb `sweep`: try many settings of one recipe, judge each on the validation part, make the best a run.
+"""Hyper-parameter sweep: try many settings of one recipe, score each on validation, and make the best a run.
 
-Candidates of a family that learns from vectors share descriptors, components and kernels (`FeatureFamily.study`), and each
-leaves a line in `trials.jsonl`; those of other families are runs besides. The test part stays closed.
+Candidates of a family on feature vectors share descriptors, components and kernels, and each leaves a line in `trials.jsonl`;
+candidates of other families are runs, too. The test split is not used.
 
     runs/sweeps/<recipe>-<digest>/
-        trials.jsonl    one line a finished trial; the same command goes on from here
+        trials.jsonl    one line per finished trial; the same command resumes from it
         table.csv       settings, explained variance, train, valid with its interval, gap, seconds; best first
-        table.json      the same, with what was asked and what is worth knowing
-        study.db        the state of optuna, where it draws
+        table.json      the same, with the search space and notes
+        study.db        the state of optuna, if it is used
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from tellapart.workflows._experiment import Experiment
 
 __all__ = ["Study", "sweep"]
 
-_BATCH = 10  # draws of optuna that share descriptors; its first ten are random in any case
+_BATCH = 10  # optuna draws that share descriptors; the first ten are random in any case
 
 
 def sweep(
@@ -49,20 +49,21 @@ def sweep(
     ranges: Mapping[str, Range | str] | None = None, random: int | None = None, optuna: int | None = None,
     overrides: Sequence[str] = (), settings: Settings = DEFAULTS,
 ) -> Study:  # fmt: skip
-    """Try many settings of a recipe and make the best on validation a run; what is there already is not made again.
+    """Try many settings of a recipe and make the best on validation a run; finished trials are reused.
 
     Args:
-        data: A path that `scan` understands, or a table.
-        recipe: A packaged name, or a path to a .yaml file.
-        grid: Setting → values, such as {"features.pca": [50, 100]}; alone, every combination is tried.
-        ranges: Setting → "LOW..HIGH", then maybe ":log", ":int" or ":log,int"; for draws.
-        random: So many random draws.
-        optuna: So many draws by optuna's TPE, which learns from those before (extra `search`).
-        overrides: What all candidates change, such as "train.epochs=3".
-        settings: Where and how. The seed is of the draws, too.
+        data: A path for `scan`, or a table.
+        recipe: Name of a packaged recipe, or path of a .yaml file.
+        grid: Setting → values, such as {"features.pca": [50, 100]}; without draws, every combination is tried.
+        ranges: Setting → "LOW..HIGH", optionally with ":log", ":int" or ":log,int"; for draws.
+        random: Number of random draws.
+        optuna: Number of draws by optuna's TPE sampler (extra `search`).
+        overrides: Settings of all candidates, such as "train.epochs=3".
+        settings: Folder of the runs, device, progress, …; the seed is also that of the draws.
 
     Raises:
-        TellapartError: Anything a user can mend. A candidate that cannot be fitted is named in the notes; all failing raises.
+        TellapartError: Any error that the user can fix. A candidate that fails is named in the notes; it raises only if all
+            fail.
         Interrupted: Ctrl-C; finished trials are kept.
     """
     asked, source = space(grid or {}, ranges or {}, random, optuna), _Source(str(recipe), tuple(overrides))
@@ -77,22 +78,22 @@ def sweep(
             work.announce(len(fixed))
             work.judge(fixed)
         if len(fixed) < asked.count and asked.strategy == "random":
-            work.notes.append(f"{asked.count} draws were asked for; only {len(fixed)} that differ were found")
+            work.notes.append(f"{asked.count} draws were requested; only {len(fixed)} different ones were found")
         return work.finish(asked, folder.resolve())
 
 
 class _Source:
-    """Where candidates come from: a recipe, and what all of them change."""
+    """The source of candidates: a recipe and the settings of all of them."""
 
     def __init__(self, recipe: str, overrides: tuple[str, ...]) -> None:
         self.recipe, self.overrides = recipe, overrides
         self.name = recipe_name(recipe)
 
     def check(self, asked: Space, seed: int) -> list[Candidate]:
-        """The candidates as far as they are known before the first result; settings that do not exist come out here."""
+        """The candidates known before the first result. Unknown settings raise here."""
         fixed = {o.partition("=")[0].strip() for o in self.overrides}
         if twice := sorted(fixed & set(asked.settings)):
-            raise RecipeError(f"{twice[0]} is both set for all and varied: leave out one of the two")
+            raise RecipeError(f"{twice[0]} is both set for all candidates and varied: drop one of the two")
         if asked.strategy != "optuna":
             cells = grid_points(asked) if asked.strategy == "grid" else random_points(asked, seed)
             return candidates(self.recipe, self.overrides, cells)
@@ -102,12 +103,12 @@ class _Source:
         return []
 
     def base(self) -> Recipe:
-        """The recipe with what all change."""
+        """The recipe with the settings of all candidates."""
         return load(self.recipe, self.overrides)
 
 
 class _Work:
-    """One sweep under way: candidates in, trials on the disk."""
+    """A sweep in progress."""
 
     def __init__(self, experiment: Experiment, source: _Source, trials: TrialFile) -> None:
         self.experiment, self.source, self.trials = experiment, source, trials
@@ -117,17 +118,17 @@ class _Work:
         self.failures: dict[str, TellapartError] = {}
         self.train, self.valid = (experiment.prepared.table.where(split=part) for part in ("train", "valid"))
         if not len(self.valid):
-            raise DataError("there is no validation image to judge candidates by", hint="give the data a validation part")
+            raise DataError("no validation images to score candidates on", hint="add a validation split to the data")
 
     def announce(self, total: int) -> None:
-        """Say how many candidates there are, and how many of them are done."""
+        """Print the number of candidates, and how many are done."""
         there = len(self.trials.found)
         self.total = max(total, there)
         found = f", {there:,} of them there already" if there else ""
         self.progress.say(f"{self.source.name}: {self.total:,} candidate{'s' if self.total > 1 else ''}{found}", "bold")
 
     def search(self, asked: Space, path: Path) -> None:
-        """Judge what optuna draws, round by round."""
+        """Score the draws of optuna, batch by batch."""
         shares = issubclass(_family(self.source.base()), FeatureClassifier)
         drawing = ParzenSearch(path, asked, self.experiment.settings.seed, _BATCH if shares else 1)
         for cells in drawing.rounds():
@@ -137,7 +138,7 @@ class _Work:
             drawing.tell([found[c.key].valid.value if c.key in found else None for c in drawn])
 
     def judge(self, asked: list[Candidate]) -> None:
-        """Fit and score those that have not been yet; one that cannot be is noted.
+        """Fit and score the candidates without a trial; one that fails is noted.
 
         Raises:
             Interrupted: Ctrl-C.
@@ -156,13 +157,13 @@ class _Work:
                 kept = f"stopped; {len(self.trials.found):,} finished trials are kept"
                 raise Interrupted(kept, hint="repeat the command to resume") from None
             except TellapartError as error:
-                # neither the user nor the machine will be kinder to the next candidate
+                # the next candidate would fail, too
                 if isinstance(error, Interrupted | SystemLimitError):
                     raise
                 self._fail([c for c in alike if c.key not in self.trials.found], error)
 
     def finish(self, asked: Space, folder: Path) -> Study:
-        """Make the best a run, and write the table."""
+        """Make the best candidate a run and write the table."""
         if not self.trials.found:
             raise next(iter(self.failures.values()))
         trials = ranked(self.trials.found.values())
@@ -177,10 +178,10 @@ class _Work:
         return study
 
     def _decoded(self, asked: list[Candidate]) -> list[Candidate]:
-        """With inputs resolved against the data; each kind of inputs is looked at once."""
+        """Candidates with inputs resolved against the data; the images are decoded once for each kind of inputs."""
         kinds = {_kind(c.recipe): c.recipe for c in asked}
         inputs = {kind: recipe.inputs for kind, recipe in (self.experiment.prepare(kinds) if kinds else {}).items()}
-        table = self.experiment.prepared.table  # less the images that could not be decoded
+        table = self.experiment.prepared.table  # without the images that could not be decoded
         self.train, self.valid = (table.where(split=part) for part in ("train", "valid"))
         return [c.with_inputs(inputs[_kind(c.recipe)]) for c in asked]
 
@@ -217,21 +218,21 @@ class _Work:
         self.failures |= {c.key: error for c in failed}
 
     def _run_of(self, best: Trial) -> Run:
-        """The best trial as a run: the one it was, or a fit of its own."""
+        """The best trial as a run: its own, or a new fit."""
         if best.run is not None:
             return store.open_run(best.run, self.experiment.settings.runs)
         (one,) = self._decoded([candidate(self.source.recipe, self.source.overrides, best.cell)])
-        self.progress.say(f"the best is fitted on its own: {_in_words(best.values)}", "bold")
+        self.progress.say(f"fitting the best candidate: {_in_words(best.values)}", "bold")
         run = self.experiment.train(self.source.name, one.recipe)
         again = run.scores("valid")["accuracy"]
         if again.value != best.valid.value:
-            self.notes.append(f"fitted on its own the best reaches {again}, in the sweep {best.valid}")
+            self.notes.append(f"the best candidate reaches {again} when fitted alone, {best.valid} in the sweep")
         return run
 
 
 @contextmanager
 def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path]:
-    """The sweep's folder, held alone; empty with `fresh`."""
+    """The folder of the sweep, locked; emptied with `fresh`."""
     digest = hashlib.blake2b(f"{source.base().digest()} {settings.seed} {identity}".encode(), digest_size=4).hexdigest()
     name = f"{source.name}-{digest}"
     with store.lock_run(
@@ -243,7 +244,7 @@ def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path
 
 
 def _identity(table: ImageTable) -> str:
-    """Of the data and their split; groups change the intervals."""
+    """Digest of the data, their split, and the groups, which change the intervals."""
     columns = [table.frame[c] for c in ("id", "split", "group") if c in table.frame]
     parts = hashlib.blake2b("".join("\0".join(map(str, row)) + "\n" for row in zip(*columns, strict=True)).encode())
     return f"{table.fingerprint} {parts.hexdigest()[:16]}"
@@ -254,12 +255,12 @@ def _family(recipe: Recipe) -> Any:
 
 
 def _kind(recipe: Recipe) -> str:
-    """Of inputs; the metadata baseline does not look at pixels."""
+    """Digest of the inputs; the metadata baseline reads no pixels."""
     return f"{recipe.inputs.model_dump_json()} {recipe.classifier.family == 'metadata'}"
 
 
 def _sharing(asked: list[Candidate]) -> list[list[Candidate]]:
-    """Candidates of one family and the same descriptors together; each of the other families alone."""
+    """Candidates of a family on feature vectors with the same descriptors together; all others alone."""
     together: dict[str, list[Candidate]] = {}
     for one in asked:
         recipe, key = one.recipe, one.key
@@ -271,7 +272,7 @@ def _sharing(asked: list[Candidate]) -> list[list[Candidate]]:
 
 
 def _predictions(table: ImageTable, proba: Any) -> Predictions:
-    """As `Classifier.predict` would give them. `proba`: (N, C)."""
+    """The `Predictions` that `Classifier.predict` would return. `proba`: (N, C) float."""
     scaled = (proba / proba.sum(axis=1, keepdims=True)).astype("float32")
     return Predictions(table.ids, scaled, table.labels, table.classes, groups=groups_of(table))
 
@@ -287,7 +288,7 @@ def _judged(
 
 
 def _accuracy(found: Predictions) -> Score:
-    """As in `score_all`, whose other scores, of independent images, would cost more than many a fit."""
+    """The scores of a trial: as in `score_all`, whose other scores would cost more than many fits."""
     if found.groups is not None:
         return score_all(found)["accuracy"]
     right, n = int((found.predicted == found.labels).sum()), len(found)

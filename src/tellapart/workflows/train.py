@@ -1,15 +1,12 @@
-"""The verbs: train one recipe, compare many, predict.
+"""Train one recipe and score it on the training and validation split.
 
-`compare` is the main job. Everything is scanned, split and decoded once; each recipe becomes a run; when all are there, and
-only then, the test part is opened once for all of them. A run's id is made from its recipe and the data, so a run that is
-there already is used again, and one that was cut off goes on where it stood.
+The id of a run is derived from its recipe and the data, so a finished run is reused, and an interrupted one resumes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tellapart.errors import Interrupted
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
@@ -21,9 +18,6 @@ from tellapart.workflows.compare import compare
 from tellapart.workflows.lr_range import lr_range
 from tellapart.workflows.predict import predict
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Interrupted", "Settings", "compare", "load_classifier", "lr_range", "predict", "train"]
 
 
@@ -34,16 +28,16 @@ def train(
     overrides: Sequence[str] = (),
     settings: Settings = DEFAULTS,
 ) -> Run:
-    """Train one recipe and score it on train and validation; the test part stays closed.
+    """Train one recipe and score it on the training and validation split; the test split is not used.
 
     Args:
-        data: A path that `scan` understands, or a table.
-        recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
-        overrides: Such as "train.epochs=3".
-        settings: Where and how.
+        data: A path for `scan`, or a table.
+        recipe: Name of a packaged recipe, path of a .yaml file, or a `Recipe`.
+        overrides: Settings of the recipe, such as "train.epochs=3".
+        settings: Folder of the runs, device, progress, …
 
     Raises:
-        TellapartError: Anything a user can mend.
+        TellapartError: Any error that the user can fix.
     """
     experiment = Experiment(settings, data)
     ((name, resolved),) = experiment.prepare(dict([resolve_recipe(recipe, overrides)])).items()
