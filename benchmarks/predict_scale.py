@@ -9,9 +9,10 @@ parameters at 64×64 on JPEGs of 512×512; and its memory is flat, at most 1.5 G
 200 distinct JPEGs (quality 90) are cut from the photographs that scikit-image and scikit-learn carry; hard links name them as
 often as needed, so the disk is not filled and the page cache holds them all: reading is free, decoding is what there is to lose
 against. Plain decoding is `decode_to` for the run's inputs in as many threads as the machine has processors, its pixels thrown
-away: the same function, threads and files that prediction uses. The two take turns, `--segment` images each, after
-one turn each that does not count. Then one `predict_to_file` over all images, in a process of its own, whose resident memory is looked at
-twenty times a second. Processor seconds are those of the process, all threads: on a shared machine they vary less than rates.
+away: the same function, threads and files that prediction uses. The two take turns, `--segment` images each, after one turn
+each that does not count. Then one `predict_to_file` over all images, in a process of its own, whose resident memory is looked
+at twenty times a second. Processor seconds are those of the process, all threads: on a shared machine they vary less than
+rates.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Progress of long work: library code reports it, the command line decides what is shown.
 
-`SILENT` shows nothing. `Terminal` shows bars with rate and remaining time, with the curves so far below them; without a
-terminal, it prints one line for each finished task. Everything goes to standard error, so that standard output stays clean for `--json`.
+`SILENT` shows nothing. `Terminal` shows bars with rate and remaining time, with the curves so far below; without a terminal,
+it prints one line for each finished task. Everything goes to standard error, so that standard output stays clean for `--json`.
 """
 
 from __future__ import annotations

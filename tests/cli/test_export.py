@@ -92,7 +92,7 @@ def test_what_is_refused(tell, trained, tmp_path, monkeypatch):
     for arguments, code, message in (
         (("knn",), 5, "the family knn has no network"),
         (("cnm-small",), 5, "unknown run 'cnm-small'"),
-        (("cnn-small", "-o", "full"), 5, "is there already and is no earlier export"),
+        (("cnn-small", "-o", "full"), 5, "exists and is not an earlier export"),
         (("cnn-small", "-o", "full/letter.txt"), 5, "is there already"),
         (("cnn-small", "-o", "out", "--int8", "--json"), 5, "points of accuracy on validation"),
         (("cnn-small", "--calibration-images", "0"), 2, "--calibration-images"),

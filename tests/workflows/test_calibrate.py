@@ -251,10 +251,10 @@ def test_runs_without_usable_validation_answers(settings):
     with pytest.raises(DataError, match="validation images are of one class, fake"):
         calibrate(parent, settings=settings)
     rewrite(parent, frame[:0])
-    with pytest.raises(RunError, match="no predictions on its validation part"):
+    with pytest.raises(RunError, match="no predictions on its validation split"):
         calibrate(parent, settings=settings)
     file.unlink()
-    with pytest.raises(RunError, match="no predictions on its validation part"):
+    with pytest.raises(RunError, match="no predictions on its validation split"):
         calibrate(parent, settings=settings)
 
 

@@ -87,9 +87,9 @@ def test_what_cannot_be_scored(run: ta.Run, other: Path, tmp_path: Path, setting
         ta.evaluate(run, other, mapping={"editado": "fake"}, settings=settings)
     with pytest.raises(DataError, match=r"--map: unknown class of neighbors.*'fakes'"):
         ta.evaluate(run, other, mapping={"editada": "fakes"}, settings=settings)
-    with pytest.raises(DataError, match="is what neighbors.* was trained on"):
+    with pytest.raises(DataError, match="knn.* was trained on these images"):
         ta.evaluate(run, tmp_path / "data", settings=settings)
-    with pytest.raises(RunError, match="the test part is the run's own"):
+    with pytest.raises(RunError, match="evaluates the run.s own test split"):
         ta.evaluate(run, other, open_test=True, settings=settings)
     (other / "editada" / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match="1 image cannot be decoded"):

@@ -107,7 +107,7 @@ def test_through_a_table_of_test_images_with_paths_elsewhere(trained, tmp_path) 
     [
         ("id,label", ["img_0,7"], {}, "s.csv:2: the column 'label' holds '7', which is none of editada, real"),
         ("id,label", ["img_0,"], {}, "the column 'label' is empty"),
-        ("id,label", ["img_0,real", "img_0,real"], {}, "s.csv:3: the id 'img_0' stands already in"),
+        ("id,label", ["img_0,real", "img_0,real"], {}, "s.csv:3: duplicate id 'img_0', first in"),
         ("id,label", ["img_0,real", "nobody,real", "x,real"], {}, "s.csv:3: 'nobody' fits no image in"),
         ("id,label", ["img_0,real", "img_0.png,real"], {}, "s.csv:3: 'img_0.png' is the same image as 'img_0' in"),
         ("id,real,cat", ["img_0,0,1"], {}, "the column 'cat' is no class of the run and there is no column for 'editada'"),

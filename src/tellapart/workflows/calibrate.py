@@ -1,9 +1,10 @@
-"""The verb `calibrate`: a finished run in, a run out with truer probabilities, a threshold and an "unsure"; and its verdicts.
+"""Calibrate a finished run: make a run with calibrated probabilities and, optionally, a threshold and the decision "unsure".
 
-Only stored validation answers are looked at; no image is decoded, and the test part stays closed. The parent is not touched.
-The scores of the new run on validation are honest although its map learnt there: the part is dealt into five folds, and each is
-answered by a map that learnt from the other four. With a prior, answers are for the mix that was asked for, so their scores on
-validation, which has its own, are not what to expect; whether calibration helped is judged before the correction.
+Only stored validation predictions are used; no image is decoded, the test split is not used, and the parent stays unchanged.
+The validation scores of the new run are honest although its map is fitted there: validation is partitioned into five folds, and
+each fold is predicted by a map fitted on the other four. With a prior, the probabilities are for the requested mix of classes,
+so the scores on validation, which has another mix, are not what to expect; whether calibration helped is tested before this
+correction.
 """
 
 from __future__ import annotations
@@ -49,18 +50,18 @@ def calibrate(
     cost: tuple[float, float] | None = None, unsure: float | None = None, method: str = "lac",
     band: tuple[float, float] | None = None, settings: Settings = DEFAULTS,
 ) -> Run:  # fmt: skip
-    """Make a run that answers with calibrated probabilities and verdicts, out of one that does not.
+    """Make a run with calibrated probabilities and decisions from an uncalibrated run.
 
     Args:
-        run: A run, an id, the beginning of one, or a path; of any family but `calibrated`.
+        run: A run, its id, the beginning of its id, or its path; of any family except `calibrated`.
         how: "temperature", "platt", "vector", "isotonic", "beta", or "none", for a verdict alone.
-        prior: Class → its share where the answers will be used; the other classes divide the rest as they did.
-        fpr: Two classes: the threshold that at most so many negative validation images reach.
-        cost: Two classes: what a miss and a false alarm cost; the threshold of least cost.
-        unsure: Coverage of split-conformal sets; an image whose set is not one class is unsure.
-        method: Of `unsure`: "lac" or "aps".
-        band: Two classes: unsure where the probability of the positive class is from low to below high.
-        settings: Where; the seed is of the folds.
+        prior: Class → its fraction where the run will be used; the other classes share the rest in their old ratio.
+        fpr: Two classes: threshold that at most this fraction of the negative validation images reaches.
+        cost: Two classes: costs of a miss and of a false alarm; the threshold minimizes the total cost.
+        unsure: Coverage of split-conformal sets; an image whose set is not a single class is unsure.
+        method: Method of `unsure`: "lac" or "aps".
+        band: Two classes: unsure if low ≤ probability of the positive class < high.
+        settings: Folder of the runs; the seed of the folds.
 
     Raises:
         RunError: No such run, it has no usable validation answers, or it is calibrated already.
@@ -84,32 +85,33 @@ def calibrate(
 
 
 def calibration_effect(run: Run) -> dict[str, Any]:
-    """What calibration did on validation: `before` and `after` (score → Score as a dict), `verdict`, `difference`, `words`.
+    """The effect of calibration on validation: `before` and `after` (score → Score as a dict), `verdict`, `difference`,
+    `words`.
 
     Raises:
         RunError: `calibrate` did not make it.
     """
     if not (run.folder / EFFECT).exists():
-        raise RunError(f"{run.id} was not made by `calibrate`", hint=f"`tellapart calibrate {run.id}` makes such a run of it")
+        raise RunError(f"{run.id} was not made by `calibrate`", hint=f"make one with `tellapart calibrate {run.id}`")
     return read_json(run.folder / EFFECT)
 
 
 def decide(run: Run, predictions: Predictions) -> Decisions:
-    """The verdict on each image: a class or "unsure", and the rule that said so.
+    """The decision for each image: a class or "unsure", and the rule that decided.
 
     Args:
-        run: Calibrated.
-        predictions: Its answers.
+        run: A calibrated run.
+        predictions: Its predictions.
     """
     return decision(run).decide(predictions.proba)
 
 
 def score_decisions(run: Run, predictions: Predictions) -> DecisionReport:
-    """How the verdicts did on labeled images: TPR and FPR at the threshold, answered, right among them, coverage of the sets.
+    """Score the decisions on labeled images: TPR and FPR at the threshold, coverage, selective accuracy, coverage of the sets.
 
     Args:
-        run: Calibrated.
-        predictions: Its answers; unlabeled ones are left out.
+        run: A calibrated run.
+        predictions: Its predictions; unlabeled images are excluded.
     """
     return decisions.score_decisions(decision(run), predictions)
 
@@ -121,7 +123,7 @@ def _refuse(parent: Run) -> None:
     if parent.family == "calibrated":
         beneath = parent.recipe["classifier"].get("run")
         hint = f"calibrate its parent, `tellapart calibrate {beneath}`" if beneath else "calibrate a run of the recipe in `of`"
-        raise RunError(f"{parent.id} is calibrated already: two maps on top of each other have one validation part", hint=hint)
+        raise RunError(f"{parent.id} is calibrated already: a second map would use the same validation split", hint=hint)
 
 
 def _stored(parent: Run, part: str) -> Predictions:
@@ -131,16 +133,16 @@ def _stored(parent: Run, part: str) -> Predictions:
     except (OSError, ValueError, KeyError) as error:
         raise RunError(f"{parent.id}: its {part} predictions cannot be used ({error})", hint=hint) from None
     if found is None or not len(found):
-        raise RunError(f"{parent.id} has no predictions on its validation part, so nothing can be learnt there", hint=hint)
+        raise RunError(f"{parent.id} has no predictions on its validation split to fit on", hint=hint)
     if found.classes != parent.classes:
-        raise RunError(f"{parent.id}: its {part} predictions are of other classes than the run", hint=hint)
+        raise RunError(f"{parent.id}: its {part} predictions have other classes than the run", hint=hint)
     return found
 
 
 def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictions, settings: Settings, started: float) -> Run:
-    """The run folder, the marker last."""
+    """Write the run folder; the marker comes last."""
     how = made.options.how
-    name = f"{'verdict' if how == 'none' else how}-{parent.recipe_name}"  # the parent's name still finds the parent alone
+    name = f"{'verdict' if how == 'none' else how}-{parent.recipe_name}"  # the parent's name still finds only the parent
     key = (
         f"{made.recipe.digest()} {parent.id} {parent.data['fingerprint']} {parent.data['split_fingerprint']} {parent.positive}"
     )
@@ -169,7 +171,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
 
 
 def _answers(made: Calibrated, parent: Run, crossed: Predictions, run_id: str) -> dict[str, Predictions]:
-    """What the run answers to the parts that the parent stored; on validation cross-fitted."""
+    """The predictions for the splits that the parent stored; cross-fitted on validation."""
     found = {"valid": replace(crossed, proba=decisions.renormalize(made.decision.corrected(crossed.proba)), run_id=run_id)}
     if (train := parent.predictions("train")) is not None and len(train):
         found["train"] = replace(train, proba=decisions.renormalize(made.decision(train.proba)), run_id=run_id)
@@ -185,12 +187,14 @@ def _cost(made: Calibrated, parent: Run) -> dict[str, Any]:
 
 def _notes(made: Calibrated, parent: Run) -> list[str]:
     found, how = made.decision, made.options.how
-    notes = [f"{how} of {parent.id}" if how != "none" else f"a verdict on {parent.id}", *describe(found)]
+    notes = [f"{how} of {parent.id}" if how != "none" else f"decision rules on {parent.id}", *describe(found)]
     if how != "none":
-        notes.append("the validation scores are of 5 maps, each answering the fifth of validation that it did not learn from")
+        notes.append(
+            "the validation scores are cross-fitted: 5 maps, each applied to the fifth of validation that it was not fitted on"
+        )
     if found.prior is not None:
         notes.append(
-            "answers are for the mix that was asked for, and are scored on validation, which has its own: there log loss, "
+            "the probabilities are for the requested mix of classes, and validation has its own: there log loss, "
             "Brier, ECE and the accuracy of the most probable class are not what to expect in use"
         )
     if found.sets is not None and how != "none":
@@ -205,7 +209,7 @@ def _notes(made: Calibrated, parent: Run) -> list[str]:
 
 
 def _effect(how: str, parent: Run, before: Predictions, after: Predictions) -> dict[str, Any]:
-    """Before and after on validation, both for validation's own mix, and the paired test of the log loss."""
+    """Scores before and after on validation, both for its own mix of classes, and the paired test of the log loss."""
     content: dict[str, Any] = {"part": "valid", "parent": parent.id, "before": _scores(before, parent.positive)}
     if how == "none":
         return content | {"after": None, "verdict": None, "difference": None, "p_value": None, "words": None}
@@ -223,5 +227,7 @@ def _scores(predictions: Predictions, positive: str | None) -> dict[str, Any]:
 
 
 def verdict(found: ScoreDifference) -> str:
-    """What the log loss after less that before says. Worse is no more than no evidence: few images per fold cost some, too."""
+    """The difference of log loss, after minus before, in words. Worse only means no evidence: few images per fold cost some,
+    too.
+    """
     return HELPED if found.significant and found.score.value < 0 else NO_EVIDENCE

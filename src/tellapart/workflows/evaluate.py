@@ -1,6 +1,6 @@
-"""Score a finished run: on its own test part, deliberately and written down, or on other images.
+"""Score a finished run: on its own test split, which is recorded in the ledger, or on other labeled images.
 
-A detector that only knows its own data set shows it here: the field's first question is how it does on another one.
+Other images show whether a detector generalizes beyond its own data set.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tellapart.workflows._experiment import open_test, write_evaluation
 
 @dataclass(frozen=True)
 class Confusion:
-    """Images of one class that were answered as another: `count` of the `of` images of the true class."""
+    """Images of one class that were predicted as another: `count` of the `of` images of the true class."""
 
     true: str
     answered: str
@@ -45,16 +45,16 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a run did on some images.
+    """Evaluation of a run on some images.
 
     Attributes:
-        run: Its id.
-        data: What a person calls the images.
+        run: Id of the run.
+        data: Name of the images.
         part: "valid" or "test" of the run's own data, or "other": none of the run's data.
         scores: Every metric, with n and interval.
-        predictions: The answers.
-        opened: How often the test part of the run's data has been opened.
-        notes: What was left out, and what to think of it.
+        predictions: The predictions.
+        opened: How often the test split of the run's data has been evaluated.
+        notes: What was excluded, and caveats.
     """
 
     run: str
@@ -76,7 +76,7 @@ class Evaluation:
         return confusion_matrix(self.predictions.labels, self.predictions.predicted, len(self.predictions.classes))
 
     def confusions(self) -> list[Confusion]:
-        """Every wrong answer that occurs, the most frequent first."""
+        """Every confusion that occurs, the most frequent first."""
         counts, names = self.counts, self.predictions.classes
         order = (divmod(int(place), len(names)) for place in np.argsort(-counts, axis=None, kind="stable"))
         pairs = [(i, j) for i, j in order if i != j and counts[i, j]]
@@ -100,11 +100,11 @@ def evaluate(
     """Score a run.
 
     Args:
-        run: A run, an id, the beginning of one, or a path.
+        run: A run, its id, the beginning of its id, or its path.
         data: Other labeled images; None: the run's own.
         open_test: Without `data`: answer the test part, which is counted in the ledger, instead of repeating the scores on
             validation.
-        mapping: From class names of `data` to those of the run, where they differ: {"editada": "fake"}.
+        mapping: From class names of `data` to those of the run, if they differ: {"editada": "fake"}.
         settings: Folder of the runs, device, progress, …
 
     Raises:
@@ -114,14 +114,17 @@ def evaluate(
     run = store.open_run(run, settings.runs)
     if data is not None:
         if open_test:
-            raise RunError("the test part is the run's own", hint="leave DATA out to open it, or --open-test to score DATA")
+            raise RunError(
+                "--open-test evaluates the run's own test split",
+                hint="drop DATA to evaluate that, or drop --open-test to score DATA",
+            )
         return _on_other(run, other_images(run, data, mapping or {}, settings), settings)
     if open_test:
         evaluate_test(run, settings)
     part = "test" if open_test else "valid"
     predictions = run.predictions(part)
     if predictions is None or not len(predictions):
-        raise RunError(f"{run.id} has no predictions on its {part} part", hint="train it again, or give other images as DATA")
+        raise RunError(f"{run.id} has no predictions on its {part} split", hint="train it again, or pass other images as DATA")
     scores, notes = run.scores(part), tuple(test_reuse_notes(run))
     return Evaluation(run.id, str(run.data["name"]), part, scores, predictions, test_openings(run), notes)
 
@@ -134,23 +137,23 @@ def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, 
     """
     table = data if isinstance(data, ImageTable) else scan(data, least=1)
     if table.fingerprint == run.data["fingerprint"]:
-        hint = "leave DATA out for its validation part, or add --open-test for its test part"
-        raise DataError(f"{table.name} is what {run.id} was trained on", hint=hint)
+        hint = "drop DATA to score its validation split, or add --open-test for its test split"
+        raise DataError(f"{table.name}: {run.id} was trained on these images", hint=hint)
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not settings.skip_bad:
-        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
     return _renamed(table, run, mapping)
 
 
 def evaluate_test(run: Run, settings: Settings) -> None:
-    """Answer the test part of a run, which is counted in the ledger; once a run.
+    """Evaluate a run on its test split, once per run; the ledger records it.
 
     Raises:
         RunError: Its data have no test part.
     """
     table = run.table()
     if not table.split_counts().get("test"):
-        raise RunError(f"{run.id}: its data have no test part")
+        raise RunError(f"{run.id}: its data have no test split")
     open_test([run], table, inference_context(settings), "evaluate")
 
 
@@ -181,11 +184,11 @@ def _renamed(table: ImageTable, run: Run, mapping: Mapping[str, str]) -> ImageTa
     meant = [mapping.get(name, name) for name in table.classes]
     foreign = [name for name, to in zip(table.classes, meant, strict=True) if to not in run.classes]
     if foreign:
-        hint = f"say what they are with --map, for example --map {foreign[0]}={run.classes[0]}"
-        raise DataError(f"{', '.join(foreign)}: not a class of {run.id}, which knows {', '.join(run.classes)}", hint=hint)
+        hint = f"map them to classes of the run, for example --map {foreign[0]}={run.classes[0]}"
+        raise DataError(f"{', '.join(foreign)}: not a class of {run.id}, whose classes are {', '.join(run.classes)}", hint=hint)
     table = table.take(table.labels >= 0)
     if not len(table):
-        raise DataError(f"{table.name}: no image has a label", hint="`tellapart predict` answers images without labels")
+        raise DataError(f"{table.name}: no image has a label", hint="use `tellapart predict` for images without labels")
     labels = np.array([run.classes.index(to) for to in meant], dtype=np.int64)[table.labels]
     return replace(table, frame=table.frame.assign(label=labels), classes=run.classes, positive=run.positive)
 

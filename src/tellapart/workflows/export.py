@@ -1,4 +1,4 @@
-"""The verb `export`: a finished run becomes a folder that needs no tellapart."""
+"""Export a finished run to a folder that can be used without tellapart."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ MODEL, EIGHT, PROOF = "model.onnx", "model.int8.onnx", "parity.json"
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported folder.
 
     Attributes:
-        run: Its id.
-        folder: Where.
-        files: Name → bytes.
-        parity: The proof of model.onnx.
-        opset: Of the operators.
+        run: Id of the run.
+        folder: The folder.
+        files: File name → bytes.
+        parity: Result of the parity check of model.onnx.
+        opset: Version of the ONNX operators.
         int8: What eight bits cost, as plain values; None where they were not asked for.
     """
 
@@ -63,13 +63,13 @@ def export(
     run: str | Path | Run, out: str | Path | None = None, *, int8: bool = False, calibration_images: int = 256,
     settings: Settings = DEFAULTS,
 ) -> Exported:  # fmt: skip
-    """Write a run as a graph of ONNX with its weights, configuration and card, once it is proved to answer as the run does.
+    """Export a run as an ONNX graph with weights, configuration and card, after checking that it predicts as the run does.
 
     Args:
-        run: A run, an id, the beginning of one, or a path. A network on images, or calibrations and ensembles of such.
+        run: A run, its id, the beginning of its id, or its path: a network on images, or a calibration or ensemble of such.
         out: The folder; None: `exported/<run id>`. An earlier export there is replaced, anything else is not touched.
         int8: Also a graph in eight bits, whose loss of accuracy is measured on the validation part.
-        calibration_images: Training images that int8 is calibrated on, at most.
+        calibration_images: Maximum number of training images for the calibration of int8.
         settings: Where the runs are, and where to report.
 
     Raises:
@@ -94,7 +94,7 @@ def export(
 def _made(
     run: Run, int8: bool, count: int, settings: Settings, task: Task
 ) -> tuple[dict[str, bytes], Parity, Int8Result | None]:
-    """Name → content of every file; nothing where parity does not hold."""
+    """Name → content of every file. Raises if the parity check fails."""
     from safetensors.torch import save
 
     classifier, context = load_classifier(run), answering_context(settings)
@@ -133,9 +133,9 @@ def _as_json(content: Any) -> bytes:
 
 
 def _refuse_others(folder: Path) -> None:
-    """Before the work: a folder that is there is only replaced where it is an earlier export, or empty."""
+    """Refuse, before the work, an existing folder that is neither an earlier export nor empty."""
     if folder.exists() and not (folder.is_dir() and ((folder / PROOF).exists() or not any(folder.iterdir()))):
-        raise RunError(f"{folder} is there already and is no earlier export", hint="choose another folder with -o")
+        raise RunError(f"{folder} exists and is not an earlier export", hint="choose another folder with -o")
     near = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path("/"))
     if not os.access(near, os.W_OK):
         raise SystemLimitError(f"{near}: no permission to write here", hint="choose another folder with -o")
@@ -143,7 +143,7 @@ def _refuse_others(folder: Path) -> None:
 
 @contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder` to write into, which takes its place at the end; after an error nothing is left of it."""
+    """A temporary folder beside `folder` that replaces it at the end; after an error it is removed."""
     beside, old = (folder.with_name(f".{folder.name}.{stage}-{os.getpid()}") for stage in ("new", "old"))
     with translate_os_errors(folder, writes_only=False):
         beside.mkdir(parents=True)

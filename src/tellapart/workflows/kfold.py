@@ -262,9 +262,7 @@ def _spreads(each: list[dict[str, Any]], plan: _Plan) -> dict[str, Any]:
         least, most = (-1.0 if metric in _SIGNED else 0.0), (math.inf if metric in _UNBOUNDED else 1.0)
         found["over_folds"][metric] = summarize_folds(values.mean(axis=1).ravel(), share, least, most).to_dict()
         by_repeat = over_repetitions(values.mean(axis=1).T)
-        found["over_repeats"][metric] = {
-            name: by_repeat[name] for name in ("means", "sd")
-        }  # the folds of other partitions differ
+        found["over_repeats"][metric] = {name: by_repeat[name] for name in ("means", "sd")}  # other folds per repetition
         found["over_seeds"][metric] = over_repetitions(values.transpose(0, 2, 1).reshape(-1, plan.seeds))
     lacking = {metric: f"defined in {times} of {len(each)} folds" for metric, times in often.items() if times < len(each)}
     return {**found, "undefined": lacking}

@@ -1,8 +1,7 @@
-"""A file of answers in the form that a competition asks for: its sample, with the answers of a run in place of its own.
+"""Competition submission: the sample submission, with the predictions of a run in its answer columns.
 
-Header, ids, order, separator and line ends are the sample's. What stands in the answer columns of the sample says what is
-asked for: the name of a class, the probability of one, or a column of probabilities for each class. Nothing is guessed
-where it could be two things.
+Header, ids, order, separator and line ends are those of the sample. The content of its answer columns determines what is
+written: class names, the probability of one class, or a column of probabilities for each class. Ambiguous samples are an error.
 """
 
 from __future__ import annotations
@@ -35,16 +34,16 @@ _DIGITS = 6
 
 @dataclass(frozen=True, eq=False)
 class Submission:
-    """What was written.
+    """A submission file.
 
     Attributes:
         path: The file.
         kind: "label", "probability" or "classes".
-        rows: Answers, one for each row of the sample.
-        column: The answer column; of several the names, separated by commas.
-        asked: In words, what stands in it.
-        counts: Of labels: how often each was answered. Else empty.
-        unasked: Images that are there and that the sample does not ask for.
+        rows: Number of rows, as in the sample.
+        column: The answer column, or several names separated by commas.
+        asked: Description of its content.
+        counts: For labels: class → number of rows; else empty.
+        unasked: Number of test images that are not in the sample.
         head: The first lines of the file.
     """
 
@@ -63,18 +62,18 @@ def submit(
     images: str | Path | None = None, mapping: Mapping[str, str] | None = None, kind: Kind | None = None,
     id_column: str | None = None, settings: Settings = DEFAULTS,
 ) -> Submission:  # fmt: skip
-    """Answer the rows of a sample submission and write the file.
+    """Predict the rows of a sample submission and write the file.
 
     Args:
-        run: A run, an id, the beginning of one, or a path.
+        run: A run, its id, the beginning of its id, or its path.
         test: The test images: their table, or a folder or archive of them.
         sample: The sample submission: CSV or TSV with a header, ids in the first column.
-        out: The file to write; it is written whole or not at all.
-        images: Where the images lie, when that is not `test` or the folder beside it.
+        out: The file to write, atomically.
+        images: Folder or archive of the images, if it is neither `test` nor the folder of `test`.
         mapping: From class names of the run to what the file calls them: {"real": "1", "edited": "0"}. Classes of one name
             are answered as one, their probabilities added.
-        kind: What the answer column holds, when the sample leaves it open.
-        id_column: The column of ids, when it is not the first.
+        kind: Content of the answer column, if the sample does not determine it.
+        id_column: Name of the id column; default: the first.
         settings: Folder of the runs, device, progress, …
 
     Raises:
@@ -101,21 +100,21 @@ def submit(
 
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """A sample, understood."""
+    """A parsed sample submission."""
 
     path: Path
     text: TextTable
     id_column: str
-    mark: str  # a byte order mark, or nothing
-    header: str  # the first line, as it is written
+    mark: str  # the byte order mark, or ""
+    header: str  # the first line, verbatim
     delimiter: str
     line_end: str
 
     @classmethod
     def of(cls, path: Path, id_column: str | None) -> _Form:
-        """Read a sample; its ids must be there, each once."""
+        """Read a sample; ids must be present and unique."""
         if not path.is_file():
-            raise DataError(f"--sample {path}: not found", hint="give the sample submission of the competition")
+            raise DataError(f"--sample {path}: not found", hint="pass the sample submission of the competition")
         content = path.read_bytes()
         text = read_text_table(content, str(path))
         if not len(text.frame):
@@ -123,7 +122,7 @@ class _Form:
         if len(text.names) < 2:
             raise DataError(f"{path}: expected an id and an answer column, found {text.names[0]!r} alone")
         if id_column is not None and id_column not in text.names:
-            raise DataError(f"{path}: {unknown_name('column', id_column, text.names)}", hint="--id-column names one of them")
+            raise DataError(f"{path}: {unknown_name('column', id_column, text.names)}", hint="pass one of them as --id-column")
         raw = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
         plain = raw.lstrip("\ufeff\r\n")
         header = plain.splitlines()[0]
@@ -152,11 +151,11 @@ class _Form:
             if not name.strip():
                 raise DataError(f"{self.place(row)}: no id")
             if name in seen:
-                raise DataError(f"{self.place(row)}: the id {name!r} stands already in {self.place(seen[name])}")
+                raise DataError(f"{self.place(row)}: duplicate id {name!r}, first in {self.place(seen[name])}")
             seen[name] = row
 
     def kind(self, meant: list[str], run: Run) -> Kind:
-        """What the sample asks for, by its columns and what stands in them."""
+        """The kind of content that the sample expects, by its columns and their values."""
         if len(self.answers) > 1:
             return "classes"
         (column,) = self.answers
@@ -167,7 +166,7 @@ class _Form:
             return "probability"
         if found == [""]:
             raise DataError(
-                f"{self.path}: the column {column!r} is empty", hint=f"say what belongs there: --as {' or '.join(KINDS[:2])}"
+                f"{self.path}: the column {column!r} is empty", hint=f"pass its content: --as {' or '.join(KINDS[:2])}"
             )
         foreign = next(cell for cell in found if cell not in meant)
         row = self.text.column(column).index(foreign)
@@ -179,7 +178,7 @@ class _Form:
         )
 
     def check(self, kind: Kind, meant: list[str]) -> None:
-        """Refuse columns that do not fit."""
+        """Raise an error for columns that do not match the kind."""
         if kind != "classes" and len(self.answers) > 1:
             raise DataError(f"{self.path}: expected one answer column for --as {kind}, found {', '.join(self.answers)}")
         if kind == "classes":
@@ -188,11 +187,11 @@ class _Form:
             if foreign or missing:
                 said = [f"the column {foreign[0]!r} is no class of the run"] if foreign else []
                 said += [f"there is no column for {missing[0]!r}"] if missing else []
-                hint = f"say what the classes are called there: --map {missing[0] if missing else meant[0]}=COLUMN"
+                hint = f"map the class names to columns: --map {missing[0] if missing else meant[0]}=COLUMN"
                 raise DataError(f"{self.path}: {' and '.join(said)}; the classes are {', '.join(meant)}", hint=hint)
 
     def filled(self, cells: Mapping[str, list[str]]) -> str:
-        """The sample with these answers, one list a column."""
+        """The sample with these values, one list per column."""
         target = io.StringIO()
         writer = csv.writer(target, delimiter=self.delimiter, lineterminator=self.line_end)
         columns = [self.ids if name == self.id_column else cells[name] for name in self.text.names]
@@ -208,7 +207,7 @@ def _is_share(cell: str) -> bool:
 
 
 def _meant(run: Run, mapping: Mapping[str, str]) -> list[str]:
-    """What the file calls each class of the run, in the order of the classes."""
+    """Name of each class in the file, in the order of the classes of the run."""
     for name in mapping:
         if name not in run.classes:
             raise DataError(f"--map: {unknown_name(f'class of {run.id}', name, run.classes)}")
@@ -216,7 +215,7 @@ def _meant(run: Run, mapping: Mapping[str, str]) -> list[str]:
 
 
 def _cells(form: _Form, kind: Kind, meant: list[str], predictions: Predictions, run: Run) -> dict[str, list[str]]:
-    """The answers as text, by column."""
+    """The values as text, by column."""
     names = list(dict.fromkeys(meant))
     proba = np.zeros((len(predictions), len(names)))
     for c, name in enumerate(meant):
@@ -236,7 +235,7 @@ def _cells(form: _Form, kind: Kind, meant: list[str], predictions: Predictions, 
 def _positive(run: Run) -> int:
     if len(run.classes) != 2:
         hint = "use --as label, or a sample with a column for each class"
-        raise DataError(f"{run.id} knows {len(run.classes)} classes: one probability does not tell them", hint=hint)
+        raise DataError(f"{run.id} has {len(run.classes)} classes: expected two for a single probability", hint=hint)
     return 1 if run.positive is None else run.classes.index(run.positive)
 
 
