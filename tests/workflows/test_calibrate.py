@@ -143,7 +143,7 @@ def test_a_prior_is_applied_after_the_map_and_said(settings):
     assert calibration_effect(moved)["after"] == calibration_effect(plain)["after"], (
         "whether it helped is asked before the correction"
     )
-    assert any("for the mix that was asked for" in note for note in moved.cost["notes"])
+    assert any("for the requested mix" in note for note in moved.cost["notes"])
     assert not any("mix" in note for note in plain.cost["notes"])
 
 

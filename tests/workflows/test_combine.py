@@ -143,7 +143,7 @@ def test_what_learns_is_judged_on_what_it_did_not_learn_from(settings):
         learnt, asked = fold != one, fold == one
         wanted = Greedy(options).fit(voters[:, learnt], labels[learnt])(voters[:, asked])
         np.testing.assert_allclose(stored[asked], wanted, atol=1e-6)
-    assert any("each answering the fifth that it did not learn from" in note for note in run.cost["notes"])
+    assert any("each predicting the fifth that it was not fitted on" in note for note in run.cost["notes"])
 
 
 # --- out of fold ------------------------------------------------------------------------------------------------------

@@ -181,11 +181,11 @@ class _Work:
         if rows is self.valid:
             lacking = self._lacking()
             who = "there are none" if len(lacking) == len(self.members) else f"{lacking[0]} has none"
-            source, judged = f"validation answers, since {who} out of fold", "the validation scores are"
+            source, judged = f"validation predictions, since {who} out of fold", "the validation scores are"
         else:
-            source, judged = f"out-of-fold answers to {len(rows):,} training and validation images", "the scores are"
+            source, judged = f"out-of-fold predictions for {len(rows):,} training and validation images", "the scores are"
         self.context.notes.append(
-            f"{name} learnt from {source}; {judged} of {FOLDS} combiners, each answering the fifth that it did not learn from"
+            f"{name} was fitted on {source}; {judged} of {FOLDS} combiners, each predicting the fifth that it was not fitted on"
         )
         return self._cross_fitted(made, rows, voters)
 
