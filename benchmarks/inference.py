@@ -33,7 +33,7 @@ from tellapart.data.decode import decode_to
 from tellapart.exporters.onnx_session import Session, threads
 from tellapart.exporters.parity import golden_images, largest_difference
 from tellapart.inference.context import Settings
-from tellapart.inference.onnx_model import answering_context, reference, trace_model
+from tellapart.inference.onnx_model import memory_context, reference, trace_model
 from tellapart.recipe.load import parse
 from tellapart.runs.environment import describe_environment
 from tellapart.training.setup import tune_allocator
@@ -168,7 +168,7 @@ def built(net: str, side: str) -> tuple[Callable[[np.ndarray], np.ndarray], floa
 
 def with_onnx(made: Network) -> tuple[Callable[[np.ndarray], np.ndarray], float]:
     """As `predict` and `serve` have it."""
-    context = answering_context(Settings())
+    context = memory_context(Settings())
     model, inputs = trace_model(made, context)
     session = Session(model.SerializeToString(), "benchmark")
 

@@ -141,7 +141,7 @@ def test_what_cannot_be_exported_answers_with_torch(home: Path, settings: Settin
     monkeypatch.setattr(onnx_graph, "installed", lambda name: name != "onnxruntime")
     run = run_of(home, "network")
     assert isinstance(load_predictor(run, settings), TorchPredictor)
-    assert f"using torch for {run.id}: to export a run the package onnxruntime is needed" in heard.lines[-1]
+    assert f"using torch for {run.id}: exporting needs the package onnxruntime" in heard.lines[-1]
     with pytest.raises(SystemLimitError, match=r'pip install "tellapart\[export\]"'):
         load_predictor(run, settings, "onnx")
 

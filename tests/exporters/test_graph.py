@@ -24,12 +24,12 @@ from tellapart.exporters.onnx_graph import IMAGES, with_preprocessing
 from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import LIMIT, check_parity, golden_images, largest_difference
 from tellapart.inference.context import Settings
-from tellapart.inference.onnx_model import answering_context, reference, trace_model
+from tellapart.inference.onnx_model import memory_context, reference, trace_model
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe, parse
 
 CLASSES = ("a", "b", "c")
-CONTEXT = answering_context(Settings())
+CONTEXT = memory_context(Settings())
 STAGED = {"net": "staged", "stages": [{"widths": [8]}, {"widths": [12, 12], "dropout": 0.2}], "dense": [6]}
 QUICK = {"net": "quick", "width": 4}
 

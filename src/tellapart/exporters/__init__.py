@@ -1,1 +1,1 @@
-"""A run outside of tellapart: as a graph for ONNX Runtime, as a folder in the layout of model hubs, and as something to ask."""
+"""Export runs: ONNX graphs, int8 quantization, the parity check, and the layout of model hubs."""

@@ -1,4 +1,4 @@
-"""What lies beside the graph in an exported folder, in the layout of model hubs: weights, configuration, card."""
+"""The other files of an exported folder, in the layout of model hubs: weights, configuration, card."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def weights(module: InferenceModule) -> dict[str, torch.Tensor]:
 
 
 def decision_of(classifier: Classifier) -> dict[str, Any] | None:
-    """How probabilities become a verdict, of a calibrated run; None: the most probable class."""
+    """The decision rules of a calibrated run; None: the most probable class."""
     from tellapart.classifiers.calibrated import Calibrated
 
     return classifier.decision.to_dict() if isinstance(classifier, Calibrated) else None
@@ -71,7 +71,7 @@ def preprocessor(module: InferenceModule) -> dict[str, Any]:
 
 
 def metadata(run: Run, classifier: Classifier) -> dict[str, str]:
-    """What stands in the graph itself; values are text, those of several parts JSON."""
+    """The metadata of the graph; values are text, structured ones JSON."""
     import json
 
     facts = {"classes": list(run.classes), "decision": decision_of(classifier) or "the most probable class"}
@@ -87,7 +87,7 @@ def _architecture(run: Run) -> str:
 
 
 def _scaling(module: InferenceModule) -> dict[str, Any]:
-    """Mean and standard deviation of the one net, in [0, 1]; nothing where there are several."""
+    """Mean and standard deviation of the net, in [0, 1]; empty if there are several nets."""
     from tellapart.nets.base import Normalize
 
     found = [one for name, one in module.named_modules() if isinstance(one, Normalize) and name.endswith("net.normalize")]
@@ -98,7 +98,7 @@ def _scaling(module: InferenceModule) -> dict[str, Any]:
 
 
 def input_words(inputs: Inputs) -> str:
-    """How a picture is made to fit, as a sentence needs it.
+    """Describe how an image is resized, for a sentence.
 
     >>> input_words(Inputs(size=64, mode="gray", resize="pad", keep=0.5))
     'the middle 0.5 of each side, then 64×64 (resize: pad), gray'
@@ -118,10 +118,10 @@ def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Int8Resu
     """The whole file.
 
     Args:
-        run: Exported.
-        inputs: How pictures are made to fit.
-        parity: The proof of model.onnx.
-        eight: The graph in eight bits, where one was made.
+        run: The exported run.
+        inputs: How images are resized.
+        parity: The parity check of model.onnx.
+        eight: The int8 graph, if one was made.
     """
     title, _, rest = write_card(run).partition("\n\n## ")
     scores, _, after = rest.partition("\n\n## Cost")
@@ -196,7 +196,7 @@ print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
 - `model.onnx`, opset {OPSET}: from decoded pictures to probabilities. All preprocessing is inside: {seen}; so are test-time
   views, scaling and calibration. Pictures of one batch have one size. Turn pictures upright by their EXIF before.{small}
 - `model.safetensors`, `config.json`, `preprocessor_config.json`: the weights alone, with what the graph does around them.
-- `parity.json`: the proof that the graph answers as the run does."""
+- `parity.json`: the check that the graph predicts as the run does."""
 
 
 def _null(run: Run) -> str:
@@ -232,7 +232,7 @@ def _proof(parity: Parity, eight: Int8Result | None) -> str:
     sizes = ", ".join(f"{height}×{width}" for height, width in parity.sizes)
     lengths = ", ".join(map(str, parity.batches))
     text = (
-        f"## Parity\n\nONNX Runtime and torch were asked about the same pictures ({sizes}) in batches of {lengths}: "
+        f"## Parity\n\nONNX Runtime and torch predicted the same images ({sizes}) in batches of {lengths}: "
         f"the largest difference of a probability is {parity.largest:.2g} (limit {parity.limit:g})."
     )
     if eight is None:

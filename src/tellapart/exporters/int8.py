@@ -1,8 +1,8 @@
-"""The graph in eight bits: smaller, on some machines faster, never quite the same; its loss is measured before it is written.
+"""Quantize a graph to int8: smaller, on some machines faster, never quite equal; the loss is measured before it is written.
 
-Static quantization by ONNX Runtime in the format QDQ: weights a channel, activations by the least and greatest value that
-training images give. Weights use seven of the eight bits, since processors without VNNI overflow with eight. What stands after
-the softmax, and the preprocessing, stay as they are.
+Static quantization by ONNX Runtime in QDQ format: weights per channel, activations by the minimum and maximum over training
+images. Weights use seven of the eight bits, since processors without VNNI overflow with eight. The preprocessing and everything
+after the softmax stay float32.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _PIXELS = 32 * 224 * 224  # of a batch, at most
 
 @dataclass(frozen=True, eq=False)
 class Int8Result:
-    """A graph in eight bits and what it costs.
+    """A quantized graph and its loss.
 
     Attributes:
         model: onnx.ModelProto, a core.
-        images: Training images that it was calibrated on.
-        accuracy: On validation, of the graph in eight bits.
-        comparison: The graph in float32 (A) against it (B) on validation.
-        changed: Share of the validation images that are answered otherwise.
+        images: Number of training images for calibration.
+        accuracy: Accuracy of the quantized graph on validation.
+        comparison: The float32 graph (A) against the quantized one (B) on validation.
+        changed: Fraction of the validation images with another prediction.
         largest: The largest difference of a probability there.
     """
 
@@ -69,23 +69,23 @@ class Int8Result:
 def quantize_int8(
     model: Any, inputs: Sequence[Inputs], run: Run, count: int, cache: PixelCache, progress: Progress
 ) -> Int8Result:
-    """Quantize a core, and measure what it costs.
+    """Quantize a core and measure the loss.
 
     Args:
         model: The core, float32; not changed.
-        inputs: Of the core.
-        run: Whose training part calibrates and whose validation part judges.
-        count: Training images, at most; spread evenly over the part.
-        cache: Where decoded images come from.
-        progress: Where it is reported.
+        inputs: Inputs of the core.
+        run: The run; its training split calibrates, its validation split measures the loss.
+        count: Maximum number of training images, evenly spaced over the split.
+        cache: Source of decoded images.
+        progress: Where progress is reported.
 
     Raises:
-        RunError: No validation answers to compare with, it cannot be quantized, or the loss is too large.
+        RunError: There are no validation predictions to compare with, it cannot be quantized, or the loss is too large.
         CorruptImages: The images were moved, or are damaged.
     """
     answers = run.predictions("valid")
     if answers is None or not len(answers):
-        raise RunError(f"{run.id} has no answers on a validation part, so the loss of int8 cannot be measured")
+        raise RunError(f"{run.id} has no predictions on a validation split, so the loss of int8 cannot be measured")
     table = run.table()
     train, valid = _of_ids(table, table.where(split="train").ids, count), _of_ids(table, answers.ids, len(answers))
     if not len(train):
@@ -107,7 +107,7 @@ def quantize_int8(
 def _answers(
     model: Any, images: Sequence[DecodedImages], inputs: Sequence[Inputs], stored: Predictions, progress: Progress
 ) -> Predictions:
-    """What a core says of the validation part. Not what is stored, which a calibrated run keeps cross-fitted."""
+    """Predictions of a core on the validation split; the stored ones of a calibrated run are cross-fitted."""
     session, found = Session(model.SerializeToString(), stored.run_id), []
     with progress.task(f"answering validation in {stored.run_id}", len(stored), "img") as task:
         for batch in _batches(images, inputs):
@@ -117,13 +117,13 @@ def _answers(
 
 
 def refuse_loss(found: Int8Result, whose: str) -> None:
-    """Raises RunError where too much accuracy is lost."""
+    """Raise RunError if too much accuracy is lost."""
     lost, real = found.comparison.difference.value, found.comparison.test.a_is_better
     if lost > WORST or (real and lost > WORST_REAL):
         limits = f"at most {100 * WORST:g} points may be lost, and {100 * WORST_REAL:g} where the loss is real"
         raise RunError(
             f"{whose} in int8 loses {100 * lost:.1f} points of accuracy on validation; {limits}. {found.in_words}",
-            hint="export without --int8, or give more --calibration-images",
+            hint="export without --int8, or pass a larger --calibration-images",
         )
 
 

@@ -1,11 +1,11 @@
-"""A classifier as a graph of ONNX: the net traced by torch, what stands before it written by hand.
+"""Export a classifier as an ONNX graph: the net is traced by torch, the preprocessing is built node by node.
 
-    core     `pixels`, or `pixels_0`, `pixels_1` … of an ensemble whose members see pictures differently: uint8
+    core     `pixels`, or `pixels_0`, `pixels_1` … of an ensemble whose members have different inputs: uint8
              (batch, height, width, C), decoded and sized as the cache holds them → `probabilities` (batch, classes) float32
     whole    `images` uint8 (batch, height, width, 3), RGB, of any size that is the same within a batch → the same
 
-Test-time views, the softmax, calibration, the correction of the mix and the combiner of an ensemble are inside. The batch
-may be of any length.
+Test-time views, the softmax, calibration, the correction of the class mix and the combiner of an ensemble are in the graph. The
+batch size is free.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TRACED = 2  # images of the example: of a single one the exporter would keep th
 
 
 def require() -> None:
-    """Whether the packages that export are there.
+    """Check that the packages for exporting are installed.
 
     Raises:
         SystemLimitError: One is missing.
@@ -44,7 +44,7 @@ def require() -> None:
     for name in ("onnx", "onnxruntime", "onnxscript"):
         if not installed(name):
             hint = 'pip install "tellapart[export]"'
-            raise SystemLimitError(f"to export a run the package {name} is needed, and it is not installed", hint=hint)
+            raise SystemLimitError(f"exporting needs the package {name}, which is not installed", hint=hint)
 
 
 def installed(name: str) -> bool:
@@ -55,19 +55,19 @@ def installed(name: str) -> bool:
 
 
 def pixel_names(inputs: Sequence[Inputs]) -> list[str]:
-    """What the core calls the pixels of each way of decoding."""
+    """Names of the inputs of the core, one for each of `inputs`."""
     return ["pixels"] if len(inputs) == 1 else [f"pixels_{number}" for number in range(len(inputs))]
 
 
 def refuse_regions(inputs: Sequence[Inputs]) -> None:
-    """Raises RunError where a part of the picture is read that the table or a detector names."""
+    """Raise RunError if a run reads a region of the image, given by the table or a detector."""
     if any(one.region is not None for one in inputs):
-        hint = "`tellapart predict` and `serve` cut the region out and ask the run itself"
-        raise RunError("this run reads a region of each picture (inputs.region), which is found outside of its net", hint=hint)
+        hint = "`tellapart predict` and `serve` crop the region and use the run itself"
+        raise RunError("this run reads a region of each image (inputs.region), which is detected outside of its net", hint=hint)
 
 
 def export_graph(module: InferenceModule) -> Any:
-    """The core as onnx.ModelProto; every trace of where it was made is removed.
+    """Export the core as onnx.ModelProto, without file names of this machine.
 
     Raises:
         RunError: The exporter cannot write the net.
@@ -87,7 +87,8 @@ def export_graph(module: InferenceModule) -> Any:
     except Exception as error:  # torch's exporter raises nearly anything for what it does not know
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
-            f"torch cannot write this net as a graph ({first[:200]})", hint="it can still be used as it is"
+            f"torch cannot write this net as a graph ({first[:200]})",
+            hint="use the run itself with `tellapart predict` or `serve`",
         ) from error
     if model.ByteSize() > _MOST:
         raise RunError(f"the graph would have {model.ByteSize() / 2**30:.1f} GiB; a file of ONNX holds at most 2")
@@ -95,7 +96,7 @@ def export_graph(module: InferenceModule) -> Any:
 
 
 def with_preprocessing(model: Any, inputs: Sequence[Inputs]) -> Any:
-    """The core with everything between a decoded picture and it put before."""
+    """The core with the preprocessing of decoded images in front."""
     from onnx import TensorProto, helper
 
     refuse_regions(inputs)
@@ -117,7 +118,7 @@ def with_preprocessing(model: Any, inputs: Sequence[Inputs]) -> Any:
 
 
 def describe(model: Any, facts: Mapping[str, str]) -> None:
-    """Write facts into the model's own metadata, in place."""
+    """Write metadata into the model, in place."""
     from onnx import helper
 
     helper.set_model_props(model, dict(facts))
@@ -128,7 +129,7 @@ def _shape(inputs: Inputs) -> tuple[int, int, int]:
 
 
 def _plain(model: Any) -> Any:
-    """Without the exporter's notes, which name files and lines of this machine."""
+    """Remove the exporter's notes, which name files and lines of this machine."""
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
@@ -144,7 +145,7 @@ def _plain(model: Any) -> Any:
 
 @contextlib.contextmanager
 def quiet_exporter() -> Iterator[None]:
-    """Without what the exporter prints, logs and warns of: parity is proved afterwards."""
+    """Silence prints, logs and warnings of the exporter: parity is checked afterwards."""
     before = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
@@ -156,7 +157,7 @@ def quiet_exporter() -> Iterator[None]:
 
 
 def package_version(package: str) -> str:
-    """The installed version of a package; "" where it is none."""
+    """The installed version of a package; "" if it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: a graph that is ready to be asked."""
+"""Run an ONNX graph with ONNX Runtime on the CPU."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Session:
         options.intra_op_num_threads = threads()
         # idle threads look for work for so long, which bridges two operators, then sleep: decoders need their cores
         options.add_session_config_entry("session.intra_op.spin_duration_us", "200")
-        options.log_severity_level = 3  # errors; remarks on single nodes are nobody's business
+        options.log_severity_level = 3  # errors; warnings about single nodes help nobody
         self.whose = whose
         try:
             self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -38,14 +38,14 @@ class Session:
 
     @property
     def inputs(self) -> dict[str, list[Any]]:
-        """Name → dimensions: numbers, or names where they are free."""
+        """Name → dimensions: numbers, or names for those that are free."""
         return {one.name: one.shape for one in self._session.get_inputs()}
 
     def run(self, batches: Mapping[str, np.ndarray]) -> np.ndarray:
         """Name → (B, H, W, C) uint8; (B, classes) float32.
 
         Raises:
-            RunError: The runtime refuses, for example pictures of another size.
+            RunError: ONNX Runtime fails, for example on images of another size.
         """
         try:
             return np.asarray(self._session.run([PROBABILITIES], dict(batches))[0])
@@ -54,7 +54,7 @@ class Session:
 
 
 def threads() -> int:
-    """How many compute: OMP_NUM_THREADS, else what torch was told, else the cores that this process may use."""
+    """Number of threads: OMP_NUM_THREADS, else the setting of torch, else the cores that this process may use."""
     told = os.environ.get("OMP_NUM_THREADS", "")
     if told.isdigit() and int(told):
         return int(told)

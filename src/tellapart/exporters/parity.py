@@ -1,7 +1,7 @@
-"""The same pictures to torch and to ONNX Runtime, and how far their answers lie apart: an export without this proof is none.
+"""Parity check of an export: torch and ONNX Runtime predict the same images, and the largest difference is limited.
 
-The pictures are real photographs that scikit-image carries, and noise; of many sizes, so that all of the preprocessing takes
-part. Torch is asked the way every command asks, Pillow's decoding and resize included.
+The images are photographs from scikit-image, and noise, in many sizes, so that all of the preprocessing is covered. Torch
+predicts as in every command, with Pillow's decoding and resize.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tellapart.recipe.schema import Inputs
 
 #: Largest difference of a probability that passes.
 LIMIT = 1e-4
-#: Lengths of the batches that are asked.
+#: Batch sizes.
 BATCHES = (1, 2, 5)
 #: (B, H, W, 3) uint8 → (B, classes) float32.
 Ask = Callable[[np.ndarray], np.ndarray]
@@ -34,14 +34,14 @@ _BOXES = {
 
 @dataclass(frozen=True)
 class Parity:
-    """What was found.
+    """Result of a parity check.
 
     Attributes:
         largest: The largest difference of a probability, ≥ 0.
-        limit: What it must not exceed.
-        sizes: (height, width) of the pictures.
-        batches: Lengths of the batches.
-        answers: Images that were answered by either.
+        limit: The largest difference allowed.
+        sizes: (height, width) of the images.
+        batches: Sizes of the batches.
+        answers: Number of images that both predicted.
     """
 
     largest: float
@@ -52,7 +52,7 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether the two say the same."""
+        """Whether the difference is within the limit."""
         return self.largest <= self.limit
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,10 +61,10 @@ class Parity:
 
 
 def golden_images(inputs: Inputs | Sequence[Inputs] = ()) -> list[np.ndarray]:
-    """Pictures of several sizes: (H, W, 3) uint8 RGB each.
+    """Images of several sizes: (H, W, 3) uint8 RGB each.
 
     Args:
-        inputs: Of the run, where it takes one size only (`resize: none`): all of them then have it.
+        inputs: Inputs of the run; with `resize: none` all images have its size.
     """
     boxed = {one.name: one.load() for one in PHOTOGRAPHS if one.name in _BOXES}
     found = []
@@ -81,21 +81,21 @@ def golden_images(inputs: Inputs | Sequence[Inputs] = ()) -> list[np.ndarray]:
 
 
 def batches_of(image: np.ndarray) -> list[np.ndarray]:
-    """Batches of 1, 2 and 5 pictures of one size, made of one: itself, mirrored, upside down, turned, as a negative."""
+    """Batches of 1, 2 and 5 images made from one: itself, mirrored, upside down, rotated, inverted."""
     five = np.stack([image, image[:, ::-1], image[::-1], image[::-1, ::-1], 255 - image])
     return [five[:length] for length in BATCHES]
 
 
 def largest_difference(ask: Ask, reference: Ask, images: Sequence[np.ndarray]) -> float:
-    """The largest difference of a probability over all pictures, in batches of 1, 2 and 5.
+    """The largest difference of a probability over all images, in batches of 1, 2 and 5.
 
     Args:
-        ask: What is tested; asked once for each batch.
-        reference: What it is compared with; asked once for each picture, with the longest batch.
+        ask: The prediction to test, called once per batch.
+        reference: The reference, called once per image, with the largest batch.
         images: (H, W, 3) uint8 each, for example `golden_images()`.
 
     Returns:
-        ≥ 0; infinity where an answer is not finite.
+        ≥ 0; infinity if a prediction is not finite.
     """
     largest = 0.0
     for image in images:
@@ -108,7 +108,7 @@ def largest_difference(ask: Ask, reference: Ask, images: Sequence[np.ndarray]) -
 
 
 def check_parity(ask: Ask, reference: Ask, images: Sequence[np.ndarray], whose: str) -> Parity:
-    """Compare, and refuse what differs.
+    """Compare, and raise an error if the predictions differ.
 
     Args:
         ask: As for `largest_difference`.
@@ -117,13 +117,13 @@ def check_parity(ask: Ask, reference: Ask, images: Sequence[np.ndarray], whose: 
         whose: Names the graph in the error.
 
     Raises:
-        RunError: They lie further apart than `LIMIT`.
+        RunError: They differ by more than `LIMIT`.
     """
     largest = largest_difference(ask, reference, images)
     sizes = tuple((int(image.shape[0]), int(image.shape[1])) for image in images)
     found = Parity(largest, LIMIT, sizes, BATCHES, sum(BATCHES) * len(images))
     if not found.holds:
-        hint = "nothing was written; `tellapart predict` and `serve` answer with torch"
+        hint = "nothing was written; `tellapart predict` and `serve` use torch"
         raise RunError(
             f"{whose}: the graph's probabilities differ from torch's by up to {largest:.2g} (limit {LIMIT:g})", hint=hint
         )
@@ -131,6 +131,6 @@ def check_parity(ask: Ask, reference: Ask, images: Sequence[np.ndarray], whose: 
 
 
 def _whole_side(kept: int, share: float) -> int:
-    """A side of which `keep` leaves so many pixels."""
+    """A side length of which `keep` leaves this many pixels."""
     near = round(kept / share)
     return next(side for side in range(max(near - 2, 1), near + 3) if max(round(side * share), 1) == kept)

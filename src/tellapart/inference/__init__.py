@@ -1,1 +1,1 @@
-"""Ask a run about many images: a stream of them in, a file of answers out, resumable."""
+"""Predict images with finished runs: sources of images, predictors, and files of predictions."""

@@ -1,7 +1,8 @@
-"""Images as the vectors that a run itself compares them by.
+"""Embed images with the features of a run.
 
-The descriptors of a family on vectors, or what a network's trunk gives before its head; of a calibrated run, those of what it
-stands on. Other runs (the metadata baseline, ensembles) have none of their own: for them it is plain pixels at 32×32.
+The descriptors of a family on feature vectors, or the output of a network's backbone before its head; for a calibrated run,
+those of the run that it calibrates. Other runs (the metadata baseline, ensembles) have no features: plain pixels at 32×32 are
+used.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ _PIXELS = Inputs(size=32, mode="rgb")
 
 
 class Embedder:
-    """Images of one run as vectors.
+    """Embeds images with the features of one run.
 
     Args:
-        run: Finished.
+        run: A finished run.
         settings: Device and progress.
-        by: "pixels" in place of the run's own vectors.
+        by: "pixels" to use plain pixels instead of the features of the run.
 
     Attributes:
-        by: What the vectors are, in words.
+        by: Description of the features.
     """
 
     def __init__(self, run: Run, settings: Settings, by: str | None = None) -> None:
@@ -50,28 +51,28 @@ class Embedder:
             self._take(unwrap(load_classifier(run), self.context))
 
     def embed(self, table: ImageTable) -> np.ndarray:
-        """(N, D) float32.
+        """Embed the images of a table: (N, D) float32.
 
         Raises:
             CorruptImages: Images that cannot be read, because they moved or are damaged.
-            DataError: Columns of boxes that the run reads by are not there.
+            DataError: The table has no columns of the boxes that the run reads.
         """
         images = self.context.cache.images(table, self.inputs)
         found = []
-        with self.context.progress.task("vectors", len(table), "img") as task:
+        with self.context.progress.task("embedding", len(table), "img") as task:
             for block in images.blocks():
                 found.append(np.asarray(self._transform(block), dtype=np.float32))
                 task.advance(len(block))
         return np.concatenate(found)
 
     def embed_one(self, content: bytes | np.ndarray, path: str) -> np.ndarray:
-        """The vector of one picture, encoded or (H, W, 3) uint8: (D,) float32. `path`: its name, for errors."""
+        """Embed one image, encoded or (H, W, 3) uint8: (D,) float32. `path`: its name, for errors."""
         with quiet():
             pixels = decode_to(content, self.inputs, path)
         return np.asarray(self._transform(np.stack([pixels])), dtype=np.float32)[0]
 
     def _take(self, classifier: Classifier) -> None:
-        """Compare by what this classifier sees, where it sees vectors. Only here is torch needed."""
+        """Use the features of this classifier, if it has some. Only here is torch needed."""
         from torch import nn
 
         from tellapart.classifiers.network import Network

@@ -1,8 +1,8 @@
-"""The training images that a run finds most like a picture: what it may have been reminded of.
+"""The training images nearest to an image, in the feature space of a run.
 
-Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. Whether a distance is small is said by the
-usual one: the median, over training images, of the distance to the nearest other. A picture farther than that from everything
-is unlike all that the run has learnt from, and its answer is worth as much.
+Distances are Euclidean, between the features of `tellapart.inference.embedding`. Compare them with the usual distance: the
+median, over training images, of the distance to the nearest other one. An image much farther than that from every training
+image is unlike the training data, and its prediction deserves little trust.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _SAMPLED = 256  # training images that the usual distance is measured on
 
 @dataclass(frozen=True)
 class Neighbor:
-    """One training image near a picture.
+    """One training image near an image.
 
     Attributes:
-        id: Of the image.
+        id: Id of the training image.
         class_name: Its class.
-        distance: ≥ 0, in the units of the vectors.
+        distance: ≥ 0, in the units of the features.
     """
 
     id: str
@@ -42,14 +42,14 @@ class Neighbor:
 
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The training images nearest to one picture.
+    """The training images nearest to one image.
 
     Attributes:
-        by: What distances are between, in words.
-        training: Images that were searched: all of the training part.
-        usual: Median distance of a training image to the nearest other; nan where there is one image only.
+        by: Description of the features.
+        training: Number of training images that were searched: all of them.
+        usual: Median distance of a training image to the nearest other one; nan if there is only one.
         found: The nearest first.
-        pictures: Of each of them, (H, W, 3) uint8, small enough to be looked at.
+        pictures: A thumbnail of each, (H, W, 3) uint8.
     """
 
     by: str
@@ -66,21 +66,21 @@ class Nearest:
 
 
 class NearestImages:
-    """The training part of a run, ready to be searched for what is like a picture.
+    """Searches the training images of a run for those nearest to an image.
 
     Args:
-        run: Finished; its training images must still be readable.
+        run: A finished run; its training images must still be readable.
         settings: Device and progress.
 
     Raises:
         CorruptImages: Training images that cannot be read, because they moved or are damaged.
-        DataError: There are none.
+        DataError: There are no training images.
     """
 
     def __init__(self, run: Run, settings: Settings) -> None:
         self.train = run.table().where(split="train")
         if not len(self.train):
-            raise DataError(f"{run.id} has no training images to search", hint="ask for another view")
+            raise DataError(f"{run.id} has no training images to search", hint="choose another view")
         self._vectors = Embedder(run, settings)
         X = self._vectors.embed(self.train)
         self._search = search_by("euclidean", X)
@@ -90,12 +90,12 @@ class NearestImages:
             self._usual = float(np.median(self._search.nearest(X[sample], 2)[0][:, 1]))  # the nearest is the image itself
 
     def search(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBORS) -> Nearest:
-        """The training images nearest to one picture.
+        """The training images nearest to one image.
 
         Args:
             content: Encoded, or (H, W, 3) uint8.
             path: Its name, for errors.
-            count: How many, at most.
+            count: Maximum number of neighbors.
 
         Raises:
             ImageError: It cannot be decoded, or one of its neighbors cannot any more.
@@ -116,7 +116,7 @@ _THUMBNAIL = 256  # pixels
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """A picture to be looked at: (H, W, 3) uint8 → its longer side at most 256 pixels."""
+    """A thumbnail: (H, W, 3) uint8 → the same with at most 256 pixels on the longer side."""
     return shrunk(pixels, min(1.0, _THUMBNAIL / max(pixels.shape[:2])))
 
 

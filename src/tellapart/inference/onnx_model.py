@@ -1,10 +1,10 @@
-"""The core of a run's graph, exported once, proved, and kept beside the runs.
+"""The ONNX model of a run without preprocessing ("core"), exported once, checked for parity, and cached beside the runs.
 
-    runs/exports/<run>/core.onnx     what `predict` and `serve` ask on a CPU
-    runs/exports/<run>/core.json     of which run and versions it is, its digest, its proof; written last
+    runs/exports/<run>/core.onnx     used by `predict` and `serve` on a CPU
+    runs/exports/<run>/core.json     run, versions, digest, and the parity check; written last
 
-A core is used while run, parents, tellapart and ONNX Runtime are those that it was made with and its digest is right; else it
-is made anew. A second process waits for the first. The folder may be deleted at any time.
+A core is reused while run, parents, tellapart and ONNX Runtime are those that it was made with and its digest is right; else it
+is exported again. A second process waits for the first. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ CORE, ABOUT = "core.onnx", "core.json"
 
 @dataclass(frozen=True, eq=False)
 class OnnxModel:
-    """A core that was proved.
+    """A core that passed the parity check.
 
     Attributes:
-        inputs: Ways of decoding, one for each of its inputs.
-        session: Loaded.
+        inputs: How images are decoded, for each input of the graph.
+        session: The loaded graph.
     """
 
     inputs: tuple[Inputs, ...]
@@ -56,11 +56,11 @@ class OnnxModel:
 
 
 def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
-    """The core of a run, made now if it is not there.
+    """The core of a run, exported now if it is not cached.
 
     Raises:
         RunError: The run cannot be exported, or the graph differs from torch.
-        SystemLimitError: onnx or ONNX Runtime is not installed; no room, or no permission to write beside the runs.
+        SystemLimitError: onnx or ONNX Runtime is not installed; no space, or no permission to write beside the runs.
     """
     require()
     home = run.runs / "exports"
@@ -71,20 +71,20 @@ def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
         found = _read(folder, run)  # another process may have made it meanwhile
         if found is None:
             classifier = load_classifier(run)
-            context = answering_context(settings)
+            context = memory_context(settings)
             refuse_regions([classifier.recipe.inputs])  # before the seconds that tracing takes
             found = _make(folder, run, classifier, context)
-            say(f"  the graph of {run.id} for ONNX Runtime was made, once, in {folder}")
+            say(f"  exported {run.id} for ONNX Runtime, once, to {folder}")
         return found
 
 
-def answering_context(settings: Settings) -> Context:
-    """In which classifiers answer pictures in memory, and find their parents."""
+def memory_context(settings: Settings) -> Context:
+    """A context in which classifiers predict images in memory and find their parent runs."""
     return Context(PixelCache(), parents=lambda name: store.open_run(name, settings.runs).folder)
 
 
 def reference(classifier: Classifier, context: Context) -> Ask:
-    """How torch answers pictures: (B, H, W, 3) uint8 → (B, classes) float32."""
+    """Prediction by torch: (B, H, W, 3) uint8 → (B, C) float32."""
 
     def ask(batch: np.ndarray) -> np.ndarray:
         return classifier.predict(from_arrays(batch, [-1] * len(batch), classifier.classes), context).proba
@@ -93,10 +93,10 @@ def reference(classifier: Classifier, context: Context) -> Ask:
 
 
 def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tuple[Any, tuple[Inputs, ...]]:
-    """The core as onnx.ModelProto, and what its inputs are.
+    """Export the core of a classifier: (onnx.ModelProto, its inputs).
 
     Raises:
-        RunError: There is no graph; `whose` begins the sentence.
+        RunError: It cannot be exported; `whose` begins the message.
     """
     from tellapart.classifiers.base import as_module
 
@@ -106,7 +106,7 @@ def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tu
 
 
 def key(run: Run) -> dict[str, Any]:
-    """What a core depends on: when run and parents were finished, and who writes and computes."""
+    """What a core depends on: when the run and its parents were finished, and the versions of tellapart and ONNX Runtime."""
     finished = {one.id: (one.folder / store.DONE).read_text(encoding="utf-8").strip() for one in _with_parents(run)}
     return {"runs": finished, "tellapart": package_version("tellapart"), "onnxruntime": package_version("onnxruntime")}
 
@@ -128,7 +128,7 @@ def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> O
 
 
 def _read(folder: Path, run: Run) -> OnnxModel | None:
-    """What lies there, where it is whole and of this run as it is now."""
+    """The cached core, if it is intact and up to date; else None."""
     if not (folder / ABOUT).exists():
         return None
     try:
@@ -137,12 +137,12 @@ def _read(folder: Path, run: Run) -> OnnxModel | None:
             return None
         inputs = tuple(Inputs.model_validate(one) for one in about["inputs"])
         return OnnxModel(inputs, Session(content, run.id))
-    except (OSError, RunError, KeyError, TypeError, ValueError):  # damaged: it is only a copy, and made anew
+    except (OSError, RunError, KeyError, TypeError, ValueError):  # damaged: it is only a cache, and exported again
         return None
 
 
 def _with_parents(run: Run) -> list[Run]:
-    """The run and all that it is made of, each once; those that are missing are named when it is loaded."""
+    """The run and all runs that it is made of, each once; missing ones raise when the run is loaded."""
     found: dict[str, Run] = {}
     waiting: Sequence[Run] = [run]
     while waiting:

@@ -1,4 +1,4 @@
-"""What a run was made with and on: enough to make it again, or to see why it cannot be."""
+"""The environment of a run: enough to reproduce it, or to see why it cannot be reproduced."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _git_revision() -> str | None:
     return None
 
 
-# --- what `data.json` of a run says: which images it learnt from, and what was odd about them -------------------------
+# --- `data.json` of a run: its images and their problems ---------------------------------------------------------------
 
 
 def describe_data(prepared: Prepared, recipe_name: str, split_fingerprint: str) -> dict[str, Any]:
@@ -66,8 +66,8 @@ def describe_data(prepared: Prepared, recipe_name: str, split_fingerprint: str) 
 
     Args:
         prepared: The data, split.
-        recipe_name: The name under which the recipe was called.
-        split_fingerprint: Of ids, parts and groups.
+        recipe_name: Name of the recipe on the command line.
+        split_fingerprint: Digest of ids, splits and groups.
     """
     table, twins = prepared.table, prepared.twins
     counts = {s: table.where(split=s).counts()["all"].to_dict() for s in table.split_counts()}

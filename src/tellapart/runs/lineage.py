@@ -1,6 +1,6 @@
-"""What a run that was made of others has to say beside them: of whom, at what cost, and whether anything was gained.
+"""Runs made of other runs: their parents, cost, and gain, as text for tables and cards.
 
-Read from what the verbs wrote into the run's folder: `gain.json` (`combine`), `effect.json` (`calibrate`), `kfold.json`
+Read from the run's folder: `gain.json` (`combine`), `effect.json` (`calibrate`), `kfold.json`
 (`kfold`), and from the parents that `data.json` names; nothing is computed.
 """
 
@@ -16,22 +16,22 @@ from tellapart.runs.store import Run
 from tellapart.types import Score
 
 GAIN, EFFECT, KFOLD = "gain.json", "effect.json", "kfold.json"
-#: So many members are named; of more, their number.
+#: Up to this many members are named; of more, their number.
 NAMED = 6
 
 
 def parents(run: Run) -> tuple[str, ...]:
-    """Ids of the runs that a run was made of; empty for a run of its own."""
+    """Ids of the parents of a run; empty for a run without parents."""
     return tuple(str(parent) for parent in run.data.get("parents", ()))
 
 
 def gain(run: Run) -> dict[str, Any] | None:
-    """What a combination gained over its best member, as it was written down; None for any other run."""
+    """The stored gain of a combination over its best member; None for any other run."""
     return _content(run, GAIN)
 
 
 def line(run: Run, names: Mapping[str, str]) -> str:
-    """One line for below the table; "" for a run of its own.
+    """One line below the table; "" for a run without parents.
 
     Args:
         run: Any run.
@@ -50,7 +50,7 @@ def line(run: Run, names: Mapping[str, str]) -> str:
 
 
 def in_words(gained: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """The verdict on a combination, with the paired test behind it.
+    """The gain of a combination in words, with its paired test.
 
     Args:
         gained: The content of `gain.json`.

@@ -1,6 +1,6 @@
-"""The model card of a run: what it is, what it was made from, how good it is, and what not to expect of it.
+"""The model card of a run: data, recipe, scores, cost, limits.
 
-The order follows Mitchell et al. (2019), "Model cards for model reporting", shortened to what a run knows of itself.
+The order follows Mitchell et al. (2019), "Model cards for model reporting", shortened to what is stored in a run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAMED_CLASSES = 20
 
 
 def write_card(run: Run) -> str:
-    """A short model card in Markdown, from what stands in the run folder."""
+    """A short model card in Markdown, from the files of the run."""
     parts = (_what, _data, _scores, _cost, _limits, _recipe)
     return "\n\n".join([f"# {_plain(run.recipe_name)}", *(part(run) for part in parts)]) + "\n"
 
@@ -85,7 +85,7 @@ def _recipe(run: Run) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text of other people, so that Markdown shows it as it is.
+    """Escape text so that Markdown shows it verbatim.
 
     >>> _plain("a_b <i>\\n# c|d")
     'a\\\\_b \\\\<i\\\\> \\\\# c\\\\|d'

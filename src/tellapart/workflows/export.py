@@ -21,7 +21,7 @@ from tellapart.exporters.onnx_graph import IMAGES, describe, package_version, re
 from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import Parity, check_parity, golden_images
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
-from tellapart.inference.onnx_model import answering_context, reference, trace_model
+from tellapart.inference.onnx_model import memory_context, reference, trace_model
 from tellapart.io import translate_os_errors, write_bytes_atomically
 from tellapart.progress import Task
 from tellapart.recipe.schema import Inputs
@@ -97,7 +97,7 @@ def _made(
     """Name → content of every file. Raises if the parity check fails."""
     from safetensors.torch import save
 
-    classifier, context = load_classifier(run), answering_context(settings)
+    classifier, context = load_classifier(run), memory_context(settings)
     core, inputs = trace_model(classifier, context, f"{run.id}: ")
     task.advance(note="traced")
     facts = metadata(run, classifier)

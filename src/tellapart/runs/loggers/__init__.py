@@ -1,4 +1,4 @@
-"""Programs that show runs beside the plain files; one file each, the file name is the name for `--sink`."""
+"""Loggers, which show runs in other programs; one file each, the file name is the name for `--sink`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a sink promises: it is told of a run's epochs and scores, and shows them in another program.
+"""The contract of loggers, which show the epochs and scores of runs in another program.
 
-The plain files of a run are the truth; a sink is fed from them and can be fed anew: telling it of the same run again, from the
-first epoch on, logs nothing twice.
+The plain files of a run are the source of truth. A logger can be fed the same run again from the first epoch on without logging
+anything twice.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from tellapart.recipe.load import Recipe
 from tellapart.types import Score
 
-#: Part ("train", "valid") → metric → score.
+#: Split ("train", "valid") → metric → score.
 Scores = Mapping[str, Mapping[str, Score]]
 _CURVES = {
     "train_loss": "loss/train",
@@ -25,7 +25,7 @@ _CURVES = {
 
 
 class RunLogger(ABC):
-    """Where epochs and scores go beside the plain files; one run at a time."""
+    """Receives epochs and scores in addition to the plain files, one run at a time."""
 
     @abstractmethod
     def __init__(self, runs: Path) -> None:
@@ -37,19 +37,19 @@ class RunLogger(ABC):
 
     @abstractmethod
     def start(self, run_id: str, recipe: Recipe) -> None:
-        """The epochs of this run follow, from its first on, those of earlier sessions included."""
+        """Begin a run; its epochs follow from the first on, those of earlier sessions included."""
 
     @abstractmethod
     def epoch(self, entry: Mapping[str, Any]) -> None:
-        """One line of `log.jsonl`; its `epoch` is the x of its figures."""
+        """Log one line of `log.jsonl`; its `epoch` is the step."""
 
     @abstractmethod
     def finish(self, scores: Scores) -> None:
-        """The run is done; no epochs follow."""
+        """End a run; no epochs follow."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files, whether the run is done, was cut off, or never started."""
+        """Close files, whether the run is finished, was interrupted, or never began."""
 
 
 def figures(entry: Mapping[str, Any]) -> dict[str, float]:

@@ -1,7 +1,7 @@
-"""From the log of a run to whoever looks on: the live curves, and the sinks that were asked for.
+"""Feeds the log of a run to the live curves and the loggers.
 
-The line is in `log.jsonl` before anyone else hears of it. A sink that fails is named and left out from then on; the run goes
-on, and the same command, given again, feeds the sink the whole run.
+A line is in `log.jsonl` before any logger gets it. A logger that fails is named and dropped; the run continues, and repeating
+the command feeds the logger the whole run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PARTS = ("train", "valid")
 
 
 class LoggerFeed:
-    """Everyone who is told of runs. As a context, around one run: what is open is closed at its end, however it ends."""
+    """The live curves and all loggers. A context around one run: the loggers are closed at its end, however it ends."""
 
     def __init__(self, names: Iterable[str], runs: Path, progress: Progress) -> None:
         self.sinks, self.progress = open_loggers(names, runs), progress
@@ -35,7 +35,7 @@ class LoggerFeed:
         self._tell(lambda sink: sink.close())
 
     def watch(self, run_id: str, recipe: Recipe, log: EpochLog) -> Callable[[dict[str, Any]], None]:
-        """Tell of a run that is about to be trained, or goes on; gives what is to be called with every further epoch."""
+        """Begin or resume a run; returns the function to call with every further epoch."""
         self._catch_up(run_id, recipe, log.entries)
 
         def append(entry: dict[str, Any]) -> None:
@@ -46,12 +46,12 @@ class LoggerFeed:
         return append
 
     def finish(self, run: Run) -> Run:
-        """Tell the scores of the run that was followed, which is finished."""
+        """Log the scores of the watched run, which is finished."""
         self._tell(lambda sink: sink.finish({part: run.scores(part) for part in _PARTS}))
         return run
 
     def replay(self, run: Run) -> Run:
-        """Tell of a finished run from its first epoch to its scores."""
+        """Log a finished run from its first epoch to its scores."""
         if self.sinks:
             self._catch_up(run.id, parse(run.recipe, str(run.folder / "recipe.yaml")), run.log)
         return self.finish(run)
@@ -68,7 +68,7 @@ class LoggerFeed:
             except Exception as error:  # by the program behind the sink, nearly anything; hours of training are worth more
                 del self.sinks[name]
                 again = "give the same command again when the run is there: it is told everything"
-                self.progress.say(f"  the sink {name} failed and is left out from here on ({error}); {again}", "red")
+                self.progress.say(f"  the sink {name} failed and is no longer used ({error}); {again}", "red")
 
 
 def curves(entries: Iterable[Mapping[str, Any]]) -> Curves:

@@ -27,7 +27,7 @@ _LONGEST = 6000  # characters of a parameter, MLflow's own bound
 
 
 class MLflow(RunLogger):
-    """One MLflow run a run, found again by its tag `tellapart.run`. Steps that are there already are not logged again.
+    """One MLflow run per run, identified by its tag `tellapart.run`. Steps that exist are not logged again.
 
     It is opened at its first `start`, and sends nothing anywhere: MLflow's telemetry is off.
     """
@@ -43,7 +43,7 @@ class MLflow(RunLogger):
         self.run, self.there, self.last = "", set(), 0
 
     def start(self, run_id: str, recipe: Recipe) -> None:
-        """Find the run, or make it, with every setting of the recipe as a parameter."""
+        """Find or create the run, with every setting of the recipe as a parameter."""
         with _quiet():
             client, experiment = self._open()
             found = client.search_runs([experiment], f"tags.`{_RUN}` = '{run_id}'", max_results=1)
@@ -71,7 +71,7 @@ class MLflow(RunLogger):
         self._end("FINISHED")
 
     def close(self) -> None:
-        """A run that is not finished becomes KILLED until it goes on."""
+        """Mark a run that is not finished as KILLED, until it is resumed."""
         self._end("KILLED")
 
     def _open(self) -> tuple[MlflowClient, str]:

@@ -12,7 +12,7 @@ from tellapart.runs.loggers.base import RunLogger, Scores, figures, final
 
 
 class TensorBoard(RunLogger):
-    """One folder a run. A run that goes on is written anew from its first epoch: a step that came twice is drawn twice."""
+    """One folder per run. A resumed run is rewritten from its first epoch: a step that is logged twice is drawn twice."""
 
     def __init__(self, runs: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
