@@ -131,10 +131,12 @@ def rows_explained(result: ShortcutResult, subject: str) -> tuple[np.ndarray, np
             scores[has] = np.maximum(scores[has], _confidence(association))
             text = describe(association, result.names)
             reasons |= {int(row): text for row in np.flatnonzero(has)}
-    at_fault = scores >= _MIN_CONFIDENCE
-    return scores, at_fault, {
-        int(row): reasons.get(int(row), f"{subject} indicate {result.names[int(labels[row])]}") for row in np.flatnonzero(at_fault)
-    }  # fmt: skip
+    flagged = scores >= _MIN_CONFIDENCE
+    texts = {
+        int(row): reasons.get(int(row), f"{subject} indicate {result.names[int(labels[row])]}")
+        for row in np.flatnonzero(flagged)
+    }
+    return scores, flagged, texts
 
 
 def shortcut_details(result: ShortcutResult) -> dict[str, Any]:

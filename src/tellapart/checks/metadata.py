@@ -85,7 +85,8 @@ def metadata_features(metadata: np.ndarray, texts: Mapping[float, str]) -> list[
         _kind("subsampling", sampling, _subsampling_words, ("JPEG quality",)),
         *_jpeg_tables(metadata),
         Feature("byte count", of["bytes"], ordered=True, explained_by=(*_CODED, "width", "height"), content_dependent=True),
-        Feature("bytes per pixel", of["bytes per pixel"], ordered=True, explained_by=(*_CODED, "byte count"), content_dependent=True),
+        Feature("bytes per pixel", of["bytes per pixel"], ordered=True, explained_by=(*_CODED, "byte count"),
+                content_dependent=True),
     ]  # fmt: skip
 
 

@@ -74,17 +74,17 @@ def name_features(names: Sequence[str], folders: Sequence[Sequence[str]]) -> lis
     depth = max(map(len, folders), default=0)
     number, digits = _numbers(names)
     return [
-        _text_feature("prefix", [_match(_LETTERS_FIRST, name) for name in names], "a name that begins with {}"),
-        _text_feature("first word", [of[0] for of in words], "a name whose first word is {}", ("prefix",)),
-        _text_feature("first character", [name[:1] for name in names], "a name whose first character is {}", ("prefix", "first word")),
-        _text_feature("suffix", [_match(_LETTERS_LAST, name) for name in names], "a name that ends in {}", ("prefix",)),
-        _text_feature("last word", [of[-1] for of in words], "a name whose last word is {}", ("prefix", "suffix", "first word")),
-        _text_feature("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
-        *(_text_feature(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
+        _texts("prefix", [_match(_LETTERS_FIRST, name) for name in names], "a name that begins with {}"),
+        _texts("first word", [of[0] for of in words], "a name whose first word is {}", ("prefix",)),
+        _texts("first character", [name[:1] for name in names], "a name whose first character is {}", ("prefix", "first word")),
+        _texts("suffix", [_match(_LETTERS_LAST, name) for name in names], "a name that ends in {}", ("prefix",)),
+        _texts("last word", [of[-1] for of in words], "a name whose last word is {}", ("prefix", "suffix", "first word")),
+        _texts("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
+        *(_texts(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
         Feature("number in the name", number, ordered=True),
         Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, explained_by=("number in the name",)),
-        _count_feature("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
-        _count_feature("length", np.array([len(name) for name in names], np.float64), "a name of {:.0f} characters",
+        _counts("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
+        _counts("length", np.array([len(name) for name in names], np.float64), "a name of {:.0f} characters",
                 ("prefix", "first word", "suffix", "last word", "digits", "number in the name")),
     ]  # fmt: skip
 
@@ -117,7 +117,7 @@ def _match(pattern: re.Pattern[str], name: str) -> str:
     return found.group() if found else ""
 
 
-def _text_feature(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Feature:
+def _texts(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Feature:
     """A text feature; "" is a value like others.
 
     Texts are numbered in their own order: in the order of the rows, which are often sorted by class, the number would be the
@@ -128,7 +128,7 @@ def _text_feature(name: str, values: Sequence[str], phrase: str, behind: tuple[s
     return Feature(name, codes.astype(np.float64), words, explained_by=behind)
 
 
-def _count_feature(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Feature:
+def _counts(name: str, values: np.ndarray, phrase: str, behind: tuple[str, ...]) -> Feature:
     known = np.unique(values[np.isfinite(values)])
     return Feature(name, values, {float(v): phrase.format(v) for v in known}, ordered=True, explained_by=behind)
 

@@ -1,1 +1,1 @@
-"""Where a classifier looks: one file for each method that draws a map of importance over a picture."""
+"""Explainers: methods that map the importance of each pixel of an image, one file each."""

@@ -1,9 +1,9 @@
-"""The last map that a network makes of a picture before it forgets where things are, and the class's gradient there.
+"""Activations of a spatial layer of a network, the gradient of the class there, and how to lay a map over the image.
 
-Which layer that is differs from net to net. It is found by watching: of all modules whose output is a grid of at least two
-by two cells, or the tokens of one, the last to run on which the class's score depends. So it is the last stage of a
-convolutional net whatever its head, and in a transformer that reads a class token the last block whose patches still reach
-it. Another one can be asked for: an earlier one is finer, and says less about the class.
+The default layer is found with forward hooks: of all modules whose output is a grid of at least two by two cells, or the tokens
+of one, the last to run on which the score of the class depends. This is the last stage of a convolutional net whatever its
+head, and in a transformer with a class token the last block whose patches still influence it. Another layer can be named: an
+earlier one has a higher resolution and is less specific to the class.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _PREFIXES = (0, 1, 2, 5)  # tokens before the patches: none, a class token, a di
 
 
 class LayerOptions(OptionsModel):
-    """What all methods that look at a layer ask for."""
+    """Options of all methods that use the activations of a layer."""
 
     layer: str | None = Field(
         default=None,
-        description="a layer by its name in the net, such as body.trunk.2; none: the last whose output is a map",
+        description="name of a layer in the net, such as body.trunk.2; none: the last layer whose output is a map",
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What one layer made of a picture.
+    """The output of one layer for one image.
 
     Attributes:
         values: (C, h, w) float32.
-        gradient: (C, h, w) float32, of the class's logit by `values`.
-        layer: The module's name.
+        gradient: (C, h, w) float32, gradient of the class's logit with respect to `values`.
+        layer: The name of the module.
     """
 
     values: Tensor
@@ -53,16 +53,16 @@ class Activations:
 
 
 def activations(model: ExplainedModel, image: Any, label: int, layer: str | None = None) -> Activations:
-    """The values of the chosen layer and the gradient there.
+    """Compute the activations of a layer and the gradient of the class there.
 
     Args:
         model: A network.
         image: (H, W, 3) uint8.
         label: The class.
-        layer: A module's name; None: the last whose output is a map.
+        layer: The name of a module; None: the last one whose output is a map.
 
     Raises:
-        RunError: No layer of the net is a map, or the one that was named is none.
+        RunError: The net has no layer with a map, or the named layer has none.
     """
     module, x = model.module(), model.to_input(image)
     chosen = model.layers.get(layer or "", layer)
@@ -75,25 +75,25 @@ def activations(model: ExplainedModel, image: Any, label: int, layer: str | None
         if gradient and bool(gradient[-1].any()):
             model.layers[layer or ""] = name
             return Activations(values, gradient[-1], name)
-    if chosen and chosen in seen:  # this once the class depends on nothing there
+    if chosen and chosen in seen:  # for this image the class does not depend on the layer
         values = seen[chosen][0]
         return Activations(values, torch.zeros_like(values), chosen)
     if layer:
         raise _no_map(model, x, layer)
     hint = "occlusion and rise explain any classifier"
-    raise RunError(f"{model.name or 'this net'} has no layer that is a map of the picture", hint=hint)
+    raise RunError(f"{model.name or 'this net'} has no layer whose output is a map of the image", hint=hint)
 
 
 def upsample_map(coarse: Tensor, model: ExplainedModel, image: np.ndarray) -> np.ndarray:
-    """(h, w) over what the net was shown → (H, W) float32 over `image`, (H, W, 3)."""
+    """Upsample a map, (h, w) over the input of the net, to the image, (H, W, 3): (H, W) float32."""
     shown = resample(coarse.detach().numpy(), *target_size(model.inputs))
     return map_to_image(shown, model.inputs, *image.shape[:2])
 
 
 def as_grid(output: Any) -> Tensor | None:
-    """An output as (B, C, h, w) with h, w ≥ 2; None where it is no map.
+    """Convert an output to (B, C, h, w) with h, w ≥ 2; None if it is not a map.
 
-    Maps are (B, C, h, w), or (B, h, w, C) in nets that keep channels last, told by which two sides are equal; tokens are
+    Maps are (B, C, h, w), or (B, h, w, C) in channels-last nets, distinguished by which two sides are equal; tokens are
     (B, N, C) with a square number of patches after at most a few others.
     """
     if not isinstance(output, Tensor):
@@ -103,32 +103,32 @@ def as_grid(output: Any) -> Tensor | None:
 
 
 def _no_map(model: ExplainedModel, x: Tensor, layer: str) -> RunError:
-    """What is wrong with a layer that was named, and which could be."""
+    """The error for a layer that cannot be used, with the layers that can."""
     module = model.module()
     names = [name for name, _ in module.named_modules() if name]
     if layer not in names:
         return RunError(unknown_name(f"layer of {model.name or 'this net'}", layer, names))
     with _watched(module, set(names)) as seen, torch.enable_grad():
         module(x.requires_grad_(True))
-    hint = f"maps are: {', '.join(seen)}" if seen else "occlusion and rise explain any classifier"
-    return RunError(f"the layer {layer} of {model.name or 'this net'} is no map of the picture", hint=hint)
+    hint = f"layers with a map: {', '.join(seen)}" if seen else "occlusion and rise explain any classifier"
+    return RunError(f"the layer {layer} of {model.name or 'this net'} is not a map of the image", hint=hint)
 
 
 @contextmanager
 def _watched(module: nn.Module, wanted: set[str]) -> Iterator[dict[str, tuple[Tensor, list[Tensor]]]]:
-    """While inside, the outputs of modules that are grids, in the order in which they come, with their gradients."""
+    """Context manager that collects the outputs of modules that are grids, in running order, with their gradients."""
     seen: dict[str, tuple[Tensor, list[Tensor]]] = {}
     handles = []
 
     def watch(name: str) -> Any:
-        """A hook that keeps the output of the module of this name, and later its gradient."""
+        """A hook that stores the output of the module of this name, and later its gradient."""
 
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             grid = as_grid(output)
             if grid is None or not output.requires_grad:
                 return
             gradients: list[Tensor] = []
-            seen.pop(name, None)  # a module that runs twice counts where it ran last
+            seen.pop(name, None)  # for a module that runs twice, the last run counts
             seen[name] = (grid[0].detach().clone(), gradients)
             output.register_hook(lambda g: gradients.append(_grid_like(g)[0].detach().clone()))
 
@@ -158,7 +158,7 @@ def _grid_like(output: Tensor) -> Tensor:
 
 
 def _prefix(tokens: int) -> int | None:
-    """How many tokens stand before a square of patches.
+    """The number of tokens before a square of patches.
 
     >>> _prefix(197), _prefix(49), _prefix(7)
     (1, 0, None)

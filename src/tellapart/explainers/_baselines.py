@@ -1,4 +1,4 @@
-"""What takes the place of pixels that are taken away."""
+"""Fills for removed pixels: mean color, black, or a blur of the image."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Fill = Literal["mean", "black", "blur"]
 
 
 def mean(image: np.ndarray) -> np.ndarray:
-    """The picture's mean color everywhere: (H, W, 3) uint8 → the same."""
+    """The mean color of the image: (H, W, 3) uint8 → the same shape."""
     return np.broadcast_to(np.rint(image.mean(axis=(0, 1))).astype(np.uint8), image.shape)
 
 
 def black(image: np.ndarray) -> np.ndarray:
-    """Zeros: (H, W, 3) uint8 → the same."""
+    """Zeros: (H, W, 3) uint8 → the same shape."""
     return np.zeros_like(image)
 
 
 def blur(image: np.ndarray) -> np.ndarray:
-    """The picture by a Gaussian of a tenth of its shorter side: (H, W, 3) uint8 → the same."""
+    """The image blurred by a Gaussian of a tenth of its shorter side: (H, W, 3) uint8 → the same shape."""
     sigma = max(min(image.shape[:2]) / 10, 0.5)
     return ndimage.gaussian_filter(image.astype(np.float32), (sigma, sigma, 0)).round().astype(np.uint8)
 

@@ -1,13 +1,14 @@
-"""The frequencies of a picture beside those of each class, and what its neighbors do not foretell of each pixel.
+"""The power spectrum of an image compared with that of each class, and its noise residual.
 
-Generators and editors leave traces that are not in one place, so no map over the pixels shows them: an upsampling layer lifts
-some frequencies, a resampled region loses the highest. Shown is the power of the picture's own pixels (its middle, never
-resampled), in decibels: over both directions, and averaged over rings by the descriptor `spectrum` (of: radial). Of the classes
-it is the mean and the spread of the training images, through the same steps. How far a picture is from a class is the root mean
-square, over rings, of its distance from the mean in standard deviations; 1 is usual for a picture of the class.
+Generators and editors leave traces that are not localized, so no map over the pixels shows them: an upsampling layer amplifies
+some frequencies, a resampled region loses the highest. The power is computed from the original pixels (the center of the image,
+never resampled), in decibels: over both directions, and averaged over rings by the feature `spectrum` (of: radial). For each
+class it is the mean and the standard deviation over the training images, processed in the same way. The distance of an image
+from a class is the root mean square, over rings, of its distance from the mean in standard deviations; 1 is typical for an
+image of the class.
 
-The residual is that of `features._residuals` (second order in both directions), of the whole picture up to its middle 2,048
-pixels a side: a region from elsewhere has another grain.
+The residual is that of `features._residuals` (second order in both directions), of the center of the image of at most 2,048
+pixels a side: a region from another image has different noise.
 """
 
 from __future__ import annotations
@@ -28,22 +29,22 @@ from tellapart.inference.context import Settings
 from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
 
-_SIDE = 256  # pixels of the middle that is looked at, at most
-_PER_CLASS = 1_000  # training images that a mean is taken over, at most, spread evenly
-_GRAIN_SIDE = 2_048  # pixels of the middle whose residual is drawn, at most
-_KERNEL, _REACH = "square", 3  # of the residual, and how many pixels it needs a side
-_FLOOR = 1e-3  # of a coefficient's magnitude, for pixels in [0, 1]: below the rounding of 8-bit pixels
+_SIDE = 256  # largest side, in pixels, of the center whose spectrum is computed
+_PER_CLASS = 1_000  # most training images per class, evenly spaced
+_GRAIN_SIDE = 2_048  # largest side, in pixels, of the center whose residual is computed
+_KERNEL, _REACH = "square", 3  # kernel of the residual, and its size in pixels
+_FLOOR = 1e-3  # lowest magnitude of a coefficient, for pixels in [0, 1]: below the rounding of 8-bit pixels
 _DECIBELS = 10 / math.log(10)  # in one unit of a natural log of power
-_LEAST_SPREAD = 0.1  # decibels: where all training images are alike, a picture is not infinitely far away
+_LEAST_SPREAD = 0.1  # decibels: keeps the distance finite if all training images are equal
 
 
 @dataclass(frozen=True, eq=False)
 class ClassSpectrum:
-    """The usual spectrum of one class.
+    """The mean spectrum of one class.
 
     Attributes:
-        n: Training images that it is of.
-        power: (H, W) float32, mean decibels, frequency 0 in the middle.
+        n: Number of training images.
+        power: (H, W) float32, mean decibels, frequency 0 in the center.
         rings: (R,) float32, mean decibels of each ring, from low frequencies to high.
         spread: (R,) float32, standard deviation of each ring, decibels.
     """
@@ -56,14 +57,14 @@ class ClassSpectrum:
 
 @dataclass(frozen=True, eq=False)
 class Frequencies:
-    """What one picture is made of.
+    """The spectrum and the residual of one image.
 
     Attributes:
-        power: (H, W) float32, decibels, frequency 0 in the middle.
+        power: (H, W) float32, decibels, frequency 0 in the center.
         rings: (R,) float32, decibels of each ring, from low frequencies to high.
-        residual: (h, w) float32, gray values; smaller than the picture by a pixel at each rim, empty for tiny pictures.
-        classes: Class name → its usual spectrum; classes without a training image are missing.
-        distance: Class name → how far the picture is from it, in standard deviations of the class, ≥ 0.
+        residual: (h, w) float32, gray values; one pixel smaller than the image at each border, empty for tiny images.
+        classes: Class name → mean spectrum; classes without training images are missing.
+        distance: Class name → distance of the image in standard deviations of the class, ≥ 0.
     """
 
     power: np.ndarray
@@ -73,7 +74,7 @@ class Frequencies:
     distance: Mapping[str, float]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: rings and distances, without the pictures."""
+        """Plain JSON values: rings and distances, without the two-dimensional spectra."""
         classes = {
             name: {"n": of.n, "decibels": _rounded(of.rings), "spread": _rounded(of.spread), "distance": self.distance[name]}
             for name, of in self.classes.items()
@@ -83,21 +84,21 @@ class Frequencies:
 
 
 class Spectra:
-    """The usual spectra of a run's classes, ready to be compared with.
+    """The mean spectra of the classes of a run.
 
     Args:
-        run: Finished; its training images must still be readable.
-        settings: Progress.
+        run: A finished run; its training images must still be readable.
+        settings: For the progress display.
 
     Raises:
-        CorruptImages: Training images that cannot be read.
-        DataError: There are none.
+        CorruptImages: Training images cannot be read.
+        DataError: The run has no training images.
     """
 
     def __init__(self, run: Run, settings: Settings) -> None:
         train = run.table().where(split="train")
         if not len(train):
-            raise DataError(f"{run.id} has no training images to compare with", hint="ask for another view")
+            raise DataError(f"{run.id} has no training images to compare with", hint="choose another view")
         own = Inputs(size="auto", limit=_SIDE, mode="gray", resize="center")
         self.inputs, cache = resolve_inputs(own, train), PixelCache(progress=settings.progress)
         self.classes: dict[str, ClassSpectrum] = {}
@@ -108,15 +109,15 @@ class Spectra:
                 self.classes[name] = _usual(list(cache.images(train.take(rows), self.inputs).blocks(size=64)))
 
     def compute(self, content: bytes | np.ndarray, pixels: np.ndarray, path: str) -> Frequencies:
-        """Look at one picture.
+        """Compute the frequencies of one image.
 
         Args:
-            content: Encoded, or (H, W, 3) uint8.
-            pixels: (H, W, 3) uint8, the same decoded, for the residual.
-            path: Its name, for errors.
+            content: An encoded file, or (H, W, 3) uint8.
+            pixels: (H, W, 3) uint8, the decoded image, for the residual.
+            path: Name of the image in errors.
 
         Raises:
-            ImageError: It cannot be decoded.
+            ImageError: The image cannot be decoded.
         """
         with quiet():
             shown = decode_to(content, self.inputs, path)[None]
@@ -126,7 +127,7 @@ class Spectra:
 
 
 def _usual(blocks: list[np.ndarray]) -> ClassSpectrum:
-    """Of images, each block (B, H, W, 1) uint8."""
+    """The mean spectrum of images in blocks of (B, H, W, 1) uint8."""
     n = sum(map(len, blocks))
     power = np.sum([_power(block).sum(axis=0, dtype=np.float64) for block in blocks], axis=0) / n
     rings = np.concatenate([_rings(block) for block in blocks]).astype(np.float64)
@@ -135,14 +136,14 @@ def _usual(blocks: list[np.ndarray]) -> ClassSpectrum:
 
 
 def _power(images: np.ndarray) -> np.ndarray:
-    """(B, H, W, 1) uint8 → (B, H, W) float32, decibels, frequency 0 in the middle."""
+    """Power: (B, H, W, 1) uint8 → (B, H, W) float32, decibels, frequency 0 in the center."""
     coefficients = np.fft.fft2(images[..., 0].astype(np.float32) / 255, norm="ortho")
     power = np.log(np.abs(coefficients) ** 2 + _FLOOR**2) * _DECIBELS
     return np.fft.fftshift(power, axes=(1, 2)).astype(np.float32)
 
 
 def _rings(images: np.ndarray) -> np.ndarray:
-    """(B, H, W, 1) uint8 → (B, R) float32, decibels."""
+    """Mean power of rings: (B, H, W, 1) uint8 → (B, R) float32, decibels."""
     return Spectrum(Spectrum.Options(of="radial"))(images) * np.float32(_DECIBELS)
 
 
@@ -151,7 +152,7 @@ def _distance(rings: np.ndarray, usual: ClassSpectrum) -> float:
 
 
 def _residual(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 → (h, w) float32, a pixel less at each rim: the mean over colors."""
+    """Residual, mean over colors: (H, W, 3) uint8 → (h, w) float32, one pixel less at each border."""
     if min(pixels.shape[:2]) < _REACH:
         return np.zeros((0, 0), np.float32)
     top, left = (max(side - _GRAIN_SIDE, 0) // 2 for side in pixels.shape[:2])

@@ -1,4 +1,4 @@
-"""From what a classifier was shown back to the picture: the way of `data.decode`, walked backwards."""
+"""Geometry between an image and the input of a classifier: invert the steps of `data.decode`, crop, and limit the size."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from tellapart.errors import ImageError
 from tellapart.inference.nearest import shrunk
 from tellapart.recipe.schema import Inputs
 
-_SHRUNK_TO = 2_048 * 2_048  # pixels: ten times what a net is shown
-_MOST = 25_000_000  # pixels, of what cannot be shrunk: RISE holds fifty bytes for each
+_MAX_EXPLAINED = 2_048 * 2_048  # pixels; larger images are downsampled: ten times the input of a net
+_MAX_ORIGINAL = 25_000_000  # pixels, if an image cannot be downsampled: RISE needs fifty bytes for each
 
 
 def map_to_image(values: np.ndarray, inputs: Inputs, height: int, width: int) -> np.ndarray:
-    """Lay a map over the picture that it belongs to.
+    """Map values over the input of a classifier back to the image.
 
     Args:
-        values: (h, w) float32 over what the classifier was shown.
-        inputs: How the picture was shown; resolved.
-        height: Of the picture.
-        width: Of the picture.
+        values: (h, w) float32 over the input of the classifier.
+        inputs: How images are resized to the input; resolved.
+        height: Height of the image.
+        width: Width of the image.
 
     Returns:
-        (height, width) float32; 0 where the classifier saw nothing.
+        (height, width) float32; 0 outside the input.
     """
     kept = (max(round(height * inputs.keep), 1), max(round(width * inputs.keep), 1))
     inner = _unfit(values.astype(np.float32), inputs.resize, *kept)
@@ -38,16 +38,16 @@ def map_to_image(values: np.ndarray, inputs: Inputs, height: int, width: int) ->
 
 
 def crop_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs, path: str) -> Cut | None:
-    """The part of a picture that its classifier reads; None: all of it, or its center (`keep`), which maps know to lay back.
+    """The region that the classifier reads; None: the whole image, or its center (`keep`), which `map_to_image` handles.
 
     Args:
-        content: Encoded, or (H, W, 3) uint8.
+        content: An encoded file, or (H, W, 3) uint8.
         size: (height, width), upright.
-        inputs: How the classifier is shown it.
-        path: Its name, for errors.
+        inputs: Inputs of the classifier.
+        path: Name of the image in errors.
 
     Raises:
-        ImageError: Nothing is there, and the recipe makes that an error.
+        ImageError: No region is found, and the recipe makes that an error.
     """
     if inputs.region is None:
         return None
@@ -56,44 +56,44 @@ def crop_read(content: bytes | np.ndarray, size: tuple[int, int], inputs: Inputs
 
 
 def resize_for_explaining(pixels: np.ndarray, inputs: Inputs, path: str) -> np.ndarray:
-    """A picture as small as it must be.
+    """Downsample an image that is too large to explain.
 
     Args:
         pixels: (H, W, 3) uint8.
-        inputs: How the classifier is shown it.
-        path: Its name, for errors.
+        inputs: Inputs of the classifier.
+        path: Name of the image in errors.
 
     Returns:
-        (h, w, 3) uint8; the same where it is small enough.
+        (h, w, 3) uint8; unchanged if it is small enough.
 
     Raises:
-        ImageError: It is too large, and must not be shrunk.
+        ImageError: It is too large, and cannot be downsampled.
     """
     height, width = pixels.shape[:2]
     if inputs.resize in ("center", "none"):
-        if height * width > _MOST:
+        if height * width > _MAX_ORIGINAL:
             size = f"{width}×{height} is {height * width / 1e6:,.0f} megapixels"
-            hint = f"the run is shown own pixels (resize: {inputs.resize}), so it cannot be shrunk: cut out what matters"
-            raise ImageError(path, f"{size}, over the {_MOST / 1e6:,.0f} that can be explained", hint=hint)
+            hint = f"the run reads original pixels (resize: {inputs.resize}), so it cannot be downsampled: crop it first"
+            raise ImageError(path, f"{size}, above the limit of {_MAX_ORIGINAL / 1e6:,.0f}", hint=hint)
         return pixels
-    return shrunk(pixels, math.sqrt(min(1.0, _SHRUNK_TO / (height * width))))
+    return shrunk(pixels, math.sqrt(min(1.0, _MAX_EXPLAINED / (height * width))))
 
 
 def resize_mask(mask: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The mask of a picture that was shrunk: (H, W) bool → (height, width) bool."""
+    """Resize the mask of a downsampled image: (H, W) bool → (height, width) bool."""
     if mask.shape == (height, width):
         return mask
     return np.asarray(Image.fromarray(mask.astype(np.uint8) * 255).resize((width, height), Image.Resampling.BOX)) > 127
 
 
 def resample(values: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(h, w) float → (height, width) float32, linear between the centers."""
+    """Resize a map with linear interpolation: (h, w) float → (height, width) float32."""
     image = Image.fromarray(values.astype(np.float32))
     return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), dtype=np.float32)
 
 
 def _unfit(values: np.ndarray, resize: str, height: int, width: int) -> np.ndarray:
-    """(h, w) over the shown part → (height, width) over what was fitted to it."""
+    """Undo the resizing: (h, w) over the input → (height, width) over the region that was resized to it."""
     h, w = values.shape
     if (h, w) == (height, width):
         return values
@@ -112,7 +112,7 @@ def _unfit(values: np.ndarray, resize: str, height: int, width: int) -> np.ndarr
 
 
 def _covered(height: int, width: int, h: int, w: int) -> tuple[slice, slice]:
-    """The middle of a picture that has the shape of h × w."""
+    """The center of an image with the aspect ratio of h × w."""
     if width * h >= height * w:
         part = max(round(height * w / h), 1)
         return slice(0, height), slice((width - part) // 2, (width - part) // 2 + part)
@@ -121,7 +121,7 @@ def _covered(height: int, width: int, h: int, w: int) -> tuple[slice, slice]:
 
 
 def _uncenter(values: np.ndarray, axis: int, target: int) -> np.ndarray:
-    """Undo a cut (with zeros) or a reflection (by cutting it off) along one axis."""
+    """Undo a center crop (pad with zeros) or a reflection (crop it) along one axis."""
     have = values.shape[axis]
     if have >= target:
         start = (have - target) // 2

@@ -1,4 +1,4 @@
-"""A fitted classifier as explainers see it: it answers pictures, and, if it is a network, lends its module."""
+"""A fitted classifier for explainers: it predicts images in memory, and exposes its module if it is a network."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import RunError
 from tellapart.recipe.schema import Inputs
 
-_PORTION = 32  # pictures asked about at a time, at most: they are held at their own size
-_HELD = 2**27  # bytes of pictures asked about at a time: of large ones fewer
+_BATCH = 32  # most images in a batch: they are held at their original size
+_HELD = 2**27  # most bytes of images in a batch
 
 
 class ExplainedModel:
-    """A classifier that is asked about pictures in memory.
+    """A classifier that predicts images in memory.
 
-    One that reads a region only, such as a face, is asked about that part: it has been cut out before, so that a covered pixel
-    does not move the cut.
+    If it reads only a region, such as a face, the images are crops of that region, so that a covered pixel does not move the
+    crop.
 
     Args:
-        classifier: Fitted.
-        context: Its surroundings; nothing is cached on disk.
-        name: Of the run, for messages.
+        classifier: A fitted classifier.
+        context: Its context; nothing is cached on disk.
+        name: Name of the run in messages.
     """
 
     def __init__(self, classifier: Classifier, context: Context, name: str = "") -> None:
         self.original, self.context, self.name = classifier, context, name
         self.classifier = _without_region(classifier, context) if classifier.recipe.inputs.region else classifier
-        self.layers: dict[str, str] = {}  # what an option `layer` asked for → the layer that the first map chose
+        self.layers: dict[str, str] = {}  # option `layer` → the layer that was chosen for the first map
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -46,19 +46,19 @@ class ExplainedModel:
         return self.classifier.classes
 
     def predict(self, images: Iterator[np.ndarray] | Sequence[np.ndarray]) -> np.ndarray:
-        """Probabilities of pictures of one size: each (H, W, 3) uint8 → (N, C) float32."""
-        found, portion = [], []
+        """Probabilities of images of one size: each (H, W, 3) uint8 → (N, C) float32."""
+        found, batch = [], []
         for image in images:
-            portion.append(image)
-            if len(portion) >= min(_PORTION, _HELD // image.nbytes):
-                found.append(self._predict_batch(portion))
-                portion = []
-        if portion or not found:
-            found.append(self._predict_batch(portion))
+            batch.append(image)
+            if len(batch) >= min(_BATCH, _HELD // image.nbytes):
+                found.append(self._predict_batch(batch))
+                batch = []
+        if batch or not found:
+            found.append(self._predict_batch(batch))
         return np.concatenate(found)
 
     def predict_one(self, content: bytes | np.ndarray) -> np.ndarray:
-        """Probabilities of a picture, encoded or (H, W, 3) uint8, as `predict` gives them: (C,) float32."""
+        """Probabilities of one original image, encoded or (H, W, 3) uint8: (C,) float32."""
         if isinstance(content, bytes):
             table = from_bytes([content], [-1], self.classes)
         else:
@@ -72,43 +72,45 @@ class ExplainedModel:
         return self.classifier.predict(table, self._fresh_context()).proba
 
     def _fresh_context(self) -> Context:
-        """A cache of its own each time, so that no picture is kept."""
+        """A context with a new cache, so that no image is kept."""
         return Context(PixelCache(), device=self.context.device, parents=self.context.parents)
 
     @cached_property
     def network(self) -> Any:
-        """The classifier that gradients come from: this one, or what a calibrated one stands on; None: it is no network."""
+        """The classifier with gradients: this one, or the base of a calibrated one; None if it is not a network."""
         found = unwrap(self.classifier, self.context)
         return found if isinstance(found, Differentiable) else None
 
     @property
     def inputs(self) -> Inputs:
-        """How the network is shown pictures; without a network, the classifier."""
+        """Inputs of the network; without a network, of the classifier."""
         return (self.classifier if self.network is None else self.network).recipe.inputs
 
     def module(self) -> nn.Module:
-        """The network, ready to answer: (B, C, H, W) uint8, or float in 0 … 255 → (B, classes) logits.
+        """The network in evaluation mode: (B, C, H, W) uint8, or float in 0 … 255 → (B, classes) logits.
 
         Raises:
-            RunError: It is none, or learnt from descriptors.
+            RunError: The classifier is not a network on images.
         """
         if self.network is None:
             hint = "occlusion and rise explain any classifier"
-            raise RunError(f"{self.name or 'this classifier'} is no network: it has no gradients and no maps", hint=hint)
+            raise RunError(
+                f"{self.name or 'this classifier'} is not a network: it has no gradients and no activations", hint=hint
+            )
         return self.network.module()
 
     def reinitialized(self, seed: int) -> ExplainedModel | None:
-        """The same network with random weights; None where it is none."""
+        """The same network with random weights; None without a network."""
         return ExplainedModel(self.network.reinitialized(seed), self.context, self.name) if self.network is not None else None
 
     def to_input(self, image: np.ndarray) -> Tensor:
-        """What the network is shown of a picture: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
+        """The input of the network for an image: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
         pixels = decode_to(image, self.inputs, "the picture")
         return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
 
 
 def _without_region(classifier: Classifier, context: Context) -> Classifier:
-    """The same, for pictures that are the region already."""
+    """The same classifier for images that are cropped to the region already."""
     found: Any = copy.copy(classifier)
     inputs = classifier.recipe.inputs.model_copy(update={"region": None, "keep": 1.0})
     found.recipe = classifier.recipe.model_copy(update={"inputs": inputs})

@@ -1,6 +1,6 @@
-"""What an explainer promises: for a picture and a class, a map of where the evidence for the class lies.
+"""The contract of explainers: for an image and a class, a map of the evidence for the class.
 
-A map says what the classifier reacts to, not what is true; `_faithfulness` measures how far it can be believed.
+A map shows what the classifier reacts to, not what is true; `faithfulness.py` measures how faithful it is to the classifier.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from tellapart.recipe.schema import OptionsModel
 
 @dataclass(frozen=True, eq=False)
 class Heatmap:
-    """How much each pixel of a picture speaks for a class.
+    """The importance of each pixel of an image for a class.
 
     Attributes:
-        values: (H, W) float32 in [0, 1], of the picture's own size; all 0 where nothing speaks for the class.
+        values: (H, W) float32 in [0, 1], at the size of the image; all 0 if there is no evidence for the class.
         class_name: The class.
         method: The explainer's name.
     """
@@ -31,26 +31,26 @@ class Heatmap:
 
 
 class Explainer(ABC):
-    """One method. One file each; the file name is the name for `--method`."""
+    """Base class of all explainers. One file each; the file name is the name for `--method`."""
 
     class Options(OptionsModel):
         """Options of the method."""
 
     def __init__(self, options: OptionsModel | None = None, seed: int = 0) -> None:
-        self.options: Any = options or self.Options()
+        self.options: Any = options or self.Options()  # a method with options narrows this: `options: Options`
         self.seed = seed
 
     @final
     def __call__(self, model: ExplainedModel, image: np.ndarray, label: int) -> Heatmap:
-        """Explain one answer.
+        """Explain one prediction.
 
         Args:
             model: The classifier.
-            image: (H, W, 3) uint8 RGB, at its own size.
-            label: The class whose evidence is asked for.
+            image: (H, W, 3) uint8 RGB, at its original size.
+            label: The class to explain.
 
         Raises:
-            RunError: The method needs a network, and this is none.
+            RunError: The method needs a network, and the classifier is not one.
         """
         found = np.maximum(np.nan_to_num(self._values(model, image, label)), 0).astype(np.float32)
         most = float(found.max(initial=0))
@@ -58,9 +58,9 @@ class Explainer(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name under which it is registered."""
+        """The registered name: the name of the module."""
         return cls.__module__.rpartition(".")[2]
 
     @abstractmethod
     def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
-        """(H, W) float of any scale; what is below 0 counts as 0."""
+        """Compute the map: (H, W) float of any scale; values below 0 are set to 0."""

@@ -1,8 +1,8 @@
-"""Eigen-CAM: the strongest pattern among the maps of the last stage, whatever the class.
+"""Eigen-CAM: the first principal component of the activations of the last stage, for any class.
 
-The maps' projection on their first right singular vector: Muhammad & Yeasin 2020, "Eigen-CAM: Class activation map using
-principal components". Its sign is that in which the maps are larger in sum. It shows what stands out, not what speaks for
-the class: it is the same for every class.
+The projection of the activations on their first right singular vector: Muhammad & Yeasin 2020, "Eigen-CAM: Class activation map
+using principal components". The sign is chosen so that the sum of the map is positive. The map shows salient regions, not
+evidence for the class: it is the same for every class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from tellapart.explainers.base import Explainer
 
 
 class EigenCam(Explainer):
-    """Of networks; does not depend on the class. As coarse as the last stage."""
+    """For networks; independent of the class. Resolution of the last stage."""
+
+    options: Options
 
     class Options(LayerOptions):
         """Options of Eigen-CAM."""

@@ -1,15 +1,14 @@
-"""How far a map can be believed: what happens to the answer when the pixels that it marks are taken away, or left alone.
+"""Faithfulness of a map: how the prediction changes when the most important pixels are removed, or only they are kept.
 
-deletion    The marked pixels go first; the area under the class's probability. Lower is better.
-insertion   From a blur, the marked pixels come first; the area under the probability. Higher is better.
-road        The probability when the least marked pixels go, less that when the most marked go, mean over several shares; the
-            gaps are filled from their neighbors with a little noise, so that their shape gives nothing away. Higher is better,
-            about 0 for a map that says nothing.
+deletion    Remove the most important pixels first; the area under the curve of the class's probability. Lower is better.
+insertion   Start from a blur and insert the most important pixels first; the area under the curve. Higher is better.
+road        The probability without the least important pixels minus that without the most important ones, mean over several
+            shares; the gaps are filled from their neighbors with a little noise, so that their shape reveals nothing. Higher is
+            better, about 0 for an uninformative map.
 pointing    Whether the highest pixel lies in a given mask.
-iou         Of the mask and as many of the highest pixels as it has.
+iou         Intersection over union of the mask and equally many of the highest pixels.
 
-None of them means anything alone: beside each stands the same for a map of noise, and for the map of the same net with random
-weights.
+The scores have no meaning alone: each is compared with that of a noise map, and of the map of the same net with random weights.
 
 Sources:
     Petsiuk, Das & Saenko (2018), "RISE" (deletion, insertion).
@@ -38,7 +37,7 @@ from tellapart.explainers.base import Heatmap
 from tellapart.metrics.intervals import wilson
 from tellapart.types import Score
 
-_SIDE = 128  # pixels: pictures are judged at this size at most, or ROAD's equations take minutes
+_SIDE = 128  # pixels: images are scored at this size at most; above it the equations of ROAD take minutes
 _STEPS = 17  # points of the two curves, from nothing to everything
 _SHARES = (0.2, 0.4, 0.6, 0.8)
 _NOISE = 0.01 * 255
@@ -50,20 +49,20 @@ _OF_MAPS = ("deletion", "insertion", "road")
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """One map of one picture.
+    """One map of one image.
 
     Attributes:
-        image: What the picture was called.
-        pixels: (H, W, 3) uint8; of a very large picture a smaller version, at which it was explained.
-        answer: The most probable class.
+        image: Name of the image.
+        pixels: (H, W, 3) uint8; downsampled for a very large image.
+        predicted: The most probable class.
         proba: Class name → probability.
-        heatmap: The map, of the class that it names.
-        scores: Of this map and of the controls "noise" and "untrained", where asked for and possible.
-        pointing: Whether the highest pixel lies in the given mask, of each of them; empty without a mask.
-        iou: Of the mask and as many of the highest pixels, of each of them; empty without a mask.
-        mask_share: The share of the picture that the mask covers; None without one.
-        shrunk_from: (height, width) of what was explained, where it was too large to be explained at its own size.
-        part: Left, top, right and bottom of what was explained, in pixels of the picture, where the run reads a part only.
+        heatmap: The map, with the explained class.
+        scores: Name → scores of the map and of the controls "noise" and "untrained", if requested and possible.
+        pointing: Name → whether the highest pixel lies in the mask; empty without a mask.
+        iou: Name → intersection over union of the mask and equally many of the highest pixels; empty without a mask.
+        mask_share: Share of the image that the mask covers; None without a mask.
+        shrunk_from: (height, width) before downsampling; None if the image was not downsampled.
+        crop: Left, top, right and bottom of the explained region, in pixels of the image; None: the whole image.
     """
 
     image: str
@@ -79,7 +78,7 @@ class Explanation:
     crop: Cut | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without pixels and map."""
+        """Plain JSON values, without the pixels and the map."""
         return {
             "image": self.image, "answer": self.predicted, "probabilities": self.proba, "class": self.heatmap.class_name,
             "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
@@ -106,11 +105,11 @@ def faithfulness(model: ExplainedModel, image: np.ndarray, values: np.ndarray, l
     """Score a map.
 
     Args:
-        model: Who answered.
+        model: The classifier.
         image: (H, W, 3) uint8.
         values: (H, W) float, the map.
-        label: The class that it is for.
-        seed: Of ties and of noise.
+        label: The explained class.
+        seed: Random seed for ties and noise.
     """
     rng = np.random.default_rng(seed)
     image, values = _small(image, values)
@@ -129,19 +128,19 @@ def faithfulness(model: ExplainedModel, image: np.ndarray, values: np.ndarray, l
 
 
 def noise_map(height: int, width: int, seed: int, cells: int = 7) -> np.ndarray:
-    """A map that knows nothing, as coarse as that of a net's last stage: (height, width) float32 in [0, 1]."""
+    """A random map, as coarse as that of the last stage of a net: (height, width) float32 in [0, 1]."""
     return resample(np.random.default_rng(seed).random((cells, cells)), height, width)
 
 
 def pointing_game(values: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the highest pixel, of several the first, lies in `mask`. Both (H, W); an empty map points nowhere."""
+    """Whether the highest pixel, the first of several, lies in `mask`. Both (H, W); False for an empty map."""
     return bool(values.max() > 0 and mask.ravel()[values.argmax()])
 
 
 def mask_iou(values: np.ndarray, mask: np.ndarray) -> float:
-    """Intersection over union of `mask`, (H, W) bool, and as many of the highest pixels of `values`, (H, W).
+    """Intersection over union of `mask`, (H, W) bool, and equally many of the highest pixels of `values`, (H, W).
 
-    >>> overlap(np.array([[3.0, 2.0], [1.0, 0.0]]), np.array([[True, False], [True, False]]))
+    >>> mask_iou(np.array([[3.0, 2.0], [1.0, 0.0]]), np.array([[True, False], [True, False]]))
     0.3333333333333333
     """
     count = int(mask.sum())
@@ -154,15 +153,15 @@ def mask_iou(values: np.ndarray, mask: np.ndarray) -> float:
 
 
 def summarize(found: Sequence[Explanation]) -> dict[str, dict[str, Score]]:
-    """Map → score → mean over the pictures.
+    """Summarize the scores of many maps: map → score → mean over the images.
 
-    Shares have Wilson's interval, means Student's; one picture has none.
+    Shares have Wilson's interval, means Student's; a single image has no interval.
 
     Args:
-        found: Maps of one method, a picture each.
+        found: Maps of one method, one per image.
 
     Returns:
-        Rows for the method, "noise" and "untrained", where there are such; "pointing" and "iou" count the pictures with a mask.
+        Rows for the method, "noise" and "untrained", if available; "pointing" and "iou" use the images with a mask.
     """
     rows: dict[str, dict[str, Score]] = {}
     for name in dict.fromkeys(name for one in found for name in (*one.scores, *one.pointing)):
@@ -188,12 +187,13 @@ def mean_score(values: Sequence[float], higher_is_better: bool = True) -> Score:
 
 
 def fill_from_neighbors(image: np.ndarray, which: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Each missing pixel the weighted mean of its neighbors, missing ones included: one linear system, and noise on top.
+    """Fill each missing pixel with the weighted mean of its neighbors, missing ones included (one linear system), and add
+    noise.
 
     Args:
         image: (H, W, 3) uint8.
-        which: (M,) int64, numbers of the missing pixels, row by row; not all of them.
-        rng: Of the noise.
+        which: (M,) int64, numbers of the missing pixels, row by row; not all pixels.
+        rng: Random generator of the noise.
     """
     height, width = image.shape[:2]
     place = np.full(height * width, -1)
@@ -228,14 +228,14 @@ def _small(image: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _exchanged(image: np.ndarray, other: np.ndarray, which: np.ndarray) -> np.ndarray:
-    """`image` with some pixels, by their number, of `other`."""
+    """Replace pixels of `image`, by their number, with those of `other`."""
     found = image.reshape(-1, 3).copy()
     found[which] = other.reshape(-1, 3)[which]
     return found.reshape(image.shape)
 
 
 def _roads(image: np.ndarray, order: np.ndarray, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """For each share the picture without its most marked pixels, then without its least marked."""
+    """Yield, for each share, the image without its most important pixels, then without its least important ones."""
     for share in _SHARES:
         count = round(share * len(order))
         for which in (order[:count], order[len(order) - count :]):

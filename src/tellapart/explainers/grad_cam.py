@@ -1,4 +1,4 @@
-"""Grad-CAM: the maps of the last stage, weighted by what the class gains from each on average.
+"""Grad-CAM: the activations of the last stage, weighted by their mean gradient for the class.
 
 relu(Σ_c w_c A_c) with w_c the mean over the map of ∂logit/∂A_c: Selvaraju et al. 2017, "Grad-CAM: Visual explanations from
 deep networks via gradient-based localization", equations 1 and 2.
@@ -14,7 +14,9 @@ from tellapart.explainers.base import Explainer
 
 
 class GradCam(Explainer):
-    """Of networks; one pass forward, one back. As coarse as the last stage."""
+    """For networks; one forward and one backward pass. Resolution of the last stage."""
+
+    options: Options
 
     class Options(LayerOptions):
         """Options of Grad-CAM."""

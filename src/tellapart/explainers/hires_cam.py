@@ -1,4 +1,4 @@
-"""HiResCAM: each cell of the last stage by its own gradient, so that nothing is highlighted that the score does not use.
+"""HiResCAM: the activations of the last stage times their gradients, cell by cell, so that only used regions are highlighted.
 
 relu(Σ_c ∂logit/∂A_c ⊙ A_c): Draelos & Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of
 convolutional neural networks". For a net that ends in average pooling and one linear layer it equals Grad-CAM.
@@ -14,7 +14,9 @@ from tellapart.explainers.base import Explainer
 
 
 class HiresCam(Explainer):
-    """Of networks; one pass forward, one back. As coarse as the last stage."""
+    """For networks; one forward and one backward pass. Resolution of the last stage."""
+
+    options: Options
 
     class Options(LayerOptions):
         """Options of HiResCAM."""

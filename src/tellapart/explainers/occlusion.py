@@ -1,7 +1,7 @@
-"""Occlusion: cover a part of the picture, and see how much of the class's probability is lost.
+"""Occlusion: cover a region of the image and measure the loss in the probability of the class.
 
-Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2. A pixel's value is the mean loss
-over the windows that cover it. Any classifier can be asked.
+Zeiler & Fergus 2014, "Visualizing and understanding convolutional networks", section 4.2. The value of a pixel is the mean loss
+over the windows that cover it. Works with any classifier.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Occlusion(Explainer):
-    """Of any classifier; a question for each window."""
+    """For any classifier; one prediction per window."""
+
+    options: Options
 
     class Options(OptionsModel):
         """Options of occlusion."""
 
         window: float = Field(default=0.2, gt=0, le=1, description="side of the covered square, as a share of the shorter side")
-        overlap: int = Field(default=3, ge=1, le=16, description="windows along a side of the window")
-        fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
+        overlap: int = Field(default=3, ge=1, le=16, description="window steps per side of a window")
+        fill: Fill = Field(
+            default="mean", description="fill of the window: the mean color of the image, black, or the blurred image"
+        )
 
     def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         boxes = list(self._boxes(*image.shape[:2]))
@@ -46,7 +50,7 @@ class Occlusion(Explainer):
         return total / times
 
     def _boxes(self, height: int, width: int) -> Iterator[tuple[slice, slice]]:
-        """Windows that reach over the rim, so that every pixel is covered equally often."""
+        """Windows that extend beyond the border, so that every pixel is covered equally often."""
         side = max(round(self.options.window * min(height, width)), 1)
         step = max(side // self.options.overlap, 1)
         for top in range(step - side, height, step):

@@ -1,8 +1,8 @@
-"""RISE: the picture behind many random masks; a pixel counts for what the class keeps when it is left visible.
+"""RISE: mask the image at random many times; the value of a pixel is the mean probability of the class while it is visible.
 
 Petsiuk, Das & Saenko 2018, "RISE: Randomized input sampling for explanation of black-box models", equation 6: Σ p(I ⊙ M) M
-/ (N E[M]), masks of a coarse grid of ones and zeros, enlarged linearly and shifted. Less the mean probability here, so that
-a classifier that does not care gives a map of about 0. Any classifier can be asked.
+/ (N E[M]), with masks of a coarse grid of ones and zeros, enlarged linearly and shifted. Here the mean probability is
+subtracted, so that a classifier that ignores the masks gives a map of about 0. Works with any classifier.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Rise(Explainer):
-    """Of any classifier; a question for each mask."""
+    """For any classifier; one prediction per mask."""
+
+    options: Options
 
     class Options(OptionsModel):
         """Options of RISE."""
 
-        masks: int = Field(default=500, ge=2, description="how many")
-        cells: int = Field(default=7, ge=2, le=64, description="of the grid along a side")
+        masks: int = Field(default=500, ge=2, description="number of masks")
+        cells: int = Field(default=7, ge=2, le=64, description="cells of the grid along a side")
         visible: float = Field(default=0.5, gt=0, lt=1, description="share of cells left visible")
-        fill: Fill = Field(default="mean", description="what covers: the picture's mean color, black, or the picture blurred")
+        fill: Fill = Field(
+            default="mean", description="fill of the hidden cells: the mean color of the image, black, or the blurred image"
+        )
 
     def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         cover = FILLS[self.options.fill](image).astype(np.float32)
@@ -45,7 +49,7 @@ class Rise(Explainer):
         return total / (len(proba) * self.options.visible)
 
     def _masks(self, height: int, width: int) -> Iterator[np.ndarray]:
-        """(height, width) float32 in [0, 1], the same ones at every call: they are made twice rather than held."""
+        """Yield masks, (height, width) float32 in [0, 1], the same at every call: they are made twice to save memory."""
         rng, cells = np.random.default_rng(self.seed), self.options.cells
         tall, wide = -(-height // cells), -(-width // cells)
         for _ in range(self.options.masks):

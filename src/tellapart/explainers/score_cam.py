@@ -1,8 +1,8 @@
-"""Score-CAM: the maps of the last stage, weighted by what the class keeps when only what each map shows is left.
+"""Score-CAM: the activations of the last stage, weighted by the score of the class on the image masked by each activation.
 
-relu(Σ_c w_c A_c), w the softmax over channels of the class's logit on the picture masked by the channel's map, enlarged and
-scaled to [0, 1], less the logit on the picture masked out: Wang et al. 2020, "Score-CAM: Score-weighted visual explanations
-for convolutional neural networks", equations 4 to 6. A pass forward for each channel.
+relu(Σ_c w_c A_c), w the softmax over channels of the class's logit on the image masked by the channel's activation, enlarged
+and scaled to [0, 1], minus the logit on the empty image: Wang et al. 2020, "Score-CAM: Score-weighted visual explanations for
+convolutional neural networks", equations 4 to 6. One forward pass per channel.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ from tellapart.explainers._activations import LayerOptions, activations, upsampl
 from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer
 
-_PORTION = 32  # masked pictures in one pass
+_BATCH = 32  # masked images in one pass
 
 
 class ScoreCam(Explainer):
-    """Of networks, without gradients but for the choice of the layer. As coarse as the last stage."""
+    """For networks; gradients are used only to choose the layer. Resolution of the last stage."""
+
+    options: Options
 
     class Options(LayerOptions):
         """Options of Score-CAM."""
 
-        channels: int | None = Field(default=None, ge=1, description="only the most active ones; none: all")
+        channels: int | None = Field(default=None, ge=1, description="number of most active channels to use; none: all")
 
     def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         values = activations(model, image, label, self.options.layer).values
@@ -38,8 +40,8 @@ class ScoreCam(Explainer):
             scores = torch.cat(
                 [
                     module(x * interpolate(part, x.shape[2:], mode="bilinear", align_corners=False))[:, label]
-                    for part in masks.split(_PORTION)
+                    for part in masks.split(_BATCH)
                 ]
             )
-        weights = scores.softmax(0)[:, None, None]  # the logit of the empty picture is the same for all: it cancels
+        weights = scores.softmax(0)[:, None, None]  # the logit of the empty image is the same for all channels: it cancels
         return upsample_map((weights * values).sum(0).relu(), model, image)

@@ -1,1 +1,1 @@
-"""Labeled pseudo-fakes, made of real pictures only. One file a forgery."""
+"""Forgeries: methods that make labeled pseudo-fakes from real images, one file each."""

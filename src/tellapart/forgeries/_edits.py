@@ -1,15 +1,15 @@
-"""Three synthetic edits of a small picture, each confined to a region that is known to the pixel.
+"""Three synthetic edits of a small image, each confined to a region with an exact mask.
 
-`splice` moves a region in from another photograph and blends it by gradients (Pérez et al. 2003, "Poisson Image
-Editing", SIGGRAPH: the correction is the harmonic function that takes up the difference at the rim). `inpaint` removes
-a region and fills it with the harmonic function of its rim, with a little of the picture's own grain. `resample` turns
-and enlarges a region where it lies.
+`splice` inserts a region of another photograph and blends it by gradients (Pérez et al. 2003, "Poisson Image Editing",
+SIGGRAPH: the correction is the harmonic function that compensates the difference at the border). `inpaint` removes a region and
+fills it with the harmonic function of its border, plus a little of the image's own noise. `resample` rotates and enlarges a
+region in place.
 
-What is moved is turned and then enlarged, each with linear interpolation, as in an image editor, step by step. With one
+Moved regions are rotated and then enlarged, each with linear interpolation, as in an image editor, step by step. With one
 interpolation for both, gradient boosting on residual statistics found 53 % of the resampled test tiles of three
-seeds at 38 % false alarms (240 and 720 tiles): too close to guessing for a demo.
+seeds at 38 % false alarms (240 and 720 tiles): too close to chance for a demo.
 
-Pixels are (S, S, C) uint8 with C = 3, or C = 1 so that a gray picture stays gray to the last bit.
+Pixels are (S, S, C) uint8 with C = 3, or C = 1 so that a gray image stays exactly gray.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 KINDS = ("splice", "inpaint", "resample")
-#: What a region may cover, as a share of the picture. Below a fifth the cheap classifiers of the ladder fall to chance.
+#: Lowest and highest share of the image that a region covers. Below a fifth, simple classifiers fall to chance.
 AREA = (0.20, 0.40)
-_LEANEST = 0.5  # of the smallest share, when the outline came out lean
-_MARGIN = 2  # pixels at the rim that no edit touches: the harmonic fill needs neighbors
+_LEANEST = 0.5  # lowest area accepted for a narrow outline, as a share of the smallest area
+_MARGIN = 2  # pixels at the border that no edit touches: the harmonic fill needs neighbors
 _FEATHER = 2  # pixels over which a resampled region fades in
-_TURN = (5.0, 25.0)  # degrees, either way
+_TURN = (5.0, 25.0)  # degrees, in either direction
 _ENLARGE = (1.10, 1.25)
-_GRAIN = 0.15  # most of the picture's own grain that an in-painted region gets back
+_GRAIN = 0.15  # largest share of the image's own noise that is added to an inpainted region
 
 
 def edit(
     kind: str, tile: np.ndarray, donor: np.ndarray, rng: np.random.Generator, area: tuple[float, float] = AREA
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Edit a picture.
+    """Edit an image.
 
     Args:
         kind: One of `KINDS`.
-        tile: (S, S, C) uint8, the picture.
-        donor: (S, S, C) uint8, where `splice` takes the region from; the others do not look at it.
-        rng: Draws the region and the strength.
-        area: What the region may cover, least and most, as shares of the picture; see `draw_region`.
+        tile: (S, S, C) uint8, the image.
+        donor: (S, S, C) uint8, the source of the region for `splice`; not used by the others.
+        rng: Random generator for the region and the strength.
+        area: Lowest and highest share of the image that the region covers; see `draw_region`.
 
     Returns:
-        The edited picture, (S, S, C) uint8, and its mask, (S, S) bool: outside the mask not one bit has changed.
+        The edited image, (S, S, C) uint8, and its mask, (S, S) bool: pixels outside the mask are unchanged.
     """
     region = draw_region(len(tile), rng, area)
     edits: dict[str, Callable[[], np.ndarray]] = {
@@ -58,10 +58,10 @@ def edit(
 
 
 def draw_region(size: int, rng: np.random.Generator, area: tuple[float, float] = AREA) -> np.ndarray:
-    """A blob: a circle whose radius swings with the angle. (size, size) bool, off the rim of the square.
+    """Draw a blob, a circle whose radius varies with the angle, away from the border: (size, size) bool.
 
-    It covers what `area` says, of the square; half of the smaller share where the outline came out lean, never more than
-    the larger one.
+    It covers a share of the square within `area`; a narrow outline may cover half of the lower share, but never more than the
+    higher one.
     """
     y, x = np.mgrid[:size, :size]
     waves = np.arange(2, 6)[:, None, None]
@@ -78,11 +78,11 @@ def draw_region(size: int, rng: np.random.Generator, area: tuple[float, float] =
 
 
 def fill_harmonic(values: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Replace the region by the function with Laplacian 0 that meets its rim (4 neighbors, solved exactly).
+    """Replace the region by the function with Laplacian 0 that matches its border (4 neighbors, solved exactly).
 
     Args:
         values: (H, W, C) float.
-        region: (H, W) bool, nowhere at the border.
+        region: (H, W) bool, not at the border of the image.
 
     Returns:
         (H, W, C) float64, unchanged outside the region.
@@ -124,7 +124,7 @@ def _resample(tile: np.ndarray, region: np.ndarray, rng: np.random.Generator) ->
 
 
 def _turn_and_enlarge(tile: np.ndarray, region: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Turn, then enlarge about the middle of the region, linearly interpolated twice: (S, S, C) float64."""
+    """Rotate, then enlarge about the center of the region, with two linear interpolations: (S, S, C) float64."""
     angle = np.deg2rad(rng.uniform(*_TURN) * rng.choice([-1, 1]))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     enlarge = np.eye(2) / rng.uniform(*_ENLARGE)

@@ -1,7 +1,8 @@
-"""What becomes of which picture, decided by lot before any is decoded, and put down in provenance.csv.
+"""The plan of a synthetic data set: which images are forged and how, drawn at random before any image is decoded.
 
-A picture is real or fake, never both. Within a part and, as far as it goes, within a group every second picture is forged, and
-the kinds of forgery take turns. A donor is another picture of the same part, so that no part sees another one's pixels.
+The plan is written to provenance.csv. An image is real or fake, never both. Within a split and, as far as possible, within a
+group every second image is forged, and the kinds of forgery alternate. A donor is another image of the same split, so that no
+split contains pixels of another.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from tellapart.errors import DataError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable
 
-#: Fewer pictures cannot be divided into three parts with both classes in each.
+#: Fewer images cannot be divided into three splits with both classes in each.
 LEAST = 20
 REAL = "none"
 
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """One picture to be written; one row of provenance.csv.
+    """One image to write; one row of provenance.csv.
 
     Attributes:
-        name: Of the file, without its ending.
-        row: Of the table of real pictures.
-        part: train, valid or test.
+        name: File name without extension.
+        row: Row in the table of real images.
+        part: The split: train, valid or test.
         kind: The forgery, or "none".
-        donor: Row of the picture that a region may come from; −1: none is needed.
-        group: What must stay in one part; "" for none.
+        donor: Row of the donor image; −1 if none is needed.
+        group: Group that must stay in one split; "" for none.
     """
 
     name: str
@@ -46,22 +47,22 @@ class PlannedImage:
 def plan_forgeries(
     reals: ImageTable, kinds: Sequence[str], donors: frozenset[str], seed: int, progress: Progress = SILENT
 ) -> list[PlannedImage]:
-    """Decide.
+    """Plan the images of a synthetic data set.
 
     Args:
-        reals: Real pictures; a split that is given is kept, groups and identical files stay together.
+        reals: Real images; a given split is kept, groups and identical files stay together.
         kinds: Names of forgeries, at least one.
-        donors: Those of them that need one.
-        seed: Same seed, same plan.
-        progress: Where long work is reported.
+        donors: Names of those that need a donor.
+        seed: Random seed of the plan.
+        progress: Progress display.
 
     Raises:
-        DataError: Too few pictures.
-        SplitError: They cannot be divided.
+        DataError: Too few images.
+        SplitError: The images cannot be split.
     """
     if len(reals) < LEAST:
-        hint = "half of them stay real, in each of three parts"
-        raise DataError(f"{len(reals)} pictures: at least {LEAST} real ones are needed", hint=hint)
+        hint = "half of them stay real, in each of three splits"
+        raise DataError(f"expected at least {LEAST} real images, found {len(reals)}", hint=hint)
     rng, twins = np.random.default_rng([seed, 1]), find_duplicates(reals, progress)
     table = split(reals, seed=seed, twins=twins)
     parts, groups = table.frame["split"].to_numpy(dtype=object), _groups(table, twins)
@@ -80,7 +81,7 @@ def plan_forgeries(
 
 
 def _groups(table: ImageTable, twins: DuplicateGroups) -> np.ndarray:
-    """(N,) object: the group that a table names, else one of byte-identical pictures; "" for one that stands alone."""
+    """Group names: the given group, or one for byte-identical images; "" for images without a group. (N,) object."""
     if "group" in table.frame:
         return table.frame["group"].fillna("").astype(str).to_numpy(dtype=object)
     many = pd.Series(twins.cluster).duplicated(keep=False).to_numpy()
@@ -88,13 +89,13 @@ def _groups(table: ImageTable, twins: DuplicateGroups) -> np.ndarray:
 
 
 def _turns(kinds: Sequence[str], count: int, rng: np.random.Generator) -> list[str]:
-    """`count` names, each kind equally often but for the rest, in random order."""
+    """`count` names in random order, each kind equally often up to the remainder."""
     rounds = [kind for _ in range(-(-count // len(kinds))) for kind in rng.permutation(kinds)]
     return [str(kind) for kind in rng.permutation(rounds[:count])]
 
 
 def _donor(row: int, rows: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> int:
-    """Another picture of the part, of another group where there is one."""
+    """Draw another image of the split, from another group if possible."""
     others = rows[rows != row]
     elsewhere = others[groups[others] != groups[row]] if groups[row] else others
     return int(rng.choice(elsewhere if len(elsewhere) else others))

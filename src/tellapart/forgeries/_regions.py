@@ -1,4 +1,4 @@
-"""Where a forgery happens: a square window of a picture, and a blob inside it."""
+"""Windows and regions for forgeries: a square window of an image, an edit inside it, and soft borders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from tellapart.forgeries.base import SMALLEST
 
-#: A region covers about 0.3 of its window, so windows of these shares of the picture give regions of 3 to 24 % of it.
+#: A region covers about 0.3 of its window, so windows of these shares of the image give regions of 3 to 24 % of it.
 _WINDOW = (0.10, 0.80)
 _LARGEST = 320  # side of a window: the harmonic fill of a splice solves for some 30,000 pixels there, in about half a second
 
@@ -17,7 +17,7 @@ _LARGEST = 320  # side of a window: the harmonic fill of a splice solves for som
 def edit_window(
     pixels: np.ndarray, rng: np.random.Generator, edit: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Apply `edit`, (S, S, 3) uint8 → picture and region, to a square of the picture; all else stays.
+    """Apply `edit`, (S, S, 3) uint8 → image and region, to a square window of the image.
 
     Returns:
         (H, W, 3) float64, and the mask (H, W) bool.
@@ -30,7 +30,7 @@ def edit_window(
 
 
 def draw_window(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, int, int]:
-    """Upper left corner (y, x) and side of a square within a picture of `shape` (H, W, …)."""
+    """Draw the upper left corner (y, x) and the side of a square in an image of `shape` (H, W, …)."""
     height, width = shape[:2]
     side = round(float(np.sqrt(rng.uniform(*_WINDOW) * height * width)))
     side = min(max(side, SMALLEST), height, width, _LARGEST)
@@ -38,7 +38,7 @@ def draw_window(shape: tuple[int, ...], rng: np.random.Generator) -> tuple[int, 
 
 
 def draw_patch(donor: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """A square of a donor: (side, side, 3) uint8. A smaller donor is continued by reflection."""
+    """Draw a square of a donor: (side, side, 3) uint8. A smaller donor is padded by reflection."""
     short = [max(side - have, 0) for have in donor.shape[:2]]
     if any(short):
         donor = np.pad(donor, [(0, short[0]), (0, short[1]), (0, 0)], mode="symmetric")
@@ -47,6 +47,6 @@ def draw_patch(donor: np.ndarray, side: int, rng: np.random.Generator) -> np.nda
 
 
 def feather(region: np.ndarray, feather: float) -> np.ndarray:
-    """Opacity that rises from the region's rim inwards over `feather` pixels: (S, S) bool → (S, S, 1) float64 in [0, 1]."""
+    """Opacity that increases from the border of a region over `feather` pixels: (S, S) bool → (S, S, 1) float64 in [0, 1]."""
     depth = np.asarray(ndimage.distance_transform_edt(region))
     return np.clip(depth / (feather + 1), 0, 1)[..., None]

@@ -1,8 +1,8 @@
-"""The whole picture, encoded and decoded by a small convolutional autoencoder that is trained on the spot.
+"""The whole image, encoded and decoded by a small convolutional autoencoder that is trained on the real images.
 
-What a generator network leaves in its pictures comes largely from its decoder; an autoencoder has one, and its pictures show
-what the real ones do, so that content tells nothing. Zhang, Karaman & Chang (2019), "Detecting and simulating artifacts in
-GAN fake images", WIFS. Two strided convolutions down, two transposed ones up, mean absolute error, Adam.
+The artifacts of a generator network come largely from its decoder; an autoencoder has a decoder, and its images have the same
+content as the real ones, so that content carries no information. Zhang, Karaman & Chang (2019), "Detecting and simulating
+artifacts in GAN fake images", WIFS. Two strided convolutions, two transposed ones, mean absolute error, Adam.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from tellapart.io import atomic_path
 from tellapart.progress import SILENT, Progress
 
 _STEPS, _BATCH, _SIDE = 400, 8, 48
-_WIDTH, _LATENT = 32, 12  # channels; the code is a quarter as many numbers as the picture has
-_STRIP = 512  # rows of a large picture that go through at a time; a multiple of the net's stride, 4
-_SEEN = 16  # pixels around a strip that reach into it, more than the net's field of view
+_WIDTH, _LATENT = 32, 12  # channels; the code has a quarter as many numbers as the image
+_STRIP = 512  # rows of a large image that are processed at a time; a multiple of the net's stride, 4
+_SEEN = 16  # margin of a strip in pixels, larger than the net's receptive field
 _FILE = "autoencoder.safetensors"
 
 
 class Autoencoder(Forgery):
-    """A picture out of a decoder."""
+    """The reconstruction of an image by an autoencoder."""
 
     learns: ClassVar[bool] = True
 
@@ -58,7 +58,7 @@ class Autoencoder(Forgery):
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor, rng
         if self.net is None:
-            raise RuntimeError("learn() comes first")
+            raise RuntimeError("call fit() first")
         height, width = pixels.shape[:2]
         more = [(_SEEN, _SEEN + -side % 4) for side in (height, width)]
         padded = np.pad(pixels, [*more, (0, 0)], mode="symmetric" if min(height, width) > SMALLEST else "edge")

@@ -1,4 +1,4 @@
-"""What every forgery promises: a real picture in, the same with something false in it out, and where."""
+"""The contract of forgeries: from a real image, a forged version of it and the mask of the forged pixels."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import numpy as np
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import OptionsModel
 
-#: Sides below this are refused: no region of such a picture could be told from its surroundings.
+#: Images with a shorter side are refused: a region of such an image could not be distinguished from its surroundings.
 SMALLEST = 24
 
 
 class Forgery(ABC):
-    """One way to forge. One file each; the file name is the name for `--kind`."""
+    """Base class of all forgeries. One file each; the file name is the name for `--kind`."""
 
-    #: It takes a region from another picture.
+    #: Whether a region is taken from another image.
     needs_donor: ClassVar[bool] = False
-    #: It looks at some pictures before the first is forged.
+    #: Whether `fit` must be called before the first image is forged.
     needs_fit: ClassVar[bool] = False
 
     class Options(OptionsModel):
@@ -32,15 +32,15 @@ class Forgery(ABC):
 
     @final
     def __call__(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Forge one picture.
+        """Forge one image.
 
         Args:
             pixels: (H, W, 3) uint8, no side shorter than `SMALLEST`.
-            donor: (H', W', 3) uint8, another real picture; only some forgeries look at it.
-            rng: All that is drawn comes from here.
+            donor: (H', W', 3) uint8, another real image; used only if `needs_donor` is set.
+            rng: The only source of random values.
 
         Returns:
-            The forged picture, (H, W, 3) uint8, and its mask, (H, W) bool: outside of it not one bit has changed.
+            The forged image, (H, W, 3) uint8, and its mask, (H, W) bool: pixels outside the mask are unchanged.
         """
         forged, mask = self._forge(pixels, donor, rng)
         rounded = np.clip(np.rint(forged), 0, 255).astype(np.uint8)
@@ -48,13 +48,15 @@ class Forgery(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """The name under which it is registered."""
+        """The registered name: the name of the module."""
         return cls.__module__.rpartition(".")[2]
 
     def fit(self, pictures: Sequence[np.ndarray], seed: int, folder: Path, progress: Progress = SILENT) -> None:
-        """Look at some real pictures, each (H, W, 3) uint8; what is learnt is kept in `folder` and found there again."""
+        """Fit the forgery to real images, each (H, W, 3) uint8; the fitted state is stored in `folder` and reused from
+        there.
+        """
         del pictures, seed, folder, progress
 
     @abstractmethod
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """The forged picture as (H, W, 3) float in 0 … 255, and the mask."""
+        """Forge one image: (H, W, 3) float in 0 … 255, and the mask, (H, W) bool."""

@@ -1,7 +1,7 @@
-"""A region appears twice: copied to another place of the same picture, mirrored or not, its rim feathered.
+"""Copy-move: a region is copied to another position in the same image, mirrored or not, with a feathered border.
 
-What a copy leaves behind is that two places are equal; see Christlein et al. (2012), "An evaluation of popular copy-move
-forgery detection approaches", IEEE TIFS 7(6).
+The trace is that two regions are equal; see Christlein et al. (2012), "An evaluation of popular copy-move forgery detection
+approaches", IEEE TIFS 7(6).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from tellapart.forgeries._regions import draw_patch, edit_window, feather
 from tellapart.forgeries.base import Forgery
 
 _FEATHER = (0.0, 3.0)  # pixels
-_TRIES = 8  # places looked at for one that differs from what it would cover
+_TRIES = 8  # candidate sources; the one that differs most from what it covers is used
 
 
 class CopyMove(Forgery):
-    """Something is there twice."""
+    """A region that occurs twice."""
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor
@@ -34,7 +34,7 @@ class CopyMove(Forgery):
 
 
 def _wide(pixels: np.ndarray, side: int) -> np.ndarray:
-    """The picture; continued by reflection where it has no second place for a square of `side`."""
+    """The image, padded by reflection if it has no room for a second square of `side`."""
     if min(pixels.shape[:2]) >= 2 * side:
         return pixels
     return np.pad(pixels, [(side // 2, side // 2), (side // 2, side // 2), (0, 0)], mode="symmetric")

@@ -1,4 +1,4 @@
-"""A region is removed: filled smoothly from its rim, with a little of the picture's own grain, as the demo does it."""
+"""Inpainting: a region is removed and filled smoothly from its border, plus a little of the image's noise, as in the demo."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tellapart.forgeries.base import Forgery
 
 
 class Inpaint(Forgery):
-    """Something is gone."""
+    """A removed region."""
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor

@@ -1,7 +1,7 @@
-"""A region of a picture, recolored, sharpened or blurred and slightly warped, is blended back into the same picture.
+"""Self-blending: a region is recolored, sharpened or blurred, slightly warped, and blended back into the same image.
 
-Source and target are one photograph, so all that gives the fake away is the blending itself: rim, color, sharpness, geometry.
-Shiohara & Yamasaki (2022), "Detecting deepfakes with self-blended images", CVPR; there around faces, here in any region.
+Source and target are one photograph, so the only traces are those of blending: border, color, sharpness, geometry. Shiohara &
+Yamasaki (2022), "Detecting deepfakes with self-blended images", CVPR; there around faces, here in any region.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RATIO = (0.5, 1.0)  # how much of the source shows where it is opaque
 
 
 class SelfBlend(Forgery):
-    """A picture blended with itself."""
+    """An image blended with itself."""
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor
@@ -38,7 +38,7 @@ class SelfBlend(Forgery):
 
 
 def _restyled(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Other colors, and either softer or crisper."""
+    """Change the colors, and either blur or sharpen."""
     mean = tile.mean(axis=(0, 1))
     tile = (tile - mean) * rng.uniform(*_CONTRAST) + mean + rng.uniform(-_LIGHT, _LIGHT) + rng.uniform(-_COLOR, _COLOR, 3)
     if rng.random() < 0.5:
@@ -47,7 +47,7 @@ def _restyled(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _warped(tile: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Shifted, scaled and bent a little, linearly interpolated."""
+    """Shift, scale and bend slightly, with linear interpolation."""
     side = len(tile)
     y, x = np.mgrid[:side, :side].astype(np.float64)
     middle, scale = (side - 1) / 2, rng.uniform(*_ENLARGE)

@@ -1,4 +1,4 @@
-"""A region of another picture, turned, enlarged, and blended by gradients (Pérez et al. 2003), as the demo does it."""
+"""Splicing: a region of another image, rotated, enlarged, and blended by gradients (Pérez et al. 2003), as in the demo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tellapart.forgeries.base import Forgery
 
 
 class Splice(Forgery):
-    """Something from elsewhere."""
+    """A region of another image."""
 
     needs_donor: ClassVar[bool] = True
 

@@ -1,8 +1,8 @@
-"""The grid that a generator's upsampling leaves: half the size, and back by a transposed convolution or by nearest neighbors.
+"""The grid of a generator's upsampling: half the size, and back by a transposed convolution or by nearest neighbors.
 
-Decoders of generator networks enlarge their maps by inserting zeros and convolving, or by repeating values and convolving;
-both leave copies of the spectrum at half the sampling rate. Odena et al. (2016), "Deconvolution and checkerboard artifacts",
-Distill; Durall et al. (2020), "Watch your up-convolution", CVPR. Here the kernel is drawn at random around the smooth one.
+Decoders of generator networks enlarge their activations by inserting zeros and convolving, or by repeating values and
+convolving; both leave copies of the spectrum at half the sampling rate. Odena et al. (2016), "Deconvolution and checkerboard
+artifacts", Distill; Durall et al. (2020), "Watch your up-convolution", CVPR. The kernel is drawn at random around a smooth one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BOX = (0.2, 0.6)  # weight that a repeated value gives to its eight neighbors
 
 
 class Upsample(Forgery):
-    """The whole picture went through an upsampling."""
+    """The whole image, downsampled and upsampled."""
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor
@@ -33,13 +33,13 @@ class Upsample(Forgery):
 
 
 def _transposed(channels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """A transposed convolution of width 4 and stride 2: (C, h, w) → C of (2h, 2w). The channels have nearly one kernel."""
+    """A transposed convolution of width 4 and stride 2: (C, h, w) → C of (2h, 2w). The channels have nearly equal kernels."""
     shared = _SMOOTH + rng.normal(0, rng.uniform(*_UNEVEN), (4, 4))
     return [_spread(np.pad(channel, 1, mode="edge"), shared + rng.normal(0, _APART, (4, 4))) for channel in channels]
 
 
 def _spread(channel: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Every value adds the kernel, two pixels from the next one's; of the frame of one value nothing is kept."""
+    """Add the kernel for every value, with stride 2; the border of one value is cropped."""
     height, width = (2 * side for side in channel.shape)
     found = np.zeros((height + 2, width + 2))
     for y, x in np.ndindex(kernel.shape):
@@ -48,7 +48,7 @@ def _spread(channel: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def _repeated(channels: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
-    """Every value four times, then a 3×3 convolution: (C, h, w) → C of (2h, 2w)."""
+    """Repeat every value four times, then convolve 3×3: (C, h, w) → C of (2h, 2w)."""
     around = rng.uniform(*_BOX) / 8
     shared = np.full((3, 3), around)
     shared[1, 1] = 1 - 8 * around

@@ -1,1 +1,1 @@
-"""What happens to the verdicts of a finished run when its images are harmed: needs images and a classifier."""
+"""How the predictions of a finished run change when its images are perturbed; needs images and a classifier."""

@@ -151,8 +151,8 @@ class Robustness:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "run": self.run, "data": self.data, "part": self.split, "n": self.n, "of": self.total, "classes": list(self.classes),
-            "undamaged": {name: score.to_dict() for name, score in self.clean.items()},
+            "run": self.run, "data": self.data, "part": self.split, "n": self.n, "of": self.total,
+            "classes": list(self.classes), "undamaged": {name: score.to_dict() for name, score in self.clean.items()},
             "recoded": self.recoded.to_dict(), "cells": [cell.to_dict() for cell in self.cells],
             "summary": describe(self), "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
         }  # fmt: skip
@@ -177,9 +177,9 @@ def score_robustness(
     """Compute all cells of a sweep.
 
     Args:
-        clean: Labeled answers on the unperturbed images.
-        answers: (perturbation, strength) → the answers on the same images, or why there are none.
-        positive: The class whose probability ranks, when there are two.
+        clean: Labeled predictions on the unperturbed images.
+        perturbed: (perturbation, strength) → predictions on the same images, or the reason why there are none.
+        positive: The positive class, with two classes.
     """
     cells = [_cell(perturbation, strength, clean, found, positive) for (perturbation, strength), found in perturbed.items()]
     tested = [place for place, cell in enumerate(cells) if not cell.reason]
@@ -193,9 +193,9 @@ def flip_share(before: Predictions, after: Predictions, rows: np.ndarray | slice
     """The share of images whose predicted class changed, with Wilson's interval, or with groups the interval over groups.
 
     Args:
-        before: N answers.
-        after: N answers on the same images in the same order.
-        rows: (N,) bool, the images to look at; all when left out.
+        before: N predictions.
+        after: N predictions on the same images in the same order.
+        rows: (N,) bool, the images to compare; default: all.
     """
     same = (before.predicted == after.predicted)[rows]
     n, groups = len(same), None if before.groups is None else before.groups[rows]

@@ -72,7 +72,8 @@ class PredictionCache:
         return Predictions.from_parquet(path) if path.exists() else str(read_json(path.with_suffix(".json"))["reason"])
 
     def collect(
-        self, transforms: Mapping[str, Transform | None], command: str, prepare: Callable[[ImageTable], None] = lambda rows: None
+        self, transforms: Mapping[str, Transform | None], command: str,
+        prepare: Callable[[ImageTable], None] = lambda rows: None,
     ) -> None:  # fmt: skip
         """Predict what is missing; the use of the test split is recorded once for all predictions until a result is written.
 

@@ -1,9 +1,9 @@
-"""Where a run looks on average: for each class the mean map over the pictures that it took for that class.
+"""Mean maps: for each class the mean map over the images that a run predicts as that class.
 
-Pictures of other sizes meet in what the classifier is shown of them. Each map is scaled to a highest value of 1 before the mean
-so that every picture counts alike; one without evidence counts as 0 everywhere. Beside it stands the mean picture, as a mean
-map says something only where the pictures are alike: faces that were aligned, tiles, a watermark in one corner. A bright corner
-over a mean picture that is gray everywhere is a shortcut worth a look.
+Images of different sizes are compared at the input size of the classifier. Each map is scaled to a maximum of 1 before the mean
+so that every image has equal weight; a map without evidence counts as 0 everywhere. The mean image is shown with it, as a mean
+map is informative only for similar images: aligned faces, tiles, a watermark in one corner. A bright corner over a uniformly
+gray mean image indicates a shortcut.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class ClassMap:
     """The mean map of one class, by one method.
 
     Attributes:
-        class_name: What the pictures were taken for, and whose evidence is shown.
+        class_name: The predicted class of the images, which is explained.
         method: The explainer's name.
-        n: Pictures that were taken for it.
-        without: How many of them have a map without any evidence.
-        picture: (h, w, 3) uint8, their mean; zeros where there are none.
-        values: (h, w) float32 in [0, 1], the mean of their maps; not scaled again.
+        n: Number of images predicted as the class.
+        n_empty: Number of images whose map has no evidence.
+        picture: (h, w, 3) uint8, the mean image; zeros without images.
+        values: (h, w) float32 in [0, 1], the mean of the maps; not scaled again.
     """
 
     class_name: str
@@ -49,7 +49,7 @@ class ClassMap:
 
     @property
     def peak(self) -> tuple[float, float]:
-        """Where the mean is highest: (from the top, from the left), as shares of the sides; the middle of that pixel."""
+        """Position of the maximum: (from the top, from the left), as shares of the sides; the center of that pixel."""
         row, column = np.unravel_index(self.values.argmax(), self.values.shape)
         return (float(row) + 0.5) / self.values.shape[0], (float(column) + 0.5) / self.values.shape[1]
 
@@ -68,23 +68,23 @@ def class_maps(
     run: str | Path | Run, images: Sequence[str | Path], *, methods: Sequence[str] = (),
     options: Mapping[str, Any] | None = None, seed: int = 0, settings: Settings = DEFAULTS,
 ) -> list[ClassMap]:  # fmt: skip
-    """Mean maps over a set of pictures.
+    """Compute mean maps over a set of images.
 
     Args:
-        run: A run, an id, the beginning of one, or a path.
-        images: Files, or folders of them.
+        run: A run, a run id or its prefix, or a path.
+        images: Image files, or folders.
         methods: Names of explainers, as for `explain`.
-        options: Of the methods, all of which must know them.
-        seed: Of methods that draw.
-        settings: Folder of the runs, device, progress, …
+        options: Options of the methods; every method must have them.
+        seed: Random seed for methods.
+        settings: Folders, device and progress.
 
     Returns:
-        Method by method, class by class, in label order; also classes that no picture was taken for.
+        One map for each method and class, in label order; also for classes without predicted images.
 
     Raises:
-        DataError: Nothing to explain.
-        ImageError: A picture cannot be decoded.
-        RunError: A method of networks, and this is none.
+        DataError: No images.
+        ImageError: An image cannot be decoded.
+        RunError: A method needs a network, and the run is not one.
         RecipeError: Unknown method or option.
     """
     run = store.open_run(run, settings.runs)
@@ -93,47 +93,47 @@ def class_maps(
     sums = {(e.name(), c): _Sum(shape) for e in explainers for c in run.classes}
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for path, name in zip(table.paths, map(str, table.ids), strict=True):
-            asked = ImageToExplain.read(model, reader.get(str(path)), name)
-            shown = _shown(asked.pixels, model.inputs)
-            label = int(asked.proba.argmax())
+            image = ImageToExplain.read(model, reader.get(str(path)), name)
+            shown = _shown(image.pixels, model.inputs)
+            label = int(image.proba.argmax())
             for explainer in explainers:
-                values = explainer(model, asked.pixels, label).values
+                values = explainer(model, image.pixels, label).values
                 sums[explainer.name(), run.classes[label]].add(shown, _shown_map(values, model.inputs))
                 task.advance()
     return [of.mean(method, class_name) for (method, class_name), of in sums.items()]
 
 
 class _Sum:
-    """Pictures and maps of one class and method, added up."""
+    """Running sums of the images and maps of one class and method."""
 
     def __init__(self, shape: tuple[int, int]) -> None:
         self.n, self.without = 0, 0
         self.picture, self.values = np.zeros((*shape, 3)), np.zeros(shape)
 
     def add(self, picture: np.ndarray, values: np.ndarray) -> None:
-        """One more. `picture`: (h, w, 3) uint8; `values`: (h, w) float."""
+        """Add one image. `picture`: (h, w, 3) uint8; `values`: (h, w) float."""
         self.n += 1
         self.without += not values.any()
         self.picture += picture
         self.values += values
 
     def mean(self, method: str, class_name: str) -> ClassMap:
-        """Of all that were added."""
+        """The mean of all added images."""
         count = max(self.n, 1)
         picture = np.rint(self.picture / count).astype(np.uint8)
         return ClassMap(class_name, method, self.n, self.without, picture, (self.values / count).astype(np.float32))
 
 
 def _shown(pixels: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """A picture as the classifier is shown it, gray three times: (H, W, 3) uint8 → (h, w, 3) uint8."""
+    """Resize an image to the input of the classifier, gray as three channels: (H, W, 3) uint8 → (h, w, 3) uint8."""
     with quiet():
         shown = decode_to(pixels, inputs, "the picture")
     return np.broadcast_to(shown, (*shown.shape[:2], 3))
 
 
 def _shown_map(values: np.ndarray, inputs: Inputs) -> np.ndarray:
-    """A map laid over what the classifier is shown, its highest value 1: (H, W) in [0, 1] → (h, w) float64."""
-    gray = np.rint(values * 255).astype(np.uint8)  # the way of pictures, which are of 8 bits
+    """Resize a map to the input of the classifier, maximum 1: (H, W) in [0, 1] → (h, w) float64."""
+    gray = np.rint(values * 255).astype(np.uint8)  # resized like the images, with 8 bits
     with quiet():
         found = decode_to(gray, inputs.model_copy(update={"mode": "gray"}), "the map")[..., 0].astype(np.float64)
     most = found.max()

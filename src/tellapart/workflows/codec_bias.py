@@ -219,7 +219,7 @@ class _CodecBiasJob:
 
 def describe(found: CodecBias) -> str:
     """A plain sentence or two for each finding."""
-    said, two = [], len(found.classes) == 1
+    sentences, binary = [], len(found.classes) == 1
     for finding, words in _WORDS.items():
         own = [one for one in found.classes if one.finding == finding]
         if own:
@@ -229,9 +229,9 @@ def describe(found: CodecBias) -> str:
 
 
 _WORDS = {
-    "file": "The run depends on the file, not only on the pixels: a lossless copy with identical pixels changes its predictions",
+    "file": "The run depends on the file, not only on the pixels: a lossless copy of equal pixels changes its predictions",
     "codec": "The run depends on the codec: its predictions follow how an image was encoded",
-    "suspect": "The run may depend on the codec: JPEG shifts predictions towards the class that is more compressed in the data",
+    "suspect": "The run may depend on the codec: JPEG shifts predictions towards the class that is compressed more already",
     "fragile": "The run is fragile, without evidence that it depends on the codec: re-encoding the images lowers its accuracy",
     "steady": "The run is robust: neither JPEG nor rescaling lowers its accuracy by a relevant amount",
     "open": "Inconclusive: there are too few images, or groups of images, to rule out a loss of accuracy",

@@ -1,16 +1,16 @@
-"""Data to try everything on, offline: tiles of real photographs, half of them edited, with the mask of every edit.
+"""The demo data set, made offline: tiles of real photographs, half of them edited, with a mask for every edit.
 
     <folder>/
         train.csv           id, label (real | edited), group (scene), split, source (kind of edit, or "none")
         images/<name>.png   RGB, all of one size in pixels and in bytes
         masks/<name>.png    gray, 255 where edited, 0 elsewhere; edited tiles only
-        provenance.csv      where each tile was cut, the edit, where its donor was cut, the share edited
-        README.txt          what this is and is not, with credits
-        demo.json           the settings: a folder made with the same ones is used again
+        provenance.csv      the position of each tile, the edit, the position of its donor, the edited share
+        README.txt          description, limits and credits
+        demo.json           the settings: a folder made with the same settings is reused
 
-What must not give the answer away: whole scenes lie in one part and donors come from the same part; a tile is real or
-edited, never both, drawn by lot before anything is edited, half and half in every photograph; gray photographs get gray
-donors, color ones color donors; PNGs are stored uncompressed, so files of both classes have the same number of bytes.
+How leaks are avoided: whole scenes lie in one split and donors come from the same split; a tile is real or edited, never both,
+drawn at random before anything is edited, half and half in every photograph; gray photographs get gray donors, color ones color
+donors; PNGs are stored uncompressed, so files of both classes have the same number of bytes.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from tellapart.errors import DataError, SystemLimitError
 from tellapart.forgeries._edits import AREA, KINDS, edit
 from tellapart.types import SPLITS
 
-VERSION = 1  # counts up when the same settings give other files
-#: Tiles per scene come in this number: a stereo pair halves them, two classes again, the kinds of edit share the rest.
+VERSION = 1  # increased when the same settings give other files
+#: Tiles per scene are a multiple of this: a stereo pair halves them, two classes again, the kinds of edit share the rest.
 MULTIPLE = 2 * 2 * len(KINDS)
 _MARKER = "demo.json"
 #: Scenes in color (True) and in gray; the others train. 7 test scenes: a sign-flip test over 5 cannot fall below p = 0.06.
@@ -47,7 +47,7 @@ _STEP = 8  # pixels between the positions of tiles; multiples of 8 keep the JPEG
 
 @dataclass(frozen=True)
 class _Tile:
-    """One tile and all that is known of it; one row of provenance.csv."""
+    """One tile; one row of provenance.csv."""
 
     name: str
     scene: str
@@ -64,21 +64,21 @@ class _Tile:
 def make(
     folder: str | Path, *, seed: int = 0, tiles_per_scene: int = 96, size: int = 64, area: tuple[float, float] = AREA
 ) -> Path:
-    """Write the data set, or find it written.
+    """Write the data set, or reuse it.
 
     Args:
-        folder: Where to; must not exist, be empty, or hold the same data set.
-        seed: Draws the parts, the tiles, the classes and the edits. The same seed gives the same bytes.
+        folder: Output folder; must not exist, be empty, or contain the same data set.
+        seed: Random seed for the splits, the tiles, the classes and the edits. The same seed gives the same bytes.
         tiles_per_scene: A multiple of 12.
         size: Side of a tile in pixels, at least 32.
-        area: Least and most of a tile that an edit covers, as shares. Where maps are judged by the masks, small edits tell
-            more: `size=128, area=(0.05, 0.10)` has regions of as many pixels as the usual tiles.
+        area: Lowest and highest share of a tile that an edit covers. To score maps against the masks, small edits are more
+            informative: `size=128, area=(0.05, 0.10)` has regions of as many pixels as the default tiles.
 
     Returns:
         The folder, for `scan`.
 
     Raises:
-        DataError: The folder holds something else, the photographs are missing or too small for so many tiles.
+        DataError: The folder contains something else, or the photographs are missing or too small for the number of tiles.
         SystemLimitError: The folder cannot be written.
     """
     folder = Path(folder)
@@ -89,20 +89,20 @@ def make(
     photographs = {photo.name: photo.digest for photo in PHOTOGRAPHS}
     settings: dict[str, Any] = {"version": VERSION, "seed": seed, "tiles_per_scene": tiles_per_scene, "size": size}
     settings |= photographs
-    if area != AREA:  # the folders that are there know no area
+    if area != AREA:  # existing folders have no area in their settings
         settings["area"] = list(area)
     try:
         if not _is_made(folder, settings):
             _make_beside(folder, settings)
     except OSError as error:
         hint = "choose another folder, or free some space"
-        place = error.filename or folder
-        raise SystemLimitError(f"{place}: the demo data cannot be written ({error.strerror})", hint=hint) from error
+        path = error.filename or folder
+        raise SystemLimitError(f"{path}: the demo data cannot be written ({error.strerror})", hint=hint) from error
     return folder
 
 
 def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very data set; False when there is nothing yet."""
+    """Whether the folder contains this data set; False if it is empty or does not exist."""
     if not folder.exists():
         return False
     hint = f"remove {folder} or choose another folder"
@@ -113,9 +113,9 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
     try:
         marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        raise DataError(f"{folder}: not empty, and not demo data", hint=hint) from None
+        raise DataError(f"{folder}: expected an empty folder or demo data", hint=hint) from None
     if marker != settings:
-        raise DataError(f"{folder}: holds demo data made with other settings or photographs", hint=hint)
+        raise DataError(f"{folder}: contains demo data made with other settings or photographs", hint=hint)
     expected = len({photo.scene for photo in PHOTOGRAPHS}) * settings["tiles_per_scene"]
     found = len(list((folder / "images").glob("*.png")))
     if found != expected:
@@ -124,7 +124,7 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write into a new folder, then rename, so that a crash leaves no half data set under the name."""
+    """Write into a temporary folder, then rename it, so that a crash leaves no incomplete data set."""
     area = tuple(settings.get("area", AREA))
     beside = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
@@ -136,21 +136,21 @@ def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
         try:
             beside.rename(folder)
         except OSError:
-            if not _is_made(folder, settings):  # else another process was faster, with the same result
+            if not _is_made(folder, settings):  # else another process has written the same data set
                 raise
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
 
 def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple[float, float]) -> None:
-    """Write everything but the marker."""
+    """Write everything except the marker."""
     pixels = {photo.name: photo.load() for photo in PHOTOGRAPHS}
     tiles = _plan(pixels, seed, tiles_per_scene, size)
     shares = [_write_tile(folder, tile, pixels, seed, size, area) for tile in tiles]
     frame = pd.DataFrame([asdict(tile) for tile in tiles]).assign(share_edited=shares)
     table = pd.DataFrame(
         {
-            # A path, not a bare name: that would fit the mask as well as the image.
+            # A path, not a bare name, which would match the mask as well as the image.
             "id": "images/" + frame["name"] + ".png",
             "label": np.where(frame["kind"] == "none", "real", "edited"),
             "group": frame["scene"],
@@ -164,9 +164,9 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple
 
 
 def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, size: int) -> list[_Tile]:
-    """Decide what is cut where, which tiles are edited, how, and from which donor; nothing is edited yet."""
-    parts = assign_splits(seed)
-    photos = {scene: [photo for photo in PHOTOGRAPHS if photo.scene == scene] for scene in parts}
+    """Choose the tiles, which of them are edited, how, and from which donor; nothing is edited yet."""
+    splits = assign_splits(seed)
+    photos = {scene: [photo for photo in PHOTOGRAPHS if photo.scene == scene] for scene in splits}
     tiles: list[_Tile] = []
     for photo in PHOTOGRAPHS:
         count = tiles_per_scene // len(photos[photo.scene])
@@ -174,22 +174,22 @@ def _plan(pixels: Mapping[str, np.ndarray], seed: int, tiles_per_scene: int, siz
         kinds = [*KINDS] * (count // (2 * len(KINDS))) + ["none"] * (count // 2)
         kinds = _generator(seed, photo.name, "kinds").permutation(kinds).tolist()
         tiles += [
-            _Tile(f"{photo.name}-{i:03d}", photo.scene, parts[photo.scene], photo.name, x, y, kind)
+            _Tile(f"{photo.name}-{i:03d}", photo.scene, splits[photo.scene], photo.name, x, y, kind)
             for i, ((y, x), kind) in enumerate(zip(corners, kinds, strict=True))
         ]
     return [_with_donor(tile, tiles, _generator(seed, tile.name, "donor")) for tile in tiles]
 
 
 def assign_splits(seed: int) -> dict[str, str]:
-    """Scene → train, valid or test, drawn by lot among the color scenes and among the gray ones."""
-    parts: dict[str, str] = {}
+    """Scene → train, valid or test, drawn at random among the color scenes and among the gray ones."""
+    splits: dict[str, str] = {}
     rng = np.random.default_rng(seed)
     for color, held_out in _HELD_OUT.items():
         scenes = sorted({photo.scene for photo in PHOTOGRAPHS if photo.color == color})
         names = [name for name, count in held_out.items() for _ in range(count)]
         names += ["train"] * (len(scenes) - len(names))
-        parts |= dict(zip(rng.permutation(scenes).tolist(), names, strict=True))
-    return parts
+        splits |= dict(zip(rng.permutation(scenes).tolist(), names, strict=True))
+    return splits
 
 
 def _corners(photo: Photograph, pixels: np.ndarray, count: int, size: int, rng: np.random.Generator) -> list[tuple[int, int]]:
@@ -205,12 +205,12 @@ def _corners(photo: Photograph, pixels: np.ndarray, count: int, size: int, rng: 
             return [usable[i] for i in rng.choice(len(usable), count, replace=False)]
     raise DataError(
         f"the photograph {photo.file} has room for {len(usable)} tiles of {size} pixels, not for {count}",
-        hint="ask for fewer tiles_per_scene or a smaller size",
+        hint="choose fewer tiles_per_scene or a smaller size",
     )
 
 
 def _with_donor(tile: _Tile, tiles: list[_Tile], rng: np.random.Generator) -> _Tile:
-    """Draw the tile that a spliced region comes from: same part, another scene, color for color."""
+    """Draw the tile that a spliced region comes from: same split, another scene, color for color."""
     if tile.kind != "splice":
         return tile
     color = {photo.name: photo.color for photo in PHOTOGRAPHS}
@@ -227,7 +227,7 @@ def _with_donor(tile: _Tile, tiles: list[_Tile], rng: np.random.Generator) -> _T
 def _write_tile(
     folder: Path, tile: _Tile, pixels: Mapping[str, np.ndarray], seed: int, size: int, area: tuple[float, float]
 ) -> float:
-    """Cut, edit if so decided, and write one tile and its mask; the share of its pixels in the mask."""
+    """Crop, edit if planned, and write one tile and its mask; return the share of its pixels in the mask."""
     image = pixels[tile.photograph][tile.y : tile.y + size, tile.x : tile.x + size]
     mask = np.zeros((size, size), dtype=bool)
     if tile.kind != "none":
@@ -244,12 +244,12 @@ def _write_tile(
 
 
 def _generator(seed: int, *names: str) -> np.random.Generator:
-    """A generator of its own for every purpose, so that one draw more here changes nothing there."""
+    """A separate generator for every purpose, so that an additional draw in one place changes nothing elsewhere."""
     return np.random.default_rng([seed, *(zlib.crc32(name.encode()) for name in names)])
 
 
 def _readme(frame: pd.DataFrame, size: int) -> str:
-    """What the data are, for somebody who finds the folder."""
+    """The README of the data set."""
     scenes = {part: sorted(set(frame.loc[frame["split"] == part, "scene"])) for part in SPLITS}
     counts = frame["split"].value_counts().to_dict()
     parts = "\n".join(f"  {part:6}{counts[part]:5}  {', '.join(scenes[part])}" for part in SPLITS)
@@ -260,20 +260,20 @@ def _readme(frame: pd.DataFrame, size: int) -> str:
 _README = """Demo data of tellapart: {n} tiles of {size} x {size} pixels.
 
 The photographs are real. The edits are synthetic: this program made them, by three simple recipes. A classifier that
-finds them need not find edits in the wild, and no figure obtained here says how well it would.
+detects them need not detect edits in the wild, and no figure obtained here measures how well it would.
 
 Half of the tiles of every photograph are edited, one region each, outlined in masks/:
   splice    a region of another photograph, turned by 5 to 25 degrees, enlarged by 10 to 25 %, blended by gradients
   inpaint   the region is filled from its rim, smoothly, with a little of the tile's own grain
   resample  the region is turned by 5 to 25 degrees and enlarged by 10 to 25 % where it lies
-No tile is there both real and edited. Tiles of one photograph may overlap, so they are not independent: that is why the
-table names the scene as `group`. No scene is in two parts, and regions are moved only between scenes of one part:
+No tile occurs both real and edited. Tiles of one photograph may overlap, so they are not independent: therefore the table
+has the scene as `group`. No scene lies in two splits, and regions are moved only between scenes of one split:
 {parts}
 
-Tiles that are almost flat are left out, for both classes alike. The pictures are stored without compression, so that
-their size in bytes tells nothing. provenance.csv says where everything was cut.
+Tiles that are almost flat are excluded, for both classes equally. The images are stored without compression, so that their
+size in bytes carries no information. provenance.csv lists where everything was cropped.
 
-Photographs, with the credits and licenses that the libraries state. The tiles are cut from them, and half are edited as
+Photographs, with the credits and licenses that the libraries state. The tiles are crops of them, and half are edited as
 described above; if you pass them on, these licenses apply:
 {credits}
 """

@@ -1,4 +1,8 @@
-"""The verb `explain`: pictures in; for each the answer and one map a method, and how far the maps can be believed."""
+"""The command `explain`: for each image the prediction, one map per method, and the faithfulness of the maps; also the views.
+
+`explain` draws maps over the pixels; `explain_views` shows what is not such a map: the nearest training images, and the
+frequencies.
+"""
 
 from __future__ import annotations
 
@@ -36,27 +40,28 @@ def explain(
     options: Mapping[str, Any] | None = None, score: bool = False, masks: Path | None = None, seed: int = 0,
     settings: Settings = DEFAULTS,
 ) -> list[Explanation]:  # fmt: skip
-    """Where a run looks.
+    """Explain the predictions of a run by maps over the images.
 
     Args:
-        run: A run, an id, the beginning of one, or a path.
-        images: Files, or folders of them.
-        class_name: The class whose evidence is shown; None: for each picture the most probable one.
-        methods: Names of explainers; none: grad_cam for a network on images, else occlusion.
-        options: Of the methods, all of which must know them.
-        judged: Score each map, beside a map of noise and that of the same net with random weights.
-        masks: A folder of masks, named as the pictures are: where the truth is known to lie. Others are not scored
-            by it.
-        seed: Of methods and controls that draw.
-        settings: Folder of the runs, device, progress, …
+        run: A run, a run id or its prefix, or a path.
+        images: Image files, or folders.
+        class_name: The class to explain; None: the predicted class of each image.
+        methods: Names of explainers; empty: grad_cam for a network on images, else occlusion.
+        options: Options of the methods; every method must have them.
+        score: Whether to score the faithfulness of each map, together with a noise map and the map of the same net with random
+            weights.
+        masks: A folder of masks with the names of the images, white where the evidence is known to lie; images without a mask
+            are not scored against it.
+        seed: Random seed for methods and controls.
+        settings: Folders, device and progress.
 
     Returns:
-        Picture by picture, method by method.
+        One explanation for each image and method, image by image.
 
     Raises:
-        DataError: Unknown class; a mask of another size; nothing to explain.
-        ImageError: A picture cannot be decoded.
-        RunError: A method of networks, and this is none.
+        DataError: Unknown class; a mask of another size; no images.
+        ImageError: An image cannot be decoded.
+        RunError: A method needs a network, and the run is not one.
         RecipeError: Unknown method or option.
     """
     run = store.open_run(run, settings.runs)
@@ -68,12 +73,12 @@ def explain(
     table, found = from_paths(images, run.classes), []
     with ImageReader(table) as reader, settings.progress.task("explaining", len(table) * len(explainers), "map") as task:
         for row, path in enumerate(table.paths):
-            asked = ImageToExplain.read(model, reader.get(path), str(table.ids[row]))
-            label = int(asked.proba.argmax()) if class_name is None else run.classes.index(class_name)
-            mask = _mask(truths.get(Path(asked.name).stem), asked)
-            known: dict[str, Faithfulness] = {}  # the map of noise is the same for all methods
+            image = ImageToExplain.read(model, reader.get(path), str(table.ids[row]))
+            label = int(image.proba.argmax()) if class_name is None else run.classes.index(class_name)
+            mask = _mask(truths.get(Path(image.name).stem), image)
+            known: dict[str, Faithfulness] = {}  # the noise map is the same for all methods
             for explainer in explainers:
-                found.append(_ExplanationJob(model, control, explainer, asked, label, seed + row).done(mask, score, known))
+                found.append(_ExplanationJob(model, control, explainer, image, label, seed + row).run(mask, score, known))
                 known = {name: score for name, score in found[-1].scores.items() if name == NOISE}
                 task.advance()
     return found
@@ -82,21 +87,21 @@ def explain(
 def explain_views(
     run: str | Path | Run, images: Sequence[str | Path], names: Sequence[str] = VIEWS, *, settings: Settings = DEFAULTS
 ) -> list[Views]:
-    """Look at pictures beside the images that a run has learnt from.
+    """Compare images with the training images of a run.
 
     Args:
-        run: A run, an id, the beginning of one, or a path; of any family. Its training images must still be where they were.
-        images: Files, or folders of them.
-        names: Of `VIEWS`.
-        settings: Folder of the runs, device, progress, …
+        run: A run, a run id or its prefix, or a path; of any family. Its training images must still be readable.
+        images: Image files, or folders.
+        names: Names of views, from `VIEWS`.
+        settings: Folders, device and progress.
 
     Returns:
-        One for each picture.
+        One entry for each image.
 
     Raises:
-        DataError: Unknown view; nothing to look at; the run has no training images.
-        CorruptImages: Training images that cannot be read any more.
-        ImageError: A picture cannot be decoded.
+        DataError: Unknown view; no images; the run has no training images.
+        CorruptImages: Training images cannot be read any more.
+        ImageError: An image cannot be decoded.
     """
     for name in names:
         if name not in VIEWS:
@@ -124,7 +129,7 @@ def explain_views(
 def prepare(
     run: Run, methods: Sequence[str], options: Mapping[str, Any], seed: int, settings: Settings
 ) -> tuple[ExplainedModel, list[Explainer]]:
-    """A run as explainers see it, and the explainers, as `explain` takes them.
+    """Load a run for explainers, and build the explainers, with the arguments of `explain`.
 
     Raises:
         RecipeError: Unknown method or option.
@@ -138,15 +143,15 @@ def prepare(
 
 @dataclass(frozen=True, eq=False)
 class ImageToExplain:
-    """A picture and what a run says of it.
+    """An image and its prediction.
 
     Attributes:
-        name: What the picture was called.
-        pixels: (H, W, 3) uint8, shrunk where it must be.
-        whole: (height, width) of the picture.
-        size: (height, width) of the part of it that is read, before it was shrunk.
-        proba: (C,) float32, of the picture as it is.
-        part: What of the picture `pixels` are; None: all of it.
+        name: Name of the image.
+        pixels: (H, W, 3) uint8, cropped and downsampled if necessary.
+        full_size: (height, width) of the image.
+        size: (height, width) of the region that the run reads, before downsampling.
+        proba: (C,) float32, prediction on the original image.
+        crop: Box of the region in the image; None: the whole image.
     """
 
     name: str
@@ -158,7 +163,7 @@ class ImageToExplain:
 
     @classmethod
     def read(cls, model: ExplainedModel, content: bytes | np.ndarray, name: str) -> ImageToExplain:
-        """Decode a picture and ask about it.
+        """Decode and predict an image.
 
         Raises:
             ImageError: It cannot be decoded, or is too large.
@@ -173,13 +178,13 @@ class ImageToExplain:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """The views of one picture.
+    """The views of one image.
 
     Attributes:
-        image: What the picture was called.
-        pixels: (H, W, 3) uint8, small enough to be looked at.
-        nearest: The training images that are most like it; None where not asked for.
-        frequency: Its frequencies; None where not asked for.
+        image: Name of the image.
+        pixels: (H, W, 3) uint8, downsampled for display.
+        nearest: The most similar training images; None if not requested.
+        frequency: The frequencies; None if not requested.
     """
 
     image: str
@@ -194,7 +199,7 @@ class Views:
 
 
 class _RunFinder:
-    """From the name of a run to its folder."""
+    """Find the folder of a run by its name."""
 
     def __init__(self, settings: Settings) -> None:
         self.runs = settings.runs
@@ -205,37 +210,37 @@ class _RunFinder:
 
 @dataclass(frozen=True, eq=False)
 class _ExplanationJob:
-    """One map under way."""
+    """One map of one image."""
 
     model: ExplainedModel
     control: ExplainedModel | None
     explainer: Explainer
-    asked: ImageToExplain
+    image: ImageToExplain
     label: int
     seed: int
 
-    def done(self, mask: np.ndarray | None, judged: bool, known: Mapping[str, Faithfulness]) -> Explanation:
-        """The map, its scores and those of the controls. `mask`: (H, W) bool or None; `known`: scores of controls."""
-        pixels, proba = self.asked.pixels, self.asked.proba
+    def run(self, mask: np.ndarray | None, score: bool, known: Mapping[str, Faithfulness]) -> Explanation:
+        """Compute the map, its scores and those of the controls. `mask`: (H, W) bool or None; `known`: scores of controls."""
+        pixels, proba = self.image.pixels, self.image.proba
         heatmap = self.explainer(self.model, pixels, self.label)
-        maps = {heatmap.method: heatmap.values} | (self._controls() if judged or mask is not None else {})
-        scores = {n: known.get(n) or self._judged(v) for n, v in maps.items()} if judged else {}
+        maps = {heatmap.method: heatmap.values} | (self._controls() if score or mask is not None else {})
+        scores = {n: known.get(n) or self._faithfulness(v) for n, v in maps.items()} if score else {}
         classes = self.model.classes
         shares = dict(zip(classes, map(float, proba), strict=True))
         return Explanation(
-            self.asked.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
+            self.image.name, pixels, classes[int(proba.argmax())], shares, heatmap, scores,
             {name: pointing_game(v, mask) for name, v in maps.items()} if mask is not None else {},
             {name: mask_iou(v, mask) for name, v in maps.items()} if mask is not None else {},
             None if mask is None else float(mask.mean()),
-            self.asked.size if self.asked.size != pixels.shape[:2] else None,
-            self.asked.crop,
+            self.image.size if self.image.size != pixels.shape[:2] else None,
+            self.image.crop,
         )  # fmt: skip
 
-    def _judged(self, values: np.ndarray) -> Faithfulness:
-        return faithfulness(self.model, self.asked.pixels, values, self.label, self.seed)
+    def _faithfulness(self, values: np.ndarray) -> Faithfulness:
+        return faithfulness(self.model, self.image.pixels, values, self.label, self.seed)
 
     def _controls(self) -> dict[str, np.ndarray]:
-        pixels = self.asked.pixels
+        pixels = self.image.pixels
         found = {NOISE: noise_map(pixels.shape[0], pixels.shape[1], self.seed)}
         if self.control is not None:
             found[UNTRAINED] = self.explainer(self.control, pixels, self.label).values
@@ -253,21 +258,23 @@ def _build(name: str, options: Mapping[str, Any], seed: int) -> Explainer:
 
 
 def _masks_in(folder: Path) -> dict[str, Path]:
-    """Name without ending → file."""
+    """File name without extension → file."""
     if not folder.is_dir():
-        hint = "masks are files named as the pictures, white where the truth is known to lie"
-        raise DataError(f"{folder}: no such folder of masks", hint=hint)
+        hint = "masks are files with the names of the images, white where the evidence is known to lie"
+        raise DataError(f"{folder}: no such folder", hint=hint)
     return {path.stem: path for path in sorted(folder.iterdir(), reverse=True) if path.is_file()}
 
 
-def _mask(file: Path | None, asked: ImageToExplain) -> np.ndarray | None:
-    """The mask of a picture, (H, W) bool: what is brighter than half gray."""
+def _mask(file: Path | None, image: ImageToExplain) -> np.ndarray | None:
+    """Read the mask of an image, (H, W) bool: True where it is brighter than half gray."""
     if file is None:
         return None
     mask = decode(file.read_bytes(), mode="gray", path=str(file))[..., 0] > 127
-    if mask.shape != asked.full_size:
-        (height, width), size = mask.shape, asked.full_size
-        raise DataError(f"{file}: is {height}×{width}, but {Path(asked.name).name} is {size[0]}×{size[1]}")
-    if asked.crop:
-        mask = mask[asked.crop[1] : asked.crop[3], asked.crop[0] : asked.crop[2]]
-    return resize_mask(mask, *asked.pixels.shape[:2])
+    if mask.shape != image.full_size:
+        (height, width), size = mask.shape, image.full_size
+        raise DataError(
+            f"{file}: the mask is {height}×{width} (height × width), but {Path(image.name).name} is {size[0]}×{size[1]}"
+        )
+    if image.crop:
+        mask = mask[image.crop[1] : image.crop[3], image.crop[0] : image.crop[2]]
+    return resize_mask(mask, *image.pixels.shape[:2])

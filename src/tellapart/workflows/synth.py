@@ -1,13 +1,13 @@
-"""The verb `synth`: a data set of real and forged pictures, made of real ones only.
+"""The command `synth`: make a data set of real and forged images from real images alone.
 
     OUT/
         train.csv           id, label (real | fake), group, split, source (the forgery, or "none"): DATA for `tellapart compare`
-        images/<name>.png   both classes through one encoder, metadata dropped
-        masks/<name>.png    gray, 255 where forged; forged pictures only
-        provenance.csv      what became of which picture: where it lay, the forgery, the donor, the share forged
-        synth.json          the settings; written last, so a folder without it is unfinished
+        images/<name>.png   both classes written by one encoder, without metadata
+        masks/<name>.png    gray, 255 where forged; forged images only
+        provenance.csv      for each image its source, the forgery, the donor, the forged share
+        synth.json          the settings; written last, so a folder without it is incomplete
 
-The same command goes on where it was cut off. All that is drawn for a picture depends on the seed and on its row alone.
+The same command resumes after an interruption. Random values of an image depend only on the seed and on its row.
 """
 
 from __future__ import annotations
@@ -40,56 +40,56 @@ from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import translate_os_errors, write_bytes_atomically, write_json, write_text_atomically
 from tellapart.types import ImageTable, Problem
 
-VERSION = 1  # counts up when the same settings give other files
+VERSION = 1  # increased when the same settings give other files
 _DONE, _BEGUN = "synth.json", "synth.partial.json"
-_LEARNT_FROM = 64  # pictures that a forgery which learns is shown
-_CHUNK = 64  # pictures between two looks at what the threads found
+_FIT_ON = 64  # images that a trained forgery is fitted on
+_CHUNK = 64  # images submitted to the threads at a time
 
 
 def synth(
     data: str | Path | ImageTable, out: str | Path, *, kinds: Sequence[str] = (), class_name: str | None = None,
     encoding: Literal["png", "jpeg"] = "png", quality: tuple[int, int] = (75, 95), settings: Settings = DEFAULTS,
 ) -> SynthResult:  # fmt: skip
-    """Forge half of some real pictures.
+    """Forge half of a set of real images.
 
     Args:
-        data: Real pictures: a folder or archive; or labeled data, of which `class_name` is the real class.
-        out: Where to; must not exist, be empty, or hold what the same call began.
-        kinds: Forgeries; none: all.
+        data: Real images: a folder or archive; or labeled data, of which `class_name` is the real class.
+        out: Output folder; must not exist, be empty, or contain the incomplete output of the same call.
+        kinds: Names of forgeries; empty: all.
         class_name: The real class of labeled data.
-        encoding: "png": without compression, so that bytes tell nothing; "jpeg": what they tell of the content remains.
-        quality: Lowest and highest of JPEG, drawn for each picture whatever its class.
-        settings: `seed` draws everything; `skip_bad` leaves out what cannot be decoded, counted.
+        encoding: "png": without compression, so that byte counts carry no information; "jpeg": byte counts depend on content.
+        quality: Lowest and highest JPEG quality, drawn for each image whatever its class.
+        settings: `seed` is the random seed; `skip_bad` excludes and reports images that cannot be decoded.
 
     Raises:
-        DataError: Too few pictures; `out` holds something else, or lies inside `data`.
-        CorruptImages: Some cannot be decoded or are too small; all are named.
+        DataError: Too few images; `out` contains something else, or lies inside `data`.
+        CorruptImages: Images cannot be decoded or are too small; all are named.
         RecipeError: Unknown forgery.
-        SystemLimitError: No room, no permission.
+        SystemLimitError: No disk space, or no permission.
     """
     names = [str(kind).replace("-", "_") for kind in kinds] or registry.names("forgeries")
     forgeries: dict[str, Forgery] = {name: registry.find("forgeries", name)() for name in dict.fromkeys(names)}
     folder = Path(out)
     _check_outside(data, folder)
     reals = load_reals(data, class_name, skip_bad=settings.skip_bad)
-    chosen = {
+    config = {
         "version": VERSION, "seed": settings.seed, "kinds": list(forgeries), "encoding": encoding,
         "quality": list(quality) if encoding == "jpeg" else None, "reals": reals.fingerprint, "skip_bad": settings.skip_bad,
     }  # fmt: skip
     with translate_os_errors(folder):
-        if not _is_made(folder, chosen):
-            ForgeryJob(reals, forgeries, folder, chosen, settings).run()
+        if not _is_made(folder, config):
+            ForgeryJob(reals, forgeries, folder, config, settings).run()
     return _read_result(folder)
 
 
 @dataclass(frozen=True)
 class SynthResult:
-    """What was made.
+    """A finished data set.
 
     Attributes:
-        folder: For `compare`.
-        counts: Forgery, or "none" for the real ones → pictures.
-        shares: Forgery → mean share of a picture that is forged.
+        folder: Its folder, an input for `compare`.
+        counts: Forgery, or "none" for real images → number of images.
+        shares: Forgery → mean forged share of an image.
     """
 
     folder: Path
@@ -102,28 +102,28 @@ class SynthResult:
 
 
 def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, skip_bad: bool = False) -> ImageTable:
-    """All pictures of a folder or an archive; or the rows of one class of labeled data, or all rows of a table.
+    """Load the real images: all images of a folder or archive, one class of labeled data, or all rows of a table.
 
     Args:
-        data: A folder or archive, labeled or not; whatever `scan` understands; or a table.
+        data: A folder or archive, labeled or not; another path that `scan` understands; or a table.
         class_name: The class whose images are real.
-        skip_bad: Leave bad rows out instead of stopping.
+        skip_bad: Whether to exclude bad rows instead of raising an error.
 
     Returns:
-        A table with the one class "real"; group and split as given.
+        A table with the single class "real"; group and split as given.
 
     Raises:
-        DataError: Nothing there, or no such class.
+        DataError: No images, or no such class.
     """
     path = None if isinstance(data, ImageTable) else Path(data)
     if path is not None and not path.exists():
-        raise DataError(f"{path}: not found", hint="give a folder, an archive or a table of real pictures")
+        raise DataError(f"{path}: not found", hint="pass a folder, an archive or a table of real images")
     if path is not None and class_name is None and (path.is_dir() or path.name.lower().endswith(ARCHIVE_ENDINGS)):
-        return _all_of(path)
+        return _list_images(path)
     table = data if isinstance(data, ImageTable) else scan(data, least=1)
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not skip_bad:
-        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
     if class_name is not None:
         if class_name not in table.classes:
             raise DataError(unknown_name("class", class_name, table.classes))
@@ -133,7 +133,7 @@ def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, 
 
 @dataclass(frozen=True, eq=False)
 class ForgeryJob:
-    """One folder under way."""
+    """One data set in progress."""
 
     reals: ImageTable
     forgeries: dict[str, Forgery]
@@ -142,14 +142,14 @@ class ForgeryJob:
     settings: Settings
 
     def run(self) -> None:
-        """Write what is missing, then the tables, then the marker."""
+        """Write the missing images, then the tables, then the marker."""
         for name in ("images", "masks"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         write_json(self.folder / _BEGUN, self.config)
         donors = frozenset(name for name, forgery in self.forgeries.items() if forgery.needs_donor)
         planned = plan_forgeries(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
         with ImageReader(self.reals) as reader, quiet():
-            self._learn([one.row for one in planned if one.part == "train"], reader)
+            self._fit([one.row for one in planned if one.part == "train"], reader)
             written, problems = self._write_all(planned, reader)
         if problems and not self.settings.skip_bad:
             raise CorruptImages([one.row for one, _ in problems], [problem for _, problem in problems])
@@ -157,12 +157,12 @@ class ForgeryJob:
         write_json(self.folder / _DONE, self.config)
         (self.folder / _BEGUN).unlink()
 
-    def _learn(self, rows: list[int], reader: ImageReader) -> None:
-        """Show some pictures of the training part, evenly spaced, to the forgeries that learn."""
+    def _fit(self, rows: list[int], reader: ImageReader) -> None:
+        """Fit the forgeries that need it on some evenly spaced images of the training split."""
         if not any(forgery.needs_fit for forgery in self.forgeries.values()):
             return
         pictures = []
-        for row in rows[:: max(1, len(rows) // _LEARNT_FROM)]:
+        for row in rows[:: max(1, len(rows) // _FIT_ON)]:
             found = self._pixels(row, reader)
             if isinstance(found, np.ndarray):
                 pictures.append(found[:1024, :1024])
@@ -173,7 +173,7 @@ class ForgeryJob:
     def _write_all(
         self, planned: list[PlannedImage], reader: ImageReader
     ) -> tuple[dict[str, float], list[tuple[PlannedImage, Problem]]]:
-        """The share forged of every picture that was written, by name; and those that could not be."""
+        """Write all images; return name → forged share of the written ones, and the problems of the others."""
         written: dict[str, float] = {}
         problems: list[tuple[PlannedImage, Problem]] = []
         with (
@@ -191,7 +191,7 @@ class ForgeryJob:
         return written, problems
 
     def _one(self, one: PlannedImage, reader: ImageReader) -> float | Problem:
-        """Write one picture, and its mask before it: a picture that is there is whole."""
+        """Write one image, and its mask before it: an existing image is complete."""
         path = self.folder / "images" / f"{one.name}.{'jpg' if self.config['encoding'] == 'jpeg' else 'png'}"
         mask_path = self.folder / "masks" / f"{one.name}.png"
         if path.exists():
@@ -211,7 +211,7 @@ class ForgeryJob:
         return share
 
     def _pixels(self, row: int, reader: ImageReader) -> np.ndarray | Problem:
-        """(H, W, 3) uint8, or what is wrong."""
+        """Decode one image: (H, W, 3) uint8, or its problem."""
         path = str(self.reals.paths[row])
         try:
             pixels = decode(reader.get(path), path=path)
@@ -219,7 +219,7 @@ class ForgeryJob:
             return Problem("corrupt image", error.path, error.reason)
         if min(pixels.shape[:2]) < SMALLEST:
             size = f"{pixels.shape[1]}×{pixels.shape[0]}"
-            return Problem("too small", path, f"is {size}; at least {SMALLEST} pixels a side can be forged")
+            return Problem("too small", path, f"is {size}; expected at least {SMALLEST} pixels a side")
         return pixels
 
     def _tables(self, planned: list[PlannedImage], shares: dict[str, float]) -> None:
@@ -246,27 +246,27 @@ class ForgeryJob:
 
 
 def _check_outside(data: str | Path | ImageTable, out: Path) -> None:
-    """Forged pictures among the real ones would be taken for real the next time."""
+    """Raise an error if the output lies inside the data: the next call would read forged images as real ones."""
     root = Path(data.root if isinstance(data, ImageTable) else data).absolute()
     folder = root if root.is_dir() else root.parent
     if root.is_dir() and out.absolute().is_relative_to(folder):
-        raise DataError(f"{out} lies inside {root}, whose pictures are read", hint="choose a folder beside it")
+        raise DataError(f"{out}: the output folder lies inside the data ({root})", hint="choose a folder outside")
 
 
-def _is_made(folder: Path, chosen: dict[str, Any]) -> bool:
-    """Whether the folder holds what these settings give; False where nothing, or a part of it, is there."""
+def _is_made(folder: Path, config: dict[str, Any]) -> bool:
+    """Whether the folder contains the finished data set of these settings; False if it is empty or incomplete."""
     if not folder.exists() or not any(folder.iterdir()):
         return False
     for name in (_DONE, _BEGUN):
         if (folder / name).exists():
             found = json.loads((folder / name).read_text(encoding="utf-8"))
-            if found != chosen:
-                differing = ", ".join(key for key in chosen if found.get(key) != chosen[key])
+            if found != config:
+                differing = ", ".join(key for key in config if found.get(key) != config[key])
                 raise DataError(
-                    f"{folder} was made with other settings ({differing})", hint="remove it, or choose another folder"
+                    f"{folder} was made with other settings ({differing})", hint="remove the folder, or choose another one"
                 )
             return name == _DONE
-    raise DataError(f"{folder}: not empty, and nothing that synth made", hint="choose another folder")
+    raise DataError(f"{folder}: expected an empty folder or the output of synth", hint="choose another folder")
 
 
 def _read_result(folder: Path) -> SynthResult:
@@ -278,13 +278,13 @@ def _read_result(folder: Path) -> SynthResult:
 
 
 def _share(mask: Path) -> float:
-    """How much of a picture a mask covers."""
+    """The share of an image that a mask covers."""
     with Image.open(mask) as image:
         return float((np.asarray(image) > 0).mean())
 
 
 def _encoded(pixels: np.ndarray, encoding: str, quality: int) -> bytes:
-    """PNG without compression, or JPEG with chroma at half size."""
+    """Encode as PNG without compression, or as JPEG with chroma at half size."""
     buffer = io.BytesIO()
     if encoding == "jpeg":
         Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
@@ -293,14 +293,14 @@ def _encoded(pixels: np.ndarray, encoding: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _all_of(path: Path) -> ImageTable:
+def _list_images(path: Path) -> ImageTable:
     top = os.path.abspath(path)  # noqa: PTH100
     listing = list_folder(top) if path.is_dir() else list_archive(top)
     files = np.flatnonzero(listing.is_image)
     if not len(files):
-        raise DataError(f"no image in {path}", hint="give a folder, an archive or a table of real pictures")
+        raise DataError(f"no image in {path}", hint="pass a folder, an archive or a table of real images")
     locators = pd.Series(listing.locators(files), dtype=object)
     frame = pd.DataFrame(
         {"id": locators, "path": locators, "label": 0, "size": listing.sizes[files], "stamp": listing.stamps[files]}
     )
-    return ImageTable(frame, ("real",), listing.root, layout=f"{len(frame):,} pictures", name=path.name)
+    return ImageTable(frame, ("real",), listing.root, layout=f"{len(frame):,} images", name=path.name)
