@@ -169,7 +169,7 @@ def test_the_sets_at_hand(tmp_path: Path, shared_data) -> None:
         again = ta.scan(tmp_path / name)
         assert again.classes == few.classes and len(again) == len(few)
         if name == "fashion-mnist":
-            assert "bare pixels" in " ".join(found.notes) and {of.gray for of in found.classes.values()} == {1.0}
+            assert "pixel arrays" in " ".join(found.notes) and {of.gray for of in found.classes.values()} == {1.0}
 
 
 # --- size and place ---------------------------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def test_a_copy_that_is_there_is_found_and_another_is_refused(plant, tmp_path: P
     monkeypatch.setattr(module, "survey", None)  # nothing is read any more
     assert align(plant(40), tmp_path / "out") == first
     assert json.loads((tmp_path / "out" / "align.json").read_text())["written"] == first.written
-    with pytest.raises(DataError, match="holds a copy of other data, or with other settings"):
+    with pytest.raises(DataError, match="contains a copy of other data, or with other settings"):
         align(plant(40), tmp_path / "out", options=AlignOptions(seed=1))
 
 
@@ -374,7 +374,7 @@ def test_a_full_disk_is_said_and_the_same_call_goes_on(plant, tmp_path: Path, mo
     monkeypatch.setattr(PartialCopy, "add", add)
     with pytest.raises(SystemLimitError, match="the copy cannot be written \\(No space left on device\\)"):
         align(plant(40), tmp_path / "out")
-    with pytest.raises(DataError, match="holds an unfinished copy of other data, or with other settings"):
+    with pytest.raises(DataError, match="contains an unfinished copy of other data, or with other settings"):
         align(plant(40), tmp_path / "out", options=AlignOptions(seed=1))
     assert not {"align.json", "train.csv", "manifest.csv"} & {path.name for path in (tmp_path / "out").iterdir()}
     monkeypatch.setattr(PartialCopy, "add", real)
@@ -450,7 +450,7 @@ def test_never_inside_the_data(plant, tmp_path: Path, monkeypatch) -> None:
 def test_a_place_that_is_taken(plant, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")
-    with pytest.raises(DataError, match=r"is not empty, and no copy that align made \(letter.txt is there\)"):
+    with pytest.raises(DataError, match=r"expected an empty folder or a copy made by align, found letter.txt"):
         align(plant(40), tmp_path / "full")
     with pytest.raises(DataError, match="expected a folder to write into, found a file"):
         align(plant(40), tmp_path / "full" / "letter.txt")

@@ -36,7 +36,7 @@ def test_every_image_is_found_again(plant, tmp_path: Path, encoder) -> None:
     assert faults[2].startswith("the source is not there") and faults[3].startswith("the image is not there")
     assert not any(faults[4:])
     source.rename(tmp_path / "moved")
-    assert all("not there" in one.fault for one in trace_origins(tmp_path / "out"))
+    assert all("missing" in one.fault for one in trace_origins(tmp_path / "out"))
     assert [one.fault for one in trace_origins(tmp_path / "out", root=tmp_path / "moved")] == faults
 
 
@@ -53,7 +53,7 @@ def test_a_box_that_is_wrong_is_seen(plant, tmp_path: Path) -> None:
 
 
 def test_what_is_no_copy_is_said(plant, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no whole copy made by align"):
+    with pytest.raises(DataError, match="expected a complete copy made by align"):
         trace_origins(plant(12))
     noise = np.random.default_rng(0).integers(0, 255, (8, 16, 16, 3), dtype=np.uint8)
     align(ta.from_arrays(noise, ["a", "b"] * 4), tmp_path / "out")

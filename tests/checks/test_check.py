@@ -106,7 +106,7 @@ def test_a_review_of_half_a_finding(table, tmp_path):
     ("text", "message"),
     [
         ("id,check\n0,duplicates\n", "no column 'action'"),
-        ("id,check,action\n0,duplicates,delete\n", "csv:2: the action 'delete', expected drop, keep, review"),
+        ("id,check,action\n0,duplicates,delete\n", "csv:2: unknown action 'delete', expected drop, keep, review"),
         ("id,check,action\n0,duplicates,drop\nx9,duplicates,keep\n", "csv:3: no image 'x9'"),
         ("", "empty"),
     ],

@@ -54,9 +54,9 @@ def test_every_fault_of_files_is_named(folder):
     reasons = {str(table.ids[row]): why for row, why in found.reasons.items()}
     assert found.severity == "problem" and found.details["unreadable"] == 2 and len(found.drops) == 2
     assert "cannot be decoded" in reasons["echt/02.png"] and "not an image" in reasons["echt/04.png"]
-    assert reasons["gefälscht/01.png"] == "named .png, but the content is JPEG"
+    assert reasons["gefälscht/01.png"] == "extension .png, but the content is JPEG"
     assert reasons["gefälscht/lang.jpg"] == "mode CMYK"
-    assert reasons["echt/groß.png"] == "120×120 pixels, usual are 24×24"
+    assert reasons["echt/groß.png"] == "120×120 pixels; the median size is 24×24"
     assert "1 × other file" in found.summary and "2 unreadable" in found.summary
     assert found.is_issue.sum() == len(reasons) == 5 and found.scores[found.is_issue].min() == 0.5
 
@@ -118,7 +118,7 @@ def test_torn_groups_are_a_leak():
     split = ["train", "train", "test", "test"]
     torn = look("groups", from_arrays(noise(4), [0, 1, 0, 1], ["a", "b"], groups=["p", "q", "p", ""], split=split))
     assert torn.severity == "leak" and torn.is_issue.tolist() == [True, False, True, False]
-    assert torn.reasons[0] == "its group p stands in train and test" and "1 of 2 groups" in torn.summary
+    assert torn.reasons[0] == "its group p lies in train and test" and "1 of 2 groups" in torn.summary
     whole = look("groups", from_arrays(noise(4), [0, 1, 0, 1], ["a", "b"], groups=["p", "q", "r", ""], split=split))
     assert whole.severity == "fine"
     assert look("groups", from_arrays(noise(4), [0, 1, 0, 1], ["a", "b"])).severity == "skipped"
@@ -146,7 +146,7 @@ def test_other_proportions_in_other_splits():
     split = ["train"] * 200 + ["test"] * 200
     labels = [0] * 150 + [1] * 50 + [0] * 50 + [1] * 150
     found = look("balance", from_arrays(noise(400, side=4), labels, ["cat", "dog"], split=split))
-    assert "other proportions" in found.summary
+    assert "class proportions differ" in found.summary
     assert look("balance", from_arrays(noise(400, side=4), [0, 1] * 200, ["cat", "dog"], split=split)).severity == "fine"
 
 

@@ -114,7 +114,7 @@ def test_an_edited_twin_of_the_other_class_is_found(tiles):
     assert pairs_of(found) <= {(n, 40 + n) for n in range(20)} and len(found.pairs) >= 18
     assert found.severity == "leak" and found.details["across_classes"] == len(found.pairs) and not found.drops
     row = int(found.pairs[0, 0])
-    assert found.reasons[row] == f"the same as {row + 40} (labeled edited)"
+    assert found.reasons[row] == f"duplicate of {row + 40} (labeled edited)"
 
 
 def window(share, save):

@@ -65,7 +65,7 @@ def test_a_given_split_that_tears_twins_is_refused_or_cut_anew(tiles):
     images = np.concatenate([tiles[:30], tiles[:1]])
     split = ["train"] * 20 + ["test"] * 11
     table = from_arrays(images, [0, 1] * 15 + [0], ["a", "b"], split=split)
-    with pytest.raises(SplitError, match="on two sides: 1 images, for example '0' and '30'") as caught:
+    with pytest.raises(SplitError, match="separates duplicates: 1 images, for example '0' and '30'") as caught:
         split_dataset(table)
     assert "--anew" in str(caught.value.hint)
     anew = split_dataset(table, anew=True).table.frame["split"]
@@ -76,7 +76,7 @@ def test_a_given_split_that_tears_twins_is_refused_or_cut_anew(tiles):
 
 def test_images_without_names_cannot_be_written():
     images = np.random.default_rng(0).integers(0, 255, (40, 24, 24, 3)).astype(np.uint8)
-    with pytest.raises(DataError, match="a CSV cannot name them"):
+    with pytest.raises(DataError, match="which a CSV cannot reference"):
         write_split(split_dataset(from_arrays(images, [0, 1] * 20, ["a", "b"]), by_twins=False))
 
 

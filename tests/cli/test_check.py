@@ -30,7 +30,7 @@ def leaky(photos):
 def test_check_names_what_is_wrong_and_what_to_do(tell, leaky):
     found = tell("check", leaky, *ONLY, "-q")
     assert found.code == 7, found.err
-    assert "leak" in found.out and "2 images have an exact copy" in found.out and "1 unreadable" in found.out
+    assert "leak" in found.out and "2 images have an exact duplicate" in found.out and "1 unreadable" in found.out
     assert "→" in found.out and "41 images, 2 classes: 1 leak, 1 problem" in found.out
     assert "Traceback" not in found.err
 

@@ -48,7 +48,7 @@ def test_explain_refuses_in_words(tell, trained, tmp_path):
     Image.new("L", (3, 3)).save(masks / image.name)
     for arguments, code, message in (
         ((image, "--class", "drak"), 3, "did you mean 'dark'"),
-        ((image, "-m", "grad_cam"), 5, "is no network"),
+        ((image, "-m", "grad_cam"), 5, "is not a network"),
         ((image, "-m", "grad_com"), 4, "did you mean 'grad_cam'"),
         ((image, "-s", "windov=1"), 4, "did you mean 'window'"),
         ((image, "--masks", masks), 3, "is 3×3, but"),

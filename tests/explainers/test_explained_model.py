@@ -52,7 +52,7 @@ def test_an_ensemble_is_asked(home, network, neighbors, settings) -> None:
     )
     assert mixed.proba["red"] == pytest.approx(np.mean([one.proba["red"] for one in single]), abs=1e-5)
     assert ta.explain(both, images, settings=settings)[0].heatmap.method == "occlusion"
-    with pytest.raises(RunError, match="is no network"):
+    with pytest.raises(RunError, match="is not a network"):
         ta.explain(both, images, methods=["grad_cam"], settings=settings)
 
 
@@ -70,7 +70,7 @@ def test_a_layer_by_its_name(home, network, settings) -> None:
     np.testing.assert_array_equal(explain(None), last)  # the choice of one does not stick to the other
     with pytest.raises(RunError, match="did you mean .*'body.trunk.1'"):
         explain("body.trunk.11")
-    with pytest.raises(RunError, match="is no map") as caught:
+    with pytest.raises(RunError, match="is not a map") as caught:
         explain("body.head")
     assert "body.trunk.1" in caught.value.hint
 
@@ -115,7 +115,7 @@ def test_own_pixels_are_not_shrunk() -> None:
     pixels = np.zeros((5001, 5000, 3), np.uint8)
     assert resize_for_explaining(pixels[:5000], Inputs(size=32, resize="center"), "p").shape == (5000, 5000, 3)
     for resize in ("center", "none"):
-        with pytest.raises(ImageError, match=r"25 megapixels, over the 25 that can be explained(.|\n)*cut out") as caught:
+        with pytest.raises(ImageError, match=r"25 megapixels, above the limit of 25(.|\n)*crop it first") as caught:
             resize_for_explaining(pixels, Inputs(size=32, resize=resize), "huge.png")
         assert caught.value.path == "huge.png"
     assert resize_for_explaining(pixels, Inputs(size=32, resize="pad"), "p").shape[0] == 2048

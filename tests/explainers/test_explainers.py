@@ -152,7 +152,7 @@ def test_any_classifier_can_be_asked(name: str, neighbors: ExplainedModel, pictu
 
 @pytest.mark.parametrize("name", OF_NETS)
 def test_methods_of_nets_refuse_others(name: str, neighbors: ExplainedModel, picture: np.ndarray) -> None:
-    with pytest.raises(RunError, match="is no network"):
+    with pytest.raises(RunError, match="is not a network"):
         explain(name, neighbors, picture, 0)
 
 

@@ -196,7 +196,7 @@ def test_refusals(reals: Path, tmp_path: Path) -> None:
         synth(write_reals(tmp_path / "few", 5), tmp_path / "b")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("keep me")
-    with pytest.raises(DataError, match="not empty"):
+    with pytest.raises(DataError, match="expected an empty folder"):
         synth(reals, tmp_path / "full")
     synth(reals, tmp_path / "c", kinds=["copy_move"])
     with pytest.raises(DataError, match="other settings .*seed"):

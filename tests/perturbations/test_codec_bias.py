@@ -79,9 +79,9 @@ def test_readers_of_the_codec_are_told_from_the_fragile_and_the_steady(tmp_path:
         "fakes are bright": "steady",
     }, said  # fmt: skip
     assert (
-        "may read the codec" in said["reals were JPEGs"] and "as JPEG pictures look less like fake;" in said["reals were JPEGs"]
+        "may depend on the codec" in said["reals were JPEGs"] and "as JPEG, images look less like fake;" in said["reals were JPEGs"]
     )
-    assert "as JPEG pictures look more like fake;" in said["fakes were JPEGs"]
+    assert "as JPEG, images look more like fake;" in said["fakes were JPEGs"]
 
 
 def test_a_reader_of_files_is_unmasked_by_a_lossless_copy(tmp_path: Path) -> None:
@@ -174,12 +174,12 @@ def test_the_test_part_is_opened_once(settings: Settings) -> None:
 def test_a_sample_and_what_makes_no_sense(settings: Settings, home: Path, tmp_path: Path) -> None:
     found = codec_bias("noise-residual-linear", sample=20, settings=settings)
     assert found.n == 20 and found.total == 24 and found.folder.name == "bias-valid-20"
-    with pytest.raises(DataError, match="the quality of JPEG is 0"):
+    with pytest.raises(DataError, match="expected a JPEG quality from 1 to 100, found 0"):
         codec_bias("noise-residual-linear", quality=0, settings=settings)
     (tmp_path / "one" / "fake").mkdir(parents=True)
     for path in sorted((home / "data" / "fake").iterdir())[:4]:
         shutil.copy(path, tmp_path / "one" / "fake" / f"new {path.name}")
-    with pytest.raises(DataError, match="images of one class only"):
+    with pytest.raises(DataError, match="expected images of at least two classes"):
         codec_bias("noise-residual-linear", tmp_path / "one" / "fake" / "..", settings=settings)
 
 

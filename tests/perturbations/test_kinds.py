@@ -146,7 +146,7 @@ def test_no_size_is_too_small(damage, strength) -> None:
 def test_names_are_checked() -> None:
     assert [d.name for d in select_perturbations(["scale", "jpeg"])] == ["jpeg", "scale"]
     assert select_perturbations(None) == tuple(PERTURBATIONS.values())
-    with pytest.raises(DataError, match="unknown damage 'jpg': did you mean 'jpeg'"):
+    with pytest.raises(DataError, match="unknown perturbation 'jpg': did you mean 'jpeg'"):
         select_perturbations(["jpg"])
-    with pytest.raises(DataError, match="no damage was named"):
+    with pytest.raises(DataError, match="expected at least one perturbation"):
         select_perturbations([])

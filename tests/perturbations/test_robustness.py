@@ -155,10 +155,10 @@ def test_the_null_reads_files_and_says_so(home: Path, tmp_path: Path) -> None:
     found = robustness(run, perturbations=["jpeg", "webp"], settings=settings)
     assert found.clean["accuracy"].value == 0.5 and found.recoded.value == 0.5
     assert (
-        "4 of 8 verdicts change when the undamaged images are only written again, as PNG: the metadata baseline"
+        "4 of 8 predictions change when the unperturbed images are only re-encoded as PNG: the metadata baseline"
         in found.notes[0]
     )
-    assert "all undamaged images are answered real" in found.notes[1]
+    assert "all unperturbed images are predicted as real" in found.notes[1]
     jpeg = found.cells_of("jpeg")[0]
     assert jpeg.flips is not None and jpeg.flips.value > 0.5, "now all are JPEG, as the fakes were"
 
@@ -343,7 +343,7 @@ def test_other_images_by_other_names(run: ta.Run, settings: Settings, tmp_path: 
     assert found.folder.name.startswith("robustness-other-")
     plain = ta.evaluate(run, other, mapping=names, settings=settings)
     assert found.clean["accuracy"] == plain.scores["accuracy"]
-    with pytest.raises(RunError, match="the test part is the run's own"):
+    with pytest.raises(RunError, match="--open-test and DATA exclude each other"):
         robustness(run, other, mapping=names, open_test=True, settings=settings)
     with pytest.raises(DataError, match="not a class of noise-residual-linear"):
         robustness(run, other, settings=settings)
@@ -357,7 +357,7 @@ def test_a_sample(run: ta.Run, settings: Settings) -> None:
     all_of_them = robustness(run, perturbations=["gray"], sample=1000, settings=settings)
     assert all_of_them.n == all_of_them.total == found.total
     assert all_of_them.notes == (f"a sample of 1,000 was asked for; there are {found.total}, and all were taken",)
-    with pytest.raises(DataError, match="a sample of 0"):
+    with pytest.raises(DataError, match="expected a sample of at least 1 image, found 0"):
         robustness(run, sample=0, settings=settings)
 
 
@@ -388,7 +388,7 @@ def test_every_kind_of_file_is_undamaged_when_undamaged(run: ta.Run, settings: S
 
 
 def test_unknown_damages(run: ta.Run, settings: Settings) -> None:
-    with pytest.raises(DataError, match="unknown damage 'blurr': did you mean 'blur'"):
+    with pytest.raises(DataError, match="unknown perturbation 'blurr': did you mean 'blur'"):
         robustness(run, perturbations=["blurr"], settings=settings)
 
 
@@ -416,7 +416,7 @@ def test_an_image_that_cannot_be_decoded(run: ta.Run, settings: Settings, tmp_pa
 def test_an_empty_part(run: ta.Run, settings: Settings) -> None:
     frame = run.table().frame
     frame.assign(split=frame["split"].replace("test", "train")).to_parquet(run.folder / "split.parquet", index=False)
-    with pytest.raises(RunError, match="its data have no test part"):
+    with pytest.raises(RunError, match="its data have no test split"):
         robustness(run, open_test=True, settings=settings)
     assert not (settings.runs / "ledger.jsonl").exists()
 
@@ -452,10 +452,10 @@ def test_stable_means_few_flips_and_no_loss() -> None:
     assert "under jpeg down to 85." in describe(result(fine, cell(85, 0.05, -0.01, 0.4), gone))
     assert "jpeg down to 95." in describe(result(fine, cell(85, 0.2, 0, 1), cell(70, 0.01, 0, 1))), "not beyond the first"
     assert describe(result(gone)).startswith("Worst is JPEG at quality 70: −20.0 points, 30% of the verdicts flip.")
-    assert "Under none of the damages" in describe(result(gone))
+    assert "It is stable under none of the perturbations" in describe(result(gone))
     assert describe(result(fine)).startswith("No loss is significant; most verdicts (1%) flip under JPEG at quality 95.")
     silent = RobustnessCell("crop", 0.5, 400, {}, reason="is 50×50")
-    assert describe(result(silent)) == "The run cannot answer any of the damaged images."
+    assert describe(result(silent)) == "The run cannot predict any of the perturbed images."
     assert not cell(70, 0.2, 0.1, 0.001).worse, "a significant gain is no loss"
 
 
@@ -485,6 +485,6 @@ def test_models_that_learnt_from_validation_are_not_swept_on_it(home: Path, sett
     folded = ta.kfold(home / "data", "noise-residual-linear", folds=2, settings=settings)
     mixed = ta.combine([folded, "noise-residual-linear"], settings=settings)
     for one in (folded, mixed):
-        with pytest.raises(RunError, match="learnt from its validation images"):
+        with pytest.raises(RunError, match="was trained on its validation images"):
             robustness(one, perturbations=["gray"], settings=settings)
     assert robustness("noise-residual-linear", perturbations=["gray"], settings=settings).split == "valid"

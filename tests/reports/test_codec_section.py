@@ -64,7 +64,7 @@ def test_nothing_without_an_answer(svm: Run) -> None:
 def test_every_side_stands_in_the_table(svm: Run) -> None:
     found = asked(svm)
     text = rendered(svm)
-    assert text is not None and describe(found) in text and "reads the codec" in describe(found)
+    assert text is not None and describe(found) in text and "depends on the codec" in describe(found)
     rows = dict(re.findall(r'<tr[^>]* data-cell="([^"]+)">(.*?)</tr>', text, re.DOTALL))
     (one,) = found.classes
     assert list(rows) == [f"{one.name} {way.transform} {scope}" for way in one.transforms for scope in ("own", "others")]

@@ -145,7 +145,8 @@ def _print_origins(found: list[Provenance], faults: list[Provenance]) -> None:
 def _print(found: AlignResult, positive: str | None) -> None:
     console = shared.out()
     size = f"{found.size[1]}×{found.size[0]} pixels"
-    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.options.encoder_text}, {found.megabytes:,.1f} MB"
+    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.options.encoder_text}"
+    title += f", {found.megabytes:,.1f} MB"
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(_classes(found))
     before, after = _score(found.metadata_before), _score(found.metadata_after)

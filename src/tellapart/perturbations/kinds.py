@@ -83,7 +83,7 @@ def select_perturbations(names: Sequence[str] | None) -> tuple[Perturbation, ...
         return tuple(PERTURBATIONS.values())
     for name in names:
         if name not in PERTURBATIONS:
-            raise DataError(unknown_name("damage", name, PERTURBATIONS))
+            raise DataError(unknown_name("perturbation", name, PERTURBATIONS))
     if not names:
         raise DataError("expected at least one perturbation, found none", hint=f"choose from {', '.join(PERTURBATIONS)}")
     return tuple(perturbation for name, perturbation in PERTURBATIONS.items() if name in names)

@@ -114,7 +114,8 @@ class _Sweep:
         recoded = flip_share(files, clean)
         return Robustness(
             run=self.run.id, data=images.rows.name if images.split == "other" else str(self.run.data["name"]),
-            split=images.split, n=len(clean), total=images.total, classes=self.run.classes, clean=retained_scores(clean, positive),
+            split=images.split, n=len(clean), total=images.total, classes=self.run.classes,
+            clean=retained_scores(clean, positive),
             recoded=recoded, cells=score_robustness(clean, cells, positive), opened=test_openings(self.run),
             notes=tuple(self._notes(clean, round(recoded.value * recoded.n))), folder=self.folder,
         )  # fmt: skip
