@@ -43,7 +43,7 @@ def test_a_kind_is_tested_as_scipy_does() -> None:
     one_sided = fisher_exact([[45, 4], [55, 76]], alternative="greater").pvalue
     assert found[1.0].p_value == pytest.approx(2 * one_sided, rel=1e-9)
     assert (found[1.0].label, found[1.0].inside, found[1.0].others) == (0, 45, 4)
-    assert describe(found[1.0], {0: "'a'", 1: "'b'"}) == "a hat in 45% of 'a' (45 of 100), else in 5%"
+    assert describe(found[1.0], {0: "'a'", 1: "'b'"}) == "a hat in 45% of 'a' (45 of 100), elsewhere in 5%"
 
 
 def test_images_of_one_group_are_one_image() -> None:

@@ -142,7 +142,7 @@ def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
     together = split_dataset(table, embedding=run.id, runs=settings.runs, anew=True)
     assert together.near == len(pairs_of(helped))
     null = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "metadata", settings=settings)
-    for name, said in (("none", "unknown run"), (null.id, "has no vectors of its own")):
+    for name, said in (("none", "unknown run"), (null.id, "has no embedding to compare images by")):
         failed = check(table, only=["near_duplicates"], options={"near_duplicates.embedding": name}, runs=settings.runs)
         assert said in failed.failures["near_duplicates"]
     blank = from_arrays(np.zeros((4, 64, 64, 3), np.uint8), [0, 1] * 2, ["a", "b"])
