@@ -200,7 +200,7 @@ def test_the_classes_that_lose_unequally_are_named(tmp_path: Path) -> None:
     found = align(source, tmp_path / "out", options=AlignOptions(size=(40, 40)))
     assert found.written == 36
     notes = " ".join(found.notes)
-    assert "small images left out: a 20%, b 0%" in notes and "side of the median picture: a 40, b 60 pixels" in notes
+    assert "small images excluded: a 20%, b 0%" in notes and "side of the median image: a 40, b 60 pixels" in notes
 
 
 def test_a_class_must_not_vanish(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_one_distribution_of_qualities_for_all(plant, tmp_path: Path) -> None:
     assert found.metadata_after is not None and found.metadata_after.low > 0.5, (
         "gray pictures, and those that were JPEGs, are shorter"
     )
-    assert "the number of bytes of a JPEG tells what is in it" in " ".join(found.notes)
+    assert "the byte count of a JPEG depends on its content" in " ".join(found.notes)
 
 
 def test_what_old_compression_left_is_said(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_what_old_compression_left_is_said(tmp_path: Path) -> None:
     kept = align(tmp_path / "data", tmp_path / "png")
     again = align(tmp_path / "data", tmp_path / "jpeg", options=AlignOptions("jpeg", (60, 60)))
     assert kept.metadata_before is not None and kept.metadata_before.value == 0.5
-    assert kept.traces is not None and kept.traces.value > 0.98 and "traces of earlier compression" in " ".join(kept.notes)
+    assert kept.traces is not None and kept.traces.value > 0.98 and "they come from earlier compression" in " ".join(kept.notes)
     assert again.traces is not None and again.traces.value < kept.traces.value - 0.2
 
 
@@ -311,7 +311,7 @@ def test_the_same_seed_gives_the_same_bytes(plant, tmp_path: Path) -> None:
 
 def test_a_copy_that_is_there_is_found_and_another_is_refused(plant, tmp_path: Path, monkeypatch) -> None:
     first = align(plant(40), tmp_path / "out")
-    monkeypatch.setattr(module, "survey", None)  # nothing is read any more
+    monkeypatch.setattr(module, "read_inventory", None)  # nothing is read any more
     assert align(plant(40), tmp_path / "out") == first
     assert json.loads((tmp_path / "out" / "align.json").read_text())["written"] == first.written
     with pytest.raises(DataError, match="contains a copy of other data, or with other settings"):
@@ -320,9 +320,9 @@ def test_a_copy_that_is_there_is_found_and_another_is_refused(plant, tmp_path: P
 
 CHILD = """
 import sys
-from tellapart.workflows import align as verb
-verb._PORTION = 8
-verb.align(sys.argv[1], sys.argv[2])
+from tellapart.workflows import align as module
+module._BATCH = 8
+module.align(sys.argv[1], sys.argv[2])
 """
 
 
@@ -370,7 +370,7 @@ def test_a_full_disk_is_said_and_the_same_call_goes_on(plant, tmp_path: Path, mo
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), name)
         real(self, name, content)
 
-    monkeypatch.setattr(module, "_PORTION", 8)
+    monkeypatch.setattr(module, "_BATCH", 8)
     monkeypatch.setattr(PartialCopy, "add", add)
     with pytest.raises(SystemLimitError, match="the copy cannot be written \\(No space left on device\\)"):
         align(plant(40), tmp_path / "out")
@@ -412,7 +412,7 @@ def test_stopped_by_hand(plant, tmp_path: Path, monkeypatch) -> None:
         if calls[0] == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_PORTION", 8)
+    monkeypatch.setattr(module, "_BATCH", 8)
     monkeypatch.setattr(PartialCopy, "note", note)
     with pytest.raises(Interrupted, match="stopped; 16 of 7[0-9] images are written|stopped; 16 of 80 images are written"):
         align(plant(40), tmp_path / "out")

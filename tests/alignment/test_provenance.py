@@ -33,7 +33,7 @@ def test_every_image_is_found_again(plant, tmp_path: Path, encoder) -> None:
     (tmp_path / "out" / fourth.image).unlink()
     faults = [one.fault for one in trace_origins(tmp_path / "out")]
     assert faults[:2] == ["the image has changed", "the source has changed"]
-    assert faults[2].startswith("the source is not there") and faults[3].startswith("the image is not there")
+    assert faults[2].startswith("the source is missing") and faults[3].startswith("the image is missing")
     assert not any(faults[4:])
     source.rename(tmp_path / "moved")
     assert all("missing" in one.fault for one in trace_origins(tmp_path / "out"))
@@ -49,7 +49,7 @@ def test_a_box_that_is_wrong_is_seen(plant, tmp_path: Path) -> None:
     cells[place] = str(int(cells[place]) ^ 1)
     path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]))
     faults = [one.fault for one in trace_origins(tmp_path / "out")]
-    assert faults[0] == "the image does not hold the pixels of its box" and not any(faults[1:])
+    assert faults[0] == "the image does not contain the pixels of its box" and not any(faults[1:])
 
 
 def test_what_is_no_copy_is_said(plant, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def pictures() -> list[np.ndarray]:
 def forgery(name: str, pictures: list[np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Forgery:
     monkeypatch.setattr(autoencoder, "_STEPS", 3)
     found = registry.find("forgeries", name)()
-    found.learn(pictures, 0, tmp_path)
+    found.fit(pictures, 0, tmp_path)
     return found
 
 
@@ -107,7 +107,7 @@ def test_an_autoencoder_learns_and_is_found_again(
         monkeypatch.setattr(autoencoder, "_STEPS", steps)
         folder.mkdir(exist_ok=True)
         found = autoencoder.Autoencoder()
-        found.learn(pictures, 0, folder)
+        found.fit(pictures, 0, folder)
         forged, _ = found(pictures[0], pictures[0], np.random.default_rng(0))
         return float(np.abs(forged.astype(int) - pictures[0]).mean()), forged
 
@@ -120,7 +120,7 @@ def test_a_large_picture_is_coded_in_strips_without_seams(tmp_path: Path, monkey
     monkeypatch.setattr(autoencoder, "_STEPS", 2)
     picture = np.random.default_rng(0).integers(0, 256, (150, 40, 3), dtype=np.uint8)
     found = autoencoder.Autoencoder()
-    found.learn([picture], 0, tmp_path)
+    found.fit([picture], 0, tmp_path)
     whole, _ = found(picture, picture, np.random.default_rng(0))
     monkeypatch.setattr(autoencoder, "_STRIP", 48)
     assert (found(picture, picture, np.random.default_rng(0))[0] == whole).all()

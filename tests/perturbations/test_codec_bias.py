@@ -152,7 +152,7 @@ def test_what_is_there_is_read_and_another_quality_asked(settings: Settings, mon
         asked.append(note)
         return answers(self, way, as_they_are, task, note)
 
-    monkeypatch.setattr(module.PerturbedPredictor, "answers", noted)
+    monkeypatch.setattr(module.PerturbedPredictor, "predict", noted)
     assert codec_bias("noise-residual-linear", settings=settings) == first and asked == []
     other = codec_bias("noise-residual-linear", quality=30, settings=settings)
     assert asked == ["1/1 jpeg-30"] and other.quality == 30 and other.text("jpeg") == "jpeg 30"

@@ -196,7 +196,7 @@ def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
 
 def test_a_sweep_that_is_there_is_read(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first = robustness(run, perturbations=FEW, settings=settings)
-    monkeypatch.setattr(module, "Asking", None)  # nobody is asked any more
+    monkeypatch.setattr(module, "PerturbedPredictor", None)  # nothing is predicted any more
     assert robustness(run, perturbations=FEW, settings=settings) == first
     assert stored(run) == [first]
     narrow = robustness(run, perturbations=["gray"], settings=settings)
@@ -222,7 +222,7 @@ def spy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(note.split(" ")[-1])
         return answer(self, way, as_they_are, task, note)
 
-    monkeypatch.setattr(module.PerturbedPredictor, "answers", noted)
+    monkeypatch.setattr(module.PerturbedPredictor, "predict", noted)
     return asked
 
 

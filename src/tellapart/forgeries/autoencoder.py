@@ -31,11 +31,11 @@ _FILE = "autoencoder.safetensors"
 class Autoencoder(Forgery):
     """The reconstruction of an image by an autoencoder."""
 
-    learns: ClassVar[bool] = True
+    needs_fit: ClassVar[bool] = True
 
     net: nn.Module | None = None
 
-    def learn(self, pictures: Sequence[np.ndarray], seed: int, folder: Path, progress: Progress = SILENT) -> None:
+    def fit(self, pictures: Sequence[np.ndarray], seed: int, folder: Path, progress: Progress = SILENT) -> None:
         """Train on crops; see `Forgery`."""
         torch.manual_seed(seed)
         self.net = _build()
