@@ -234,28 +234,30 @@ def describe(found: Robustness) -> str:
     worst, answered = found.worst, [cell for cell in found.cells if cell.flips is not None]
     if not answered:
         return "The run cannot predict any of the perturbed images."
-    said = [_worst_in_words(worst)] if worst else [_no_loss(answered)]
+    sentences = [_worst_in_words(worst)] if worst else [_no_loss(answered)]
     firm = [words for name in found.perturbations if (words := _stable_in_words(found.cells_of(name)))]
     if firm:
-        said.append(f"Stable (no significant loss, fewer than {STABLE:.0%} of the predictions flip) under {'; '.join(firm)}.")
+        sentences.append(
+            f"Stable (no significant loss, fewer than {STABLE:.0%} of the predictions flip) under {'; '.join(firm)}."
+        )
     else:
-        said.append(f"It is stable under none of the perturbations: at least {STABLE:.0%} of the predictions may flip.")
-    return " ".join(said)
+        sentences.append(f"It is stable under none of the perturbations: at least {STABLE:.0%} of the predictions may flip.")
+    return " ".join(sentences)
 
 
 def _worst_in_words(worst: RobustnessCell) -> str:
     change, flips = worst.change, worst.flips
     if change is None or flips is None:
         raise ValueError(f"{worst.text} has no predictions")
-    said = f"Worst is {worst.sentence}: {100 * change.value:+.1f} points".replace("-", "−")
-    said += f", {flips.value:.0%} of the predictions flip"
+    text = f"Worst is {worst.sentence}: {100 * change.value:+.1f} points".replace("-", "−")
+    text += f", {flips.value:.0%} of the predictions flip"
     shares = {name: score.value for name, score in (worst.flips_by_class or {}).items()}
     if len(shares) < 2:
-        return f"{said}."
+        return f"{text}."
     most, *_, least = sorted(shares, key=lambda name: -shares[name])
     if len(shares) == 2:
-        return f"{said}: {shares[most]:.0%} of {most}, {shares[least]:.0%} of {least}."
-    return f"{said}, most of all {most} ({shares[most]:.0%})."
+        return f"{text}: {shares[most]:.0%} of {most}, {shares[least]:.0%} of {least}."
+    return f"{text}, most of all {most} ({shares[most]:.0%})."
 
 
 def _no_loss(answered: list[RobustnessCell]) -> str:
