@@ -1,11 +1,11 @@
-"""Sets of classes that hold the true one as often as was promised, whatever the classifier (split-conformal prediction).
+"""Split-conformal prediction: sets of classes with guaranteed coverage, whatever the classifier.
 
-If the images to come are like those of the validation part, in any order, a set of coverage 90 % holds the true class
-in at least 90 % of them: on average over validation parts, and over images, not for every class. A set of one class is an
-answer; one of several, or of none, is "unsure".
+If new images are exchangeable with those of the validation split, prediction sets of coverage 90 % contain the true class of at
+least 90 % of the images: on average over validation splits and images, not for every class. A set with exactly one class is a
+decision; a set with several classes or none is "unsure".
 
 Sources:
-    Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world" (the promise, and why n + 1).
+    Vovk, Gammerman & Shafer (2005), "Algorithmic learning in a random world" (the coverage guarantee, and why n + 1).
     Sadinle, Lei & Wasserman (2019), "Least ambiguous set-valued classifiers with bounded error levels" (LAC).
     Romano, Sesia & Candès (2020), "Classification with valid and adaptive coverage" (APS, here without its random number).
 """
@@ -28,16 +28,17 @@ METHODS = ("lac", "aps")
 
 @dataclass(frozen=True)
 class Conformal:
-    """A set of classes for each image.
+    """Conformal prediction sets.
 
-    LAC takes the classes with 1 − p_c ≤ q: the smallest sets on average, empty ones among them. APS takes the most probable
-    classes until their sum with the next would exceed q: sets grow with difficulty, and hold the most probable class always.
+    LAC sets contain the classes with 1 − p_c ≤ q: the smallest sets on average, possibly empty. APS sets contain the most
+    probable classes until their total with the next class would exceed q: their size increases with the difficulty of the
+    image, and they always contain the most probable class.
 
     Attributes:
         method: "lac" or "aps".
-        quantile: q; infinite when n was too small for the coverage: then every set holds all classes.
-        coverage: As promised.
-        n: Images it was fitted on.
+        quantile: q; infinite if n is too small for the coverage, in which case every set contains all classes.
+        coverage: Nominal coverage.
+        n: Number of images that the sets were fitted on.
     """
 
     method: str
@@ -47,16 +48,16 @@ class Conformal:
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray, coverage: float = 0.9, method: str = "lac") -> Conformal:
-        """q is the ⌈(n+1) coverage⌉-th smallest score of the right classes, infinite when there is none.
+        """Fit q: the ⌈(n+1) coverage⌉-th smallest score of the true classes, infinite if there are fewer.
 
         Args:
-            proba: (n, C) float, of the validation part.
+            proba: (n, C) float in [0, 1], validation probabilities.
             labels: (n,) int64 in 0 … C−1.
-            coverage: Between 0 and 1.
+            coverage: Nominal coverage in (0, 1).
             method: "lac" or "aps".
 
         Raises:
-            DataError: No image, an image without label, a coverage that is no share, or another method.
+            DataError: There is no image, an image has no label, or the coverage or method is invalid.
 
         >>> proba = np.array([[.9, .1], [.8, .2], [.3, .7], [.6, .4]])
         >>> Conformal.fit(proba, np.array([0, 0, 1, 1]), coverage=0.8).quantile
@@ -68,22 +69,22 @@ class Conformal:
             )
         n = len(labels)
         if not n or labels.min() < 0 or not np.isfinite(proba).all():
-            raise DataError("conformal sets are fitted on labeled images with finite probabilities, one at least")
+            raise DataError("conformal sets need at least one image, a label for every image, and finite probabilities")
         scores = np.sort(_scores(proba, method)[np.arange(n), labels])
         needed = math.ceil((n + 1) * coverage - 1e-9)
         return cls(method, float(scores[needed - 1]) if needed <= n else math.inf, coverage, n)
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
-        """Which classes are in the set of each image: (N, C) float → (N, C) bool."""
+        """Compute the prediction set of each image: (N, C) float → (N, C) bool."""
         inside = _scores(proba, self.method) <= self.quantile
         if self.method == "aps":
             inside[np.arange(len(proba)), proba.argmax(axis=1)] = True
         return inside
 
     def predict(self, proba: np.ndarray) -> np.ndarray:
-        """The class where the set holds exactly one, else −1 (unsure): (N, C) float → (N,) int64.
+        """Return the class if the set contains exactly one, else −1 (unsure): (N, C) float → (N,) int64.
 
-        >>> Conformal("lac", 0.6, 0.9, 100).answers(np.array([[.9, .1], [.5, .5]])).tolist()
+        >>> Conformal("lac", 0.6, 0.9, 100).predict(np.array([[.9, .1], [.5, .5]])).tolist()
         [0, -1]
         """
         sets = self(proba)
@@ -102,13 +103,13 @@ class Conformal:
 
 @dataclass(frozen=True)
 class SetReport:
-    """How the sets did on other labeled images.
+    """Scores of prediction sets on labeled images.
 
     Attributes:
-        covered: The share of sets that hold the true class.
-        single: The share of sets of exactly one class.
-        accuracy: The share of right ones among the sets of one class; None where there are none.
-        mean_size: Classes in a set, on average.
+        covered: Share of sets that contain the true class.
+        single: Share of sets with exactly one class.
+        accuracy: Accuracy of the sets with exactly one class; None if there are none.
+        mean_size: Mean number of classes in a set.
     """
 
     covered: Score
@@ -118,18 +119,18 @@ class SetReport:
 
 
 def score_sets(sets: np.ndarray, labels: np.ndarray) -> SetReport:
-    """Coverage, and how often there is one answer, with Wilson's intervals.
+    """Score prediction sets: coverage, share and accuracy of sets with one class, with Wilson's intervals.
 
     Args:
         sets: (N, C) bool, N ≥ 1.
         labels: (N,) int64 in 0 … C−1.
 
-    >>> found = judge_sets(np.array([[True, False], [True, True], [True, False]]), np.array([0, 1, 1]))
-    >>> round(found.covered.value, 3), round(found.single.value, 3), found.accuracy.value, round(found.mean_size, 3)
+    >>> report = score_sets(np.array([[True, False], [True, True], [True, False]]), np.array([0, 1, 1]))
+    >>> round(report.covered.value, 3), round(report.single.value, 3), report.accuracy.value, round(report.mean_size, 3)
     (0.667, 0.667, 0.5, 1.333)
     """
     if not len(labels):
-        raise DataError("sets are judged on one labeled image at least")
+        raise DataError("scoring prediction sets needs at least one labeled image")
     covered, size = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
     one = size == 1
     return SetReport(_share(covered), _share(one), _share(covered[one]) if one.any() else None, float(size.mean()))
@@ -140,7 +141,7 @@ def _share(hit: np.ndarray) -> Score:
 
 
 def _scores(proba: np.ndarray, method: str) -> np.ndarray:
-    """How ill each class fits: (N, C) float64, higher is worse."""
+    """Nonconformity score of each class: (N, C) float64, higher is worse."""
     p = proba.astype(np.float64)
     if method == "lac":
         return 1 - p

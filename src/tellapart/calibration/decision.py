@@ -1,13 +1,13 @@
-"""A verdict for each image: a class, or "unsure", and which rule said so.
+"""Decision for each image: a class or "unsure", with the rule that was applied.
 
-The order matters, and it is this one. (1) The classifier's probabilities are calibrated. (2) They are corrected for the mix of
-classes where they will be used. (3) The threshold, the band and the sets look at what came out. So a threshold of 0.7 is one on
-the probability that the image is positive *there*. A correction moves every probability and, for two classes, keeps their
-order: it does not change which TPR goes with which FPR. So a threshold is chosen after the correction, and one that was chosen
-before it means something else after it.
+The steps are applied in this order. (1) The probabilities are calibrated. (2) They are corrected for the class frequencies of
+the intended use. (3) Threshold, band and prediction sets are applied to the corrected probabilities. A threshold of 0.7 thus
+refers to the probability in the intended use. For two classes, the correction changes all probabilities but not their order, so
+it does not change which TPR is reached at which FPR. A threshold must be chosen after the correction; one that was chosen
+before has another meaning after it.
 
-Where several rules are there, an image is answered by the band, else by the threshold, else by the most probable class; a set
-that does not hold that class alone makes it unsure.
+If there are several rules, the band decides, else the threshold, else the most probable class. If there are prediction sets and
+the set does not contain exactly that class, the decision is "unsure".
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ UNSURE_NAME = "unsure"
 
 @dataclass(frozen=True, eq=False)
 class Decisions:
-    """One verdict an image.
+    """Decisions for N images.
 
     Attributes:
-        classes: C names.
-        answers: (N,) int64, the class, or `UNSURE` (−1).
-        reasons: (N,) object (str), the rule that decided.
+        classes: Names of the C classes.
+        predicted: (N,) int64, the class, or `UNSURE` (−1).
+        reasons: (N,) object (str), the rule that was applied.
     """
 
     classes: tuple[str, ...]
@@ -47,27 +47,27 @@ class Decisions:
 
     @property
     def names(self) -> np.ndarray:
-        """The class names, or "unsure": (N,) object (str)."""
+        """Class names, or "unsure": (N,) object (str)."""
         return np.array([*self.classes, UNSURE_NAME], dtype=object)[self.predicted]
 
     @property
     def unsure(self) -> int:
-        """How many images were not answered."""
+        """Number of images without a decision."""
         return int((self.predicted == UNSURE).sum())
 
 
 @dataclass(frozen=True)
 class Decision:
-    """Everything that was decided on a validation part, and how it turns probabilities into verdicts.
+    """Calibration map, correction for class frequencies and decision rules, chosen on a validation split.
 
     Attributes:
-        classes: C names.
-        n: Validation images that it was decided on.
-        positive: The class that threshold and band are about; None with more than two classes.
-        map: The calibration; None: the probabilities stay.
-        seen: (C,) the mix of classes that calibrated probabilities are for; None without a correction.
-        prior: (C,) the mix where they will be used; None without a correction.
-        threshold, band, sets: The rules, each None where there is none.
+        classes: Names of the C classes.
+        n: Number of validation images.
+        positive: Positive class of threshold and band; None for more than two classes.
+        map: Calibration map; None: probabilities are not calibrated.
+        seen: (C,) class frequencies for which the calibrated probabilities are valid; None without a correction.
+        prior: (C,) class frequencies in the intended use; None without a correction.
+        threshold, band, sets: The rules; None if there is none.
     """
 
     classes: tuple[str, ...]
@@ -83,26 +83,26 @@ class Decision:
     def __post_init__(self) -> None:
         if (self.threshold or self.band) and self.positive is None:
             raise DataError(
-                f"a threshold or a band lies between two classes; there are {len(self.classes)}: {', '.join(self.classes)}",
-                hint="sets of classes with a stated coverage work with any number: `--unsure 0.9`",
+                f"a threshold or a band needs two classes; there are {len(self.classes)}: {', '.join(self.classes)}",
+                hint="use prediction sets, which support any number of classes: `--unsure 0.9`",
             )
         if self.threshold and self.band and not self.band.low <= self.threshold.threshold <= self.band.high:
             raise DataError(
-                f"the threshold {self.threshold.threshold:.3f} lies outside the band {self.band.low:g} … {self.band.high:g}",
-                hint="give a band around it, or only one of the two",
+                f"the threshold {self.threshold.threshold:.3f} is outside the band {self.band.low:g} … {self.band.high:g}",
+                hint="give a band that contains the threshold, or only one of the two",
             )
 
     @property
     def has_rule(self) -> bool:
-        """Whether there is a rule beyond the most probable class."""
+        """Whether there is a rule other than the most probable class."""
         return bool(self.threshold or self.band or self.sets)
 
     def calibrated(self, proba: np.ndarray) -> np.ndarray:
-        """Step 1 alone: (N, C) float, as the classifier answered → (N, C) float32."""
+        """Apply step 1 only: (N, C) float, uncalibrated → (N, C) float32."""
         return renormalize(proba if self.map is None else self.map(proba))
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
-        """Steps 1 and 2: (N, C) float, as the classifier answered → (N, C) float32, rows sum to 1.
+        """Apply steps 1 and 2: (N, C) float, uncalibrated → (N, C) float32, rows sum to 1.
 
         >>> decision = Decision(("real", "fake"), 100, "fake", seen=(0.5, 0.5), prior=(0.98, 0.02))
         >>> decision(np.array([[.1, .9]])).round(3)
@@ -111,15 +111,16 @@ class Decision:
         return self.corrected(self.calibrated(proba))
 
     def corrected(self, proba: np.ndarray) -> np.ndarray:
-        """Step 2 alone: (N, C) float, calibrated → (N, C) float32."""
+        """Apply step 2 only: (N, C) float, calibrated → (N, C) float32."""
         if self.seen is None or self.prior is None:
             return renormalize(proba)
         return renormalize(correct_prior(proba, np.array(self.seen), np.array(self.prior)))
 
     def uncorrected(self, proba: np.ndarray) -> np.ndarray | None:
-        """Step 2 undone: (N, C) float of step 2 → (N, C) float32 for the mix seen; None where the prior leaves a class nothing.
+        """Undo step 2: (N, C) float after step 2 → (N, C) float32 for the class frequencies `seen`.
 
-        Whether probabilities are true can be asked of images of the mix that they are for; labeled images have the mix seen.
+        Calibration can be measured only on images with the class frequencies for which the probabilities are valid; labeled
+        images have the frequencies `seen`. None if the prior of a class is 0.
 
         >>> decision = Decision(("real", "fake"), 100, "fake", seen=(0.5, 0.5), prior=(0.98, 0.02))
         >>> decision.uncorrected(np.array([[.845, .155]])).round(2)
@@ -130,53 +131,53 @@ class Decision:
         return None if min(self.prior) <= 0 else renormalize(correct_prior(proba, np.array(self.prior), np.array(self.seen)))
 
     def scores(self, proba: np.ndarray) -> np.ndarray:
-        """The probability of the positive class: (N, C) float of step 2 → (N,)."""
+        """Probability of the positive class: (N, C) float after step 2 → (N,)."""
         return proba[:, self.classes.index(self.positive or self.classes[-1])]
 
     def decide(self, proba: np.ndarray) -> Decisions:
-        """Step 3.
+        """Apply step 3.
 
         Args:
-            proba: (N, C) float, of step 2: what the calibrated run answers.
+            proba: (N, C) float, probabilities after step 2, as predicted by the calibrated run.
 
-        >>> decision = Decision(("real", "fake"), 100, "fake", band=UnsureBand(0.3, 0.8))
-        >>> found = decision.verdicts(np.array([[.9, .1], [.5, .5], [.1, .9]]))
-        >>> found.names.tolist(), found.reasons.tolist()[1]
+        >>> decision = Decision(("real", "fake"), 100, "fake", band=RejectBand(0.3, 0.8))
+        >>> decisions = decision.decide(np.array([[.9, .1], [.5, .5], [.1, .9]]))
+        >>> decisions.names.tolist(), decisions.reasons.tolist()[1]
         (['real', 'unsure', 'fake'], 'between 0.3 and 0.8')
         """
-        answers, reasons = self._apply_rule(proba)
+        predicted, reasons = self._apply_rule(proba)
         if self.sets is None:
-            return Decisions(self.classes, answers, reasons)
+            return Decisions(self.classes, predicted, reasons)
         sets = self.sets(proba)
-        lonely = (sets.sum(axis=1) == 1) & (sets.argmax(axis=1) == answers)
-        for row in np.flatnonzero(~lonely & (answers != UNSURE)):
-            reasons[row] = self._set_reason(sets[row], self.classes[answers[row]])
-        return Decisions(self.classes, np.where(lonely, answers, UNSURE), reasons)
+        confirmed = (sets.sum(axis=1) == 1) & (sets.argmax(axis=1) == predicted)
+        for row in np.flatnonzero(~confirmed & (predicted != UNSURE)):
+            reasons[row] = self._set_reason(sets[row], self.classes[predicted[row]])
+        return Decisions(self.classes, np.where(confirmed, predicted, UNSURE), reasons)
 
     def _apply_rule(self, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) int64 and (N,) object, by band, threshold or the most probable class."""
+        """Decide by band, threshold or most probable class: (N,) int64 and the reasons, (N,) object (str)."""
         if self.band is None and self.threshold is None:
             return proba.argmax(axis=1), np.full(len(proba), "most probable", dtype=object)
         scores, positive = self.scores(proba), self.classes.index(self.positive or "")
         if self.band is not None:
             low, high = self.band.low, self.band.high
-            said = self.band(scores)
-            names = {1: f"from {high:g} up", 0: f"below {low:g}", UNSURE: f"between {low:g} and {high:g}"}
+            outcome = self.band(scores)
+            names = {1: f"at or above {high:g}", 0: f"below {low:g}", UNSURE: f"between {low:g} and {high:g}"}
         else:
             at: Any = self.threshold
-            said = at(scores).astype(np.int64)
-            below = f"below {at.threshold:.3g}" if np.isfinite(at.threshold) else f"nothing may be called {self.positive}"
+            outcome = at(scores).astype(np.int64)
+            below = f"below {at.threshold:.3g}" if np.isfinite(at.threshold) else f"no image is classified as {self.positive}"
             names = {1: f"at or above {at.threshold:.3g}", 0: below}
-        answers = np.where(said == UNSURE, UNSURE, np.where(said == 1, positive, 1 - positive))
-        return answers, np.array([names[int(one)] for one in said], dtype=object)
+        predicted = np.where(outcome == UNSURE, UNSURE, np.where(outcome == 1, positive, 1 - positive))
+        return predicted, np.array([names[int(one)] for one in outcome], dtype=object)
 
-    def _set_reason(self, inside: np.ndarray, answer: str) -> str:
-        held = [name for name, is_in in zip(self.classes, inside, strict=True) if is_in]
-        if not held:
-            return "no class fits"
-        if len(held) == 1:
-            return f"the set holds {held[0]}, the threshold says {answer}"
-        return f"possible: {', '.join(held)}" if len(held) <= 4 else f"possible: {len(held)} classes"
+    def _set_reason(self, inside: np.ndarray, predicted: str) -> str:
+        members = [name for name, is_in in zip(self.classes, inside, strict=True) if is_in]
+        if not members:
+            return "no class is possible"
+        if len(members) == 1:
+            return f"possible: {members[0]} only; by the threshold: {predicted}"
+        return f"possible: {', '.join(members)}" if len(members) <= 4 else f"possible: {len(members)} classes"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -195,7 +196,7 @@ class Decision:
         """Read what `to_dict` wrote."""
         classes = tuple(data["classes"])
         mixes = {
-            name: None if data[name] is None else tuple(float(data[name][of]) for of in classes) for name in ("seen", "prior")
+            name: None if data[name] is None else tuple(float(data[name][c]) for c in classes) for name in ("seen", "prior")
         }
         return cls(
             classes, int(data["n"]), data["positive"], **mixes,
@@ -207,28 +208,30 @@ class Decision:
 
 
 def renormalize(proba: np.ndarray) -> np.ndarray:
-    """Rows scaled to sum to 1 as every classifier's are, so that a threshold meets the very numbers it was chosen on."""
+    """Scale rows to sum to 1, as for all classifiers, so that a threshold is applied to exactly the numbers it was chosen
+    on.
+    """
     proba = proba.astype(np.float64)
     return (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-# --- how it did on labeled images ------------------------------------------------------------------------------------
+# --- scores of decisions ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DecisionReport:
-    """How verdicts did on labeled images; groups, where there are any, are what varies.
+    """Scores of decisions on labeled images; intervals are over groups, if there are any.
 
     Attributes:
-        answered: The share of images that got a class.
-        accuracy: The share of right ones among them; None where there are none.
-        positive: The class that threshold and band are about, if there is one.
-        threshold: Where the line is, if there is one; infinite where nothing may be called positive.
-        tpr: The share of positive images at or above the threshold; None without a threshold or a positive image.
-        fpr: The share of negative images there; None likewise.
-        sets: What the sets did, if there are any; `promised` is their coverage.
-        promised: The coverage that was promised.
-        classes: How many there are.
+        decided: Share of images with a decision.
+        accuracy: Accuracy of the decisions; None if there are none.
+        positive: Positive class of threshold and band; None for more than two classes.
+        threshold: The threshold; None if there is none, infinite if no image is classified as positive.
+        tpr: True-positive rate at the threshold; None without a threshold or positive images.
+        fpr: False-positive rate at the threshold; None without a threshold or negative images.
+        sets: Scores of the prediction sets; None if there are none.
+        promised: Nominal coverage of the prediction sets; None if there are none.
+        classes: Number of classes.
     """
 
     decided: Score
@@ -253,33 +256,35 @@ class DecisionReport:
 
 
 def score_decisions(decision: Decision, predictions: Predictions) -> DecisionReport:
-    """Verdicts beside the truth. Images without a label are left out.
+    """Score decisions against labels. Images without a label are excluded.
 
     Args:
-        decision: Of the run that answered.
-        predictions: What it answered, calibrated and corrected.
+        decision: Decision rules of the run.
+        predictions: Predictions of the run, calibrated and corrected.
 
     Raises:
-        DataError: No image has a label, or the classes are others.
+        DataError: No image has a label, or the classes differ.
 
     >>> proba = np.array([[.9, .1], [.5, .5], [.1, .9], [.4, .6]], dtype=np.float32)
-    >>> answers = Predictions(np.array(list("abcd"), dtype=object), proba, np.array([0, 0, 1, 1]), ("real", "fake"))
-    >>> found = judge(Decision(("real", "fake"), 100, "fake", band=UnsureBand(0.3, 0.8)), answers)
-    >>> found.answered.value, found.accuracy.value, found.accuracy.n
+    >>> predictions = Predictions(np.array(list("abcd"), dtype=object), proba, np.array([0, 0, 1, 1]), ("real", "fake"))
+    >>> report = score_decisions(Decision(("real", "fake"), 100, "fake", band=RejectBand(0.3, 0.8)), predictions)
+    >>> report.decided.value, report.accuracy.value, report.accuracy.n
     (0.5, 1.0, 2)
     """
     if predictions.classes != decision.classes:
-        raise DataError(f"verdicts are between {_listed(decision.classes)}; these answers are {_listed(predictions.classes)}")
+        raise DataError(
+            f"the decision rule is for the classes {_listed(decision.classes)}; the predictions have {_listed(predictions.classes)}"
+        )
     known = predictions.labels != UNLABELED
     if not known.any():
-        raise DataError("verdicts are judged on one labeled image at least")
+        raise DataError("scoring decisions needs at least one labeled image")
     labels, proba, groups = predictions.labels[known], predictions.proba[known], predictions.groups
     codes = group_codes(None if groups is None else groups[known])
-    said = decision.decide(proba).predicted
-    answered = said != UNSURE
+    predicted = decision.decide(proba).predicted
+    decided = predicted != UNSURE
     report = DecisionReport(
-        decided=_share(answered, np.ones_like(answered), codes),
-        accuracy=_share(said == labels, answered, codes) if answered.any() else None,
+        decided=_share(decided, np.ones_like(decided), codes),
+        accuracy=_share(predicted == labels, decided, codes) if decided.any() else None,
         positive=decision.positive, threshold=None, tpr=None, fpr=None,
         sets=_score_sets(decision, proba, labels, codes),
         promised=None if decision.sets is None else decision.sets.coverage,
@@ -294,11 +299,11 @@ def score_decisions(decision: Decision, predictions: Predictions) -> DecisionRep
 
 
 def _share(part: np.ndarray, whole: np.ndarray, codes: np.ndarray | None) -> Score:
-    """Σ part / Σ whole; Wilson's interval, with groups the variance of a ratio over groups.
+    """Score Σ part / Σ whole with Wilson's interval; with groups, from the variance of a ratio over groups.
 
     Args:
         part: (N,) bool.
-        whole: (N,) bool, one of them true.
+        whole: (N,) bool, at least one true.
         codes: (N,) int64, the group of each image, or None.
     """
     hits, n = int((part & whole).sum()), int(whole.sum())
@@ -311,7 +316,7 @@ def _share(part: np.ndarray, whole: np.ndarray, codes: np.ndarray | None) -> Sco
 
 
 def _score_sets(decision: Decision, proba: np.ndarray, labels: np.ndarray, codes: np.ndarray | None) -> SetReport | None:
-    """`judge_sets`, with intervals over groups where there are any."""
+    """`score_sets`, with intervals over groups if there are any."""
     if decision.sets is None:
         return None
     sets = decision.sets(proba)

@@ -1,4 +1,4 @@
-"""A decision in plain sentences: what the map did to the probabilities, where the line is, when the answer is "unsure"."""
+"""Description of a decision rule in plain sentences: calibration map, class frequencies, threshold, and when it is unsure."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from tellapart.calibration.maps import Beta, Calibration, Isotonic, Platt, Tempe
 from tellapart.calibration.thresholds import RejectBand, Threshold
 from tellapart.types import Score
 
-#: Slopes within this of 1 leave the probabilities about where they were.
+#: Slopes within this distance of 1 change the probabilities little.
 _ABOUT_ONE = 0.05
 _NAMED = 4
 
 
 def describe(decision: Decision) -> list[str]:
-    """What was decided, one sentence a part, in the order in which it is applied.
+    """Describe each step of a decision rule in one sentence, in the order of application.
 
-    >>> in_words(Decision(("real", "fake"), 800, "fake", map=Temperature(1.83)))
-    ['temperature T = 1.83: the classifier was too sure (800 validation images)']
+    >>> describe(Decision(("real", "fake"), 800, "fake", map=Temperature(1.83)))
+    ['temperature T = 1.83: the classifier was overconfident (800 validation images)']
     """
-    said = [f"{describe_map(decision.map, decision.classes)} ({decision.n:,} validation images)"] if decision.map else []
+    steps = [f"{describe_map(decision.map, decision.classes)} ({decision.n:,} validation images)"] if decision.map else []
     if decision.prior is not None and decision.seen is not None:
-        said.append(_describe_prior(decision.classes, decision.seen, decision.prior))
+        steps.append(_describe_prior(decision.classes, decision.seen, decision.prior))
     if decision.threshold:
-        said.append(describe_threshold(decision.threshold, decision.positive or ""))
-        said += _describe_precision(decision)
+        steps.append(describe_threshold(decision.threshold, decision.positive or ""))
+        steps += _describe_precision(decision)
     if decision.band:
-        said.append(_describe_band(decision.band, decision.positive or ""))
+        steps.append(_describe_band(decision.band, decision.positive or ""))
     if decision.sets:
-        said.append(_describe_sets(decision.sets, corrected=decision.prior is not None))
-    return said
+        steps.append(_describe_sets(decision.sets, corrected=decision.prior is not None))
+    return steps
 
 
 def describe_map(found: Calibration, classes: Sequence[str]) -> str:
-    """The parameters of a calibration, and what they mean.
+    """Describe the parameters of a calibration map and their meaning.
 
-    >>> map_in_words(Platt(0.5, (0.0, 0.3)), ("real", "fake"))
-    'platt, slope 0.50: the classifier was too sure; log-odds of fake +0.30'
+    >>> describe_map(Platt(0.5, (0.0, 0.3)), ("real", "fake"))
+    'platt, slope 0.50: the classifier was overconfident; log-odds of fake +0.30'
     """
     if isinstance(found, Temperature):
         return f"temperature T = {found.temperature:.2f}: {_describe_slope(1 / found.temperature)}"
@@ -54,8 +54,8 @@ def describe_map(found: Calibration, classes: Sequence[str]) -> str:
         )
     if isinstance(found, Isotonic):
         knots = [len(line[0]) for line in found.knots]
-        lines = "a rising line" if len(knots) == 1 else f"{len(knots)} rising lines, one a class,"
-        return f"isotonic: {lines} of {sum(knots)} knots; beyond its ends probabilities are flat, often 0 or 1"
+        lines = "an increasing function" if len(knots) == 1 else f"{len(knots)} increasing functions, one per class,"
+        return f"isotonic: {lines} with {sum(knots)} knots; constant beyond its ends, often 0 or 1"
     if isinstance(found, Beta):
         names = classes[1:] if len(found.curves) == 1 else classes
         curves = [f"{name} a = {a:.2f}, b = {b:.2f}, c = {c:+.2f}" for name, (a, b, c) in zip(names, found.curves, strict=True)]
@@ -65,32 +65,33 @@ def describe_map(found: Calibration, classes: Sequence[str]) -> str:
 
 
 def describe_threshold(threshold: Threshold, positive: str) -> str:
-    """Where the line is, why, and what it gave on validation.
+    """Describe a threshold, the reason for it, and its rates on validation.
 
-    >>> threshold_in_words(Threshold(0.7, Score(0.8, 50, 0.67, 0.89), Score(0.01, 100, 0, 0.05), "at most 1 % …"), "fake")
-    'fake from 0.7 up (at most 1 % …); on validation TPR 0.800 [0.670, 0.890] n=50, FPR 0.010 [0.000, 0.050] n=100'
+    >>> describe_threshold(Threshold(0.7, Score(0.8, 50, 0.67, 0.89), Score(0.01, 100, 0, 0.05), "FPR at most 1 %"), "fake")
+    'fake at or above 0.7 (FPR at most 1 %); on validation TPR 0.800 [0.670, 0.890] n=50, FPR 0.010 [0.000, 0.050] n=100'
     """
-    at = f"{positive} from {threshold.threshold:.4g} up" if math.isfinite(threshold.threshold) else f"nothing is {positive}"
+    finite = math.isfinite(threshold.threshold)
+    at = f"{positive} at or above {threshold.threshold:.4g}" if finite else f"no image is classified as {positive}"
     return f"{at} ({threshold.reason}); on validation TPR {threshold.tpr}, FPR {threshold.fpr}"
 
 
 def precision_at(threshold: Threshold, share: float) -> Score | None:
-    """Of the images called positive, the share that is, where `share` of all images are positive; None if none is called.
+    """Precision at the threshold if `share` of all images are positive; None if no image is classified as positive.
 
-    It is π TPR / (π TPR + (1−π) FPR); the ends are those of TPR and FPR at the worst and the best ends of their intervals, so
-    wider than 95 %. n is that of the negative images.
+    It is π TPR / (π TPR + (1−π) FPR). The limits use the worst and the best limits of TPR and FPR, so the interval is wider
+    than 95 %. n is the number of negative images.
 
     >>> rate = Threshold(0.7, Score(0.8, 50, 0.67, 0.89), Score(0.01, 100, 0.002, 0.05), "")
     >>> print(precision_at(rate, 0.02))
     0.620 [0.215, 0.901] n=100
     """
 
-    def of(tpr: float, fpr: float) -> float:
+    def precision(tpr: float, fpr: float) -> float:
         return share * tpr / (share * tpr + (1 - share) * fpr) if share * tpr + (1 - share) * fpr > 0 else math.nan
 
     t, f = threshold.tpr, threshold.fpr
-    value = of(t.value, f.value)
-    return None if math.isnan(value) else Score(value, f.n, of(t.low, f.high), of(t.high, f.low))
+    value = precision(t.value, f.value)
+    return None if math.isnan(value) else Score(value, f.n, precision(t.low, f.high), precision(t.high, f.low))
 
 
 def _describe_precision(decision: Decision) -> list[str]:
@@ -101,41 +102,41 @@ def _describe_precision(decision: Decision) -> list[str]:
     if found is None:
         return []
     return [
-        f"where {share:.3g} of the images are {decision.positive}, {found.value:.3f} of those called {decision.positive} would "
-        f"be (between {found.low:.3f} and {found.high:.3f}, TPR and FPR anywhere in their intervals)"
+        f"if {share:.3g} of the images are {decision.positive}, the precision of {decision.positive} is {found.value:.3f} "
+        f"(from {found.low:.3f} to {found.high:.3f}, for TPR and FPR within their intervals)"
     ]
 
 
 def _describe_slope(slope: float) -> str:
-    """What a slope of the log-odds says of the classifier."""
+    """Describe the meaning of a slope of the log-odds."""
     if slope == 0:
-        return "the probabilities said nothing"
+        return "the probabilities were uninformative"
     if abs(slope - 1) < _ABOUT_ONE:
-        return "the classifier was about as sure as it should be"
-    return "the classifier was too sure" if slope < 1 else "the classifier was not sure enough"
+        return "the classifier was well calibrated"
+    return "the classifier was overconfident" if slope < 1 else "the classifier was underconfident"
 
 
 def _named_numbers(names: Sequence[str], numbers: Sequence[float], how: str) -> str:
-    said = ", ".join(f"{name} {number:{how}}" for name, number in list(zip(names, numbers, strict=True))[:_NAMED])
-    return f"{said}, … ({len(names)} classes)" if len(names) > _NAMED else said
+    text = ", ".join(f"{name} {number:{how}}" for name, number in list(zip(names, numbers, strict=True))[:_NAMED])
+    return f"{text}, … ({len(names)} classes)" if len(names) > _NAMED else text
 
 
 def _describe_prior(classes: Sequence[str], seen: Sequence[float], prior: Sequence[float]) -> str:
     moved = [k for k in range(len(classes)) if not math.isclose(seen[k], prior[k], rel_tol=1e-9)]
     named = ", ".join(f"{classes[k]} {prior[k]:.3g} (from {seen[k]:.3g})" for k in moved[:_NAMED])
     more = f", … ({len(moved)} classes)" if len(moved) > _NAMED else ""
-    return f"corrected for another mix: {named}{more}" if moved else "the mix wanted is the mix seen: nothing to correct"
+    return f"corrected for other class frequencies: {named}{more}" if moved else "class frequencies unchanged: no correction"
 
 
 def _describe_band(band: RejectBand, positive: str) -> str:
-    return f"unsure where the probability of {positive} is from {band.low:g} to below {band.high:g}"
+    return f"unsure if the probability of {positive} is at least {band.low:g} and below {band.high:g}"
 
 
 def _describe_sets(sets: Conformal, *, corrected: bool) -> str:
     if math.isinf(sets.quantile):
         return f"always unsure: {sets.n} validation images are too few for a coverage of {sets.coverage:g}"
-    mix = ", mixed as in validation" if corrected else ""
+    mix = ", with the class frequencies of validation" if corrected else ""
     return (
-        f"unsure where more than one class, or none, is possible: {sets.method} sets hold the true class of {sets.coverage:g} "
+        f"unsure if more than one class, or none, is possible: {sets.method} sets contain the true class of {sets.coverage:g} "
         f"of images like those of validation{mix}, on average (n = {sets.n:,})"
     )

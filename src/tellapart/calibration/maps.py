@@ -1,18 +1,20 @@
-"""Truer probabilities: maps that are fitted on the validation part and then applied to every answer.
+"""Calibration maps: fitted on the validation split and applied to all predicted probabilities.
 
-Each is a small frozen object: `fit(proba, labels)` makes one, calling it turns (N, C) probabilities into calibrated ones, and
-`to_dict` and `read` keep it as JSON. The labels that fit it must not be those that judge it: fit on validation, never on test.
+Each map is a small frozen object: `fit(proba, labels)` creates it, calling it maps (N, C) probabilities to calibrated ones, and
+`to_dict` and `read` convert it to and from JSON. A map must not be evaluated on the labels that it was fitted to: fit on
+validation, never on test.
 
-| name | p′ | parameters | keeps the order of images |
+| name | p′ | parameters | preserves the order of images |
 | --- | --- | --- | --- |
 | temperature | softmax(ln p / T) | 1 | two classes |
 | platt | softmax(a ln p + b), one a and C offsets b; two classes: σ(a log-odds + b), Platt's | C | two classes |
 | vector | softmax(w ⊙ ln p + b) | 2C − 1 | no |
-| isotonic | a rising step-wise line of p for each class, rows made to sum to 1 | many | two classes, but makes ties |
-| beta | σ(a ln p − b ln(1−p) + c) for each class, a, b ≥ 0, rows made to sum to 1 | 3C | two classes |
+| isotonic | a piecewise linear increasing function of p for each class, normalized rows | many | two classes, but creates ties
+|
+| beta | σ(a ln p − b ln(1−p) + c) for each class, a, b ≥ 0, normalized rows | 3C | two classes |
 
-All but temperature and isotonic are fitted to Platt's targets, (n+1)/(n+C) for the right class of n images and 1/(n+C) for the
-others, instead of 1 and 0: where validation has no mistake, they do not become certain of everything.
+All but temperature and isotonic are fitted to Platt's targets, (n+1)/(n+C) for the true class with n images and 1/(n+C) for the
+others, instead of 1 and 0, so that they do not become fully confident if there are no errors on validation.
 
 Sources:
     Platt (1999), "Probabilistic outputs for support vector machines and comparisons to regularized likelihood methods".
@@ -39,31 +41,31 @@ _STEEPEST = 100.0
 
 
 class Calibration(Protocol):
-    """What all maps can do."""
+    """Interface of all calibration maps."""
 
     name: ClassVar[str]
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
-        """Learn from (N, C) float probabilities and (N,) int64 labels of the validation part."""
+        """Fit to (N, C) float probabilities and (N,) int64 labels of the validation split."""
         ...
 
     def __call__(self, proba: np.ndarray) -> np.ndarray:
-        """(N, C) float → (N, C) float32 whose rows sum to 1."""
+        """Calibrate probabilities: (N, C) float → (N, C) float32, rows sum to 1."""
         ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, `name` among them."""
+        """JSON-compatible values, including `name`."""
         ...
 
 
 @dataclass(frozen=True)
 class Temperature:
-    """softmax(ln p / T): T > 1 where the classifier is too sure. T minimizes the log-loss, between 0.02 and 50.
+    """Temperature scaling: softmax(ln p / T), T > 1 if the classifier is overconfident. T in [0.02, 50] minimizes the log-loss.
 
     >>> proba = np.array([[.9, .1], [.9, .1], [.9, .1], [.1, .9]])
-    >>> found = Temperature.fit(proba, np.array([0, 0, 1, 1]))
-    >>> round(found.temperature, 3), found(np.array([[.9, .1]])).round(3).tolist()
+    >>> scaling = Temperature.fit(proba, np.array([0, 0, 1, 1]))
+    >>> round(scaling.temperature, 3), scaling(np.array([[.9, .1]])).round(3).tolist()
     (2.0, [[0.75, 0.25]])
     """
 
@@ -72,7 +74,7 @@ class Temperature:
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
-        """By a bounded search over ln T. See `Calibration.fit`."""
+        """Fit by a bounded search over ln T. See `Calibration.fit`."""
         logs, rows = _checked_logs(proba, labels), np.arange(len(labels))
         bounds = (np.log(_LOWEST_TEMPERATURE), np.log(_HIGHEST_TEMPERATURE))
         found: Any = minimize_scalar(
@@ -94,11 +96,13 @@ class Temperature:
 
 @dataclass(frozen=True)
 class Platt:
-    """softmax(a ln p + b): one slope, an offset for each class (the first 0). With two classes Platt's sigmoid of log-odds.
+    """Platt scaling: softmax(a ln p + b) with one slope and an offset per class (the first is 0).
+
+    For two classes it is Platt's sigmoid of the log-odds.
 
     >>> proba = np.array([[.8, .2], [.6, .4], [.3, .7], [.1, .9]])
-    >>> found = Platt.fit(proba, np.array([0, 0, 1, 1]))
-    >>> found(proba)[:, 1].round(2)
+    >>> scaling = Platt.fit(proba, np.array([0, 0, 1, 1]))
+    >>> scaling(proba)[:, 1].round(2)
     array([0.22, 0.37, 0.6 , 0.81], dtype=float32)
     """
 
@@ -108,7 +112,7 @@ class Platt:
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
-        """By minimising the log-loss against Platt's targets. See `Calibration.fit`."""
+        """Fit by minimizing the log-loss against Platt's targets. See `Calibration.fit`."""
         logs = _checked_logs(proba, labels)
         classes = logs.shape[1]
         targets = _targets(labels, classes)
@@ -131,7 +135,7 @@ class Platt:
 
 @dataclass(frozen=True)
 class Vector:
-    """softmax(w ⊙ ln p + b): a slope and an offset for each class (the first offset 0).
+    """Vector scaling: softmax(w ⊙ ln p + b) with a slope and an offset per class (the first offset is 0).
 
     >>> Vector((1.0, 1.0), (0.0, 0.0))(np.array([[.8, .2]])).round(3)
     array([[0.8, 0.2]], dtype=float32)
@@ -143,7 +147,7 @@ class Vector:
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
-        """By minimising the log-loss against Platt's targets. See `Calibration.fit`."""
+        """Fit by minimizing the log-loss against Platt's targets. See `Calibration.fit`."""
         logs = _checked_logs(proba, labels)
         classes = logs.shape[1]
         targets = _targets(labels, classes)
@@ -167,15 +171,15 @@ class Vector:
 
 @dataclass(frozen=True)
 class Isotonic:
-    """For each class the rising line nearest to the labels, straight between its knots, flat beyond them.
+    """Isotonic regression per class: an increasing function, linear between its knots, constant beyond them.
 
-    A row that comes out all zero keeps the probabilities it had.
+    Rows that are mapped to zero for all classes keep their original probabilities.
 
     Attributes:
-        knots: For each class (of two: the second only) what p is, rising, and what it becomes.
+        knots: For each class (of two classes: the second only) the original p, increasing, and the calibrated p.
 
-    >>> found = Isotonic.fit(np.array([[.8, .2], [.6, .4], [.4, .6], [.1, .9]]), np.array([0, 1, 0, 1]))
-    >>> found(np.array([[.5, .5], [.05, .95]])).tolist()
+    >>> calibration = Isotonic.fit(np.array([[.8, .2], [.6, .4], [.4, .6], [.1, .9]]), np.array([0, 1, 0, 1]))
+    >>> calibration(np.array([[.5, .5], [.05, .95]])).tolist()
     [[0.5, 0.5], [0.0, 1.0]]
     """
 
@@ -184,7 +188,7 @@ class Isotonic:
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
-        """By pooling adjacent violators. See `Calibration.fit`."""
+        """Fit by pooling adjacent violators. See `Calibration.fit`."""
         from sklearn.isotonic import IsotonicRegression
 
         _checked_logs(proba, labels)
@@ -201,15 +205,15 @@ class Isotonic:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"name": self.name, "knots": [[list(of) for of in line] for line in self.knots]}
+        return {"name": self.name, "knots": [[list(values) for values in line] for line in self.knots]}
 
 
 @dataclass(frozen=True)
 class Beta:
-    """σ(a ln p − b ln(1−p) + c) with a, b ≥ 0, for each class against the rest: the odds of two Beta distributions.
+    """Beta calibration, one class against the rest: σ(a ln p − b ln(1−p) + c) with a, b ≥ 0.
 
     Attributes:
-        curves: a, b, c for each class (of two: the second only).
+        curves: a, b, c for each class (of two classes: the second only).
 
     >>> Beta(((1.0, 1.0, 0.0),))(np.array([[.8, .2]])).round(3)
     array([[0.8, 0.2]], dtype=float32)
@@ -220,7 +224,7 @@ class Beta:
 
     @classmethod
     def fit(cls, proba: np.ndarray, labels: np.ndarray) -> Self:
-        """By logistic regression on ln p and −ln(1−p) against Platt's targets. See `Calibration.fit`."""
+        """Fit by logistic regression on ln p and −ln(1−p) against Platt's targets. See `Calibration.fit`."""
         _checked_logs(proba, labels)
         bounds = [(0.0, _STEEPEST), (0.0, _STEEPEST), (None, None)]
         curves = []
@@ -239,14 +243,14 @@ class Beta:
         return {"name": self.name, "curves": [list(curve) for curve in self.curves]}
 
 
-#: By name.
+#: All calibration maps by name.
 CALIBRATIONS: dict[str, type[Temperature | Platt | Vector | Isotonic | Beta]] = {
-    of.name: of for of in (Temperature, Platt, Vector, Isotonic, Beta)
+    kind.name: kind for kind in (Temperature, Platt, Vector, Isotonic, Beta)
 }
 
 
 def find(name: str) -> type[Temperature | Platt | Vector | Isotonic | Beta]:
-    """The calibration of that name.
+    """Find a calibration map by name.
 
     >>> find("beta").__name__
     'Beta'
@@ -257,7 +261,7 @@ def find(name: str) -> type[Temperature | Platt | Vector | Isotonic | Beta]:
 
 
 def read(data: Mapping[str, Any]) -> Temperature | Platt | Vector | Isotonic | Beta:
-    """What `to_dict` wrote.
+    """Read a calibration map from the result of `to_dict`.
 
     >>> read({"name": "temperature", "temperature": 1.5})
     Temperature(temperature=1.5)
@@ -265,11 +269,11 @@ def read(data: Mapping[str, Any]) -> Temperature | Platt | Vector | Isotonic | B
     return find(data["name"])(**{key: _frozen(value) for key, value in data.items() if key != "name"})
 
 
-# --- what they share --------------------------------------------------------------------------------------------------
+# --- helpers ----------------------------------------------------------------------------------------------------------
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(of) for of in value) if isinstance(value, list) else value
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _logs(proba: np.ndarray) -> np.ndarray:
@@ -277,33 +281,33 @@ def _logs(proba: np.ndarray) -> np.ndarray:
 
 
 def _fitted_classes(classes: int) -> range:
-    """The classes that have a curve of their own: of two the second, as the first is what is left."""
+    """Classes with a fitted curve; of two classes only the second, as the first is its complement."""
     return range(1, 2) if classes == 2 else range(classes)
 
 
 def _checked_logs(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The logarithms, once it is sure that something can be learnt from them."""
+    """Check the data and return the log-probabilities."""
     if not len(labels):
-        raise DataError("there is nothing to calibrate on: no image was given", hint="give the validation part")
+        raise DataError("there are no images to calibrate on", hint="give the validation split")
     if proba.shape[0] != len(labels) or not np.isfinite(proba).all():
         raise DataError(f"expected {len(labels)} rows of finite probabilities to calibrate on, got shape {proba.shape}")
     if labels.min() < 0 or labels.max() >= proba.shape[1]:
         raise DataError(
-            f"calibration needs a label from 0 to {proba.shape[1] - 1} for every image", hint="leave the others out"
+            f"calibration needs a label from 0 to {proba.shape[1] - 1} for every image", hint="exclude unlabeled images"
         )
     if len(np.unique(labels)) < 2:
-        raise DataError("calibration needs images of two classes at least; these are all of one class")
+        raise DataError("calibration needs images of at least two classes; all images are of one class")
     return _logs(proba)
 
 
 def _targets(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Platt's: (n+1)/(n+C) for the class of an image, n images of it, and 1/(n+C) for each other: (N, C) float64."""
+    """Platt's targets: (n+1)/(n+C) for the true class with n images, 1/(n+C) for each other class: (N, C) float64."""
     n = np.bincount(labels, minlength=classes)[labels][:, None]
     return (np.eye(classes)[labels] * n + 1) / (n + classes)
 
 
 def _cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """Mean of −Σ t ln softmax, and its gradient by the logits, (N, C)."""
+    """Mean of −Σ t ln softmax, and its gradient with respect to the logits, (N, C)."""
     logs = log_softmax(logits, axis=1)
     return float(-np.sum(targets * logs) / len(logits)), (np.exp(logs) - targets) / len(logits)
 
@@ -327,7 +331,7 @@ def _beta_features(p: np.ndarray) -> np.ndarray:
 
 
 def _one_against_rest(columns: list[np.ndarray], proba: np.ndarray) -> np.ndarray:
-    """Rows that sum to 1, from a column for each class, or from that of the second of two."""
+    """Normalized rows from one column per class, or from the column of the second of two classes."""
     found = np.stack([1 - columns[0], columns[0]] if len(columns) == 1 else columns, axis=1)
     whole = found.sum(axis=1, keepdims=True)
     return np.where(whole > 0, found / np.where(whole > 0, whole, 1), proba).astype(np.float32)

@@ -1,7 +1,8 @@
-"""What a combiner promises: the answers of K voters to N images in, one answer to each image out.
+"""Base class of the combiners, which combine the predictions of the members of an ensemble.
 
-Legend: K voters, N images, C classes. A combiner answers each image from the voters' answers to that image alone, so the answer
-is the same in any order and any company. What it learns, it learns on validation answers; `learns` says whether from labels.
+Notation: K members, N images, C classes. The combined prediction for an image depends only on the members' predictions for that
+image, so it is independent of the order and of the other images. Combiners are fitted on validation predictions; `uses_labels`
+states whether the labels are used.
 """
 
 from __future__ import annotations
@@ -16,24 +17,24 @@ from tellapart.errors import DataError
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import UNLABELED, Predictions
 
-#: Probabilities are kept this far from 0 before a logarithm, as `evaluate.metrics` keeps them: the resolution of float32.
+#: Probabilities are clipped to at least CLIP before a logarithm, as in `metrics.probabilistic`: the resolution of float32.
 CLIP = float(np.finfo(np.float32).eps)
 
 
 class Combiner(ABC):
-    """Answers of several voters made one. One file each; the file name is the name for `--how`.
+    """Combine the predictions of several members. One file per combiner; the file name is the value of `--how`.
 
     Attributes:
-        arrays: What was learnt, by name; empty before `fit`.
-        estimator: A fitted scikit-learn estimator, where one is part of it.
-        notes: What was done otherwise than asked.
+        arrays: Fitted arrays, by name; empty before `fit`.
+        estimator: Fitted scikit-learn estimator, if the combiner has one.
+        notes: Deviations from the requested options.
     """
 
-    #: Whether it learns from labels: its answers to the images that it learnt from then flatter it.
+    #: Whether the labels are used for fitting; scores on the same images are then too optimistic.
     uses_labels: ClassVar[bool] = False
 
     class Options(OptionsModel):
-        """Options of the combiner."""
+        """Options of the combiner; none by default."""
 
     def __init__(self, options: OptionsModel, seed: int = 0) -> None:
         self.options: Any = options
@@ -43,78 +44,78 @@ class Combiner(ABC):
         self.notes: list[str] = []
 
     @final
-    def fit(self, voters: np.ndarray, labels: np.ndarray) -> Self:
-        """Learn from validation answers; forgets earlier fits.
+    def fit(self, members: np.ndarray, labels: np.ndarray) -> Self:
+        """Fit to validation predictions. Previous fits are discarded.
 
         Args:
-            voters: (K, N, C) float32, rows sum to 1; N may be 0.
-            labels: (N,) int64; −1, unknown, is left out.
+            members: (K, N, C) float32 in [0, 1], rows sum to 1; N may be 0.
+            labels: (N,) int64; images with label −1 (unknown) are excluded.
         """
         self.arrays, self.estimator, self.notes = {}, None, []
         known = labels != UNLABELED
-        self._fit(voters if known.all() else voters[:, known], labels[known])
+        self._fit(members if known.all() else members[:, known], labels[known])
         return self
 
     @final
-    def __call__(self, voters: np.ndarray) -> np.ndarray:
-        """(K, N, C) float32 → (N, C) float32, rows sum to 1."""
-        proba = self._proba(voters).astype(np.float64)
+    def __call__(self, members: np.ndarray) -> np.ndarray:
+        """Combine probabilities: (K, N, C) float32 → (N, C) float32, rows sum to 1."""
+        proba = self._proba(members).astype(np.float64)
         return (proba / proba.sum(axis=1, keepdims=True)).astype(np.float32)
 
     @property
     def weights(self) -> np.ndarray | None:
-        """(K,) float64, the share of each voter, where the answer is a weighted mean; a voter of weight 0 need not be asked."""
+        """Weight of each member, (K,) float64, if the combiner is a weighted mean. Members of weight 0 need not predict."""
         return None
 
     @property
     def parameters(self) -> int:
-        """Numbers that were learnt."""
+        """Number of fitted parameters."""
         return sum(values.size for values in self.arrays.values())
 
-    def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None:
-        """Nothing, where nothing is learnt."""
-        del voters, labels
+    def _fit(self, members: np.ndarray, labels: np.ndarray) -> None:
+        """Fit the combiner; by default there is nothing to fit."""
+        del members, labels
 
     @abstractmethod
-    def _proba(self, voters: np.ndarray) -> np.ndarray:
-        """(N, C) non-negative, finite, no row all zero; rows are scaled to sum to 1 by the caller."""
+    def _proba(self, members: np.ndarray) -> np.ndarray:
+        """Combine probabilities: (N, C), non-negative, finite, no row all zero; the caller normalizes the rows."""
 
 
 class Weighting(Combiner):
-    """Base of the weighted means: p = Σ w_k p_k. One that learns sets `arrays["weights"]`, (K,) float64 ≥ 0, sum 1."""
+    """Base class of weighted means, p = Σ w_k p_k. Subclasses set `arrays["weights"]`, (K,) float64 ≥ 0 with sum 1."""
 
     @property
     def weights(self) -> np.ndarray | None:
         """See `Combiner`."""
         return self.arrays.get("weights")
 
-    def _proba(self, voters: np.ndarray) -> np.ndarray:
-        weights = self.weights if self.weights is not None else np.full(len(voters), 1 / len(voters))
-        total = np.zeros(voters.shape[1:])
-        for weight, voter in zip(weights, voters, strict=True):  # one at a time: no second (K, N, C)
+    def _proba(self, members: np.ndarray) -> np.ndarray:
+        weights = self.weights if self.weights is not None else np.full(len(members), 1 / len(members))
+        total = np.zeros(members.shape[1:])
+        for weight, member in zip(weights, members, strict=True):  # one at a time: no second (K, N, C)
             if weight:
-                total += weight * voter
+                total += weight * member
         return total
 
     @abstractmethod
-    def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None: ...
+    def _fit(self, members: np.ndarray, labels: np.ndarray) -> None: ...
 
-    def _equal(self, voters: np.ndarray, why: str) -> None:
-        """All voters alike, since there is nothing to learn from."""
-        self.notes.append(f"{why}: all voters weigh the same")
-        self.arrays = {"weights": np.full(len(voters), 1 / len(voters))}
+    def _equal(self, members: np.ndarray, why: str) -> None:
+        """Use equal weights, since there are no data to fit."""
+        self.notes.append(f"{why}: all members have equal weights")
+        self.arrays = {"weights": np.full(len(members), 1 / len(members))}
 
 
 def combine(combiner: Combiner, predictions: Sequence[Predictions], run_id: str = "") -> Predictions:
-    """The answers of several runs as one; ids, labels and groups are those of the first.
+    """Combine the predictions of several runs; ids, labels and groups are those of the first.
 
     Args:
-        combiner: Fitted, where it learns.
-        answers: Of the same images, in any order.
-        run_id: Who answers now.
+        combiner: The combiner, fitted if it needs fitting.
+        predictions: Predictions for the same images, in any order.
+        run_id: Run id of the combined predictions.
 
     Raises:
-        DataError: Other classes, ids or labels; names both runs.
+        DataError: Classes, ids or labels differ; the message names both runs.
 
     >>> from tellapart.combiners.mean import Mean
     >>> ids, labels, classes = np.array(["a", "b"], dtype=object), np.array([0, 1]), ("real", "fake")
@@ -128,36 +129,36 @@ def combine(combiner: Combiner, predictions: Sequence[Predictions], run_id: str 
 
 
 def stack_members(predictions: Sequence[Predictions]) -> np.ndarray:
-    """(K, N, C) float32, in the image order of the first.
+    """Stack probabilities in the image order of the first: (K, N, C) float32.
 
     Raises:
-        DataError: Other classes, ids or labels; names both runs.
+        DataError: Classes, ids or labels differ; the message names both runs.
     """
     return np.stack([predictions[0].proba, *(reorder(predictions[0], other).proba for other in predictions[1:])])
 
 
 def reorder(first: Predictions, other: Predictions) -> Predictions:
-    """`other` with the images of `first`, in its order.
+    """Select the images of `first` from `other`, in the order of `first`.
 
     Raises:
-        DataError: It has other classes, ids or labels.
+        DataError: Classes, ids or labels differ.
     """
     names = f"{first.run_id or 'the first'} and {other.run_id or 'another'}"
     if first.classes != other.classes:
-        raise DataError(f"{names} know different classes: {', '.join(first.classes)} and {', '.join(other.classes)}")
-    place = {name: row for row, name in enumerate(other.ids)}
-    missing = [name for name in first.ids if name not in place]
-    if missing or len(place) != len(first):
-        example = f": {missing[0]!r} was not answered by {other.run_id or 'the other'}" if missing else ""
-        hint = "combine runs of the same data and split; `--split-from RUN` uses a split again"
-        raise DataError(f"{names} did not answer the same images ({len(first)} and {len(other)}){example}", hint=hint)
-    rows = np.array([place[name] for name in first.ids], dtype=np.int64)
+        raise DataError(f"{names} have different classes: {', '.join(first.classes)} and {', '.join(other.classes)}")
+    row_of = {name: row for row, name in enumerate(other.ids)}
+    missing = [name for name in first.ids if name not in row_of]
+    if missing or len(row_of) != len(first):
+        example = f": {other.run_id or 'the other'} has no prediction for {missing[0]!r}" if missing else ""
+        hint = "combine runs of the same data and split; `--split-from RUN` reuses a split"
+        raise DataError(f"{names} have predictions for different images ({len(first)} and {len(other)}){example}", hint=hint)
+    rows = np.array([row_of[name] for name in first.ids], dtype=np.int64)
     if (first.labels != other.labels[rows]).any():
         wrong = first.ids[first.labels != other.labels[rows]][0]
-        raise DataError(f"{names} disagree on what {wrong!r} is", hint="the labels were changed between the runs")
+        raise DataError(f"{names} have different labels for {wrong!r}", hint="the labels were changed between the runs")
     return Predictions(first.ids, other.proba[rows], first.labels, first.classes, other.run_id, first.groups)
 
 
-def true_class_proba(voters: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """What each voter gives the true class: (K, N) float64. `voters`: (K, N, C); `labels`: (N,) int64 ≥ 0."""
-    return voters[:, np.arange(len(labels)), labels].astype(np.float64)
+def true_class_proba(members: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Probability of the true class by member: (K, N) float64. `members`: (K, N, C) float32; `labels`: (N,) int64 ≥ 0."""
+    return members[:, np.arange(len(labels)), labels].astype(np.float64)

@@ -1,13 +1,13 @@
-"""Greedy selection with replacement: from many voters a weighted few, found on validation.
+"""Greedy ensemble selection with replacement on validation predictions.
 
 Caruana, Niculescu-Mizil, Crew & Ksikes 2004, "Ensemble selection from libraries of models". The ensemble starts with the best
-few voters (sorted initialization); in each round the voter whose addition to the mean scores best on validation is added,
-whether it is in already or not; the best ensemble on the way is kept. How often a voter was taken is its weight. With `bags`
-this is done several times, each with a random share of the voters, and the weights are averaged, which guards against luck on
-validation.
+members (sorted initialization). Each round adds the member that improves the validation score of the mean most; a member may
+be added repeatedly. The best ensemble of all rounds is kept, and the weight of a member is the number of times it was added.
+With `bags`, the selection is repeated on random subsets of the members, and the weights are averaged, which reduces overfitting
+to validation.
 
-Speed: adding one voter moves the margin of an image, the sum for its true class less the largest other sum, by at most 1. So
-only images within 1 of a tie are counted anew in a round: all of them in the first, few later on.
+Speed: adding one member changes the margin of an image (the sum for its true class minus the largest other sum) by at most 1.
+Therefore only images with a margin within ±1 are re-evaluated in a round: all of them in the first round, few later on.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Worth = tuple[float, float]
 
 
 class Greedy(Weighting):
-    """p = Σ w_k p_k, where w_k is how often voter k was taken."""
+    """p = Σ w_k p_k, where w_k is proportional to the number of times member k was added."""
 
     uses_labels = True
 
@@ -34,78 +34,78 @@ class Greedy(Weighting):
         """Options of `greedy`."""
 
         metric: Literal["accuracy", "log-loss"] = Field(
-            default="log-loss", description="what an addition must improve on validation; accuracy: ties by log loss"
+            default="log-loss", description="validation score to improve; accuracy: ties are resolved by log loss"
         )
-        start: int = Field(default=5, ge=1, description="the ensemble starts with the best voters, at most so many")
-        rounds: int = Field(default=50, ge=0, description="additions tried")
-        bags: int = Field(default=1, ge=1, description="selections, each among a random share of the voters; 1: one, among all")
-        share: float = Field(default=0.5, gt=0, le=1, description="of bags: the share of the voters in each")
+        start: int = Field(default=5, ge=1, description="maximum number of members in the initial ensemble")
+        rounds: int = Field(default=50, ge=0, description="number of additions")
+        bags: int = Field(default=1, ge=1, description="number of selections, each from a random subset; 1: all members")
+        share: float = Field(default=0.5, gt=0, le=1, description="of bags: share of the members in each subset")
 
-    def _fit(self, voters: np.ndarray, labels: np.ndarray) -> None:
+    def _fit(self, members: np.ndarray, labels: np.ndarray) -> None:
         if not len(labels):
-            return self._equal(voters, "there is no validation image to select by")
-        judge = _Ensemble(voters, labels, self.options.metric)
-        bags = [self._select(judge, pool) for pool in self._pools(len(voters))]
+            return self._equal(members, "there are no validation images")
+        ensemble = _Ensemble(members, labels, self.options.metric)
+        bags = [self._select(ensemble, pool) for pool in self._pools(len(members))]
         self.arrays = {"weights": np.mean(bags, axis=0)}
 
     def _pools(self, count: int) -> Iterator[np.ndarray]:
-        """The voters of each bag: (M,) int64, ascending."""
+        """Yield the members of each bag: (M,) int64, ascending."""
         generator = np.random.default_rng(self.seed)
         size = max(1, round(self.options.share * count))
         for _ in range(self.options.bags):
             yield np.sort(generator.choice(count, size, replace=False)) if self.options.bags > 1 else np.arange(count)
 
-    def _select(self, judge: _Ensemble, pool: np.ndarray) -> np.ndarray:
-        """The weights that one selection finds: (K,) float64, sum 1."""
-        judge.begin()
-        singles = judge.if_added(pool)
+    def _select(self, ensemble: _Ensemble, pool: np.ndarray) -> np.ndarray:
+        """Weights of one selection: (K,) float64 with sum 1."""
+        ensemble.begin()
+        singles = ensemble.if_added(pool)
         ranked = pool[sorted(range(len(pool)), key=lambda i: singles[i], reverse=True)]
         taken, path = [], []
-        for voter in ranked[: self.options.start]:
-            path.append(judge.if_added(np.array([voter]))[0])
-            judge.add(voter)
-            taken.append(voter)
+        for member in ranked[: self.options.start]:
+            path.append(ensemble.if_added(np.array([member]))[0])
+            ensemble.add(member)
+            taken.append(member)
         taken = taken[: _first_best(path)]
-        judge.begin(taken)
+        ensemble.begin(taken)
         path = [path[len(taken) - 1]]
         for _ in range(self.options.rounds):
-            worths = judge.if_added(pool)
+            worths = ensemble.if_added(pool)
             best = _first_best(worths) - 1
-            judge.add(pool[best])
+            ensemble.add(pool[best])
             taken.append(pool[best])
             path.append(worths[best])
         kept = len(taken) - self.options.rounds - 1 + _first_best(path)
-        return np.bincount(taken[:kept], minlength=len(judge.voters)) / kept
+        return np.bincount(taken[:kept], minlength=len(ensemble.members)) / kept
 
 
 class _Ensemble:
-    """A growing multiset of voters, and what each addition would make of it."""
+    """A growing multiset of members, with the scores of all possible additions."""
 
-    def __init__(self, voters: np.ndarray, labels: np.ndarray, metric: str) -> None:
-        self.voters, self.labels, self.by_accuracy = voters, labels, metric == "accuracy"
-        self.given = true_class_proba(voters, labels)
+    def __init__(self, members: np.ndarray, labels: np.ndarray, metric: str) -> None:
+        self.members, self.labels, self.by_accuracy = members, labels, metric == "accuracy"
+        self.given = true_class_proba(members, labels)
 
     def begin(self, taken: list[int] | tuple[int, ...] = ()) -> None:
-        """Start anew with some voters."""
-        self.count, self.total = 0, np.zeros(self.voters.shape[1:], dtype=np.float32)
+        """Reset the ensemble to the given members."""
+        self.count, self.total = 0, np.zeros(self.members.shape[1:], dtype=np.float32)
         self.total_given = np.zeros(len(self.labels))
-        for voter in taken:
-            self.add(voter)
+        for member in taken:
+            self.add(member)
 
-    def add(self, voter: int) -> None:
-        """Take one more."""
+    def add(self, member: int) -> None:
+        """Add a member."""
         self.count += 1
-        self.total += self.voters[voter]
-        self.total_given += self.given[voter]
+        self.total += self.members[member]
+        self.total_given += self.given[member]
 
     def if_added(self, pool: np.ndarray) -> list[Worth]:
-        """What the mean is worth with each of `pool` added; larger is better, compared as a tuple."""
+        """Score the mean with each member of `pool` added; tuples, larger is better."""
         losses = [-np.log(np.maximum((self.total_given + self.given[k]) / (self.count + 1), CLIP)).mean() for k in pool]
         hits = self._hits(pool) if self.by_accuracy else [0] * len(pool)
         return [(float(hit), -float(loss)) for hit, loss in zip(hits, losses, strict=True)]
 
     def _hits(self, pool: np.ndarray) -> list[int]:
-        """Right answers with each of `pool` added."""
+        """Number of correct predictions with each member of `pool` added."""
         rows = np.arange(len(self.labels))
         true = self.total[rows, self.labels]
         others = self.total.copy()
@@ -114,10 +114,10 @@ class _Ensemble:
         open_rows = np.flatnonzero(np.abs(margin) <= 1 + _SLACK)
         settled, labels, total = int((margin > 1 + _SLACK).sum()), self.labels[open_rows], self.total[open_rows]
         if len(open_rows) == len(rows):
-            open_rows = slice(None)  # a view: no copy of each voter
-        return [settled + int(((total + self.voters[k, open_rows]).argmax(axis=1) == labels).sum()) for k in pool]
+            open_rows = slice(None)  # a view: no copy of each member
+        return [settled + int(((total + self.members[k, open_rows]).argmax(axis=1) == labels).sum()) for k in pool]
 
 
 def _first_best(worths: list[Worth]) -> int:
-    """How many entries there are up to the first best one."""
+    """Number of entries up to and including the first best one."""
     return worths.index(max(worths)) + 1

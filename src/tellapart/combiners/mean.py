@@ -1,4 +1,4 @@
-"""The plain mean of the probabilities: nothing is learnt, and hard to beat where the voters are about equally good."""
+"""Arithmetic mean of the probabilities. It has no parameters and is hard to beat if all members are about equally good."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from tellapart.combiners.base import Combiner
 class Mean(Combiner):
     """p = (1/K) Σ p_k."""
 
-    def _proba(self, voters: np.ndarray) -> np.ndarray:
-        return voters.mean(axis=0, dtype=np.float64)
+    def _proba(self, members: np.ndarray) -> np.ndarray:
+        return members.mean(axis=0, dtype=np.float64)

@@ -1,7 +1,8 @@
-"""How runs stand to each other on the same images: against the first, against the metadata baseline, every pair.
+"""Paired comparisons of runs on the same images: with the best run, with the metadata baseline, and all pairs.
 
-Stored answers are read once a run and part. Where all runs have been scored on test, test decides; else the validation part
-does, which also chose the first, and that is said. Accuracy is compared by exact tests; where AUROC ranks, AUROC by DeLong's.
+Stored predictions are read once per run and split. If all runs have been evaluated on test, they are compared on test;
+otherwise on validation, which also determined the ranking, and the output states this. Accuracy is compared by exact tests; if
+AUROC ranks, AUROC is compared by DeLong's test.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ ACCURACY, AUROC = "accuracy", "auroc"
 
 @dataclass(frozen=True, eq=False)
 class SplitPredictions:
-    """Of one part of the data, what the runs answered that have stored answers there."""
+    """Predictions for one split of all runs that have stored them."""
 
     split: str
     place: dict[Run, int]
@@ -32,25 +33,25 @@ class SplitPredictions:
 
 
 class StoredPredictions:
-    """The stored answers of some runs, each read once."""
+    """Stored predictions of several runs, read once."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self._runs, self._parts = runs, dict[str, SplitPredictions | None]()
 
     def get(self, split: str) -> SplitPredictions | None:
-        """One part; None where no run has answers."""
+        """Predictions for one split; None if no run has any."""
         if split not in self._parts:
             self._parts[split] = self._read(split)
         return self._parts[split]
 
     def shared(self, *runs: Run) -> SplitPredictions:
-        """The part on which these runs meet: test when it was opened for all of them, else validation."""
+        """Predictions on the split that all given runs share: test if it was opened for all of them, else validation."""
         for split in ("test", "valid"):
             part = self.get(split)
             if part is not None and all(run in part.place for run in runs):
                 return part
         names = " and ".join(run.id for run in runs[:2])
-        raise RunError(f"{names} cannot be compared: one of them has no stored validation predictions")
+        raise RunError(f"{names} cannot be compared: one of them has no stored predictions for validation")
 
     def _read(self, split: str) -> SplitPredictions | None:
         place: dict[Run, int] = {}
@@ -71,17 +72,18 @@ class StoredPredictions:
 
 @dataclass(frozen=True, eq=False)
 class Comparisons:
-    """The runs of a table against each other.
+    """Paired comparisons of the runs of a leaderboard.
 
     Attributes:
-        split: The part that decides: "test" when it was opened for all runs, else "valid".
-        of: What is compared: "accuracy", or "auroc" where that ranks.
-        answered: Of the runs in the order of the table.
-        first: Every run but the first (A) against the first (B), in the order of the table; p corrected for their number.
-        detectable: The smallest true difference from the first that n shows four times in five; NaN where none is.
-        rival: The row, from 0, that `detectable` was found with: the highest that is not right on just the same images as
-            the first; None where there is none.
-        disagreement: Share of the images that exactly one of the first and the rival gets right; NaN without a rival.
+        split: Split of the comparison: "test" if it was opened for all runs, else "valid".
+        metric: Compared score: "accuracy", or "auroc" if AUROC ranks.
+        stacked: Predictions of the runs.
+        positions: Index of each row of the leaderboard in `stacked`.
+        vs_best: Every other run (A) compared with the first (B), in the order of the leaderboard; p corrected for their number.
+        detectable: Smallest true difference from the first run that is detected with 80 % power; NaN if undefined.
+        rival: Row, from 0, on which `detectable` is based: the highest run that is not correct on exactly the same images as
+            the first; None if there is none.
+        disagreement: Share of images that exactly one of the first run and the rival predicts correctly; NaN without a rival.
     """
 
     split: str
@@ -95,19 +97,19 @@ class Comparisons:
 
     @property
     def n(self) -> int:
-        """Images."""
+        """Number of images."""
         return len(self.stacked.labels)
 
     @cached_property
     def pairs(self) -> tuple[PairedTest, ...]:
-        """Every pair of runs by their places in the table, from 0; p corrected for the number of pairs."""
+        """Tests of all pairs of runs, by their indices in `stacked`; p corrected for the number of pairs."""
         count = len(self.positions)
         pairs = [(self.positions[a], self.positions[b]) for a in range(count) for b in range(a + 1, count)]
         return tuple(paired_tests(self.stacked, pairs, self.metric))
 
 
 def compare_to_best(ranked: Sequence[Run], answers: StoredPredictions, rank_by: str) -> Comparisons:
-    """The runs against the first; `ranked`: best first."""
+    """Compare all runs with the first; `ranked`: best first."""
     part = answers.shared(*ranked)
     of = AUROC if rank_by == AUROC else ACCURACY
     places = tuple(part.place[run] for run in ranked)
@@ -124,9 +126,7 @@ def compare_to_best(ranked: Sequence[Run], answers: StoredPredictions, rank_by: 
 
 
 def compare_to_baseline(ranked: Sequence[Run], answers: StoredPredictions) -> dict[Run, tuple[str, McNemar]]:
-    """Each run (A) against the best metadata baseline (B): where they meet, and the paired test. Runs of the baseline are left
-    out.
-    """
+    """Compare each run (A) with the best metadata baseline (B): split and paired test. Baseline runs are excluded."""
     baseline = next((run for run in ranked if run.family == BASELINE), None)
     if baseline is None:
         return {}
@@ -141,7 +141,7 @@ def compare_to_baseline(ranked: Sequence[Run], answers: StoredPredictions) -> di
 
 
 def compare_top_two(first: Run, second: Run, names: dict[Run, str], answers: StoredPredictions, rank_by: str) -> str:
-    """The two best by validation, compared in words."""
+    """Describe the comparison of the two best runs by validation."""
     part = answers.shared(first, second)
     a, b, of = part.place[first], part.place[second], AUROC if rank_by == AUROC else ACCURACY
     [found] = paired_tests(part.stacked, [(a, b)], of)
@@ -152,8 +152,8 @@ def compare_top_two(first: Run, second: Run, names: dict[Run, str], answers: Sto
         both = ScoreDifference(found.difference, found.p_value)
         sentence = describe_areas(names[first], names[second], float(areas[a]), float(areas[b]), both)
     if part.split == "test":
-        return f"The two best by validation, on test: {sentence}"
-    return f"The two best, on the validation part that chose them (test is not opened): {sentence}"
+        return f"The two best runs by validation, compared on test: {sentence}"
+    return f"The two best runs, compared on the validation images that ranked them (test not opened): {sentence}"
 
 
 def _chain(first: Predictions, rest: Iterator[Predictions]) -> Iterator[Predictions]:

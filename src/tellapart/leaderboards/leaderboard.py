@@ -1,8 +1,7 @@
-"""The leaderboard: finished runs on the same data and split, ranked by validation, judged on test.
+"""The leaderboard: finished runs on the same data and split, ranked by validation, evaluated on test.
 
-Built from run folders alone: it needs neither images nor a model. Every run stands against the metadata baseline run, which
-sees only file metadata, on the same images, and against the first; how is in `standing`. How it is shown is in
-`leaderboard_view`.
+It is built from run folders only and needs neither images nor a model. Every run is compared with the best run and with the
+metadata baseline, which uses file metadata only, on the same images; see `comparisons`. The display is in `render`.
 """
 
 from __future__ import annotations
@@ -35,15 +34,15 @@ from tellapart.runs.store import Run
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-#: What a ranking needs to be defined.
+#: Requirements of the ranking scores.
 NEEDS = {
-    "auroc": "two classes, both in the validation part",
+    "auroc": "two classes, both in the validation split",
     "macro-auroc": "more than two classes",
-    "matthews": "images and answers of more than one class",
+    "matthews": "images and predictions of more than one class",
 }
 NO_BASELINE = (
-    "there is no metadata baseline on this data: nothing here shows that the others look at the pixels; "
-    "`tellapart train DATA -r metadata` adds one"
+    "there is no metadata baseline for these data, so it cannot be tested whether the runs look at the pixels; "
+    "add one with `tellapart train DATA -r metadata`"
 )
 
 
@@ -53,18 +52,18 @@ class Leaderboard:
 
     Attributes:
         runs: The runs, in the order of `rows`.
-        rows: One a run.
-        rank_by: The validation metric that ranks.
-        fingerprint, split_fingerprint: Which data, and which split of it.
-        name: What a person calls the data.
+        rows: One row per run.
+        rank_by: Validation score that ranks.
+        fingerprint, split_fingerprint: Fingerprints of the data and of the split.
+        name: Name of the data.
         classes: Class names in label order.
-        positive: The positive class, when there are two.
-        split_sizes: Labeled images per split.
-        notes: What the runs have to say, and what is missing here.
-        duel: The two best by validation, compared in words; "" with fewer than two runs.
-        times_opened: How many times the test part of this data was scored.
-        standing: Every run against the first, and all pairs.
-        lineage: A line for each run that was made of others: of whom, at what cost, what it gained.
+        positive: The positive class; None for more than two classes.
+        split_sizes: Number of labeled images per split.
+        notes: Notes of the runs, and of the leaderboard itself.
+        top_two: Description of the comparison of the two best runs; "" with fewer than two runs.
+        times_opened: Number of evaluations on the test split of these data.
+        comparisons: Comparisons with the first run, and of all pairs.
+        lineage: A line for each run that was derived from others: its members, cost and gain.
     """
 
     runs: tuple[Run, ...]
@@ -84,12 +83,12 @@ class Leaderboard:
 
     @property
     def opened(self) -> str:
-        """How many times the test part was opened, in words."""
+        """Number of openings of the test split, in words."""
         times = {0: "not opened", 1: "opened once", 2: "opened twice"}
         return f"test {times.get(self.times_opened, f'opened {self.times_opened} times')}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values: the data, then everything known of each run."""
+        """JSON-compatible values: the data, then all results of each run."""
         return {
             "data": {fact: getattr(self, fact) for fact in ("name", "fingerprint", "split_fingerprint", "positive")},
             "classes": list(self.classes),
@@ -104,7 +103,7 @@ class Leaderboard:
         }
 
     def pairs(self) -> dict[tuple[int, int], PairedTest]:
-        """Every pair of rows, by their places from 0: A − B, p corrected for all pairs (Holm)."""
+        """Tests of all pairs of rows, by row numbers from 0: A − B, p corrected for all pairs (Holm)."""
         places = {place: row for row, place in enumerate(self.comparisons.positions)}
         return {(places[pair.a], places[pair.b]): pair for pair in self.comparisons.pairs}
 
@@ -123,7 +122,9 @@ class Leaderboard:
         }
 
     def to_frame(self) -> pd.DataFrame:
-        """One row a run; columns `test.accuracy`, `test.accuracy.low`, `test.accuracy.high`, `test.accuracy.n`, …"""
+        """Table with one row per run; columns `test.accuracy`, `test.accuracy.low`, `test.accuracy.high`, `test.accuracy.n`,
+        …
+        """
         return pd.DataFrame([flat(row) for row in self.rows]).set_index("rank")
 
     def __rich__(self) -> RenderableType:
@@ -138,14 +139,14 @@ class Leaderboard:
 
 
 def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
-    """Rank runs by a validation score; equal ones by shorter training, then by id.
+    """Rank runs by a validation score; ties by shorter training time, then by id.
 
     Args:
-        runs: Finished runs on one data set and split; see `by_data`. A run given twice counts once.
+        runs: Finished runs on one data set and split; see `by_data`. Duplicates are removed.
         rank_by: A key of `tellapart.metrics.score_all.RANKINGS`.
 
     Raises:
-        RunError: No run, runs on different data or splits, an unknown `rank_by`, or a run without that score.
+        RunError: There are no runs, runs have different data or splits, or `rank_by` is unknown or undefined for all runs.
     """
     runs = list({run.folder: run for run in runs}.values())
     if rank_by not in RANKINGS:
@@ -154,10 +155,10 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
     _check_ranked(runs, rank_by)
     ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
     names = _names(ranked)
-    answers = StoredPredictions(ranked)
-    standing, nulls = compare_to_best(ranked, answers, rank_by), compare_to_baseline(ranked, answers)
-    against = dict(zip(ranked[1:], standing.vs_best, strict=True))
-    rows = tuple(_row(rank, run, names[run], nulls.get(run), against.get(run)) for rank, run in enumerate(ranked, start=1))
+    stored = StoredPredictions(ranked)
+    comparisons, baselines = compare_to_best(ranked, stored, rank_by), compare_to_baseline(ranked, stored)
+    vs_best = dict(zip(ranked[1:], comparisons.vs_best, strict=True))
+    rows = tuple(_row(rank, run, names[run], baselines.get(run), vs_best.get(run)) for rank, run in enumerate(ranked, start=1))
     data = ranked[0].data
     return Leaderboard(
         runs=tuple(ranked),
@@ -170,15 +171,15 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         positive=ranked[0].positive,
         split_sizes={split: sum(counts.values()) for split, counts in data["counts"].items()},
         notes=_notes(ranked, names, rank_by),
-        top_two=compare_top_two(ranked[0], ranked[1], names, answers, rank_by) if len(ranked) > 1 else "",
+        top_two=compare_top_two(ranked[0], ranked[1], names, stored, rank_by) if len(ranked) > 1 else "",
         times_opened=sum(times_opened(folder, data["fingerprint"]) for folder in {run.runs for run in ranked}),
-        comparisons=standing,
-        lineage=tuple(said for run in ranked if (said := lineage.line(run, {of.id: names[of] for of in ranked}))),
+        comparisons=comparisons,
+        lineage=tuple(line for run in ranked if (line := lineage.line(run, {r.id: names[r] for r in ranked}))),
     )
 
 
 def by_data(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Runs that may stand in one table: keys are "<data fingerprint>/<split fingerprint>", in order of appearance."""
+    """Group runs by data and split: keys are "<data fingerprint>/<split fingerprint>", in order of appearance."""
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(f"{run.data['fingerprint']}/{run.data['split_fingerprint']}", []).append(run)
@@ -187,18 +188,18 @@ def by_data(runs: Iterable[Run]) -> dict[str, list[Run]]:
 
 def _check_same_data(runs: list[Run]) -> None:
     if not runs:
-        raise RunError("there are no runs to rank", hint="`tellapart train` or `tellapart compare` makes some")
+        raise RunError("there are no runs to rank", hint="create runs with `tellapart train` or `tellapart compare`")
     kinds = by_data(runs)
     if len(kinds) > 1:
-        examples = ", ".join(f"{of[0].id} ({key})" for key, of in kinds.items())
+        examples = ", ".join(f"{group[0].id} ({key})" for key, group in kinds.items())
         raise RunError(
-            f"these runs do not share data and split, so one table would mislead: {examples}",
+            f"these runs have different data or splits and cannot be ranked together: {examples}",
             hint="make one leaderboard for each, or train with `--split-from RUN`",
         )
 
 
 def _loss(run: Run, rank_by: str) -> float:
-    """The validation score that ranks, turned so that smaller is better; undefined comes last."""
+    """Validation score that ranks, with its sign such that lower is better; undefined scores come last."""
     score = run.scores("valid").get(RANKINGS[rank_by])
     if score is None or math.isnan(score.value):
         return math.inf
@@ -206,7 +207,7 @@ def _loss(run: Run, rank_by: str) -> float:
 
 
 def _check_ranked(runs: list[Run], rank_by: str) -> None:
-    """One run without the score comes last; a table without it has no order."""
+    """Check that at least one run has the ranking score; runs without it come last."""
     scores = runs[0].scores("valid")
     if not any(RANKINGS[rank_by] in run.scores("valid") for run in runs):
         needs = f"; it needs {NEEDS[rank_by]}" if rank_by in NEEDS else ""
@@ -248,26 +249,26 @@ def _row(rank: int, run: Run, name: str, baseline: tuple[str, McNemar] | None, f
 
 
 def _notes(ranked: list[Run], names: dict[Run, str], rank_by: str) -> tuple[str, ...]:
-    """What the runs have to say; that one was made after an opening is its mark."""
+    """Notes of the runs and on the data; runs made after an opening of test have a mark instead of a note."""
     notes = [(run, note) for run in ranked for note in run.cost["notes"] if not note.startswith(formatting.LATE)]
-    said = [f"{names[run]}: {note}" for run, note in notes]
-    said += [
-        f"{names[run]}: {rank_by} is not defined for its answers, so it comes last"
+    lines = [f"{names[run]}: {note}" for run, note in notes]
+    lines += [
+        f"{names[run]}: {rank_by} is undefined for its predictions, so it is ranked last"
         for run in ranked
         if RANKINGS[rank_by] not in run.scores("valid")
     ]
-    has_null = any(run.family == BASELINE for run in ranked)
-    return (*_leaks(ranked[0]), *said, *(() if has_null else (NO_BASELINE,)))
+    has_baseline = any(run.family == BASELINE for run in ranked)
+    return (*_leaks(ranked[0]), *lines, *(() if has_baseline else (NO_BASELINE,)))
 
 
 def _leaks(run: Run) -> list[str]:
-    """What is wrong with the data themselves, from the search for byte-identical files."""
-    twins, said = run.data["duplicates"], []
-    if twins["across_splits"]:
-        said.append(
-            f"LEAK: {twins['across_splits']:,} validation or test images are byte for byte images of an earlier part: "
-            "scores flatter whoever remembers them"
+    """Warnings about byte-identical files in the data."""
+    duplicates, warnings = run.data["duplicates"], []
+    if duplicates["across_splits"]:
+        warnings.append(
+            f"LEAK: {duplicates['across_splits']:,} validation or test images are byte-identical to images of an earlier split: "
+            "scores of models that memorize images are too high"
         )
-    if twins["across_classes"]:
-        said.append(f"{twins['across_classes']:,} images stand under more than one label, byte for byte the same")
-    return said
+    if duplicates["across_classes"]:
+        warnings.append(f"{duplicates['across_classes']:,} byte-identical images have more than one label")
+    return warnings

@@ -1,7 +1,7 @@
-"""How a leaderboard looks in a terminal and in a notebook.
+"""Display of a leaderboard in a terminal and in a notebook.
 
-Where there is room each run is one line. Where there is not, figures are stacked in their cells; before that, the p-values of
-the column "vs first" give way to the mark ≈ of those that are not told apart from the first.
+If the console is wide enough, each run is one line. Otherwise, first the p-values of the column "vs first" are omitted (the
+mark ≈ remains for runs that are not significantly different from the first), then the figures are stacked in their cells.
 """
 
 from __future__ import annotations
@@ -30,87 +30,91 @@ if TYPE_CHECKING:
 
 MISSING = "–"
 NOT_SIGNIFICANT, DAGGER = "≈", "†"
-OF = {"accuracy": "accuracy", "auroc": "AUROC"}
+METRIC_NAMES = {"accuracy": "accuracy", "auroc": "AUROC"}
 MACRO = ("macro-precision", "macro-recall", "macro-f1")
 CAPTION = (
-    "[low, high] are 95 % intervals. Precision, recall and F1 are means over the classes, on test; their intervals are "
+    "[low, high]: 95 % intervals. Precision, recall and F1: means over the classes, on test; their intervals are "
     "in --json and in the report."
 )
 
 
 def rich_view(board: Leaderboard) -> Group:
-    """The table, then what must be said with it."""
+    """Render the table and its footnotes for a terminal."""
     return Group(Text(title(board), style="bold"), _FittingTable(board), *(Text(line) for line in lines(board)))
 
 
 def html_view(board: Leaderboard) -> str:
-    """The same for notebooks: one table, no script, colors left to the notebook."""
+    """Render the leaderboard for notebooks: one HTML table without scripts and colors."""
     headings, rows = _headings(board), [_cells(board, row) for row in board.rows]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in headings)
     body = "".join(f"<tr>{''.join(f'<td>{_html_cell(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    said = "".join(f"<p>{html.escape(line)}</p>" for line in lines(board))
+    notes = "".join(f"<p>{html.escape(line)}</p>" for line in lines(board))
     caption = f"<caption>{html.escape(title(board))}</caption>"
-    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{said}"
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
 def title(board: Leaderboard) -> str:
-    """What is ranked by what, with the n of every split."""
+    """Title with the name of the data, the n of every split and the ranking score."""
     sizes = ", ".join(f"{split} n = {n:,}" for split, n in board.split_sizes.items())
     return f"{board.name}: {len(board.classes)} classes; {sizes}; ranked by validation {board.rank_by}"
 
 
 def lines(board: Leaderboard) -> list[str]:
-    """The sentences below the table."""
+    """Footnotes of the table."""
     devices = ", ".join(sorted({row.device for row in board.rows}))
-    said = [CAPTION, f"Fit time and img/s were measured once each, on {devices}."]
+    notes = [CAPTION, f"Fit time and img/s: measured once each, on {devices}."]
     if any(row.mark for row in board.rows):
-        said.append(
-            f"“{NOT_SHOWN}”: not right significantly more often (p < 0.05) than the metadata baseline on the same images."
+        notes.append(
+            f"“{NOT_SHOWN}”: not significantly more accurate (p < 0.05) than the metadata baseline on the same images."
         )
-    said += [f"Note: {note}" for note in board.notes]
-    return [*said, *comparison_lines(board), *board.lineage, *opening_lines(board)]
+    notes += [f"Note: {note}" for note in board.notes]
+    return [*notes, *comparison_lines(board), *board.lineage, *opening_lines(board)]
 
 
 def comparison_lines(board: Leaderboard) -> list[str]:
-    """How the column "vs first" was made, what so few images can show, and the two best in words."""
+    """Explanation of the column "vs first", the minimum detectable difference, and the comparison of the two best runs."""
     stands = board.comparisons
     if not stands.vs_best:
         return []
     count, test = len(stands.vs_best), stands.vs_best[0].test
-    where = "on test" if stands.split == "test" else "on validation, which chose the first (test is not opened for all)"
+    where = "on test" if stands.split == "test" else "on validation, which also ranked the runs (test not opened for all)"
     by = f"{test}, Holm's correction for {f'{count} comparisons' if count > 1 else 'one comparison'}"
     points = "points" if stands.metric == "accuracy" else "hundredths"
-    meant = f"vs first: {points} of {OF[stands.metric]} {where}; {by}; {NOT_SIGNIFICANT} is not told apart (p ≥ 0.05)."
-    return [meant, describe_detectable(board), board.top_two]
+    legend = f"{NOT_SIGNIFICANT}: not significantly different (p ≥ 0.05)"
+    meaning = f"vs first: {points} of {METRIC_NAMES[stands.metric]} {where}; {by}; {legend}."
+    return [meaning, describe_detectable(board), board.top_two]
 
 
 def describe_detectable(board: Leaderboard) -> str:
-    """What n images can show, in words."""
+    """Describe the minimum detectable difference."""
     stands, groups = board.comparisons, board.comparisons.stacked.groups
-    units = "" if groups is None else f" in {len(set(groups)):,} groups"
+    units = f"n = {stands.n:,} images" if groups is None else f"n = {stands.n:,} images in {len(set(groups)):,} groups"
     if stands.rival is None or math.isnan(stands.detectable):
-        why = "all are right on the same images" if stands.rival is None else "they are too few"
-        return f"n = {stands.n:,}{units}: what difference they could show is not known, as {why}."
+        why = "all runs are right on the same images" if stands.rival is None else "there are too few images"
+        return f"The minimum detectable difference for {units} is unknown, as {why}."
     two = f"{board.rows[0].name} and {board.rows[stands.rival].name}"
     exact = stands.metric == "accuracy" and groups is None
-    apart = f"{two} differ in being right on {100 * stands.disagreement:.1f} % of them"
-    what = f"differences under {100 * stands.detectable:.1f} points of {OF[stands.metric]} cannot be shown"
-    return f"n = {stands.n:,}{units}: {what} (80 % power; {apart if exact else f'from the interval of {two}'})."
+    basis = f"exactly one of {two} is right on {100 * stands.disagreement:.1f} % of them"
+    points = f"{100 * stands.detectable:.1f} points of {METRIC_NAMES[stands.metric]}"
+    return (
+        f"The smallest difference that a test on {units} detects with 80 % power is {points} "
+        f"({basis if exact else f'from the interval of {two}'})."
+    )
 
 
 def opening_lines(board: Leaderboard) -> list[str]:
-    """How often the test part was opened, and which runs were made after that."""
-    said, late = [], sorted({row.late for row in board.rows if row.late})
+    """Number of openings of the test split, and the runs that were made after an opening."""
+    notes, late = [], sorted({row.late for row in board.rows if row.late})
     for number in late:
         names = [row.name for row in board.rows if row.late == number]
-        of = f"{len(names)} of {len(board.rows)} runs ({', '.join(names)})"
-        why = "a test score may have led to it, and then flatters it" if len(names) == 1 else "test scores may have led to them"
-        said.append(f"{DAGGER} {formatting.after_opening(number)}: {of}; {why}.")
-    return [*said, f"{board.opened[0].upper()}{board.opened[1:]}."]
+        which = f"{len(names)} of {len(board.rows)} runs ({', '.join(names)})"
+        why = f"{'its test score is' if len(names) == 1 else 'their test scores are'} optimistic if chosen by an earlier test score"
+        notes.append(f"{DAGGER} {formatting.after_opening(number)}: {which}; {why}.")
+    return [*notes, f"{board.opened[0].upper()}{board.opened[1:]}."]
 
 
 def pairs_view(board: Leaderboard) -> Group:
-    """Every pair of runs, in the order of the table."""
+    """Render the tests of all pairs of runs, in the order of the leaderboard."""
     stands, pairs = board.comparisons, board.pairs()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     counted = stands.metric == "accuracy"
@@ -123,17 +127,18 @@ def pairs_view(board: Leaderboard) -> Group:
         ends = " … ".join(formatting.points(end) for end in (pair.difference.low, pair.difference.high))
         figures = [f"{formatting.points(pair.difference.value)} [{ends}]", _p(pair.p_alone), _p(pair.p_value)]
         table.add_row(*(Text(cell) for cell in (*both, *counts, *figures)), style="" if pair.significant else "dim")
-    real = sum(pair.significant for pair in pairs.values())
+    significant = sum(pair.significant for pair in pairs.values())
     part = formatting.PARTS[stands.split]
-    told = f"{real} of {len(pairs)} pairs are told apart (Holm's correction for {len(pairs)})" if pairs else "there is one run"
-    head = f"All pairs, {OF[stands.metric]} on {part}, n = {stands.n:,}"
+    summary = f"{significant} of {len(pairs)} pairs differ significantly (Holm's correction for {len(pairs)})"
+    summary = summary if pairs else "there is only one run"
+    head = f"All pairs, {METRIC_NAMES[stands.metric]} on {part}, n = {stands.n:,}"
     which = f"{stands.vs_best[0].test}; " if stands.vs_best else ""
-    return Group(Text(head, style="bold"), Padding(table, (1, 0)), Text(f"{which}{told}. Intervals are of each pair alone."))
+    return Group(Text(head, style="bold"), Padding(table, (1, 0)), Text(f"{which}{summary}. Intervals are not corrected."))
 
 
 @dataclass(frozen=True)
 class _FittingTable:
-    """One line a run if the console is wide enough, stacked cells otherwise."""
+    """One line per run if the console is wide enough, stacked cells otherwise."""
 
     board: Leaderboard
 
@@ -154,7 +159,7 @@ def _headings(board: Leaderboard) -> list[str]:
 
 
 def _cells(board: Leaderboard, row: Row, *, brief: bool = False) -> list[str]:
-    """The texts of one run, one a heading; `brief` without p-values."""
+    """Cells of one run, one per heading; `brief` omits p-values."""
     valid = _with_interval(row.valid.get(RANKINGS[board.rank_by]), board.split_sizes.get("valid"))
     test = _with_interval(row.test.get("accuracy"), board.split_sizes.get("test")) if row.test else "not opened"
     plain = [*MACRO, *(["auroc"] if len(board.classes) == 2 else [])]
@@ -167,7 +172,7 @@ def _cells(board: Leaderboard, row: Row, *, brief: bool = False) -> list[str]:
 
 
 def _against(found: PairedTest | None, brief: bool) -> str:
-    """ "≈ −0.3 p = 0.62"; nothing for the first."""
+    """Cell of the column "vs first", such as "≈ −0.3 p = 0.62"; empty for the first run."""
     if found is None:
         return ""
     value = formatting.points(found.difference.value)
@@ -176,14 +181,14 @@ def _against(found: PairedTest | None, brief: bool) -> str:
 
 
 def _p(p: float, before: str = "") -> str:
-    """A p-value, or that there is none."""
+    """Format a p-value; a dash if it is undefined."""
     if math.isnan(p):
         return f"{before}{MISSING}"
     return formatting.p_value(p) if before else formatting.p_value(p).removeprefix("p ").removeprefix("= ")
 
 
 def _stack(cells: list[str]) -> list[str]:
-    """Fewer, taller cells: intervals below their figure, the three class means in one cell, the three costs in one."""
+    """Stack cells: intervals below their value, the three class means in one cell, the three costs in one cell."""
     rank, name, valid, test, precision, recall, f1, *auroc, first, seconds, speed, parameters, pretrained = cells
     first = first.replace(" p ", "\np ")
     means, cost = "\n".join([precision, recall, f1]), "\n".join([seconds, speed, parameters])
@@ -203,7 +208,7 @@ def _table(headings: list[str], rows: list[list[str]]) -> Table:
 
 
 def _styled(cell: str) -> Text:
-    """Plain text, never markup: a recipe may be called `[red]`. The mark stands out."""
+    """Plain text instead of markup, since a recipe may be called `[red]`; marks are highlighted."""
     text = Text(cell)
     text.highlight_words([NOT_SHOWN], style="yellow")
     text.highlight_words([DAGGER], style="yellow")
@@ -215,7 +220,7 @@ def _html_cell(cell: str) -> str:
 
 
 def _with_interval(score: Score | None, n: int | None) -> str:
-    """A figure with its interval; its n stands in the title, and here too should it differ."""
+    """Format a score with its interval, and with its n if it differs from the one in the title."""
     if score is None:
         return MISSING
     interval = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
@@ -223,7 +228,7 @@ def _with_interval(score: Score | None, n: int | None) -> str:
 
 
 def _magnitude(number: int) -> str:
-    """62,006 → 62.0 k.
+    """Format a number with a metric prefix: 62,006 → 62.0 k.
 
     >>> [_magnitude(n) for n in (0, 999, 62_006, 11_200_000)]
     ['0', '999', '62.0 k', '11.2 M']

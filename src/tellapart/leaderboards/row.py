@@ -20,25 +20,26 @@ NOT_SHOWN = "not shown to look at the pixels"
 
 @dataclass(frozen=True)
 class Row:
-    """One run in the table.
+    """One run in the leaderboard.
 
     Attributes:
-        rank: From 1, by the validation score.
-        run_id: The run.
-        name: The recipe; with the run's id when two runs share a recipe.
-        recipe: The recipe's name.
-        family: The classifier family.
-        train, valid, test: Scores by metric; `test` is empty when the test part was not opened for this run.
-        fit_seconds: How long it trained.
-        images_per_second: Speed of `predict`; on the test part when it was opened. None when not measured.
-        parameters: Fitted numbers.
-        pretrained: "no", or what it started from.
-        device: What it was trained on.
-        vs_baseline: This run (A) against the metadata baseline (B) on the same images; None for the baseline, or without one.
-        vs_baseline_split: The images of that test: "test" when both were opened, else "valid"; "" without one.
-        vs_first: This run (A) against the first of the table (B), p corrected for all runs; None for the first.
-        late: How many times the test part of its data had been opened when it was made.
-        parents: Ids of the runs that it was made of.
+        rank: Rank by the validation score, from 1.
+        run_id: Id of the run.
+        name: Name of the recipe; with the id of the run if several runs share a recipe.
+        recipe: Name of the recipe.
+        family: Classifier family.
+        train, valid, test: Scores by metric; `test` is empty if the test split was not opened for this run.
+        fit_seconds: Fit time.
+        images_per_second: Prediction speed, on the test split if it was opened; None if not measured.
+        parameters: Number of fitted parameters.
+        pretrained: "no", or the origin of the initial weights.
+        device: Device of the training.
+        vs_baseline: This run (A) compared with the metadata baseline (B) on the same images; None for the baseline, or without
+            a baseline.
+        vs_baseline_split: Split of that test: "test" if it was opened for both, else "valid"; "" without a baseline.
+        vs_first: This run (A) compared with the first run (B), p corrected for all runs; None for the first run.
+        late: Number of openings of the test split of the data before the run was made.
+        parents: Ids of the runs that it was derived from.
     """
 
     rank: int
@@ -62,30 +63,30 @@ class Row:
 
     @property
     def beats_baseline(self) -> bool | None:
-        """Whether it is right significantly more often than the metadata baseline; None without a baseline."""
+        """Whether it is significantly more accurate than the metadata baseline; None without a baseline."""
         return None if self.vs_baseline is None else self.vs_baseline.a_is_better
 
     @property
     def mark(self) -> str:
-        """The mark beside the name of a run that is not shown to beat the metadata baseline; else ""."""
+        """Mark of a run that is not significantly more accurate than the metadata baseline; else ""."""
         return NOT_SHOWN if self.beats_baseline is False else ""
 
     @property
     def marks(self) -> tuple[str, ...]:
-        """All that must be said beside the name."""
+        """All marks that are shown next to the name."""
         return tuple(mark for mark in (self.mark, formatting.after_opening(self.late) if self.late else "") if mark)
 
     @property
     def not_significant(self) -> bool:
-        """Whether it is not told apart from the first."""
+        """Whether it is not significantly different from the first run; False for the first run."""
         return self.vs_first is not None and not self.vs_first.significant
 
     def scores(self, split: str) -> Scores:
-        """The scores of one split."""
+        """Scores of one split."""
         return {"train": self.train, "valid": self.valid, "test": self.test}[split]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """JSON-compatible values."""
         return {
             **{fact: getattr(self, fact) for fact in FACTS},
             "scores": {split: scores_to_dict(self.scores(split)) for split in SPLITS if self.scores(split)},
@@ -99,7 +100,7 @@ class Row:
 
 
 def flat(row: Row) -> dict[str, Any]:
-    """A row as one line of a frame."""
+    """Values of a row for `Leaderboard.to_frame`, by column."""
     flat: dict[str, Any] = {fact: getattr(row, fact) for fact in FACTS}
     for split in SPLITS:
         for metric, score in row.scores(split).items():
