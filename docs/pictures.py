@@ -15,7 +15,7 @@ from PIL import Image
 
 from tellapart import registry
 from tellapart.data.sample_photos import PHOTOGRAPHS
-from tellapart.reports.contact_sheets import sheet
+from tellapart.reports.contact_sheets import augmentation_sheet
 
 FOLDER = Path(__file__).parent / "augmentations"
 SIDE, VERSIONS, MOST_BYTES = 120, 5, 40_000
@@ -49,7 +49,7 @@ def main(names: list[str]) -> None:
     """Write the pictures of these augmentations, or of all."""
     astronaut, cat = _photograph("astronaut", (150, 10, 330, 190)), _photograph("chelsea", (70, 0, 370, 300))
     for name in names or registry.names("augmentations"):
-        made = sheet([{name: SHOWN.get(name, {})}], astronaut, seed=1, count=VERSIONS, other=cat)
+        made = augmentation_sheet([{name: SHOWN.get(name, {})}], astronaut, seed=1, count=VERSIONS, other=cat)
         path = FOLDER / f"{name}.jpg"
         made.save(path, quality=80, optimize=True)
         if path.stat().st_size > MOST_BYTES:

@@ -10,7 +10,7 @@ from PIL import Image
 from skimage import data
 
 from tellapart.inference.context import Settings
-from tellapart.reports.synth_sheet import sheet
+from tellapart.reports.contact_sheets import forgery_sheet
 from tellapart.workflows.synth import synth
 
 SIDE = 176
@@ -28,7 +28,7 @@ def main() -> None:
                 y, x = (int(rng.integers(0, side - SIDE + 1)) for side in photograph.shape[:2])
                 Image.fromarray(photograph[y : y + SIDE, x : x + SIDE]).save(reals / f"{name}-{number}.png")
         made = synth(reals, Path(folder) / "forged", settings=Settings(seed=1))
-        sheet(made.folder).savefig(Path(__file__).parent / "synth.png", dpi=90)
+        forgery_sheet(made.folder).savefig(Path(__file__).parent / "synth.png", dpi=90)
 
 
 if __name__ == "__main__":

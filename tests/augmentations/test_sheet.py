@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from tellapart.cli import augment
 from tellapart.errors import RecipeError, SystemLimitError, TellapartError
-from tellapart.reports.contact_sheets import GAP, LABEL, sheet
+from tellapart.reports.contact_sheets import GAP, LABEL, augmentation_sheet
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
 
@@ -32,7 +32,7 @@ def _cell(page: Image.Image, place: int, size: tuple[int, int] = (100, 120)) -> 
 
 
 def test_the_first_cell_is_the_original_and_the_others_are_augmented() -> None:
-    page = sheet([{"flip": {"horizontal": 1}}], PICTURE, count=7)
+    page = augmentation_sheet([{"flip": {"horizontal": 1}}], PICTURE, count=7)
     assert page.size == (6 * (120 + GAP) + GAP, 2 * (100 + LABEL + GAP) + GAP)
     np.testing.assert_array_equal(_cell(page, 0), PICTURE)
     for place in (1, 7):
@@ -40,20 +40,20 @@ def test_the_first_cell_is_the_original_and_the_others_are_augmented() -> None:
 
 
 def test_windows_stand_in_the_middle_of_their_cells() -> None:
-    cell = _cell(sheet([{"center_crop": {"size": 60}}], PICTURE, count=1), 1)
+    cell = _cell(augmentation_sheet([{"center_crop": {"size": 60}}], PICTURE, count=1), 1)
     np.testing.assert_array_equal(cell[20:80, 30:90], PICTURE[20:80, 30:90])
     assert (cell[:20] == 255).all() and (cell[:, :30] == 255).all()
 
 
 def test_versions_of_a_union_come_in_turn() -> None:
-    page = sheet([{"union": {"of": [[], [{"flip": {"horizontal": 1}}]]}}], PICTURE, count=4)
+    page = augmentation_sheet([{"union": {"of": [[], [{"flip": {"horizontal": 1}}]]}}], PICTURE, count=4)
     np.testing.assert_array_equal(_cell(page, 3), PICTURE)
     np.testing.assert_array_equal(_cell(page, 4), PICTURE[:, ::-1])
 
 
 def test_mixing_takes_of_the_other_picture() -> None:
     other = np.zeros_like(PICTURE)
-    page = sheet([{"cutmix": {}}], PICTURE, count=5, other=other)
+    page = augmentation_sheet([{"cutmix": {}}], PICTURE, count=5, other=other)
     shares = [(_cell(page, place) == 0).all(2).mean() for place in range(1, 6)]
     assert max(shares) > 0.1 and min(shares) < 0.9
     np.testing.assert_array_equal(_cell(page, 0), PICTURE)
@@ -62,13 +62,13 @@ def test_mixing_takes_of_the_other_picture() -> None:
 @pytest.mark.parametrize(("side", "shown"), [(8, 96), (600, 256)])
 def test_small_pictures_are_enlarged_and_large_ones_shrunk(side: int, shown: int) -> None:
     gray = np.full((side, side, 1), 100, dtype=np.uint8)
-    page = sheet([{"rotate": {}}], gray, count=1)
+    page = augmentation_sheet([{"rotate": {}}], gray, count=1)
     assert page.size == (2 * (shown + GAP) + GAP, shown + LABEL + 2 * GAP)
     assert (_cell(page, 1, (shown, shown)) == 100).all()
 
 
 def test_the_seed_decides() -> None:
-    first, again, other = (np.asarray(sheet([{"color_jitter": {}}], PICTURE, seed=s, count=2)) for s in (0, 0, 1))
+    first, again, other = (np.asarray(augmentation_sheet([{"color_jitter": {}}], PICTURE, seed=s, count=2)) for s in (0, 0, 1))
     assert (first == again).all() and (first != other).any()
 
 

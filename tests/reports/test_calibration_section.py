@@ -14,7 +14,13 @@ from tellapart.inference.context import Settings
 from tellapart.inference.decision import decision
 from tellapart.leaderboards.leaderboard import build
 from tellapart.metrics.reliability import reliability_by_mass
-from tellapart.reports.calibration_section import Series, _part, page, reliability_diagram, risk_coverage_curve
+from tellapart.reports.calibration_section import (
+    Series,
+    _section_data,
+    reliability_diagram,
+    render_section,
+    risk_coverage_curve,
+)
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
@@ -22,7 +28,7 @@ from tellapart.workflows.calibrate import calibrate
 
 
 def shown(run: Run, png: Path | None = None) -> str:
-    found = page(run, build([run]).rows[0], "r1", FigureSheet(png))
+    found = render_section(run, build([run]).rows[0], "r1", FigureSheet(png))
     assert found is not None
     return str(found)
 
@@ -51,7 +57,7 @@ def test_on_test_when_it_was_opened_else_on_validation(two, run, tmp_path):
 def test_scores_and_points_are_those_of_the_evaluation(two, run):
     made = run(two, "a")
     row, answers = build([made]).rows[0], made.predictions("test")
-    found = _part(made, row, "r1", FigureSheet(None))
+    found = _section_data(made, row, "r1", FigureSheet(None))
     assert found.scores["ECE"] == made.scores("test")["ece"] and set(found.scores) == {
         "accuracy",
         "log-loss (nats)",
@@ -82,7 +88,7 @@ def test_a_correction_of_the_mix_is_undone_before_it_is_looked_at(two, run):
     parent = run(two, "a")
     settings = Settings(runs=two.runs)
     plain, moved = (calibrate(parent, how="platt", prior=prior, settings=settings) for prior in (None, {"fake": 0.02}))
-    parts = [_part(of, build([of]).rows[0], "r1", FigureSheet(None)) for of in (plain, moved)]
+    parts = [_section_data(of, build([of]).rows[0], "r1", FigureSheet(None)) for of in (plain, moved)]
     assert parts[1].undone and not parts[0].undone
     np.testing.assert_allclose(parts[0].points.confidence, parts[1].points.confidence, atol=1e-4)
     assert parts[0].scores["ECE"].value == pytest.approx(parts[1].scores["ECE"].value, abs=1e-3)
@@ -100,12 +106,12 @@ def test_many_classes(world, run):
     assert "of 12 on average" in text(shown(kept)) and "false-positive rate" not in text(shown(kept))
 
 
-def test_few_or_no_answers_make_no_page(world, run):
+def test_few_or_no_answers_make_no_section(world, run):
     made = run(world(["real", "fake"], per_class=10, pictures=False), "a", test=False)
     row = build([made]).rows[0]
-    assert page(made, row, "r1", FigureSheet(None)) is None
+    assert render_section(made, row, "r1", FigureSheet(None)) is None
     (made.folder / "predictions" / "valid.parquet").unlink()
-    assert page(made, row, "r1", FigureSheet(None)) is None
+    assert render_section(made, row, "r1", FigureSheet(None)) is None
 
 
 def test_names_are_escaped(world, run):
@@ -141,4 +147,4 @@ def test_perfect_answers_can_be_drawn():
     answers = Predictions(labels.astype(str).astype(object), sure.astype(np.float32), labels, ("a", "b"))
     series = [Series("a", reliability_by_mass(labels, answers.proba), risk_coverage(labels, answers.proba))]
     for figure in (reliability_diagram(series, "valid", 2), risk_coverage_curve(series, "valid")):
-        assert FigureSheet(None).place(figure, "a", "k", "d").startswith("<svg")
+        assert FigureSheet(None).add(figure, "a", "k", "d").startswith("<svg")

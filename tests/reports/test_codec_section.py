@@ -13,7 +13,7 @@ from markupsafe import Markup
 from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.perturbations.codec_sensitivity import measure_sensitivity
-from tellapart.reports.codec_section import page, shifts
+from tellapart.reports.codec_section import render_section, shifts
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
@@ -52,7 +52,7 @@ def asked(run: Run, name: str = "bias-valid", silent: bool = False) -> CodecBias
 
 def rendered(run: Run) -> Markup | None:
     (row,) = build([run]).rows
-    return page(run, row, "k", FigureSheet(None))
+    return render_section(run, row, "k", FigureSheet(None))
 
 
 def test_nothing_without_an_answer(svm: Run) -> None:

@@ -13,7 +13,7 @@ from tellapart import formatting
 from tellapart.inference.context import Settings
 from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
-from tellapart.reports.ensemble_section import page
+from tellapart.reports.ensemble_section import render_section
 from tellapart.reports.report import write_report
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
@@ -39,7 +39,7 @@ def content(runs, run, level=4):
     """The part for one run."""
     board = build(runs)
     row = next(row for row in board.rows if row.run_id == run.id)
-    return page(run, row, "k", FigureSheet(None), level)
+    return render_section(run, row, "k", FigureSheet(None), level)
 
 
 def test_only_ensembles_have_it(world_of_three):

@@ -28,7 +28,7 @@ from tellapart.types import Predictions
 def page_of(made, png=None):
     row = build([made], "accuracy").rows[0]
     with ThumbnailCache(made.table()) as album:
-        return errors_section.page(made, row, "d0-r1", album, FigureSheet(png))
+        return errors_section.render_section(made, row, "d0-r1", album, FigureSheet(png))
 
 
 def with_source(place):
@@ -74,7 +74,7 @@ def test_nothing_to_show(world, run):
     row = build([made], "accuracy").rows[0]
     (made.folder / "predictions" / "valid.parquet").unlink()
     with ThumbnailCache(made.table()) as album:
-        assert errors_section.page(made, row, "d0-r1", album, FigureSheet(None)) is None
+        assert errors_section.render_section(made, row, "d0-r1", album, FigureSheet(None)) is None
 
 
 def test_names_are_escaped_and_missing_files_are_said(world, run):

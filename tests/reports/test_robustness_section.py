@@ -15,7 +15,7 @@ from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
-from tellapart.reports.robustness_section import curves, page, write
+from tellapart.reports.robustness_section import curves, render_section, write
 from tellapart.reports.svg import FigureSheet
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
@@ -57,7 +57,7 @@ def svm(world: Callable, run: Callable) -> Run:
 
 def rendered(run: Run, png: Path | None = None) -> Markup | None:
     (row,) = build([run]).rows
-    return page(run, row, "k", FigureSheet(png))
+    return render_section(run, row, "k", FigureSheet(png))
 
 
 def test_nothing_without_a_sweep(svm: Run) -> None:

@@ -273,7 +273,8 @@ def score_decisions(decision: Decision, predictions: Predictions) -> DecisionRep
     """
     if predictions.classes != decision.classes:
         raise DataError(
-            f"the decision rule is for the classes {_listed(decision.classes)}; the predictions have {_listed(predictions.classes)}"
+            f"the decision rule is for the classes {_listed(decision.classes)}; "
+            f"the predictions have the classes {_listed(predictions.classes)}"
         )
     known = predictions.labels != UNLABELED
     if not known.any():

@@ -35,13 +35,13 @@ def run(
     RECIPE may name one augmentation; its options are then set with -s, for example -s degrees=30.
     """
     from tellapart.errors import RecipeError
-    from tellapart.reports.contact_sheets import sheet
+    from tellapart.reports.contact_sheets import augmentation_sheet
 
     shared.check_output(output)
     loaded = _recipe(recipe, overrides or [])
     if not loaded.augment:
         raise RecipeError(f"{recipe}: augments nothing", hint="try -s 'augment=[{flip: {}}]', or name one augmentation")
-    picture = sheet(loaded.augment, _pixels(image, loaded.inputs), seed, count)
+    picture = augmentation_sheet(loaded.augment, _pixels(image, loaded.inputs), seed, count)
     _write(picture, output)
     if as_json:
         shared.print_json({"picture": str(output), "augment": loaded.augment})

@@ -40,7 +40,7 @@ def run(
     The same command goes on where it was cut off. The fakes are synthetic: what finds them need not find others.
     """
     from tellapart.io import translate_os_errors
-    from tellapart.reports.synth_sheet import sheet
+    from tellapart.reports.contact_sheets import forgery_sheet
     from tellapart.workflows.synth import synth
 
     settings = shared.settings(runs=Path("runs"), device="cpu", quiet=quiet, skip_bad=skip_bad, seed=seed)
@@ -48,7 +48,7 @@ def run(
         reals, out, kinds=kinds or (), class_name=class_name, encoding=encoding, quality=_range(quality), settings=settings
     )
     with translate_os_errors(out):
-        sheet(out).savefig(out / "examples.png", dpi=110)
+        forgery_sheet(out).savefig(out / "examples.png", dpi=110)
     if as_json:
         shared.print_json(made.to_dict())
     else:

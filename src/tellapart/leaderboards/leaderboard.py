@@ -266,8 +266,8 @@ def _leaks(run: Run) -> list[str]:
     duplicates, warnings = run.data["duplicates"], []
     if duplicates["across_splits"]:
         warnings.append(
-            f"LEAK: {duplicates['across_splits']:,} validation or test images are byte-identical to images of an earlier split: "
-            "scores of models that memorize images are too high"
+            f"LEAK: {duplicates['across_splits']:,} validation or test images are byte-identical to images of an earlier "
+            "split: scores of models that memorize images are too high"
         )
     if duplicates["across_classes"]:
         warnings.append(f"{duplicates['across_classes']:,} byte-identical images have more than one label")

@@ -108,7 +108,8 @@ def opening_lines(board: Leaderboard) -> list[str]:
     for number in late:
         names = [row.name for row in board.rows if row.late == number]
         which = f"{len(names)} of {len(board.rows)} runs ({', '.join(names)})"
-        why = f"{'its test score is' if len(names) == 1 else 'their test scores are'} optimistic if chosen by an earlier test score"
+        scores = "its test score is" if len(names) == 1 else "their test scores are"
+        why = f"{scores} optimistic if chosen by an earlier test score"
         notes.append(f"{DAGGER} {formatting.after_opening(number)}: {which}; {why}.")
     return [*notes, f"{board.opened[0].upper()}{board.opened[1:]}."]
 

@@ -1,4 +1,4 @@
-"""Codec, or fragility, on a run's page: what the stored answers of `evaluate --bias` say. No number is made here."""
+"""Codec-bias section of the report, from the stored results of `evaluate --bias`. No numbers are computed here."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from matplotlib.figure import Figure
 from tellapart.leaderboards.row import Row
 from tellapart.perturbations.codec_sensitivity import ClassShift, CodecSensitivity
 from tellapart.reports.figures import INK, MUTED, PAPER, TEST, VALID, shorten, styled
-from tellapart.reports.robustness_section import environment, part_title
+from tellapart.reports.robustness_section import image_set_title
 from tellapart.reports.svg import FigureSheet
+from tellapart.reports.templating import environment
 from tellapart.runs.store import Run
 from tellapart.workflows.codec_bias import CodecBias, describe, stored
 
+#: Classes that are drawn, when there are more than two: the worst.
+CLASSES_UP_TO = 4
+_APART = 0.17  # between the two sides of one way, in lines
+
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
-    """One stored finding on the page."""
+class SectionData:
+    """One stored result with its figure."""
 
     found: CodecBias
     figure: Markup | None
 
     @property
     def title(self) -> str:
-        return part_title(self.found.split, self.found.data, self.found.n, self.found.total)
+        return image_set_title(self.found.split, self.found.data, self.found.n, self.found.total)
 
     @property
     def words(self) -> str:
@@ -37,42 +42,33 @@ class _Shown:
         return self.found.worst_first[:CLASSES_UP_TO]
 
 
-def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
-    """Sentence, picture and table of everything that was asked; None when nothing was.
+def render_section(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
+    """Render description, figure and table of every stored result; None if there is none.
 
     Args:
         run: The run.
         row: Its row of the leaderboard.
-        key: Unique on the page.
-        sheet: Where the figures go.
-        level: Of the headings.
+        key: Unique key on the page.
+        sheet: Destination of the figures.
+        level: Level of the headings.
     """
-    shown = []
+    findings = []
     for number, found in enumerate(stored(run)):
         figure = None
         if any(one.transforms for one in found.classes):
-            about = f"How far the answers of {row.name} move when images are written anew; {describe(found)}"
-            figure = sheet.place(shifts(found), f"{run.id}-{found.folder.name}", f"{key}-bias-{number}", about)
-        shown.append(_Shown(found, figure))
-    if not shown:
+            about = f"Change in the predictions of {row.name} when images are re-encoded; {describe(found)}"
+            figure = sheet.add(shifts(found), f"{run.id}-{found.folder.name}", f"{key}-bias-{number}", about)
+        findings.append(SectionData(found, figure))
+    if not findings:
         return None
-    return Markup(environment().get_template("bias.html").render(asked=shown, row=row, level=level))
-
-
-# --- how far the answers move when one class is written anew, then the others: a panel a class, all on one sc ---------
-
-
-#: Classes that are drawn, when there are more than two: the worst.
-CLASSES_UP_TO = 4
-_APART = 0.17  # between the two sides of one way, in lines
+    return Markup(environment().get_template("bias.html").render(findings=findings, row=row, level=level))
 
 
 @styled
 def shifts(found: CodecBias) -> Figure:
-    """Mean change of the probability of each class, with its 95 % interval; filled where it counts.
+    """Draw the mean change in the probability of each class with its 95 % interval; filled markers are significant.
 
-    Dots are the images of the class itself, squares those of the others; a line is a way of writing anew. At least one way was
-    answered.
+    Each class is a panel, each re-encoding a line. Dots are the images of the class, squares all other images.
     """
     shown = found.worst_first[:CLASSES_UP_TO]
     lines = max(len(one.transforms) for one in shown) or 1
@@ -86,11 +82,11 @@ def shifts(found: CodecBias) -> Figure:
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
         panels[len(shown) - 2].tick_params(labelbottom=True)  # the panel above it is the last of its column
-    figure.supxlabel("shift of the probability", color=MUTED, fontsize=9)
+    figure.supxlabel("change in probability", color=MUTED, fontsize=9)
     handles = [
-        panels[0].plot([], [], "o", color=color, markersize=5, label="its own images")[0],
-        panels[0].plot([], [], "s", color=MUTED, markersize=5, label="all others")[0],
-        panels[0].plot([], [], "o", color=color, markersize=5, markerfacecolor=PAPER, label="hollow: does not count")[0],
+        panels[0].plot([], [], "o", color=color, markersize=5, label="images of the class")[0],
+        panels[0].plot([], [], "s", color=MUTED, markersize=5, label="all other images")[0],
+        panels[0].plot([], [], "o", color=color, markersize=5, markerfacecolor=PAPER, label="hollow: not significant")[0],
     ]
     figure.legend(handles=handles, loc="outside upper left", ncols=3, frameon=False, fontsize=8.5)
     return figure

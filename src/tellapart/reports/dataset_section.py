@@ -1,4 +1,4 @@
-"""What the report says of one data set: its images, its leaderboard, its runs."""
+"""Section of the report on one data set: images, leaderboard and runs."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from tellapart.leaderboards.leaderboard import Leaderboard
 from tellapart.leaderboards.render import comparison_lines, opening_lines
 from tellapart.recipe.groups import BASELINE
 from tellapart.reports import figures
-from tellapart.reports.run_section import RunPart, run_part
-from tellapart.reports.summary import headline_figures, verdict
+from tellapart.reports.run_section import RunSection, run_section
+from tellapart.reports.summary import headline_figures, summarize
 from tellapart.reports.svg import FigureSheet
 from tellapart.reports.thumbnails import Picture, Samples, ThumbnailCache, samples
 from tellapart.runs.store import Run
 from tellapart.types import SPLITS, ImageTable, Problem
 
-#: Up to this many classes the counts are a table with bars; above it a chart, and the table behind a click.
+#: Up to this number of classes, counts are a table with bars; above it a chart, with a collapsed table.
 TABLE_UP_TO = 20
 FIRST_PROBLEMS = 5
 #: Counts under `duplicates` in data.json, in words.
 DUPLICATES = {
-    "images": "images with a byte-identical twin",
-    "across_splits": "validation or test images whose twin is in an earlier part",
-    "across_classes": "images whose twin has another label",
+    "images": "images with a byte-identical duplicate",
+    "across_splits": "validation or test images with a duplicate in an earlier split",
+    "across_classes": "images with a duplicate that has another label",
 }
 
 
 @dataclass(frozen=True, eq=False)
-class DataPart:
-    """One data set's part of the page."""
+class DatasetSection:
+    """Content of the section on one data set."""
 
     key: str
     name: str
@@ -48,28 +48,28 @@ class DataPart:
     missing: list[Picture]
     problems: list[tuple[str, int, list[Problem]]]
     duplicates: list[tuple[str, int]]
-    twins: list[tuple[str, str]]  # some pairs of ids whose files are byte-identical
+    duplicate_pairs: list[tuple[str, str]]  # examples of ids whose files are byte-identical
     board: Leaderboard
     plot: Markup
-    verdict: list[str]
-    tiles: list[tuple[str, str, str]]
-    runs: list[RunPart]
-    commands: list[str]  # that made the runs
-    devices: list[str]  # that the runs were timed on
-    standing: list[str]  # how runs were compared with the first, and what so few images can show
+    summary: list[str]
+    headline: list[tuple[str, str, str]]
+    runs: list[RunSection]
+    commands: list[str]  # commands that created the runs
+    devices: list[str]  # devices of the time measurements
+    comparisons: list[str]  # comparison with the first run, and the minimum detectable difference
     openings: list[str]
-    grouped: bool  # intervals are taken over groups of images, not single images
+    grouped: bool  # intervals are computed over groups of images
 
 
-def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | None, *, only: bool) -> DataPart:
-    """Everything on one data set.
+def dataset_section(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | None, *, only: bool) -> DatasetSection:
+    """Collect the content of the section on one data set.
 
     Args:
         board: The leaderboard of `runs`.
-        runs: Its runs, in any order.
-        key: Unique on the page.
+        runs: The runs, in any order.
+        key: Unique key on the page.
         png: Folder for PNG files.
-        only: Whether the report is about this data set alone; else its name stands in front of its files.
+        only: Whether the report has no other data set; otherwise file names are prefixed with the name of the data.
     """
     known = {run.id: run for run in runs}
     ranked = [known[row.run_id] for row in board.rows]
@@ -79,11 +79,11 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
     with ThumbnailCache(table) as album:
         shown = samples(album)
         parts = [
-            run_part(run, row, f"{key}-r{row.rank}", album, FigureSheet(png), 4 if only else 5)
+            run_section(run, row, f"{key}-r{row.rank}", album, FigureSheet(png), 4 if only else 5)
             for run, row in zip(ranked, board.rows, strict=True)
         ]
         missing = album.missing()
-    return DataPart(
+    return DatasetSection(
         key=key,
         name=name,
         table=table,
@@ -94,16 +94,18 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
         missing=missing,
         problems=_by_kind(table.problems),
         duplicates=_duplicates(ranked[0]),
-        twins=[(str(a), str(b)) for a, b in (ranked[0].data.get("duplicates") or {}).get("examples", [])],
+        duplicate_pairs=[(str(a), str(b)) for a, b in (ranked[0].data.get("duplicates") or {}).get("examples", [])],
         board=board,
         plot=_plot(board, sheet, key),
-        verdict=verdict(board),
-        tiles=headline_figures(board),
+        summary=summarize(board),
+        headline=headline_figures(board),
         runs=parts,
         devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
-        standing=[
-            line.replace("vs first: ", "Against the first: ") for line in comparison_lines(board) if line != board.top_two
+        comparisons=[
+            line.replace("vs first: ", "Difference from the first: ")
+            for line in comparison_lines(board)
+            if line != board.top_two
         ],
         openings=[line.replace("† m", "M") for line in opening_lines(board)[:-1]],
         grouped="group" in table.frame,
@@ -111,16 +113,16 @@ def data_part(board: Leaderboard, runs: Sequence[Run], key: str, png: Path | Non
 
 
 def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem]]]:
-    """(kind, how many, the first ones), most frequent first."""
+    """Problems by kind: (kind, number, first problems), most frequent first."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem)
-    found = [(kind, len(of), of[:FIRST_PROBLEMS]) for kind, of in kinds.items()]
+    found = [(kind, len(some), some[:FIRST_PROBLEMS]) for kind, some in kinds.items()]
     return sorted(found, key=lambda item: -item[1])
 
 
 def _duplicates(run: Run) -> list[tuple[str, int]]:
-    """(what, how many images) of the byte-identical files that were found; empty when there are none."""
+    """Byte-identical files: (description, number of images); empty if there are none."""
     found = run.data.get("duplicates") or {}
     return [(what, int(found[key])) for key, what in DUPLICATES.items() if found.get(key)]
 
@@ -132,7 +134,7 @@ def _count_chart(table: ImageTable, sheet: FigureSheet, key: str) -> Markup | No
     counts = {split: grid[split].tolist() for split in grid if split in SPLITS} or {"all": grid["all"].tolist()}
     low, high = min(grid["all"].tolist()), max(grid["all"].tolist())
     about = f"Bar chart of the images in each of {len(table.classes)} classes: between {low:,} and {high:,}."
-    return sheet.place(figures.class_counts(counts, table.classes), "classes", f"{key}-classes", about)
+    return sheet.add(figures.class_counts(counts, table.classes), "classes", f"{key}-classes", about)
 
 
 def _plot(board: Leaderboard, sheet: FigureSheet, key: str) -> Markup:
@@ -141,11 +143,11 @@ def _plot(board: Leaderboard, sheet: FigureSheet, key: str) -> Markup:
     score = baseline and (baseline.test or baseline.valid).get("accuracy")
     figure = figures.leaderboard(rows, {"the metadata baseline": score.value} if score else {})
     about = "; ".join(f"{r.name} {formatting.fraction(s.value)}" for r in rows if (s := r.test or r.valid))
-    return sheet.place(figure, "leaderboard", f"{key}-board", f"Accuracy of each run with its interval: {about}.")
+    return sheet.add(figure, "leaderboard", f"{key}-board", f"Accuracy of each run with its interval: {about}.")
 
 
 def _command(run: Run) -> str:
-    """The command line that made a run, as written down then; for a run made from Python, the nearest command."""
-    said = str(run.environment.get("command") or "")
-    nearest = shlex.join(["tellapart", "train", str(run.data["root"]), "-r", run.recipe_name])
-    return said if said.startswith("tellapart ") else nearest
+    """Recorded command line of a run; for a run from Python, the equivalent command."""
+    recorded = str(run.environment.get("command") or "")
+    equivalent = shlex.join(["tellapart", "train", str(run.data["root"]), "-r", run.recipe_name])
+    return recorded if recorded.startswith("tellapart ") else equivalent

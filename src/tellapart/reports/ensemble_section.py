@@ -1,7 +1,7 @@
-"""The ensemble part of a run's page: who takes part, what it gained, and how much the members differ.
+"""Ensemble section of the report: members, gain, and disagreement between the members.
 
-Scores, weights and the paired test are those of `gain.json`; how members differ is counted on their stored answers to the
-same part. An epoch's answers are not stored, so a vote of epochs has the table alone.
+Scores, weights and the paired test are those of `gain.json`. The disagreement is computed from the stored predictions of the
+members for the same split. Predictions of single epochs are not stored, so a vote of epochs has the table only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from tellapart.runs import lineage
 from tellapart.runs.store import DONE, Run
 from tellapart.types import Predictions, Score
 
+#: Above these numbers of members, the matrix has no numbers, and not all names.
+NUMBERS_UP_TO, NAMES_UP_TO = 14, 40
+
 
 @dataclass(frozen=True)
-class _Alone:
-    """What a member gets right that no other does, and how much of it the ensemble keeps."""
+class _UniqueHits:
+    """Images that only one member predicts correctly, and how many of them the ensemble predicts correctly."""
 
-    right: int
+    correct: int
     kept: int
 
 
@@ -44,67 +47,62 @@ class _Member:
     scores: Mapping[str, Score]
     weight: float | None
     best: bool
-    alone: _Alone | None
+    unique: _UniqueHits | None
 
 
 @dataclass(frozen=True)
-class _Together:
-    """Images by how many members get them right, and the ensemble's answer to them."""
+class _Overlap:
+    """Images that all, none or some members predict correctly, and how many of the latter the ensemble predicts correctly."""
 
     n: int
-    all_right: int
-    none_right: int
-    some_right: int
-    some_right_and_it: int
+    all_correct: int
+    none_correct: int
+    some_correct: int
+    kept: int
 
 
-def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
-    """The part of an ensemble's page; None for any other run.
+def render_section(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
+    """Render the section of an ensemble; None for any other run.
 
     Args:
         run: The run.
         row: Its row of the leaderboard.
-        key: Unique on the page.
-        sheet: Where its figure goes.
-        level: Of the heading.
+        key: Unique key on the page.
+        sheet: Destination of the figure.
+        level: Level of the heading.
     """
     gained = lineage.gain(run)
     if gained is None:
         return None
-    names = _names(gained)
-    answers = _answers(run, gained)
-    figure = together = None
-    alone: list[_Alone | None] = [None] * len(names)
-    if answers is not None:
-        ours, theirs = answers
+    names = [str(entry["member"]).rstrip("/").rpartition("/")[2] for entry in gained["members"]]
+    stored = _stored_predictions(run, gained)
+    figure = overlap = None
+    unique: list[_UniqueHits | None] = [None] * len(names)
+    if stored is not None:
+        ours, theirs = stored
         shares = np.array([[np.mean(a.predicted != b.predicted) for b in theirs] for a in theirs])
-        about = f"How often the members of {row.name} answer differently, in per cent of {len(ours):,} images."
-        figure = sheet.place(disagreement(shares, names), f"{run.id}-members", f"{key}-members", about)
-        alone, together = _counted(ours, theirs)
+        about = f"Disagreement between the members of {row.name}, in per cent of {len(ours):,} images."
+        figure = sheet.add(disagreement(shares, names), f"{run.id}-members", f"{key}-members", about)
+        unique, overlap = _count_hits(ours, theirs)
     members = [
         _Member(
             name,
-            {of: Score.from_dict(score) for of, score in entry["valid"].items()},
+            {metric: Score.from_dict(score) for metric, score in entry["valid"].items()},
             entry["weight"],
             entry["member"] == gained["best"],
-            by_itself,
+            hits,
         )
-        for name, entry, by_itself in zip(names, gained["members"], alone, strict=True)
+        for name, entry, hits in zip(names, gained["members"], unique, strict=True)
     ]
-    words = lineage.in_words(gained, {})
-    return Markup(
-        environment()
-        .get_template("ensemble.html")
-        .render(row=row, words=words, members=members, figure=figure, together=together, gained=gained, level=level)
-    )
+    content: dict[str, Any] = {
+        "row": row, "description": lineage.in_words(gained, {}), "members": members, "figure": figure, "overlap": overlap,
+        "gained": gained, "level": level,
+    }  # fmt: skip
+    return Markup(environment().get_template("ensemble.html").render(**content))
 
 
-def _names(gained: Mapping[str, Any]) -> list[str]:
-    return [str(entry["member"]).rstrip("/").rpartition("/")[2] for entry in gained["members"]]
-
-
-def _answers(run: Run, gained: Mapping[str, Any]) -> tuple[Predictions, list[Predictions]] | None:
-    """The ensemble's answers and those of its members, aligned; None where one has none stored."""
+def _stored_predictions(run: Run, gained: Mapping[str, Any]) -> tuple[Predictions, list[Predictions]] | None:
+    """Aligned predictions of the ensemble and of its members; None if any are not stored."""
     ours = run.predictions(gained["part"])
     if ours is None:
         return None
@@ -116,40 +114,34 @@ def _answers(run: Run, gained: Mapping[str, Any]) -> tuple[Predictions, list[Pre
             return None
         try:
             found.append(align(ours, theirs))
-        except DataError:  # the member was made again on another split since
+        except DataError:  # the member has been retrained on another split
             return None
     return ours, found
 
 
 def _folder(run: Run, member: str) -> Path | None:
-    """Where a member lies: beside the ensemble, or where its path says; None if it is gone, or an epoch of a run."""
+    """Folder of a member: next to the ensemble, or its path; None if it does not exist, or is an epoch of a run."""
     found = (folder for folder in (run.runs / member, Path(member)) if (folder / DONE).exists())
     return None if "@" in member else next(found, None)
 
 
-def _counted(ours: Predictions, theirs: list[Predictions]) -> tuple[list[_Alone | None], _Together]:
-    right = np.stack([of.predicted == ours.labels for of in theirs])
-    it, count = ours.predicted == ours.labels, right.sum(axis=0)
-    only = [(mine & (count == 1)) for mine in right]
+def _count_hits(ours: Predictions, theirs: list[Predictions]) -> tuple[list[_UniqueHits | None], _Overlap]:
+    correct = np.stack([member.predicted == ours.labels for member in theirs])
+    combined, count = ours.predicted == ours.labels, correct.sum(axis=0)
+    unique = [member & (count == 1) for member in correct]
     some = (count > 0) & (count < len(theirs))
-    return [_Alone(int(of.sum()), int((of & it).sum())) for of in only], _Together(
-        len(ours), int((count == len(theirs)).sum()), int((count == 0).sum()), int(some.sum()), int((some & it).sum())
+    return [_UniqueHits(int(hits.sum()), int((hits & combined).sum())) for hits in unique], _Overlap(
+        len(ours), int((count == len(theirs)).sum()), int((count == 0).sum()), int(some.sum()), int((some & combined).sum())
     )
-
-
-# --- how often the members of an ensemble differ, as a matrix ---------------------------------------------------------
-
-
-NUMBERS_UP_TO, NAMES_UP_TO = 14, 40
 
 
 @styled
 def disagreement(shares: np.ndarray, names: Sequence[str]) -> Figure:
-    """The share of images that two members answer differently; the darker, the more.
+    """Draw the share of images on which two members predict different classes; darker is more.
 
     Args:
         shares: (M, M) float64 in [0, 1], symmetric, zeros on the diagonal.
-        names: M names.
+        names: Names of the M members.
     """
     number = len(names)
     cell = 0.55 if number <= NUMBERS_UP_TO else max(0.06, 6.6 / number)
@@ -163,12 +155,12 @@ def disagreement(shares: np.ndarray, names: Sequence[str]) -> Figure:
             axes.add_patch(Rectangle(*edges, facecolor=TEST, alpha=0.06 + 0.6 * float(shade[i, j]), linewidth=0))
     if number <= NUMBERS_UP_TO:
         _numbers(axes, shares)
-    _names_ensemble_figure(axes, names)
+    _label_axes(axes, names)
     return figure
 
 
 def _numbers(axes: Axes, shares: np.ndarray) -> None:
-    """Per cent, named `d-<row>-<column>` in the SVG."""
+    """Write percentages, with the id `d-<row>-<column>` in the SVG."""
     for i, j in np.ndindex(*shares.shape):
         if i != j:
             text = axes.text(j, i, f"{100 * shares[i, j]:.1f}", ha="center", va="center_baseline", fontsize=8.5, color=INK)
@@ -177,7 +169,7 @@ def _numbers(axes: Axes, shares: np.ndarray) -> None:
         text.set_gid(f"d-{i}-{j}")
 
 
-def _names_ensemble_figure(axes: Axes, names: Sequence[str]) -> None:
+def _label_axes(axes: Axes, names: Sequence[str]) -> None:
     number = len(names)
     places = range(0, number, 1 if number <= NAMES_UP_TO else -(-number // 28))
     shown, size = [shorten(names[i]) for i in places], 8.5 if number <= NUMBERS_UP_TO else 6.5

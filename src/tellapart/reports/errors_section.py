@@ -1,7 +1,7 @@
-"""The part of a run's page on its errors: scores by slice, suspicious labels, mistakes beside their nearest training image.
+"""Error analysis section of the report: scores by slice, suspicious labels, errors with their nearest training images.
 
-Everything is computed from stored answers by `tellapart.metrics`; the images' headers are read for their sizes, and a dozen
-pictures for the page.
+Everything is computed from stored predictions by `tellapart.metrics`. Only the headers of the images are read, for their sizes,
+and a dozen thumbnails.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tellapart.types import Predictions
 
 MOST_SUSPICIOUS, MOST_NEAR = 12, 12
 _MOST_DRAWN = 60  # slices of the forest plot
-_TOO_MANY = 0.2  # a share of flagged labels above this says more of the classifier
+_TOO_MANY = 0.2  # above this share of flagged labels, the classifier is the more likely cause
 
 
 @dataclass(frozen=True)
-class _Doubtful:
+class _SuspiciousLabel:
     """A label that is probably wrong."""
 
     picture: Picture
@@ -43,8 +43,8 @@ class _Doubtful:
 
 
 @dataclass(frozen=True)
-class _Beside:
-    """A mistake, its nearest training image, and both pictures."""
+class _ErrorWithNeighbor:
+    """An error, its nearest training image, and both thumbnails."""
 
     near: NearestToError
     picture: Picture
@@ -52,60 +52,64 @@ class _Beside:
 
 
 @dataclass(frozen=True, eq=False)
-class _Doubts:
-    """What confident learning found."""
+class _LabelIssues:
+    """Result of confident learning."""
 
     flagged: int
     n: int
-    shown: list[_Doubtful]
+    examples: list[_SuspiciousLabel]
 
     @property
     def too_many(self) -> bool:
         return self.flagged > _TOO_MANY * self.n
 
 
-def page(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int = 4) -> Markup | None:
-    """Slices, suspicious labels and nearest training images; None where there is nothing to show.
+def render_section(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int = 4) -> Markup | None:
+    """Render slices, suspicious labels and nearest training images; None if there is nothing to show.
 
     Args:
         run: The run.
         row: Its row of the leaderboard.
-        key: Unique on the page.
-        album: Pictures of the data.
-        sheet: Where the figure goes.
-        level: Of the headings.
+        key: Unique key on the page.
+        album: Thumbnails of the data.
+        sheet: Destination of the figure.
+        level: Level of the headings.
     """
-    split = next((part for part in ("test", "valid") if _answers(run, part) is not None), None)
-    predictions = _answers(run, split) if split else None
+    split = next((part for part in ("test", "valid") if _labeled_predictions(run, part) is not None), None)
+    predictions = _labeled_predictions(run, split) if split else None
     if split is None or predictions is None:
         return None
     table = run.table()
     rows = table.take(np.isin(table.ids, predictions.ids))
     found = slices(predictions, add_header_columns(rows), None, run.positive)
-    doubts = _doubts(predictions, album)
-    kept = nearest_to_errors.stored(run, split)
-    beside = [_Beside(one, album.picture(one.id), album.picture(one.nearest)) for one in kept.found[:MOST_NEAR]] if kept else []
-    if not found.slices and not doubts.flagged and not beside:
+    issues = _label_issues(predictions, album)
+    nearest = nearest_to_errors.stored(run, split)
+    neighbors = [
+        _ErrorWithNeighbor(one, album.picture(one.id), album.picture(one.nearest))
+        for one in (nearest.found[:MOST_NEAR] if nearest else ())
+    ]
+    if not found.slices and not issues.flagged and not neighbors:
         return None
     figure = None
     if found.slices:
         about = f"Accuracy of {row.name} by slice with 95 % intervals. {found.describe()}"
-        figure = sheet.place(forest(found, split), f"{run.id}-slices", f"{key}-slices", about)
+        figure = sheet.add(forest(found, split), f"{run.id}-slices", f"{key}-slices", about)
     reasons = sorted({why for one in found.slices for why in one.undefined.values() if why.startswith("no image of")})
     content: dict[str, Any] = {
-        "row": row, "level": level, "split": split, "found": found, "figure": figure, "doubts": doubts, "kept": kept,
-        "beside": beside, "two": len(predictions.classes) == 2, "least": POINTS, "power": POWER, "reasons": reasons,
+        "row": row, "level": level, "split": split, "found": found, "figure": figure, "issues": issues, "nearest": nearest,
+        "neighbors": neighbors, "two": len(predictions.classes) == 2, "least": POINTS, "power": POWER, "reasons": reasons,
     }  # fmt: skip
     return Markup(environment().get_template("slices.html").render(**content))
 
 
 @styled
 def forest(report: SliceReport, split: str) -> Figure:
-    """Accuracy with its interval, a line a slice; the dashed line is all images. A ring is too small to say anything.
+    """Draw accuracy with interval, one line per slice; the dashed line is the overall accuracy, a ring a slice that is too
+    small.
 
     Args:
-        report: With slices.
-        split: Whose color is used.
+        report: A report with slices.
+        split: "valid" or "test", for the color.
     """
     lines: list[tuple[str, Slice | None]] = []
     for column in report.columns:
@@ -139,16 +143,16 @@ def _tick(name: str, one: Slice | None) -> str:
     return shorten(name, 34) if one is None else f"{shorten(name, 30)}  n={one.n:,}"
 
 
-def _answers(run: Run, part: str) -> Predictions | None:
+def _labeled_predictions(run: Run, part: str) -> Predictions | None:
     found = run.predictions(part)
     return found if found is not None and len(found) and (found.labels >= 0).any() else None
 
 
-def _doubts(predictions: Predictions, album: ThumbnailCache) -> _Doubts:
+def _label_issues(predictions: Predictions, album: ThumbnailCache) -> _LabelIssues:
     table: Any = find_label_issues(predictions)
     flagged: Any = table[table["is_issue"]]
-    shown = [
-        _Doubtful(album.picture(str(one["id"])), one["label"], one["guess"], float(one["score"]), float(one["proba"]))
+    examples = [
+        _SuspiciousLabel(album.picture(str(one["id"])), one["label"], one["guess"], float(one["score"]), float(one["proba"]))
         for one in flagged.head(MOST_SUSPICIOUS).to_dict("records")
     ]
-    return _Doubts(len(flagged), len(table), shown)
+    return _LabelIssues(len(flagged), len(table), examples)

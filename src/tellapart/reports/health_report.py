@@ -1,7 +1,7 @@
-"""The health report as one HTML file, and a page on which a person accepts or rejects what was found.
+"""Health report of a data set as one HTML file, and a page for reviewing the findings.
 
-Both carry everything they show and ask nobody for anything, as the report of runs does. The page for reviewing needs its
-script: a button saves the decisions as a CSV that `tellapart check --reviewed` and `tellapart split --reviewed` read.
+Both pages are self-contained, like the report on runs. The review page needs its script: a button saves the decisions as a CSV
+for `tellapart check --reviewed` and `tellapart split --reviewed`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,22 @@ from tellapart.reports.templating import TEMPLATES, environment
 from tellapart.reports.thumbnails import Picture, ThumbnailCache
 from tellapart.workflows.check import CheckRun, HealthReport
 
-#: Pictures of each finding on the health report; rows with pictures on the page for reviewing.
+#: Thumbnails per check in the health report; rows with thumbnails on the review page.
 MOST_SHOWN, MOST_REVIEWED = 12, 600
-#: Of these severities a finding has a section of its own.
+#: Severities of the checks that have a section of their own.
 SHOWN: tuple[Severity, ...] = ("leak", "problem", "notice")
+#: Maximum number of panels of a figure.
+MOST = 6
+_ACROSS = 2  # panels per row
+_LINE = 40  # characters that fit below a panel
+_COLORS = (TEST, VALID, TRAIN, MUTED)
+_LINES = ("-", (0, (4, 1.5)))  # from the fifth class on, colors repeat with dashed lines or hatches
+_HATCHES = ("", "///")
 
 
 @dataclass(frozen=True)
-class Shown:
-    """One image, or a pair, of a finding."""
+class Example:
+    """One image, or a pair of images, of a finding."""
 
     picture: Picture
     reason: str
@@ -50,18 +57,18 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """One check on the page."""
+class CheckSection:
+    """Section on one check."""
 
-    checked: CheckRun
+    check: CheckRun
     images: int
-    shown: list[Shown]
+    examples: list[Example]
     figure: Markup | None
 
 
 @dataclass(frozen=True)
-class Row:
-    """One finding to decide on."""
+class ReviewRow:
+    """One finding to review."""
 
     id: str
     check: str
@@ -69,7 +76,7 @@ class Row:
     score: float
     reason: str
     action: str
-    shown: Shown
+    shown: Example
 
 
 def write_page(health: HealthReport, path: Path) -> Path:
@@ -79,12 +86,14 @@ def write_page(health: HealthReport, path: Path) -> Path:
         SystemLimitError: The file cannot be written.
     """
     with ThumbnailCache(health.table) as album:
-        parts = [Part(one, int(one.result.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks]
-    return _write("check.html", path, health, parts=parts, most=MOST_SHOWN, sections=SHOWN)
+        sections = [
+            CheckSection(one, int(one.result.is_issue.sum()), worst(one, health, album), _figure(one)) for one in health.checks
+        ]
+    return _write("check.html", path, health, sections=sections, detailed=SHOWN)
 
 
 def write_review(health: HealthReport, path: Path) -> Path:
-    """Write the page for reviewing: the first `MOST_REVIEWED` rows at fault with pictures; others go into the CSV as they are.
+    """Write the review page: the first `MOST_REVIEWED` findings with thumbnails; further ones are copied to the CSV unchanged.
 
     Raises:
         SystemLimitError: The file cannot be written.
@@ -94,8 +103,8 @@ def write_review(health: HealthReport, path: Path) -> Path:
     partner = {one.name: _partners(one) for one in health.checks}
     with ThumbnailCache(health.table) as album:
         shown = [
-            Row(image, check, severity, score, reason, action,
-                _shown(position[image], partner[check], reason, score, health, album))
+            ReviewRow(image, check, severity, score, reason, action,
+                      _example(position[image], partner[check], reason, score, health, album))
             for image, check, severity, score, reason, action in _plain(rows.head(MOST_REVIEWED))
         ]  # fmt: skip
     rest = rows.iloc[MOST_REVIEWED:].to_csv(index=False, header=False, lineterminator="\n")
@@ -104,44 +113,46 @@ def write_review(health: HealthReport, path: Path) -> Path:
 
 
 def _plain(rows: pd.DataFrame) -> Iterator[tuple[str, str, str, float, str, str]]:
-    """The columns of rows at fault, in their order."""
+    """Yield the rows with plain Python values."""
     for image, check, severity, score, reason, action in rows[list(COLUMNS)].itertuples(index=False, name=None):
         yield str(image), str(check), str(severity), float(score), str(reason), str(action)
 
 
-def worst(one: CheckRun, health: HealthReport, album: ThumbnailCache) -> list[Shown]:
-    """The worst images of a finding, pairs side by side: at most `MOST_SHOWN`.
+def worst(one: CheckRun, health: HealthReport, album: ThumbnailCache) -> list[Example]:
+    """Select the worst images or pairs of a check, at most `MOST_SHOWN`.
 
     Args:
-        one: What the check said.
-        health: Of its table.
-        album: Pictures of the same table.
+        one: Result of the check.
+        health: Health report of the table.
+        album: Thumbnails of the same table.
     """
     found = one.result
     if found.pairs is not None and len(found.pairs):
         pairs = found.pairs[:MOST_SHOWN].tolist()
-        return [_shown(a, {a: b}, "", float(found.scores[[a, b]].min()), health, album) for a, b in pairs]
+        return [_example(a, {a: b}, "", float(found.scores[[a, b]].min()), health, album) for a, b in pairs]
     rows = np.flatnonzero(found.is_issue)
     rows = rows[np.argsort(-found.scores[rows], kind="stable")][:MOST_SHOWN]
-    return [_shown(row, {}, found.reasons.get(row, ""), float(found.scores[row]), health, album) for row in rows.tolist()]
+    return [_example(row, {}, found.reasons.get(row, ""), float(found.scores[row]), health, album) for row in rows.tolist()]
 
 
 def _figure(one: CheckRun) -> Markup | None:
-    """How what was found is spread over the classes or parts; None where there is no measure."""
+    """Figure of the distributions over classes or splits; None if the check has none."""
     found = found_distributions(one.result.details) if one.result.severity in SHOWN else []
-    about = f"How {', '.join(d['by'] for d in found)} are spread over the classes or parts"
+    about = f"Distribution of {', '.join(d['by'] for d in found)} over the classes or splits"
     return inline(draw(found), one.name, about) if found else None
 
 
-def _shown(row: int, partner: dict[int, int], reason: str, score: float, health: HealthReport, album: ThumbnailCache) -> Shown:
+def _example(
+    row: int, partner: dict[int, int], reason: str, score: float, health: HealthReport, album: ThumbnailCache
+) -> Example:
     ids, other = health.table.ids, partner.get(row)
     beside = None if other is None else album.picture(str(ids[other]))
     about = "" if other is None else _about(other, health)
-    return Shown(album.picture(str(ids[row])), reason, _about(row, health), score, beside, about)
+    return Example(album.picture(str(ids[row])), reason, _about(row, health), score, beside, about)
 
 
 def _about(row: int, health: HealthReport) -> str:
-    """ "test, fake"; what is not known is left out."""
+    """Split and class of an image, such as "test, fake"; unknown values are omitted."""
     table = health.table
     split = str(table.frame["split"].iloc[row]) if "split" in table.frame else ""
     label = int(table.labels[row])
@@ -149,7 +160,7 @@ def _about(row: int, health: HealthReport) -> str:
 
 
 def _partners(one: CheckRun) -> dict[int, int]:
-    """For each row of pairs the other of its worst pair."""
+    """Map each row to the other row of its worst pair."""
     found: dict[int, int] = {}
     for a, b in one.result.pairs.tolist() if one.result.pairs is not None else []:
         found.setdefault(a, b)
@@ -158,7 +169,7 @@ def _partners(one: CheckRun) -> dict[int, int]:
 
 
 def _write(template: str, path: Path, health: HealthReport, **content: object) -> Path:
-    """Fill a template and write it, whole or not at all."""
+    """Render a template and write it atomically."""
     scripts = {name: Markup((TEMPLATES / f"{name}.js").read_text(encoding="utf-8")) for name in ("page", "check_review")}
     digests = {
         f"{name}_digest": base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
@@ -175,20 +186,11 @@ def _write(template: str, path: Path, health: HealthReport, **content: object) -
     return path
 
 
-# --- how the measures that a check found are spread over the classes, or the parts: a small panel each ----------------
-
-
-_COLORS = (TEST, VALID, TRAIN, MUTED)
-_LINES = ("-", (0, (4, 1.5)))  # from the fifth class on the colors come again, dashed or hatched
-_HATCHES = ("", "///")
-#: Panels of one figure.
-MOST = 6
-_ACROSS = 2
-_LINE = 40  # characters below a panel
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 def found_distributions(details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Those among the figures of a check, the first `MOST`; of a check that makes several comparisons those of each in turn."""
+    """Distributions in the details of a check, at most `MOST`; several comparisons of a check are interleaved."""
     parts = [part.get("distributions", []) for part in (details, *details.get("comparisons", {}).values())]
     in_turn = [one for several in zip_longest(*parts) for one in several if one is not None]
     return in_turn[:MOST]
@@ -196,10 +198,10 @@ def found_distributions(details: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 @styled
 def draw(distributions: list[dict[str, Any]]) -> Figure:
-    """Shares of the images of each class or part, by value; what lies further out stands in the outermost bins.
+    """Draw the distribution of each measure over the classes or splits; values beyond the axis are in the outermost bins.
 
     Args:
-        distributions: At least one, as `check._distributions` makes them.
+        distributions: At least one distribution from the details of a check.
     """
     across, rows = min(_ACROSS, len(distributions)), -(-len(distributions) // _ACROSS)
     figure = Figure(figsize=(3.9 * across + 0.3, 2.1 * rows + 0.2), layout="constrained")
@@ -233,7 +235,7 @@ def _kinds(axes: Axes, one: Mapping[str, Any]) -> None:
 
 
 def what_differs(values: Sequence[str]) -> list[str]:
-    """Values without the words that all of them begin with.
+    """Remove the words that all values begin with.
 
     >>> what_differs(["format PNG", "format JPEG", "other"])
     ['PNG', 'JPEG', 'other']

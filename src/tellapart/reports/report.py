@@ -1,7 +1,7 @@
-"""The report: one HTML file that carries everything it shows and asks nobody for anything.
+"""The report: one self-contained HTML file.
 
-Styles, script, figures and pictures are inside; a content security policy forbids the rest, so that no class name or
-file name, whatever it contains, makes the page load or run anything. It can be read without the script.
+Styles, script, figures and images are embedded. A content security policy forbids everything else, so that no class name or
+file name can make the page load or run anything. The page is readable without the script.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from markupsafe import Markup
 
 from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.leaderboards.leaderboard import build, by_data
-from tellapart.reports.dataset_section import DataPart, data_part
+from tellapart.reports.dataset_section import DatasetSection, dataset_section
 from tellapart.reports.templating import TEMPLATES, environment
 from tellapart.runs.store import Run
 
-#: What the page calls a metric.
+#: Metric → name on the page.
 METRICS = {
     "accuracy": "accuracy", "macro-precision": "macro precision", "macro-recall": "macro recall",
     "macro-f1": "macro F1", "auroc": "AUROC", "log-loss": "log-loss", "balanced-accuracy": "balanced accuracy",
@@ -30,28 +30,31 @@ METRICS = {
     "eer": "equal error rate", "partial-auroc": "partial AUROC (FPR ≤ 10 %)", "tpr-at-1-fpr": "TPR at 1 % FPR",
     "tpr-at-5-fpr": "TPR at 5 % FPR", "macro-auroc": "macro AUROC", "macro-average-precision": "macro average precision",
 }  # fmt: skip
-#: Of these, lower is better.
+#: Metrics for which lower is better.
 LOWER = ("log-loss", "brier", "ece", "eer")
 
 
 def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", png: Path | None = None) -> Path:
-    """Write the report on some runs.
+    """Write the report on the given runs.
 
     Args:
-        runs: Finished runs; those on different data or splits get a part each, in order of appearance.
-        path: The HTML file; its folder is made if need be.
-        rank_by: The validation metric that ranks, a key of `tellapart.metrics.score_all.RANKINGS`.
-        png: Also write every figure as PNG into this folder.
+        runs: Finished runs; each data set and split has its own section, in order of appearance.
+        path: The HTML file; missing folders are created.
+        rank_by: Validation metric that ranks, a key of `tellapart.metrics.score_all.RANKINGS`.
+        png: Folder into which all figures are also written as PNG.
 
     Returns:
         `path`.
 
     Raises:
-        RunError: No run, an unknown `rank_by`, or a broken run folder.
+        RunError: There are no runs, `rank_by` is unknown, or a run folder is broken.
         SystemLimitError: The file cannot be written.
     """
-    groups = list(by_data(runs).values()) or [[]]  # an empty one, for the leaderboard to refuse in words
-    parts = [data_part(build(of, rank_by), of, f"d{number}", png, only=len(groups) == 1) for number, of in enumerate(groups)]
+    groups = list(by_data(runs).values()) or [[]]  # without runs, the leaderboard raises the error
+    parts = [
+        dataset_section(build(group, rank_by), group, f"d{number}", png, only=len(groups) == 1)
+        for number, group in enumerate(groups)
+    ]
     page = render(parts)
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,8 +62,8 @@ def write_report(runs: Sequence[Run], path: Path, *, rank_by: str = "accuracy", 
     return path
 
 
-def render(parts: Sequence[DataPart]) -> str:
-    """The page as text."""
+def render(parts: Sequence[DatasetSection]) -> str:
+    """Render the page."""
     script = Markup((TEMPLATES / "page.js").read_text(encoding="utf-8"))
     digest = base64.b64encode(hashlib.sha256(f"\n{script}".encode()).digest()).decode()
     return (

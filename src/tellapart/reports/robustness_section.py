@@ -1,4 +1,4 @@
-"""The robustness part of a run's page: what the stored sweeps found. No number is made here."""
+"""Robustness section of the report, from the stored robustness sweeps. No numbers are computed here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -22,24 +21,27 @@ from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.perturbations.scores import Robustness, RobustnessCell, describe
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, VALID, styled
 from tellapart.reports.svg import FigureSheet, write_png
+from tellapart.reports.templating import environment
 from tellapart.runs.store import Run
 from tellapart.types import Score
 from tellapart.workflows.robustness import stored
 
-#: Up to this many classes the table shows the flips of each.
+#: Up to this number of classes, the table has the flips of each class.
 CLASSES_UP_TO = 5
+COLUMNS = 3
+UNPERTURBED = "none"
 
 
 @dataclass(frozen=True, eq=False)
-class _Shown:
-    """One sweep on the page."""
+class SectionData:
+    """One stored sweep with its figure."""
 
     found: Robustness
     figure: Markup
 
     @property
     def title(self) -> str:
-        return part_title(self.found.split, self.found.data, self.found.n, self.found.total)
+        return image_set_title(self.found.split, self.found.data, self.found.n, self.found.total)
 
     @property
     def words(self) -> str:
@@ -50,89 +52,40 @@ class _Shown:
         return self.found.classes if len(self.found.classes) <= CLASSES_UP_TO else ()
 
 
-def page(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
-    """Curves of accuracy by damage, the table and the flips of every stored sweep; None when there is none.
+def render_section(run: Run, row: Row, key: str, sheet: FigureSheet, level: int = 4) -> Markup | None:
+    """Render curves, table and flips of every stored sweep; None if there is none.
 
     Args:
         run: The run.
         row: Its row of the leaderboard.
-        key: Unique on the page.
-        sheet: Where the figures go.
-        level: Of the headings.
+        key: Unique key on the page.
+        sheet: Destination of the figures.
+        level: Level of the headings.
     """
     sweeps = []
     for number, found in enumerate(stored(run)):
-        about = f"Accuracy of {row.name} on damaged images, a panel a damage; {describe(found)}"
-        name, place = f"{run.id}-{found.folder.name}", f"{key}-robustness-{number}"
-        sweeps.append(_Shown(found, sheet.place(curves(found), name, place, about)))
+        about = f"Accuracy of {row.name} on perturbed images, one panel per perturbation; {describe(found)}"
+        name, figure_key = f"{run.id}-{found.folder.name}", f"{key}-robustness-{number}"
+        sweeps.append(SectionData(found, sheet.add(curves(found), name, figure_key, about)))
     if not sweeps:
         return None
     return Markup(environment().get_template("robustness.html").render(sweeps=sweeps, row=row, level=level))
 
 
-def part_title(part: str, data: str, n: int, of: int) -> str:
-    """What was asked about: "the test part, 200 of 800 images". `part`: "valid", "test", or "other" for `data`."""
+def image_set_title(part: str, data: str, n: int, total: int) -> str:
+    """Describe the images: "the test split, 200 of 800 images". `part`: "valid", "test", or "other" for `data`."""
     named = formatting.PARTS.get(part)
-    return f"{f'the {named} part' if named else data}, {n:,}{'' if n == of else f' of {of:,}'} images"
+    return f"{f'the {named} split' if named else data}, {n:,}{'' if n == total else f' of {total:,}'} images"
 
 
-def environment() -> Environment:
-    """Templates of what is said under stress, with their filters."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "fraction": formatting.fraction, "interval": formatting.interval, "number": formatting.count,
-        "p_value": formatting.p_value,
-        "tie": formatting.no_break, "points": formatting.points, "percent": percent, "points_interval": points_interval,
-        "percent_interval": percent_interval,
-    }  # fmt: skip
-    return environment
-
-
-def percent(score: Score) -> str:
-    """A share in per cent.
-
-    >>> percent(Score(0.123, 200, 0.08, 0.17))
-    '12.3 %'
-    """
-    return f"{100 * score.value:.1f} %"
-
-
-def percent_interval(score: Score) -> str:
-    """Its ends.
-
-    >>> percent_interval(Score(0.123, 200, 0.08, 0.17))
-    '8.0–17.0 %'
-    """
-    return f"{100 * score.low:.1f}–{100 * score.high:.1f} %"
-
-
-def points_interval(score: Score) -> str:
-    """The ends of a difference in points.
-
-    >>> points_interval(Score(-0.05, 200, -0.08, 0.01))
-    '−8.0 … +1.0'
-    """
-    return f"{formatting.points(score.low)} … {formatting.points(score.high)}"
-
-
-# --- the curves of a robustness sweep: accuracy over the strength of each damage, one small panel each, on on ---------
-
-
-COLUMNS = 3
-UNHARMED = "none"
+# --- figures ----------------------------------------------------------------------------------------------------------
 
 
 @styled
 def curves(found: Robustness) -> Figure:
-    """A panel a damage: accuracy with its 95 % band, a filled dot where it is significantly lower; flips as a dashed line.
+    """Draw one panel per perturbation: accuracy with 95 % band, filled dots if significantly lower, flips as a dotted line.
 
-    Strengths stand at even distances, the undamaged images among them; the horizontal line is their accuracy.
+    Strengths are evenly spaced and include the unperturbed images, whose accuracy is the horizontal line.
     """
     names = found.perturbations
     columns = min(COLUMNS, len(names))
@@ -148,16 +101,16 @@ def curves(found: Robustness) -> Figure:
 
 
 def write(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG or SVG, by the ending of the path.
+    """Write a figure as PNG or SVG, by the file extension.
 
     Raises:
-        DataError: Another ending.
+        DataError: The extension is neither .png nor .svg.
         SystemLimitError: The file cannot be written.
     """
     if path.suffix.lower() == ".png":
         return write_png(figure, path)
     if path.suffix.lower() != ".svg":
-        raise DataError(f"{path}: a figure is written as .png or .svg", hint="give the file one of these endings")
+        raise DataError(f"{path}: expected a file name that ends in .png or .svg", hint="use one of these extensions")
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _print_svg(figure, path)
@@ -183,7 +136,7 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[RobustnessCell], color:
     for place, cell in enumerate(points):
         worse = cell is not None and cell.worse
         axes.plot([place], [value[place]], "o", color=color, markersize=4.5, markerfacecolor=color if worse else PAPER)
-    texts = [UNHARMED if cell is None else PERTURBATIONS[cell.perturbation].text(cell.strength) or "yes" for cell in points]
+    texts = [UNPERTURBED if cell is None else PERTURBATIONS[cell.perturbation].text(cell.strength) or "yes" for cell in points]
     axes.set_xticks(places, texts)
     axes.set(xlim=(-0.35, len(points) - 0.65), ylim=(-0.03, 1.03))
     axes.set_title(cells[0].perturbation, loc="left", color=INK)
@@ -191,23 +144,23 @@ def _panel(axes: Axes, undamaged: Score, cells: Sequence[RobustnessCell], color:
     axes.set_axisbelow(True)
     axes.spines["left"].set_visible(False)
     if any(cell is not None and cell.reason for cell in points):
-        axes.text(0.98, 0.05, "not answered", transform=axes.transAxes, ha="right", fontsize=8, color=MUTED)
+        axes.text(0.98, 0.05, "no prediction", transform=axes.transAxes, ha="right", fontsize=8, color=MUTED)
 
 
 def _in_order(cells: Sequence[RobustnessCell]) -> list[RobustnessCell | None]:
-    """Cells with the undamaged images (None) among them: first, or between darker and brighter."""
+    """Cells in drawing order, with None for the unperturbed images: first, or between darker and brighter."""
     before = [cell for cell in cells if cell.perturbation == "brightness" and cell.strength < 0]
     return [*before, None, *(cell for cell in cells if cell not in before)]
 
 
 def _explain(figure: Figure, color: str) -> None:
-    """What the lines mean, once for all panels."""
+    """Draw one legend for all panels."""
     axes = figure.axes[0]
     handles = [
         axes.plot([], [], "-o", color=color, markersize=4.5, markerfacecolor=PAPER, label="accuracy, 95 % band")[0],
         axes.plot([], [], "o", color=color, markersize=4.5, label="significantly lower")[0],
-        axes.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), label="undamaged")[0],
-        axes.plot([], [], color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)), label="verdicts that flip")[0],
+        axes.plot([], [], color=MUTED, linewidth=0.9, linestyle=(0, (3, 3)), label="unperturbed")[0],
+        axes.plot([], [], color=MUTED, linewidth=1.1, linestyle=(0, (1, 1.5)), label="predictions that flip")[0],
     ]
     columns = 4 if len(figure.axes) > 1 else 2
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5, edgecolor=LINE)

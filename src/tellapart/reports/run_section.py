@@ -1,7 +1,7 @@
-"""What the report says of one run: read from its folder, computed by `tellapart.metrics`.
+"""Section of the report on one run.
 
-No number is made here: scores are those stored with the run, tables and matrices come from `evaluate.metrics`, so the
-page equals scikit-learn on `predictions/test.parquet`.
+No scores are computed here: scores are those stored with the run, tables and matrices come from `tellapart.metrics`. The page
+therefore agrees with scikit-learn on `predictions/test.parquet`.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS, Predictions, Score
 
 MOST_CONFUSIONS = 10
-#: Of a run, its row, a key, pictures, where figures go, and the level of headings.
-PageMaker = Callable[[Run, Row, str, ThumbnailCache, FigureSheet, int], Markup | None]
-#: The confusion matrix, three times: what is written in its cells, and what the colors are shares of.
+#: Renders a section from run, row, key, thumbnails, figure sheet and level of the headings.
+Renderer = Callable[[Run, Row, str, ThumbnailCache, FigureSheet, int], Markup | None]
+#: Views of the confusion matrix: content of the cells, and basis of the colors.
 VIEWS = {"counts": "counts", "row": "by row", "column": "by column"}
 
 
 @dataclass(frozen=True)
-class Confused:
-    """Images of one class that were taken for another."""
+class Confusion:
+    """Images of one class that are predicted as another."""
 
     true: str
     predicted: str
@@ -42,39 +42,41 @@ class Confused:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What the predictions of a run on one split show.
+class Errors:
+    """Errors of a run on one split.
 
     Attributes:
-        split: "test" when it was opened, else "valid".
+        split: "test" if it was opened, else "valid".
+        predictions: The predictions.
         counts: (C, C) int64, rows are true classes.
-        each: Precision, recall and F1 of every class, each with its n; what is undefined is left out.
-        views: The confusion matrix: (key, name, figure).
-        wrong: Wrong answers in all.
+        each: Precision, recall and F1 of every class, each with its n; undefined scores are omitted.
+        confused: The most frequent confusions.
+        mistakes: The most confident errors.
+        views: Views of the confusion matrix: (key, name, figure).
     """
 
     split: str
     predictions: Predictions
     counts: np.ndarray
     each: dict[str, dict[str, Score]]
-    confused: list[Confused]
+    confused: list[Confusion]
     mistakes: list[Mistake]
     views: list[tuple[str, str, Markup]]
 
     @property
     def part(self) -> str:
-        """The split, in words."""
+        """Name of the split."""
         return formatting.PARTS[self.split]
 
     @property
     def wrong(self) -> int:
-        """Wrong answers in all."""
+        """Number of wrong predictions."""
         return int(self.counts.sum() - self.counts.trace())
 
 
 @dataclass(frozen=True)
-class Page:
-    """A part of the run's page that not every run has."""
+class OptionalSection:
+    """A section that not every run has."""
 
     name: str
     title: str
@@ -82,86 +84,87 @@ class Page:
 
 
 @dataclass(frozen=True, eq=False)
-class RunPart:
-    """One run's part of the page."""
+class RunSection:
+    """Content of the section on one run."""
 
     key: str
     run: Run
     row: Row
     scores: dict[str, Scores]  # split → metric → score, scored splits only
-    answers: Answers | None
+    errors: Errors | None
     curves: Markup | None
-    kept: dict[str, Any] | None  # the line of the log whose weights were kept
-    pages: list[Page]
+    kept: dict[str, Any] | None  # line of the log of the epoch whose weights were kept
+    sections: list[OptionalSection]
     recipe: str
     environment: list[tuple[str, str]]
 
     @property
     def metrics(self) -> set[str]:
-        """The metrics that some part has."""
+        """Metrics of all splits."""
         return {metric for scores in self.scores.values() for metric in scores}
 
     @property
-    def parts(self) -> list[tuple[str, str]]:
-        """(anchor, name) of what the page of this run holds, in its order."""
-        learnt = [("learnt", "how it learnt")] if self.curves else []
-        errs = [("errs", "where it errs")] if self.answers else []
-        return [("scores", "scores"), *learnt, *errs, *((of.name, of.title) for of in self.pages), ("recipe", "recipe")]
+    def anchors(self) -> list[tuple[str, str]]:
+        """Anchors and names of the subsections, in order."""
+        training = [("training", "training curves")] if self.curves else []
+        errors = [("errors", "errors")] if self.errors else []
+        optional = [(section.name, section.title) for section in self.sections]
+        return [("scores", "scores"), *training, *errors, *optional, ("recipe", "recipe")]
 
     @property
     def device(self) -> str:
-        """What the run was timed on."""
+        """Device on which times were measured."""
         found = [self.run.environment.get(key) for key in ("device", "processor")]
-        return ", ".join(str(name) for name in found if name) or "a machine that was not written down"
+        return ", ".join(str(name) for name in found if name) or "an unknown machine"
 
 
-def run_part(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int = 4) -> RunPart:
-    """Everything on one run.
+def run_section(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int = 4) -> RunSection:
+    """Collect the content of the section on one run.
 
     Args:
         run: The run.
         row: Its row of the leaderboard.
-        key: Unique on the page.
-        album: Pictures of the data.
-        sheet: Where its figures go.
-        level: Of the headings inside.
+        key: Unique key on the page.
+        album: Thumbnails of the data.
+        sheet: Destination of the figures.
+        level: Level of the headings.
     """
     log = run.log
     curves = None
     if log:
         about = f"Loss and accuracy of {row.name} on train and validation over {len(log)} epochs."
-        curves = sheet.place(figures.curves(log), f"{run.id}-curves", f"{key}-curves", about)
+        curves = sheet.add(figures.curves(log), f"{run.id}-curves", f"{key}-curves", about)
     best = figures.best_epoch(log)
-    return RunPart(
+    return RunSection(
         key=key,
         run=run,
         row=row,
         scores={split: row.scores(split) for split in SPLITS if row.scores(split)},
-        answers=_answers(run, row, key, album, sheet),
+        errors=_errors(run, row, key, album, sheet),
         curves=curves,
         kept=next((line for line in reversed(log) if best is not None and line["epoch"] == best), None),
-        pages=[
-            Page(name, title, content)
-            for name, title, page in PAGES
-            if (content := page(run, row, key, album, sheet, level)) is not None
+        sections=[
+            OptionalSection(name, title, content)
+            for name, title, render in OPTIONAL_SECTIONS
+            if (content := render(run, row, key, album, sheet, level)) is not None
         ],
         recipe=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None),
         environment=formatting.flat(run.environment),
     )
 
 
-def _answers(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet) -> Answers | None:
-    """From the latest opening of the test part, else from validation; None without stored predictions."""
+def _errors(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet) -> Errors | None:
+    """Errors on the latest test predictions, else on validation; None without stored predictions."""
     for split in ("test", "valid"):
         predictions = run.predictions(split)
         if predictions is None or not len(predictions):
             continue
-        labels, answers, classes = predictions.labels, predictions.predicted, predictions.classes
-        counts = confusion_matrix(labels, answers, len(classes))
-        images = f"{len(labels):,} {formatting.PARTS[split]} images, {counts.trace():,} of them right"
+        labels, classes = predictions.labels, predictions.classes
+        counts = confusion_matrix(labels, predictions.predicted, len(classes))
+        images = f"{len(labels):,} {formatting.PARTS[split]} images, {counts.trace():,} of them correct"
         about = f"Confusion matrix of {row.name} on {images}."
         shown = [view for view in VIEWS if len(classes) <= figures.NUMBERS_UP_TO or view != "counts"]
-        return Answers(
+        return Errors(
             split=split,
             predictions=predictions,
             counts=counts,
@@ -169,7 +172,7 @@ def _answers(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureS
             confused=most_confused(counts, classes),
             mistakes=mistakes(predictions, album),
             views=[
-                (view, VIEWS[view], sheet.place(figures.confusion(counts, classes, view), *_placed(run, key, view), about))
+                (view, VIEWS[view], sheet.add(figures.confusion(counts, classes, view), *_placed(run, key, view), about))
                 for view in shown
             ],
         )
@@ -177,41 +180,41 @@ def _answers(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureS
 
 
 def _placed(run: Run, key: str, view: str) -> tuple[str, str]:
-    """The name of its file, and its key on the page."""
+    """File name and key of a view."""
     ending = "confusion" if view == "counts" else f"confusion-{view}"
     return f"{run.id}-{ending}", f"{key}-{ending}"
 
 
-def most_confused(counts: np.ndarray, classes: Sequence[str]) -> list[Confused]:
-    """The most frequent wrong answers, most images first.
+def most_confused(counts: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
+    """Find the most frequent confusions, in decreasing order.
 
     Args:
         counts: (C, C) int64, rows are true classes.
-        classes: C names.
+        classes: Names of the C classes.
 
     >>> most_confused(np.array([[3, 1], [0, 4]]), ["cat", "dog"])
-    [Confused(true='cat', predicted='dog', count=1, share=0.25)]
+    [Confusion(true='cat', predicted='dog', count=1, share=0.25)]
     """
     wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
     pairs = [divmod(int(place), len(counts)) for place in order]
     return [
-        Confused(classes[i], classes[j], int(wrong[i, j]), float(wrong[i, j] / counts[i].sum()))
+        Confusion(classes[i], classes[j], int(wrong[i, j]), float(wrong[i, j] / counts[i].sum()))
         for i, j in pairs
         if wrong[i, j]
     ]
 
 
-def _without_pictures(page: Callable[[Run, Row, str, FigureSheet, int], Markup | None]) -> PageMaker:
-    """A page that shows no picture, as one that could."""
-    return lambda run, row, key, album, sheet, level: page(run, row, key, sheet, level)
+def _without_thumbnails(render: Callable[[Run, Row, str, FigureSheet, int], Markup | None]) -> Renderer:
+    """Adapt a section without thumbnails to `Renderer`."""
+    return lambda run, row, key, album, sheet, level: render(run, row, key, sheet, level)
 
 
-#: Parts of a run's page that only some runs have: anchor, name in the run's list of parts, and what makes it, or None.
-PAGES: tuple[tuple[str, str, PageMaker], ...] = (
-    ("ensemble", "its members", _without_pictures(ensemble_section.page)),
-    ("calibration", "how true its probabilities are", _without_pictures(calibration_section.page)),
-    ("slices", "by slice", errors_section.page),
-    ("robustness", "under damage", _without_pictures(robustness_section.page)),
-    ("bias", "codec, or fragility", _without_pictures(codec_section.page)),
+#: Sections that only some runs have: anchor, name, and the function that renders it, or returns None.
+OPTIONAL_SECTIONS: tuple[tuple[str, str, Renderer], ...] = (
+    ("ensemble", "members", _without_thumbnails(ensemble_section.render_section)),
+    ("calibration", "calibration", _without_thumbnails(calibration_section.render_section)),
+    ("slices", "slices", errors_section.render_section),
+    ("robustness", "robustness", _without_thumbnails(robustness_section.render_section)),
+    ("bias", "codec bias", _without_thumbnails(codec_section.render_section)),
 )

@@ -18,30 +18,29 @@ from tellapart.reports.figures import PALETTE, styled
 
 @dataclass(frozen=True)
 class FigureSheet:
-    """Where figures go: into the page, and into a folder of PNG files if there is one."""
+    """Destination of figures: the page, and a folder of PNG files if there is one."""
 
     png: Path | None
     prefix: str = ""
 
-    def place(self, figure: Figure, name: str, key: str, description: str) -> Markup:
-        """The figure as SVG; also `<folder>/<name>.png`."""
-        drawn = inline(figure, key, description)  # first: drawing at another resolution moves the layout a little
+    def add(self, figure: Figure, name: str, key: str, description: str) -> Markup:
+        """Return the figure as SVG, and write `<folder>/<name>.png` if there is a folder."""
+        drawn = inline(figure, key, description)  # first: drawing at another resolution changes the layout slightly
         if self.png is not None:
             write_png(figure, self.png / f"{self.prefix}{name}.png")
         return drawn
 
 
 def inline(figure: Figure, key: str, description: str) -> Markup:
-    """The figure as an `<svg>` element for the middle of a page.
+    """Convert a figure to an `<svg>` element for a page.
 
-    Ids get `key` in front, since those of matplotlib repeat in every figure; colors of the palette become CSS
-    variables; fonts and line joins are left to the page; comments, metadata and namespaces, which name web addresses,
-    are dropped.
+    Ids are prefixed with `key`, since matplotlib repeats them in every figure. Colors of the palette become CSS variables;
+    fonts and line joins are left to the page. Comments, metadata and namespaces, which contain web addresses, are removed.
 
     Args:
-        figure: Drawn with the colors of `figures.PALETTE`.
-        key: Unique on the page; letters, digits and dashes.
-        description: What a person who cannot see the figure is told.
+        figure: A figure in the colors of `figures.PALETTE`.
+        key: Unique key on the page; letters, digits and dashes.
+        description: Alternative text.
     """
     text = _draw(figure)
     body = text[text.index("<svg") :].partition(">")[2]
@@ -62,7 +61,7 @@ def inline(figure: Figure, key: str, description: str) -> Markup:
 
 
 def write_png(figure: Figure, path: Path) -> Path:
-    """Write the figure at 160 dots an inch on white."""
+    """Write a figure at 160 dots per inch on white."""
     with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _print_png(figure, path)
@@ -82,18 +81,18 @@ def _print_png(figure: Figure, path: Path) -> None:
 
 
 def place(figure: Figure, key: str, description: str) -> Markup:
-    """The figure as `<svg>` whose looks are attributes, not styles: the page's security policy lets no inline style through.
+    """Convert a figure to an `<svg>` element with attributes instead of styles, for a security policy without inline styles.
 
     Args:
-        figure: Drawn with the colors of `figures.PALETTE`.
-        key: Unique on the page.
-        description: What a person who cannot see the figure is told.
+        figure: A figure in the colors of `figures.PALETTE`.
+        key: Unique key on the page.
+        description: Alternative text.
     """
     return Markup(re.sub(r'\sstyle="([^"]*)"', _attributes, str(inline(figure, key, description))))
 
 
 def _attributes(style: re.Match[str]) -> str:
-    """All that matplotlib writes into a style may stand as an attribute, too.
+    """Convert a style to attributes; every property that matplotlib writes exists as an attribute.
 
     >>> re.sub(r'\\sstyle="([^"]*)"', _attributes, '<path style="fill: none; stroke-width: 0.8"/>')
     '<path fill="none" stroke-width="0.8"/>'

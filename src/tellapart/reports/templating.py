@@ -1,4 +1,4 @@
-"""The templates of the report, and what they may call: numbers and times as `runs.wording` writes them."""
+"""Jinja environment of the report's templates, with filters for scores, intervals and times."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tellapart import formatting
+from tellapart.types import Score
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
-    """Everything is escaped unless it is marked; an unknown name is an error."""
+    """Create the environment: all values are escaped unless marked safe, and undefined names are errors."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=True,
@@ -27,6 +28,34 @@ def environment() -> Environment:
         "part": formatting.PARTS.__getitem__,
         "p_value": formatting.p_value, "tie": formatting.no_break, "points": formatting.points,
         "after_opening": formatting.after_opening,
+        "percent": percent, "percent_interval": percent_interval, "points_interval": points_interval,
     }  # fmt: skip
     made.tests["late"] = lambda note: str(note).startswith(formatting.LATE)
     return made
+
+
+def percent(score: Score) -> str:
+    """Format a share in per cent.
+
+    >>> percent(Score(0.123, 200, 0.08, 0.17))
+    '12.3 %'
+    """
+    return f"{100 * score.value:.1f} %"
+
+
+def percent_interval(score: Score) -> str:
+    """Format the interval of a share in per cent.
+
+    >>> percent_interval(Score(0.123, 200, 0.08, 0.17))
+    '8.0–17.0 %'
+    """
+    return f"{100 * score.low:.1f}–{100 * score.high:.1f} %"
+
+
+def points_interval(score: Score) -> str:
+    """Format the interval of a difference in points.
+
+    >>> points_interval(Score(-0.05, 200, -0.08, 0.01))
+    '−8.0 … +1.0'
+    """
+    return f"{formatting.points(score.low)} … {formatting.points(score.high)}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -11,8 +14,14 @@ from torch import nn
 
 from tellapart import registry
 from tellapart.nets.base import HeadedNet, StagedNet
-from tellapart.reports.net_drawing import _COLUMN, Part, _words, draw, measure
 
+_SPEC = importlib.util.spec_from_file_location("net_pictures", Path(__file__).parents[1] / "docs" / "net_pictures.py")
+assert _SPEC is not None and _SPEC.loader is not None
+net_pictures = importlib.util.module_from_spec(_SPEC)
+sys.modules["net_pictures"] = net_pictures  # dataclasses look their module up
+_SPEC.loader.exec_module(net_pictures)
+_COLUMN, Part, _words = net_pictures._COLUMN, net_pictures.Part, net_pictures._words
+draw, measure = net_pictures.draw, net_pictures.measure
 _SVG = "{http://www.w3.org/2000/svg}"
 
 
