@@ -4,7 +4,7 @@
 
 One recipe reads the same images in four ways: resampled to a square; one native window from the middle; five native windows,
 answers averaged (`family: crops`); and, where the images are small, whole. Every way learns from the same images as they are,
-and is judged on images that it did not learn from, as they are and after JPEG and scaling, as `tellapart evaluate --robustness`
+and is judged on images that it did not learn from, as they are and after JPEG and scaling, as `tellapart robustness`
 damages them.
 
 scenes: 120 photographs of 1280×720, windows of 256; five folds, the near twins that a real picture and its edit are kept in one

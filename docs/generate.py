@@ -7,6 +7,7 @@ A block stands between `<!-- generated: KIND ARGUMENT -->` and `<!-- end -->`. K
     rows                              the recipes that answer a row of SYSTEMS: what was reported, what was measured here
     sections                          which family uses which sections of a recipe
     command compare                   one command of the command line; `command` alone: the root
+    commands                          all commands with what they do, in the panels of `tellapart --help`
     spellings                         the folder and table names that mean train, valid or test
     columns                           the column names that need no flag
     layers                            which package may import which
@@ -65,7 +66,7 @@ def pages() -> list[Path]:
 
 
 def regenerate(text: str) -> str:
-    """A page with its generated blocks made anew."""
+    """A page with its generated blocks rewritten."""
     return BLOCK.sub(lambda block: f"{block[1]}\n{make(block['what'])}\n\n{block[3]}", text)
 
 
@@ -78,6 +79,7 @@ def make(what: str) -> str:
         "rows": lambda _: row_table(),
         "sections": lambda _: section_table(),
         "command": command,
+        "commands": lambda _: command_list(),
         "spellings": lambda _: spellings(),
         "columns": lambda _: columns(),
         "layers": lambda _: layer_list(),
@@ -212,7 +214,7 @@ def section_table() -> str:
     rows = []
     for name in registry.names("classifiers"):
         used = registry.find("classifiers", name).sections
-        rows.append((f"[`{name}`](families/{name}.md)", *("yes" if section in used else "" for section in sections)))
+        rows.append((f"[`{name}`](classifiers/{name}.md)", *("yes" if section in used else "" for section in sections)))
     return table(("family", *(f"`{section}`" for section in sections)), rows)
 
 
@@ -244,6 +246,16 @@ def command(name: str) -> str:
     return f"```\n{usage}\n```\n\n{help_text}\n\n{listed}"
 
 
+def command_list() -> str:
+    """A table per panel of `tellapart --help`: each command, with a link to its page, and the first sentence of its help."""
+    panels: dict[str, list[tuple[str, ...]]] = {}
+    for name, found in commands().items():
+        if name:
+            first = plain(inspect.cleandoc(found.help or "").split("\n\n")[0])
+            panels.setdefault(found.rich_help_panel, []).append((f"[`{name}`]({name}.md)", first))
+    return "\n\n".join(f"### {panel}\n\n{table(('command', 'what it does'), rows)}" for panel, rows in panels.items())
+
+
 def is_option(parameter: Any) -> bool:
     """Whether a parameter is given by a flag."""
     return parameter.opts[0].startswith("-")
@@ -258,14 +270,15 @@ def _names(parameter: Any) -> str:
     if not is_option(parameter):
         return f"`{_metavar(parameter)}`"
     value = "" if parameter.is_flag else f" {parameter.metavar or parameter.name.upper()}"
-    return ", ".join(f"`{name}{value}`" for name in parameter.opts)
+    return ", ".join(f"`{name}{value}`" for name in (*parameter.opts, *parameter.secondary_opts))
 
 
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
-    unset = parameter.default is None or parameter.default is False
-    return "" if unset else f"`{parameter.default}`"
+    if isinstance(parameter.default, bool):
+        return f"`{parameter.opts[0]}`" if parameter.default else ""
+    return "" if parameter.default is None else f"`{parameter.default}`"
 
 
 # --- what data may be called ------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def test_vectors_of_a_run_find_larger_crops(tiles, damages, tmp_path):
     helped = NearDuplicates(options)(DatasetView(table, runs=settings.runs))
     assert len(pairs_of(alone) & truth) < 15 < 20 <= len(pairs_of(helped) & truth)
     assert pairs_of(helped) <= truth and helped.details["compared"] > alone.details["compared"]
-    together = split_dataset(table, embedding=run.id, runs=settings.runs, anew=True)
+    together = split_dataset(table, embedding=run.id, runs=settings.runs, overwrite=True)
     assert together.near == len(pairs_of(helped))
     null = ta.train(from_arrays(pictures, [0, 1] * 30, ["a", "b"]), "metadata", settings=settings)
     for name, said in (("none", "unknown run"), (null.id, "has no embedding to compare images by")):

@@ -10,15 +10,6 @@ import pytest
 from PIL import Image
 
 import tellapart as ta
-from tellapart.cli import align
-from tellapart.cli.main import app
-
-
-@pytest.fixture(autouse=True)
-def known() -> None:
-    """The command is there even where the list of commands does not have it yet."""
-    if not any(command.callback is align.run for command in app.registered_commands):
-        app.command("align")(align.run)
 
 
 @pytest.fixture
@@ -32,42 +23,44 @@ def leaking(photos: Path) -> Path:
 
 
 def test_aligned_compared_and_traced_back(tell, leaking: Path, tmp_path: Path) -> None:
-    answer = tell("align", leaking, tmp_path / "out", "-q")
+    answer = tell("align", leaking, "-o", tmp_path / "out", "-q")
     assert answer.code == 0 and answer.err == ""
     assert "photos: 40 of 40 images, 8×8 pixels, PNG without compression" in answer.out
-    assert "AUROC out of fold: before 1.000 (95 % interval" in answer.out and "after 0.500 (95 % interval" in answer.out
+    assert "out-of-fold AUROC: before 1.000 (95 % interval" in answer.out and "after 0.500 (95 % interval" in answer.out
     assert f"next: tellapart compare {tmp_path / 'out'}" in answer.out
     assert tell("train", tmp_path / "out", "-r", "metadata", "-q").code == 0
     answer = tell("align", tmp_path / "out", "--verify", "-q")
-    assert answer.code == 0 and answer.out == "40 of 40 images hold the pixels of their sources, bit for bit\n"
+    assert answer.code == 0 and answer.out == "40 of 40 images contain the pixels of their sources, bit for bit\n"
     (leaking / "light" / "07.png").write_bytes(b"")
     answer = tell("align", tmp_path / "out", "--verify", "-q")
     assert answer.code == 1 and "39 of 40" in answer.out and "from light/07.png: the source has changed" in answer.out
     found = json.loads(tell("align", tmp_path / "out", "--verify", "-q", "--json").out)
-    assert found["faults"] == 1 and len(found["origins"]) == 40
+    assert found["faults"] == 1 and len(found["sources"]) == 40
 
 
 def test_the_same_as_json(tell, leaking: Path, tmp_path: Path) -> None:
-    answer = tell("align", leaking, tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "-q", "--seed", 3)
+    answer = tell(
+        "align", leaking, "-o", tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "-q", "--seed", 3
+    )
     content = json.loads(answer.out)
-    assert content["choices"] == {
+    assert content["options"] == {
         "encoder": "jpeg", "quality": [80, 95], "size": None, "keep": 0.95, "grid": "keep", "seed": 3,
     }  # fmt: skip
-    assert content["written"] == 40 and content["null_after"]["n"] == 40 and content["folder"] == str(tmp_path / "out")
+    assert content["written"] == 40 and content["baseline_after"]["n"] == 40 and content["folder"] == str(tmp_path / "out")
     assert len(ta.scan(tmp_path / "out")) == 40
-    again = tell("align", leaking, tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "--seed", 3)
+    again = tell("align", leaking, "-o", tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "--seed", 3)
     assert json.loads(again.out) == content and "is there already" in again.err
 
 
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "OUT is missing"),
-        (("out", "--quality", "90"), "--quality: only together with --format jpeg"),
-        (("out", "--format", "jpeg", "--quality", "high"), "--quality high: expected a number"),
-        (("out", "--size", "10x"), "--size 10x: expected a number"),
-        (("out", "--size", "8", "--keep", "0.5"), "--keep: it chooses the size"),
-        (("out", "--verify"), "--verify: give the copy alone"),
+        ((), "-o is missing"),
+        (("-o", "out", "--quality", "90"), "--quality: only together with --format jpeg"),
+        (("-o", "out", "--format", "jpeg", "--quality", "high"), "--quality high: expected a number"),
+        (("-o", "out", "--size", "10x"), "--size 10x: expected a number"),
+        (("-o", "out", "--size", "8", "--keep", "0.5"), "--keep and --size: --keep chooses the size"),
+        (("-o", "out", "--verify"), "--verify and -o: --verify writes nothing"),
     ],
 )
 def test_wrong_usage(tell, photos: Path, arguments: tuple[str, ...], says: str) -> None:
@@ -78,11 +71,11 @@ def test_wrong_usage(tell, photos: Path, arguments: tuple[str, ...], says: str) 
 @pytest.mark.parametrize(
     ("code", "arguments", "says"),
     [
-        (3, ("{photos}/aligned",), "lies inside the data"),
-        (3, ("out", "--size", "9"), "no image of the class 'dark' is large enough for 9×9 pixels"),
-        (3, ("out", "--size", "4x8"), "8×8 is the least"),
-        (3, ("out", "--format", "jpeg", "--quality", "95-75"), "the quality 95-75 is not in 1 to 100"),
-        (6, ("{photos}.txt/out",), "the copy cannot be written"),
+        (3, ("-o", "{photos}/aligned"), "lies inside the data"),
+        (3, ("-o", "out", "--size", "9"), "no image of the class 'dark' is large enough for 9×9 pixels"),
+        (3, ("-o", "out", "--size", "4x8"), "8×8 is the least"),
+        (3, ("-o", "out", "--format", "jpeg", "--quality", "95-75"), "the quality 95-75 is not in 1 to 100"),
+        (6, ("-o", "{photos}.txt/out"), "the copy cannot be written"),
     ],
 )
 def test_what_cannot_be_done(tell, photos: Path, code: int, arguments: tuple[str, ...], says: str) -> None:
@@ -94,5 +87,5 @@ def test_what_cannot_be_done(tell, photos: Path, code: int, arguments: tuple[str
 
 def test_nothing_to_align(tell, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    answer = tell("align", tmp_path / "empty", "out", "-q")
+    answer = tell("align", tmp_path / "empty", "-o", "out", "-q")
     assert answer.code == 3 and "no images in it" in answer.err and not Path("out").exists()

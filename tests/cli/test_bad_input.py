@@ -215,7 +215,7 @@ def test_a_recipe_that_fails_is_named_and_costs_the_others_nothing(tell, photos,
     def fail(*_, **__):
         raise DataError("a[/b].png: something is wrong with [x]")
 
-    monkeypatch.setattr("tellapart.classifiers.svm.SVM._learn", fail)
+    monkeypatch.setattr("tellapart.classifiers.svm.SVM._fit_vectors", fail)
     code, out, err = tell("compare", photos, "-r", "knn", "-r", "svm-pca-rbf")
     assert code == 0 and "svm-pca-rbf could not be trained: a[/b].png: something is wrong with [x]" in err
     assert "svm-pca-rbf could not be trained: a[/b].png" in " ".join(out.split())

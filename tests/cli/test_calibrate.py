@@ -11,22 +11,13 @@ from pathlib import Path
 import pytest
 
 from tellapart.calibration.decision import Decision
-from tellapart.calibration.decision import score_decisions as judge_by
-from tellapart.cli import calibrate as command
-from tellapart.cli.evaluate import report_lines, verdict_content, verdict_lines
-from tellapart.cli.main import app
+from tellapart.calibration.decision import judge as judge_by
+from tellapart.cli.evaluate import decision_content, decision_lines, report_lines
+from tellapart.cli.options import renamed
 from tellapart.inference.decision import decision
 from tellapart.runs.store import open_run
 from tellapart.types import Predictions
 from tellapart.workflows.calibrate import score_decisions
-
-
-@pytest.fixture(autouse=True)
-def _wired(monkeypatch) -> None:
-    """The command is there, whether or not `main` has it yet."""
-    if not any(one.callback is command.run for one in app.registered_commands):
-        monkeypatch.setattr(app, "registered_commands", list(app.registered_commands))
-        app.command("calibrate")(command.run)
 
 
 @pytest.fixture
@@ -47,8 +38,8 @@ def test_what_it_prints(tell, trained):
     assert "platt, slope" in out and "(4 validation images)" in out
     assert "corrected for another mix: fake 0.02 (from 0.5), real 0.98 (from 0.5)" in out
     assert "fake from " in out and "on validation TPR 1.000" in out
-    assert "verdicts on the validation part, where it was chosen: answered 1.000" in out
-    assert "not which TPR goes with which FPR" in out
+    assert "decisions on the validation split, where it was chosen: decided 1.000" in out
+    assert "A prior changes the probabilities, not the ROC curve" in out
     (run,) = Path("runs").glob("platt-knn-*")
     assert f"run: {run.resolve()}" in out
 
@@ -57,11 +48,11 @@ def test_json(tell, trained):
     code, out, err = tell("calibrate", "knn", "--unsure", "0.5", "--method", "aps", "--how", "none", "-q", "--json")
     found = json.loads(out)
     assert (code, err) == (0, "") and found["run"].startswith("verdict-knn-")
-    assert found["verdict"]["sets"]["method"] == "aps" and found["effect"]["after"] is None
-    assert found["verdict"] == decision(open_run(found["run"])).to_dict() and found["words"] and found["notes"]
+    assert found["decision"]["sets"]["method"] == "aps" and found["effect"]["after"] is None
+    assert found["decision"] == decision(open_run(found["run"])).to_dict() and found["summary"] and found["notes"]
 
 
-def test_predict_has_a_verdict_beside_the_answer(tell, trained):
+def test_predict_shows_the_decision_and_the_predicted_class(tell, trained):
     tell("calibrate", "knn", "--band", "0.2", "1", "--how", "none", "-q")
     run = next(Path("runs").glob("verdict-*")).name
     shots = [trained / "fake" / "03.png", trained / "real" / "03.png"]
@@ -88,13 +79,13 @@ def test_unsure_is_counted(tell, trained):
     assert out.splitlines()[-1] == "20 of 20 images: unsure"
 
 
-def test_a_run_without_a_verdict_is_as_it_was(tell, trained):
+def test_a_run_without_decisions_is_as_it_was(tell, trained):
     shot = trained / "real" / "03.png"
     assert tell("predict", "knn", shot, "-q").out == f"{shot}: real 100.0%\n"
     tell("calibrate", "knn", "-q")  # a map alone: nothing beyond the most probable class
     run = next(Path("runs").glob("temperature-*")).name
     assert tell("predict", run, shot, "-q", "--csv").out.splitlines()[0] == "image,predicted,fake,real"
-    assert "reason" not in tell("predict", run, shot, "-q", "--json").out
+    assert "because" not in tell("predict", run, shot, "-q", "--json").out
 
 
 @pytest.mark.parametrize(
@@ -119,7 +110,7 @@ def test_a_threshold_needs_two_classes(tell, trained):
     (trained / "other").mkdir()
     for shot in sorted((trained / "real").glob("*.png")):
         (trained / "other" / shot.name).write_bytes((trained / "fake" / shot.name).read_bytes() + b" ")
-    tell("train", trained, "-r", "knn", "-q", "--fresh", "--runs", "three")
+    tell("train", trained, "-r", "knn", "-q", "--overwrite", "--runs", "three")
     code, _, err = tell("calibrate", "knn", "--fpr", "0.1", "--runs", "three", "-q")
     assert code == 3 and "a threshold needs exactly two classes, found 3: fake, other, real" in err and "--unsure 0.9" in err
     assert tell("calibrate", "knn", "--unsure", "0.5", "--runs", "three", "-q").code == 0
@@ -127,7 +118,7 @@ def test_a_threshold_needs_two_classes(tell, trained):
 
 def test_costs_may_be_given_in_any_case(tell, trained):
     found = json.loads(tell("calibrate", "knn", "--cost", "Miss=5", "-q", "--json").out)
-    assert "a false alarm 1, a miss 5" in found["verdict"]["threshold"]["reason"]
+    assert "a false alarm 1, a miss 5" in found["decision"]["threshold"]["reason"]
 
 
 def test_lines_for_evaluate(tell, trained):
@@ -135,15 +126,15 @@ def test_lines_for_evaluate(tell, trained):
     run = open_run(next(Path("runs").glob("temperature-*")).name)
     answers = run.predictions("valid")
     assert isinstance(answers, Predictions)
-    lines = verdict_lines(run, answers, "test")
+    lines = decision_lines(run, answers, "test")
     report = score_decisions(run, answers)
     assert lines == report_lines(report, "test") and len(lines) == 3
     assert lines[0].startswith("threshold for fake ") and f"TPR {report.tpr}, FPR {report.fpr}" in lines[0]
-    assert lines[1].startswith("verdicts on the test part: answered ") and "where it was chosen" not in lines[1]
-    assert "sets of 0.6 promised coverage: the true class is in 1.000" in lines[2]
-    assert verdict_content(run, answers) == report.to_dict()
+    assert lines[1].startswith("decisions on the test split: decided ") and "where it was chosen" not in lines[1]
+    assert "prediction sets with target coverage 0.6: the true class is in 1.000" in lines[2]
+    assert decision_content(run, answers) == renamed(report.to_dict(), answered="decided", promised="target_coverage")
     parent = open_run(run.data["parents"][0])
-    assert verdict_lines(parent, answers, "valid") == [] and verdict_content(parent, answers) is None
+    assert decision_lines(parent, answers, "valid") == [] and decision_content(parent, answers) is None
 
 
 def test_lines_say_what_is_not_defined(tell, trained):
@@ -152,8 +143,8 @@ def test_lines_say_what_is_not_defined(tell, trained):
     answers = run.predictions("valid")
     assert answers is not None
     one = Predictions(answers.ids[:1], answers.proba[:1], answers.labels[:1], answers.classes)
-    (first, second) = verdict_lines(run, one, "other")
-    assert first.count("not defined") == 1 and "n=1" in second and "on these images" in second
+    (first, second) = decision_lines(run, one, "other")
+    assert first.count("undefined") == 1 and "n=1" in second and "on these images" in second
     nothing = Decision(answers.classes, 4, sets=decision_of_all(answers))
     assert "every image is unsure, n=1" in report_lines(judge_by(nothing, one), "other")[0]
 

@@ -37,7 +37,7 @@ def test_check_names_what_is_wrong_and_what_to_do(tell, leaky):
 
 def test_a_sound_set_is_fine(tell, photos):
     found = tell("check", photos, *ONLY, "-q")
-    assert found.code == 0 and "nothing wrong was found" in found.out
+    assert found.code == 0 and "no problems found" in found.out
 
 
 def test_strict_minds_notices(tell, photos):
@@ -71,7 +71,7 @@ def test_a_review_round_trip(tell, leaky, tmp_path):
 
 
 def test_the_page_stands_alone(tell, leaky, tmp_path):
-    found = tell("check", leaky, *ONLY, "--report", "health.html", "--review", "review.html", "-q")
+    found = tell("check", leaky, *ONLY, "-o", "health.html", "--review", "review.html", "-q")
     assert found.code == 7 and "wrote health.html" in found.out
     for name in ("health.html", "review.html"):
         page = (tmp_path / "here" / name).read_text("utf-8")
@@ -86,7 +86,7 @@ def test_the_page_stands_alone(tell, leaky, tmp_path):
 def test_names_cannot_write_into_the_pages(tell, photos, tmp_path):
     evil = "<img onerror=x src=y>&\"'.png"
     shutil.copy(photos / "dark" / "03.png", photos / "light" / evil)
-    assert tell("check", photos, *ONLY, "--report", "health.html", "--review", "review.html", "-q").code == 7
+    assert tell("check", photos, *ONLY, "-o", "health.html", "--review", "review.html", "-q").code == 7
     for name in ("health.html", "review.html"):
         page = (tmp_path / "here" / name).read_text("utf-8")
         assert "<img onerror" not in page and html.escape("<img onerror") in page
@@ -120,7 +120,7 @@ def test_bad_input_is_said(tell, photos, tmp_path):
         (("-s", "balance.leest=3"), 4, "did you mean 'least'"),
         (("-s", "least"), 2, "KEY=VALUE"),
         (("--reviewed", "nowhere.csv"), 3, "cannot be read"),
-        (("--report", tmp_path), 6, "is a folder"),
+        (("-o", tmp_path), 6, "is a folder"),
     ):
         found = tell("check", photos, *arguments, "-q")
         assert found.code == code and message in found.err and "Traceback" not in found.err, (arguments, found)
@@ -131,14 +131,14 @@ def test_split_keeps_twins_together_and_says_how_to_go_on(tell, photos, tmp_path
     shutil.copy(photos / "dark" / "03.png", photos / "dark" / "again.png")
     found = tell("split", photos, "--shares", "60,20,20", "--seed", "3", "-q")
     assert found.code == 0, found.err
-    assert "2 images with an exact copy" in found.out and "1 set of images kept together" in found.out
+    assert "2 images with an exact duplicate" in found.out and "1 set of images kept together" in found.out
     rows = list(csv.DictReader(io.StringIO((tmp_path / "here" / "split.csv").read_text("utf-8"))))
     sides = {row["path"]: row["split"] for row in rows}
     assert sides["dark/03.png"] == sides["dark/again.png"] and set(sides.values()) == {"train", "valid", "test"}
-    use = re.search(r"use it: (tellapart compare .*)", found.out)
+    use = re.search(r"next: (tellapart compare .*)", found.out)
     assert use and tell("data", *shlex.split(use[1])[2:]).code == 0
     content = json.loads(tell("split", photos, "-o", "two.csv", "--json", "-q").out)
-    assert content["images"] == 41 and content["exact_copies"] == 2 and content["written"] == "two.csv"
+    assert content["images"] == 41 and content["exact_duplicates"] == 2 and content["written"] == "two.csv"
 
 
 def test_split_says_what_it_cannot_do(tell, photos, tmp_path):

@@ -17,7 +17,7 @@ def trained(tell, photos):
 def test_combine_prints_members_weights_and_the_paired_test(tell, trained):
     found = tell("combine", "knn", "spectrum", "--how", "weighted", "-q")
     assert found.code == 0, found.err
-    assert "neighbors-" in found.out and "weight" in found.out and "together" in found.out
+    assert "knn-" in found.out and "weight" in found.out and "ensemble" in found.out
     assert "no evidence of a gain over" in found.out and "exact McNemar p" in found.out
     assert "run: " in found.out
 
@@ -25,7 +25,7 @@ def test_combine_prints_members_weights_and_the_paired_test(tell, trained):
 def test_combine_as_json_then_predict_then_leaderboard(tell, trained):
     found = tell("combine", "--how", "geometric-mean", "-q", "--json")
     content = json.loads(found.out)
-    assert content["gain"]["verdict"] == "no evidence of a gain" and len(content["gain"]["members"]) == 2
+    assert content["gain"]["result"] == "no evidence of a gain" and len(content["gain"]["members"]) == 2
     assert set(content["scores"]) == {"train", "valid"} and content["scores"]["valid"]["accuracy"]["n"] == 4
     predicted = tell("predict", content["run"], trained / "dark", "-q")
     assert predicted.code == 0, predicted.err
@@ -42,7 +42,7 @@ def test_options_of_the_combiner(tell, trained):
 
 def test_bad_input_has_exit_codes_and_no_traceback(tell, trained):
     for arguments, code, message in (
-        (("neighbors-9",), 5, "unknown run"),
+        (("knm-9",), 5, "unknown run"),
         (("knn",), 5, "a combination needs two"),
         (("--between", "2", "3"), 5, "0 of 2 members are left"),
         (("--how", "vot"), 4, "did you mean 'vote'"),

@@ -17,7 +17,7 @@ def trained(tell, photos):
 def test_explain_writes_a_picture_and_says_where(tell, trained, tmp_path):
     found = tell("explain", "knn", trained / "dark", "--class", "light", "-s", "window=0.5", "-o", "maps", "-q")
     assert found.code == 0, found.err
-    assert "occlusion" in found.out and "20 pictures in maps" in found.out
+    assert "occlusion" in found.out and "20 figures in maps" in found.out
     pictures = sorted((tmp_path / "here" / "maps").glob("*.png"))
     with Image.open(pictures[0]) as picture:
         assert len(pictures) == 20 and picture.width > 300
@@ -84,7 +84,7 @@ def test_explain_means_of_a_set(tell, trained, tmp_path):
     arguments = ("explain", "knn", trained, "--mean", "-s", "window=0.5", "-q")
     found = tell(*arguments)
     assert found.code == 0, found.err
-    assert "taken for" in found.out and "the picture: explained/means.png" in found.out
+    assert "predicted" in found.out and "figure: explained/means.png" in found.out
     content = json.loads(tell(*arguments, "--json").out)
     assert [one["class"] for one in content] == ["dark", "light"] and [one["n"] for one in content] == [20, 20]
     assert len(content[0]["grid"]) == 8 and content[0]["size"] == [8, 8]

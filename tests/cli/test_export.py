@@ -33,7 +33,7 @@ def test_a_folder_that_answers_by_itself(tell, trained, tmp_path):
         (here / "out" / name).write_text("{}")
     shown = tell("export", "cnn-small", "-o", "out", "--int8", "--calibration-images", "9", "-q")
     assert shown.code == 0, shown.err
-    assert "model.onnx" in shown.out and "opset 20; torch and ONNX Runtime differ by at most" in shown.out
+    assert "model.onnx" in shown.out and "opset 20; the probabilities of torch and ONNX Runtime differ by at most" in shown.out
     assert "int8: " in shown.out and "float32 is right on" in shown.out
     names = {path.name for path in (here / "out").iterdir()}
     beside = {"model.safetensors", "config.json", "preprocessor_config.json", "README.md", "parity.json"}
@@ -90,7 +90,7 @@ def test_what_is_refused(tell, trained, tmp_path, monkeypatch):
     (here / "full" / "letter.txt").write_text("mine")
     monkeypatch.setattr(int8, "WORST", -1.0)  # any loss is too much
     for arguments, code, message in (
-        (("knn",), 5, "the family knn has no network"),
+        (("knn",), 5, "the family knn answers without a network"),
         (("cnm-small",), 5, "unknown run 'cnm-small'"),
         (("cnn-small", "-o", "full"), 5, "exists and is not an earlier export"),
         (("cnn-small", "-o", "full/letter.txt"), 5, "is there already"),

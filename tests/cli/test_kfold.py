@@ -29,7 +29,7 @@ def test_a_line_for_each_fold_then_mean_and_intervals(ask: Ask, photos: Path) ->
     found = ask(photos, "-r", "knn", "--folds", 4, "-q")
     assert found.exit_code == 0, found.output
     lines = found.stdout.splitlines()
-    assert lines[0] == "4-fold-neighbors: 32 images of training and validation; the test part stays closed"
+    assert lines[0] == "4-fold-knn: 32 images of the train and validation splits; the test split stays sealed"
     assert lines[1].split() == "fold n accuracy [95 % interval] macro F1 log loss fit".split()
     assert [line.split()[:2] for line in lines[2:6]] == [[str(fold), "8"] for fold in (1, 2, 3, 4)]
     assert lines[6].startswith("mean ± sd") and "1.000 ± 0.000" in lines[6] and lines[7].split()[:2] == ["pooled", "32"]

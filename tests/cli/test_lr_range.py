@@ -14,7 +14,7 @@ SMALL = ("-r", "mlp", "-s", "train.batch=8", "--steps", "30")
 def test_it_suggests_a_rate_draws_it_and_makes_no_run(tell, photos):
     code, out, err = tell("lr-range", photos, *SMALL, "-q", "-o", "pictures/range.png", "--to", "1000")
     assert code == 0 and err == ""
-    assert "learning rate" in out and "picture: pictures/range.png" in out
+    assert "learning rate" in out and "figure: pictures/range.png" in out
     (line,) = [line for line in out.splitlines() if line.startswith("use it: ")]
     with Image.open("pictures/range.png") as picture:
         assert picture.width > 1000

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -23,12 +25,32 @@ from tellapart.errors import (
     TellapartError,
 )
 
-COMMANDS = (
-    *("data", "check", "split", "align", "synth"),
-    *("compare", "train", "sweep", "kfold", "lr-range", "learning-curve", "sources", "attribute"),
-    *("leaderboard", "evaluate", "explain", "calibrate", "combine", "predict", "submit", "report"),
-    *("export", "serve", "recipes", "augment", "cache", "demo"),
-)
+PANELS = {
+    "Data": ("data", "check", "split", "align", "synth"),
+    "Train": ("compare", "train", "sweep", "kfold", "lr-range", "learning-curve", "combine", "calibrate", "demo"),
+    "Judge": (*("leaderboard", "evaluate", "robustness", "codec-bias", "cross-source", "open-set", "explain", "report"),),
+    "Use": ("predict", "submit", "export", "serve"),
+    "Other": ("recipes", "augment", "cache"),
+}
+COMMANDS = [name for names in PANELS.values() for name in names]
+#: Commands without a module of their own in `workflows`, and why. Every other command X is cli/X.py and workflows/X.py.
+NO_WORKFLOW = {
+    "data": "shows a summary of `data.scan`",
+    "leaderboard": "ranks stored runs: the package `leaderboards`",
+    "report": "renders stored runs: the package `reports`",
+    "serve": "starts the server: the package `server`",
+    "recipes": "lists files of the package",
+    "augment": "draws one figure of `reports`",
+    "cache": "shows a folder",
+}
+#: Commands whose workflow is tested beside its parts, with their fixtures.
+TESTED_BESIDE = {
+    "align": "tests/alignment/test_align.py",
+    "explain": "tests/explainers/test_explainers.py",
+    "export": "tests/cli/test_export.py",
+    "lr-range": "tests/training/test_range.py",
+    "predict": "tests/inference/test_stream.py",
+}
 HEAVY = ("torch", "pandas", "sklearn", "numpy", "matplotlib", "skimage", "scipy", "PIL", "pyarrow")
 
 
@@ -38,10 +60,34 @@ def test_version(tell):
 
 def test_help_lists_every_command_and_the_exit_codes(tell):
     code, out, _ = tell("--help")
-    assert code == 0 and len(COMMANDS) == len(module.COMMANDS)
-    assert all(f"│ {name}" in out for name in COMMANDS)
+    assert code == 0 and all(f"│ {name}" in out for name in COMMANDS)
+    listed = {panel: re.findall(r"^│ ([a-z][\w-]*) ", text, re.MULTILINE) for panel, text in _panels(out).items()}
+    assert {panel: tuple(names) for panel, names in listed.items() if panel in PANELS} == PANELS
     assert "130 Ctrl-C" in out and "NO_COLOR" in out
     assert tell("-h").out == out
+
+
+def _panels(out: str) -> dict[str, str]:
+    """Title → text of each panel of a help text."""
+    parts = re.split(r"^╭─ (.+?) ─+╮$", out, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_where_its_name_says(command):
+    """`tellapart X` is cli/X.py, workflows/X.py, docs/X.md and tests/workflows/test_X.py."""
+    top, name = Path(__file__).parents[2], command.replace("-", "_")
+    wanted = [f"src/tellapart/cli/{name}.py", f"docs/{command}.md"]
+    if command not in NO_WORKFLOW:
+        wanted += [f"src/tellapart/workflows/{name}.py", TESTED_BESIDE.get(command, f"tests/workflows/test_{name}.py")]
+    assert not [path for path in wanted if not (top / path).exists()]
+    assert command not in NO_WORKFLOW or not (top / f"src/tellapart/workflows/{name}.py").exists()
+
+
+@pytest.mark.parametrize("old", ["sources", "attribute", "bias"])
+def test_old_names_are_unknown_commands(tell, old):
+    code, out, err = tell(old, ".")
+    assert code == 2 and out == "" and "No such command" in err
 
 
 def test_without_a_command_help_is_shown(tell):
@@ -176,7 +222,7 @@ def test_recipes_are_listed_and_shown(tell):
     [
         (["recipes", "mpl"], "unknown recipe 'mpl': did you mean 'mlp'?"),
         (["recipes", "mlp", "-s", "train.epoch=3"], "unknown option 'epoch': did you mean 'epochs'?"),
-        (["train", "{photos}", "-r", "knnn"], "unknown recipe 'neighbors': did you mean 'knn'?"),
+        (["train", "{photos}", "-r", "knnn"], "unknown recipe 'knnn': did you mean 'knn'?"),
         (
             ["compare", "{photos}", "-r", "knn", "-s", "classifier.kk=1"],
             "-s classifier.kk=1: none of metadata, knn has such",

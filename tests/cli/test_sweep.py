@@ -16,9 +16,9 @@ def test_it_prints_a_table_and_names_the_best(tell, photos):
     assert code == 0 and err == ""
     header = next(line for line in out.splitlines() if "features.pca" in line)
     assert header.split() == "features.pca classifier.C explained train valid 95 % interval gap seconds".split()
-    assert "the test part was not opened" in out and "5 of 5 others lie within its interval" in out
+    assert "the test split was not used" in out and "5 of 5 others lie within its interval" in out
     (folder,) = Path("runs/sweeps").iterdir()
-    assert folder.name.startswith("svm-pca-rbf-") and f"table and pictures: {folder.resolve()}" in out
+    assert folder.name.startswith("svm-pca-rbf-") and f"table and figures: {folder.resolve()}" in out
     names = {"trials.jsonl", "table.csv", "table.json", "heatmap.svg", "heatmap.png", "curves.svg", "curves.png"}
     assert names <= {path.name for path in folder.iterdir()}
     (run,) = Path("runs").glob("*/done")

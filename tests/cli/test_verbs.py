@@ -32,7 +32,7 @@ def test_train_scores_train_and_validation_only(tell, photos):
     code, out, err = tell("train", photos, "-r", "knn")
     assert code == 0
     assert [line.split()[0] for line in out.splitlines()[:2]] == ["train", "valid"]
-    assert "run neighbors-" in out and "valid accuracy 1.000" in err
+    assert "run knn-" in out and "valid accuracy 1.000" in err
     (run,) = [p for p in Path("runs").iterdir() if (p / "done").exists()]
     assert not Path("runs/evaluations").exists() and not (run / "predictions" / "test.parquet").exists()
     again = tell("train", photos, *QUICK, "--json")
@@ -48,7 +48,7 @@ def test_settings_from_the_command_line_reach_the_run(tell, photos):
 
 def test_a_fresh_run_is_another_run(tell, photos):
     first = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json").out)["run"]
-    fresh = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json", "--fresh").out)["run"]
+    fresh = json.loads(tell("train", photos, "-r", "metadata", "-q", "--json", "--overwrite").out)["run"]
     assert fresh != first and fresh.startswith(first)
 
 
@@ -66,7 +66,7 @@ def test_the_main_job(tell, photos):
 
     again = tell("compare", photos, *QUICK, "--json")
     assert again.code == 0 and json.loads(again.out)["report"] == "report.html"
-    assert len(list(Path("runs").glob("neighbors-*"))) == 1
+    assert len(list(Path("runs").glob("knn-*"))) == 1
     assert len(Path("runs/ledger.jsonl").read_text().splitlines()) == 2  # one opening of each run, by the first command
 
     code, out, _ = tell("report", "knn", "-o", "two.html", "--json")
@@ -90,12 +90,12 @@ def test_predict(tell, photos, tmp_path):
 
     code, out, _ = tell("predict", "knn", photos / "light", "-q", "--json")
     entries = json.loads(out)
-    assert code == 0 and len(entries) == 20 and {e["answer"] for e in entries} == {"light"}
+    assert code == 0 and len(entries) == 20 and {e["predicted"] for e in entries} == {"light"}
     assert all(abs(sum(e["probabilities"].values()) - 1) < 1e-5 for e in entries)
 
     code, out, _ = tell("predict", "knn", photos, "-q", "--csv")
     rows = list(csv.reader(io.StringIO(out)))
-    assert code == 0 and rows[0] == ["image", "answer", "dark", "light"] and len(rows) == 41
+    assert code == 0 and rows[0] == ["image", "predicted", "dark", "light"] and len(rows) == 41
 
 
 def test_predict_and_what_it_cannot_read(tell, photos, tmp_path):
@@ -157,7 +157,7 @@ def test_interrupting_is_130_and_leaves_no_run(tell, photos, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tellapart.classifiers.knn.Neighbors._fit", interrupt)
+    monkeypatch.setattr("tellapart.classifiers.knn.Knn._fit", interrupt)
     code, out, err = tell("train", photos, *QUICK)
     assert code == 130 and out == "" and "stopped" in err and "Traceback" not in err
     assert not list(Path("runs").glob("*/done"))
@@ -198,4 +198,4 @@ def test_one_gray_picture_of_another_size_is_answered_too(tell, photos, tmp_path
     tell("train", photos, *QUICK)
     Image.new("L", (300, 20), 200).save(tmp_path / "long.png")
     code, out, _ = tell("predict", "knn", tmp_path / "long.png", "-q", "--json")
-    assert code == 0 and json.loads(out)[0]["answer"] == "light"
+    assert code == 0 and json.loads(out)[0]["predicted"] == "light"

@@ -138,7 +138,7 @@ def _summary(counts: dict[str, Any], noun: str) -> str:
 
 
 def _advice(counts: dict[str, Any], severity: Severity) -> str:
-    split = "`tellapart split DATA --by-twins -o split.csv` keeps them in one split"
+    split = "`tellapart split DATA -o split.csv` keeps them in one split"
     if counts["across_splits"]:
         return f"Drop the duplicates in the training split (--fix-list), or split the data again: {split}."
     if counts["across_classes"]:

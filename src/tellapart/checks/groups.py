@@ -48,7 +48,7 @@ def _torn(names: np.ndarray, splits: np.ndarray, torn: dict[str, str], groups: i
         f"{len(torn):,} of {groups:,} groups lie in several splits ({int(is_issue.sum()):,} images), for example {first!r} "
         f"in {torn[first]}"
     )
-    advice = "Move each group into one split, or split the data again: `tellapart split DATA --anew -o split.csv`."
+    advice = "Move each group into one split, or split the data again: `tellapart split DATA --overwrite -o split.csv`."
     details = {"groups": groups, "torn": len(torn)}
     return CheckResult("leak", summary, advice, is_issue.astype(np.float32), is_issue, reasons, None, details)
 

@@ -49,7 +49,7 @@ class Metadata(HealthCheck):
 
 _ALIKE = "all files have the same metadata, or there are too few files to test"
 _ADVICE = {
-    True: "`tellapart align DATA OUT` writes a copy with equal format, size and compression for all classes and without EXIF: "
+    True: "`tellapart align DATA -o DIR` writes a copy with equal format, size and compression for all classes and without EXIF: "
     "train on it, and compare every score with the metadata baseline",
     False: "compare every score with the metadata baseline: the content of the images may explain the difference",
 }

@@ -105,7 +105,7 @@ class Member:
         try:
             stored = Predictions.from_parquet(path)
         except (OSError, ValueError, KeyError) as error:
-            raise RunError(f"{self}: {path} cannot be used ({error})", hint="train the run again with --fresh") from None
+            raise RunError(f"{self}: {path} cannot be used ({error})", hint="train the run again with --overwrite") from None
         blank = np.full((len(rows), len(rows.classes)), 1 / len(rows.classes), dtype=np.float32)
         wanted = Predictions(rows.ids, blank, rows.labels, rows.classes, f"the {part} split here")
         return reorder(wanted, Predictions(**{**vars(stored), "run_id": str(self)})).proba

@@ -1,4 +1,4 @@
-"""`tellapart align`: a copy in which files of all classes are alike."""
+"""`tellapart align`: a copy of a data set with one file format for all classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,91 +19,82 @@ if TYPE_CHECKING:
 _FAULTS = 10  # shown
 
 
-Out = Annotated[Path | None, typer.Argument(metavar="[OUT]", help="A new folder for the copy; DATA is never written to.")]
+Output = Annotated[
+    Path | None, typer.Option("-o", "--output", metavar="DIR", help="New folder for the copy; DATA is never modified.")
+]
 Format = Annotated[
     Literal["png", "jpeg"],
-    typer.Option("--format", help="png: no pixel changes, all files of one length; jpeg: compressed once more, all alike."),
+    typer.Option("--format", help="png: keep every pixel, uncompressed, all files of one length; jpeg: compress once more."),
 ]
 Quality = Annotated[
     str | None,
-    typer.Option("--quality", metavar="Q|LOW-HIGH", help="Of jpeg, 90 if not given; of a range, drawn for each image."),
+    typer.Option("--quality", metavar="Q|LOW-HIGH", help="JPEG quality, or a range to draw from per image. Default: 90."),
 ]
 Size = Annotated[
     str | None,
-    typer.Option("--size", metavar="N|WxH", help="Of every crop. Default: the largest that nearly all images hold."),
+    typer.Option("--size", metavar="N|WxH", help="Size of every crop. Default: the largest that nearly all images contain."),
 ]
 Keep = Annotated[
     float | None,
-    typer.Option("--keep", help="Share of every class that the size must leave in, 0.95 if not given; smaller images go."),
+    typer.Option("--keep", metavar="SHARE", help="Smallest share of each class to keep when choosing the size. Default: 0.95."),
 ]
 Grid = Annotated[
     Literal["keep", "random"],
-    typer.Option("--grid", help="keep: blocks of an old JPEG stay where they were; random: they lie anywhere, in all alike."),
+    typer.Option("--grid", help="keep: crop on the 8×8 block grid of an old JPEG; random: crop at any position."),
 ]
 Verify = Annotated[
-    bool, typer.Option("--verify", help="DATA is a copy: find the source of every image, and compare the pixels.")
+    bool, typer.Option("--verify", help="DATA is an aligned copy: find the source of every image and compare the pixels.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of positions, qualities and names.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for crop positions, qualities and file names.")]
 
 
 def run(
-    data: shared.Data,
-    out: Out = None,
-    encoder: Format = "png",
-    quality: Quality = None,
-    size: Size = None,
-    keep: Keep = None,
-    grid: Grid = "keep",
-    verify: Verify = False,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    positive: shared.Positive = None,
-    seed: Seed = 0,
-    skip_bad: shared.SkipBad = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Copy DATA so that format, metadata, size and compression are the same for all classes, from crops of the original pixels.
+    data: opt.Data, output: Output = None, encoder: Format = "png", quality: Quality = None, size: Size = None,
+    keep: Keep = None, grid: Grid = "keep", verify: Verify = False, seed: Seed = 0,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    positive: opt.Positive = None, skip_bad: opt.SkipBad = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Copy DATA so that all classes have the same format, metadata, image size and compression.
 
-    The same command goes on where it was cut off. Old compression stays in the pixels: the command says how much it tells.
+    Images are cropped, never resized. Traces of earlier compression stay in the pixels; the command reports how well they
+    predict the class. The same command resumes after an interruption.
     """
-    settings = shared.settings(runs=Path("runs"), device="cpu", quiet=quiet, skip_bad=skip_bad)
+    settings = opt.settings(runs=opt.RUNS, device="cpu", quiet=quiet, skip_bad=skip_bad)
     if verify:
-        if out is not None:
-            raise typer.BadParameter("--verify: give the copy alone, nothing is written")
+        if output is not None:
+            raise typer.BadParameter("--verify and -o: --verify writes nothing; pass the copy as DATA, without -o")
         _verify(data, as_json, settings)
         return
-    if out is None:
-        raise typer.BadParameter("OUT is missing: name a new folder for the copy")
+    if output is None:
+        raise typer.BadParameter("-o is missing: pass a new folder for the copy, for example -o aligned")
     _refuse(encoder == "png" and quality is not None, size is not None and keep is not None)
     from tellapart.alignment.plan import AlignOptions
     from tellapart.workflows.align import align
 
     choices = AlignOptions(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)
-    table = shared.scanned(data, images, id_column, label_column, group, positive)
-    found = align(table, out, options=choices, settings=settings, scanned_from=data)
+    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    found = align(table, output, options=choices, settings=settings, scanned_from=data)
     if as_json:
-        shared.print_json(found.to_dict() | {"folder": str(found.folder)})
+        content = opt.renamed(found.to_dict(), null_before="baseline_before", null_after="baseline_after", choices="options")
+        opt.print_json(content | {"folder": str(found.folder)})
     else:
         _print(found, positive)
 
 
 def _refuse(lonely: bool, both: bool) -> None:
-    """Options that make no sense together. `lonely`: a quality without JPEG; `both`: a size, and a share to choose it by."""
+    """Refuse options that exclude each other: a quality without JPEG (`lonely`), or both a size and a share (`both`)."""
     if lonely:
         raise typer.BadParameter("--quality: only together with --format jpeg")
     if both:
-        raise typer.BadParameter("--keep: it chooses the size, so not together with --size")
+        raise typer.BadParameter("--keep and --size: --keep chooses the size; leave one of them out")
 
 
 def _quality(text: str) -> tuple[int, int]:
     """`90` or `75-95`."""
     low, _, high = text.partition("-")
     if not low.isdecimal() or (high and not high.isdecimal()) or text.endswith("-"):
-        raise typer.BadParameter(f"--quality {text}: expected a number, or two: 75-95")
+        raise typer.BadParameter(f"--quality {text}: expected a number or a range, for example 90 or 75-95")
     return int(low), int(high or low)
 
 
@@ -113,7 +104,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
         return None
     width, _, height = text.lower().replace("×", "x").partition("x")
     if not width.isdecimal() or (height and not height.isdecimal()) or text.lower().endswith("x"):
-        raise typer.BadParameter(f"--size {text}: expected a number, or width and height: 320x240")
+        raise typer.BadParameter(f"--size {text}: expected a number, or width and height, for example 224 or 320x240")
     return int(height or width), int(width)
 
 
@@ -125,7 +116,7 @@ def _verify(folder: str, as_json: bool, settings: Any) -> None:
     found = trace_origins(folder, settings=settings)
     faults = [one for one in found if one.fault]
     if as_json:
-        shared.print_json({"images": len(found), "faults": len(faults), "origins": [asdict(one) for one in found]})
+        opt.print_json({"images": len(found), "faults": len(faults), "sources": [asdict(one) for one in found]})
     else:
         _print_origins(found, faults)
     if faults:
@@ -133,31 +124,25 @@ def _verify(folder: str, as_json: bool, settings: Any) -> None:
 
 
 def _print_origins(found: list[Provenance], faults: list[Provenance]) -> None:
-    console = shared.out()
-    held = "bit for bit" if not found or not found[0].quality else "written anew by the same encoder"
-    lines = [f"{len(found) - len(faults):,} of {len(found):,} images hold the pixels of their sources, {held}"]
+    how = "bit for bit" if not found or not found[0].quality else "re-encoded by the same encoder"
+    lines = [f"{len(found) - len(faults):,} of {len(found):,} images contain the pixels of their sources, {how}"]
     lines += [f"{one.image}, from {one.source}: {one.fault}" for one in faults[:_FAULTS]]
     lines += [f"… and {len(faults) - _FAULTS:,} more"] * (len(faults) > _FAULTS)
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.print_lines(*lines)
 
 
 def _print(found: AlignResult, positive: str | None) -> None:
-    console = shared.out()
     size = f"{found.size[1]}×{found.size[0]} pixels"
-    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.options.encoder_text}"
-    title += f", {found.megabytes:,.1f} MB"
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
-    console.print(_classes(found))
+    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.options.encoder_text}, {found.megabytes:,.1f} MB"
+    opt.print_lines(title)
+    opt.out().print(_classes(found))
     before, after = _score(found.metadata_before), _score(found.metadata_after)
-    lines = [
-        f"the metadata baseline (file metadata alone), AUROC out of fold: before {before}, after {after}",
-        f"old compression in the pixels, the same way: {_score(found.traces)}",
+    opt.print_lines(
+        f"metadata baseline (file metadata alone), out-of-fold AUROC: before {before}, after {after}",
+        f"traces of earlier compression in the pixels, out-of-fold AUROC: {_score(found.traces)}",
         *(f"note: {note}" for note in found.notes),
         f"next: tellapart compare {found.folder}" + (f" --positive {positive}" if positive else ""),
-    ]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    )
 
 
 def _classes(found: AlignResult) -> Table:
@@ -175,4 +160,4 @@ def _classes(found: AlignResult) -> Table:
 def _score(score: Score | None) -> str:
     from tellapart.formatting import score_sentence
 
-    return "not known" if score is None else score_sentence(score)
+    return "unknown" if score is None else score_sentence(score)

@@ -1,4 +1,4 @@
-"""`tellapart augment`: what augmentations do to a picture."""
+"""`tellapart augment`: show what the augmentations of a recipe do to an image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,41 +16,45 @@ if TYPE_CHECKING:
     from tellapart.recipe.schema import Inputs
 
 
-def run(
-    action: Annotated[Literal["show"], typer.Argument(metavar="show", help="Write a picture.")],
-    recipe: Annotated[
-        str,
-        typer.Argument(metavar="RECIPE", help="A name of `tellapart recipes`, a path to a .yaml file, or one augmentation."),
-    ],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="The picture to augment.")],
-    overrides: shared.Overrides = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The picture that is written.")] = Path("augment.png"),
-    count: Annotated[int, typer.Option("--count", min=1, max=200, help="Augmented versions beside the original.")] = 11,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the parameters.")] = 0,
-    as_json: shared.AsJson = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Show IMAGE as a recipe augments it: the original beside random versions of it, at the size the recipe trains on.
+Action = Annotated[Literal["show"], typer.Argument(metavar="show", help="Write a figure of augmented images.")]
+RecipeName = Annotated[
+    str,
+    typer.Argument(metavar="RECIPE", help="Name of a recipe, path of a .yaml file, or name of one augmentation."),
+]
+Image = Annotated[Path, typer.Argument(metavar="IMAGE", help="The image to augment.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The figure to write.")]
+Count = Annotated[int, typer.Option("--count", metavar="N", min=1, max=200, help="Number of augmented versions to show.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the augmentations.")]
 
-    RECIPE may name one augmentation; its options are then set with -s, for example -s degrees=30.
+
+def run(
+    action: Action, recipe: RecipeName, image: Image, overrides: opt.Overrides = None, output: Output = Path("augment.png"),
+    count: Count = 11, seed: Seed = 0, as_json: opt.AsJson = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Show how a recipe augments IMAGE: the original beside random versions, at the image size of the recipe.
+
+    If RECIPE is the name of one augmentation, set its options with -s, for example -s degrees=30.
     """
     from tellapart.errors import RecipeError
     from tellapart.reports.contact_sheets import augmentation_sheet
 
-    shared.check_output(output)
+    opt.check_output(output)
     loaded = _recipe(recipe, overrides or [])
     if not loaded.augment:
-        raise RecipeError(f"{recipe}: augments nothing", hint="try -s 'augment=[{flip: {}}]', or name one augmentation")
+        raise RecipeError(
+            f"{recipe}: this recipe has no augmentations",
+            hint="add one with -s 'augment=[{flip: {}}]', or pass the name of an augmentation",
+        )
     picture = augmentation_sheet(loaded.augment, _pixels(image, loaded.inputs), seed, count)
     _write(picture, output)
     if as_json:
-        shared.print_json({"picture": str(output), "augment": loaded.augment})
+        opt.print_json({"figure": str(output), "augment": loaded.augment})
     else:
-        shared.out().print(f"picture: {output}", markup=False, highlight=False, soft_wrap=True)
+        opt.print_lines(f"figure: {output}")
 
 
 def _recipe(name: str, overrides: list[str]) -> Recipe:
-    """The recipe; for one augmentation, a recipe that has nothing else."""
+    """The recipe; for the name of an augmentation, a recipe with this augmentation alone."""
     from tellapart import registry
     from tellapart.errors import RecipeError, unknown_name
     from tellapart.recipe import load as recipes
@@ -59,7 +63,7 @@ def _recipe(name: str, overrides: list[str]) -> Recipe:
         return recipes.load(name, overrides)
     if name not in registry.names("augmentations"):
         known = [*recipes.names(), *registry.names("augmentations")]
-        raise RecipeError(unknown_name("recipe or augmentation", name, known), hint="a recipe of yours ends in .yaml")
+        raise RecipeError(unknown_name("recipe or augmentation", name, known), hint="the path of a recipe file ends in .yaml")
     options = dict(_option(o) for o in overrides)
     return recipes.parse({"classifier": {"family": "network", "net": "mlp"}, "augment": [{name: options}]}, name)
 
@@ -79,7 +83,7 @@ def _option(override: str) -> tuple[str, Any]:
 
 
 def _pixels(path: Path, inputs: Inputs) -> np.ndarray:
-    """The picture as the recipe's `inputs` decode it; `auto` values are those of the picture: (H, W, C) uint8."""
+    """The image as the recipe's `inputs` decode it; `auto` values are those of the image: (H, W, C) uint8 in [0, 255]."""
     from tellapart.data.decode import decode_to, header
     from tellapart.errors import ImageError
 
@@ -102,5 +106,5 @@ def _write(picture: Any, path: Path) -> None:
 
     try:
         picture.save(path)
-    except (OSError, ValueError) as error:  # ValueError: an ending that is no picture's
+    except (OSError, ValueError) as error:  # ValueError: the file extension is no image format
         raise SystemLimitError(f"{path}: cannot be written ({error})", hint="choose another file with -o") from None

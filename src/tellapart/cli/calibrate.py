@@ -1,13 +1,12 @@
-"""`tellapart calibrate`: a run with truer probabilities, a threshold and an "unsure", out of a finished one."""
+"""`tellapart calibrate`: calibrated probabilities, a threshold and abstention for a finished run."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from tellapart.runs.store import Run
@@ -15,59 +14,57 @@ if TYPE_CHECKING:
 _COSTS = ("MISS", "ALARM")
 How = Annotated[
     str,
-    typer.Option("--how", help="temperature, platt, vector, isotonic or beta; none: probabilities stay, for a verdict alone."),
+    typer.Option(
+        "--how", help="Calibration map: temperature, platt, vector, isotonic or beta; none keeps the probabilities as they are."
+    ),
 ]
 Prior = Annotated[
     list[str] | None,
-    typer.Option(metavar="CLASS=SHARE", help="The share of a class where answers are used, e.g. fake=0.02. Repeatable."),
+    typer.Option("--prior", metavar="CLASS=SHARE", help="Share of a class at prediction time, e.g. fake=0.02. Repeatable."),
 ]
 Fpr = Annotated[
     float | None,
-    typer.Option("--fpr", metavar="SHARE", help="Two classes: the threshold that at most so many negative images reach."),
+    typer.Option("--fpr", metavar="SHARE", help="Two classes: choose the threshold for this false-positive rate."),
 ]
 Cost = Annotated[
     list[str] | None,
-    typer.Option(metavar="MISS=|ALARM=", help="Two classes: the threshold of least cost; what is not given is 1. Repeatable."),
+    typer.Option(
+        "--cost", metavar="MISS=|ALARM=", help="Two classes: choose the threshold of least cost. Default: 1 each. Repeatable."
+    ),
 ]
 Unsure = Annotated[
     float | None,
-    typer.Option(metavar="COVERAGE", help="Unsure where a conformal set of this coverage is not one class."),
+    typer.Option(
+        "--unsure", metavar="COVERAGE", help="Abstain where the conformal prediction set of this coverage is not one class."
+    ),
 ]
 Band = Annotated[
     tuple[float, float] | None,
-    typer.Option(metavar="LOW HIGH", help="Two classes: unsure where the positive one has p from LOW to below HIGH."),
+    typer.Option("--band", metavar="LOW HIGH", help="Two classes: abstain where LOW ≤ p < HIGH for the positive class."),
 ]
+Method = Annotated[str, typer.Option("--method", help="Conformal method of --unsure: lac (smallest sets) or aps.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the folds that score the calibration.")]
 
 
 def run(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or a path.")],
-    how: How = "temperature",
-    prior: Prior = None,
-    fpr: Fpr = None,
-    cost: Cost = None,
-    unsure: Unsure = None,
-    band: Band = None,
-    method: Annotated[str, typer.Option("--method", help="Of --unsure: lac, the smallest sets, or aps.")] = "lac",
-    runs: shared.Runs = Path("runs"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the folds in which it is judged.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Calibrate anew, even if the same run is there already.")] = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Make a run with calibrated probabilities and verdicts out of a finished one, which stays as it is.
+    run_id: opt.RunId, how: How = "temperature", prior: Prior = None, fpr: Fpr = None, cost: Cost = None,
+    unsure: Unsure = None, band: Band = None, method: Method = "lac", seed: Seed = 0, runs: opt.Runs = opt.RUNS,
+    overwrite: opt.Overwrite = False, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Calibrate a finished run: make a child run with calibrated probabilities and, on request, decisions.
 
-    Everything is learnt on validation, in this order: the map, the mix of classes, the threshold, when to say "unsure".
+    Everything is fitted on the validation split, in this order: map, prior, threshold, abstention ("unsure"). RUN itself is
+    not changed.
     """
     from tellapart.workflows.calibrate import calibrate
 
-    settings = shared.settings(runs=runs, device="auto", quiet=quiet, seed=seed, fresh=fresh)
+    settings = opt.settings(runs=runs, device="auto", quiet=quiet, seed=seed, overwrite=overwrite)
     made = calibrate(
         run_id, how=how, prior=_numbers("--prior", prior), fpr=fpr, cost=_costs(cost), unsure=unsure, method=method, band=band,
         settings=settings,
     )  # fmt: skip
     if as_json:
-        shared.print_json(_content(made))
+        opt.print_json(_content(made))
     else:
         _print(made)
 
@@ -87,7 +84,7 @@ def _numbers(flag: str, given: list[str] | None) -> dict[str, float]:
 
 
 def _costs(given: list[str] | None) -> tuple[float, float] | None:
-    """What a miss and a false alarm cost; 1 where it is not said."""
+    """Costs of a miss and of a false alarm; 1 by default."""
     if not given:
         return None
     found = {name.upper(): value for name, value in _numbers("--cost", given).items()}
@@ -102,11 +99,10 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.runs.store import scores_to_dict
     from tellapart.workflows.calibrate import calibration_effect
 
-    scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
-    found = decision(made)
+    scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid") if made.scores(split)}
+    found, effect = decision(made), opt.renamed(calibration_effect(made), part="split", verdict="result", words="summary")
     return {
-        "run": made.id, "scores": scores, "effect": calibration_effect(made), "verdict": found.to_dict(),
-        "words": describe(found),
+        "run": made.id, "scores": scores, "effect": effect, "decision": found.to_dict(), "summary": describe(found),
         "notes": made.cost["notes"],
     }  # fmt: skip
 
@@ -115,32 +111,33 @@ def _print(made: Run) -> None:
     from rich.table import Table
 
     from tellapart.calibration.decision_text import describe
-    from tellapart.cli.evaluate import verdict_lines
+    from tellapart.cli.evaluate import decision_lines
     from tellapart.inference.decision import decision
     from tellapart.types import Score
     from tellapart.workflows.calibrate import calibration_effect
 
-    console, found = shared.out(), calibration_effect(made)
-    table = Table(title=f"{found['parent']}, validation part", title_justify="left", box=None, pad_edge=False)
+    found = calibration_effect(made)
+    table = Table(title=f"{found['parent']}, validation split", title_justify="left", box=None, pad_edge=False)
     for heading in ("", "accuracy", "log loss", "Brier", "ECE"):
         table.add_column(heading)
     for name, scores in (("before", found["before"]), ("after", found["after"])):
         if scores:
             cells = [Score.from_dict(scores[key]) for key in ("accuracy", "log-loss", "brier", "ece")]
             table.add_row(name, *(f"{s.value:.3f} [{s.low:.3f}, {s.high:.3f}]" for s in cells))
-    console.print(table)
-    said = [f"n={found['before']['accuracy']['n']:,}, 95 % intervals"]
+    opt.out().print(table)
+    lines = [f"n={found['before']['accuracy']['n']:,}, 95 % intervals"]
     if found["after"]:
-        said[0] += "; after: cross-fitted, each fifth by a map of the other four"
-        said.append(f"{found['verdict']}: {found['words']}")
-    said += describe(decision(made)) or ["nothing is decided beyond the most probable class"]
+        lines[0] += "; after: 5-fold cross-fitted on the validation split"
+        lines.append(f"{found['verdict']}: {found['words']}")
+    lines += describe(decision(made)) or ["no decision rules: the most probable class is predicted"]
     predictions = made.predictions("valid")
     if decision(made).has_rule and predictions is not None:
-        said += [line for line in verdict_lines(made, predictions, "valid") if not line.startswith("threshold")]  # said above
+        lines += [
+            line for line in decision_lines(made, predictions, "valid") if not line.startswith("threshold")
+        ]  # printed above
     if decision(made).prior is not None:
-        said.append(
-            "note: figures on validation are of its own mix. A prior moves probabilities, not which TPR goes with which FPR; "
-            "threshold, band and sets look at the corrected probability"
+        lines.append(
+            "note: validation scores are for the class shares of the validation split. A prior changes the probabilities, not "
+            "the ROC curve; threshold, band and prediction sets use the corrected probabilities"
         )
-    for line in [*said, f"run: {made.folder}"]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.print_lines(*lines, f"run: {made.folder}")

@@ -1,4 +1,4 @@
-"""`tellapart check`: what is wrong with a set of images, before a classifier learns it."""
+"""`tellapart check`: find problems of a data set before a classifier is trained on it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from tellapart.workflows.check import HealthReport
@@ -17,52 +17,51 @@ FOUND = 7
 _STYLES = {"leak": "bold red", "problem": "yellow", "notice": "cyan", "fine": "green", "skipped": "dim"}
 Reviewed = Annotated[
     Path | None,
-    typer.Option("--reviewed", metavar="CSV", help="An edited fix list: rows with the action drop go, with keep are accepted."),
+    typer.Option(
+        "--reviewed", metavar="CSV", help="Apply an edited fix list: exclude rows marked drop, accept rows marked keep."
+    ),
 ]
+Only = Annotated[list[str] | None, typer.Option("--only", metavar="CHECK", help="Run only this check. Repeatable.")]
+Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="CHECK", help="Skip this check. Repeatable.")]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="CHECK.OPTION=VALUE", help="Set an option of a check; see docs/checks. Repeatable."),
+]
+Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a report with pictures (HTML).")]
+Lists = Annotated[Path | None, typer.Option("--list", metavar="DIR", help="Write one CSV per check with the images it found.")]
+FixList = Annotated[
+    Path | None, typer.Option("--fix-list", metavar="FILE", help="Write a CSV of the images to drop or to review.")
+]
+Review = Annotated[
+    Path | None, typer.Option("--review", metavar="FILE", help="Write a page (HTML) to accept or reject each finding.")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with code 7 for notices, too.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for checks that draw samples.")]
 
 
 def run(
-    data: shared.Data,
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="CHECK", help="Only this check. Repeatable.")] = None,
-    skip: Annotated[list[str] | None, typer.Option("--skip", metavar="CHECK", help="All but this check. Repeatable.")] = None,
-    options: Annotated[
-        list[str] | None,
-        typer.Option("-s", "--set", metavar="CHECK.OPTION=VALUE", help="An option of a check; docs/check. Repeatable."),
-    ] = None,
-    report: Annotated[Path | None, typer.Option("--report", metavar="FILE", help="Write a page with pictures (HTML).")] = None,
-    lists: Annotated[Path | None, typer.Option("--list", metavar="DIR", help="Write one CSV a check: which images.")] = None,
-    fix_list: Annotated[
-        Path | None, typer.Option("--fix-list", metavar="FILE", help="Write a CSV: what to drop, review.")
-    ] = None,
-    review: Annotated[
-        Path | None, typer.Option("--review", metavar="FILE", help="Write a page (HTML) to accept or reject each finding.")
-    ] = None,
-    reviewed: Reviewed = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit code 7 for notices, too.")] = False,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    runs: shared.Runs = Path("runs"),
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of checks that draw.")] = 0,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Find leaks, shortcuts and broken images in DATA. Exit code 7 when there is a leak or a problem."""
-    for path in (report, fix_list, review, lists / "x.csv" if lists else None):
+    data: opt.Data, only: Only = None, skip: Skip = None, options: Options = None, output: Output = None, lists: Lists = None,
+    fix_list: FixList = None, review: Review = None, reviewed: Reviewed = None, strict: Strict = False, seed: Seed = 0,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    runs: opt.Runs = opt.RUNS, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Check DATA for leaks, duplicates, shortcuts, label errors and broken images.
+
+    Exit with code 7 if a leak or a problem is found.
+    """
+    for path in (output, fix_list, review, lists / "x.csv" if lists else None):
         if path:
-            shared.check_output(path)
+            opt.check_output(path)
     from tellapart.workflows.check import check, read_or_list
 
-    table = read_or_list(lambda: shared.scanned(data, images, id_column, label_column, group, None, least=1), data)
+    table = read_or_list(lambda: opt.scanned(data, images, id_column, label_column, group, None, least=1), data)
     health = check(
-        table, only=only or (), skip=skip or (), options=shared.options(options or []), reviewed=reviewed, runs=runs,
-        seed=seed, progress=shared.progress(quiet),
+        table, only=only or (), skip=skip or (), options=opt.options(options or []), reviewed=reviewed, runs=runs,
+        seed=seed, progress=opt.progress(quiet),
     )  # fmt: skip
-    written = _write(health, report, lists, fix_list, review)
+    written = _write(health, output, lists, fix_list, review)
     if as_json:
-        shared.print_json(health.to_dict() | {"written": [str(path) for path in written]})
+        opt.print_json(health.to_dict() | {"written": [str(path) for path in written]})
     else:
         _print(health, written)
     if health.is_bad(strict) or health.failures:
@@ -72,14 +71,14 @@ def run(
 def _write(
     health: HealthReport, report: Path | None, lists: Path | None, fix_list: Path | None, review: Path | None
 ) -> list[Path]:
-    """What was asked for, as files."""
+    """Write the requested files."""
     from tellapart.checks.review import write_rows
     from tellapart.reports.health_report import write_page, write_review
 
     written = []
     if lists:
-        at_fault = [one.name for one in health.checks if one.result.is_issue.any()]
-        written += [write_rows(health.rows(name), lists / f"{name}.csv") for name in at_fault]
+        with_issues = [one.name for one in health.checks if one.result.is_issue.any()]
+        written += [write_rows(health.rows(name), lists / f"{name}.csv") for name in with_issues]
     if fix_list:
         written.append(write_rows(health.rows(), fix_list))
     if report:
@@ -93,27 +92,25 @@ def _print(health: HealthReport, written: list[Path]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = shared.out()
     table = Table(box=None, pad_edge=False, title_justify="left")
-    for heading in ("check", "", "images", "what was found"):
+    for heading in ("check", "", "images", "result"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "images" else "left")
     for one in health.checks:
         severity, count = one.result.severity, int(one.result.is_issue.sum())
         style = "bold red" if one.failure else _STYLES[severity]
-        said = escape(one.result.summary) + (f"\n[dim]→ {escape(one.result.advice)}[/dim]" if one.result.advice else "")
-        table.add_row(one.name, f"[{style}]{'failed' if one.failure else severity}[/]", f"{count:,}" if count else "", said)
-    console.print(table)
+        result = escape(one.result.summary) + (f"\n[dim]→ {escape(one.result.advice)}[/dim]" if one.result.advice else "")
+        table.add_row(one.name, f"[{style}]{'failed' if one.failure else severity}[/]", f"{count:,}" if count else "", result)
+    opt.out().print(table)
     names = len(health.table.classes)
     classes = f"{names} class{'es' if names != 1 else ''}" if names else "no labels"
-    console.print(f"{len(health.table):,} images, {classes}: {verdict(health)}", markup=False, highlight=False, soft_wrap=True)
-    for path in written:
-        console.print(f"  wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    summary = f"{len(health.table):,} images, {classes}: {summarize(health)}"
+    opt.print_lines(summary, *(f"  wrote {path}" for path in written))
 
 
-def verdict(health: HealthReport) -> str:
+def summarize(health: HealthReport) -> str:
     """One sentence on all checks."""
     severities = [one.result.severity for one in health.checks]
     counts = {severity: severities.count(severity) for severity in ("leak", "problem", "notice")}
-    said = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
+    found = [f"{count} {severity}{'s' if count > 1 else ''}" for severity, count in counts.items() if count]
     failed = f"; {len(health.failures)} failed" if health.failures else ""
-    return (", ".join(said) or "nothing wrong was found") + failed
+    return (", ".join(found) or "no problems found") + failed

@@ -1,95 +1,106 @@
-"""What `evaluate --bias` prints: for each class and way of writing anew the shifts, and a verdict in words."""
+"""`tellapart codec-bias`: does a run depend on how an image was compressed?"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from pathlib import Path
+from tellapart.cli import options as opt
 
+if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from tellapart.inference.context import Settings
     from tellapart.perturbations.codec_sensitivity import CodecSensitivity, TransformResult
-    from tellapart.types import ImageTable, Score
+    from tellapart.types import Score
     from tellapart.workflows.codec_bias import CodecBias
 
-Wanted = Annotated[
-    bool,
-    typer.Option("--bias", help="Write one class anew (JPEG, rescaled), then the other, then both: codec, or mere fragility?"),
-]
 Quality = Annotated[
-    int | None, typer.Option("--quality", min=1, max=100, help="Of the JPEGs that --bias writes; 75 if not given.")
+    int, typer.Option("--quality", metavar="Q", min=1, max=100, help="JPEG quality of the re-compressed images.")
 ]
-_SHOWN = 5  # classes, when there are more than two: those that follow the file or the codec first
+_SHOWN = 5  # classes, when there are more than two: those that depend on the file or the codec first
 _LEGEND = (
-    "shift: mean change of p({}), 95 % interval, * counted: sure, and a tenth of the way between the classes or more;",
-    "right: answers before → after",
+    "shift: mean change of p({}), 95 % interval; *: significant and at least a tenth of the distance between the classes;",
+    "accuracy: before → after",
 )
 
 
-def check(wanted: bool, quality: int | None, robustness: bool) -> None:
-    """Options that make no sense are refused before any image is read."""
-    if quality is not None and not wanted:
-        raise typer.BadParameter("--quality: only together with --bias")
-    if wanted and robustness:
-        raise typer.BadParameter("--bias and --robustness: ask for one at a time")
+def run(
+    run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
+    quality: Quality = 75, sample: opt.Sample = None, figure: opt.Figure = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Measure whether a finished run depends on the codec: re-compress one class, then the other, then both.
+
+    Images are re-saved as PNG, compressed as JPEG and rescaled. Uses the validation split, the test split with --open-test, or
+    the images of DATA. Nothing is trained. The same command resumes after an interruption.
+    """
+    pairs = opt.class_map(mapping)
+    opt.check_figure(figure)
+    from tellapart.workflows.codec_bias import codec_bias
+
+    table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
+    found = codec_bias(run_id, table, open_test=open_test, mapping=pairs, quality=quality, sample=sample, settings=settings)
+    if as_json:
+        opt.print_json(_content(found))
+    else:
+        show(found, opt.out())
+    if figure is not None:
+        (opt.err() if as_json else opt.out()).print(_draw(found, figure), markup=False, highlight=False, soft_wrap=True)
 
 
-def ask(
-    run: str, table: ImageTable | None, open_test: bool, mapping: dict[str, str], quality: int | None, sample: int | None,
-    settings: Settings,
-) -> CodecBias:  # fmt: skip
-    """`tellapart.workflows.codec_bias.bias`, imported when it is needed."""
-    from tellapart.workflows.codec_bias import QUALITY, codec_bias
-
-    return codec_bias(
-        run, table, open_test=open_test, mapping=mapping, quality=quality or QUALITY, sample=sample, settings=settings
-    )
+def _content(found: CodecBias) -> dict[str, Any]:
+    content = opt.renamed(found.to_dict(), unanswered="not_predicted", of="available")
+    classes = [opt.renamed(one, verdict="result", ways="transforms") for one in content["classes"]]
+    for one in classes:
+        one["transforms"] = [opt.renamed(way, way="transform", push="direction") for way in one["transforms"]]
+    return content | {"classes": classes}
 
 
-def draw(found: CodecBias, figure: Path | None) -> list[str]:
-    """Draw the shifts where a file is named; lines that say so."""
-    if figure is None or not any(one.transforms for one in found.classes):
-        return [] if figure is None else ["figure: none is drawn, as the run answers no image that is written anew"]
+def _draw(found: CodecBias, figure: Any) -> str:
+    """Draw the shifts; a line with the path of the figure."""
+    if not any(one.transforms for one in found.classes):
+        return "figure: not drawn, the run cannot predict any of the re-compressed images"
     from tellapart.reports.codec_section import shifts
     from tellapart.reports.robustness_section import write
 
-    return [f"figure: {write(shifts(found), figure)}"]
+    return f"figure: {write(shifts(found), figure)}"
 
 
 def show(found: CodecBias, console: Console) -> None:
-    """Tables, sentence and notes."""
+    """Print the tables, a summary and the notes."""
+    from tellapart.formatting import PARTS
     from tellapart.workflows.codec_bias import describe
 
-    where = found.data if found.split == "other" else f"{found.data}, {found.split} part"
-    whole = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
-    title = f"{found.run}, one class written anew: {where}, {whole}"
+    where = found.data if found.split == "other" else f"{found.data}, {PARTS[found.split]} split"
+    count = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
+    title = f"Codec bias of {found.run}: {where}, {count}"
     console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
     for one in found.worst_first[:_SHOWN]:
         console.print(_table(found, one))
     if len(found.classes) > _SHOWN:
-        console.print(f"{len(found.classes) - _SHOWN:,} more classes: --json has all", style="dim", highlight=False)
+        console.print(f"{len(found.classes) - _SHOWN:,} more classes: --json prints all", style="dim", highlight=False)
     name = found.classes[0].name if len(found.classes) == 1 else "the class"
     for line in _LEGEND:
         console.print(line.format(name), style="dim", markup=False, highlight=False, soft_wrap=True)
-    lines = [f"not answered: {found.text(way)}: the first image {why}" for way, why in found.unanswered.items()]
-    for line in [*lines, describe(found), *(f"note: {note}" for note in found.notes), f"kept in {found.folder}"]:
+    lines = [f"not predicted: {found.text(way)}: the first image {why}" for way, why in found.unanswered.items()]
+    for line in [*lines, describe(found), *(f"note: {note}" for note in found.notes), f"results: {found.folder}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(found: CodecBias, one: CodecSensitivity) -> Table:
-    """Three rows a way: this class written anew, the others, both."""
+    """Three rows per transform: applied to this class, to the others, to both."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
-    for heading in ("written as", "anew", f"shift of p({one.name})", "right", "AUROC [95 %]"):
+    for heading in ("transform", "applied to", f"shift of p({one.name})", "accuracy", "AUROC [95 %]"):
         table.add_column(heading, no_wrap=True)
     if one.transforms:
-        table.add_row("as they are", "none", "", "", _interval(one.transforms[0].aurocs["none"]))
+        table.add_row("none", "", "", "", _interval(one.transforms[0].aurocs["none"]))
     for way in one.transforms:
         for row in _rows(found.text(way.transform), one.name, way):
             table.add_row(*row)
@@ -98,10 +109,11 @@ def _table(found: CodecBias, one: CodecSensitivity) -> Table:
 
 def _rows(text: str, name: str, way: TransformResult) -> list[tuple[str, str, str, str, str]]:
     rows = []
-    for anew, title, side in (("own", f"{name} only", way.own), ("others", "others only", way.others)):
+    for which, title, side in (("own", f"{name} only", way.own), ("others", "others only", way.others)):
         star = "*" if side.counted else ""
         right = f"{side.right_before.value:.3f} → {side.right.value:.3f}"
-        rows.append((text if anew == "own" else "", title, f"{_signed(side.shift)}{star}", right, _interval(way.aurocs[anew])))
+        first = text if which == "own" else ""
+        rows.append((first, title, f"{_signed(side.shift)}{star}", right, _interval(way.aurocs[which])))
     change = f"{100 * way.change.value:+.1f} points".replace("-", "−")
     return [*rows, ("", "both", "", change, _interval(way.aurocs["both"]))]
 

@@ -1,63 +1,63 @@
-"""`tellapart combine`: several runs as one, and whether that gained anything."""
+"""`tellapart combine`: an ensemble of finished runs, and its gain over the best member."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from tellapart.runs.store import Run
 
 
-def run(
-    run_ids: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN]…", help="Ids, beginnings of ids, or paths. Default: all but the metadata baseline and combinations."
-        ),
-    ] = None,
-    how: Annotated[
-        str,
-        typer.Option(
-            "--how", help="vote, mean, weighted, rank, log-odds, confident, greedy, stack, or soup: the mean of the weights."
-        ),
-    ] = "mean",
-    options: Annotated[
-        list[str] | None,
-        typer.Option("-s", "--set", metavar="KEY=VALUE", help="An option of --how, for example bags=10. Repeatable."),
-    ] = None,
-    between: Annotated[
-        tuple[float, float] | None,
-        typer.Option("--between", metavar="LOW HIGH", help="Only members with a validation accuracy in this range."),
-    ] = None,
-    top: Annotated[int | None, typer.Option("--top", min=2, help="Only so many members, the best on validation.")] = None,
-    checkpoints: Annotated[
-        bool, typer.Option("--checkpoints", help="The epochs that the runs kept (train.keep_best) vote, not the runs.")
-    ] = False,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the combiner.")] = 0,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Combine anew, even if the same run is there already.")] = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Combine finished runs of the same data into a run that answers for all of them; the test part stays closed.
+Members = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]…",
+        help="Members: ids, beginnings of ids, or paths. Default: all runs but the metadata baseline and ensembles.",
+    ),
+]
+How = Annotated[
+    str,
+    typer.Option(
+        "--how",
+        help="vote, mean, weighted, rank, log-odds, confident, greedy, stack, or soup (the mean of the network weights).",
+    ),
+]
+Options = Annotated[
+    list[str] | None,
+    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Set an option of --how, for example bags=10. Repeatable."),
+]
+Between = Annotated[
+    tuple[float, float] | None,
+    typer.Option("--between", metavar="LOW HIGH", help="Use only members with a validation accuracy in this range."),
+]
+Top = Annotated[int | None, typer.Option("--top", metavar="N", min=2, help="Use only the N best members on validation.")]
+Checkpoints = Annotated[
+    bool, typer.Option("--checkpoints", help="Combine the kept epochs of the runs (train.keep_best) instead of the runs.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the combiner.")]
 
-    Whatever is learnt, weights or a selection, is learnt on validation; of k-fold runs, on their out-of-fold answers. The gain
-    over the best member is tested on validation.
+
+def run(
+    run_ids: Members = None, how: How = "mean", options: Options = None, between: Between = None, top: Top = None,
+    checkpoints: Checkpoints = False, seed: Seed = 0, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    overwrite: opt.Overwrite = False, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Combine finished runs of the same data into an ensemble, which is a run itself.
+
+    Weights and selections are fitted on the validation split, or on the out-of-fold predictions of k-fold runs. The gain over
+    the best member is tested on validation; the test split stays sealed.
     """
     from tellapart.workflows.combine import combine
 
-    settings = shared.settings(runs=runs, device=device, quiet=quiet, seed=seed, fresh=fresh)
-    named = {how: shared.options(options or [])} if options else how
-    made = combine(run_ids or (), how=named, between=between, top=top, checkpoints=checkpoints, settings=settings)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, seed=seed, overwrite=overwrite)
+    method = {how: opt.options(options or [])} if options else how
+    made = combine(run_ids or (), how=method, between=between, top=top, checkpoints=checkpoints, settings=settings)
     if as_json:
-        shared.print_json(_content(made))
+        opt.print_json(_content(made))
     else:
         _print(made)
 
@@ -66,8 +66,11 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.runs.store import scores_to_dict
     from tellapart.workflows.combine import ensemble_gain
 
-    scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid", "oof") if made.scores(part)}
-    return {"run": made.id, "scores": scores, "gain": ensemble_gain(made), "cost": made.cost}
+    scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid", "oof") if made.scores(split)}
+    gain = opt.renamed(ensemble_gain(made), part="split", verdict="result", words="summary")
+    if out_of_fold := gain.get("out_of_fold"):
+        gain["out_of_fold"] = opt.renamed(out_of_fold, verdict="result", words="summary")
+    return {"run": made.id, "scores": scores, "gain": gain, "cost": made.cost}
 
 
 def _print(made: Run) -> None:
@@ -77,24 +80,23 @@ def _print(made: Run) -> None:
     from tellapart.types import Score
     from tellapart.workflows.combine import ensemble_gain
 
-    console, found = shared.out(), ensemble_gain(made)
-    learnt = any(row["weight"] is not None for row in found["members"])
-    table = Table(title=f"{made.id}, validation part", title_justify="left", box=None, pad_edge=False)
-    for heading in ("member", "accuracy [95 % interval]", "log loss", *(["weight"] if learnt else [])):
+    found = ensemble_gain(made)
+    weighted = any(row["weight"] is not None for row in found["members"])
+    table = Table(title=f"{made.id}, validation split", title_justify="left", box=None, pad_edge=False)
+    for heading in ("member", "accuracy [95 % interval]", "log loss", *(["weight"] if weighted else [])):
         table.add_column(heading)
     ranked = sorted(found["members"], key=lambda row: -row["valid"]["accuracy"]["value"])
     for row in ranked:
         scores = {name: Score.from_dict(row["valid"][name]) for name in ("accuracy", "log-loss")}
-        weight = [f"{row['weight']:.3f}"] if learnt else []
+        weight = [f"{row['weight']:.3f}"] if weighted else []
         table.add_row(row["member"], str(scores["accuracy"]), f"{scores['log-loss'].value:.3f}", *weight)
     valid = made.scores("valid")
-    table.add_row("together", str(valid["accuracy"]), f"{valid['log-loss'].value:.3f}", style="bold")
-    console.print(table)
+    table.add_row("ensemble", str(valid["accuracy"]), f"{valid['log-loss'].value:.3f}", style="bold")
+    opt.out().print(table)
     against = "against" if found["verdict"] == "a loss" else "over"
-    said = [f"{found['verdict']} {against} {found['best']}, the best member on validation: {found['words']}"]
+    lines = [f"{found['verdict']} {against} {found['best']}, the best member on validation: {found['words']}"]
     if more := found.get("out_of_fold"):
-        said.append(f"out of fold, on training and validation images: {more['verdict']}: {more['words']}")
+        lines.append(f"out of fold, on training and validation images: {more['verdict']}: {more['words']}")
     cost = made.cost
-    said += [f"cost: {duration(cost['fit_seconds'])} to fit, members included; {rate(cost['images_per_second'])} images/s"]
-    for line in [*said, *(f"note: {note}" for note in cost["notes"]), f"run: {made.folder}"]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    lines += [f"cost: {duration(cost['fit_seconds'])} to fit, members included; {rate(cost['images_per_second'])} images/s"]
+    opt.print_lines(*lines, *(f"note: {note}" for note in cost["notes"]), f"run: {made.folder}")

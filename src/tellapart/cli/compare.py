@@ -1,4 +1,4 @@
-"""`tellapart compare`: the main job."""
+"""`tellapart compare`: train several recipes, rank them, write a report."""
 
 from __future__ import annotations
 
@@ -7,68 +7,60 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 from tellapart.recipe.groups import LADDER
 from tellapart.workflows.compare import compare
 
 if TYPE_CHECKING:
     from tellapart.leaderboards.leaderboard import Leaderboard
 
+Recipes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-r",
+        "--recipe",
+        metavar="NAME",
+        help="A recipe, or a group of recipes: ladder (the default) or classical. Repeatable. The metadata baseline is always "
+        "added.",
+    ),
+]
+Minutes = Annotated[
+    float | None, typer.Option("--minutes", min=0.01, help="Limit the training time; the networks share 70 % of it.")
+]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The HTML report to write.")]
+
 
 def run(
-    data: shared.Data,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-r",
-            "--recipe",
-            help="A recipe, or a group: ladder (the default), classical; repeatable. The metadata baseline is always added.",
-        ),
-    ] = None,
-    overrides: shared.Overrides = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Bound on training; networks share 70 % of it.")
-    ] = None,
-    rank_by: shared.RankBy = "accuracy",
-    output: Annotated[Path, typer.Option("-o", "--output", help="Where the report is written.")] = Path("report.html"),
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    positive: shared.Positive = None,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    seed: shared.Seed = 0,
-    split_from: shared.SplitFrom = None,
-    skip_bad: shared.SkipBad = False,
-    fresh: shared.Fresh = False,
-    sink: shared.Sinks = None,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Train a ladder of very different classifiers on DATA, judge them on images none of them saw, write a report.
+    data: opt.Data, recipe: Recipes = None, overrides: opt.Overrides = None, minutes: Minutes = None,
+    rank_by: opt.RankBy = "accuracy", output: Output = Path("report.html"), sink: opt.Loggers = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Train several kinds of classifiers on DATA, rank them on unseen images, and write a report.
 
-    The test part is opened once, at the end. Runs that are there already are used again; one that was cut off goes on.
+    Each run is scored once on the test split, at the end. Finished runs are reused; interrupted ones resume.
     """
 
-    shared.check_output(output)
-    table = shared.scanned(data, images, id_column, label_column, group, positive)
-    settings = shared.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
-    )
+    opt.check_output(output)
+    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    settings = opt.settings(
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
+        sinks=sink,
+    )  # fmt: skip
     board = compare(table, recipe or LADDER, overrides=overrides or (), rank_by=rank_by, minutes=minutes, settings=settings)
     show(board, output, rank_by, as_json)
 
 
 def show(board: Leaderboard, output: Path, rank_by: str, as_json: bool) -> None:
-    """Print a leaderboard, write its report, say where it is."""
+    """Print a leaderboard, write its report, and print the path of the report."""
     from tellapart.reports.report import write_report
 
     if not as_json:
-        shared.out().print(board)
+        opt.out().print(board)
     path = write_report(board.runs, output, rank_by=rank_by)
     if as_json:
-        shared.print_json(board.to_dict() | {"report": str(path)})
+        opt.print_json(opt.renamed(board.to_dict(), duel="top_two") | {"report": str(path)})
     else:
-        shared.out().print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+        opt.print_lines(f"report: {path}")

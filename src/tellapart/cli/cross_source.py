@@ -1,4 +1,4 @@
-"""`tellapart sources`: does a recipe hold on sources that it never saw?"""
+"""`tellapart cross-source`: how well does a recipe generalize to sources that it was not trained on?"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,50 +18,39 @@ if TYPE_CHECKING:
 _NAME = 20  # characters of a source's name in the matrix
 
 
-By = Annotated[str, typer.Option("--by", metavar="source|class", help="The column `source`, or every class but the real one.")]
-Real = Annotated[str | None, typer.Option("--real", metavar="CLASS", help="With --by class: the class of real images.")]
-NoMatrix = Annotated[bool, typer.Option("--no-matrix", help="Do not also learn from each source alone and ask about all.")]
-Picture = Annotated[Path | None, typer.Option("--figure", metavar="FILE", help="Draw the matrix as a heat map: .svg or .png.")]
+By = Annotated[
+    str, typer.Option("--by", metavar="source|class", help="Hold out each value of the column `source`, or each fake class.")
+]
+Real = Annotated[str | None, typer.Option("--real", metavar="CLASS", help="With --by class: the class of the real images.")]
+NoMatrix = Annotated[
+    bool, typer.Option("--no-matrix", help="Skip the matrix of models trained on one source and scored on all.")
+]
+Figure = Annotated[
+    Path | None, typer.Option("--figure", metavar="FILE", help="Also draw the matrix as a heat map: .svg or .png.")
+]
 
 
 def run(
-    data: shared.Data,
-    recipe: Annotated[str, typer.Option("-r", "--recipe", help="A name of `tellapart recipes`, or a path to a .yaml file.")],
-    by: By = "source",
-    real: Real = None,
-    no_matrix: NoMatrix = False,
-    figure: Picture = None,
-    overrides: shared.Overrides = None,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    positive: shared.Positive = None,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    seed: shared.Seed = 0,
-    split_from: shared.SplitFrom = None,
-    skip_bad: shared.SkipBad = False,
-    fresh: shared.Fresh = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Train without each source of DATA in turn and ask about it; then from each alone and ask about all.
+    data: opt.Data, recipe: opt.Recipe, by: By = "source", real: Real = None, no_matrix: NoMatrix = False,
+    figure: Figure = None, overrides: opt.Overrides = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Cross-source evaluation: hold out each source of DATA in turn and measure the accuracy on it.
 
-    A detector that only knows the generators it learnt from shows it here. The test part stays closed. The same command goes on
-    where it was cut off.
+    Then train on each source alone and score all sources. A detector that recognizes only the generators it was trained on
+    shows it here. The test split stays sealed. The same command resumes after an interruption.
     """
-    from tellapart.errors import RecipeError
     from tellapart.workflows.cross_source import cross_source
 
-    if figure is not None:
-        if figure.suffix.lower() not in (".svg", ".png") or no_matrix:
-            raise RecipeError(f"--figure {figure}: expected a .svg or .png file, and a matrix to draw")
-        shared.check_output(figure)
-    table = shared.scanned(data, images, id_column, label_column, group, positive)
-    settings = shared.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh
+    if figure is not None and no_matrix:
+        raise typer.BadParameter("--figure and --no-matrix: the figure shows the matrix; leave one of them out")
+    opt.check_figure(figure)
+    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    settings = opt.settings(
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite
     )
     found = cross_source(table, recipe, by=by, real=real, matrix=not no_matrix, overrides=overrides or (), settings=settings)
     if figure is not None:
@@ -69,34 +58,42 @@ def run(
 
         write_figure(heatmap(found), figure)
     if as_json:
-        shared.print_json(found.to_dict())
+        opt.print_json(_content(found))
     else:
         _print(found)
 
 
+def _content(found: CrossSourceMatrix) -> dict[str, Any]:
+    content = found.to_dict()
+
+    def cell(one: dict[str, Any]) -> dict[str, Any]:
+        return opt.renamed(one, learnt="trained_on", asked="evaluated_on", seen="includes_own_validation")
+
+    left_out = [one | {key: cell(one[key]) for key in ("unseen", "seen")} for one in content["left_out"]]
+    return content | {"left_out": left_out, "matrix": [cell(one) for one in content["matrix"]]}
+
+
 def _print(found: CrossSourceMatrix) -> None:
-    console = shared.out()
+    console = opt.out()
     console.print(_left_out(found))
-    for line in _lines(found):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.print_lines(*_lines(found))
     if found.matrix:
         console.print()
         console.print(_matrix(found))
-        said = "rows: learnt from this one alone; columns: asked about; ·: its own validation images"
-        console.print(said, markup=False, highlight=False, soft_wrap=True)
-    for note in found.notes:
-        console.print(f"  note: {note}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"runs and sources.json: {found.folder}", markup=False, highlight=False, soft_wrap=True)
+        opt.print_lines("rows: trained on this source alone; columns: evaluated on; ·: its own validation images")
+    opt.print_lines(*(f"  note: {note}" for note in found.notes), f"runs and sources.json: {found.folder}")
 
 
 def _left_out(found: CrossSourceMatrix) -> Table:
     from rich.table import Table
 
-    table = Table(title=f"{found.title}: each left out", title_justify="left", box=None, pad_edge=False, header_style="bold")
+    table = Table(
+        title=f"{found.title}: each source held out", title_justify="left", box=None, pad_edge=False, header_style="bold"
+    )
     two = len(found.classes) == 2
-    names = ("left out", "n", "accuracy 95 %", *(("AUROC 95 %",) if two else ()), "when learnt too", "points", "p")
+    names = ("held out", "n", "accuracy 95 %", *(("AUROC 95 %",) if two else ()), "if trained on", "points", "p")
     for name in names:
-        table.add_column(name, justify="left" if name == "left out" else "right", no_wrap=name != "left out")
+        table.add_column(name, justify="left" if name == "held out" else "right", no_wrap=name != "held out")
     for one in found.left_out:
         table.add_row(*(_plain(cell) for cell in _cells(one, two)))
     return table
@@ -112,29 +109,29 @@ def _cells(one: LeaveOneOutResult, two: bool) -> list[str]:
 
 def _lines(found: CrossSourceMatrix) -> list[str]:
     own = f"n={min(one.paired.test.n for one in found.left_out):,} and more"
-    lines = [f"when learnt too, points, p: on validation images of the source ({own}), exact paired test"]
+    lines = [f"if trained on, points, p: on validation images of the source ({own}), exact paired test"]
     if found.one_sided:
-        lines.append("accuracy on a source of one class is the share called so; AUROC is against the common images")
+        lines.append("accuracy on a source of one class: the share predicted as that class; AUROC: against the common images")
         held = {one.source: one.common for one in found.left_out if one.common is not None and one.source in found.one_sided}
-        told = [f"{_score(score)} without {source}" for source, score in held.items()]
+        shares = [f"{_score(score)} without {source}" for source, score in held.items()]
         n = max((score.n for score in held.values()), default=0)
-        lines += [f"of the common images (n={n:,}) these shares are called right: {', '.join(told)}"] if told else []
-    return [*lines, "the test part was not opened"]
+        lines += [f"accuracy on the common images (n={n:,}): {', '.join(shares)}"] if shares else []
+    return [*lines, "the test split was not used"]
 
 
 def _matrix(found: CrossSourceMatrix) -> Table:
     from rich.table import Table
 
     two = len(found.classes) == 2 and all(cell.auroc is not None for cell in found.matrix)
-    title = f"from one alone: {'AUROC' if two else 'accuracy'} 95 %"
+    title = f"trained on one source: {'AUROC' if two else 'accuracy'} 95 %"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    for asked in found.sources:
-        table.add_column(asked[:_NAME], justify="right", no_wrap=True)
-    for learnt in found.sources:
-        row = [learnt[:_NAME]]
-        for asked in found.sources:
-            cell = found.cell(learnt, asked)
+    for target in found.sources:
+        table.add_column(target[:_NAME], justify="right", no_wrap=True)
+    for trained_on in found.sources:
+        row = [trained_on[:_NAME]]
+        for target in found.sources:
+            cell = found.cell(trained_on, target)
             score = None if cell is None else cell.auroc if two else cell.accuracy
             row.append("–" if cell is None or score is None else f"{_score(score)}{'·' if cell.seen else ' '}")
         table.add_row(*map(_plain, row))

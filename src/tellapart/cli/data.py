@@ -1,25 +1,19 @@
-"""`tellapart data`: what was understood of a data set."""
+"""`tellapart data`: how a data set is read."""
 
 from __future__ import annotations
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 
 def run(
-    data: shared.Data,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    positive: shared.Positive = None,
-    as_json: shared.AsJson = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Show what is understood of DATA: classes, counts per split, sizes, formats, the first problems."""
+    data: opt.Data, images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    group: opt.Group = None, positive: opt.Positive = None, as_json: opt.AsJson = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Show how DATA is read: classes, images per split, image sizes, formats, and the first problems."""
     from tellapart.data.summary import summarize
 
-    summary = summarize(shared.scanned(data, images, id_column, label_column, group, positive))
+    summary = summarize(opt.scanned(data, images, id_column, label_column, group, positive))
     if as_json:
-        shared.print_json(summary.to_dict())
+        opt.print_json(summary.to_dict())
     else:
-        shared.out().print(summary)
+        opt.out().print(summary)

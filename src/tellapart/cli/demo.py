@@ -1,4 +1,4 @@
-"""`tellapart demo`: the main job on data that the dependencies carry."""
+"""`tellapart demo`: `compare` on photographs that come with the installed packages."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from typing import Annotated
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 from tellapart.cli.compare import show
 from tellapart.recipe.groups import LADDER
 from tellapart.workflows.compare import compare
 
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the images, the runs and the report.")]
+
 
 def run(
-    folder: Annotated[Path, typer.Option("--folder", help="Where the images, the runs and the report are written.")] = Path(
-        "demo"
-    ),
-    device: shared.Device = "auto",
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Real photographs, cut into tiles, half of them edited: which ones? Trains the ladder and writes the report.
+    output: Output = Path("demo"), device: opt.Device = "auto", as_json: opt.AsJson = False, quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Train the ladder of recipes on a demo data set and write a report: which of these photographs are edited?
 
-    Works offline. The edits are synthetic: what finds them need not find edits in the wild.
+    Works offline. The images are tiles of real photographs; half of them are edited by this program. These edits are
+    synthetic: a detector of them may miss others.
     """
     from tellapart.workflows.demo import make
 
-    progress = shared.progress(quiet)
-    progress.say("making the images: tiles of real photographs, half of them edited by this program (synthetic edits)")
-    images = make(folder / "synthetic-edits")
-    settings = shared.settings(runs=folder / "runs", device=device, quiet=quiet)
-    show(compare(str(images), LADDER, settings=settings), folder / "report.html", "accuracy", as_json)
-    progress.say("The edits are synthetic, made by this program: what finds them need not find edits in the wild.")
+    progress = opt.progress(quiet)
+    progress.say("making the images: tiles of real photographs, half of them with synthetic edits")
+    images = make(output / "synthetic-edits")
+    settings = opt.settings(runs=output / "runs", device=device, quiet=quiet)
+    show(compare(str(images), LADDER, settings=settings), output / "report.html", "accuracy", as_json)
+    progress.say("The edits are synthetic: a detector of them may miss other edits.")

@@ -1,105 +1,69 @@
-"""`tellapart evaluate`: score a run on its test part, on other images, or on damaged ones."""
+"""`tellapart evaluate`: score a run on its own or on other labeled images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import codec_bias as biased
-from tellapart.cli import options as shared
-from tellapart.cli import robustness as robust
-
-if TYPE_CHECKING:
-    from tellapart.calibration.decision import DecisionReport
-    from tellapart.runs.store import Run
-    from tellapart.types import Predictions
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tellapart.calibration.decision import DecisionReport
     from tellapart.metrics.slices import Slice, SliceReport
     from tellapart.runs.store import Run
     from tellapart.types import ImageTable, Predictions
-
-if TYPE_CHECKING:
-    from tellapart.metrics.slices import SliceReport
-    from tellapart.perturbations.scores import Robustness
-    from tellapart.workflows.codec_bias import CodecBias
     from tellapart.workflows.evaluate import Evaluation
 
 _PAIRS = 5  # confusions shown
+#: Columns that are read from the images' headers, when they or all columns are requested.
+_HEADER_COLUMNS = frozenset({"width", "height", "pixels", "mode"})
 
-Other = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other labeled images. Left out: the run's own.")]
-Opened = Annotated[bool, typer.Option("--open-test", help="Answer the run's test part; the opening is counted in the ledger.")]
-Mapped = Annotated[
-    list[str] | None, typer.Option("--map", metavar="THEIRS=OURS", help="A class of DATA and the run's class. Repeatable.")
+Slices = Annotated[
+    bool, typer.Option("--slices", help="Also score slices by source, format, size and every other known column.")
+]
+SliceColumns = Annotated[
+    list[str] | None,
+    typer.Option("--slice", metavar="COLUMN", help="Also score slices by this column, for example source. Repeatable."),
 ]
 
 
 def run(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or a path.")],
-    data: Other = None,
-    open_test: Opened = False,
-    mapping: Mapped = None,
-    robustness: robust.Wanted = False,
-    damage: robust.Damages = None,
-    sample: robust.Sample = None,
-    figure: robust.FigurePath = None,
-    bias: biased.Wanted = False,
-    quality: biased.Quality = None,
-    sliced: Wanted = False,
-    columns: Columns = None,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    skip_bad: shared.SkipBad = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Score a finished run: on validation, on its test part with --open-test, or on other images."""
+    run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
+    sliced: Slices = False, columns: SliceColumns = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Score a finished run: on its validation split, on its test split with --open-test, or on the images of DATA."""
     from tellapart.runs.store import open_run
     from tellapart.workflows.evaluate import evaluate
 
-    pairs = shared.pairs(mapping or [], "--map", "THEIRS=OURS, for example --map editada=fake")
-    damages = robust.check(robustness, damage, None if bias else sample, None if bias else figure)
-    robust.check_figure(figure)
-    biased.check(bias, quality, robustness)
-    table = shared.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
-    settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
-    # first: what it opens, the scores below only read, so that one command is one opening
-    swept = robust.sweep(run_id, table, open_test, pairs, damages, sample, settings) if robustness else None
-    leaning = biased.ask(run_id, table, open_test, pairs, quality, sample, settings) if bias else None
+    pairs = opt.class_map(mapping)
+    table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
     found = evaluate(run_id, table, open_test=open_test, mapping=pairs, settings=settings)
-    asked = open_run(run_id, runs)
-    slices = slices_of(asked, found.predictions, columns, table) if sliced or columns else None
+    evaluated = open_run(run_id, runs)
+    slices = slices_of(evaluated, found.predictions, columns, table) if sliced or columns else None
     if as_json:
-        more = {"slices": slices, "robustness": swept, "bias": leaning}
-        plain = {name: of.to_dict() for name, of in more.items() if of is not None}
-        verdicts = verdict_content(asked, found.predictions)
-        shared.print_json(found.to_dict() | ({"verdicts": verdicts} if verdicts else {}) | plain)
+        decisions = decision_content(evaluated, found.predictions)
+        more = {"decisions": decisions, "slices": slices.to_dict() if slices else None}
+        opt.print_json(found.to_dict() | {name: content for name, content in more.items() if content})
     else:
-        _print(found, verdict_lines(asked, found.predictions, found.part), slices, swept, leaning)
-    drawn = robust.draw(swept, figure) if swept else biased.draw(leaning, figure) if leaning else []
-    for line in drawn:
-        (shared.err() if as_json else shared.out()).print(line, markup=False, highlight=False, soft_wrap=True)
+        _print(found, decision_lines(evaluated, found.predictions, found.part), slices)
 
 
-def _print(
-    found: Evaluation, verdicts: list[str], slices: SliceReport | None, swept: Robustness | None, leaning: CodecBias | None
-) -> None:
+def _print(found: Evaluation, decisions: list[str], slices: SliceReport | None) -> None:
     from rich.table import Table
 
-    from tellapart.formatting import score_sentence, times_in_words
+    from tellapart.formatting import PARTS, score_sentence, times_in_words
 
-    where = "" if found.part == "other" else f", {found.part} part"
-    console = shared.out()
+    where = "" if found.part == "other" else f", {PARTS[found.part]} split"
+    console = opt.out()
     table = Table(title=f"{found.run} on {found.data}{where}", title_justify="left", box=None, pad_edge=False)
     table.add_column("score")
     table.add_column("value [95 % interval]")
@@ -107,23 +71,15 @@ def _print(
         table.add_row(name, score_sentence(score))
     console.print(table)
     missing = "; ".join(f"{', '.join(names)} ({why})" for why, names in _reasons(found).items())
-    lines = [*([f"not defined here: {missing}"] if missing else []), *_confusions(found), *verdicts]
-    lines += [f"note: {note}" for note in found.notes]
-    for line in [*lines, f"test opened {times_in_words(found.opened)}"]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    lines = [*([f"undefined: {missing}"] if missing else []), *_confusions(found), *decisions]
+    opt.print_lines(*lines, *(f"note: {note}" for note in found.notes), f"test split opened: {times_in_words(found.opened)}")
     if slices:
         console.print()
         print_slices(console, slices)
-    if swept:
-        console.print()
-        robust.show(swept, console)
-    if leaning:
-        console.print()
-        biased.show(leaning, console)
 
 
 def _reasons(found: Evaluation) -> dict[str, list[str]]:
-    """Why → the scores that are not defined for that reason."""
+    """Reason → the scores that are undefined for that reason."""
     reasons: dict[str, list[str]] = {}
     for name, why in found.undefined.items():
         reasons.setdefault(why, []).append(name)
@@ -131,37 +87,29 @@ def _reasons(found: Evaluation) -> dict[str, list[str]]:
 
 
 def _confusions(found: Evaluation) -> list[str]:
-    """The most frequent wrong answers, each with its share of the true class."""
+    """The most frequent confusions, each with its share of the true class."""
     pairs = found.confusions()
     if not pairs:
-        return ["no image is answered wrongly"]
+        return ["all images are predicted correctly"]
     wrong = sum(pair.count for pair in pairs)
     shown = [f"{p.true} → {p.answered}: {p.count:,} of {p.of:,} ({p.count / p.of:.1%})" for p in pairs[:_PAIRS]]
     more = f"; {len(pairs) - _PAIRS:,} other pairs" if len(pairs) > _PAIRS else ""
-    return [f"wrong: {wrong:,} of {len(found.predictions):,}; true → answered: {'; '.join(shown)}{more}"]
+    return [f"errors: {wrong:,} of {len(found.predictions):,}; true → predicted: {'; '.join(shown)}{more}"]
 
 
-# --- slices of a run's scores as lines for the terminal: `tellapart evaluate RUN --slices [COLUMN …]` shows t ---------
-
-
-Wanted = Annotated[bool, typer.Option("--slices", help="Also by source, format, size and whatever else is known.")]
-Columns = Annotated[
-    list[str] | None, typer.Option("--slice", metavar="COLUMN", help="Also by this column, such as source. Repeatable.")
-]
-#: Read from the images' headers when they are asked for, or when everything is.
-_OF_HEADERS = frozenset({"width", "height", "pixels", "mode"})
+# --- slices ------------------------------------------------------------------------------------------------------------
 
 
 def slices_of(
     run: Run, predictions: Predictions, columns: Sequence[str] | None, table: ImageTable | None = None
 ) -> SliceReport:
-    """Slices of `predictions` by columns of the run's table and what the images' headers say.
+    """Slices of `predictions` by columns of the run's table and of the images' headers.
 
     Args:
-        run: Whose `split.parquet` says what is known of the images.
-        predictions: Labeled.
-        columns: None or empty: all that say something.
-        table: Other images than the run's own, when the predictions are on those.
+        run: The run; its `split.parquet` holds the columns.
+        predictions: Labeled predictions.
+        columns: Names of columns; None or empty: all that divide the images.
+        table: The images of the predictions, if they are not the run's own.
 
     Raises:
         DataError: An unknown column.
@@ -173,12 +121,12 @@ def slices_of(
 
     table = run.table() if table is None else table
     table = table.take(np.isin(table.ids, predictions.ids))
-    frame = add_header_columns(table) if not columns or _OF_HEADERS & set(columns) else table.frame
+    frame = add_header_columns(table) if not columns or _HEADER_COLUMNS & set(columns) else table.frame
     return slices(predictions, frame, columns or None, run.positive)
 
 
 def print_slices(console: Console, report: SliceReport) -> None:
-    """One line a slice, then what to think of it. 80 columns are enough."""
+    """One row per slice, then a summary. The table fits 80 columns."""
     from rich.table import Table
 
     table = Table(title="by slice", title_justify="left", box=None, pad_edge=False, header_style="bold")
@@ -215,13 +163,13 @@ def _lines(report: SliceReport) -> list[str]:
     lines = [report.describe()]
     if any(one.too_small for one in report.slices):
         lines.append(
-            f"too small: a true difference of {100 * POINTS:g} points from the rest would be found in fewer than "
-            f"{POWER:.0%} of cases"
+            f"too small: a true difference of {100 * POINTS:g} points from the rest would be detected with less than "
+            f"{POWER:.0%} power"
         )
     if absent := {why: name for one in report.slices for name, why in one.undefined.items() if "no image of" in why}:
         lines.append(f"–: undefined, {'; '.join(sorted(absent))} in the slice")
     if report.groups is not None:
-        lines.append(f"{report.groups:,} groups count as independent, not images (t test over groups)")
+        lines.append(f"t test over {report.groups:,} groups: images of one group are not independent")
     return [*lines, *([f"not sliced by {'; '.join(report.notes)}"] if report.notes else [])]
 
 
@@ -232,60 +180,62 @@ def _plain(text: str, style: str = "") -> Any:
     return Text(text, style=style)
 
 
-# --- verdicts in a terminal: how they did, line by line, for `evaluate`, and what was decided, for `calibrate ---------
+# --- decisions ---------------------------------------------------------------------------------------------------------
 
 
-def verdict_lines(run: Run, predictions: Predictions, part: str) -> list[str]:
-    """How the verdicts of a calibrated run did on labeled images; no line for another run.
+def decision_lines(run: Run, predictions: Predictions, split: str) -> list[str]:
+    """How the decisions of a calibrated run did on labeled images; no line for any other run.
 
     Args:
         run: Any run.
-        predictions: What it answered, with labels.
-        part: Which images: "valid", "test" or "other".
+        predictions: Its labeled predictions.
+        split: Which images: "valid", "test" or "other".
     """
     from tellapart.inference.decision import has_decision
     from tellapart.workflows.calibrate import score_decisions
 
-    return report_lines(score_decisions(run, predictions), part) if has_decision(run) else []
+    return report_lines(score_decisions(run, predictions), split) if has_decision(run) else []
 
 
-def verdict_content(run: Run, predictions: Predictions) -> dict[str, Any] | None:
-    """The same as JSON; None for a run without verdict."""
+def decision_content(run: Run, predictions: Predictions) -> dict[str, Any] | None:
+    """The same as JSON; None for a run without decision rules."""
     from tellapart.inference.decision import has_decision
     from tellapart.workflows.calibrate import score_decisions
 
-    return score_decisions(run, predictions).to_dict() if has_decision(run) else None
+    if not has_decision(run):
+        return None
+    return opt.renamed(score_decisions(run, predictions).to_dict(), answered="decided", promised="target_coverage")
 
 
-def report_lines(report: DecisionReport, part: str) -> list[str]:
-    """One line for the threshold, one for the answers, one for the sets; those that there are."""
+def report_lines(report: DecisionReport, split: str) -> list[str]:
+    """Up to three lines: for the threshold, for the decisions, for the conformal sets."""
     from tellapart.formatting import PARTS
 
-    where = f"on the {PARTS[part]} part" if part in PARTS else "on these images"
-    chosen = ", where it was chosen" if part == "valid" else ""
-    said = _threshold_line(report, where + chosen)
+    where = f"on the {PARTS[split]} split" if split in PARTS else "on these images"
+    chosen = ", where it was chosen" if split == "valid" else ""
+    lines = _threshold_line(report, where + chosen)
     if report.accuracy is None:
-        said.append(f"verdicts {where}{chosen}: every image is unsure, n={report.decided.n:,}")
+        lines.append(f"decisions {where}{chosen}: every image is unsure, n={report.decided.n:,}")
     else:
-        said.append(
-            f"verdicts {where}{chosen}: answered {report.decided}; accuracy among the answered {report.accuracy}, "
+        lines.append(
+            f"decisions {where}{chosen}: decided {report.decided}; accuracy among the decided {report.accuracy}, "
             f"{report.decided.n - report.accuracy.n:,} unsure"
         )
     if report.sets is not None:
         alone = report.sets.accuracy
-        right = "no set holds one class" if alone is None else f"right among those {alone}"
+        right = "no set holds exactly one class" if alone is None else f"accuracy among those {alone}"
         size = f"{report.sets.mean_size:.2f} of {report.classes} classes on average"
-        said.append(
-            f"sets of {report.promised:g} promised coverage: the true class is in {report.sets.covered}; "
-            f"one class alone in {report.sets.single}, {right}; {size}"
+        lines.append(
+            f"prediction sets with target coverage {report.promised:g}: the true class is in {report.sets.covered}; "
+            f"exactly one class in {report.sets.single}, {right}; {size}"
         )
-    return said
+    return lines
 
 
 def _threshold_line(report: DecisionReport, where: str) -> list[str]:
     if report.threshold is None:
         return []
-    at = f"{report.threshold:.4g}" if math.isfinite(report.threshold) else "none, nothing may be called positive"
-    tpr = f"TPR {report.tpr}" if report.tpr else "TPR not defined, no image is positive"
-    fpr = f"FPR {report.fpr}" if report.fpr else "FPR not defined, no image is negative"
+    at = f"{report.threshold:.4g}" if math.isfinite(report.threshold) else "none: no image is predicted positive"
+    tpr = f"TPR {report.tpr}" if report.tpr else "TPR undefined, no image is positive"
+    fpr = f"FPR {report.fpr}" if report.fpr else "FPR undefined, no image is negative"
     return [f"threshold for {report.positive} {at}, {where}: {tpr}, {fpr}"]

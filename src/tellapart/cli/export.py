@@ -1,65 +1,72 @@
-"""`tellapart export`: a run as a graph of ONNX, with weights, configuration and card."""
+"""`tellapart export`: a run as an ONNX model, with weights, configuration and model card."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from tellapart.workflows.export import Exported
 
 
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", metavar="DIR", help="Folder to write. Default: exported/ and the id of the run."),
+]
+Int8 = Annotated[bool, typer.Option("--int8", help="Also write an 8-bit model; refused if it loses too much accuracy.")]
+CalibrationImages = Annotated[
+    int,
+    typer.Option("--calibration-images", metavar="N", min=1, help="Number of training images that calibrate the 8-bit model."),
+]
+
+
 def run(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or a path.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="DIR", help="The folder. Default: exported/ and the run's id.")
-    ] = None,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Also a graph in eight bits; refused where it loses too much accuracy.")
-    ] = False,
-    calibration_images: Annotated[
-        int, typer.Option("--calibration-images", metavar="N", min=1, help="Of --int8: training images it is fitted to.")
-    ] = 256,
-    runs: shared.Runs = Path("runs"),
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Write a finished run as a folder for ONNX Runtime and model hubs, proved to answer as the run does."""
+    run_id: opt.RunId, output: Output = None, int8: Int8 = False, calibration_images: CalibrationImages = 256,
+    runs: opt.Runs = opt.RUNS, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Export a finished run as an ONNX model with weights, configuration and model card.
+
+    The ONNX model includes the preprocessing. Its predictions are verified against those of the run.
+    """
     from tellapart.workflows.export import export
 
-    settings = shared.settings(runs=runs, device="cpu", quiet=quiet)
-    found = export(run_id, out, int8=int8, calibration_images=calibration_images, settings=settings)
+    settings = opt.settings(runs=runs, device="cpu", quiet=quiet)
+    found = export(run_id, output, int8=int8, calibration_images=calibration_images, settings=settings)
     if as_json:
-        shared.print_json(found.to_dict())
+        opt.print_json(_content(found))
     else:
         _print(found)
+
+
+def _content(found: Exported) -> dict[str, Any]:
+    content = found.to_dict()
+    parity = opt.renamed(content["parity"], answers="predictions")
+    int8 = content["int8"] and opt.renamed(content["int8"], answers_changed="predictions_changed", said="summary")
+    return content | {"parity": parity, "int8": int8}
 
 
 def _print(found: Exported) -> None:
     from rich.table import Table
 
-    console = shared.out()
     table = Table(box=None, pad_edge=False)
     table.add_column(str(found.folder), overflow="fold")
     table.add_column("kB", justify="right")
     for name, size in found.files.items():
         table.add_row(name, f"{size / 1000:,.1f}")
-    console.print(table)
+    opt.out().print(table)
     parity = found.parity
     lines = [
-        f"opset {found.opset}; torch and ONNX Runtime differ by at most {parity.largest:.1e} in a probability (limit "
-        f"{parity.limit:g}), {parity.answers} answers to pictures of {len(parity.sizes)} sizes in batches of "
+        f"opset {found.opset}; the probabilities of torch and ONNX Runtime differ by at most {parity.largest:.1e} (limit "
+        f"{parity.limit:g}), {parity.answers} predictions for images of {len(parity.sizes)} sizes in batches of "
         f"{', '.join(map(str, parity.batches))}"
     ]
     if found.int8:
         lines.append(
-            f"int8: {100 * found.int8['valid_accuracy']:.1f} % right on validation, "
-            f"{100 * found.int8['answers_changed']:.1f} % answered otherwise. {found.int8['said']}"
+            f"int8: accuracy {100 * found.int8['valid_accuracy']:.1f} % on validation, "
+            f"{100 * found.int8['answers_changed']:.1f} % of the predictions changed. {found.int8['said']}"
         )
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.print_lines(*lines)

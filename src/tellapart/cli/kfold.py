@@ -1,13 +1,12 @@
-"""`tellapart kfold`: one recipe, judged on every image of training and validation."""
+"""`tellapart kfold`: cross-validate one recipe on the training and validation images."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,51 +15,43 @@ if TYPE_CHECKING:
 
 _SHOWN = ("accuracy", "macro-f1", "log-loss")
 
+Folds = Annotated[int, typer.Option("--folds", help="Number of folds.")]
+Repeats = Annotated[
+    int, typer.Option("--repeats", min=1, help="Number of repetitions, each with a different partition into folds.")
+]
+Seeds = Annotated[int, typer.Option("--seeds", min=1, help="Number of recipe seeds with which each fold is trained.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--minutes", min=0.01, help="Limit the training time, divided equally among all models."),
+]
+
 
 def run(
-    data: shared.Data,
-    recipe: Annotated[str, typer.Option("-r", "--recipe", help="A name of `tellapart recipes`, or a path to a .yaml file.")],
-    folds: Annotated[int, typer.Option("--folds", help="How many; each is answered by a model of the others.")] = 5,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Deal the images so often, each time otherwise.")] = 1,
-    seeds: Annotated[int, typer.Option("--seeds", min=1, help="Train each fold with so many recipe seeds.")] = 1,
-    overrides: shared.Overrides = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Passes over the training images, in all.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option("--minutes", min=0.01, help="Bound on training, divided equally among all models.")
-    ] = None,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    positive: shared.Positive = None,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    seed: shared.Seed = 0,
-    split_from: shared.SplitFrom = None,
-    skip_bad: shared.SkipBad = False,
-    fresh: shared.Fresh = False,
-    sink: shared.Sinks = None,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Train one recipe on DATA once a fold; every training and validation image is answered by a model that never saw it.
+    data: opt.Data, recipe: opt.Recipe, folds: Folds = 5, repeats: Repeats = 1, seeds: Seeds = 1,
+    overrides: opt.Overrides = None, epochs: opt.Epochs = None, minutes: Minutes = None, sink: opt.Loggers = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Cross-validate one recipe on DATA and keep the fold models as one ensemble run.
 
-    The test part stays closed. What comes out is a run: the fold models, answering together. The same command goes on where it
-    was cut off, and finished folds are not trained again.
+    Every training and validation image is predicted by a model that was not trained on it; the test split stays sealed. The
+    same command resumes after an interruption; finished folds are not trained again.
     """
     from tellapart.training import time_budget
     from tellapart.workflows.kfold import kfold
 
-    table = shared.scanned(data, images, id_column, label_column, group, positive)
-    settings = shared.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
-    )
+    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    settings = opt.settings(
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
+        sinks=sink,
+    )  # fmt: skip
     each = minutes / max(folds * repeats * seeds, 1) if minutes else None
     changes = [*time_budget.overrides(epochs, each), *(overrides or [])]
     made = kfold(table, recipe, folds=folds, repeats=repeats, seeds=seeds, overrides=changes, settings=settings)
     if as_json:
-        shared.print_json(_content(made))
+        opt.print_json(_content(made))
     else:
         _print(made)
 
@@ -69,23 +60,25 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.runs.store import scores_to_dict
     from tellapart.workflows.kfold import kfold_results
 
-    scores = {part: scores_to_dict(made.scores(part)) for part in ("train", "valid") if made.scores(part)}
-    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": kfold_results(made), "cost": made.cost}
+    scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid") if made.scores(split)}
+    results = kfold_results(made)
+    results = results | {"each": [opt.renamed(fold, learnt="n_train") for fold in results["each"]]}
+    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": results, "cost": made.cost}
 
 
 def _print(made: Run) -> None:
     from tellapart.workflows.kfold import kfold_results
 
-    console, found = shared.out(), kfold_results(made)
-    title = f"{made.recipe_name}: {found['n']:,} images of training and validation; the test part stays closed"
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console, found = opt.out(), kfold_results(made)
+    opt.print_lines(
+        f"{made.recipe_name}: {found['n']:,} images of the train and validation splits; the test split stays sealed"
+    )
     console.print(_table(made, found))
-    for line in [*_intervals(found), *(f"note: {note}" for note in made.cost["notes"]), f"run: {made.folder}"]:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.print_lines(*_intervals(found), *(f"note: {note}" for note in made.cost["notes"]), f"run: {made.folder}")
 
 
 def _table(made: Run, found: dict[str, Any]) -> Table:
-    """A line for each fold run, mean ± sd over folds, and all images together."""
+    """One row per fold, the mean ± sd over folds, and the scores pooled over all images."""
     from rich.table import Table
 
     from tellapart.formatting import count, duration
@@ -112,26 +105,26 @@ def _table(made: Run, found: dict[str, Any]) -> Table:
 
 
 def _intervals(found: dict[str, Any]) -> list[str]:
-    """What the two intervals of the accuracy are of, and the spread over repeats and seeds."""
+    """The two intervals of the accuracy, and the spread over repeats and seeds."""
     from tellapart.formatting import interval
     from tellapart.metrics.cross_validation import FoldSummary
     from tellapart.types import Score
 
     over, pooled = FoldSummary.from_dict(found["over_folds"]["accuracy"]), Score.from_dict(found["pooled"]["accuracy"])
     of_mean = interval(Score(over.mean, over.folds, over.low, over.high))
-    said = [
-        f"accuracy pooled: {pooled.value:.3f}, 95 % interval {interval(pooled)}, over the {pooled.n:,} images as drawn, these "
-        "models given",
+    lines = [
+        f"accuracy pooled: {pooled.value:.3f}, 95 % interval {interval(pooled)}, over the {pooled.n:,} images, "
+        "for these models",
         f"accuracy of the mean: {over.mean:.3f}, 95 % interval {of_mean}, over {over.folds} folds, with the variance corrected "
         "for the training images that folds share (Nadeau & Bengio 2003)",
     ]
     if over.low != over.low:
-        said[1] += "; all folds score the same, which says nothing about spread"
+        lines[1] += "; all folds have the same accuracy, so the spread is unknown"
     for what, key in (("repeats", "over_repeats"), ("seeds", "over_seeds")):
         if found[what] > 1:
             spread = found[key]["accuracy"]
             means = ", ".join(f"{mean:.3f}" for mean in spread["means"])
-            within = f"; of one fold, sd {spread['within_folds']:.3f}" if what == "seeds" else ""
-            said.append(f"over {found[what]} {what}: mean accuracy {means}, sd {spread['sd']:.3f}{within}")
-    said += [f"not defined in every fold: {', '.join(found['undefined'])}"] if found["undefined"] else []
-    return said
+            within = f"; within one fold, sd {spread['within_folds']:.3f}" if what == "seeds" else ""
+            lines.append(f"over {found[what]} {what}: mean accuracy {means}, sd {spread['sd']:.3f}{within}")
+    lines += [f"not defined in every fold: {', '.join(found['undefined'])}"] if found["undefined"] else []
+    return lines

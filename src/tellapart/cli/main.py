@@ -1,7 +1,7 @@
 """The console script: commands, errors and exit codes.
 
-Exit codes: 0 done · 1 other error · 2 wrong usage · 3 data · 4 recipe · 5 run · 6 the machine (disk, permission, device) ·
-7 `check` found something · 130 stopped by Ctrl-C.
+Exit codes: 0 success · 1 other error · 2 usage · 3 data · 4 recipe · 5 run · 6 the machine (disk, permission, device) ·
+7 `check` found a leak or a problem · 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tellapart.cli import (
     cache,
     calibrate,
     check,
+    codec_bias,
     combine,
     compare,
     cross_source,
@@ -36,6 +37,7 @@ from tellapart.cli import (
     predict,
     recipes,
     report,
+    robustness,
     serve,
     split,
     submit,
@@ -43,7 +45,7 @@ from tellapart.cli import (
     synth,
     train,
 )
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 from tellapart.errors import TellapartError
 
 app = typer.Typer(
@@ -52,19 +54,22 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Tell images apart: an honest leaderboard of every kind of image classifier, from a folder or a CSV.",
-    epilog="Exit codes: 0 done, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 7 found by check, 130 Ctrl-C. "
-    "Colors follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
+    help="Image classification workbench: train, compare and judge every kind of image classifier on a folder or a CSV.",
+    epilog="Exit codes: 0 success, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 7 `check` found a leak or a "
+    "problem, 130 Ctrl-C. Colors follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
 )
-COMMANDS = (
-    *(data, check, split, align, synth),
-    *(compare, train, sweep, kfold, lr_range, learning_curve, cross_source, open_set),
-    *(leaderboard, evaluate, explain, calibrate, combine, predict, submit, report),
-    *(export, serve, recipes, augment, cache, demo),
-)
-for module in COMMANDS:
-    name = module.__name__.rpartition(".")[2].replace("_", "-")
-    app.command(name)(module.run)
+#: Panel of `--help` → its commands. Each command is the function `run` of a module of its name.
+PANELS = {
+    "Data": (data, check, split, align, synth),
+    "Train": (compare, train, sweep, kfold, lr_range, learning_curve, combine, calibrate, demo),
+    "Judge": (leaderboard, evaluate, robustness, codec_bias, cross_source, open_set, explain, report),
+    "Use": (predict, submit, export, serve),
+    "Other": (recipes, augment, cache),
+}
+for _panel, _modules in PANELS.items():
+    for _module in _modules:
+        _name = _module.__name__.rpartition(".")[2].replace("_", "-")
+        app.command(_name, rich_help_panel=_panel)(_module.run)
 
 
 def _print_version(wanted: bool) -> None:
@@ -75,30 +80,31 @@ def _print_version(wanted: bool) -> None:
 
 Version = Annotated[
     bool,
-    typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version, expose_value=False),
+    typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version, expose_value=False),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("-v", "--verbose", help="Show tracebacks of errors.", callback=opt.be_verbose, expose_value=False),
 ]
 
 
 @app.callback()
-def _root(
-    version: Version = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Only the options before a command; `help` above is what is shown."""
+def _root(version: Version = False, verbose: Verbose = False) -> None:
+    """The options before a command; the help text is that of `app`."""
 
 
 def main() -> None:
-    """Run the command line; a user's error is one message and an exit code, never a traceback.
+    """Run the command line; a user error is one message and an exit code, never a traceback.
 
-    Typer itself sees to Ctrl-C (exit code 130) and to output that nobody reads any more (`tellapart … | head`).
+    Typer itself handles Ctrl-C (exit code 130) and closed pipes (`tellapart … | head`).
     """
-    # GNU OpenMP's threads spin while they wait, which starves whoever shares the cores. With a bounded spin a training step
-    # beside one busy process is 1.14 to 1.39 × as fast; alone, the bound costs 1 to 7 % (benchmarks/train_step.py --busy).
+    # GNU OpenMP's threads spin while they wait, which starves other processes on the same cores. With a bounded spin a training
+    # step beside one busy process is 1.14 to 1.39 × as fast; alone, the bound costs 1 to 7 % (benchmarks/train_step.py --busy).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(prog_name="tellapart")
     except TellapartError as error:
-        if os.environ.get(shared.VERBOSE):
+        if os.environ.get(opt.VERBOSE):
             traceback.print_exc()
         _print_error(error)
         sys.exit(error.exit_code)
@@ -107,7 +113,7 @@ def main() -> None:
 def _print_error(error: TellapartError) -> None:
     from rich.text import Text
 
-    console = shared.err()
+    console = opt.err()
     console.print(Text.assemble(("error:", "bold red"), f" {error.message}"), highlight=False, soft_wrap=True)
     if error.hint:
         console.print(f"  → {error.hint}", markup=False, highlight=False, soft_wrap=True)

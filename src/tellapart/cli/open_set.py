@@ -1,50 +1,44 @@
-"""`tellapart attribute`: which of these made it, or none of them?"""
+"""`tellapart open-set`: are images of an unknown class rejected as "none of these"?"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from tellapart.types import Score
     from tellapart.workflows.open_set import OpenSetReport
 
 
-def run(
-    data: shared.Data,
-    recipe: Annotated[str, typer.Option("-r", "--recipe", help="A name of `tellapart recipes`, or a path to a .yaml file.")],
-    share: Annotated[
-        float, typer.Option("--false-alarms", metavar="SHARE", help='Of known images that may be called "none of these".')
-    ] = 0.05,
-    overrides: shared.Overrides = None,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    seed: shared.Seed = 0,
-    skip_bad: shared.SkipBad = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Leave each class of DATA out in turn: are its images recognized as none of the others?
+FalseAlarms = Annotated[
+    float,
+    typer.Option("--false-alarms", metavar="SHARE", help='Share of known images that may be rejected as "none of these".'),
+]
 
-    For sets of many generators: a classifier of five names one of the five for a sixth, too, unless it may say "none of these".
-    The test part stays closed. The same command goes on where it was cut off.
+
+def run(
+    data: opt.Data, recipe: opt.Recipe, share: FalseAlarms = 0.05, overrides: opt.Overrides = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    seed: opt.Seed = 0, skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Open-set evaluation: hold out each class of DATA in turn and measure how well it is rejected as unknown.
+
+    For data sets of many generators: a classifier of five generators names one of the five for a sixth, too, unless it may
+    reject an image as "none of these". The test split stays sealed. The same command resumes after an interruption.
     """
     from tellapart.workflows.open_set import open_set
 
-    table = shared.scanned(data, images, id_column, label_column, group, None)
-    settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed)
+    table = opt.scanned(data, images, id_column, label_column, group, None)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed)
     found = open_set(table, recipe, share=share, overrides=overrides or (), settings=settings)
     if as_json:
-        shared.print_json(found.to_dict())
+        content = found.to_dict()
+        left_out = [opt.renamed(one, found="rejected", taken_for="predicted_as") for one in content["left_out"]]
+        opt.print_json(content | {"left_out": left_out})
     else:
         _print(found)
 
@@ -53,17 +47,17 @@ def _print(found: OpenSetReport) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    title = f"{found.title}: each left out"
+    title = f"{found.title}: each class held out"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    headings = ("left out", "n", "AUROC 95 %", "called none", "known called none", "known accuracy", "else taken for")
+    headings = ("held out", "n", "AUROC 95 %", "rejected", "known rejected", "known accuracy", "else predicted")
     for name in headings:
-        table.add_column(name, justify="left" if name in ("left out", "else taken for") else "right")
+        table.add_column(name, justify="left" if name in ("held out", "else predicted") else "right")
     for one in found.left_out:
         taken, most = max(one.taken_for.items(), key=lambda pair: pair[1])
         scores = (one.auroc, one.found, one.false_alarms, one.accuracy)
         mistaken = Text(f"{taken} {most:.0%}" if most else "–")
         table.add_row(Text(one.unknown), f"{one.found.n:,}", *map(_score, scores), mistaken)
-    console = shared.out()
+    console = opt.out()
     console.print(table)
     lines = [
         f"mean AUROC of unknown against known over {len(found.left_out)} classes: {found.mean_auroc:.3f}",

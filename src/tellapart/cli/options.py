@@ -1,4 +1,4 @@
-"""Options that several commands share, and how they print. Nothing heavy is imported here."""
+"""Options that several commands share, and how commands print. Nothing heavy is imported here."""
 
 from __future__ import annotations
 
@@ -18,49 +18,127 @@ if TYPE_CHECKING:
     from tellapart.inference.context import Settings
     from tellapart.types import ImageTable
 
+#: Panels of `--help` for the options that many commands share.
+_DATA, _RUN, _OUTPUT = "Data options", "Run options", "Output options"
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="A folder, a CSV/TSV, a parquet file, a .zip or .tar, or an IDX folder.")
 ]
-Runs = Annotated[Path, typer.Option("--runs", help="Folder that holds the runs.")]
-Device = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the fastest that is there.")]
+OtherData = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other labeled images. Default: the run's own data.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run: its id, the beginning of its id, or its path.")]
+RunIds = Annotated[
+    list[str] | None, typer.Argument(metavar="[RUN]…", help="Runs: ids, beginnings of ids, or paths. Default: all runs.")
+]
+
+# --- the recipe and its training --------------------------------------------------------------------------------------
+
+Recipe = Annotated[
+    str,
+    typer.Option("-r", "--recipe", metavar="NAME", help="Name of a recipe (see `tellapart recipes`), or path of a .yaml file."),
+]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Change a recipe setting, for example train.epochs=3. Repeatable."),
+    typer.Option("-s", "--set", metavar="KEY=VALUE", help="Override a recipe setting, for example train.epochs=3. Repeatable."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", min=1, help="Total number of passes over the training images.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option("--minutes", min=0.01, help="Limit the training time; the learning-rate schedule ends with it."),
+]
+Loggers = Annotated[
+    list[str] | None,
+    typer.Option("--sink", metavar="NAME", help="Also log every epoch and score to tensorboard or mlflow. Repeatable."),
+]
+
+# --- how DATA is read and split ---------------------------------------------------------------------------------------
+
+Images = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="DIR", help="Folder of the images that a CSV names.", rich_help_panel=_DATA),
+]
+IdColumn = Annotated[
+    str | None,
+    typer.Option("--id-column", metavar="COLUMN", help="Column of a CSV that names the images.", rich_help_panel=_DATA),
+]
+LabelColumn = Annotated[
+    str | None,
+    typer.Option("--label-column", metavar="COLUMN", help="Column of a CSV that holds the classes.", rich_help_panel=_DATA),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        "--group", metavar="COLUMN", help="Column of a CSV; rows with equal values stay in one split.", rich_help_panel=_DATA
+    ),
+]
+Positive = Annotated[
+    str | None,
+    typer.Option("--positive", metavar="CLASS", help="The positive class of a two-class data set.", rich_help_panel=_DATA),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the split.", rich_help_panel=_DATA)]
+SplitFrom = Annotated[
+    str | None, typer.Option("--split-from", metavar="RUN", help="Reuse the split of this run.", rich_help_panel=_DATA)
+]
+SkipBad = Annotated[
+    bool,
+    typer.Option(
+        "--skip-bad", help="Exclude and count bad rows and corrupt images instead of stopping.", rich_help_panel=_DATA
+    ),
+]
+
+# --- where and how to run ---------------------------------------------------------------------------------------------
+
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the runs.", rich_help_panel=_RUN)]
+#: The default of `Runs`.
+RUNS = Path("runs")
+Device = Annotated[
+    str,
+    typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the fastest device of this machine.", rich_help_panel=_RUN),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Train again even if the same run exists; the earlier run is kept.", rich_help_panel=_RUN),
+]
+
+# --- what is printed and written --------------------------------------------------------------------------------------
+
+_RANKINGS = "accuracy, balanced-accuracy, macro-f1, matthews, auroc, macro-auroc, log-loss, brier or ece"
+RankBy = Annotated[str, typer.Option("--rank-by", metavar="SCORE", help=f"Rank by this validation score: {_RANKINGS}.")]
+Figure = Annotated[
+    Path | None, typer.Option("--figure", metavar="FILE", help="Also draw the result as a figure: .svg or .png.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.", rich_help_panel=_OUTPUT)]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress.", rich_help_panel=_OUTPUT)]
 #: Set by -v, wherever on the command line it stands; read where errors are printed.
 VERBOSE = "TELLAPART_VERBOSE"
 
 
-def _be_verbose(wanted: bool) -> None:
+def be_verbose(wanted: bool) -> None:
+    """Show tracebacks of errors from now on."""
     if wanted:
         os.environ[VERBOSE] = "1"
 
 
 Verbose = Annotated[
     bool,
-    typer.Option("-v", "--verbose", help="Show tracebacks of errors.", callback=_be_verbose, expose_value=False),
+    typer.Option(
+        "-v", "--verbose", help="Show tracebacks of errors.", callback=be_verbose, expose_value=False, rich_help_panel=_OUTPUT
+    ),
 ]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="Leave bad rows and corrupt images out, counted, instead of stopping.")
+
+# --- evaluating a run -------------------------------------------------------------------------------------------------
+
+OpenTest = Annotated[
+    bool, typer.Option("--open-test", help="Use the run's test split; the ledger counts every such evaluation.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split.")]
-SplitFrom = Annotated[str | None, typer.Option("--split-from", metavar="RUN", help="Use the split of this run again.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Train anew, even if the same run is there already.")]
-Sinks = Annotated[
+ClassMap = Annotated[
     list[str] | None,
-    typer.Option("--sink", metavar="NAME", help="Also tell tensorboard or mlflow of every epoch and score. Repeatable."),
+    typer.Option("--map", metavar="THEIRS=OURS", help="Map a class name of DATA to one of the run. Repeatable."),
 ]
-_RANKINGS = "accuracy, balanced-accuracy, macro-f1, matthews, auroc, macro-auroc, log-loss, brier or ece"
-RankBy = Annotated[str, typer.Option("--rank-by", help=f"{_RANKINGS}, on validation.")]
-Images = Annotated[Path | None, typer.Option("--images", metavar="DIR", help="Folder in which the ids of a CSV are found.")]
-IdColumn = Annotated[str | None, typer.Option("--id-column", help="Column of a CSV that names the images.")]
-LabelColumn = Annotated[str | None, typer.Option("--label-column", help="Column of a CSV that holds the classes.")]
-Group = Annotated[
-    str | None, typer.Option("--group", metavar="COLUMN", help="Column of a CSV whose equal values stay together.")
+Sample = Annotated[
+    int | None, typer.Option("--sample", metavar="N", min=1, help="Use a random sample of N images, drawn with a fixed seed.")
 ]
-Positive = Annotated[str | None, typer.Option("--positive", metavar="CLASS", help="The positive class of two.")]
 
 
 def out() -> Console:
@@ -82,6 +160,13 @@ def progress(quiet: bool) -> Progress:
     return SILENT if quiet else Terminal(err())
 
 
+def print_lines(*lines: str) -> None:
+    """Lines on standard output, not folded; brackets are no markup."""
+    console = out()
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(content: Any) -> None:
     """One JSON document on standard output."""
     print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
@@ -91,17 +176,31 @@ def pairs(given: list[str], flag: str, expected: str) -> dict[str, str]:
     """`a=1,b=2` and repeated flags → {"a": "1", "b": "2"}.
 
     Args:
-        given: What stood after the flag, each time.
-        flag: For messages.
+        given: The values of the flag.
+        flag: Its name, for messages.
         expected: An example, for messages.
     """
     found = {}
-    for one in (part for text in given for part in text.split(",")):
+    for one in (item for text in given for item in text.split(",")):
         key, equals, value = one.partition("=")
         if not equals or not key.strip():
             raise typer.BadParameter(f"{flag} {one}: expected {expected}")
         found[key.strip()] = value.strip()
     return found
+
+
+def class_map(given: list[str] | None) -> dict[str, str]:
+    """`--map editada=fake` → {"editada": "fake"}."""
+    return pairs(given or [], "--map", "THEIRS=OURS, for example --map editada=fake")
+
+
+def renamed(content: dict[str, Any], **names: str) -> dict[str, Any]:
+    """A dictionary with other keys: what is printed uses the words of the documentation, stored files keep their keys.
+
+    >>> renamed({"verdict": 1, "n": 2}, verdict="decision")
+    {'decision': 1, 'n': 2}
+    """
+    return {names.get(key, key): value for key, value in content.items()}
 
 
 def options(given: list[str]) -> dict[str, Any]:
@@ -124,7 +223,7 @@ def check_output(path: Path) -> None:
     """Refuse a file that cannot be written before hours of work, not after.
 
     Raises:
-        SystemLimitError: It is a folder, its folder cannot be made, or there is no permission.
+        SystemLimitError: It is a folder, its folder cannot be made, or the permission is missing.
     """
     from tellapart.errors import SystemLimitError
 
@@ -137,6 +236,18 @@ def check_output(path: Path) -> None:
         raise SystemLimitError(f"{path}: {reason}", hint="choose another file with -o")
 
 
+def check_figure(figure: Path | None) -> None:
+    """Refuse a figure that cannot be written, or whose format is not known, before any image is read.
+
+    Raises:
+        SystemLimitError: As for `check_output`.
+    """
+    if figure is not None:
+        if figure.suffix.lower() not in (".png", ".svg"):
+            raise typer.BadParameter(f"--figure {figure}: expected a file name that ends in .png or .svg")
+        check_output(figure)
+
+
 def scanned(
     data: str,
     images: Path | None,
@@ -146,7 +257,7 @@ def scanned(
     positive: str | None,
     least: int = 2,
 ) -> ImageTable:
-    """Scan DATA with the reading options of the command line; `least`: classes that there must be."""
+    """Scan DATA with the data options of the command line; `least`: the smallest number of classes allowed."""
     from tellapart.data.scan import scan
 
     return scan(
@@ -162,10 +273,10 @@ def settings(
     skip_bad: bool = False,
     seed: int = 0,
     split_from: str | None = None,
-    fresh: bool = False,
+    overwrite: bool = False,
     sinks: list[str] | None = None,
 ) -> Settings:
-    """Settings of the verbs from the command line's options."""
+    """Settings of the workflows from the options of the command line."""
     from tellapart.inference.context import Settings
 
-    return Settings(runs, device, seed, skip_bad, split_from, fresh, progress(quiet), tuple(sinks or ()))
+    return Settings(runs, device, seed, skip_bad, split_from, overwrite, progress(quiet), tuple(sinks or ()))

@@ -1,4 +1,4 @@
-"""`tellapart predict`: ask a run about images, a few or millions."""
+"""`tellapart predict`: predict the classes of images, a few or millions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,51 +25,65 @@ if TYPE_CHECKING:
     from tellapart.progress import Progress
     from tellapart.workflows.predict import PredictSummary
 
-_IMAGES = "Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - is standard input. docs/predict.md."
+ImageNames = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE…",
+        help="Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - reads standard input. See "
+        "docs/predict.md.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Write predictions to FILE (.csv, .jsonl, .parquet); resumes after an interruption.",
+    ),
+]
+AsCsv = Annotated[
+    bool,
+    typer.Option("--csv", help="Print CSV: image, predicted class, decision and reason if the run has rules, probabilities."),
+]
+AsLines = Annotated[bool, typer.Option("--json-lines", help="Print one JSON object per line.")]
+AsParquet = Annotated[bool, typer.Option("--parquet", help="Write parquet, whatever the extension of FILE.")]
+Stability = Annotated[
+    bool,
+    typer.Option("--stability", help="Also predict each image re-saved as JPEG and scaled: does the prediction change?"),
+]
+AllowUrls = Annotated[bool, typer.Option("--allow-urls", help="Fetch images from http:// and https:// addresses.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Start FILE from the beginning instead of resuming.", rich_help_panel="Run options")
+]
 
 
 def run(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="An id, the beginning of one, or a path.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help=_IMAGES)],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write a .csv, .jsonl or .parquet; can be gone on with.")
-    ] = None,
-    as_csv: Annotated[
-        bool,
-        typer.Option("--csv", help="Print CSV: image, predicted, decision and reason if calibrated, probabilities."),
-    ] = False,
-    as_lines: Annotated[bool, typer.Option("--json-lines", help="Print one JSON object a line.")] = False,
-    as_parquet: Annotated[bool, typer.Option("--parquet", help="Write parquet, if FILE has no ending that says so.")] = False,
-    stability: Annotated[
-        bool, typer.Option("--stability", help="Ask again about each image re-saved as JPEG and scaled: does the answer stay?")
-    ] = False,
-    folder: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    allow_urls: Annotated[bool, typer.Option("--allow-urls", help="Fetch images named by http:// or https://.")] = False,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    skip_bad: shared.SkipBad = False,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Begin FILE anew, whatever was left unfinished.")] = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Ask a finished run what IMAGEs are; one made by `calibrate` also says whether it is sure enough to answer."""
-    kinds = {"csv": as_csv, "json-lines": as_lines, "parquet": as_parquet, "json": as_json and out is None}
+    run_id: opt.RunId, images: ImageNames, output: Output = None, as_csv: AsCsv = False, as_lines: AsLines = False,
+    as_parquet: AsParquet = False, stability: Stability = False, allow_urls: AllowUrls = False,
+    folder: opt.Images = None, id_column: opt.IdColumn = None, skip_bad: opt.SkipBad = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: Overwrite = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Predict the classes of images with a finished run.
+
+    A run made by `tellapart calibrate` also decides, or abstains ("unsure").
+    """
+    kinds = {"csv": as_csv, "json-lines": as_lines, "parquet": as_parquet, "json": as_json and output is None}
     wanted = [name for name, is_wanted in kinds.items() if is_wanted]
     if len(wanted) > 1:
-        raise typer.BadParameter(f"--{wanted[0]} and --{wanted[1]}: one of them")
-    if out is None and wanted == ["parquet"]:
-        raise typer.BadParameter("--parquet: parquet is not printed; name a file with -o")
+        raise typer.BadParameter(f"--{wanted[0]} and --{wanted[1]}: choose one format")
+    if output is None and wanted == ["parquet"]:
+        raise typer.BadParameter("--parquet: parquet cannot be printed; pass a file with -o")
     from tellapart.inference.image_sources.base import SourceOptions
 
     options = SourceOptions(folder, id_column, allow_urls)
-    settings = shared.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, fresh=fresh)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, overwrite=overwrite)
     kind = wanted[0] if wanted else None
-    if out is None:
+    if output is None:
         _print(kind or "text", run_id, images, stability, options, settings)
     else:
-        _write(out, kind, run_id, images, stability, options, settings, as_json)
+        _write(output, kind, run_id, images, stability, options, settings, as_json)
 
 
 # --- to a file --------------------------------------------------------------------------------------------------------
@@ -82,19 +96,18 @@ def _write(
     from tellapart.errors import DataError
     from tellapart.workflows.predict import predict_to_file
 
-    shared.check_output(out)
+    opt.check_output(out)
     done = predict_to_file(run_id, images, out, format=kind, stability=stability, options=options, settings=settings)
     if as_json:
-        shared.print_json(done.to_dict())
+        opt.print_json(done.to_dict())
     else:
-        for line in _summary(done):
-            shared.out().print(line, markup=False, highlight=False, soft_wrap=True)
+        opt.print_lines(*_summary(done))
     if done.unreadable and not settings.skip_bad:
         shown = "".join(f"\n    {problem}" for problem in done.problems)
         more = f"\n    … and {done.unreadable - len(done.problems):,} more" if done.unreadable > len(done.problems) else ""
         raise DataError(
             f"{done.unreadable:,} of {done.images + done.unreadable:,} images could not be read:{shown}{more}",
-            hint=f"see the column `error` of their rows in {out}; pass --skip-bad to write no row for them",
+            hint=f"see the column `error` of {out} for the reasons, or pass --skip-bad to leave these rows out",
         )
 
 
@@ -112,43 +125,43 @@ def _summary(done: PredictSummary) -> list[str]:
 
 
 def _print(kind: str, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings) -> None:
-    """Print predictions as they come."""
+    """Print predictions as they are made."""
     from tellapart.inference.decision import DecisionRule
     from tellapart.inference.predictor import load_predictor
     from tellapart.inference.writers import WRITERS
     from tellapart.progress import SILENT
     from tellapart.workflows.predict import predict_iter
 
-    stream = sys.stdout  # rich puts something else in its place while it shows a bar
+    stream = sys.stdout  # rich replaces sys.stdout while it shows a progress bar
     predictor = load_predictor(run_id, settings)
     if stream.isatty() and settings.progress is not SILENT:
         settings = replace(settings, progress=_without_bars())
-    rule = DecisionRule(predictor.run)
-    predictions = predict_iter(predictor, images, stability=stability, options=options, settings=settings)
+    rules = DecisionRule(predictor.run)
+    found = predict_iter(predictor, images, stability=stability, options=options, settings=settings)
     if kind == "text":
-        _print_text(stream, predictions, decides=rule.decides)
+        _print_text(stream, found, decides=rules.decides)
     elif kind == "json":
-        _print_json(stream, (one.to_dict(rule.classes) for one in predictions))
+        _print_json(stream, (one.to_dict(rules.classes) for one in found))
     else:
-        writer, head = WRITERS[kind](rule, stability, errors=False), True
-        for one in predictions:
+        writer, head = WRITERS[kind](rules, stability, errors=False), True
+        for one in found:
             stream.write(((writer.head() if head else b"") + writer.rows([one])).decode())
             head = False
 
 
 def _without_bars() -> Progress:
-    """On a terminal the predictions themselves show the progress; a bar between them would only disturb."""
+    """Messages without bars: on a terminal the printed predictions show the progress already."""
     from tellapart.progress import SILENT, Task, Terminal
 
-    class WithoutBars(Terminal):
+    class MessagesOnly(Terminal):
         def task(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
             return SILENT.task(name, total, unit)
 
-    return WithoutBars(shared.err())
+    return MessagesOnly(opt.err())
 
 
 def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
-    """One JSON document, as `print_json` writes it, an entry at a time."""
+    """One JSON document in the format of `print_json`, written one entry at a time."""
     between = "[\n"
     for entry in entries:
         text = json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False)
@@ -157,18 +170,18 @@ def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
     stream.write("\n]\n" if between == ",\n" else "[]\n")
 
 
-def _print_text(stream: TextIO, predictions: Iterable[ImagePrediction], *, decides: bool) -> None:
+def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, decides: bool) -> None:
     from tellapart.calibration.decision import UNSURE_NAME
 
-    console, count, unsure, unstable, with_stability = _console(stream), 0, 0, 0, False
-    for one in predictions:
+    console, count, unsure, unstable, checked = _console(stream), 0, 0, 0, False
+    for one in found:
         console.print(_line(one), highlight=False, soft_wrap=True)
         count, unsure = count + 1, unsure + (one.decision == UNSURE_NAME)
         if one.stability is not None:
-            with_stability, unstable = True, unstable + (not one.stability.stable)
+            checked, unstable = True, unstable + (not one.stability.stable)
     if decides:
         console.print(f"{unsure:,} of {count:,} images: unsure", highlight=False)
-    if with_stability:
+    if checked:
         console.print(f"{unstable:,} of {count:,} images: unstable", highlight=False)
 
 
@@ -181,9 +194,11 @@ def _line(one: ImagePrediction) -> Text:
         line = Text.assemble(f"{one.image}: ", (one.decision, "bold"), reason)
     else:
         line = Text.assemble(f"{one.image}: ", (one.predicted, "bold"), f" {share:.1%}")
-    if (s := one.stability) is not None:
-        span = f"; {one.predicted} {s.lowest:.1%} to {s.highest:.1%}"
-        line.append(f" · unchanged in {s.unchanged} of {s.resaved} re-saved versions{span}", "" if s.stable else "bold red")
+    if (found := one.stability) is not None:
+        span = f"; {one.predicted} {found.lowest:.1%} to {found.highest:.1%}"
+        line.append(
+            f" · unchanged in {found.unchanged} of {found.resaved} re-saved versions{span}", "" if found.stable else "bold red"
+        )
     return line
 
 

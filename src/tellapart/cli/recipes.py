@@ -1,4 +1,4 @@
-"""`tellapart recipes`: what can be trained."""
+"""`tellapart recipes`: list or show the recipes."""
 
 from __future__ import annotations
 
@@ -10,26 +10,30 @@ from typing import Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 _COLUMNS = 100
 
 
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the YAML of this recipe.")]
+Resolved = Annotated[bool, typer.Option("--resolved", help="Show every default value, too.")]
+Tree = Annotated[bool, typer.Option("--tree", help="Group the list by family, then by network or descriptor.")]
+
+
 def run(
-    name: Annotated[str | None, typer.Argument(help="Show this recipe's YAML.")] = None,
-    overrides: shared.Overrides = None,
-    resolved: Annotated[bool, typer.Option("--resolved", help="With every default filled in.")] = False,
-    tree: Annotated[bool, typer.Option("--tree", help="Group the list by family, then by net or descriptor.")] = False,
-    as_json: shared.AsJson = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """List the recipes, or show one. What stands in brackets is the row of the table of systems that a recipe answers."""
+    name: Name = None, overrides: opt.Overrides = None, resolved: Resolved = False, tree: Tree = False,
+    as_json: opt.AsJson = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """List the recipes, or show one.
+
+    Letters and numbers in brackets name the published systems that a recipe rebuilds; see docs/systems.md.
+    """
     from tellapart.recipe import load as recipes
 
     if name is None:
         _list(tree, as_json)
     elif as_json:
-        shared.print_json(recipes.load(name, overrides or ()).model_dump(mode="json"))
+        opt.print_json(recipes.load(name, overrides or ()).model_dump(mode="json"))
     elif resolved or overrides:
         print(recipes.load(name, overrides or ()).dump(), end="")
     else:
@@ -42,13 +46,13 @@ def summary(text: str) -> str:
 
 
 def header(text: str) -> dict[str, Any]:
-    """What a header comment says: its first line, `# Row: A5` or `# Rows: B2, B4`, and `# Reported: …`.
+    """The fields of a header comment: its first line, `# Row: A5` or `# Rows: B2, B4`, and `# Reported: …`.
 
     >>> header("# A net.\\n# Rows: B2, B4\\n# Reported: .67 (96 classes,\\n# n = 1,000)\\n# Ours: 3×3.\\nseed: 0")
     {'rows': ['B2', 'B4'], 'reported': '.67 (96 classes, n = 1,000)', 'summary': 'A net.'}
     """
     rows = re.search(r"^# Rows?: (.+)$", text, re.MULTILINE)
-    reported = re.search(r"^# Reported: (.+(?:\n# [a-z].*)*)$", text, re.MULTILINE)  # goes on in lines without a capital
+    reported = re.search(r"^# Reported: (.+(?:\n# [a-z].*)*)$", text, re.MULTILINE)  # continues in lines without a capital
     return {
         "rows": [row.strip() for row in rows[1].split(",")] if rows else [],
         "reported": " ".join(reported[1].replace("\n#", " ").split()) if reported else None,
@@ -61,7 +65,7 @@ def _list(tree: bool, as_json: bool) -> None:
 
     entries = [{"recipe": n, **_kind(n), **header(recipes.text(n))} for n in recipes.names()]
     if as_json:
-        shared.print_json(entries)
+        opt.print_json(entries)
         return
     wide = max(len(e["recipe"]) for e in entries)
     for line in _tree(entries, wide) if tree else [f"{e['recipe']:<{wide}}  {e['summary']}{_rows(e)}" for e in entries]:
@@ -71,7 +75,7 @@ def _list(tree: bool, as_json: bool) -> None:
 def _kind(name: str) -> dict[str, str | None]:
     """Family and net of a packaged recipe, read from its file and the one it extends: nothing heavy is imported for a list.
 
-    `net` is the descriptor, or several joined by " + ", for families that learn from vectors; None: neither.
+    `net` is the descriptor, or several joined by " + ", for families that are fitted on features; None: neither.
     """
     content = _merged(name)
     classifier, features = content.get("classifier") or {}, content.get("features") or {}

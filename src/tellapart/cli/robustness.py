@@ -1,96 +1,90 @@
-"""What `evaluate --robustness` prints: a table of damages, and one sentence."""
+"""`tellapart robustness`: score a run on perturbed copies of its images."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tellapart.cli import options as opt
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tellapart.inference.context import Settings
     from tellapart.perturbations.scores import Robustness, RobustnessCell
-    from tellapart.types import ImageTable, Score
+    from tellapart.types import Score
 
-Wanted = Annotated[
-    bool, typer.Option("--robustness", help="Ask again about the images, damaged: JPEG, scaling, blur, noise, crop, ….")
-]
-Damages = Annotated[
-    str | None, typer.Option("--damage", metavar="NAME,…", help="Only these damages, for example jpeg,scale. Default: all.")
-]
-Sample = Annotated[
-    int | None,
-    typer.Option("--sample", min=1, help="With --robustness or --bias: ask about so many images only, drawn by a fixed seed."),
-]
-FigurePath = Annotated[
-    Path | None,
-    typer.Option("--figure", metavar="PATH", help="With --robustness or --bias: draw what was found, .png or .svg."),
+Perturbations = Annotated[
+    str | None,
+    typer.Option(
+        "--perturbation", metavar="NAME,…", help="Use only these perturbations, for example jpeg,scale. Default: all."
+    ),
 ]
 _LEGEND = (
-    "change: accuracy less undamaged; p: exact paired test, Holm's correction;",
-    "* worse, p < 0.05; flips: % of the verdicts that differ from undamaged",
+    "change: accuracy minus accuracy on the unperturbed images; p: exact paired test, Holm's correction;",
+    "* worse, p < 0.05; flips: % of the predictions that differ from those on the unperturbed images",
 )
-_HEADINGS = ("damage", "n", "accuracy [95 %]", "change in points", "p", "flips")
+_HEADINGS = ("perturbation", "n", "accuracy [95 %]", "change in points", "p", "flips")
 
 
-def check(wanted: bool, damages: str | None, sample: int | None, figure: Path | None) -> list[str] | None:
-    """The names of the damages; options that make no sense, and unknown names, are refused before any image is read."""
-    given = {"--damage": damages, "--sample": sample, "--figure": figure}
-    lonely = [name for name, value in given.items() if value is not None]
-    if lonely and not wanted:
-        more = "" if "--damage" in lonely else " or --bias"
-        raise typer.BadParameter(f"{' and '.join(lonely)}: only together with --robustness{more}")
-    if damages is None:
+def run(
+    run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
+    perturbation: Perturbations = None, sample: opt.Sample = None, figure: opt.Figure = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Score a finished run on perturbed images: JPEG, scaling, blur, noise, crops and others, from weak to strong.
+
+    Uses the validation split, the test split with --open-test, or the images of DATA. The same command resumes after an
+    interruption.
+    """
+    pairs, names = opt.class_map(mapping), _names(perturbation)
+    opt.check_figure(figure)
+    from tellapart.workflows.robustness import robustness
+
+    table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
+    found = robustness(run_id, table, open_test=open_test, mapping=pairs, perturbations=names, sample=sample, settings=settings)
+    if as_json:
+        opt.print_json(_content(found))
+    else:
+        show(found, opt.out())
+    if figure is not None:
+        from tellapart.reports.robustness_section import curves, write
+
+        line = f"figure: {write(curves(found), figure)}"
+        (opt.err() if as_json else opt.out()).print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _names(perturbations: str | None) -> list[str] | None:
+    """Names of perturbations; unknown names are refused before any image is read."""
+    if perturbations is None:
         return None
     from tellapart.perturbations.kinds import select_perturbations
 
-    names = [name.strip() for name in damages.split(",") if name.strip()]
-    return [damage.name for damage in select_perturbations(names)]
+    return [one.name for one in select_perturbations([name.strip() for name in perturbations.split(",") if name.strip()])]
 
 
-def check_figure(figure: Path | None) -> None:
-    """Another ending, or a place where nothing can be written, is refused before any image is read."""
-    from tellapart.cli import options as shared
-
-    if figure is not None:
-        if figure.suffix.lower() not in (".png", ".svg"):
-            raise typer.BadParameter(f"--figure {figure}: expected a name that ends in .png or .svg")
-        shared.check_output(figure)
-
-
-def sweep(
-    run: str, table: ImageTable | None, open_test: bool, mapping: dict[str, str], damages: list[str] | None,
-    sample: int | None, settings: Settings,
-) -> Robustness:  # fmt: skip
-    """`tellapart.workflows.robustness.robustness`, imported when it is needed."""
-    from tellapart.workflows.robustness import robustness
-
-    return robustness(run, table, open_test=open_test, mapping=mapping, perturbations=damages, sample=sample, settings=settings)
-
-
-def draw(found: Robustness, figure: Path | None) -> list[str]:
-    """Draw the curves where a file is named; lines that say so."""
-    if figure is None:
-        return []
-    from tellapart.reports.robustness_section import curves, write
-
-    return [f"figure: {write(curves(found), figure)}"]
+def _content(found: Robustness) -> dict[str, Any]:
+    content = opt.renamed(found.to_dict(), undamaged="unperturbed", of="available")
+    return content | {"cells": [opt.renamed(cell, damage="perturbation") for cell in content["cells"]]}
 
 
 def show(found: Robustness, console: Console) -> None:
-    """Table, sentence and notes."""
+    """Print the table, a summary and the notes."""
+    from tellapart.formatting import PARTS
     from tellapart.perturbations.scores import describe
 
-    where = found.data if found.split == "other" else f"{found.data}, {found.split} part"
-    whole = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
-    console.print(f"{found.run} under damage: {where}, {whole}", style="italic", markup=False, highlight=False, soft_wrap=True)
+    where = found.data if found.split == "other" else f"{found.data}, {PARTS[found.split]} split"
+    count = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
+    title = f"Robustness of {found.run}: {where}, {count}"
+    console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
     console.print(table(found))
     for line in _LEGEND:
         console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
-    lines = [*_unanswered(found), describe(found), *(f"note: {note}" for note in found.notes), f"kept in {found.folder}"]
-    for line in lines:
+    notes = [*(f"note: {note}" for note in found.notes), f"results: {found.folder}"]
+    for line in [*_not_predicted(found), describe(found), *notes]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -101,8 +95,8 @@ def table(found: Robustness) -> Any:
 
     made = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), collapse_padding=True)
     for heading in _HEADINGS:
-        made.add_column(heading, justify="left" if heading == "damage" else "right", no_wrap=True)
-    made.add_row("undamaged", f"{found.n:,}", Text(_interval(found.clean["accuracy"])), "", "", "")
+        made.add_column(heading, justify="left" if heading == "perturbation" else "right", no_wrap=True)
+    made.add_row("none", f"{found.n:,}", Text(_interval(found.clean["accuracy"])), "", "", "")
     for cell in found.cells:
         made.add_row(*map(Text, _cells(cell)), style="bold" if cell.worse else None)
     return made
@@ -110,20 +104,20 @@ def table(found: Robustness) -> Any:
 
 def _cells(cell: RobustnessCell) -> list[str]:
     if cell.change is None or cell.flips is None:
-        return [cell.text, f"{cell.n:,}", "not answered", "", "", ""]
+        return [cell.text, f"{cell.n:,}", "not predicted", "", "", ""]
     change = f"{_points(cell.change.value)} [{_points(cell.change.low)}, {_points(cell.change.high)}]"
     p = "<0.001" if cell.p_holm < 0.001 else f"{cell.p_holm:.3f}"
     accuracy = _interval(cell.scores["accuracy"])
     return [cell.text, f"{cell.n:,}", accuracy, change, f"{p}{'*' if cell.worse else ' '}", f"{100 * cell.flips.value:.1f}"]
 
 
-def _unanswered(found: Robustness) -> list[str]:
-    """Why some cells have no answer: one line a reason."""
+def _not_predicted(found: Robustness) -> list[str]:
+    """Why some cells have no predictions: one line per reason."""
     reasons: dict[str, list[str]] = {}
     for cell in found.cells:
         if cell.reason:
             reasons.setdefault(cell.reason, []).append(cell.text)
-    return [f"not answered: {', '.join(cells)}: the first image {reason}" for reason, cells in reasons.items()]
+    return [f"not predicted: {', '.join(cells)}: the first image {reason}" for reason, cells in reasons.items()]
 
 
 def _interval(score: Score) -> str:

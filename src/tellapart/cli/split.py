@@ -1,4 +1,4 @@
-"""`tellapart split`: train, valid and test that keep twins and groups together, as a CSV."""
+"""`tellapart split`: a train/validation/test split that keeps duplicates and groups together, as a CSV."""
 
 from __future__ import annotations
 
@@ -7,54 +7,56 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 from tellapart.cli.check import Reviewed
 
 if TYPE_CHECKING:
     from tellapart.workflows.split import SplitResult
 
 
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The CSV to write.")]
+NearDuplicates = Annotated[
+    bool,
+    typer.Option(
+        "--near-duplicates/--exact-only", help="Keep near-duplicates in one split, or exact duplicates only (faster)."
+    ),
+]
+Embedding = Annotated[
+    str | None,
+    typer.Option("--embedding", metavar="RUN", help="Also search for near-duplicates with the features of this run."),
+]
+Shares = Annotated[str, typer.Option("--shares", metavar="A,B,C", help="Relative sizes of train, valid and test.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Ignore the split that DATA already has.")]
+
+
 def run(
-    data: shared.Data,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="The CSV that is written.")] = Path("split.csv"),
-    by_twins: Annotated[bool, typer.Option("--by-twins", help="Keep near-duplicates together: this is the default.")] = True,
-    exact_only: Annotated[bool, typer.Option("--exact-only", help="Keep only exact copies together: no search.")] = False,
-    embedding: Annotated[
-        str | None, typer.Option("--embedding", metavar="RUN", help="A finished run that helps to find near-duplicates.")
-    ] = None,
-    shares: Annotated[str, typer.Option("--shares", metavar="A,B,C", help="Sizes of train, valid and test.")] = "70,10,20",
-    anew: Annotated[bool, typer.Option("--anew", help="Forget the split that the data come with.")] = False,
-    reviewed: Reviewed = None,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    runs: shared.Runs = Path("runs"),
-    seed: shared.Seed = 0,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Split DATA so that what shows the same picture, or belongs to one group, stays on one side."""
+    data: opt.Data, output: Output = Path("split.csv"), near_duplicates: NearDuplicates = True, embedding: Embedding = None,
+    shares: Shares = "70,10,20", overwrite: Overwrite = False, reviewed: Reviewed = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    seed: opt.Seed = 0, runs: opt.Runs = opt.RUNS,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Split DATA into train, validation and test; duplicates, near-duplicates and groups stay in one split."""
     sizes = _shares(shares)
-    if exact_only and embedding:
-        raise typer.BadParameter("--exact-only and --embedding: with exact copies only no run is asked")
-    shared.check_output(out)
+    if embedding and not near_duplicates:
+        raise typer.BadParameter("--exact-only and --embedding: --exact-only does not search with features; leave one out")
+    opt.check_output(output)
     from tellapart.checks.review import read_review, write_rows
     from tellapart.workflows.split import images_location, split_dataset, write_split
 
-    table = shared.scanned(data, images, id_column, label_column, group, None)
+    table = opt.scanned(data, images, id_column, label_column, group, None)
     table = read_review(reviewed, table).remaining(table) if reviewed else table
     found = split_dataset(
-        table, by_twins=by_twins and not exact_only, embedding=embedding, runs=runs, shares=sizes, seed=seed, anew=anew,
-        progress=shared.progress(quiet),
+        table, near_duplicates=near_duplicates, embedding=embedding, runs=runs, shares=sizes, seed=seed, overwrite=overwrite,
+        progress=opt.progress(quiet),
     )  # fmt: skip
-    write_rows(write_split(found), out)
-    use = _command(out, images_location(found.table))
+    write_rows(write_split(found), output)
+    command = _command(output, images_location(found.table))
     if as_json:
-        shared.print_json(found.to_dict() | {"written": str(out), "use": use})
+        content = opt.renamed(found.to_dict(), exact_copies="exact_duplicates")
+        opt.print_json(content | {"written": str(output), "next": command})
     else:
-        _print(found, out, use)
+        _print(found, output, command)
 
 
 def _shares(text: str) -> dict[str, float]:
@@ -64,32 +66,32 @@ def _shares(text: str) -> dict[str, float]:
     except ValueError:
         values = []
     if len(values) != 3 or not all(0 < value < float("inf") for value in values):
-        raise typer.BadParameter(f"--shares {text}: expected three numbers above 0: train, valid, test, for example 70,10,20")
+        raise typer.BadParameter(
+            f"--shares {text}: expected three numbers above 0 for train, valid and test, for example 70,10,20"
+        )
     return dict(zip(("train", "valid", "test"), values, strict=True))
 
 
-def _command(out: Path, images: Path) -> str:
-    """How the CSV is used: it must be told where the images are, unless it lies beside them."""
+def _command(output: Path, images: Path) -> str:
+    """The command that uses the CSV; it names the folder of the images, unless the CSV lies in it."""
     import shlex
 
-    beside = out.resolve().parent == images.resolve()
-    return shlex.join(["tellapart", "compare", str(out), *([] if beside else ["--images", str(images)])])
+    beside = output.resolve().parent == images.resolve()
+    return shlex.join(["tellapart", "compare", str(output), *([] if beside else ["--images", str(images)])])
 
 
-def _print(found: SplitResult, out: Path, use: str) -> None:
+def _print(found: SplitResult, output: Path, command: str) -> None:
     from rich.table import Table
 
-    console = shared.out()
     counts = found.table.counts()
     table = Table(box=None, pad_edge=False)
     for heading in ("class", *counts.columns):
         table.add_column(str(heading), justify="left" if heading == "class" else "right", overflow="fold")
     for name, of in counts.iterrows():
         table.add_row(str(name), *(f"{count:,}" for count in of))
-    console.print(table)
+    opt.out().print(table)
     near = "" if found.near is None else f", {found.near:,} pairs of near-duplicates"
-    sets = f"{found.groups:,} set{'s' if found.groups > 1 else ''} of images kept together, of at most {found.largest:,}"
+    plural = "s" if found.groups > 1 else ""
+    sets = f"{found.groups:,} set{plural} of images kept together, at most {found.largest:,} images each"
     together = sets if found.groups else "nothing to keep together"
-    lines = [f"{found.exact:,} images with an exact copy{near}: {together}", f"wrote {out}; use it: {use}"]
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.print_lines(f"{found.exact:,} images with an exact duplicate{near}: {together}", f"wrote {output}; next: {command}")

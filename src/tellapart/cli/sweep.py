@@ -1,13 +1,12 @@
-"""`tellapart sweep`: which settings a recipe does best with."""
+"""`tellapart sweep`: search the settings of a recipe."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,69 +23,57 @@ Grid = Annotated[
 Ranges = Annotated[
     list[str] | None,
     typer.Option(
-        "--range", metavar="KEY=LOW..HIGH", help="A range to draw from; end it with :log, :int or :log,int. Repeatable."
+        "--range", metavar="KEY=LOW..HIGH", help="Range of a setting to draw from; append :log, :int or :log,int. Repeatable."
     ),
 ]
-Draws = Annotated[int | None, typer.Option("--random", min=1, help="So many random draws, instead of a grid.")]
-Learning = Annotated[
-    int | None, typer.Option("--optuna", min=1, help="So many draws that learn from those before (extra `search`).")
+Random = Annotated[
+    int | None, typer.Option("--random", metavar="N", min=1, help="Try N random settings instead of a full grid.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split, and of draws.")]
+Optuna = Annotated[
+    int | None, typer.Option("--optuna", metavar="N", min=1, help="Try N settings proposed by optuna (extra `search`).")
+]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Random seed for the split and the drawn settings.", rich_help_panel="Data options")
+]
 
 
 def run(
-    data: shared.Data,
-    recipe: Annotated[str, typer.Option("-r", "--recipe", help="A name of `tellapart recipes`, or a path to a .yaml file.")],
-    grid: Grid = None,
-    span: Ranges = None,
-    random: Draws = None,
-    optuna: Learning = None,
-    overrides: shared.Overrides = None,
-    images: shared.Images = None,
-    id_column: shared.IdColumn = None,
-    label_column: shared.LabelColumn = None,
-    group: shared.Group = None,
-    positive: shared.Positive = None,
-    runs: shared.Runs = Path("runs"),
-    device: shared.Device = "auto",
-    seed: Seed = 0,
-    split_from: shared.SplitFrom = None,
-    skip_bad: shared.SkipBad = False,
-    fresh: shared.Fresh = False,
-    sink: shared.Sinks = None,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Try many settings of a recipe on DATA, show what each does on train and validation, and make the best a run.
+    data: opt.Data, recipe: opt.Recipe, grid: Grid = None, span: Ranges = None, random: Random = None, optuna: Optuna = None,
+    overrides: opt.Overrides = None, sink: opt.Loggers = None,
+    images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    positive: opt.Positive = None, seed: Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Try many settings of a recipe on DATA and keep the best one as a run.
 
-    The test part stays closed. The same command goes on where it was cut off. All is kept in a folder of runs/sweeps.
+    Settings are compared on the validation split; the test split stays sealed. The same command resumes after an interruption.
+    All results are kept in a folder of runs/sweeps.
     """
     from tellapart.reports.sweep_figures import write_figures
     from tellapart.search.space import parse_grid, parse_ranges, space
     from tellapart.workflows.sweep import sweep
 
     values, ranges = parse_grid(grid or ()), parse_ranges(span or ())
-    space(values, ranges, random, optuna)  # what is asked for is refused before the images are looked for
-    table = shared.scanned(data, images, id_column, label_column, group, positive)
-    settings = shared.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, fresh=fresh, sinks=sink
-    )
+    space(values, ranges, random, optuna)  # a wrong request is refused before the images are scanned
+    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    settings = opt.settings(
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
+        sinks=sink,
+    )  # fmt: skip
     study = sweep(
         table, recipe, grid=values, ranges=ranges, random=random, optuna=optuna, overrides=overrides or (), settings=settings
     )
     pictures = write_figures(study)
     if as_json:
-        shared.print_json(study.to_dict() | {"pictures": [str(path) for path in pictures]})
+        opt.print_json(study.to_dict() | {"pictures": [str(path) for path in pictures]})
     else:
         _print(study)
 
 
 def _print(study: Study) -> None:
-    console = shared.out()
-    console.print(_table(study))
-    for line in _lines(study):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    opt.out().print(_table(study))
+    opt.print_lines(*_lines(study))
 
 
 def _table(study: Study) -> Table:
@@ -113,12 +100,12 @@ def _lines(study: Study) -> list[str]:
     best = ", ".join(f"{name} {_text(value)}" for name, value in study.best.items())
     return [
         *more,
-        f"train n={first['train_n']:,}, valid n={first['valid_n']:,}; the test part was not opened",
+        f"train n={first['train_n']:,}, valid n={first['valid_n']:,}; the test split was not used",
         f"best: {best}",
-        f"{study.within:,} of {others:,} others lie within its interval; {study.alike:,} cannot be told from it "
-        "(exact paired test on validation, p ≥ 0.05)",
+        f"{study.within:,} of {others:,} others lie within its interval; {study.alike:,} are not significantly different from "
+        "it (exact paired test on validation, p ≥ 0.05)",
         *(f"  note: {note}" for note in study.notes),
-        f"table and pictures: {study.folder}",
+        f"table and figures: {study.folder}",
         f"run {study.run.id} in {study.run.folder}",
     ]
 

@@ -1,4 +1,4 @@
-"""`tellapart synth`: labeled pseudo-fakes from real pictures."""
+"""`tellapart synth`: a labeled data set of synthetic fakes, made from real images."""
 
 from __future__ import annotations
 
@@ -7,50 +7,53 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tellapart.cli import options as shared
+from tellapart.cli import options as opt
 
 if TYPE_CHECKING:
     from tellapart.workflows.synth import SynthResult
 
 
-def run(
-    reals: Annotated[str, typer.Argument(metavar="REALS", help="Real pictures: a folder, an archive, or labeled data.")],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of the pictures that are written.")],
-    kinds: Annotated[
-        list[str] | None,
-        typer.Option("-k", "--kind", help="splice, inpaint, … Repeatable. Default: all, taking turns; docs/synth.md."),
-    ] = None,
-    class_name: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Of labeled REALS: the class whose images are real.")
-    ] = None,
-    encoding: Annotated[
-        Literal["png", "jpeg"], typer.Option("--format", help="png: uncompressed, so that bytes tell nothing; or jpeg.")
-    ] = "png",
-    quality: Annotated[
-        str, typer.Option("--quality", metavar="LOW-HIGH", help="Of JPEG, drawn for each picture whatever its class.")
-    ] = "75-95",
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")] = 0,
-    skip_bad: shared.SkipBad = False,
-    as_json: shared.AsJson = False,
-    quiet: shared.Quiet = False,
-    verbose: shared.Verbose = False,
-) -> None:
-    """Forge half of some real pictures: a data set of real and fake with a mask for every fake.
+Reals = Annotated[str, typer.Argument(metavar="REALS", help="Real images: a folder, an archive, or labeled data.")]
+Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the data set to write.")]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-k", "--kind", metavar="KIND", help="splice, inpaint, … Repeatable. Default: all in turn. See docs/synth.md."
+    ),
+]
+ClassName = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="The class of the real images, if REALS has labels.")
+]
+Format = Annotated[
+    Literal["png", "jpeg"], typer.Option("--format", help="png: uncompressed, all files of one length; or jpeg.")
+]
+Quality = Annotated[
+    str, typer.Option("--quality", metavar="LOW-HIGH", help="Range of the JPEG quality, drawn for each image of either class.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the forgeries.")]
 
-    The same command goes on where it was cut off. The fakes are synthetic: what finds them need not find others.
+
+def run(
+    reals: Reals, output: Output, kinds: Kinds = None, class_name: ClassName = None, encoding: Format = "png",
+    quality: Quality = "75-95", seed: Seed = 0, skip_bad: opt.SkipBad = False,
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+) -> None:  # fmt: skip
+    """Synthesize fakes: forge half of the images of REALS and write a labeled data set with a mask for every fake.
+
+    The fakes are synthetic: a detector of these forgeries may miss others. The same command resumes after an interruption.
     """
     from tellapart.io import translate_os_errors
     from tellapart.reports.contact_sheets import forgery_sheet
     from tellapart.workflows.synth import synth
 
-    settings = shared.settings(runs=Path("runs"), device="cpu", quiet=quiet, skip_bad=skip_bad, seed=seed)
+    settings = opt.settings(runs=opt.RUNS, device="cpu", quiet=quiet, skip_bad=skip_bad, seed=seed)
     made = synth(
-        reals, out, kinds=kinds or (), class_name=class_name, encoding=encoding, quality=_range(quality), settings=settings
+        reals, output, kinds=kinds or (), class_name=class_name, encoding=encoding, quality=_range(quality), settings=settings
     )
-    with translate_os_errors(out):
-        forgery_sheet(out).savefig(out / "examples.png", dpi=110)
+    with translate_os_errors(output):
+        forgery_sheet(output).savefig(output / "examples.png", dpi=110)
     if as_json:
-        shared.print_json(made.to_dict())
+        opt.print_json(made.to_dict())
     else:
         _print(made)
 
@@ -72,12 +75,13 @@ def _print(made: SynthResult) -> None:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("forgery")
-    table.add_column("pictures", justify="right")
-    table.add_column("mean share forged", justify="right")
+    table.add_column("images", justify="right")
+    table.add_column("mean forged share", justify="right")
     for kind, count in sorted(made.counts.items(), key=lambda pair: pair[0] != "none"):
         share = made.shares.get(kind)
-        table.add_row("none: real" if kind == "none" else kind, f"{count:,}", "" if share is None else f"{share:.0%}")
-    console = shared.out()
-    console.print(table)
-    console.print(f"{made.folder}, pictures of each in examples.png", markup=False, highlight=False, soft_wrap=True)
-    console.print("The fakes are synthetic: what finds them need not find others.", highlight=False)
+        table.add_row("none (real)" if kind == "none" else kind, f"{count:,}", "" if share is None else f"{share:.0%}")
+    opt.out().print(table)
+    opt.print_lines(
+        f"data set: {made.folder}, with examples of each kind in examples.png",
+        "The fakes are synthetic: a detector of these forgeries may miss others.",
+    )

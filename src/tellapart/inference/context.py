@@ -64,7 +64,7 @@ def load_classifier(run: Run) -> Classifier:
     except TellapartError:
         raise
     except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
-        hint = "copy the run again from its source, or train it again with --fresh"
+        hint = "copy the run again from its source, or train it again with --overwrite"
         raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
 
 

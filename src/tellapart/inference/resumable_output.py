@@ -80,7 +80,7 @@ class ResumableFile:
         if state["command"] != self._command:
             raise RunError(
                 f"{self._path} was begun by another command: {_difference(state['command'], self._command)}",
-                hint="repeat that command to resume, or pass --fresh to start over",
+                hint="repeat that command to resume, or pass --overwrite to start over",
             )
         self._resumed = state
         self.done = Counts(**{**state["done"], "problems": tuple(state["done"]["problems"])})
@@ -99,7 +99,7 @@ class ResumableFile:
         if self._resumed is not None and self._names.hexdigest() != self._resumed["names"]:
             raise DataError(
                 f"{self._path}: its {self.done.images:,} images are not the first {self.done.images:,} that are named now",
-                hint="undo what was added, removed or renamed since, or pass --fresh to start over",
+                hint="undo what was added, removed or renamed since, or pass --overwrite to start over",
             )
         self._resumed = None
 

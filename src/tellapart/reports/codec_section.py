@@ -1,4 +1,4 @@
-"""Codec-bias section of the report, from the stored results of `evaluate --bias`. No numbers are computed here."""
+"""Codec-bias section of the report, from the stored results of `codec-bias`. No numbers are computed here."""
 
 from __future__ import annotations
 

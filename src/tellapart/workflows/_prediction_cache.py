@@ -79,7 +79,7 @@ class PredictionCache:
 
         Args:
             transforms: Name → how the images are changed; None: not at all.
-            command: The command, for the ledger: "evaluate --bias".
+            command: The command, for the ledger: "codec-bias".
             prepare: Called with the readable images before the first prediction.
 
         Raises:

@@ -127,7 +127,7 @@ def _refuse(parent: Run) -> None:
 
 
 def _stored(parent: Run, part: str) -> Predictions:
-    hint = "train the run again with --fresh"
+    hint = "train the run again with --overwrite"
     try:
         found = parent.predictions(part)
     except (OSError, ValueError, KeyError) as error:

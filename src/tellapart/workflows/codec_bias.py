@@ -174,7 +174,7 @@ class _CodecBiasJob:
             RESCALED: lambda pixels, name: scale.apply(pixels, SCALE, name),
         }
         self.cache.collect(
-            {FILES: None, **{self.names[transform]: made[transform] for transform in TRANSFORMS}}, "evaluate --bias", self._look
+            {FILES: None, **{self.names[transform]: made[transform] for transform in TRANSFORMS}}, "codec-bias", self._look
         )
         (self.folder / store.DONE).unlink(missing_ok=True)
         found = self._judged()

@@ -96,7 +96,7 @@ class _Sweep:
         cells: dict[str, Transform | None] = {
             _name(key): _bound(perturbation, key[1]) for key, perturbation in self.perturbations.items()
         }
-        self.cache.collect({FILES: None, CLEAN: None, **cells}, "evaluate --robustness")
+        self.cache.collect({FILES: None, CLEAN: None, **cells}, "robustness")
         found = self._evaluate()
         if before is None or {(c.perturbation, c.strength) for c in before.cells} <= set(self.perturbations):
             self.cache.finish(_RESULT, found.to_dict())  # a sweep of fewer perturbations does not replace a larger one

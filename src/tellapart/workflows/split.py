@@ -54,19 +54,19 @@ class SplitResult:
 
 
 def split_dataset(
-    table: ImageTable, *, by_twins: bool = True, embedding: str | None = None, runs: Path = Path("runs"),
-    shares: dict[str, float] = SHARES, seed: int = 0, anew: bool = False, progress: Progress = SILENT,
+    table: ImageTable, *, near_duplicates: bool = True, embedding: str | None = None, runs: Path = Path("runs"),
+    shares: dict[str, float] = SHARES, seed: int = 0, overwrite: bool = False, progress: Progress = SILENT,
 ) -> SplitResult:  # fmt: skip
     """Split a table and keep groups and duplicates together.
 
     Args:
         table: Labeled images; images with equal values in the column `group` stay together.
-        by_twins: Whether to keep near-duplicates together; exact duplicates always stay together.
+        near_duplicates: Whether to keep near-duplicates together; exact duplicates always stay together.
         embedding: A finished run whose embedding helps to find near-duplicates, as the option of the check; None: no run.
         runs: Folder of the runs.
         shares: Relative sizes of train, valid and test.
         seed: Random seed for the split.
-        anew: Whether to ignore a split that the data have; otherwise it is kept, and only missing splits are made.
+        overwrite: Whether to ignore a split that the data have; otherwise it is kept, and only missing splits are made.
         progress: Progress display.
 
     Raises:
@@ -74,12 +74,12 @@ def split_dataset(
         DataError: The run cannot read the images.
         SplitError: A class is too small, or the given split separates images that belong together.
     """
-    if anew and "split" in table.frame:
+    if overwrite and "split" in table.frame:
         table = replace(table, frame=table.frame.drop(columns="split"))
     view = DatasetView(table, seed, progress, traces=False, runs=runs)
     cluster, near = exact_duplicates(view), None
     exact = int((np.bincount(cluster)[cluster] > 1).sum())
-    if by_twins:
+    if near_duplicates:
         pairs, _ = find_near_duplicates(view, NearDuplicates.Options(embedding=embedding))
         cluster, near = connect_pairs(len(table), np.concatenate([star_pairs(cluster), pairs.rows])), len(pairs)
         _check_given_split(table, cluster)
@@ -142,6 +142,6 @@ def _check_given_split(table: ImageTable, cluster: np.ndarray) -> None:
         one, other = (table.ids[row] for row in rows[across][0])
         raise SplitError(
             f"the given split separates duplicates: {int(across.sum()):,} images, for example {one!r} and {other!r}",
-            hint="pass --anew to split all images again, or drop the duplicates: `tellapart check DATA --fix-list FILE`, "
+            hint="pass --overwrite to split all images again, or drop the duplicates: `tellapart check DATA --fix-list FILE`, "
             "then --reviewed FILE",
         )

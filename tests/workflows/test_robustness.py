@@ -309,7 +309,7 @@ def test_the_test_part_is_opened_once_a_sweep(run: ta.Run, settings: Settings) -
     assert ta.evaluate(run, open_test=True, settings=settings).opened == 1
     wider = robustness(run, open_test=True, perturbations=["gray", "crop"], settings=settings)
     assert wider.opened == 2, "the images were looked at again"
-    assert [o.by for o in ledger.openings(run.runs, run.data["fingerprint"])] == ["evaluate", "evaluate --robustness"]
+    assert [o.by for o in ledger.openings(run.runs, run.data["fingerprint"])] == ["evaluate", "robustness"]
 
 
 def test_going_on_with_the_test_part_is_the_same_opening(run: ta.Run, settings: Settings) -> None:

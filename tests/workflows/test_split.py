@@ -67,7 +67,7 @@ def test_a_given_split_that_tears_twins_is_refused_or_cut_anew(tiles):
     table = from_arrays(images, [0, 1] * 15 + [0], ["a", "b"], split=split)
     with pytest.raises(SplitError, match="separates duplicates: 1 images, for example '0' and '30'") as caught:
         split_dataset(table)
-    assert "--anew" in str(caught.value.hint)
+    assert "--overwrite" in str(caught.value.hint)
     anew = split_dataset(table, anew=True).table.frame["split"]
     assert anew.iloc[0] == anew.iloc[30] and anew.tolist() != split
     whole = from_arrays(images[:30], [0, 1] * 15, ["a", "b"], split=split[:30])
