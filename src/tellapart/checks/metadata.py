@@ -49,8 +49,8 @@ class Metadata(HealthCheck):
 
 _ALIKE = "all files have the same metadata, or there are too few files to test"
 _ADVICE = {
-    True: "`tellapart align DATA -o DIR` writes a copy with equal format, size and compression for all classes and without EXIF: "
-    "train on it, and compare every score with the metadata baseline",
+    True: "`tellapart align DATA -o DIR` writes a copy with equal format, size and compression for all classes and without "
+    "EXIF: train on it, and compare every score with the metadata baseline",
     False: "compare every score with the metadata baseline: the content of the images may explain the difference",
 }
 

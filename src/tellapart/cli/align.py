@@ -133,7 +133,8 @@ def _print_origins(found: list[Provenance], faults: list[Provenance]) -> None:
 
 def _print(found: AlignResult, positive: str | None) -> None:
     size = f"{found.size[1]}×{found.size[0]} pixels"
-    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {found.options.encoder_text}, {found.megabytes:,.1f} MB"
+    encoder = f"{found.options.encoder_text}, {found.megabytes:,.1f} MB"
+    title = f"{found.data}: {found.written:,} of {found.found:,} images, {size}, {encoder}"
     opt.print_lines(title)
     opt.out().print(_classes(found))
     before, after = _score(found.metadata_before), _score(found.metadata_after)
