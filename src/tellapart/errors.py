@@ -1,7 +1,7 @@
 """The one exception tree of tellapart.
 
-Every error a user can cause is a `TellapartError`: it says what was expected, what was found, where (file and row), and
-what to do next. The command line prints it without a traceback and exits with its `exit_code`.
+Every error a user can cause is a `TellapartError`: its message gives what was expected, what was found, where (file and row),
+and what to do next. The command line prints it without a traceback and exits with its `exit_code`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class TellapartError(Exception):
-    """Base of all errors that a user can mend.
+    """Base of all errors that a user can fix.
 
     Args:
         message: What is wrong, in one sentence, with file and row.
@@ -42,7 +42,7 @@ class ImageError(DataError):
 
 
 class SplitError(DataError):
-    """The labeled images cannot be divided as asked."""
+    """The labeled images cannot be split as requested."""
 
 
 class RecipeError(TellapartError):
@@ -58,7 +58,7 @@ class RunError(TellapartError):
 
 
 class SystemLimitError(TellapartError):
-    """The machine refused: disk full, no permission, no such device."""
+    """The machine cannot do it: disk full, no permission, no such device."""
 
     exit_code = 6
 
@@ -68,9 +68,9 @@ class PluginError(TellapartError):
 
     Args:
         kind: "descriptor", "net", …
-        name: Of the class.
-        promise: Which promise; its name.
-        expected: What it says.
+        name: Name of the class.
+        promise: Name of the promise.
+        expected: What the promise requires.
         found: What happened.
     """
 
@@ -80,7 +80,7 @@ class PluginError(TellapartError):
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that `name` is no `kind`, with the closest names or all of them.
+    """The message for an unknown name, with the closest names or all of them.
 
     >>> unknown_name("recipe", "nul", ["metadata", "svm"])
     "unknown recipe 'nul': did you mean 'metadata'?"
@@ -95,6 +95,6 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 class Interrupted(TellapartError):
-    """Ctrl-C ended the work; what was finished is kept."""
+    """The user pressed Ctrl-C; finished work is kept."""
 
     exit_code = 130

@@ -1,7 +1,7 @@
 """The types that the stages hand to each other. No torch here.
 
-`ImageTable` says which images there are and what is known of them; `Predictions` says what a classifier answered;
-`Score` is one number that is never printed without its n and its interval. Everything to the right of `Predictions`
+`ImageTable` lists the images and what is known about them; `Predictions` holds the probabilities of a classifier; `Score` is
+one number that is never printed without its n and its interval. Everything to the right of `Predictions`
 (scores, statistics, leaderboard, report) needs neither images nor a model.
 """
 
@@ -48,7 +48,7 @@ class ImageTable:
         id: str, unique.
         path: str, a locator relative to `root`: `a/b.png`, `a.tar::x.png`, `images.gz#17`, `p.parquet#17`, `memory#17`.
         label: int64, an index into `classes`, −1 for unknown.
-        size: int64, bytes of the encoded image (0 where a container does not say).
+        size: int64, bytes of the encoded image (0 where a container does not record it).
         stamp: int64, modification time in ns for loose files; a digest of the content inside containers.
         group, source, split: str, optional. `split` is one of train, valid, test, or "" (not given).
         Further columns are those of the table that was read, str, "" where not given; they are for slicing scores.
@@ -61,8 +61,8 @@ class ImageTable:
     root: str
     positive: str | None = None
     problems: tuple[Problem, ...] = ()
-    layout: str = ""  # what the scanner understood, in words
-    name: str = "images in memory"  # what a person calls the data: the file or folder they pointed at
+    layout: str = ""  # what the scanner read, in words
+    name: str = "images in memory"  # the name of the file or folder that the user gave
     memory: Mapping[int, Any] | Sequence[Any] = field(default=(), repr=False)  # in-memory rows: arrays or bytes
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class ImageTable:
             raise DataError(f"an ImageTable needs the columns {sorted(missing)}")
         if not self.frame["id"].is_unique:
             twice = self.ids[self.frame["id"].duplicated().to_numpy()][0]
-            raise DataError(f"ids must be unique: {twice!r} stands more than once")
+            raise DataError(f"ids must be unique: {twice!r} occurs more than once")
         labels = self.frame["label"].to_numpy()
         if len(labels) and (labels.min() < UNLABELED or labels.max() >= len(self.classes)):
             raise DataError(f"labels must lie in −1 … {len(self.classes) - 1}")

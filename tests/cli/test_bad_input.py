@@ -94,7 +94,7 @@ def test_an_unlabeled_row_in_training(tell, photos):
 def test_unknown_labels_in_validation(tell, photos):
     table_csv(photos, rows=ROWS[:12] + ROWS[20:32])
     (photos / "val.csv").write_text("id,label\n" + "\n".join([*ROWS[12:16], *ROWS[32:35], "light/15.png,bright"]) + "\n")
-    fails(tell, 3, "train", photos, *QUICK, says="val.csv:9: the class 'bright' does not occur in the training part")
+    fails(tell, 3, "train", photos, *QUICK, says="val.csv:9: the class 'bright' does not occur in the training split")
 
 
 def test_a_bom_and_windows_paths_are_understood(tell, photos):
@@ -200,7 +200,7 @@ def test_columns_that_cannot_be_guessed(tell, photos):
 def test_groups_torn_by_a_given_split(tell, photos):
     rows = [f"{row},{'train' if i % 3 else 'valid' if i % 2 else 'test'},g{i // 2}" for i, row in enumerate(ROWS)]
     path = table_csv(photos, "id,label,split,patient", rows=rows)
-    fails(tell, 3, "train", path, *QUICK, "--group", "patient", says="torn by the given split")
+    fails(tell, 3, "train", path, *QUICK, "--group", "patient", says="divided by the given split")
     assert tell("train", path, *QUICK).code == 0
 
 

@@ -92,7 +92,7 @@ def test_the_stamp_follows_the_content(tmp_path, pixels):
         (lambda top, images, labels: labels.write_bytes(gzip.compress(labels.read_bytes())[:-9]), "unpacked"),
         (lambda top, images, labels: labels.unlink(), "expected train-labels-idx1-ubyte beside it"),
         (lambda top, images, labels: (top / "classes.txt").write_text("a\n"), "classes.txt, which has 1"),
-        (lambda top, images, labels: (top / "classes.txt").write_text("a\na\n"), "stands twice"),
+        (lambda top, images, labels: (top / "classes.txt").write_text("a\na\n"), "duplicate class name"),
     ],
 )
 def test_damaged_files(tmp_path, pixels, damage, told):

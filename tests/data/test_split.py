@@ -153,13 +153,13 @@ def test_few_large_groups_reach_every_part():
 
 
 def test_a_group_torn_by_the_given_split_is_an_error():
-    with pytest.raises(SplitError, match="the group 'p' stands in train and test: 2 groups are torn by the given split"):
+    with pytest.raises(SplitError, match="the group 'p' is in train and test: 2 groups are divided by the given split"):
         split(table_of([0, 1] * 4, groups=["p", "p", "q", "q"] * 2, parts=["train"] * 3 + ["valid"] * 1 + ["test"] * 4))
 
 
 def test_a_group_with_one_foot_in_a_given_part_is_an_error():
     parts = ["test"] * 5 + [""] * 35
-    with pytest.raises(SplitError, match="the group 'same' stands in train and test: 1 group is torn"):
+    with pytest.raises(SplitError, match="the group 'same' is in train and test: 1 group is divided"):
         split(table_of([0, 1] * 20, groups=[f"g{i}" for i in range(4)] + ["same"] + ["same"] * 3 + [""] * 32, parts=parts))
 
 
@@ -305,7 +305,7 @@ def test_folds_tear_no_group(rows, count):
 
 def test_a_class_in_one_fold_only_is_an_error():
     table = table_of([0] * 12 + [1] * 4, groups=[str(i) for i in range(12)] + ["all"] * 4, parts=["train"] * 16)
-    with pytest.raises(SplitError, match="the class 'c1' stands in 1 of 3 folds"):
+    with pytest.raises(SplitError, match="the class 'c1' occurs in 1 of 3 folds"):
         folds(table, 3)
 
 

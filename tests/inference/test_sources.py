@@ -242,7 +242,7 @@ def test_more_rows_than_are_looked_up_together(shots, monkeypatch):
     ("text", "said"),
     [
         (b"", "empty"),
-        (b"id,id\n1,2\n", "stands twice"),
+        (b"id,id\n1,2\n", "duplicate column"),
         (b"a,b\n1,2\n", "no id column"),
         (b"id,name\n1,2\n", "could be"),
         (b"id,x\n1,2,3\n", r"t\.csv:2: expected 2 cells, found 3"),

@@ -191,7 +191,7 @@ def test_what_makes_no_sense_is_refused(settings):
         cross_source(bare, RECIPE, settings=settings)
     pixels, names = images()
     unnamed = ta.from_arrays(pixels, np.where(names == "real", "photo of mine", names))
-    with pytest.raises(DataError, match="which of .* is real cannot be told"):
+    with pytest.raises(DataError, match="which of .* is real is not clear"):
         cross_source(unnamed, RECIPE, by="class", settings=settings)
     with pytest.raises(DataError, match="did you mean 'dark'"):
         cross_source(unnamed, RECIPE, by="class", real="darc", settings=settings)

@@ -1,7 +1,7 @@
 """Decode once: uint8 pixels in one memory-mapped file, shared by every classifier, run and process.
 
 The file's name is a digest of which images (path, size, stamp), how (the resolved `Inputs`) and by which decoder, so a
-changed file or option decodes anew and nothing else does. Where a part of each picture is read (`Inputs.region`), the digest
+changed file or option is decoded again and nothing else is. Where a part of each picture is read (`Inputs.region`), the digest
 holds where it lies, too; faces are looked for once, and kept in a file of their own. A lock lets one process decode while a
 second one waits; a file that was not finished is never read. The folder is bounded: the files that were not used for longest
 go first.
@@ -52,7 +52,7 @@ class CorruptImages(DataError):
         count = f"{len(problems):,} image{'s' if len(problems) > 1 else ''}"
         super().__init__(
             f"{count} cannot be decoded:{shown}{more}",
-            hint="mend or remove them, or leave them out, counted, with --skip-bad",
+            hint="fix or remove them, or pass --skip-bad to exclude and report them",
         )
 
 

@@ -147,8 +147,8 @@ def list_archive(path: str) -> Listing:
         if not _is_skipped_path(folder):
             _add_folder(number, folder)
     entries: list[tuple[str, int, int, int]] = []
-    said = "is a link to nowhere in the archive, or not a regular file"
-    problems = [Problem("missing file", name, said) for name in archive.links() if not _is_skipped_path(name)]
+    message = "is a link to nowhere in the archive, or not a regular file"
+    problems = [Problem("missing file", name, message) for name in archive.links() if not _is_skipped_path(name)]
     for member in archive.members():
         if not _is_skipped_path(member.name) and not is_no_text(member.name, problems):
             folder, _, base = member.name.rpartition("/")

@@ -58,7 +58,7 @@ def prepare(
     """
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not skip_bad:
-        raise DataError(format_problems(bad), hint="mend them, or leave these rows out, counted, with --skip-bad")
+        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
     twins = find_duplicates(table, progress)
     table = apply_split(table, split_from) if split_from else split(table, seed=seed, twins=twins)
     return Prepared(table, summarize_duplicates(table, twins.cluster))

@@ -85,7 +85,7 @@ def copy_boxes(images: ImageTable, source: ImageTable, inputs: Inputs) -> ImageT
     Args:
         images: N changed copies of the same size.
         source: The N originals.
-        inputs: Of the classifier that will be asked.
+        inputs: Inputs of the classifier that predicts the images.
     """
     names = _columns(source, inputs.region.box) if inputs.region and inputs.region.box else None
     if names is None:

@@ -43,19 +43,19 @@ def scan(
     positive: str | None = None,
     least: int = 2,
 ) -> ImageTable:
-    """Understand a set of labeled images.
+    """Read a set of labeled images.
 
     Args:
         path: A folder, a CSV or TSV, a parquet file, a `.zip` or `.tar`, or a folder of IDX files.
         images: Where the images of a CSV lie, when that is not the folder beside it: a folder or an archive.
         id_column: The column of the table that names the image.
         label_column: The column that names its class.
-        group: The column whose rows must stay on one side of a split ("source" works for folders too).
+        group: The column whose rows must stay in one split ("source" works for folders too).
         positive: The class that counts as positive when there are two; left out: "fake", "edited", … by name.
-        least: How many classes there must be; to be judged on, one is enough.
+        least: Smallest number of classes; for evaluation alone, one is enough.
 
     Returns:
-        The table. Without a labeled validation or test part it has no `split` column.
+        The table. Without a labeled validation or test split it has no `split` column.
 
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
@@ -160,12 +160,12 @@ def _check_ids(found: LayoutRows) -> None:
     first: dict[str, int] = {}
     for row, name in enumerate(found.ids):
         if name in first:
-            raise DataError(f"{found.where(row)}: the id {name!r} stands already in {found.where(first[name])}")
+            raise DataError(f"{found.where(row)}: duplicate id {name!r}, which is already in {found.where(first[name])}")
         first[name] = row
 
 
 def _lacking(split: np.ndarray, labeled: np.ndarray) -> np.ndarray:
-    """Rows that should have a label: in training, or in a part where others have one. (N,) bool."""
+    """Rows that should have a label: in the training split, or in a split where other rows have one. (N,) bool."""
     lacking = ~labeled
     for part in ("valid", "test"):
         here = split == part
@@ -175,11 +175,11 @@ def _lacking(split: np.ndarray, labeled: np.ndarray) -> np.ndarray:
 
 
 def _label_problems(found: LayoutRows, lacking: np.ndarray, unknown: np.ndarray) -> list[Problem]:
-    said = "the class {!r} does not occur in the training part"
+    message = "the class {!r} does not occur in the training split"
     return [
         Problem("unlabeled row", found.where(row), "it has no label")
         if lacking[row]
-        else Problem("unknown label", found.where(row), said.format(found.class_names[row]))
+        else Problem("unknown label", found.where(row), message.format(found.class_names[row]))
         for row in np.flatnonzero(lacking | unknown).tolist()
     ]
 

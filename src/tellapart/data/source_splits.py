@@ -1,4 +1,4 @@
-"""Tables dealt by where images come from, and training parts cut down: what a run may learn, and what it is asked instead.
+"""Tables split by the source of the images, and reduced training splits: what a run trains on, and what it is evaluated on.
 
 The rows are those of train and valid; the test part is not among them. A run learns from training rows of some sources, of
 which a tenth chooses; it is judged on everything else (`HELD`): all rows of the sources it never saw, and the validation rows
@@ -117,8 +117,8 @@ def by_class(prepared: Prepared, real: str | None = None) -> SourceTable:
         raise DataError(unknown_name("class", real, table.classes))
     named = [name for name in table.classes if parse_real_fake(name) == "real"]
     if real is None and len(named) != 1:
-        hint = f"say which: --real {table.classes[0]}"
-        raise DataError(f"which of {', '.join(table.classes)} is real cannot be told by name", hint=hint)
+        hint = f"name the real class: --real {table.classes[0]}"
+        raise DataError(f"which of {', '.join(table.classes)} is real is not clear from the names", hint=hint)
     real = real or named[0]
     other = "fake" if real != "fake" and parse_real_fake(real) == "real" else f"not {real}"
     names = np.array(table.classes, dtype=object)[table.labels]

@@ -44,7 +44,7 @@ class DuplicateGroups:
 def split(
     table: ImageTable, *, seed: int = 0, shares: dict[str, float] = SHARES, twins: DuplicateGroups | None = None
 ) -> ImageTable:
-    """Give every labeled row a part. Unlabeled rows get "".
+    """Assign every labeled row to a split. Unlabeled rows get "".
 
     Args:
         table: Labeled images; a `split` column is kept where it is filled, a `group` column is respected.
@@ -53,7 +53,7 @@ def split(
         twins: `find_twins(table)`, if it is known already.
 
     Raises:
-        SplitError: A class is too small for the parts, a group stands in two given parts, or there is nothing to train on.
+        SplitError: A class is too small for the splits, a group is in two given splits, or there is nothing to train on.
     """
     given = table.frame["split"].to_numpy(dtype=object) if "split" in table.frame else np.full(len(table), "", dtype=object)
     labeled = table.labels >= 0
@@ -101,7 +101,7 @@ def folds(table: ImageTable, count: int, *, seed: int = 0, twins: DuplicateGroup
         in_folds = len(np.unique(found[rows][table.labels[rows] == label]))
         if in_folds < 2:
             raise SplitError(
-                f"the class {name!r} stands in {in_folds} of {count} folds: a fold must not hold all there is of a class",
+                f"the class {name!r} occurs in {in_folds} of {count} folds: every class must occur in at least two",
                 hint="add images of it, or leave the class out",
             )
     return found
@@ -249,7 +249,7 @@ def _deal(sizes: np.ndarray, wanted: dict[str, float]) -> list[str]:
 
 
 def _check_classes(table: ImageTable, parts: np.ndarray, units: np.ndarray, ours: list[str]) -> None:
-    """Every class stands in train and in the parts that we cut; a given part may lack one."""
+    """Check that every class occurs in train and in the splits made here; a given split may lack one."""
     labels = table.labels
     counts = {part: np.bincount(labels[parts == part], minlength=len(table.classes)) for part in SPLITS}
     lacking = np.flatnonzero(np.min([counts[part] for part in ours], axis=0) == 0)
@@ -269,7 +269,7 @@ def _check_classes(table: ImageTable, parts: np.ndarray, units: np.ndarray, ours
 
 
 def _check_groups(table: ImageTable) -> None:
-    """No group stands in two parts: where one does, the given split tore it."""
+    """Check that no group is in two splits; only a given split can divide one."""
     groups = _groups(table)
     if groups is None:
         return
@@ -280,6 +280,6 @@ def _check_groups(table: ImageTable) -> None:
         sides = f"{SPLITS[first[torn[0]]]} and {SPLITS[last[torn[0]]]}"
         count = f"{len(torn):,} groups are" if len(torn) > 1 else "1 group is"
         raise SplitError(
-            f"the group {name!r} stands in {sides}: {count} torn by the given split",
-            hint="mend the split column, or leave the group column out",
+            f"the group {name!r} is in {sides}: {count} divided by the given split",
+            hint="fix the split column, or remove the group column",
         )

@@ -1,4 +1,4 @@
-"""What pydantic finds wrong with options, in words that a person who wrote a recipe can use."""
+"""Validation errors of pydantic, as messages for the author of a recipe."""
 
 from __future__ import annotations
 

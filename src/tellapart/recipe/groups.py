@@ -7,7 +7,7 @@ CLASSICAL = (
     "knn", "pixels-naive-bayes", "eigenfaces-linear", "svm-pca-rbf", "hog-svm", "words", "color-forest", "color-boosting",
     "spectrum-linear", "noise-residual-svm", "cooccurrence-lda", "forensic-lda",
 )  # fmt: skip
-#: Names that stand for several recipes wherever a list of recipes is asked for.
+#: Names that stand for several recipes wherever a list of recipes is expected.
 GROUPS = {"ladder": LADDER, "classical": CLASSICAL}
 
 

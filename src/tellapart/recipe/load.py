@@ -122,7 +122,7 @@ def parse(content: Mapping[str, Any], where: str = "recipe") -> Recipe:
 
 
 def check_options(model: type[OptionsT], options: Mapping[str, Any], where: str) -> OptionsT:
-    """Validate one mapping of options against its model, with errors in words."""
+    """Validate one mapping of options against its model, with readable errors."""
     try:
         return model.model_validate(dict(options))
     except ValidationError as error:
@@ -193,7 +193,7 @@ def load(name: str, overrides: Iterable[str] = ()) -> Recipe:
 
 
 def load_all(names: Mapping[str, str], overrides: Iterable[str] = ()) -> dict[str, Recipe]:
-    """Read several recipes (key → name or path); each takes the overrides that it has a use for.
+    """Read several recipes (key → name or path); each takes the overrides that apply to it.
 
     Raises:
         RecipeError: As for `load`; or an override that none of them has a use for.
@@ -315,7 +315,7 @@ def _find(kind: str, name: str, where: str) -> Any:
 
 @contextlib.contextmanager
 def _naming(where: str) -> Iterator[None]:
-    """Say where an unknown name stands."""
+    """Add the place of an unknown name to its error."""
     try:
         yield
     except RecipeError as error:

@@ -43,7 +43,7 @@ class BoxRegion(OptionsModel):
     )
     missing: Literal["error", "whole", "center"] = Field(
         default="error",
-        description="of a row whose cells are empty: an error; the whole picture; or its center, as much as `keep` says",
+        description="a row whose cells are empty: an error; the whole picture; or its center, as much as `keep` says",
     )
 
     @field_validator("columns")
@@ -61,7 +61,7 @@ class FaceRegion(OptionsModel):
         default="haar", description="haar: the cascade that comes with OpenCV; yunet: a small network, from the file `model`"
     )
     model: str | None = Field(
-        default=None, validate_default=True, description="of yunet: its .onnx file on this machine; nothing is downloaded"
+        default=None, validate_default=True, description="yunet: its .onnx file on this machine; nothing is downloaded"
     )
     smallest: float = Field(
         default=0.1, gt=0, le=1, description="smaller faces do not count: share of the picture's shorter side"
@@ -180,7 +180,7 @@ class Optimizer(OptionsModel):
     weight_decay: float = Field(
         default=1e-4, ge=0, description="decoupled for adamw, radam and muon; added to the gradient else"
     )
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="of sgd and muon")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd and muon")
     nesterov: bool = Field(default=True, description="sgd: look ahead along the momentum")
     other_lr: float = Field(default=2e-3, gt=0, description="muon only: AdamW's rate for biases, norms and the last layer")
 
@@ -195,15 +195,15 @@ class Schedule(OptionsModel):
     )
     warmup: float = Field(default=0.1, ge=0, lt=1, description="share of the run spent rising linearly from 0")
     floor: float = Field(default=0.0, ge=0, le=1, description="share of the peak that the rate never falls below")
-    factor: float = Field(default=0.1, gt=0, lt=1, description="of step, exponential and plateau")
+    factor: float = Field(default=0.1, gt=0, lt=1, description="factor of step, exponential and plateau")
     every: float = Field(
         default=10.0, gt=0, description="epochs: of step and exponential per factor, of restarts the first cycle"
     )
-    growth: float = Field(default=2.0, ge=1, description="restarts: each cycle is so many times as long as the one before")
+    growth: float = Field(default=2.0, ge=1, description="restarts: length of a cycle / length of the cycle before it")
     patience: int = Field(
         default=3,
         ge=1,
-        description="plateau: so many epochs without a better `best_by` are let pass; after the next the rate falls",
+        description="plateau: number of epochs without a better `best_by` that are tolerated; after the next the rate falls",
     )
 
 
@@ -212,7 +212,7 @@ class Average(OptionsModel):
 
     name: Literal["none", "ema", "swa"] = Field(
         default="none",
-        description="ema: exponential, per step; swa: plain, of the epochs' ends (Izmailov et al. 2018), norms measured anew",
+        description="ema: exponential, per step; swa: plain, of the epochs' ends (Izmailov et al. 2018), norms recomputed",
     )
     decay: float = Field(default=0.999, gt=0, lt=1, description="ema: share kept per step")
     start: float = Field(default=0.75, ge=0, lt=1, description="swa: share of the run before the first epoch that counts")
@@ -232,13 +232,13 @@ class Train(OptionsModel):
     optimizer: Optimizer = Field(default_factory=Optimizer, description="see Optimizer")
     schedule: Schedule = Field(default_factory=Schedule, description="see Schedule")
     loss: Literal["cross_entropy", "focal"] = Field(default="cross_entropy", description="focal: Lin et al. 2017")
-    focal_gamma: float = Field(default=2.0, ge=0, description="focal: how little easy images count")
+    focal_gamma: float = Field(default=2.0, ge=0, description="focal: exponent; the higher, the less easy images count")
     label_smoothing: float = Field(default=0.0, ge=0, lt=1, description="probability mass spread over all classes")
     class_weights: Literal["none", "balanced"] = Field(
         default="none", description="weight of an image in the loss; balanced: inverse to its class's share"
     )
     sampling: Literal["shuffle", "balanced"] = Field(
-        default="shuffle", description="shuffle: every image once an epoch; balanced: classes equally often, images drawn anew"
+        default="shuffle", description="shuffle: every image once an epoch; balanced: classes equally often, images redrawn"
     )
     clip: float | None = Field(default=None, gt=0, description="bound on the norm of the gradient")
     average: Average = Field(default_factory=Average, description="see Average")
@@ -249,13 +249,13 @@ class Train(OptionsModel):
         default=0.0,
         ge=0,
         le=1,
-        description="share of the trunk's stages, from the input on, that do not learn; 1: only the head learns",
+        description="share of the backbone's stages, from the input on, that are not trained; 1: only the head is trained",
     )
     unfreeze_every: int | None = Field(
-        default=None, ge=1, description="after so many epochs the topmost frozen stage starts to learn, then the next"
+        default=None, ge=1, description="number of epochs after which the topmost frozen stage is trained too, then the next"
     )
     layer_decay: float = Field(default=1.0, gt=0, le=1, description="learning rate of a stage / that of the stage above it")
-    patience: int | None = Field(default=None, ge=1, description="stop after so many epochs without a better `best_by`")
+    patience: int | None = Field(default=None, ge=1, description="stop after this number of epochs without a better `best_by`")
     best_by: Literal["accuracy", "loss"] = Field(default="accuracy", description="which validation figure picks the checkpoint")
     keep_best: int = Field(default=1, ge=1, description="how many of the best epochs' weights the run keeps")
 

@@ -1,4 +1,4 @@
-"""How people spell the parts of a data set and their classes: `Training`, `Trening`, `val`, `0_real`, …
+"""Spellings of split names and of real and fake: `Training`, `Trening`, `val`, `0_real`, …
 
 Names are compared without case, accents, and filler words such as "set" or "images".
 """
@@ -37,7 +37,7 @@ _INTEGER_OR_WHOLE_FLOAT = re.compile(r"([+-]?\d+)(?:\.0*)?\Z")
 def parse_split(name: str) -> str:
     """Which split a folder, file stem or cell names: "train", "valid", "test", or "" when it names none.
 
-    >>> [split_of(name) for name in ("Trening", "validation", "Test images", "t10k", "entraînement", "trains_of_japan")]
+    >>> [parse_split(name) for name in ("Trening", "validation", "Test images", "t10k", "entraînement", "trains_of_japan")]
     ['train', 'valid', 'test', 'test', 'train', '']
     """
     words = [word for word in re.split(r"[\s_\-.]+", normalize(name)) if word]
@@ -48,7 +48,7 @@ def parse_split(name: str) -> str:
 def normalize(text: str) -> str:
     """Lower case without accents, for comparing names.
 
-    >>> plain("Validação")
+    >>> normalize("Validação")
     'validacao'
     """
     letters = unicodedata.normalize("NFKD", text.strip().casefold())
@@ -60,9 +60,9 @@ def normalize(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def parse_real_fake(folder: str) -> str:
-    """Whether a folder name says "real" or "fake" (both in many words), else "".
+    """Whether a folder name means "real" or "fake" (both in many words), else "".
 
-    >>> [genuineness(name) for name in ("0_real", "1_fake", "REAL", "edited", "realistic")]
+    >>> [parse_real_fake(name) for name in ("0_real", "1_fake", "REAL", "edited", "realistic")]
     ['real', 'fake', 'real', 'fake', '']
     """
     word = normalize(re.sub(r"\A[01]_", "", folder))

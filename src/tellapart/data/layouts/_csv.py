@@ -60,7 +60,7 @@ def read_text_table(content: bytes, path: str, header_only: bool = False) -> Tex
     names = [str(cell).strip() for cell in frame.iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
-        raise DataError(f"{path}:{skipped + 1}: the column {twice[0]!r} stands twice", hint="rename one of the two")
+        raise DataError(f"{path}:{skipped + 1}: duplicate column {twice[0]!r}", hint="rename one of the two")
     frame = frame.iloc[1:]
     filled = (frame != "").any(axis=1).to_numpy(dtype=bool) if len(frame) else np.zeros(0, dtype=bool)
     return TextTable(path, names, frame[filled], np.flatnonzero(filled) + 2 + skipped)
@@ -102,17 +102,17 @@ def _parse(text: str, delimiter: str, path: str, skipped: int, header_only: bool
         raise DataError(_reason(str(error), path, skipped), hint="is a quote or a separator missing?") from error
 
 
-def _reason(said: str, path: str, skipped: int) -> str:
-    """What pandas says of a row, with the line in the file.
+def _reason(message: str, path: str, skipped: int) -> str:
+    """The message of pandas about a row, with the line in the file.
 
     >>> _reason("Error tokenizing data. C error: Expected 2 fields in line 3, saw 4", "t.csv", 0)
     't.csv:3: expected 2 cells, found 4'
     """
-    if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said):
+    if match := re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message):
         return f"{path}:{int(match[2]) + skipped}: expected {match[1]} cells, found {match[3]}"
-    if match := re.search(r"EOF inside string starting at row (\d+)", said):
+    if match := re.search(r"EOF inside string starting at row (\d+)", message):
         return f"{path}:{int(match[1]) + 1 + skipped}: a quote that opens here is never closed"
-    return f"{path}: not a table ({said.strip()})"
+    return f"{path}: not a table ({message.strip()})"
 
 
 # --- which column of a table names the image, which its class, which its group, source and split ----------------------
@@ -177,7 +177,7 @@ def _choose(text: TextTable, known: tuple[str, ...], chosen: str | None, what: s
     if len(candidates) > 1:
         raise DataError(
             f"{text.path}: the {what} column could be {' or '.join(map(repr, candidates))}",
-            hint=f"say which: {flag} {candidates[0]}",
+            hint=f"choose one: {flag} {candidates[0]}",
         )
     return candidates[0] if candidates else None
 
@@ -203,7 +203,7 @@ def _no_such(text: TextTable, flag: str, name: str) -> DataError:
 def _missing(text: TextTable, what: str, known: tuple[str, ...], flag: str) -> DataError:
     return DataError(
         f"{text.path}: no {what} column; expected one of {', '.join(known)}; found {', '.join(text.names)}",
-        hint=f"say which it is: {flag} COLUMN (the first line of the table must name the columns)",
+        hint=f"name it: {flag} COLUMN (the first line of the table must name the columns)",
     )
 
 
@@ -219,7 +219,7 @@ MOST_MORE = 50  # further columns that are kept, the first in the table
 
 
 def _given(text: TextTable, column: str, missing: str | None) -> np.ndarray:
-    """Cells without outer spaces, `missing` where they say nothing: (N,) object."""
+    """Cells without outer spaces, `missing` where they are empty: (N,) object."""
     cells = text.column(column)
     meaning = {cell: (missing if cell.strip() in NOT_GIVEN else cell.strip()) for cell in set(cells)}
     return np.array([meaning[cell] for cell in cells], dtype=object)

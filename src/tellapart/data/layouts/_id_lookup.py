@@ -1,4 +1,4 @@
-"""Images by the names under which a table asks for them: the test images of a competition, none of them labeled."""
+"""Find images by the ids of a table: the unlabeled test images of a competition."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, ImageTable
 
-#: From the position of an id to the place that asked for it, for messages: "sample.csv:7".
+#: From the position of an id to its place in the table, for messages: "sample.csv:7".
 Place = Callable[[int], str]
 
 
@@ -32,13 +32,13 @@ def match_ids(
 
     Args:
         ids: N names: paths, file names, or these without their ending.
-        place: Where each stands, for messages.
+        place: Where each id is, for messages.
         test: The images, as a folder or archive; or a table of them, whose ids may have an ending where `ids` have none.
         images: Where the images of a table lie, when that is not the folder beside it.
-        classes: Class names of the run that will be asked.
+        classes: Class names of the run that predicts the images.
 
     Returns:
-        The table, its ids as given; and how many images of `test` nobody asked for.
+        The table, its ids as given; and how many images of `test` no id names.
 
     Raises:
         DataError: An id fits no image, or several; two ids fit one image; something is not there.
@@ -48,10 +48,10 @@ def match_ids(
     more: dict[str, pd.Series] = {}
     if test.name.lower().endswith(TABLE_ENDINGS):
         text = read_text_table(test.read_bytes(), str(test))
-        keys, unasked, more = _through_table(ids, place, text)
+        keys, unused, more = _through_table(ids, place, text)
         listing = _listed(images or Path(os.path.abspath(test)).parent)  # noqa: PTH100
     else:
-        listing, keys, unasked = _listed(images or test), list(ids), -1
+        listing, keys, unused = _listed(images or test), list(ids), -1
     files = _files(keys, ids, place, listing)
     frame = pd.DataFrame(
         {
@@ -63,8 +63,8 @@ def match_ids(
             **more,
         }
     )
-    unasked = int(listing.is_image.sum()) - len(files) if unasked < 0 else unasked
-    return ImageTable(frame, tuple(classes), listing.root, layout=f"{len(frame):,} unlabeled images"), unasked
+    unused = int(listing.is_image.sum()) - len(files) if unused < 0 else unused
+    return ImageTable(frame, tuple(classes), listing.root, layout=f"{len(frame):,} unlabeled images"), unused
 
 
 def _listed(where: Path) -> Listing:
@@ -79,7 +79,7 @@ def _listed(where: Path) -> Listing:
 
 
 def _through_table(ids: Sequence[str], place: Place, text: TextTable) -> tuple[list[str], int, dict[str, pd.Series]]:
-    """What a table of test images calls the files of some ids; how many of its rows nobody asked for; its further columns,
+    """The file names that a table of test images gives for some ids; how many of its rows no id names; its further columns,
     which may hold boxes."""
     columns = detect_columns(text, ColumnOptions(), needs_label=False)
     theirs = text.column(columns.id)
@@ -113,7 +113,7 @@ def _files(keys: Sequence[str], ids: Sequence[str], place: Place, listing: Listi
         there = f"{int(listing.is_image.sum()):,} images are there"
         raise DataError(
             f"{place(first)}: {ids[first]!r} {said} ({_counted(len(lost), len(ids))}; {there})",
-            hint="say where the test images are: --images DIR",
+            hint="give the folder of the test images: --images DIR",
         )
     order = np.argsort(files, kind="stable")
     same = np.flatnonzero(np.diff(files[order]) == 0)

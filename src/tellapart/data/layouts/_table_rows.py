@@ -17,12 +17,12 @@ from tellapart.types import Problem
 
 @dataclass(frozen=True)
 class TableFile:
-    """One table in a listing and the part it plays."""
+    """One table in a listing and its split."""
 
     row: int  # in the listing
     path: str
-    part: str  # "train", "valid", "test" by its name, or "" when the name does not say
-    split: str  # that of its rows where they do not say: the part, or "" when the table stands alone
+    part: str  # "train", "valid" or "test" from its name, else ""
+    split: str  # the split of rows without one of their own: `part`, or "" for a table alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class TablePart:
     more: dict[str, np.ndarray]
 
     def place(self, row: int) -> str:
-        """Where a row stands."""
+        """The place of a row, for messages."""
         return f"{self.text.path}:{self.text.lines[row]}"
 
     def folders_to_prefer(self) -> list[str]:
@@ -85,7 +85,7 @@ class TablePart:
             first[name] = row
 
     def describe(self, file: np.ndarray, images: Listing) -> str:
-        """What was understood."""
+        """What was read."""
         rows = file[file >= 0]
         folders = [images.folders[i] for i in np.unique(images.folder[rows]).tolist()]
         where = f"{len(folders):,} folders" if len(folders) != 1 else f"{folders[0]}/" if folders[0] else "the top folder"
@@ -119,10 +119,10 @@ def read_part(table: TableFile, listing: Listing, choices: ColumnOptions) -> Tab
 
 
 def repeated(part: TablePart, row: int, other: TablePart, line: int) -> DataError:
-    """The error for an id that stands twice, naming both rows."""
+    """The error for a duplicate id, naming both rows."""
     where = f"line {other.text.lines[line]}" if other is part else other.place(line)
     return DataError(
-        f"{part.place(row)}: the id {part.ids[row]!r} stands already in {where}", hint="delete one of the two rows"
+        f"{part.place(row)}: duplicate id {part.ids[row]!r}, which is already in {where}", hint="delete one of the two rows"
     )
 
 

@@ -1,7 +1,7 @@
 """Labels from folder names.
 
-Three things are read off a path, a folder at a time: the split (`train/`, `Test/`, … at the first depth where a
-training folder stands), the class, and the source (whatever else the path says). When folders named "real" and "fake"
+Three things are read off a path, a folder at a time: the split (`train/`, `Test/`, … at the first depth that has
+a training folder), the class, and the source (the other folder names). When folders named "real" and "fake"
 (in many words, also `0_real`, `1_fake`) occur, they are the class at whatever depth; else the first folder is.
 """
 
@@ -61,7 +61,7 @@ def _other_files(listing: Listing) -> list[Problem]:
 
 
 class FolderRole(NamedTuple):
-    """What one folder says about the images in it."""
+    """What one folder means for the images in it."""
 
     split: str
     class_name: str | None  # None: no class folder
@@ -158,7 +158,7 @@ def _split_depth(folders: list[tuple[str, ...]]) -> int | None:
 
 
 def _is_real_fake(folders: list[tuple[tuple[str, ...], int]]) -> bool:
-    """Whether most images lie below "real" or "fake" folders, and no third class stands beside these at the top."""
+    """Whether most images lie below "real" or "fake" folders, and there is no third class beside these at the top."""
     kinds: Counter[str] = Counter()
     total = 0
     for parts, count in folders:
@@ -235,7 +235,7 @@ def _no_classes(listing: Listing, images: np.ndarray) -> DataError:
     hint = "put the images of each class into a folder of its own, or write train.csv with the columns id and label"
     return DataError(
         f"{listing.where}: {len(images):,} images but no labels: {listing.paths[images[0]]} lies in no class folder, "
-        "and no train.csv stands beside them",
+        "and there is no train.csv beside them",
         hint=f"if {tables[0]} holds the labels, give its path (and --images DIR)" if tables else hint,
     )
 

@@ -166,7 +166,7 @@ def _class_names(listing: Listing) -> list[str]:
         return []
     names = [line.strip() for line in listing.read(row).decode("utf-8-sig", "replace").splitlines() if line.strip()]
     if len(set(names)) < len(names):
-        raise DataError(f"{listing.paths[row]}: a class name stands twice")
+        raise DataError(f"{listing.paths[row]}: duplicate class name")
     return names
 
 

@@ -126,7 +126,7 @@ def row_group_images(file: pq.ParquetFile, column: str, group: int, path: str) -
 
 @contextlib.contextmanager
 def _reading(path: str) -> Iterator[None]:
-    """Turn what pyarrow says of a file into errors that name it."""
+    """Turn the errors of pyarrow into errors that name the file."""
     try:
         yield
     except PermissionError as error:
@@ -134,8 +134,8 @@ def _reading(path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"{path} is gone") from error
     except (OSError, ValueError, pa.ArrowException) as error:
-        said = str(error).splitlines()[0]
-        raise DataError(f"{path}: not a readable parquet file ({said})", hint="is the download complete?") from error
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path}: not a readable parquet file ({reason})", hint="is the download complete?") from error
 
 
 class _Part:
@@ -225,7 +225,7 @@ class _Part:
         return [Problem("missing image", f"{self.locator}#{row}", "the row holds no image") for row in empty]
 
     def describe(self) -> str:
-        """What was understood."""
+        """What was read."""
         label = f"{self._label} as label" if self._label else "no label"
         return f"{self.path}: {len(self.sizes):,} images in {self._image}, {label}."
 
@@ -238,8 +238,8 @@ def _split_of_file(path: str) -> str:
     """`data/train-00000-of-00001.parquet` → train; else the folder's split."""
     *folders, name = path.split("/")
     words = re.split(r"[-_.]", name.rpartition(".")[0])
-    told = [split for split in map(parse_split, [*words, *reversed(folders)]) if split]
-    return told[0] if told else ""
+    splits = [split for split in map(parse_split, [*words, *reversed(folders)]) if split]
+    return splits[0] if splits else ""
 
 
 def _optional(parts: list[_Part], keep: list[np.ndarray], name: str) -> np.ndarray | None:

@@ -118,7 +118,7 @@ def read_tables(
         choices: Columns named by the user.
 
     Raises:
-        DataError: Columns or ids are ambiguous, an id stands twice, or no id fits a file.
+        DataError: Columns or ids are ambiguous, an id occurs twice, or no id fits a file.
     """
     skip = [table.row for table in tables] if images is listing else []
     finder = FileFinder(images, base, skip)
@@ -132,12 +132,12 @@ def read_tables(
         files.append(part.usable(found, images))
     if not any((file >= 0).any() for file in files):
         raise _none_found(parts, images, base)
-    parts, notes = _tell_apart(parts, files)
+    parts, notes = _make_ids_unique(parts, files)
     layout = " ".join([*(p.describe(f, images) for p, f in zip(parts, files, strict=True)), *notes])
     return _join(parts, files, images, problems, layout)
 
 
-def _tell_apart(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[TablePart], list[str]]:
+def _make_ids_unique(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[TablePart], list[str]]:
     """Where a later table repeats ids for other files (both count from 1), its ids get the table's name in front.
 
     Raises:
@@ -145,7 +145,7 @@ def _tell_apart(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[T
     """
     seen: dict[str, tuple[int, int]] = {}
     notes: list[str] = []
-    told: list[TablePart] = []
+    renamed: list[TablePart] = []
     for number, part in enumerate(parts):
         again = [row for row, name in enumerate(part.ids) if name in seen and files[number][row] >= 0]
         for row in again:
@@ -155,11 +155,11 @@ def _tell_apart(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[T
         if again:
             part = replace(part, ids=[f"{_stem(part.text.path)}/{name}" for name in part.ids])
             stem = _stem(part.text.path)
-            notes.append(f"Ids of {part.text.path} stand in an earlier table too: {stem}/ is put before them.")
+            notes.append(f"Ids of {part.text.path} also occur in an earlier table: they get the prefix {stem}/.")
         if number + 1 < len(parts):
             seen.update((name, (number, row)) for row, name in enumerate(part.ids))
-        told.append(part)
-    return told, notes
+        renamed.append(part)
+    return renamed, notes
 
 
 def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, problems: list[Problem], layout: str) -> LayoutRows:
@@ -219,13 +219,13 @@ def _several(tables: Sequence[TableFile]) -> DataError:
 
 
 def _part_of(stem: str) -> str:
-    """The part that a table's name tells.
+    """The split that the name of a table means.
 
     >>> [_part_of(stem) for stem in ("train", "train_v2", "val-labels", "metadata", "train_test_split")]
     ['train', 'train', 'valid', '', '']
     """
-    told = {parse_split(word) for word in stem.replace("-", "_").replace(".", "_").replace(" ", "_").split("_")} - {""}
-    return told.pop() if len(told) == 1 else ""
+    splits = {parse_split(word) for word in stem.replace("-", "_").replace(".", "_").replace(" ", "_").split("_")} - {""}
+    return splits.pop() if len(splits) == 1 else ""
 
 
 def _stem(path: str) -> str:
