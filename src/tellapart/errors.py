@@ -82,8 +82,8 @@ class PluginError(TellapartError):
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """The message for an unknown name, with the closest names or all of them.
 
-    >>> unknown_name("recipe", "nul", ["metadata", "svm"])
-    "unknown recipe 'nul': did you mean 'metadata'?"
+    >>> unknown_name("recipe", "metdata", ["metadata", "svm"])
+    "unknown recipe 'metdata': did you mean 'metadata'?"
     >>> unknown_name("recipe", "zebra", ["metadata", "svm"])
     "unknown recipe 'zebra': there are metadata, svm"
     """
