@@ -62,7 +62,7 @@ def test_the_run_is_opened_and_its_answers_are_mapped(parent, context, how):
     wanted = fit(beneath.predict(TEST, context).proba)  # type: ignore[operator]
     np.testing.assert_allclose(fitted.predict(TEST, context).proba, wanted, atol=1e-6)
     assert fitted.parameters > beneath.parameters and fitted.pretrained == "no"
-    assert any("learnt from" in note for note in context.notes), "scores on validation flatter, and that is said"
+    assert any("were fitted on" in note for note in context.notes), "scores on validation flatter, and that is said"
 
 
 def test_a_recipe_is_fitted_saved_within_and_loaded(tmp_path):

@@ -63,7 +63,7 @@ def test_windows_are_the_pictures_own_pixels() -> None:
     table, recipe = pictures(), made()
     windows, counts = windows_of(recipe, table)
     assert counts.sum() == len(windows) and windows.frame["id"].is_unique
-    cut = PixelCache().images(windows, Crops(recipe)._recipe_within().inputs).get()
+    cut = PixelCache().images(windows, Crops(recipe)._inner_recipe().inputs).get()
     owner = np.repeat(np.arange(len(table)), counts)
     for pixels, row, (left, top, right, bottom) in zip(cut, owner, windows.frame[list(_COLUMNS)].to_numpy(), strict=True):
         picture = np.asarray(Image.open(io.BytesIO(table.memory[row])))
@@ -75,7 +75,7 @@ def test_a_small_picture_is_mirrored_and_has_one_window() -> None:
     recipe = made(size=8)
     windows, counts = windows_of(recipe, from_bytes([png(pixels), png(pixels[:1, :1])], [0, 1], ["a", "b"]))
     assert counts.tolist() == [1, 1]
-    shown = PixelCache().images(windows, Crops(recipe)._recipe_within().inputs).get()
+    shown = PixelCache().images(windows, Crops(recipe)._inner_recipe().inputs).get()
     assert (
         shown == np.stack([np.pad(pixels, ((2, 3), (1, 2), (0, 0)), mode="symmetric"), np.full((8, 8, 3), pixels[0, 0])])
     ).all()
@@ -129,7 +129,7 @@ def test_windows_lie_in_the_region() -> None:
     ("options", "why"),
     [
         ({"of": {**INNER, "inputs": {"size": 3}}}, "those of the outer recipe"),
-        ({"of": {"classifier": {"family": "metadata"}}}, "looks at files"),
+        ({"of": {"classifier": {"family": "metadata"}}}, "a family that classifies pixels"),
         ({"of": {"classifier": {"family": "linear", "D": 1}}}, "unknown option 'D'"),
         ({"of": INNER, "count": 6}, "count"),
         ({}, "is required"),
@@ -141,7 +141,7 @@ def test_what_is_no_recipe_of_windows(options: dict, why: str) -> None:
 
 
 def test_resampling_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="inputs.resize is stretch") as caught:
+    with pytest.raises(RecipeError, match="expected inputs.resize: center, found stretch") as caught:
         ta.train(pictures(), made(resize="stretch"), settings=ta.Settings(runs=tmp_path / "runs", device="cpu"))
     assert "inputs.resize=center" in (caught.value.hint or "")
 
@@ -152,7 +152,7 @@ def test_a_run_is_trained_asked_and_explained(tmp_path: Path) -> None:
     settings, table = ta.Settings(runs=tmp_path / "runs", device="cpu"), pictures(60)
     run = ta.train(table, made(), settings=settings)
     assert run.scores("valid")["accuracy"].value == 1
-    assert any("none of them resampled" in note for note in run.cost["notes"])
+    assert any("without resampling" in note for note in run.cost["notes"])
     (tmp_path / "one.png").write_bytes(table.memory[1])
     (found,) = explain(run, [tmp_path / "one.png"], settings=settings)
     assert found.predicted == "light" and found.heatmap.method == "occlusion"
@@ -168,5 +168,5 @@ def test_a_picture_is_opened_once_for_all_its_windows(monkeypatch: pytest.Monkey
         return unspied(*given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Image, "open", spy)
-    PixelCache().images(windows, Crops(recipe)._recipe_within().inputs)
+    PixelCache().images(windows, Crops(recipe)._inner_recipe().inputs)
     assert len(opened) == len(table) < counts.sum()

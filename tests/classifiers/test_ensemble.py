@@ -76,7 +76,7 @@ def test_members_that_saw_validation_images_are_refused(parents, tmp_path):
     context = Context(parents=lambda name: tmp_path / name)
     with pytest.raises(RunError, match="linear-0 was trained on 'train50', which is not in the training split here"):
         ensemble_of(["linear-0", "linear-20"]).fit(TRAIN.take(np.arange(50)), VALID, context)
-    with pytest.raises(DataError, match="the valid part here and linear-0 did not answer the same images"):
+    with pytest.raises(DataError, match="the valid split here and linear-0 did not answer the same images"):
         ensemble_of(["linear-0", "linear-20"]).fit(TRAIN, VALID.take(np.arange(9)), context)
 
 
@@ -110,8 +110,8 @@ def test_copies_are_saved_within(tmp_path):
 @pytest.mark.parametrize(
     ("classifier", "message"),
     [
-        ({}, "expected either `members`, runs by id, or `of`"),
-        ({"members": ["a"], "of": LINEAR}, "expected either `members`, runs by id, or `of`"),
+        ({}, "expected either `members`, ids of finished runs, or `of`"),
+        ({"members": ["a"], "of": LINEAR}, "expected either `members`, ids of finished runs, or `of`"),
         ({"members": ["a"], "how": "vot"}, "unknown combiner 'vot': did you mean 'vote'"),
         ({"members": ["a"], "how": {"vote": {}, "mean": {}}}, "expected one combiner"),
         ({"of": {**LINEAR, "seed": 3}}, "those of the outer recipe"),

@@ -90,7 +90,7 @@ def test_what_is_no_classifier_is_refused(tmp_path: Path) -> None:
     dump(StandardScaler().fit(X), tmp_path / "scaler.skops")
     dump({"weights": X}, tmp_path / "mapping.skops")
     for name, found in (("scaler", "StandardScaler"), ("mapping", "dict")):
-        with pytest.raises(RunError, match=f"{name}.skops: .*expected a classifier of scikit-learn, found {found}"):
+        with pytest.raises(RunError, match=f"{name}.skops: .*expected a scikit-learn classifier, found {found}"):
             load_estimator(tmp_path / f"{name}.skops")
 
 

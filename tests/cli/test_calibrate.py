@@ -98,7 +98,7 @@ def test_a_run_without_decisions_is_as_it_was(tell, trained):
         (("--cost", "HIT=5"), 2, "expected MISS=… or ALARM=…"),
         (("--cost", "miss=5", "--fpr", "0.1"), 4, "give `cost` or `fpr`, not both"),
         (("--how", "plat"), 4, "'platt'"),
-        (("--band", "0.9", "0.1"), 4, "goes up from low to high"),
+        (("--band", "0.9", "0.1"), 4, "0 ≤ low ≤ high ≤ 1"),
     ],
 )
 def test_what_is_asked_wrongly(tell, trained, arguments, code, message):

@@ -37,7 +37,7 @@ def test_json_holds_the_whole_curve(tell, photos):
     ("arguments", "code", "message"),
     [
         (["-r", "knn"], 4, "the family 'knn' has no learning rate"),
-        (["-r", "mlp", "--from", "1", "--to", "0.1"], 4, "the rates must grow"),
+        (["-r", "mlp", "--from", "1", "--to", "0.1"], 4, "learning rates must increase"),
         (["-r", "mlp", "--steps", "3"], 4, "at least 10 steps"),
         (["-r", "mlp", "-o", "."], 6, "is a folder"),
     ],

@@ -155,7 +155,7 @@ def test_what_has_no_graph_is_refused_with_a_reason(reinitialized: Any) -> None:
     vectors = parse({"inputs": {"size": 8}, "features": {}, "classifier": {"family": "network", "net": "mlp"}}, "t")
     for made, reason in (
         (nn, "the family knn has no network"),
-        (ensemble([reinitialized(QUICK, size=16), nn]), "copy 1, a member of the ensemble: the family neighbors"),
+        (ensemble([reinitialized(QUICK, size=16), nn]), "copy 1, a member of the ensemble: the family knn"),
     ):
         with pytest.raises(RunError, match=reason):
             trace_model(made, CONTEXT)

@@ -77,7 +77,7 @@ def test_gray_and_flat_images() -> None:
 
 
 def test_too_few_pixels_in_a_row_is_an_error() -> None:
-    with pytest.raises(RecipeError, match="more than 6 of them in a row"):
+    with pytest.raises(RecipeError, match="more than 6 pixels in a row"):
         Cooccurrence(Cooccurrence.Options(steps=[4]))(np.zeros((1, 8, 8, 3), np.uint8))
 
 

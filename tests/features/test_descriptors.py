@@ -81,7 +81,7 @@ def test_rings_without_a_frequency_are_left_out() -> None:
 def test_an_option_without_effect_is_an_error() -> None:
     for options in ({"of": "radial", "block": 8}, {"rings": 8}):
         content = {"features": {"descriptors": [{"spectrum": options}]}, "classifier": {"family": "linear"}}
-        with pytest.raises(RecipeError, match="has an effect with"):
+        with pytest.raises(RecipeError, match="has an effect only with"):
             recipes.parse(content)
 
 

@@ -110,7 +110,7 @@ def test_a_run_that_is_no_network_is_an_error(tmp_path: Path) -> None:
     Linear(recipes.parse({"inputs": INPUTS, "classifier": {"family": "linear"}})).fit(_table(), _table(6), Context()).save(
         tmp_path / "net-1"
     )
-    with pytest.raises(RunError, match="of the family 'linear', expected 'network'"):
+    with pytest.raises(RunError, match="expected a run of the family 'network', found net-1 of 'linear'"):
         _embedding(tmp_path / "net-1")
 
 

@@ -92,5 +92,5 @@ def test_flat_and_absent_images_are_finite() -> None:
 
 
 def test_images_smaller_than_a_block_are_refused() -> None:
-    with pytest.raises(RecipeError, match="hog with cell 8 and block 2 needs 16 pixels a side, found 12×40"):
+    with pytest.raises(RecipeError, match="hog with cell 8 and block 2 needs images of at least 16 pixels a side, found 12×40"):
         _describe(np.zeros((1, 12, 40, 1), np.uint8))

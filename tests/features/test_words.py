@@ -231,4 +231,4 @@ def test_what_was_learnt_is_in_the_arrays() -> None:
 
 def test_two_images_are_enough() -> None:
     words, notes = _fitted(IMAGES[[0, -1]], np.array([0, 1]), words=1500, select=[64], histogram="soft")
-    assert words(IMAGES[:3]).shape == (3, 64) and any("no more distinct ones" in n for n in notes)
+    assert words(IMAGES[:3]).shape == (3, 64) and any("distinct words instead of" in n for n in notes)

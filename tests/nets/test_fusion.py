@@ -213,7 +213,7 @@ def test_a_bad_backbone_is_named(backbone: dict[str, Any], message: str) -> None
 def test_runs_that_cannot_be_backbones(tmp_path: Path) -> None:
     (tmp_path / "1-svm").mkdir()
     (tmp_path / "1-svm" / "recipe.yaml").write_text("inputs: {size: 8}\nclassifier: {family: svm}")
-    with pytest.raises(RunError, match="no network on images but svm"):
+    with pytest.raises(RunError, match="expected a network on images, found run 1-svm: svm"):
         Fusion.resolve(_options({"run": "1-svm"}), tmp_path.joinpath)
     _run(tmp_path / "2-net")
     options = Fusion.resolve(_options({"run": "2-net"}), tmp_path.joinpath)

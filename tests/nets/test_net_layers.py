@@ -98,7 +98,7 @@ def test_a_shortcut_beside_a_stride_counts_once() -> None:
 
 def test_a_net_that_no_image_suits_says_so() -> None:
     poolings = nn.Sequential(*(nn.MaxPool2d(2) for _ in range(11)), GlobalPool())
-    with pytest.raises(RecipeError, match="so are all up to 1024×1024"):
+    with pytest.raises(RecipeError, match="images up to 1024×1024 are too small too"):
         measured_width(poolings, (1, 64, 64), "it")
 
 

@@ -66,7 +66,7 @@ def test_an_mlp_has_its_number_of_parameters(
 
 
 def test_an_mlp_wants_one_answer_a_layer() -> None:
-    with pytest.raises(RecipeError, match="batch_norm: 2 answers for 3 widths"):
+    with pytest.raises(RecipeError, match="batch_norm: expected one value per width, 3, found 2"):
         _build("mlp", (8,), 2, widths=[4, 4, 4], batch_norm=[True, False])
 
 

@@ -110,10 +110,10 @@ def test_drop_path_reaches_the_model_and_is_refused_where_there_is_none() -> Non
         ("timm", "resnet19", 64, "unknown timm model 'resnet19': did you mean 'resnet18'"),
         ("timm", "xception", 100, "legacy_xception"),
         ("timm", "zzzz", 64, "list_models"),
-        ("timm", "resnet18.nobody", 64, "no weights 'nobody' of resnet18: there are a1_in1k"),
-        ("timm", "inception_v3", 60, "does not take 60×60 images"),
+        ("timm", "resnet18.nobody", 64, "no weights 'nobody' of resnet18; available: a1_in1k"),
+        ("timm", "inception_v3", 60, "does not accept 60×60 images"),
         ("torchvision", "resnet19", 64, "unknown torchvision model 'resnet19': did you mean 'resnet18'"),
-        ("torchvision", "inception_v3", 74, "does not take 74×74 images: it takes 75×75"),
+        ("torchvision", "inception_v3", 74, "does not accept 74×74 images: it needs at least 75×75"),
     ],
 )
 def test_what_does_not_fit_is_an_error_in_words(net: str, model: str, size: int, message: str) -> None:
@@ -185,7 +185,7 @@ def test_weights_of_a_run_and_missing_files_are_refused(tmp_path: Path) -> None:
     save_file({f"body.{n}": t for n, t in body.state_dict().items()}, tmp_path / "weights.safetensors")
     with pytest.raises(RecipeError, match="init_from"):
         _start(body, "timm", "resnet18", tmp_path / "weights.safetensors")
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match="no such weights file"):
         _start(body, "timm", "resnet18", tmp_path / "nothing.pth")
 
 

@@ -65,7 +65,7 @@ class _Code:
 def test_a_pickle_that_needs_code_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"a": _Code()}, tmp_path / "w.pth")
-    with pytest.raises(DataError, match="code in it would have to be run"):
+    with pytest.raises(DataError, match="contains code, which is not run"):
         read_weights(tmp_path / "w.pth")
     assert not (tmp_path / "was-run").exists()
 
@@ -73,12 +73,12 @@ def test_a_pickle_that_needs_code_is_refused_and_not_run(tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("w.safetensors", b"not weights at all", "not a safetensors file"),
-        ("w.safetensors", b"", "not a safetensors file"),
-        ("w.pth", b"not weights at all", "not a file of weights"),
-        ("w.pth", b"", "not a file of weights"),
-        ("w.onnx", b"", "weights end in .safetensors, .pth"),
-        ("w", b"", "weights end in .safetensors, .pth"),
+        ("w.safetensors", b"not weights at all", "not a valid safetensors file"),
+        ("w.safetensors", b"", "not a valid safetensors file"),
+        ("w.pth", b"not weights at all", "not a valid weights file"),
+        ("w.pth", b"", "not a valid weights file"),
+        ("w.onnx", b"", "expected a weights file"),
+        ("w", b"", "expected a weights file"),
     ],
 )
 def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -90,10 +90,10 @@ def test_other_files_are_named(tmp_path: Path, name: str, content: bytes, messag
 
 def test_a_missing_file_a_folder_and_a_file_without_tensors_are_errors(tmp_path: Path) -> None:
     for path in (tmp_path / "none.pth", tmp_path):
-        with pytest.raises(DataError, match="no such file"):
+        with pytest.raises(DataError, match="no such weights file"):
             read_weights(path)
     torch.save({"epoch": 3}, tmp_path / "w.pth")
-    with pytest.raises(DataError, match="no tensors by name, but 'epoch'"):
+    with pytest.raises(DataError, match="expected tensors by name, found 'epoch'"):
         read_weights(tmp_path / "w.pth")
 
 
@@ -108,7 +108,7 @@ def test_a_transfer_copies_the_trunk_and_the_dense_layer_but_not_the_logits() ->
     assert torch.equal(child.eval().trunk(x), parent.eval().trunk(x))
     assert torch.equal(child.head[0].weight, parent.head[0].weight)  # type: ignore[index]
     assert torch.equal(child.head[-1].weight, before)  # type: ignore[index]
-    assert "run 1-cnn" in notes[0] and notes[-1].endswith("taken over: 0")
+    assert "run 1-cnn" in notes[0] and notes[-1].endswith("copied: 0")
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -162,7 +162,7 @@ def test_a_deeper_parent_is_refused_although_all_of_the_child_is_in_it() -> None
 
 
 def test_weights_of_no_run_are_refused() -> None:
-    with pytest.raises(RunError, match="not the weights of a run"):
+    with pytest.raises(RunError, match="expected the weights of a run"):
         transfer(_body(), dict(nn.Linear(2, 2).state_dict()), True)
 
 

@@ -176,7 +176,7 @@ def test_the_weights_at_the_end_are_those_of_the_best_epoch() -> None:
 def test_patience_stops() -> None:
     _, outcome, _ = _run(_plan(optimizer=Optimizer(lr=1e-9), epochs=50, patience=2, average=Average()))
     assert outcome.epochs < 50
-    assert outcome.stopped == "no better validation for 2 epochs"
+    assert outcome.stopped == "stopped early (no improvement on validation for 2 epochs)"
 
 
 def test_images_in_all_set_the_number_of_epochs() -> None:
@@ -187,7 +187,7 @@ def test_images_in_all_set_the_number_of_epochs() -> None:
 def test_a_time_bound_ends_the_run() -> None:
     _, outcome, _ = _run(_plan(epochs=1000, minutes=1e-5))
     assert outcome.epochs == 1
-    assert "minutes were up" in str(outcome.stopped)
+    assert "stopped by the time limit" in str(outcome.stopped)
 
 
 def test_the_rate_follows_the_schedule() -> None:
@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_finite_is_an_error() -> None:
 
 
 def test_weights_that_the_last_step_broke_are_an_error() -> None:
-    with pytest.raises(TellapartError, match="validation loss was no longer a finite number at step 1, learning rate 1e"):
+    with pytest.raises(TellapartError, match="validation loss was not finite at step 1, learning rate 1e"):
         config = _plan(optimizer=Optimizer(name="sgd", lr=1e38), schedule=Schedule(warmup=0), batch=64, epochs=1)
         _run(config.model_copy(update={"average": Average()}))
 
@@ -279,7 +279,7 @@ def test_a_loss_that_breaks_later_ends_the_run_with_its_best_weights(tmp_path: P
         augment=_Breaks(), seed=1, log=entries.append, folder=tmp_path,
     )  # fmt: skip
     assert outcome.epochs == 2 == len(entries)
-    assert outcome.stopped is not None and "no longer a finite number at step 10, learning rate 0.0" in outcome.stopped
+    assert outcome.stopped is not None and "not finite at step 10, learning rate 0.0" in outcome.stopped
     assert all(torch.isfinite(v).all() for v in net.state_dict().values())
 
 

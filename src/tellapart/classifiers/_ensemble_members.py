@@ -41,7 +41,7 @@ class Member:
     def parse(cls, name: str) -> Member:
         """Parse the text that `str` writes.
 
-        >>> Member.named("cnn-small-1a2b@12"), str(Member("svm-3c4d"))
+        >>> Member.parse("cnn-small-1a2b@12"), str(Member("svm-3c4d"))
         (Member(run='cnn-small-1a2b', epoch=12), 'svm-3c4d')
         """
         run, _, epoch = name.rpartition("@")

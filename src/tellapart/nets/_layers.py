@@ -1,6 +1,6 @@
-"""Layers that several architectures share: random geometry of feature maps, a convolution with its norm, the check of sizes.
+"""Shared parts of several architectures: random flips and rotations of feature maps, convolution with batch norm, size checks.
 
-The random layers act in training only and draw from torch's global generator, on the device of the maps, as dropout does.
+The random layers act only in training and draw from torch's global generator, on the device of the maps, as dropout does.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tellapart.errors import RecipeError
 from tellapart.nets.base import backbone_width
 
 Flips = Literal["none", "horizontal", "vertical", "both"]
-_LARGEST = 1024  # side up to which the least size that a net takes is looked for
+_LARGEST = 1024  # side up to which the minimum size of a net is searched
 
 
 class RandomFlip(nn.Module):
-    """Mirror each map of a batch with probability 1/2, left-right, upside down, or each of both; training only."""
+    """Flip each map of a batch with probability 1/2, left-right, upside down, or both independently; only in training."""
 
     def __init__(self, how: Flips) -> None:
         super().__init__()
@@ -32,8 +32,8 @@ class RandomFlip(nn.Module):
         if not self.training:
             return x_BCHW
         for axis in self.axes:
-            tossed = torch.rand(len(x_BCHW), 1, 1, 1, device=x_BCHW.device) < 0.5
-            x_BCHW = torch.where(tossed, x_BCHW.flip(axis), x_BCHW)
+            flipped = torch.rand(len(x_BCHW), 1, 1, 1, device=x_BCHW.device) < 0.5
+            x_BCHW = torch.where(flipped, x_BCHW.flip(axis), x_BCHW)
         return x_BCHW
 
     def extra_repr(self) -> str:
@@ -42,9 +42,9 @@ class RandomFlip(nn.Module):
 
 
 class RandomRotation(nn.Module):
-    """Turn each map of a batch about its middle by an angle uniform in ±`degrees`; training only.
+    """Rotate each map of a batch about its center by an angle uniform in ±`degrees`; only in training.
 
-    Bilinear samples; what lies outside the map is the map reflected, so that no edge of zeros appears.
+    Bilinear sampling with reflection padding, so no edge of zeros appears.
     """
 
     def __init__(self, degrees: float) -> None:
@@ -64,7 +64,7 @@ class RandomRotation(nn.Module):
 
 
 def rotated(x_BCHW: Tensor, angle: Tensor) -> Tensor:
-    """Maps turned about their middle, counter-clockwise, in pixels of equal sides: oblong maps are not sheared.
+    """Rotate maps counter-clockwise about their center, in pixel units: oblong maps are not sheared.
 
     Args:
         x_BCHW: (B, C, H, W), any float type.
@@ -72,13 +72,13 @@ def rotated(x_BCHW: Tensor, angle: Tensor) -> Tensor:
     """
     height, width = x_BCHW.shape[2:]
     cosine, sine, nothing = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    # from a place of the output to one of the input, both in half sides from the middle, y downwards
+    # from a position of the output to one of the input, both in half sides from the center, y downwards
     rows = (cosine, -sine * height / width, nothing, sine * width / height, cosine, nothing)
     matrices = torch.stack(rows, 1).view(-1, 2, 3)
     grid = F.affine_grid(matrices, list(x_BCHW.shape), align_corners=False)
-    # float32 even under autocast: bfloat16 places a sample of a 64-pixel map no better than to a quarter of a pixel
-    turned = F.grid_sample(x_BCHW.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    return turned.to(x_BCHW.dtype)
+    # float32 even under autocast: bfloat16 resolves positions in a 64-pixel map only to a quarter of a pixel
+    sampled = F.grid_sample(x_BCHW.float(), grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return sampled.to(x_BCHW.dtype)
 
 
 def conv_norm(
@@ -97,7 +97,7 @@ def conv_norm(
 
 
 def he_normal(net: nn.Module) -> None:
-    """Convolutions from a normal distribution of variance 2 / fan-out, biases 0 (He et al. 2015, arXiv 1502.01852, §2.2)."""
+    """Initialize convolutions: normal, variance 2 / fan-out, biases 0 (He et al. 2015, arXiv 1502.01852, §2.2)."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -106,18 +106,18 @@ def he_normal(net: nn.Module) -> None:
 
 
 def measured_width(trunk: nn.Sequential, shape: tuple[int, int, int], net: str) -> int:
-    """Length D of the vectors that a trunk gives for images of `shape` (C, H, W).
+    """Width D of the output of a backbone for images of `shape` (C, H, W); checks that the images are large enough.
 
     Raises:
-        RecipeError: A map would shrink to nothing, or more than one pooling or stride would act on a map of 1×1; names the
-            size of the images and the least square that the net takes.
+        RecipeError: A map would shrink to nothing, or more than one pooling or stride would act on a map of 1×1; the message
+            states the size of the images and the minimum size of the net.
     """
     channels, height, width = shape
     found = _width_or_none(trunk, shape)
     if found is not None:
         return found
     least = _least_side(trunk, channels)
-    needs = f"it needs at least {least}×{least}" if least else f"so are all up to {_LARGEST}×{_LARGEST}"
+    needs = f"it needs at least {least}×{least}" if least else f"images up to {_LARGEST}×{_LARGEST} are too small too"
     raise RecipeError(
         f"net: {net}: {height}×{width} images are too small for its poolings and strides: {needs}",
         hint="set a larger inputs.size, or give the net fewer stages or less pooling",
@@ -125,8 +125,8 @@ def measured_width(trunk: nn.Sequential, shape: tuple[int, int, int], net: str) 
 
 
 def _width_or_none(trunk: nn.Sequential, shape: tuple[int, int, int]) -> int | None:
-    """None where the maps of such images shrink too far."""
-    pixels: list[Tensor] = []  # single ones that something halves; branches side by side, such as a shortcut, halve the same
+    """Width of the output; None if the maps of such images shrink too far."""
+    pixels: list[Tensor] = []  # 1×1 maps that a layer halves; parallel branches, such as a shortcut, halve the same map
 
     def note(layer: Any, inputs: tuple[Tensor, ...]) -> None:
         alone = layer.stride not in (1, (1, 1)) and inputs[0].shape[2:] == (1, 1)
@@ -146,7 +146,7 @@ def _width_or_none(trunk: nn.Sequential, shape: tuple[int, int, int]) -> int | N
 
 
 def _least_side(trunk: nn.Sequential, channels: int) -> int | None:
-    """Side of the smallest square image whose maps never shrink too far."""
+    """Side of the smallest square image whose maps do not shrink too far."""
     high = 1
     while _width_or_none(trunk, (channels, high, high)) is None:
         high *= 2

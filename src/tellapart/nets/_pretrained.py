@@ -1,4 +1,4 @@
-"""What the nets of other libraries, timm and torchvision, have in common: options, head, weights from the hub or a file."""
+"""Shared parts of the nets of other libraries, timm and torchvision: options, head, weights from the hub or a file."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ from tellapart.errors import RecipeError, SystemLimitError, unknown_name
 from tellapart.nets._weights import load_into, read_weights
 from tellapart.nets.base import HeadedNet, NetOptions, Width, dense_head
 
-_PATIENCE = 5  # seconds that a hub has to answer
+_TIMEOUT = 5  # seconds to wait for a response of a hub
 
 
 class PretrainedOptions(NetOptions):
-    """Options of every net that comes from another library."""
+    """Options of every net of another library."""
 
-    model: str = Field(description="the library's name of the architecture")
+    model: str = Field(description="name of the architecture in the library")
     weights: str = Field(
         default="none",
         min_length=1,
-        description="none: random; hub: those that the library publishes; else the path of a file: .safetensors, .pth or .pt",
+        description="initial weights: none (random), hub (published by the library), or a path: .safetensors, .pth or .pt",
     )
     dense: list[Width] = Field(default=[], description="units of the dense layers before the logits")
-    dense_norm: bool = Field(default=False, description="batch norm in each dense layer")
+    dense_norm: bool = Field(default=False, description="use batch norm in each dense layer")
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="share dropped after each dense layer; without any, before the logits"
+        default=0.0, ge=0, lt=1, description="dropout rate after each dense layer, or before the logits if there is none"
     )
 
 
 class PadTo(nn.Module):
-    """Zeros, the mean of normalized images, on the right and below, up to the one size that a net takes."""
+    """Pad images on the right and below with zeros, the mean of normalized images, to the fixed size of a net."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class PadTo(nn.Module):
 
 
 class PretrainedNet(HeadedNet):
-    """A library's model without its last layer, as the child `net` of the trunk; then our head."""
+    """A model of a library without its last layer, as the child `net` of the backbone; then our head."""
 
     def __init__(
         self,
@@ -73,43 +73,43 @@ class PretrainedNet(HeadedNet):
 
     @property
     def net(self) -> Any:
-        """The library's model."""
+        """The model of the library."""
         return self.trunk.get_submodule("net")
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """See `Body`."""
+        """See `HeadedNet`."""
         return {f"net.{n}": t for n, t in self.convert({n.removeprefix("net."): t for n, t in tensors.items()}).items()}
 
     def convert(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Tensors as a checkpoint of the library names and shapes them → as `net` does."""
+        """Convert the tensors of a checkpoint of the library to the names and shapes of `net`."""
         return tensors
 
     @abstractmethod
     def backbone_groups(self) -> list[list[nn.Parameter]]:
-        """The parameters of `net` by depth."""
+        """Parameters of `net` by depth, from the input on."""
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """See `Body`."""
+        """See `HeadedNet`."""
         return [*self.backbone_groups(), *([head] if (head := list(self.head.parameters())) else [])]
 
 
 def load_weights(
     body: PretrainedNet, options: PretrainedOptions, hub: Callable[[], tuple[str, Path]], heads: Iterable[str]
 ) -> str:
-    """Load the weights that `options.weights` names into the trunk; the checkpoint's own classifier is ignored.
+    """Load the weights that `options.weights` names into the backbone; the classifier of the checkpoint is ignored.
 
     Args:
         body: Changed in place.
-        options: Of the net.
-        hub: Fetches the published weights: whose they are, and the file.
-        heads: Names of the model's classifier modules.
+        options: Options of the net.
+        hub: Fetches the published weights; returns their source and the file.
+        heads: Names of the classifier modules of the model.
 
     Returns:
-        Whose weights they are, for the leaderboard.
+        The source of the weights, for the leaderboard.
 
     Raises:
-        RecipeError: Weights of another net; says which tensors differ.
-        DataError: Not a file of weights.
+        RecipeError: The weights belong to another net; the message lists the tensors that differ.
+        DataError: The file is not a weights file.
         SystemLimitError: The hub cannot be reached.
     """
     if options.weights == "none":
@@ -121,7 +121,7 @@ def load_weights(
         whose = ""
     tensors = read_weights(path)
     if any(name.startswith("body.trunk.") for name in tensors):
-        raise RecipeError(f"{path} holds the weights of a run, not of a model", hint="start from a run with `init_from`")
+        raise RecipeError(f"{path} contains the weights of a run, not of a model", hint="use `init_from` to start from a run")
     load_into(
         body.net, body.convert(tensors), f"{path.name} for {options.model}", tuple(f"{h}." for h in heads), error=RecipeError
     )
@@ -129,15 +129,15 @@ def load_weights(
 
 
 def check_name(library: str, name: str, known: Iterable[str]) -> None:
-    """Raises RecipeError, with close names, unless the library knows `name`; it knows too many to list them all."""
+    """Raise RecipeError, with similar names, if the library has no model `name`; it has too many models to list."""
     names = list(known)
     if name in names:
         return
     within = [known for known in names if name in known][:8]
     hint = (
-        f"with {name!r} in their names: {', '.join(within)}"
+        f"models with {name!r} in their name: {', '.join(within)}"
         if within
-        else f"`list_models()` of {library} lists its {len(names)}"
+        else f"`{library}`'s `list_models()` lists all {len(names)}"
     )
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     raise RecipeError(
@@ -146,7 +146,7 @@ def check_name(library: str, name: str, known: Iterable[str]) -> None:
 
 
 def fetch_url(url: str, model: str) -> Path:
-    """The file at `url`, from torch's cache of checkpoints or downloaded into it; whole or not at all.
+    """Return the file at `url` from torch's checkpoint cache, after downloading it if needed; never a partial file.
 
     Raises:
         SystemLimitError: It cannot be fetched.
@@ -165,9 +165,9 @@ def fetch_url(url: str, model: str) -> Path:
 
 
 def fetch_hub(repository: str, file: str | None, model: str) -> Path:
-    """A file of a model hub's repository ("owner/name", or "owner/name@revision"), from the hub's cache or downloaded into it.
+    """Return a file of a hub repository ("owner/name" or "owner/name@revision") from the hub's cache, downloaded if needed.
 
-    Without a `file`: model.safetensors, or pytorch_model.bin where there is no such file.
+    Without `file`: model.safetensors, or pytorch_model.bin if there is no such file.
 
     Raises:
         SystemLimitError: It cannot be fetched.
@@ -192,9 +192,9 @@ def fetch_hub(repository: str, file: str | None, model: str) -> Path:
 
 
 def _probe(url: str, model: str, where: str) -> bool:
-    """Is there a file at `url`? Asked once and briefly, since the libraries try again and again for up to half a minute."""
+    """Whether there is a file at `url`. One short request, since the libraries retry for up to half a minute."""
     try:
-        with urlopen(Request(url, method="HEAD"), timeout=_PATIENCE):
+        with urlopen(Request(url, method="HEAD"), timeout=_TIMEOUT):
             return True
     except HTTPError as error:
         return error.code != 404
@@ -205,33 +205,31 @@ def _probe(url: str, model: str, where: str) -> bool:
 def _not_fetched(model: str, where: str, reason: object) -> SystemLimitError:
     return SystemLimitError(
         f"the published weights of {model} cannot be fetched ({reason}); they are {where}",
-        hint="fetch that file on another machine and give its path, `weights: PATH`; or start from random, `weights: none`",
+        hint="download that file on another machine and set `weights: PATH`, or start from random weights, `weights: none`",
     )
 
 
 @torch.no_grad()
 def _vector_length(trunk: nn.Sequential, shape: tuple[int, int, int], model: str) -> int:
-    """Length D of the trunk's vectors for images of `shape` (C, H, W).
+    """Width D of the output of a backbone for images of `shape` (C, H, W).
 
     Raises:
-        RecipeError: The net does not take them.
+        RecipeError: The net does not accept such images.
     """
     try:
         found = trunk.eval()(torch.zeros(1, *shape)).shape
     except (RuntimeError, AssertionError, ValueError) as error:
         raise too_small(model, shape, str(error)) from None
     if len(found) != 2:
-        raise RecipeError(
-            f"{model} gives no vectors but an output of shape {tuple(found)}", hint="take a model that classifies"
-        )
+        raise RecipeError(f"expected an output (B, D), found {tuple(found)} of {model}", hint="use a classification model")
     trunk.train()
     return found[1]
 
 
 def too_small(model: str, shape: tuple[int, int, int], reason: str) -> RecipeError:
-    """The error for images that a net does not take."""
+    """The error for images whose size a net does not accept."""
     return RecipeError(
-        f"{model} does not take {shape[1]}×{shape[2]} images: {reason}", hint="give a larger inputs.size, or another model"
+        f"{model} does not accept {shape[1]}×{shape[2]} images: {reason}", hint="set a larger inputs.size, or use another model"
     )
 
 

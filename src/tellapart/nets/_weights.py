@@ -1,10 +1,10 @@
-"""Weights from files and from earlier runs, and how they come to lie in a net.
+"""Read weights from files and from earlier runs, and load them into a net.
 
-Every tensor of a trunk must be there with its name and shape, or nothing is loaded: a net that is half pretrained and half
-random looks like one that is merely bad. Two differences are bridged. A first convolution for RGB is summed over its input
-channels for gray, which gives on gray images exactly what the RGB net gives on the same image repeated in three channels; one
-for gray is repeated and divided by three for RGB, which gives the same for gray images. Position embeddings are resampled by
-the nets that have them.
+Every tensor of a backbone must be present with its name and shape, or nothing is loaded: a net that is half pretrained and half
+random would only look like a bad net. Two differences are converted. A first convolution for RGB is summed over its input
+channels for gray images, which gives exactly the output of the RGB net for the same image in three equal channels; one for gray
+images is repeated and divided by three for RGB, which gives the same output for gray images. Position embeddings are resampled
+by the nets that have them.
 """
 
 from __future__ import annotations
@@ -22,70 +22,70 @@ from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.nets.base import HeadedNet
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
-#: What torch says of a pickle that is sound but calls more than what tensors are made of.
+#: Parts of torch's message for a valid pickle that would run code.
 _CODE = ("Unsupported global", "Unsupported class", "unrecognized function", "reduce")
-_LISTED = 5  # tensors that an error names
+_LISTED = 5  # maximum number of tensors listed in an error
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, by name, on the CPU.
+    """Read the tensors of a file, by name, to the CPU.
 
-    .safetensors, or .pth, .pt, .bin, .ckpt, .tar as torch writes them, of which only tensors and plain values are read. Where a
-    checkpoint holds more than weights, those under `state_dict_ema`, `model_ema`, `state_dict` or `model` are taken, in this
-    order; the prefixes `module.` and `_orig_mod.` of wrapped models are dropped.
+    Accepts .safetensors, and .pth, .pt, .bin, .ckpt, .tar as torch writes them, of which only tensors and plain values are
+    read. If a checkpoint contains more than weights, the first of `state_dict_ema`, `model_ema`, `state_dict` and `model` is
+    used. The prefixes `module.` and `_orig_mod.` of wrapped models are removed.
 
     Raises:
-        DataError: No such file, another kind of file, or one that would have to run code.
+        DataError: The file is missing, of another kind, or would have to run code.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file of weights")
+        raise DataError(f"{path}: no such weights file")
     if path.suffix not in (".safetensors", *_PICKLED):
         kinds = ", ".join((".safetensors", *_PICKLED))
-        raise DataError(f"{path}: weights end in {kinds}, not in {path.suffix!r}")
+        raise DataError(f"{path}: expected a weights file ({kinds}), found the extension {path.suffix!r}")
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:
         holds = ", ".join(map(repr, list(found)[:_LISTED])) or "nothing"
         raise DataError(
-            f"{path}: holds no tensors by name, but {holds}",
+            f"{path}: expected tensors by name, found {holds}",
             hint="save `model.state_dict()`, alone or under 'state_dict' or 'model'",
         )
     return tensors
 
 
 def transfer(body: HeadedNet, tensors: Mapping[str, Tensor], same_classes: bool, whose: str = "the given weights") -> list[str]:
-    """Copy the trunk of an earlier run into `body`, and what fits of its head.
+    """Copy the backbone of an earlier run into `body`, and the matching layers of its head.
 
-    Layers of the head are copied where name and shape agree; the last one, whose rows are classes, only with `same_classes`.
+    Layers of the head are copied if name and shape agree; the last one, whose rows are classes, only with `same_classes`.
 
     Args:
-        body: Of the new run; changed in place.
-        tensors: Of the earlier run's weights.safetensors: `body.trunk.…`, `body.head.…`.
+        body: Net of the new run; changed in place.
+        tensors: Tensors of the earlier run's weights.safetensors: `body.trunk.…`, `body.head.…`.
         same_classes: Both runs have the same classes in the same order.
-        whose: Names the earlier run and its net in notes and errors.
+        whose: Name of the earlier run and its net, for notes and errors.
 
     Returns:
-        Sentences for the run's notes.
+        Sentences for the notes of the run.
 
     Raises:
-        RunError: The trunks differ; nothing has been changed.
+        RunError: The backbones differ; nothing has been changed.
     """
     trunk, head = (_below(f"body.{part}.", tensors) for part in ("trunk", "head"))
     if not trunk:
         found = ", ".join(map(repr, list(tensors)[:_LISTED]))
         raise RunError(
-            f"{whose}: these are not the weights of a run of the family network (found {found})",
-            hint="weights of timm or torchvision are given to those nets as `weights: PATH`",
+            f"{whose}: expected the weights of a run of the family network, found {found}",
+            hint="use weights of timm or torchvision with those nets, as `weights: PATH`",
         )
     adapted = load_into(body.trunk, body.adapt_weights(trunk), whose, error=RunError)
     copied = _copy_head(body.head, head, same_classes)
-    notes = [f"starts from the trunk of {whose}: {len(trunk)} tensors"]
-    notes += [f"{name} was fitted to other input channels" for name in adapted]
-    return [*notes, f"layers of the head taken over: {', '.join(copied) or 'none'}"]
+    notes = [f"initialized from the backbone of {whose}: {len(trunk)} tensors"]
+    notes += [f"{name} was converted to another number of input channels" for name in adapted]
+    return [*notes, f"layers of the head copied: {', '.join(copied) or 'none'}"]
 
 
 def name_run(folder: Path) -> str:
-    """A run and its net, for notes and errors: "run 7-cnn (net: timm, model: resnet18)"; without a recipe only its name."""
+    """Name of a run and its net, for notes and errors: "run 7-cnn (net: timm, model: resnet18)"."""
     path = folder / "recipe.yaml"
     if not path.is_file():
         return f"run {folder.name}"
@@ -101,17 +101,17 @@ def load_into(
     heads: tuple[str, ...] = (),
     error: type[TellapartError] = RunError,
 ) -> list[str]:
-    """Copy `tensors` into the state of `module`: all of it, or nothing.
+    """Copy `tensors` into the state of `module`, completely or not at all.
 
     Args:
         module: Changed in place.
-        tensors: By the names of the module's state; `num_batches_tracked` of batch norms may be missing.
-        whose: Names the source in errors.
-        heads: Beginnings of names that are ignored where the module has no such tensor.
-        error: What to raise.
+        tensors: Tensors by the names of the module's state; `num_batches_tracked` of batch norms may be missing.
+        whose: Name of the source, for errors.
+        heads: Prefixes of names to ignore if the module has no such tensor.
+        error: Class of the exception to raise.
 
     Returns:
-        Names of the convolutions that were adapted between gray and RGB.
+        Names of the convolutions that were converted between gray and RGB.
     """
     own = module.state_dict()
     given = {n: _fit_channels(t, own[n]) if n in own else t for n, t in tensors.items() if n in own or not n.startswith(heads)}
@@ -121,7 +121,7 @@ def load_into(
         rest = f"\n  … and {len(wrong) - _LISTED} more" if len(wrong) > _LISTED else ""
         raise error(
             f"{whose}: {len(wrong)} tensors do not fit this net:{''.join(lines)}{rest}",
-            hint="weights fit only the net, with the options, that they were trained in",
+            hint="use the net and the options that the weights were trained with",
         )
     with torch.no_grad():
         for name in own.keys() & given.keys():
@@ -133,12 +133,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise DataError(f"{path}: not a safetensors file, or a damaged one ({error})") from None
+        raise DataError(f"{path}: not a valid safetensors file ({error})") from None
     return {name.removeprefix("module.").removeprefix("_orig_mod."): tensor for name, tensor in tensors.items()}
 
 
 def _read_pickled(path: Path) -> dict[str, Tensor]:
-    """timm's reader, which loads with `weights_only=True` and unwraps what training scripts wrap."""
+    """timm's reader: it loads with `weights_only=True` and unwraps the formats of training scripts."""
     from timm.models import load_state_dict
 
     try:
@@ -146,13 +146,13 @@ def _read_pickled(path: Path) -> dict[str, Tensor]:
     except RuntimeError as error:
         refused = str(error.__cause__)
         if not any(sign in refused for sign in _CODE):
-            raise DataError(f"{path}: not a file of weights that torch wrote, or a damaged one") from None
+            raise DataError(f"{path}: not a valid weights file of torch") from None
         raise DataError(
-            f"{path}: to read this file, code in it would have to be run",
-            hint="save `model.state_dict()` where the file comes from, best as .safetensors",
+            f"{path}: this file contains code, which is not run",
+            hint="save `model.state_dict()` with the program that wrote the file, preferably as .safetensors",
         ) from None
     except Exception as error:
-        raise DataError(f"{path}: not a file of weights that torch wrote ({type(error).__name__}: {error})") from None
+        raise DataError(f"{path}: not a valid weights file of torch ({type(error).__name__}: {error})") from None
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -160,7 +160,7 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _copy_head(head: nn.Module, tensors: dict[str, Tensor], same_classes: bool) -> list[str]:
-    """Names of the layers copied; a layer is copied whole or not at all."""
+    """Copy the matching layers, each completely or not at all; returns their names."""
     own, layers = head.state_dict(), {}
     for name in own:
         layers.setdefault(name.rpartition(".")[0], []).append(name)
@@ -174,7 +174,7 @@ def _copy_head(head: nn.Module, tensors: dict[str, Tensor], same_classes: bool) 
 
 
 def _fit_channels(tensor: Tensor, own: Tensor) -> Tensor:
-    """Kernels (O, 3, h, w) for (O, 1, h, w) or the reverse; everything else as it is."""
+    """Convert kernels (O, 3, h, w) to (O, 1, h, w) or the reverse; other tensors are returned unchanged."""
     if tensor.ndim != 4 or own.ndim != 4 or (*tensor.shape[:1], *tensor.shape[2:]) != (*own.shape[:1], *own.shape[2:]):
         return tensor
     channels = tensor.shape[1], own.shape[1]

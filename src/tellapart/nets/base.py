@@ -1,12 +1,13 @@
-"""What an architecture promises: from the shape of the input and the number of classes, a trunk and a head.
+"""The contract of an architecture: from the shape of the input and the number of classes, a backbone and a head.
 
-    Model    uint8 (B, C, H, W) → logits (B, classes): what is trained, saved and asked
+    Model    uint8 (B, C, H, W) → logits (B, classes): trained and saved
       normalize    uint8 → float32, zero mean, unit variance
-      body         Body, made by `Net.build`
-        trunk      float32 (B, C, H, W) → (B, D); its children are the stages, from the input on
+      body         HeadedNet, built by `Net.build`
+        trunk      the backbone, float32 (B, C, H, W) → (B, D); its children are the stages, from the input on
         head       (B, D) → (B, classes)
 
-The cut between trunk and head is what transfer, freezing, layer-wise rates, fusion and embeddings rest on.
+Transfer, freezing, layer-wise learning rates, fusion and embeddings rely on the boundary between backbone and head. The
+attribute names are part of the names of stored tensors (`body.trunk.…`), so they stay as they are.
 """
 
 from __future__ import annotations
@@ -23,34 +24,35 @@ from torch import Tensor, nn
 from tellapart.errors import RecipeError
 from tellapart.recipe.schema import OptionsModel
 
-#: Channels or units of a layer.
+#: Number of channels or units of a layer.
 Width = Annotated[int, Field(ge=1)]
-#: From the name of a finished run to its folder.
+#: Maps the name of a finished run to its folder.
 Parents = Callable[[str], Path]
 View = Literal["as is", "flip", "upside down", "turned", "five crops", "closer", "farther"]
 
 
 class NetOptions(OptionsModel):
-    """Options that every net has, under `classifier:` beside `family: network`."""
+    """Options of every net, under `classifier:` besides `family: network`."""
 
-    net: str = Field(description="architecture: a name of `tellapart.registry.names('nets')`")
+    net: str = Field(description="architecture, one of `tellapart.registry.names('nets')`")
     views: list[View] = Field(
         default=["as is"],
         min_length=1,
-        description="copies of an image whose probabilities are averaged when answering: as is, flip (left-right), "
+        description="test-time augmentation: views of an image whose probabilities are averaged: as is, flip (left-right), "
         "upside down, turned (180°), five crops (corners and center, 7/8 of a side), closer (center 7/8), farther (8/7, "
         "reflected borders); all are resampled to the size of the image",
     )
     init_from: str | None = Field(
-        default=None, description="a run, or its weights.safetensors: start from its trunk; its classes may be others"
+        default=None,
+        description="start from the backbone of a run, given by id or by its weights.safetensors; its classes may differ",
     )
 
 
 class HeadedNet(nn.Module, ABC):
-    """A trunk and a head.
+    """A backbone and a head.
 
     Attributes:
-        trunk: float32 (B, C, H, W), normalized → (B, D).
+        trunk: The backbone: normalized float32 (B, C, H, W) → (B, D).
         head: (B, D) → (B, classes) logits.
     """
 
@@ -64,24 +66,24 @@ class HeadedNet(nn.Module, ABC):
 
     @abstractmethod
     def groups(self) -> list[list[nn.Parameter]]:
-        """Parameters by depth: the stages of the trunk from the input on, then the head. Every parameter is in one."""
+        """Parameters by depth: the stages of the backbone from the input on, then the head; each parameter in one group."""
 
     def adapt_weights(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The state of another net's trunk, resampled where the size of the input decides a tensor's shape."""
+        """Adapt the state of another backbone: resample tensors whose shape depends on the size of the input."""
         return tensors
 
 
 class StagedNet(HeadedNet):
-    """A body whose trunk's children are its stages, in order."""
+    """A net whose stages are the children of its backbone, in order."""
 
     def groups(self) -> list[list[nn.Parameter]]:
-        """One group a stage that has parameters, then the head."""
+        """One group per stage that has parameters, then the head."""
         stages = [*self.trunk.children(), self.head]
         return [group for stage in stages if (group := list(stage.parameters()))]
 
 
 class Model(nn.Module):
-    """What is trained and saved: uint8 (B, C, H, W), or float32 (B, D) vectors, → logits (B, classes)."""
+    """Normalization and net, trained and saved together: uint8 (B, C, H, W), or float32 (B, D), → logits (B, classes)."""
 
     def __init__(self, normalize: nn.Module, body: HeadedNet) -> None:
         super().__init__()
@@ -100,12 +102,12 @@ class Net(ABC):
     @staticmethod
     @abstractmethod
     def build(shape: tuple[int, ...], classes: int, options: NetOptions) -> HeadedNet:
-        """The net with random weights; nothing is downloaded or read.
+        """Build the net with random weights; nothing is downloaded or read.
 
         Args:
             shape: (C, H, W) of the float32 input; (D,) for feature vectors.
-            classes: How many logits.
-            options: This net's `Options`.
+            classes: Number of logits.
+            options: An instance of `Options` of this net.
 
         Raises:
             RecipeError: The options do not fit the shape.
@@ -113,25 +115,25 @@ class Net(ABC):
 
     @staticmethod
     def resolve(options: NetOptions, parents: Parents) -> NetOptions:
-        """The options with everything in them that another run decides, so that `build` needs no other run."""
+        """Fill in what the options take from other runs, so that `build` needs no other run."""
         del parents
         return options
 
     @staticmethod
     def normalize_stats(options: NetOptions) -> tuple[Sequence[float], Sequence[float]] | None:
-        """Mean and standard deviation per RGB channel in [0, 1] that the weights want; None: those of the training images."""
+        """Mean and standard deviation per RGB channel, in [0, 1], for these weights; None: those of the training images."""
         del options
         return None
 
     @staticmethod
     def load_pretrained(body: HeadedNet, options: NetOptions, parents: Parents) -> str:
-        """Give `body` the weights that the options ask for; says whose they are, "no" for random ones."""
+        """Load the pretrained weights that the options name into `body`; returns their source, "no" for random weights."""
         del body, options, parents
         return "no"
 
 
 class Normalize(nn.Module):
-    """uint8 (B, C, H, W) in 0 … 255 → float32 with zero mean and unit variance per channel of the training images."""
+    """Normalization per channel: uint8 (B, C, H, W) in 0 … 255 → float32 with zero mean and unit variance."""
 
     mean: Tensor
     scale: Tensor
@@ -142,12 +144,12 @@ class Normalize(nn.Module):
         self.register_buffer("scale", scale.view(1, -1, 1, 1))
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) uint8 → (B, C, H, W) float32, channels_last kept."""
+        """(B, C, H, W) uint8 → (B, C, H, W) float32, in the same memory format."""
         return (x_BCHW.to(torch.float32) - self.mean) * self.scale
 
 
 class GlobalPool(nn.Module):
-    """(B, C, H, W) → (B, C): mean or maximum over the map."""
+    """Global pooling, (B, C, H, W) → (B, C): mean or maximum over the map."""
 
     def __init__(self, how: Literal["average", "max"] = "average") -> None:
         super().__init__()
@@ -161,9 +163,9 @@ class GlobalPool(nn.Module):
 def dense_head(
     width: int, classes: int, dense: Sequence[int] = (), dropout: float = 0.0, *, batch_norm: bool = False
 ) -> nn.Sequential:
-    """(B, width) → (B, classes): per dense layer linear, batch norm, ReLU, dropout; then the logits.
+    """A head, (B, width) → (B, classes): linear, batch norm, ReLU, dropout for each dense layer; then the logits.
 
-    Without dense layers the dropout stands before the logits.
+    Without dense layers, the dropout is applied before the logits.
     """
     layers: list[nn.Module] = []
     for wide in dense:
@@ -178,7 +180,7 @@ def dense_head(
 
 @torch.no_grad()
 def backbone_width(trunk: nn.Sequential, shape: tuple[int, ...]) -> int:
-    """Length D of the vectors that a trunk gives for images of `shape` (C, H, W).
+    """Width D of the output of a backbone for images of `shape` (C, H, W).
 
     Raises:
         RecipeError: The images are too small for the poolings and strides.
@@ -189,14 +191,14 @@ def backbone_width(trunk: nn.Sequential, shape: tuple[int, ...]) -> int:
         _, height, width = shape
         raise RecipeError(
             f"{height}×{width} images are too small for this net's poolings and strides ({error})",
-            hint="give fewer stages, less pooling, or a larger inputs.size",
+            hint="set fewer stages, less pooling, or a larger inputs.size",
         ) from None
     finally:
         trunk.train()
 
 
 def image_shape(shape: tuple[int, ...], net: str) -> tuple[int, int, int]:
-    """`shape` as (C, H, W).
+    """Check that `shape` is (C, H, W).
 
     Raises:
         RecipeError: It is the shape of a feature vector.

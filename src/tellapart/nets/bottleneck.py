@@ -1,9 +1,9 @@
-"""A narrow residual net whose stages widen the maps fourfold and work on them through 1×1, 3×3, 1×1 bottlenecks.
+"""A residual net whose stages multiply the channels by four, with 1×1, 3×3, 1×1 bottleneck blocks.
 
-The blocks are those of He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385, figure 5, with the
-norm behind the ReLU instead of before it, nothing after the sum, and identity shortcuts throughout, because a 1×1 convolution
+The blocks are those of He et al. 2016, "Deep residual learning for image recognition", arXiv 1512.03385, figure 5, with batch
+norm after the ReLU instead of before it, no ReLU after the sum, and identity shortcuts throughout, because a 1×1 convolution
 before the blocks of a stage changes the width. `share_blocks` repeats one block instead of stacking several: the second pass
-has the weights, and the norm, of the first. Everything keeps PyTorch's initialization.
+uses the weights and the batch norm of the first. All layers keep PyTorch's initialization.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNe
 
 
 class Bottleneck(Net):
-    """Stem, stages, one more 1×1 convolution, average pooling, linear, dropout, logits."""
+    """Residual net of bottlenecks: stem, stages, 1×1 convolution, average pooling, linear, dropout, logits."""
 
     class Options(NetOptions):
         """Options of `net: bottleneck`."""
 
         depth: int = Field(default=16, ge=1, description="channels of the stem, a 7×7 convolution with stride 2")
         expansion: int = Field(
-            default=4, ge=1, description="each stage multiplies the channels by this; inside its blocks they are as before it"
+            default=4,
+            ge=1,
+            description="factor by which each stage multiplies the channels; inside its blocks they are not multiplied",
         )
-        stages: int = Field(default=3, ge=1, description="how many stages")
-        blocks: int = Field(default=2, ge=1, description="residual blocks in each stage")
-        share_blocks: bool = Field(default=False, description="the blocks of a stage are one, applied again and again")
+        stages: int = Field(default=3, ge=1, description="number of stages")
+        blocks: int = Field(default=2, ge=1, description="number of residual blocks per stage")
+        share_blocks: bool = Field(
+            default=False, description="share the weights of all blocks of a stage: apply one block repeatedly"
+        )
         pool: int = Field(default=2, ge=1, description="side and stride of the max pooling between stages; 1: none")
-        last: int = Field(default=4096, ge=1, description="channels of the 1×1 convolution behind the stages")
+        last: int = Field(default=4096, ge=1, description="channels of the 1×1 convolution after the stages")
         hidden: int = Field(default=1024, ge=1, description="units of the linear layer before the logits")
-        dropout: float = Field(default=0.3, ge=0, lt=1, description="share dropped between that layer and the logits")
+        dropout: float = Field(default=0.3, ge=0, lt=1, description="dropout rate between that layer and the logits")
 
     @staticmethod
     def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
@@ -53,7 +57,7 @@ class Bottleneck(Net):
 
 
 class _Block(nn.Module):
-    """x + (1×1 to `narrow` channels, 3×3, 1×1 back), `passes` times with the same weights."""
+    """Bottleneck block, x + (1×1 to `narrow` channels, 3×3, 1×1 back), applied `passes` times with the same weights."""
 
     def __init__(self, wide: int, narrow: int, passes: int) -> None:
         super().__init__()
@@ -74,6 +78,6 @@ def _stage(channels: int, options: Bottleneck.Options, pool: int) -> nn.Sequenti
 
 
 def _conv(channels: int, width: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
-    """Convolution with biases, ReLU, batch norm: the biases matter, since ReLU stands between them and the norm."""
+    """Convolution with biases, ReLU, batch norm: biases have an effect because ReLU comes before the batch norm."""
     convolution = nn.Conv2d(channels, width, kernel, stride, kernel // 2)
     return nn.Sequential(convolution, nn.ReLU(inplace=True), nn.BatchNorm2d(width))

@@ -1,7 +1,7 @@
-"""Several backbones side by side: their vectors are concatenated, one head learns from all of them.
+"""Feature fusion: the outputs of several backbones are concatenated and classified by one head.
 
-A backbone is a net with options of its own, or the trunk of an earlier run. Each gets the pixels, 0 … 255, in its own mode and
-size and scaled in its own way, so that the trunk of a run answers as it did in that run.
+A backbone is a net with its own options, or the backbone of an earlier run. Each gets the pixels, 0 … 255, in its own mode and
+size, with its own normalization, so the backbone of a run gives the same output as in that run.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from tellapart.nets.base import HeadedNet, Net, NetOptions, Normalize, Parents, 
 from tellapart.recipe import load as recipes
 from tellapart.recipe.errors import in_words
 
-#: Beside the options of its net, what a backbone may have; `from_run` is written by `resolve`.
+#: Options of a backbone besides those of its net; `from_run` is written by `resolve`.
 _OWN = ("size", "mode", "from_run")
-#: What belongs to a head, which a backbone loses; or to a whole classifier.
+#: Options of a head, which a backbone does not have, or of a whole classifier; with the values that mean "unset".
 _OF_THE_WHOLE = {"dense": [], "dropout": 0.0, "dense_norm": False, "views": ["as is"]}
 _HEAD_DROPOUT = ("timm", "torchvision", "fusion")
 
 
 class Fusion(Net):
-    """Backbones, their last vectors concatenated, dense layers and logits.
+    """Several backbones, their outputs concatenated; then dense layers and logits.
 
-    All learn together; with `train.freeze: 1.0` only the head does, and the batch norms of the backbones stay as they are. A
-    net without published weights sees pixels scaled to −1 … 1.
+    All are trained together; with `train.freeze: 1.0` only the head is trained, and the batch norm statistics of the backbones
+    do not change. A net without published weights gets pixels scaled to −1 … 1.
     """
 
     class Options(NetOptions):
@@ -43,13 +43,14 @@ class Fusion(Net):
 
         backbones: list[dict[str, Any]] = Field(
             min_length=1,
-            description="each {net: NAME, …} with options of that net (its `weights` or `init_from` too), or {run: RUN}, the "
-            "trunk of an earlier run; a net may also have its own `size`, pixels or [height, width], and `mode`, rgb or gray",
+            description="list of {net: NAME, …} with the options of that net (including `weights` and `init_from`), or "
+            "{run: RUN}, the backbone of an earlier run; a net may also have its own `size`, pixels or [height, width], and "
+            "`mode`, rgb or gray",
         )
         dense: list[Width] = Field(default=[], description="units of the dense layers before the logits")
-        dense_norm: bool = Field(default=False, description="batch norm in each dense layer")
+        dense_norm: bool = Field(default=False, description="use batch norm in each dense layer")
         dropout: float = Field(
-            default=0.0, ge=0, lt=1, description="share dropped after each dense layer; without any, before the logits"
+            default=0.0, ge=0, lt=1, description="dropout rate after each dense layer, or before the logits if there is none"
         )
 
         @field_validator("backbones")
@@ -62,7 +63,7 @@ class Fusion(Net):
         """See the class.
 
         Raises:
-            RecipeError: A backbone does not take the images.
+            RecipeError: A backbone does not accept the images.
         """
         shape = image_shape(shape, "fusion")
         members = [_Member(shape, entry) for entry in options.backbones]
@@ -72,7 +73,7 @@ class Fusion(Net):
 
     @staticmethod
     def resolve(options: Options, parents: Parents) -> Options:
-        """Every {run: RUN} becomes the net of that run, with its options, size and mode."""
+        """Replace every {run: RUN} by the net of that run, with its options, size and mode."""
         entries = [
             _of_run(entry["run"], parents) if "run" in entry else _resolved(entry, parents) for entry in options.backbones
         ]
@@ -80,21 +81,21 @@ class Fusion(Net):
 
     @staticmethod
     def normalize_stats(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """None of its own: mean 0, and a standard deviation of 1/255 that makes the scale 1. Backbones scale for themselves."""
+        """No normalization: mean 0 and standard deviation 1/255, a scale of 1. Each backbone normalizes its own input."""
         del options
         return (0.0,) * 3, (1 / 255,) * 3
 
     @staticmethod
     def load_pretrained(body: HeadedNet, options: Options, parents: Parents) -> str:
-        """Every backbone's own weights; names them all."""
+        """Load the weights of every backbone; returns all their sources."""
         members = body.trunk.get_submodule("members").children()
-        whose = [_start(m, e, parents) for m, e in zip(members, options.backbones, strict=True) if isinstance(m, _Member)]
+        whose = [_load_member(m, e, parents) for m, e in zip(members, options.backbones, strict=True) if isinstance(m, _Member)]
         return "; ".join(dict.fromkeys(w for w in whose if w != "no")) or "no"
 
 
 class _FusionBody(HeadedNet):
     def groups(self) -> list[list[nn.Parameter]]:
-        """The backbones' stages, merged by their distance from the head."""
+        """The stages of the backbones, merged by their distance from the head."""
         members = [m.body.groups() for m in self.trunk.get_submodule("members").children() if isinstance(m, _Member)]
         levels = zip_longest(*(reversed(groups) for groups in members), fillvalue=[])
         merged = [[p for group in level for p in group] for level in levels]
@@ -108,12 +109,14 @@ class _SideBySide(nn.ModuleList):
 
 
 class _Member(nn.Module):
-    """One backbone: pixels in its mode and size, its scaling, its trunk. Its head is gone."""
+    """One backbone without its head, with its own mode, size and normalization."""
 
     def __init__(self, shape: tuple[int, int, int], entry: dict[str, Any]) -> None:
         super().__init__()
         if "run" in entry:
-            raise RecipeError(f"backbone {{run: {entry['run']}}} was not resolved", hint="train fusions with a recipe")
+            raise RecipeError(
+                f"the backbone {{run: {entry['run']}}} was not resolved", hint="call `Fusion.resolve` before `build`"
+            )
         net, options = _net(entry)
         self.channels = {"rgb": 3, "gray": 1}[entry["mode"]] if "mode" in entry else shape[0]
         self.size = _size(entry.get("size")) or shape[1:]
@@ -135,12 +138,13 @@ class _Member(nn.Module):
 
 
 def _luma(x_B3HW: Tensor) -> Tensor:
-    """(B, 3, H, W) in 0 … 255 → (B, 1, H, W): ITU-R 601-2 luma, rounded as Pillow rounds it when it decodes to gray."""
+    """ITU-R 601-2 luma, rounded as by Pillow: (B, 3, H, W) in 0 … 255 → (B, 1, H, W)."""
     red, green, blue = x_B3HW.float().split(1, dim=1)
     return ((red * 19595 + green * 38470 + blue * 7471 + 32768) / 65536).floor()
 
 
-def _start(member: _Member, entry: dict[str, Any], parents: Parents) -> str:
+def _load_member(member: _Member, entry: dict[str, Any], parents: Parents) -> str:
+    """Load the weights of one backbone; returns their source."""
     net, options = _net(entry)
     if run := entry.get("from_run"):
         folder = parents(run)
@@ -157,12 +161,13 @@ def _start(member: _Member, entry: dict[str, Any], parents: Parents) -> str:
 
 
 def _of_run(run: str, parents: Parents) -> dict[str, Any]:
-    """The net of a run as an entry that needs no run to be built."""
+    """The net of a run, as an entry that can be built without the run."""
     recipe = recipes.load(str(parents(run) / "recipe.yaml"))
     if recipe.classifier.family != "network" or recipe.features:
         raise RunError(
-            f"run {run} is no network on images but {recipe.classifier.family}" + (" on features" if recipe.features else ""),
-            hint="a backbone is a run of the family network without `features`",
+            f"expected a network on images, found run {run}: {recipe.classifier.family}"
+            + (" on features" if recipe.features else ""),
+            hint="name a run of the family network without `features`",
         )
     net = registry.find("nets", recipe.classifier.options["net"])
     options = net.resolve(net.Options.model_validate(recipe.classifier.options), parents)
@@ -176,7 +181,7 @@ def _resolved(entry: dict[str, Any], parents: Parents) -> dict[str, Any]:
 
 
 def _net(entry: dict[str, Any]) -> tuple[Any, Any]:
-    """The class of a backbone's net, and its options."""
+    """The class and the options of the net of a backbone."""
     net = registry.find("nets", entry["net"])
     return net, net.Options.model_validate({k: v for k, v in entry.items() if k not in _OWN})
 
@@ -186,10 +191,10 @@ def _size(size: Any) -> tuple[int, int] | None:
 
 
 def _checked(entry: dict[str, Any], where: str) -> dict[str, Any]:
-    """One backbone with every default filled in.
+    """One backbone with all defaults filled in.
 
     Raises:
-        RecipeError: Neither a net nor a run, or an option that its net does not have.
+        RecipeError: Neither a net nor a run, or an option that the net does not have.
     """
     if set(entry) == {"run"} and isinstance(entry["run"], str):
         return entry
@@ -216,6 +221,6 @@ def _refuse_heads(options: dict[str, Any], where: str) -> None:
         of_trunk = name in ("dropout", "dense_norm") and options["net"] not in _HEAD_DROPOUT
         if not of_trunk and options.get(name, none) != none:
             raise RecipeError(
-                f"{where}.{name}: a backbone has no head of its own, so {name} would do nothing",
-                hint=f"give `{name}` to the fusion",
+                f"{where}.{name}: a backbone has no head, so {name} would have no effect",
+                hint=f"set `{name}` of the fusion instead",
             )

@@ -1,13 +1,13 @@
-"""Inception-ResNet-v1, as face recognition uses it: a vector of 512 values a face, then the logits.
+"""Inception-ResNet-v1 as used in face recognition: an embedding of 512 values per face, then the logits.
 
 Szegedy, Ioffe, Vanhoucke and Alemi 2016, "Inception-v4, Inception-ResNet and the impact of residual connections on learning",
 arXiv 1602.07261: the schema (figure 15), stem (14), blocks A, B, C (10, 11, 13) and the two reductions (7 with k, l, m, n =
 192, 192, 256, 384 from table 1, and 12), the scaling of residuals (section 3.3: .1 to .3) and a dropout that keeps .8.
 
 Published nets for faces (after FaceNet: Schroff et al. 2015, arXiv 1503.03832) differ from the paper, and are followed here:
-residuals are scaled by .17, .10 and .20; one more block C, unscaled and without ReLU, ends the maps; a linear layer with batch
-norm makes the embedding; batch norm adds .001 to the variance. Maps are averaged over whatever size is left, 3×3 at 160×160.
-Convolutions start as He et al. 2015 draw them: the paper does not say.
+residuals are scaled by .17, .10 and .20; the last block C is unscaled and without ReLU; a linear layer with batch norm gives
+the embedding; batch norm adds .001 to the variance. Maps are averaged over the remaining size, 3×3 at 160×160. Convolutions are
+initialized as in He et al. 2015: the paper does not specify it.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _SCALES = (0.17, 0.10, 0.20)
 
 
 class InceptionResNetV1(Net):
-    """Stem, blocks A, reduction, blocks B, reduction, blocks C, average pooling, dropout, embedding, logits."""
+    """Inception-ResNet-v1: stem, blocks A, reduction, blocks B, reduction, blocks C, pooling, dropout, embedding, logits."""
 
     class Options(NetOptions):
         """Options of `net: inception_resnet_v1`."""
 
         blocks: tuple[_Count, _Count, _Count] = Field(
-            default=(5, 10, 5), description="blocks A, B and C; one more C, without ReLU, ends the trunk"
+            default=(5, 10, 5), description="numbers of blocks A, B and C; one more block C, without ReLU, follows"
         )
-        dropout: float = Field(default=0.2, ge=0, lt=1, description="share dropped between pooling and embedding")
-        embedding: int = Field(default=512, ge=1, description="values that describe an image; the logits are linear in them")
+        dropout: float = Field(default=0.2, ge=0, lt=1, description="dropout rate between pooling and embedding")
+        embedding: int = Field(default=512, ge=1, description="length of the embedding; the logits are linear in it")
 
     @staticmethod
     def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
@@ -66,7 +66,7 @@ class InceptionResNetV1(Net):
 
 
 class _Branches(nn.Module):
-    """The outputs of some branches, one behind the other in channels."""
+    """Parallel branches whose outputs are concatenated along the channels."""
 
     def __init__(self, *branches: nn.Module) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class _Branches(nn.Module):
 
 
 class _Residual(nn.Module):
-    """x + scale · (branches of x, brought back to the width of x by a 1×1 convolution), then ReLU."""
+    """x + scale · (branches of x, projected to the width of x by a 1×1 convolution), then ReLU."""
 
     def __init__(self, width: int, branched: int, scale: float, *branches: nn.Module, relu: bool = True) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class _Residual(nn.Module):
 
 
 def _conv(channels: int, width: int, kernel: int | tuple[int, int] = 1, stride: int = 1, *, same: bool = True) -> nn.Sequential:
-    """Convolution, norm, ReLU; `same` keeps the size of the map, else nothing is padded (V in the figures)."""
+    """Convolution, batch norm, ReLU; `same` keeps the size of the map, otherwise there is no padding (V in the figures)."""
     height, wide = (kernel, kernel) if isinstance(kernel, int) else kernel
     padding = (height // 2, wide // 2) if same else 0
     return _layers.conv_norm(channels, width, kernel, stride, padding, eps=_EPS)

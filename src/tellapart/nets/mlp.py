@@ -1,4 +1,4 @@
-"""Multilayer perceptron on flattened pixels or feature vectors: linear, batch norm, ReLU, dropout, once a width.
+"""Multilayer perceptron on flattened pixels or feature vectors: linear, batch norm, ReLU, dropout for each hidden layer.
 
 Linear layers keep PyTorch's initialization.
 """
@@ -15,30 +15,30 @@ from tellapart.nets.base import HeadedNet, Net, NetOptions, StagedNet, Width
 
 
 class MLP(Net):
-    """Any widths."""
+    """Multilayer perceptron with any number of hidden layers."""
 
     class Options(NetOptions):
         """Options of `net: mlp`."""
 
         widths: list[Width] = Field(default=[256, 128], min_length=1, description="units of each hidden layer")
         batch_norm: bool | list[bool] = Field(
-            default=True, description="batch norm between each linear layer and its ReLU; a list: one answer a layer"
+            default=True, description="use batch norm between each linear layer and its ReLU; a list has one value per layer"
         )
-        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of units dropped after each ReLU")
-        bias: bool = Field(default=False, description="keep the linear layers' biases even where batch norm follows")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout rate after each ReLU")
+        bias: bool = Field(default=False, description="use biases also in linear layers that batch norm follows")
 
     @staticmethod
     def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
         """Flatten, hidden layers, logits.
 
         Raises:
-            RecipeError: As many answers to `batch_norm` as there are widths were expected.
+            RecipeError: The list `batch_norm` does not have one value per width.
         """
         norms = options.batch_norm if isinstance(options.batch_norm, list) else [options.batch_norm] * len(options.widths)
         if len(norms) != len(options.widths):
             raise RecipeError(
-                f"batch_norm: {len(norms)} answers for {len(options.widths)} widths",
-                hint="give true, false, or a list with one of them per width",
+                f"batch_norm: expected one value per width, {len(options.widths)}, found {len(norms)}",
+                hint="set true, false, or a list with one of them per width",
             )
         trunk = nn.Sequential(nn.Flatten())
         width = math.prod(shape)

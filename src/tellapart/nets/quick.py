@@ -1,4 +1,4 @@
-"""A small residual net for images of 8 to 128 pixels, made for the best accuracy per second on a few CPU cores.
+"""A small residual net for images of 8 to 128 pixels, designed for the best accuracy per second on a few CPU cores.
 
     stem     3×3 convolution to `width` channels, 2×2 max pooling, norm, ReLU
     narrow   the same to 2 `width`
@@ -6,10 +6,11 @@
     deep     2×2 max pooling, the same to 8 `width`
     pool     mean over the map
 
-A residual unit adds norm and ReLU of a 3×3 convolution to its input (He et al. 2016, arXiv:1512.03385, with one convolution
-to a unit). Of a CPU step on small images, much is spent on the large, narrow maps at the front. So the first two stages have
-one convolution each and pool before the norm, as Jordan 2024 (arXiv:2404.00498) does: norm and ReLU touch a quarter of the
-values, which was 1.16 × the images a second of the other order (28×28, one Xeon thread, one run each).
+A residual unit adds batch norm and ReLU of a 3×3 convolution to its input (He et al. 2016, arXiv:1512.03385, with one
+convolution per unit). On a CPU, a training step on small images spends much of its time on the large, narrow maps of the first
+stages. Therefore the first two stages have one convolution each and pool before the norm, as in Jordan 2024 (arXiv:2404.00498):
+norm and ReLU process a quarter of the values, which was 1.16 × the images a second of the other order (28×28, one Xeon thread,
+one run each).
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from torch import Tensor, nn
 from tellapart.errors import RecipeError
 from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, image_shape
 
-_SMALLEST = 8  # pixels a side: three halvings leave one
+_SMALLEST = 8  # minimum side in pixels: three halvings leave one pixel
 
 
 class Quick(Net):
-    """Four stages of rising width, sized by two options."""
+    """Small residual net: four stages of increasing width, sized by two options."""
 
     class Options(NetOptions):
         """Options of `net: quick`."""
 
         width: int = Field(
-            default=16, ge=1, description="channels of the first stage; the others have 2, 4 and 8 times as many"
+            default=16, ge=1, description="channels of the first stage; the other stages have 2, 4 and 8 times as many"
         )
-        depth: int = Field(default=2, ge=1, description="3×3 convolutions in each of the last two stages")
-        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of the last vector dropped before the logits")
+        depth: int = Field(default=2, ge=1, description="number of 3×3 convolutions in each of the last two stages")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout rate before the logits")
 
     @staticmethod
     def build(shape: tuple[int, ...], classes: int, options: Options) -> HeadedNet:
@@ -61,7 +62,7 @@ class Quick(Net):
 
 
 class Residual(nn.Module):
-    """x + ReLU(norm(convolution(x))): (B, C, H, W) → the same shape."""
+    """Residual unit, x + ReLU(norm(convolution(x))): (B, C, H, W) → the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

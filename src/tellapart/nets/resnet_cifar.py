@@ -1,10 +1,10 @@
-"""Residual nets for small pictures: a 3×3 stem instead of a 7×7 one with a pooling.
+"""Residual nets for small images: a 3×3 stem without pooling instead of a 7×7 one with pooling.
 
 He, Zhang, Ren and Sun 2016, "Deep residual learning for image recognition", arXiv 1512.03385. Depths 20, 32, 44 and 56 are
 those of its section 4.2: 6n + 2 layers, three stages of n blocks with 16, 32 and 64 channels, shortcuts without parameters
-(their option A: every second pixel, new channels 0). Depth 18 has the blocks of its table 1, two each with 64, 128, 256 and 512
-channels, and 1×1 convolutions where the size changes (option B), as is usual for 32×32 pictures. Convolutions start as He et
-al. 2015 draw them; no norm starts at zero.
+(option A: every second pixel, new channels are 0). Depth 18 has the blocks of its table 1, two each with 64, 128, 256 and 512
+channels, and 1×1 convolutions where the size changes (option B), as is usual for 32×32 images. Convolutions are initialized as
+in He et al. 2015; no batch norm is initialized to zero.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from tellapart.nets._layers import conv_norm, he_normal, measured_width
 from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, image_shape
 
-#: Depth → channels and blocks of each stage.
+#: Depth → channels and number of blocks of each stage.
 _STAGES = {18: ((64, 2), (128, 2), (256, 2), (512, 2))} | {
     6 * n + 2: ((16, n), (32, n), (64, n)) for n in (3, 5, 7, 9)
 }  # fmt: skip
 
 
 class ResNetCifar(Net):
-    """Stem, stages of residual blocks, average pooling, logits."""
+    """ResNet for small images: stem, stages of residual blocks, average pooling, logits."""
 
     class Options(NetOptions):
         """Options of `net: resnet_cifar`."""
 
         depth: Literal[18, 20, 32, 44, 56] = Field(
-            default=20, description="layers with weights; 18: stages of 64 to 512 channels, the others: 16 to 64"
+            default=20, description="number of layers with weights; 18: stages of 64 to 512 channels; other depths: 16 to 64"
         )
 
     @staticmethod
@@ -58,7 +58,7 @@ class ResNetCifar(Net):
 
 
 class _Block(nn.Module):
-    """Two 3×3 convolutions beside a shortcut; ReLU after the sum."""
+    """Two 3×3 convolutions with a shortcut; ReLU after the sum."""
 
     def __init__(self, channels: int, width: int, stride: int, *, project: bool) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class _Block(nn.Module):
 
 
 class _Pad(nn.Module):
-    """Every `stride`-th pixel; `added` channels of zeros behind the others."""
+    """Parameter-free shortcut: every `stride`-th pixel, with `added` channels of zeros appended."""
 
     def __init__(self, added: int, stride: int) -> None:
         super().__init__()

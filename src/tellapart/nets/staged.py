@@ -1,7 +1,7 @@
-"""A convolutional net as a list of stages, each: convolutions, pooling, dropout; then a dense head.
+"""A convolutional net, defined by a list of stages with convolutions, pooling and dropout; then a dense head.
 
-Convolutions keep PyTorch's initialization. The random layers stand in the first stage, behind its pooling: what they mirror or
-turn are its maps, at training only.
+Convolutions keep PyTorch's initialization. The random layers are at the end of the first stage: in training, they flip or
+rotate its maps.
 """
 
 from __future__ import annotations
@@ -23,34 +23,38 @@ class Stage(OptionsModel):
     """One stage."""
 
     widths: list[Width] = Field(min_length=1, description="channels of each convolution, in order")
-    kernel: int = Field(default=3, ge=1, description="side of the kernels; an odd one keeps the size of the map")
+    kernel: int = Field(default=3, ge=1, description="side of the kernels; an odd side keeps the size of the map")
     stride: int = Field(default=1, ge=1, description="stride of the first convolution")
-    batch_norm: bool = Field(default=True, description="batch norm between convolution and ReLU")
+    batch_norm: bool = Field(default=True, description="use batch norm between convolution and ReLU")
     pool: int = Field(default=2, ge=1, description="side and stride of the max pooling at the end; 1: none")
-    pool_norm: bool = Field(default=False, description="batch norm right before and right after the max pooling")
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped after the pooling")
+    pool_norm: bool = Field(default=False, description="use batch norm directly before and after the max pooling")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout rate after the pooling")
 
 
 class Staged(Net):
-    """Stages, then global pooling or flattening, dense layers and logits."""
+    """Convolutional net: stages, global pooling or flattening, dense layers, logits."""
 
     class Options(NetOptions):
         """Options of `net: staged`."""
 
         stages: list[Stage] = Field(
-            default=[Stage(widths=[32]), Stage(widths=[64]), Stage(widths=[128])], min_length=1, description="in order"
+            default=[Stage(widths=[32]), Stage(widths=[64]), Stage(widths=[128])],
+            min_length=1,
+            description="stages, from the input on",
         )
         activation: Literal["relu", "leaky_relu"] = Field(
-            default="relu", description="after each convolution; leaky_relu: slope 0.01 below 0. Dense layers have ReLU"
+            default="relu", description="activation of the convolutions; leaky_relu: slope 0.01 below 0; dense layers use ReLU"
         )
-        flip_maps: Flips = Field(default="none", description="mirror the maps of the first stage at random, in training only")
+        flip_maps: Flips = Field(default="none", description="in training, flip the maps of the first stage at random")
         rotate_maps: float = Field(
-            default=0.0, ge=0, le=180, description="degrees: turn these maps by up to so much either way, in training only"
+            default=0.0, ge=0, le=180, description="in training, rotate these maps by a random angle up to this, in degrees"
         )
-        ending: Literal["average", "max", "flatten"] = Field(default="average", description="from maps to one vector")
+        ending: Literal["average", "max", "flatten"] = Field(
+            default="average", description="global pooling (average, max) or flattening of the last maps"
+        )
         dense: list[Width] = Field(default=[], description="units of the dense layers before the logits")
         dropout: float = Field(
-            default=0.0, ge=0, lt=1, description="share dropped after each dense layer; without any, before the logits"
+            default=0.0, ge=0, lt=1, description="dropout rate after each dense layer, or before the logits if there is none"
         )
 
     @staticmethod
@@ -58,7 +62,7 @@ class Staged(Net):
         """See the class.
 
         Raises:
-            RecipeError: The input is too small for the poolings, or `pool_norm` stands where nothing is pooled.
+            RecipeError: The input is too small for the poolings, or a stage has `pool_norm` but no pooling.
         """
         shape = image_shape(shape, "staged")
         channels = shape[0]
@@ -95,7 +99,7 @@ def _pooling(channels: int, stage: Stage) -> list[nn.Module]:
 
 
 def _add_random_layers(stage: nn.Module, options: Staged.Options) -> None:
-    """Behind the layers that are there, so that these keep their names among the weights."""
+    """Append the random layers, so that the other layers keep their names in stored weights."""
     if not isinstance(stage, nn.Sequential):
         raise TypeError(stage)
     if options.flip_maps != "none":

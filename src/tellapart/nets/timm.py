@@ -1,6 +1,6 @@
-"""Any image model of timm (Wightman 2019, "PyTorch Image Models") by its name, with a head of ours.
+"""Any image model of timm (Wightman 2019, "PyTorch Image Models"), by name, with our own head.
 
-timm is imported when a net is built, not before: it takes seconds.
+timm is imported only when a net is built, since the import takes seconds.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from tellapart.nets.base import Net, Parents, image_shape
 class Timm(Net):
     """A timm model, pretrained or not.
 
-    Convolutional models take any size that survives their strides. Models made for one size (ViT, DINO, Swin, …) are built for
-    the size of the input, rounded up to whole patches: images are padded on the right and below. Pretrained position
-    embeddings are resampled to that grid, as timm does. A first convolution trained on RGB is summed over its input channels
-    for gray images, which is exact for images whose three channels are equal.
+    Convolutional models accept any size that is large enough for their strides. Models with a fixed size (ViT, DINO, Swin, …)
+    are built for the size of the input, rounded up to whole patches; images are padded on the right and below, and pretrained
+    position embeddings are resampled to that grid, as timm does it. A first convolution trained on RGB is summed over its input
+    channels for gray images, which is exact for images whose three channels are equal.
     """
 
     class Options(PretrainedOptions):
         """Options of `net: timm`."""
 
-        model: str = Field(description="a name of `timm.list_models()`, with or without `.TAG`, which says whose weights")
-        drop_path: float = Field(default=0.0, ge=0, lt=1, description="share of residual branches dropped; 0: the model's own")
+        model: str = Field(description="name from `timm.list_models()`, optionally with the `.TAG` of its weights")
+        drop_path: float = Field(default=0.0, ge=0, lt=1, description="stochastic depth rate; 0: the default of the model")
 
     @staticmethod
     def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedNet:
         """See the class.
 
         Raises:
-            RecipeError: timm has no such model, or it does not take the images or an option.
+            RecipeError: timm has no such model, or the model does not accept the images or an option.
         """
         shape = image_shape(shape, "timm")
         _check_model(options.model)
@@ -54,7 +54,7 @@ class Timm(Net):
 
     @staticmethod
     def normalize_stats(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and standard deviation that the published weights were trained with; None without weights."""
+        """Mean and standard deviation of the published weights; None without weights."""
         if options.weights == "none":
             return None
         config = _config(options.model)
@@ -62,7 +62,7 @@ class Timm(Net):
 
     @staticmethod
     def load_pretrained(body: Any, options: Options, parents: Parents) -> str:
-        """See `_pretrained.start`."""
+        """See `_pretrained.load_weights`."""
         del parents
         heads = _config(options.model).classifier or ()
         return load_weights(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
@@ -70,7 +70,7 @@ class Timm(Net):
 
 class _TimmBody(PretrainedNet):
     def backbone_groups(self) -> list[list[nn.Parameter]]:
-        """By timm's own stages, the stem first."""
+        """The stages that timm defines, the stem first."""
         from timm.models import group_parameters
 
         named = dict(self.net.named_parameters())
@@ -78,7 +78,7 @@ class _TimmBody(PretrainedNet):
         return [[named[name] for name in stages[depth]] for depth in sorted(stages)]
 
     def convert(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Original checkpoints renamed and position embeddings resampled by the model's own filter, where timm has one."""
+        """Rename original checkpoints and resample position embeddings by the filter of the model, if timm has one."""
         filters = vars(sys.modules[type(self.net).__module__])
         convert = filters.get("checkpoint_filter_fn") or filters.get("_filter_fn")
         if convert is None:
@@ -86,7 +86,7 @@ class _TimmBody(PretrainedNet):
         try:
             return convert(dict(tensors), self.net)
         except (LookupError, AttributeError, TypeError, ValueError, RuntimeError):
-            return tensors  # weights of another net: loading them as they are says which tensors differ
+            return tensors  # weights of another net: loading them unchanged reports which tensors differ
 
 
 def _check_model(name: str) -> None:
@@ -97,11 +97,11 @@ def _check_model(name: str) -> None:
     if tag:
         known = [n.partition(".")[2] for n in timm.list_pretrained(f"{architecture}.*")]
         if tag not in known:
-            raise RecipeError(f"timm has no weights {tag!r} of {architecture}: there are {', '.join(known) or 'none'}")
+            raise RecipeError(f"timm has no weights {tag!r} of {architecture}; available: {', '.join(known) or 'none'}")
 
 
 def _create(shape: tuple[int, int, int], options: Timm.Options) -> tuple[nn.Module, tuple[int, int]]:
-    """The model without its classifier, and the size that its input is padded to."""
+    """The model without its classifier, and the padded size of its input."""
     from timm.layers.patch_embed import PatchEmbed
 
     channels, height, width = shape
@@ -129,7 +129,7 @@ def _model(options: Timm.Options, channels: int, size: tuple[int, int]) -> Any:
 
 
 def _config(model: str) -> Any:
-    """What timm knows of a model's published weights."""
+    """timm's configuration of the published weights of a model."""
     import timm
     from timm.models import PretrainedCfg
 
@@ -138,10 +138,10 @@ def _config(model: str) -> Any:
 
 
 def _published(model: str) -> tuple[str, Path]:
-    """Whose weights, and the file."""
+    """Source and file of the published weights."""
     config = _config(model)
     if config.hf_hub_id:
         return f"hub: {config.hf_hub_id}", fetch_hub(config.hf_hub_id, config.hf_hub_filename, model)
     if config.url and not config.url.endswith(".npz"):
         return f"hub: timm/{config.architecture}.{config.tag}", fetch_url(config.url, model)
-    raise RecipeError(f"timm publishes no weights of {model}", hint="`weights: none`, or the path of a file of yours")
+    raise RecipeError(f"timm publishes no weights of {model}", hint="set `weights: none`, or a path to a weights file")

@@ -1,6 +1,6 @@
-"""Any classification model of torchvision by its name, with a head of ours.
+"""Any classification model of torchvision, by name, with our own head.
 
-torchvision is imported when a net is built, not before: it takes seconds.
+torchvision is imported only when a net is built, since the import takes seconds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from tellapart.nets._pretrained import PretrainedNet, PretrainedOptions, check_name, fetch_url, load_weights, too_small
 from tellapart.nets.base import Net, Parents, image_shape
 
-#: Their published weights saw images scaled by .5 and .5: torchvision rescales inside the net, which we turn off.
+#: Models whose published weights need mean .5 and standard deviation .5; torchvision rescales inside them, which we turn off.
 _HALF = ("googlenet", "inception_v3")
-#: Children that only hold a row of stages.
+#: Children that only contain stages.
 _ROWS = ("features", "layers", "blocks", "trunk_output", "encoder")
-#: The least size that torchvision states for these is the one that they were trained at.
+#: Models whose minimum size in torchvision is the size that they were trained at.
 _ANY_SIZE = ("vit", "swin", "maxvit")
 _PATCHES = {"vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16, "vit_l_32": 32, "vit_h_14": 14}
 
@@ -29,29 +29,29 @@ _PATCHES = {"vit_b_16": 16, "vit_b_32": 32, "vit_l_16": 16, "vit_l_32": 32, "vit
 class TorchVision(Net):
     """A torchvision model, pretrained or not.
 
-    Its last linear layer (of SqueezeNet the last convolution) makes room for our head; the layers before it stay, dropout and
-    all. GoogLeNet and Inception-v3 have no auxiliary classifiers. A ViT is built for the size of the input, rounded up to a
-    square of whole patches: images are padded on the right and below, pretrained position embeddings resampled. For gray
-    images the first convolution is summed over its input channels, random or pretrained: the net answers as for the same
+    Its last linear layer (SqueezeNet: the last convolution) is replaced by our head; the layers before it stay, including
+    dropout. GoogLeNet and Inception-v3 have no auxiliary classifiers. A ViT is built for the size of the input, rounded up to a
+    square of whole patches; images are padded on the right and below, and pretrained position embeddings are resampled. For
+    gray images the first convolution, random or pretrained, is summed over its input channels: the output is that for the same
     image in three equal channels.
     """
 
     class Options(PretrainedOptions):
         """Options of `net: torchvision`."""
 
-        model: str = Field(description="a name of `torchvision.models.list_models(module=torchvision.models)`")
+        model: str = Field(description="name from `torchvision.models.list_models(module=torchvision.models)`")
 
     @staticmethod
     def build(shape: tuple[int, ...], classes: int, options: Options) -> PretrainedNet:
         """See the class.
 
         Raises:
-            RecipeError: torchvision has no such model, or it does not take the images.
+            RecipeError: torchvision has no such model, or the model does not accept the images.
         """
         shape = image_shape(shape, "torchvision")
         least = _published(options.model).meta.get("min_size", (1, 1))
         if not options.model.startswith(_ANY_SIZE) and (shape[1] < least[0] or shape[2] < least[1]):
-            raise too_small(options.model, shape, f"it takes {least[0]}×{least[1]} and more")
+            raise too_small(options.model, shape, f"it needs at least {least[0]}×{least[1]}")
         net, padded = _create(options.model, shape)
         if shape[0] == 1:
             _make_gray(net)
@@ -60,7 +60,7 @@ class TorchVision(Net):
 
     @staticmethod
     def normalize_stats(options: Options) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and standard deviation that the published weights were trained with; None without weights."""
+        """Mean and standard deviation of the published weights; None without weights."""
         if options.weights == "none":
             return None
         if options.model in _HALF:
@@ -70,7 +70,7 @@ class TorchVision(Net):
 
     @staticmethod
     def load_pretrained(body: Any, options: Options, parents: Parents) -> str:
-        """See `_pretrained.start`."""
+        """See `_pretrained.load_weights`."""
         del parents
         weights = _published(options.model)
         net, _ = _create(options.model, (3, 224, 224))
@@ -81,7 +81,7 @@ class TorchVision(Net):
 
 class _TorchVisionBody(PretrainedNet):
     def backbone_groups(self) -> list[list[nn.Parameter]]:
-        """By the children of the model, in order; a norm belongs to the layer before it, loose parameters to the first."""
+        """The children of the model, in order; a norm belongs to the layer before it, other parameters to the first group."""
         groups: list[list[nn.Parameter]] = []
         for stage in _stages(self.net):
             own = list(stage.parameters())
@@ -94,7 +94,7 @@ class _TorchVisionBody(PretrainedNet):
         return groups
 
     def convert(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The names of early DenseNet and ViT files brought up to date; position embeddings resampled."""
+        """Rename the tensors of early DenseNet and ViT files; resample position embeddings."""
         from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
         tensors = {_renamed(name): tensor for name, tensor in tensors.items()}
@@ -104,7 +104,7 @@ class _TorchVisionBody(PretrainedNet):
 
 
 def _published(model: str) -> Any:
-    """torchvision's entry of the weights that it recommends: address, scaling, least size."""
+    """torchvision's recommended weights of a model: URL, normalization, minimum size."""
     from torchvision import models
 
     check_name("torchvision", model, models.list_models(module=models))
@@ -112,7 +112,7 @@ def _published(model: str) -> Any:
 
 
 def _create(model: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int]]:
-    """The whole model for RGB with random weights, and the size that its input is padded to."""
+    """The whole model for RGB with random weights, and the padded size of its input."""
     from torchvision import models
 
     _, height, width = shape
@@ -129,7 +129,7 @@ def _create(model: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[i
 
 
 def _last(net: nn.Module) -> str:
-    """The name of the layer that gives the logits: the last linear one, or the last convolution."""
+    """Name of the layer that computes the logits: the last linear layer, or else the last convolution."""
     named = list(net.named_modules())
     linear = [name for name, module in named if isinstance(module, nn.Linear)]
     return (linear or [name for name, module in named if isinstance(module, nn.Conv2d)])[-1]

@@ -1,8 +1,8 @@
-"""VGG: groups of 3×3 convolutions, each group ended by a 2×2 max pooling; then dense layers.
+"""VGG: groups of 3×3 convolutions, each followed by 2×2 max pooling; then dense layers.
 
 Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image recognition", arXiv 1409.1556; the default
-groups are configuration D of their table 1 (VGG-16), 13 convolutions. Batch norm and dropout in the groups are later habits.
-Convolutions start as He et al. 2015 draw them, so that no net needs a shallower one to start from.
+groups are configuration D of their table 1 (VGG-16), 13 convolutions. Batch norm and dropout in the groups are later additions.
+Convolutions are initialized as in He et al. 2015, so a deep net can be trained without starting from a shallower one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNe
 
 
 class VGG(Net):
-    """Groups of convolutions, flattening or global pooling, dense layers, logits."""
+    """VGG: groups of convolutions, flattening or global pooling, dense layers, logits."""
 
     class Options(NetOptions):
         """Options of `net: vgg`."""
@@ -25,22 +25,24 @@ class VGG(Net):
         groups: list[Annotated[list[Width], Field(min_length=1)]] = Field(
             default=[[64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3],
             min_length=1,
-            description="channels of the 3×3 convolutions of each group; a group ends with 2×2 max pooling",
+            description="channels of the 3×3 convolutions in each group; each group ends with 2×2 max pooling",
         )
-        batch_norm: bool = Field(default=True, description="batch norm between each convolution and its ReLU")
-        dropout: float = Field(default=0.0, ge=0, lt=1, description="share of values dropped after each group's pooling")
+        batch_norm: bool = Field(default=True, description="use batch norm between each convolution and its ReLU")
+        dropout: float = Field(default=0.0, ge=0, lt=1, description="dropout rate after the pooling of each group")
         flip_maps: bool = Field(
             default=False,
-            description="mirror the maps of the first group at random, left-right and upside down, in training only",
+            description="in training, flip the maps of the first group at random, left-right and upside down",
         )
         rotate_maps: float = Field(
-            default=0.0, ge=0, le=180, description="degrees: turn the last maps by up to so much either way, in training only"
+            default=0.0, ge=0, le=180, description="in training, rotate the last maps by a random angle up to this, in degrees"
         )
-        ending: Literal["average", "max", "flatten"] = Field(default="flatten", description="from maps to one vector")
+        ending: Literal["average", "max", "flatten"] = Field(
+            default="flatten", description="global pooling (average, max) or flattening of the last maps"
+        )
         dense: list[Width] = Field(default=[4096, 4096], description="units of the dense layers before the logits")
-        dense_norm: bool = Field(default=True, description="batch norm between each dense layer and its ReLU")
+        dense_norm: bool = Field(default=True, description="use batch norm between each dense layer and its ReLU")
         dense_dropout: float = Field(
-            default=0.5, ge=0, lt=1, description="share dropped after each dense layer; without any, before the logits"
+            default=0.5, ge=0, lt=1, description="dropout rate after each dense layer, or before the logits if there is none"
         )
 
     @staticmethod

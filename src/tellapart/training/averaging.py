@@ -1,7 +1,8 @@
-"""Weights averaged over training.
+"""Weight averaging during training.
 
-Exponential (EMA): per step, mean ← decay · mean + (1 − decay) · now. Stochastic weight averaging (SWA, Izmailov et al. 2018,
-arXiv:1803.05407): the plain mean of the weights at the ends of the last epochs, its batch norms' statistics measured anew.
+Exponential moving average (EMA): at each step, mean ← decay · mean + (1 − decay) · weights. Stochastic weight averaging (SWA,
+Izmailov et al. 2018, arXiv:1803.05407): the mean of the weights at the ends of the last epochs, with recomputed batch norm
+statistics.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from tellapart.recipe.schema import Average
 
 
 class WeightAverage:
-    """The average of a model's weights, where the config asks for one.
+    """The average of the weights of a model, if the configuration asks for one.
 
     Attributes:
-        epochs: How many epochs' ends are in a SWA mean.
+        model: The model that is trained.
+        mean: The averaged model; `model` itself without averaging.
+        epochs: Number of epochs in a SWA mean.
     """
 
     def __init__(self, model: nn.Module, config: Average) -> None:
@@ -30,16 +33,16 @@ class WeightAverage:
 
     @property
     def averaged_model(self) -> nn.Module:
-        """The model whose weights count now: validated, and kept if it is the best."""
+        """The model to validate and to keep: the averaged one, as soon as there is one."""
         return self.model if self.config.name == "swa" and not self.epochs else self.mean
 
     def after_step(self, step: int) -> None:
-        """EMA: move one step. Young means move faster, so that they forget the random start."""
+        """Update an EMA. It moves faster at first, so that the random initial weights are forgotten."""
         if self.config.name == "ema":
             self._move(1 - min(self.config.decay, (1 + step) / (10 + step)))
 
     def after_epoch(self, progress: float, batches: Iterable[Tensor]) -> None:
-        """SWA: take in this epoch's end if `progress` in (0, 1] is past the start; `batches`: for the batch norms."""
+        """Update a SWA mean if `progress`, in (0, 1], is past its start; `batches` are used for the batch norm statistics."""
         if self.config.name == "swa" and progress > self.config.start:
             self._move(1 / (self.epochs + 1))
             self.epochs += 1
@@ -55,16 +58,21 @@ class WeightAverage:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether a module has parameters of its own and none of them learns."""
+    """Whether a module has parameters of its own and none of them requires a gradient."""
     own = list(module.parameters(recurse=False))
     return bool(own) and not any(p.requires_grad for p in own)
 
 
 @torch.no_grad()
 def update_bn(model: nn.Module, batches: Iterable[Tensor], like: nn.Module) -> None:
-    """Set the running statistics of the batch norms to those of `batches`, each counted alike.
+    """Recompute the running statistics of the batch norms on `batches`, with equal weights.
 
-    Norms that are frozen in `like`, the model that is trained, stay as they are.
+    As `torch.optim.swa_utils.update_bn`, but batch norms that are frozen in `like`, the trained model, do not change.
+
+    Args:
+        model: Changed in place; in evaluation mode afterwards.
+        batches: Images, (B, C, H, W) uint8, on the device of the model.
+        like: The model that is trained, with the same modules.
     """
     pairs = zip(model.modules(), like.modules(), strict=True)
     norms = [m for m, own in pairs if isinstance(m, _BatchNorm) and m.track_running_stats and not is_frozen(own)]
@@ -74,7 +82,7 @@ def update_bn(model: nn.Module, batches: Iterable[Tensor], like: nn.Module) -> N
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # torch's word for a cumulative mean
+        norm.momentum = None  # torch computes a cumulative mean then
         norm.train()
     for images in batches:
         model(images)

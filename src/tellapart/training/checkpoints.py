@@ -1,6 +1,8 @@
-"""A training state in one safetensors file: tensors as tensors, the rest as JSON in its metadata.
+"""Checkpoint files, and the checkpoints of the best epochs.
 
-One file, written beside and renamed: a crash leaves the state of the last finished epoch, whole.
+A checkpoint is one safetensors file: tensors, and JSON facts in its metadata. It is written to a temporary file and renamed, so
+a crash leaves the complete state of the last finished epoch. `BestCheckpoints` keeps the weights that a run ends with, and on
+disk the `keep_best` best epochs, from which `tellapart combine` can build an ensemble.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tellapart.recipe.schema import Train
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and JSON facts as one file, atomically."""
+    """Write tensors and JSON facts to one file, atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # a copy each: safetensors refuses tensors that share memory, and keeps no strides (channels_last)
     copies = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
@@ -34,13 +36,13 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """The optimizer's tensors as `optimizer.<parameter>.<name>`."""
+    """The tensors of an optimizer, named `optimizer.<parameter>.<name>`."""
     state = optimizer.state_dict()["state"]
     return {f"optimizer.{i}.{k}": torch.as_tensor(v) for i, s in state.items() for k, v in s.items() if v is not None}
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `pack_optimizer` took; the groups keep their settings."""
+    """Restore the tensors from `pack_optimizer`; the parameter groups keep their settings."""
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
@@ -50,18 +52,15 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor
     for parameter, own in optimizer.state.items():
         for name, value in own.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                # files keep no strides, and fused kernels walk memory: a moment must lie as its parameter does
+                # files do not store strides, but fused kernels need them: a moment must have the layout of its parameter
                 own[name] = torch.empty_like(parameter).copy_(value)
-
-
-# --- the best weights of a run: the one that it ends with, and the `keep_best` that stay on disk for a later ----------
 
 
 Figures = dict[str, Any]
 
 
 def is_better(figures: Figures, best: Figures, by: str) -> bool:
-    """By accuracy (ties by loss) or by loss; without validation every epoch is better than the one before."""
+    """Compare by accuracy (ties by loss) or by loss; without validation figures, the later epoch is better."""
     if not best or "valid_loss" not in figures:
         return True
     if by == "accuracy" and figures["valid_accuracy"] != best["valid_accuracy"]:
@@ -70,11 +69,11 @@ def is_better(figures: Figures, best: Figures, by: str) -> bool:
 
 
 class BestCheckpoints:
-    """Remembers the best epochs.
+    """The best epochs of a run.
 
     Attributes:
         weights: State dict of the best epoch so far, on the CPU.
-        kept: (epoch, figures) of the checkpoints on disk, the best first; only filled where `config.keep_best` > 1.
+        kept: (epoch, figures) of the checkpoints on disk, the best first; empty unless `config.keep_best` > 1.
     """
 
     def __init__(self, config: Train, folder: Path | None, checkpoints: Path | None) -> None:
@@ -84,7 +83,7 @@ class BestCheckpoints:
         self.kept: list[tuple[int, Figures]] = []
 
     def update(self, epoch: int, figures: Figures, best: Figures, weights: dict[str, Tensor]) -> bool:
-        """Keep these weights if they are better than `best`, and among the best k on disk; says whether they are the best."""
+        """Keep these weights if they are better than `best`, or on disk if among the best k; returns whether they are best."""
         better = is_better(figures, best, self.config.best_by)
         if better:
             self.weights = {k: v.detach().cpu().clone() for k, v in weights.items()}
@@ -94,7 +93,7 @@ class BestCheckpoints:
         return better
 
     def resume(self) -> Figures:
-        """Read the best weights back; gives what was written beside them."""
+        """Load the best weights from disk; returns the facts stored with them."""
         if self.path is None:
             return {}
         self.weights, facts = load_state(self.path)
@@ -111,7 +110,7 @@ class BestCheckpoints:
         del self.kept[self.config.keep_best :]
 
     def prune(self) -> None:
-        """Remove the checkpoints that are not among the best; after the state that says so is on disk."""
+        """Delete checkpoints that are not among the best; call it after the state that lists the best is on disk."""
         if self.checkpoints is None:
             return
         kept = {_file(self.checkpoints, epoch) for epoch, _ in self.kept}

@@ -1,4 +1,4 @@
-"""Stages that do not learn, and their thawing from the top down (Howard & Ruder 2018, "gradual unfreezing")."""
+"""Freezing of stages, and gradual unfreezing from the top down (Howard & Ruder 2018)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tellapart.training.optimizers import depth_groups
 
 
 class Freezer:
-    """Holds the first stages of a model still, as `train.freeze` and `train.unfreeze_every` say. The head always learns."""
+    """Freezes the first stages of a model, by `train.freeze` and `train.unfreeze_every`. The head is always trained."""
 
     def __init__(self, model: nn.Module, config: Train) -> None:
         self.model, self.config = model, config
@@ -19,7 +19,7 @@ class Freezer:
         self.frozen = 0
 
     def start_epoch(self, epoch: int) -> None:
-        """Before epoch `epoch` (from 1): decide what learns; training mode, but for the batch norms of frozen stages."""
+        """Prepare epoch `epoch` (from 1): freeze stages; training mode, except for the batch norms of frozen stages."""
         below_head = len(self.groups) - 1
         thawed = (epoch - 1) // self.config.unfreeze_every if self.config.unfreeze_every else 0
         self.frozen = max(round(self.config.freeze * below_head) - thawed, 0)

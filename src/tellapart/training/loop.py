@@ -1,9 +1,9 @@
 """A training run, top to bottom.
 
-uint8 batches come from the decode-once cache, are augmented as a batch and scaled inside the model. After every epoch the
-validation part is answered; the best weights (moving average, if asked) are kept. The whole state is written at the end of
-each epoch, so Ctrl-C or kill -9 loses at most one, and a resumed run ends with the same weights as one that was never
-interrupted (same machine, threads and settings).
+uint8 batches come from the decode-once cache, are augmented as a batch and normalized inside the model. After every epoch the
+model (or its weight average) is evaluated on the validation split, and the best weights are kept. The whole state is written at
+the end of each epoch: Ctrl-C or kill -9 loses at most one epoch, and a resumed run ends with the same weights as an
+uninterrupted one (same machine, threads and settings).
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from tellapart.training.setup import explain_oom
 from tellapart.training.state import Outcome, RunLength, State
 
 Batches = Callable[[np.ndarray], Tensor]
-_NORM_BATCHES = 50  # batches that an averaged net's batch norms are measured on
+_NORM_BATCHES = 50  # batches that the batch norm statistics of an averaged net are computed on
 
 
 @dataclass(frozen=True)
 class SplitData:
-    """Images and labels of one split, for the loop.
+    """Images and labels of one split.
 
     Attributes:
-        get: Positions (B,) int64 → (B, C, H, W) uint8 or (B, D) float32.
+        get: Row numbers (B,) int64 → (B, C, H, W) uint8 or (B, D) float32.
         labels: (N,) int64.
-        classes: How many there are; `labels` may lack some.
+        classes: Number of classes; `labels` may lack some.
     """
 
     get: Batches
@@ -51,41 +51,41 @@ class SplitData:
 
 
 class NonFiniteLoss(TellapartError):
-    """The loss is no longer a finite number."""
+    """The loss is not finite any more."""
 
 
 def train(
-    model: nn.Module, parts: tuple[SplitData, SplitData], config: Train, fabric: Any, *,
+    model: nn.Module, splits: tuple[SplitData, SplitData], config: Train, fabric: Any, *,
     augment: Pipeline, seed: int, log: Callable[[dict[str, Any]], None], folder: Path | None = None,
     checkpoints: Path | None = None, progress: Progress = SILENT,
 ) -> Outcome:  # fmt: skip
-    """Train `model` in place; it ends with its best weights.
+    """Train `model` in place; afterwards it has its best weights.
 
     Args:
         model: uint8 (B, C, H, W) or float32 (B, D) → logits (B, classes).
-        parts: Training and validation part; without validation images the last epoch counts as the best.
-        config: The recipe's `train` section.
-        fabric: Of `open_fabric`.
+        splits: Training and validation split; without validation images, the last epoch counts as the best.
+        config: The `train` section of the recipe.
+        fabric: From `open_fabric`.
         augment: Applied to training batches.
-        seed: Of shuffling, augmentation and dropout.
-        log: Called with one dict an epoch.
-        folder: Where the state is kept for resuming.
-        checkpoints: Where the `keep_best` best weights stay.
-        progress: Where a bar is shown.
+        seed: Random seed for shuffling, augmentation and dropout.
+        log: Called once per epoch with a dict of figures.
+        folder: Folder for the state, to resume from; None: the state is not stored.
+        checkpoints: Folder for the `keep_best` best weights.
+        progress: Shows a progress bar.
 
     Raises:
-        NotFinite: The loss was no longer finite before one epoch was through; after that, the run ends with its best weights.
-        SystemLimitError: Out of memory; says which batch size to try.
+        NonFiniteLoss: The loss was not finite in the first epoch. In a later epoch, training ends with the best weights so far.
+        SystemLimitError: Out of memory; the message suggests a batch size.
     """
-    length = RunLength.for_config(config, len(parts[0]) * augment.versions)
+    length = RunLength.for_config(config, len(splits[0]) * augment.versions)
     state = State(model, config, fabric, seed, length, folder=folder, checkpoints=checkpoints)
     outcome = state.resume()
     try:
         while outcome.epochs < length.epochs and outcome.stopped is None:
             epoch = outcome.epochs + 1
-            figures = _train_and_validate(state, parts, augment, epoch, progress)
+            figures = _train_and_validate(state, splits, augment, epoch, progress)
             better = state.best.update(epoch, figures, outcome.best, state.average.averaged_model.state_dict())
-            if better or epoch == outcome.best_epoch:  # after a kill the best may be this very epoch, done again
+            if better or epoch == outcome.best_epoch:  # after a kill, the stored best may be this epoch, which is repeated
                 better = True
                 outcome.best_epoch, outcome.best = epoch, figures
             state.plateau.after_epoch(better)
@@ -108,36 +108,36 @@ def train(
 
 def _reason_to_stop(config: Train, outcome: Outcome, state: State) -> str | None:
     if config.patience and outcome.epochs - outcome.best_epoch >= config.patience:
-        return f"no better validation for {config.patience} epochs"
-    return f"{config.minutes:g} minutes were up" if state.out_of_time() else None
+        return f"stopped early (no improvement on validation for {config.patience} epochs)"
+    return f"stopped by the time limit of {config.minutes:g} minutes" if state.out_of_time() else None
 
 
 def _train_and_validate(
-    state: State, parts: tuple[SplitData, SplitData], augment: Pipeline, epoch: int, progress: Progress
+    state: State, splits: tuple[SplitData, SplitData], augment: Pipeline, epoch: int, progress: Progress
 ) -> dict[str, float]:
-    """One epoch with its bar: figures of training and validation."""
-    train_part, valid_part = parts
+    """One epoch with a progress bar; returns the figures of training and validation."""
+    train_split, valid_split = splits
     length = state.length
     state.freezer.start_epoch(epoch)
     with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, explain_oom(state.config.batch):
-        figures = _epoch(state, train_part, augment, bar)
+        figures = _epoch(state, train_split, augment, bar)
         state.seconds += figures["seconds"]
-        state.average.after_epoch(state.progress(), _for_norms(state, train_part, augment, epoch))
-        figures |= _validate(state, valid_part)
-        bar.advance(0, _in_brief(figures))
+        state.average.after_epoch(state.progress(), _norm_batches(state, train_split, augment, epoch))
+        figures |= _validate(state, valid_split)
+        bar.advance(0, _summary(figures))
     return figures
 
 
-def _epoch(state: State, part: SplitData, augment: Pipeline, bar: Any) -> dict[str, float]:
-    """One pass over the training part, cut short when the time is up; the moving sums stay on the device."""
+def _epoch(state: State, split: SplitData, augment: Pipeline, bar: Any) -> dict[str, float]:
+    """One pass over the training split, ended early by the time limit; running sums stay on the device."""
     start, seen = time.perf_counter(), 0
     loss_sum, right = torch.zeros(2, device=state.device)
-    loss_of = Loss(state.config, part.labels, part.classes, state.device)
-    every = 1 if state.device.type == "cpu" else 20  # looking at a loss makes a GPU wait
-    for rows in shuffled_batches(state, part):
+    loss_of = Loss(state.config, split.labels, split.classes, state.device)
+    every = 1 if state.device.type == "cpu" else 20  # reading a loss synchronizes a GPU
+    for rows in shuffled_batches(state, split):
         state.set_rate(time.perf_counter() - start)
-        labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
-        loss, logits = batch_loss(state, part, augment, rows, labels, loss_of)
+        labels = torch.from_numpy(split.labels[rows % len(split)]).to(state.device)
+        loss, logits = batch_loss(state, split, augment, rows, labels, loss_of)
         optimizer_step(state, loss)
         loss_sum += loss.detach() * len(rows)
         right += (logits.argmax(1) == labels).sum()
@@ -159,10 +159,10 @@ def _epoch(state: State, part: SplitData, augment: Pipeline, bar: Any) -> dict[s
 
 
 def batch_loss(
-    state: State, part: SplitData, augment: Pipeline, rows: np.ndarray, labels: Tensor, loss_of: Loss
+    state: State, split: SplitData, augment: Pipeline, rows: np.ndarray, labels: Tensor, loss_of: Loss
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a batch of virtual rows, to be descended, and its detached logits (B, classes)."""
-    images = _augmented(state, part, augment, rows, state.generator)
+    """The loss of a batch of virtual rows, with its graph, and the detached logits (B, classes)."""
+    images = _augmented(state, split, augment, rows, state.generator)
     mix = augment.mix(images, state.generator)
     if mix is None:
         logits = state.wrapped(images)
@@ -172,7 +172,7 @@ def batch_loss(
 
 
 def optimizer_step(state: State, loss: Tensor) -> None:
-    """One step of the optimizer."""
+    """Make one optimizer step."""
     state.optimizer.zero_grad(set_to_none=True)
     state.fabric.backward(loss)
     if state.config.clip:
@@ -182,19 +182,19 @@ def optimizer_step(state: State, loss: Tensor) -> None:
     state.average.after_step(state.step)
 
 
-def _augmented(state: State, part: SplitData, augment: Pipeline, rows: np.ndarray, generator: torch.Generator) -> Tensor:
-    """The images of virtual rows: row r is version r // N of image r % N."""
-    images = part.get(rows % len(part)).to(state.device)
-    versions = torch.from_numpy(rows // len(part)) if augment.versions > 1 else None
+def _augmented(state: State, split: SplitData, augment: Pipeline, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+    """The augmented images of virtual rows: row r is version r // N of image r % N."""
+    images = split.get(rows % len(split)).to(state.device)
+    versions = torch.from_numpy(rows // len(split)) if augment.versions > 1 else None
     return augment(images, generator, versions)
 
 
-def shuffled_batches(state: State, part: SplitData) -> Iterator[np.ndarray]:
-    """Virtual rows in batches. A last batch of one image is left to the batch before: batch norm needs two."""
+def shuffled_batches(state: State, split: SplitData) -> Iterator[np.ndarray]:
+    """Virtual rows in random batches. A last batch of one image is merged into the one before: batch norm needs two."""
     count, batch = state.length.rows, state.config.batch
     if state.config.sampling == "balanced":
-        chance = torch.from_numpy(balanced(part.labels, part.classes)[part.labels]).repeat(count // len(part))
-        order = torch.multinomial(chance, count, replacement=True, generator=state.generator).numpy()
+        weights = torch.from_numpy(balanced(split.labels, split.classes)[split.labels]).repeat(count // len(split))
+        order = torch.multinomial(weights, count, replacement=True, generator=state.generator).numpy()
     else:
         order = torch.randperm(count, generator=state.generator).numpy()
     ends = list(range(batch, count, batch))
@@ -203,21 +203,21 @@ def shuffled_batches(state: State, part: SplitData) -> Iterator[np.ndarray]:
     return iter(np.split(order, ends))
 
 
-def _for_norms(state: State, part: SplitData, augment: Pipeline, epoch: int) -> Iterator[Tensor]:
-    """Augmented training images that an averaged net's batch norms are measured on; their draws disturb no others."""
+def _norm_batches(state: State, split: SplitData, augment: Pipeline, epoch: int) -> Iterator[Tensor]:
+    """Augmented training images for the batch norm statistics of an averaged net; they use a generator of their own."""
     generator = torch.Generator().manual_seed(epoch)
     order = torch.randperm(state.length.rows, generator=generator).numpy()
     for rows in np.array_split(order, math.ceil(len(order) / state.config.batch))[:_NORM_BATCHES]:
-        yield _augmented(state, part, augment, rows, generator)
+        yield _augmented(state, split, augment, rows, generator)
 
 
-def _validate(state: State, part: SplitData) -> dict[str, float]:
-    if not len(part):
+def _validate(state: State, split: SplitData) -> dict[str, float]:
+    if not len(split):
         return {}
-    logits = forward(state.average.averaged_model, part.get, len(part), state.config.batch, state.device)
-    labels = torch.from_numpy(part.labels)
+    logits = forward(state.average.averaged_model, split.get, len(split), state.config.batch, state.device)
+    labels = torch.from_numpy(split.labels)
     loss = F.cross_entropy(logits, labels).item()
-    _check_finite("validation", loss, state)  # the last step of an epoch can break the weights unseen by the training loss
+    _check_finite("validation", loss, state)  # the last step of an epoch can break the weights after the last training loss
     return {
         "valid_loss": loss,
         "valid_accuracy": (logits.argmax(1) == labels).float().mean().item(),
@@ -227,13 +227,13 @@ def _validate(state: State, part: SplitData) -> dict[str, float]:
 def _check_finite(which: str, loss: float, state: State) -> None:
     if not math.isfinite(loss):
         where = f"at step {state.step:,}, learning rate {state.lr:.3g}"
-        hint = "lower train.optimizer.lr, give a longer train.schedule.warmup, or bound the gradient with train.clip"
-        raise NonFiniteLoss(f"the {which} loss was no longer a finite number {where}", hint=hint)
+        hint = "lower train.optimizer.lr, set a longer train.schedule.warmup, or clip the gradient with train.clip"
+        raise NonFiniteLoss(f"the {which} loss was not finite {where}", hint=hint)
 
 
 @torch.inference_mode()
 def forward(model: nn.Module, get: Batches, count: int, batch: int, device: Any, tick: Callable[[int], object] = int) -> Tensor:
-    """Logits of rows 0 … count−1 in evaluation mode: (count, classes) float32 on the CPU."""
+    """Logits of the rows 0 … count − 1, in evaluation mode: (count, classes) float32 on the CPU."""
     model.eval()
     out = []
     for start in range(0, count, batch):
@@ -243,6 +243,6 @@ def forward(model: nn.Module, get: Batches, count: int, batch: int, device: Any,
     return torch.cat(out)
 
 
-def _in_brief(figures: dict[str, float]) -> str:
+def _summary(figures: dict[str, float]) -> str:
     valid = f", valid {figures['valid_accuracy']:.3f}" if "valid_accuracy" in figures else ""
     return f"loss {figures['train_loss']:.3f}, train {figures['train_accuracy']:.3f}{valid}"

@@ -1,4 +1,4 @@
-"""Losses by name, weighted by class, over labels that may be mixed from two images."""
+"""Losses by name, with class weights, for labels that may be mixed from two images."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from torch.nn import functional as F
 
 from tellapart.recipe.schema import Train
 
-_SURE = 1e-6  # least 1 − p: at 0 the gradient of a power below 1 is infinite
+_MARGIN = 1e-6  # lower bound of 1 − p: at 0 the gradient of a power below 1 is infinite
 
 
 class Loss:
-    """The loss of a config.
+    """The training loss of a configuration.
 
-    Cross-entropy with label smoothing (Szegedy et al. 2016, eq. 7), or focal: (1 − p)^γ times it (Lin et al. 2017, eq. 4).
-    Balanced weights are n / (classes present · n of the class), as in scikit-learn; the mean is over the weights' sum, as in
-    torch.
+    Cross-entropy with label smoothing (Szegedy et al. 2016, eq. 7), or focal loss, (1 − p)^γ times it (Lin et al. 2017, eq. 4).
+    Balanced class weights are n / (number of classes present · n of the class), as in scikit-learn; the mean is divided by the
+    sum of the weights, as in torch.
     """
 
     def __init__(self, config: Train, labels: np.ndarray, classes: int, device: torch.device) -> None:
@@ -32,8 +32,8 @@ class Loss:
         Args:
             logits: (B, C) float32.
             labels: (B,) int64.
-            partner: (B,) int64, the labels of the images mixed in; None: nothing is mixed.
-            share: (B,) float32 in [0, 1], of the image's own label.
+            partner: (B,) int64, labels of the images that were mixed in; None: no mixing.
+            share: (B,) float32 in [0, 1], weight of the image's own label.
         """
         if partner is None or share is None:
             if self.config.loss == "cross_entropy":
@@ -43,12 +43,12 @@ class Loss:
         return self._mean(each, share * self._weight(labels) + (1 - share) * self._weight(partner))
 
     def _each(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """(B,) weighted losses."""
+        """Weighted loss of each image, (B,)."""
         smooth = self.config.label_smoothing
         each = F.cross_entropy(logits, labels, self.weights, label_smoothing=smooth, reduction="none")
         if self.config.loss == "focal":
             p = logits.softmax(1).gather(1, labels[:, None])[:, 0]
-            each = each * (1 - p).clamp_min(_SURE) ** self.config.focal_gamma
+            each = each * (1 - p).clamp_min(_MARGIN) ** self.config.focal_gamma
         return each
 
     def _weight(self, labels: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Loss:
 
 
 def balanced(labels: np.ndarray, classes: int) -> np.ndarray:
-    """n / (classes present · n of the class): (classes,) float32; 0 for a class without images."""
+    """Balanced class weights, n / (number of classes present · n of the class): (classes,) float32; 0 for an absent class."""
     counts = np.bincount(labels, minlength=classes)
     present = counts > 0
     weights = np.zeros(classes, np.float32)

@@ -1,7 +1,7 @@
-"""Learning-rate range test: the rate grows from step to step until the loss explodes; a good peak lies well before that.
+"""Learning rate range test: the learning rate grows at every step until the loss diverges; a good peak is well below that.
 
 Smith 2017, "Cyclical Learning Rates for Training Neural Networks" (arXiv:1506.01186), section 3.3; with geometric growth, a
-smoothed loss and a stop, as is usual today.
+smoothed loss and a stopping rule, as is usual today.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from tellapart.training.losses import Loss
 from tellapart.training.setup import explain_oom
 from tellapart.training.state import RunLength, State
 
-_KEPT = 0.9  # share of the moving loss kept per step
-_EXPLODED = 4.0  # times the lowest smoothed loss
+_SMOOTHING = 0.9  # decay of the moving average of the loss
+_DIVERGED = 4.0  # the test stops at this multiple of the lowest smoothed loss
 
 
 @dataclass(frozen=True)
 class LrRange:
-    """The rates to go through: `steps` of them, from `start` to `end`, each the same multiple of the one before.
+    """The learning rates of a test: `steps` of them, from `start` to `end`, in geometric progression.
 
     Raises:
-        RecipeError: It does not grow, or has too few steps for a curve.
+        RecipeError: `end` is not greater than `start`, or there are too few steps for a curve.
     """
 
     start: float = 1e-6
@@ -42,7 +42,7 @@ class LrRange:
 
     def __post_init__(self) -> None:
         if not 0 < self.start < self.end < math.inf:
-            raise RecipeError(f"the rates must grow: expected 0 < from < to, found from {self.start:g} to {self.end:g}")
+            raise RecipeError(f"learning rates must increase: expected 0 < from < to, found {self.start:g} and {self.end:g}")
         if self.steps < 10:
             raise RecipeError(f"a curve needs at least 10 steps, found {self.steps}")
 
@@ -54,14 +54,14 @@ class LrRange:
 
 @dataclass(frozen=True)
 class LrRangeResult:
-    """What a range test measured.
+    """The result of a range test.
 
     Attributes:
-        rates: (K,) learning rates, rising; K is smaller than the span's steps where the loss exploded.
-        losses: (K,) training loss of the batch at that step, before it.
-        smooth: (K,) their exponential moving average, corrected for its start from 0.
-        ended: Why it ended, in words.
-        partners: Other settings that rise with `train.optimizer.lr`, as a multiple of it.
+        rates: (K,) learning rates, ascending; K is smaller than the number of steps if the loss diverged.
+        losses: (K,) training loss of the batch of each step, before the step.
+        smooth: (K,) their exponential moving average, with bias correction.
+        ended: Why the test ended.
+        partners: Other settings that scale with `train.optimizer.lr`, as multiples of it.
     """
 
     rates: tuple[float, ...]
@@ -72,15 +72,15 @@ class LrRangeResult:
 
     @property
     def lowest(self) -> float | None:
-        """The rate of the lowest smoothed loss: about the largest that still helps. None: the loss never fell."""
+        """The rate of the lowest smoothed loss, about the largest useful one. None: the loss did not decrease."""
         place = self._lowest
         return self.rates[place] if place else None
 
     @property
     def steepest(self) -> float | None:
-        """The rate at which the smoothed loss falls fastest per decade, before its lowest. None: it never fell.
+        """The rate of the steepest decrease of the smoothed loss per decade, before its minimum. None: it did not decrease.
 
-        The slope is that of a tenth of the curve around the rate: from one step to the next it is the luck of one batch.
+        The slope is measured over a tenth of the curve; between two steps it would depend on a single batch.
         """
         place, half = self._lowest, max(len(self.rates) // 20, 1)
         middles = range(max(self._lead, half), place - half + 1)
@@ -90,35 +90,36 @@ class LrRangeResult:
 
     @property
     def _lead(self) -> int:
-        """Steps at the beginning, a tenth, in which the moving average is hardly one yet."""
+        """Number of steps at the beginning, a tenth, in which the moving average has too few values."""
         return max(len(self.rates) // 10, 1)
 
     @property
     def _lowest(self) -> int:
-        """Step of the lowest smoothed loss; 0 where that is in the lead, so that nothing was learnt."""
+        """Step of the lowest smoothed loss; 0 if it is in the lead, so that the loss did not decrease."""
         place = int(np.argmin(self.smooth))
         return place if place >= self._lead else 0
 
     @property
     def peak(self) -> float | None:
-        """The suggestion: `steepest` or a tenth of `lowest`, whichever is smaller."""
+        """The suggested peak: the smaller of `steepest` and a tenth of `lowest`."""
         return None if self.lowest is None or self.steepest is None else min(self.steepest, self.lowest / 10)
 
     @property
     def rule(self) -> str | None:
-        """Which of the two `peak` is, in words."""
+        """Which of the two rules gave `peak`, in words."""
         if self.peak is None:
             return None
-        return "the steepest fall of the smoothed loss" if self.peak == self.steepest else "a tenth of the lowest loss's rate"
+        steepest = self.peak == self.steepest
+        return "steepest decrease of the smoothed loss" if steepest else "a tenth of the rate of the lowest loss"
 
     @property
     def still_falling(self) -> bool:
-        """Whether the lowest loss is the last: a larger rate may do better."""
+        """Whether the lowest loss is the last one: a larger rate may be better."""
         return self.lowest is not None and self.lowest == self.rates[-1]
 
     @property
     def settings(self) -> list[str]:
-        """The suggestion as overrides of a recipe: `train.optimizer.lr=0.003`."""
+        """The suggestion as recipe overrides: `train.optimizer.lr=0.003`."""
         peak = self.peak
         if peak is None:
             return []
@@ -132,72 +133,72 @@ class LrRangeResult:
 
 
 def lr_range_test(
-    model: nn.Module, part: SplitData, config: Train, fabric: Any, *,
+    model: nn.Module, split: SplitData, config: Train, fabric: Any, *,
     augment: Pipeline, seed: int, span: LrRange = LrRange(), progress: Progress = SILENT,
 ) -> LrRangeResult:  # fmt: skip
-    """Train `model` for some steps at rising rates; it is of no use afterwards.
+    """Train `model` for some steps at increasing learning rates; discard the model afterwards.
 
     Args:
         model: uint8 (B, C, H, W) or float32 (B, D) → logits (B, classes).
-        part: The training part.
-        config: The recipe's `train` section; its schedule, average and bounds play no role.
-        fabric: Of `open_fabric`.
+        split: The training split.
+        config: The `train` section of the recipe; its schedule, average and limits are ignored.
+        fabric: From `open_fabric`.
         augment: Applied to the batches.
-        seed: Of shuffling, augmentation and dropout.
-        span: The rates.
-        progress: Where a bar is shown.
+        seed: Random seed for shuffling, augmentation and dropout.
+        span: The learning rates.
+        progress: Shows a progress bar.
 
     Raises:
-        RecipeError: The loss was not a finite number from the start.
-        SystemLimitError: Out of memory; says which batch size to try.
+        RecipeError: The loss was not finite at the first step.
+        SystemLimitError: Out of memory; the message suggests a batch size.
     """
     # "none": an average would cost a second model and change no loss
     plain = config.model_copy(update={"average": config.average.model_copy(update={"name": "none"})})
     state = State(
-        model, plain, fabric, seed, RunLength.for_config(config, len(part) * augment.versions), folder=None, checkpoints=None
+        model, plain, fabric, seed, RunLength.for_config(config, len(split) * augment.versions), folder=None, checkpoints=None
     )
     state.freezer.start_epoch(1)
-    losses, smooth, ended = [], [], "all steps were made"
+    losses, smooth, ended = [], [], "all steps are done"
     with progress.task("range test", span.steps, "steps") as bar, explain_oom(config.batch):
-        for rate, loss in zip(span.rates, _losses(state, part, augment, span), strict=False):
+        for rate, loss in zip(span.rates, _losses(state, split, augment, span), strict=False):
             if not math.isfinite(loss):
-                ended = f"the loss was no longer a finite number at {rate:.2g}"
+                ended = f"the loss was not finite at {rate:.2g}"
                 break
             losses.append(loss)
             smooth.append(_moved(smooth, loss))
             bar.advance(1, f"rate {rate:.1e}, loss {smooth[-1]:.3f}")
-            if smooth[-1] > _EXPLODED * min(smooth):
-                ended = f"the loss was {_EXPLODED:g} × its lowest at {rate:.2g}"
+            if smooth[-1] > _DIVERGED * min(smooth):
+                ended = f"the loss reached {_DIVERGED:g} × its minimum at {rate:.2g}"
                 break
     if not losses:
-        raise RecipeError(f"the loss was not a finite number at the first step, rate {span.start:g}", hint="lower --from")
+        raise RecipeError(f"the loss was not finite at the first step, rate {span.start:g}", hint="lower --from")
     rates = tuple(float(r) for r in span.rates[: len(losses)])
     return LrRangeResult(rates, tuple(losses), tuple(smooth), ended, _partners(config))
 
 
-def _losses(state: State, part: SplitData, augment: Pipeline, span: LrRange) -> Iterator[float]:
-    """The loss of each step; the step itself is made when the next loss is asked for."""
-    loss_of = Loss(state.config, part.labels, part.classes, state.device)
-    for rate, rows in zip(span.rates, _batches(state, part), strict=False):
+def _losses(state: State, split: SplitData, augment: Pipeline, span: LrRange) -> Iterator[float]:
+    """Yield the loss of each step; the optimizer step follows when the next loss is requested."""
+    loss_of = Loss(state.config, split.labels, split.classes, state.device)
+    for rate, rows in zip(span.rates, _batches(state, split), strict=False):
         for group in state.optimizer.param_groups:
             group["lr"] = group["peak"] * rate / state.config.optimizer.lr
-        labels = torch.from_numpy(part.labels[rows % len(part)]).to(state.device)
-        loss, _ = batch_loss(state, part, augment, rows, labels, loss_of)
+        labels = torch.from_numpy(split.labels[rows % len(split)]).to(state.device)
+        loss, _ = batch_loss(state, split, augment, rows, labels, loss_of)
         yield loss.item()
         optimizer_step(state, loss)
 
 
-def _batches(state: State, part: SplitData) -> Iterator[np.ndarray]:
-    """Epoch after epoch."""
+def _batches(state: State, split: SplitData) -> Iterator[np.ndarray]:
+    """Batches of endless epochs."""
     while True:
-        yield from shuffled_batches(state, part)
+        yield from shuffled_batches(state, split)
 
 
 def _moved(smooth: list[float], loss: float) -> float:
-    """The bias-corrected moving average after one more loss (Kingma & Ba 2015, section 3)."""
+    """Update a moving average with bias correction by one loss (Kingma & Ba 2015, section 3)."""
     steps = len(smooth)
-    before = smooth[-1] * (1 - _KEPT**steps) if smooth else 0.0
-    return (_KEPT * before + (1 - _KEPT) * loss) / (1 - _KEPT ** (steps + 1))
+    before = smooth[-1] * (1 - _SMOOTHING**steps) if smooth else 0.0
+    return (_SMOOTHING * before + (1 - _SMOOTHING) * loss) / (1 - _SMOOTHING ** (steps + 1))
 
 
 def _partners(config: Train) -> dict[str, float]:

@@ -1,8 +1,8 @@
-"""Optimizers by name, Muon included.
+"""Optimizers by name, including Muon.
 
-Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"): momentum, then the nearest
-semi-orthogonal matrix by five Newton–Schulz steps, so that every direction of a weight matrix moves equally fast. For
-convolutions and hidden matrices; biases, norms and the last layer are AdamW's.
+Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"): momentum, then the nearest semi-orthogonal
+matrix by five Newton–Schulz steps, so every direction of a weight matrix is updated equally fast. For convolutions and hidden
+matrices; biases, norms and the last layer use AdamW. (`torch.optim.Muon` takes 2-D matrices only, no convolutions.)
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _QUINTIC = (
 def make_optimizer(model: nn.Module, o: Optimizer, layer_decay: float = 1.0, *, fused: bool = False) -> torch.optim.Optimizer:
     """The optimizer of a recipe.
 
-    Every group has `peak`, its learning rate at the top of the schedule: the recipe's for the head, × `layer_decay` for every
-    stage further down. Weight decay is not applied to biases and norms (vectors), as is usual since He et al. 2019, "Bag of
-    Tricks". `fused`: one kernel a tensor, for a CPU.
+    Every group has `peak`, its learning rate at the peak of the schedule: that of the recipe for the head, × `layer_decay` for
+    each stage below it. Weight decay is not applied to biases and norms (vectors), as is usual since He et al. 2019, "Bag of
+    Tricks". `fused`: use one kernel per tensor, for a CPU.
     """
     depths = depth_groups(model)
     last = [p for p in depths[-1] if _is_matrix(p)][-1:]
@@ -48,7 +48,7 @@ def _is_matrix(parameter: Tensor) -> bool:
 
 
 def depth_groups(model: nn.Module) -> list[list[nn.Parameter]]:
-    """Parameters by depth, from the input on; one group for a module that does not know its stages."""
+    """Parameters by depth, from the input on; one group for a module without stages."""
     return model.body.groups() if isinstance(model, Model) else [list(model.parameters())]
 
 
@@ -74,14 +74,14 @@ _OPTIMIZERS: dict[str, Callable[[list[dict[str, Any]], Optimizer, bool], torch.o
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for groups with `muon: True`, AdamW (β 0.9, 0.99: runs are short) for the others, in one optimizer."""
+    """Muon for groups with `muon: True`, AdamW (β 0.9, 0.99, for short runs) for the others, in one optimizer."""
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float = 0.9) -> None:
         super().__init__(groups, {"momentum": momentum, "weight_decay": 0.0, "muon": True})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """One step from the gradients that are there."""
+        """Make one step from the current gradients."""
         del closure
         for group in self.param_groups:
             for p in group["params"]:
@@ -116,10 +116,10 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """U Vᵀ of the singular value decomposition of `matrix` (R, C), roughly: singular values come to lie in 0.7 … 1.2.
+    """Approximate U Vᵀ of the singular value decomposition of `matrix` (R, C): singular values end in 0.7 … 1.2.
 
-    Every Newton–Schulz step multiplies by a polynomial of the Gram matrix, and these commute. So the steps are made on the
-    small Gram matrix alone, and the wide matrix is multiplied once: 1.4 instead of 3.5 ms for 128 × 1152 on one Xeon thread.
+    Every Newton–Schulz step multiplies by a polynomial of the Gram matrix, and these commute. So the steps are done on the
+    small Gram matrix, and the wide matrix is multiplied only once: 1.4 instead of 3.5 ms for 128 × 1152 on one Xeon thread.
     """
     a, b, c = _QUINTIC
     x = matrix / (matrix.norm() + 1e-7)

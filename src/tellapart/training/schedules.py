@@ -1,7 +1,7 @@
-"""Learning rate over a run, as a share of its peak.
+"""Learning rate schedules: the learning rate during a run, as a factor of its peak.
 
-Progress is a share of the whole run, so that a bound in minutes shortens a course instead of cutting it off; what people state
-in epochs (`every`, `patience`) stays in epochs.
+Progress is a fraction of the whole run, so a time limit compresses a schedule instead of cutting it off; options in epochs
+(`every`, `patience`) stay in epochs.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from collections.abc import Callable
 
 from tellapart.recipe.schema import Schedule
 
-_CYCLE_START = 1 / 25  # of the peak, as in Smith & Topin 2018, "Super-Convergence"
+_CYCLE_START = 1 / 25  # initial factor of `one_cycle`, as in Smith & Topin 2018, "Super-Convergence"
 
 
 def lr_factor(progress: float, schedule: Schedule, epoch: float = 0.0, warmup_epochs: float = 0.0) -> float:
-    """Learning rate / peak, without what a plateau takes off.
+    """Learning rate / peak, in [0, 1], without the reductions of a plateau.
 
     Args:
-        progress: In [0, 1] of the run.
-        schedule: Of the recipe.
-        epoch: Passes over the data so far, with the fraction of the one under way.
-        warmup_epochs: How many of them the warm-up takes.
+        progress: Fraction of the run that is over, in [0, 1].
+        schedule: Schedule of the recipe.
+        epoch: Epochs so far, including the fraction of the current one.
+        warmup_epochs: Length of the warm-up, in epochs.
     """
     progress = min(max(progress, 0.0), 1.0)
     if progress < schedule.warmup:
@@ -31,8 +31,8 @@ def lr_factor(progress: float, schedule: Schedule, epoch: float = 0.0, warmup_ep
         return rise
     rest = (progress - schedule.warmup) / max(1 - schedule.warmup, 1e-12)
     after = max(epoch - warmup_epochs, 0.0)
-    if schedule.name in _COURSES:
-        return schedule.floor + (1 - schedule.floor) * _COURSES[schedule.name](rest)
+    if schedule.name in _SHAPES:
+        return schedule.floor + (1 - schedule.floor) * _SHAPES[schedule.name](rest)
     if schedule.name == "restarts":
         return schedule.floor + (1 - schedule.floor) * _half_cosine(_place_in_cycle(after, schedule))
     if schedule.name == "step":
@@ -46,7 +46,7 @@ def _half_cosine(place: float) -> float:
     return (1 + math.cos(math.pi * place)) / 2
 
 
-_COURSES: dict[str, Callable[[float], float]] = {
+_SHAPES: dict[str, Callable[[float], float]] = {
     "linear": lambda rest: 1 - rest,
     "cosine": _half_cosine,
     "one_cycle": _half_cosine,
@@ -54,7 +54,7 @@ _COURSES: dict[str, Callable[[float], float]] = {
 
 
 def _place_in_cycle(epoch: float, schedule: Schedule) -> float:
-    """In [0, 1): Loshchilov & Hutter 2017, "SGDR", eq. 5; cycle i lasts every · growthⁱ epochs."""
+    """Position in the cycle, in [0, 1): Loshchilov & Hutter 2017, "SGDR", eq. 5; cycle i lasts every · growthⁱ epochs."""
     length = schedule.every
     while epoch >= length:
         epoch -= length
@@ -63,11 +63,11 @@ def _place_in_cycle(epoch: float, schedule: Schedule) -> float:
 
 
 class Plateau:
-    """× `factor` after more than `patience` epochs without a better validation, down to `floor` (plateau schedules only).
+    """Multiplies the rate by `factor` after more than `patience` epochs without improvement, down to `floor` (`plateau` only).
 
     Attributes:
         reduction: Product of the factors so far, in [floor, 1].
-        waited: Epochs since the last better one, or the last reduction.
+        waited: Epochs since the last improvement or reduction.
     """
 
     def __init__(self, schedule: Schedule) -> None:

@@ -1,4 +1,4 @@
-"""Before the first step: device, threads, allocator."""
+"""Setup of training: device, precision, memory allocator, and the error for exhausted memory."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-_WARM_UP, _TIMED, _TRIED = 2, 4, 32  # steps of a trial; images of a step
-_SHORT = {"cpu": 0.01, "cuda": 0.0}  # seconds of a step below which nothing is chosen by measurement
-_GAIN = 1.1  # float32's time over bf16's, from which on bf16 is taken
+_WARM_UP, _TIMED, _TRIED = 2, 4, 32  # untimed and timed steps of a trial; images per step
+_SHORT = {"cpu": 0.01, "cuda": 0.0}  # seconds per step below which the choice is not made by measurement
+_GAIN = 1.1  # minimum speed-up at which bf16 is chosen
 
 
 def open_fabric(device: str, precision: str = "32") -> Any:
-    """A Lightning Fabric on one device: "cpu", "cuda", "cuda:1", "mps" or "auto"; precision "32", "bf16" or "16".
+    """Open a Lightning Fabric on one device: "cpu", "cuda", "cuda:1", "mps" or "auto"; precision "32", "bf16" or "16".
 
     Raises:
-        SystemLimitError: No such device here.
+        SystemLimitError: The device is not available.
     """
     from lightning_fabric import Fabric
 
@@ -35,31 +35,31 @@ def open_fabric(device: str, precision: str = "32") -> Any:
         raise SystemLimitError("precision 16 needs a GPU", hint="use train.precision=32 on a CPU")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Fabric remarks on idle accelerators; the choice is the user's
+            warnings.simplefilter("ignore")  # Fabric warns about unused accelerators; the choice is the user's
             return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=_PRECISIONS[precision])  # type: ignore[arg-type]
-    except Exception as error:  # Fabric raises its own, RuntimeError and ValueError for the same thing
-        hint = "--device cpu works everywhere"
-        raise SystemLimitError(f"the device {device!r} cannot be used here ({error})", hint=hint) from None
+    except Exception as error:  # Fabric raises its own exceptions, RuntimeError and ValueError for this
+        hint = "use --device cpu, which is always available"
+        raise SystemLimitError(f"the device {device!r} is not available ({error})", hint=hint) from None
 
 
 def faster_precision(model: Any, images: Any, classes: int) -> str:
-    """ "bf16" where the device multiplies it and a measured training step gains by it; "32" on anything else.
+    """Choose the precision: "bf16" if the device has bf16 instructions and a measured training step is faster; otherwise "32".
 
-    Not by what a device claims to support: a CPU without the instructions takes 17 to 120 times as long with bf16. One that
-    has AVX512_BF16 was 1.5 to 2.1 times as fast (single trials of three nets, 47 ms to 1.9 s a step; AMX untried). Short
-    steps stay at 32, where a stopwatch could choose either.
+    What a device claims to support is not enough: a CPU without the instructions takes 17 to 120 times as long with bf16. One
+    with AVX512_BF16 was 1.5 to 2.1 times as fast (single trials of three nets, 47 ms to 1.9 s a step; AMX untried). For short
+    steps the choice is "32": a measurement could choose either.
 
     Args:
-        model: On the device; a copy is trained.
-        images: (B, C, H, W) uint8 or (B, D) float32 on the device, a batch.
-        classes: How many logits the model gives.
+        model: Model on the device; a copy is trained.
+        images: A batch, (B, C, H, W) uint8 or (B, D) float32, on the device.
+        classes: Number of logits.
     """
     import torch
 
     if not _multiplies_bf16(images.device):
         return "32"
     images = images[:_TRIED]
-    with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):  # dropout draws
+    with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):  # dropout draws random numbers
         seconds = {name: _seconds_of_a_step(model, images, classes, name == "bf16") for name in ("32", "bf16")}
     worth_it = seconds["32"] >= _SHORT[images.device.type] and seconds["32"] >= _GAIN * seconds["bf16"]
     return "bf16" if worth_it else "32"
@@ -75,7 +75,7 @@ def _multiplies_bf16(device: Any) -> bool:
 
 
 def _seconds_of_a_step(model: Any, images: Any, classes: int, bf16: bool) -> float:
-    """The fastest of a few steps of a copy of `model`: (B, C, H, W) uint8 → (B, classes)."""
+    """Time of the fastest of a few training steps of a copy of `model`."""
     import torch
 
     def now() -> float:
@@ -97,10 +97,10 @@ def _seconds_of_a_step(model: Any, images: Any, classes: int, bf16: bool) -> flo
 
 @contextlib.contextmanager
 def explain_oom(batch: int) -> Iterator[None]:
-    """Say, when memory runs out, which batch size to try.
+    """Turn an out-of-memory error into one that suggests a batch size.
 
     Raises:
-        SystemLimitError: Memory ran out inside.
+        SystemLimitError: Out of memory inside the block.
     """
     import torch
 
@@ -121,9 +121,9 @@ def explain_oom(batch: int) -> Iterator[None]:
 def tune_allocator() -> bool:
     """Let glibc keep freed activations instead of returning them to the system after every step.
 
-    Each large tensor otherwise pays page faults anew: 1.1 to 1.2 × the time of a convolutional training step, none of an
+    Otherwise every large tensor causes page faults again: 1.1 to 1.2 × the time of a convolutional training step, none of an
     MLP's (`benchmarks/train_step.py`). For training, not for serving: resident memory stays at its high-water mark.
-    Gives False where the C library is not glibc.
+    Returns False if the C library is not glibc.
     """
     if not sys.platform.startswith("linux"):
         return False

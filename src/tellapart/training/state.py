@@ -1,8 +1,7 @@
-"""Everything that changes during a training run, and the files that let it go on after a crash.
+"""Everything that changes during a training run, and the files to resume it from.
 
 `resume/state.safetensors`: weights, average, optimizer, random generators, step, figures so far; rewritten after every epoch.
-`resume/best.safetensors`: the weights of the best epoch, written first, so that the state never names weights that are not
-there.
+`resume/best.safetensors`: the weights of the best epoch, written first, so that the state never refers to missing weights.
 """
 
 from __future__ import annotations
@@ -25,7 +24,15 @@ from tellapart.training.schedules import Plateau, lr_factor
 
 @dataclass
 class Outcome:
-    """How a run went. `stopped`: why before its last epoch, in words, or None; `by_hand`: by Ctrl-C."""
+    """Outcome of a run.
+
+    Attributes:
+        epochs: Number of finished epochs.
+        best_epoch: Number of the best epoch, from 1.
+        best: Figures of the best epoch.
+        stopped: Why it ended before its last epoch, in words; None: it did not.
+        by_hand: It was stopped by Ctrl-C.
+    """
 
     epochs: int = 0
     best_epoch: int = 0
@@ -36,7 +43,13 @@ class Outcome:
 
 @dataclass(frozen=True)
 class RunLength:
-    """How long a run is. `rows`: an epoch's, each version of an image counted."""
+    """Length of a run.
+
+    Attributes:
+        epochs: Number of epochs.
+        rows: Rows of an epoch, where each version of an image counts.
+        steps: Optimizer steps of an epoch.
+    """
 
     epochs: int
     rows: int
@@ -44,7 +57,7 @@ class RunLength:
 
     @classmethod
     def for_config(cls, config: Train, rows: int) -> RunLength:
-        """From a config and the rows of an epoch."""
+        """The length of a run with this configuration and this number of rows per epoch."""
         epochs = config.epochs if config.images is None else min(config.epochs, max(1, round(config.images / rows)))
         return cls(epochs, rows, math.ceil(rows / config.batch))
 
@@ -53,11 +66,11 @@ class State:
     """Model, optimizer, average, generators and counters of one run.
 
     Attributes:
-        wrapped: The model as Fabric set it up; forward passes that are trained go through it.
-        generator: Of shuffling and augmentation.
+        wrapped: The model as set up by Fabric, used for the forward passes of training.
+        generator: Random generator for shuffling and augmentation.
         step: Optimizer steps so far.
-        seconds: Training time so far, validation not counted.
-        warm_up: Epochs that the warm-up took, or has taken so far.
+        seconds: Training time so far, without validation.
+        warm_up: Length of the warm-up so far, in epochs.
     """
 
     def __init__(
@@ -80,29 +93,29 @@ class State:
 
     @property
     def lr(self) -> float:
-        """Learning rate of the head, or of what learns fastest."""
+        """The largest learning rate of all parameter groups."""
         return max(group["lr"] for group in self.optimizer.param_groups)
 
     def progress(self, seconds_now: float = 0.0) -> float:
-        """Share of the run that is over: of its steps or of its minutes, whichever is further on."""
+        """Fraction of the run that is over: of its steps or of its minutes, whichever is larger."""
         done = self.step / (self.length.epochs * self.length.steps)
         return max(done, (self.seconds + seconds_now) / (60 * self.config.minutes)) if self.config.minutes else done
 
     def set_rate(self, seconds_now: float) -> None:
-        """The schedule's rate for this step."""
+        """Set the learning rate of this step."""
         progress, epoch = self.progress(seconds_now), self.step / self.length.steps
         if progress < self.config.schedule.warmup:
             self.warm_up = epoch
-        part = lr_factor(progress, self.config.schedule, epoch, self.warm_up)
+        factor = lr_factor(progress, self.config.schedule, epoch, self.warm_up)
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak"] * part * self.plateau.reduction
+            group["lr"] = group["peak"] * factor * self.plateau.reduction
 
     def out_of_time(self, seconds_now: float = 0.0) -> bool:
-        """Whether the config's time bound is reached; `seconds_now`: of the epoch under way."""
+        """Whether the time limit is reached; `seconds_now`: seconds of the current epoch."""
         return bool(self.config.minutes) and self.seconds + seconds_now >= 60 * (self.config.minutes or 0)
 
     def load_best(self) -> None:
-        """Put the best weights into the model."""
+        """Load the best weights into the model."""
         self.model.load_state_dict(self.best.weights)
         self.model.requires_grad_(True)
 
@@ -121,7 +134,7 @@ class State:
         save_state(self.folder / "state.safetensors", tensors, facts)
 
     def resume(self) -> Outcome:
-        """Go on from the state on disk, if there is one."""
+        """Resume from the state on disk, if there is one."""
         path = self.folder / "state.safetensors" if self.folder else None
         if path is None or not path.exists():
             return Outcome()
@@ -137,7 +150,7 @@ class State:
         self.plateau.reduction, self.plateau.waited = facts["plateau"]
         self.best.kept = [(epoch, figures) for epoch, figures in facts["kept"]]
         self.best.prune()
-        # after a kill between the two files the best weights may be an epoch ahead; their own figures go with them
+        # after a kill between the two files, the best weights may be one epoch ahead; their own figures are used
         return Outcome(**facts["outcome"] | self.best.resume())
 
 

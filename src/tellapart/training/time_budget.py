@@ -1,17 +1,17 @@
-"""Time bounds, divided among the recipes that train by epochs. No torch is needed for that."""
+"""Time limits, divided among the recipes that train by epochs; imports no torch."""
 
 from __future__ import annotations
 
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import Train
 
-_NETWORK_SHARE = 0.7  # of the minutes, divided among the networks
+_NETWORK_SHARE = 0.7  # fraction of the minutes that is divided among the networks
 
 
 def split_time_budget(named: dict[str, Recipe], minutes: float | None) -> dict[str, Recipe]:
-    """Recipes with their share of `minutes` as `train.minutes`; none: as they are. A lower bound of a recipe's own stays.
+    """Set `train.minutes` of each network recipe to its share of `minutes`; a lower limit of a recipe is kept.
 
-    The shares do not depend on how fast others were, so that the same command finds the same runs again.
+    The shares do not depend on how fast other recipes were, so the same command finds the same runs again.
     """
     timed = [n for n, r in named.items() if r.train is not None]
     if not minutes or not timed:
@@ -23,7 +23,7 @@ def split_time_budget(named: dict[str, Recipe], minutes: float | None) -> dict[s
 
 
 def overrides(epochs: int | None, minutes: float | None) -> list[str]:
-    """`--epochs` and `--minutes` as settings of a recipe.
+    """Recipe overrides for `--epochs` and `--minutes`.
 
     >>> overrides(3, None)
     ['train.images=null', 'train.epochs=3']
