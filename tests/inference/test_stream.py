@@ -23,12 +23,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tellapart.data.listing import from_paths
-from tellapart.errors import DataError, RunError, SystemLimitError
+from tellapart.errors import DataError, Interrupted, RunError, SystemLimitError
 from tellapart.inference import resumable_output, writers
 from tellapart.inference.image_sources.base import SourceOptions
 from tellapart.inference.prefetch import Batch, BatchLimit
 from tellapart.workflows import _batch_predictor as module
-from tellapart.workflows import train
 from tellapart.workflows._batch_predictor import BatchPredictor
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.predict import predict, predict_iter, predict_to_file
@@ -198,7 +197,7 @@ def test_what_is_left_out_counts_as_done(run, settings, shots, tmp_path, dying):
 
 def test_ctrl_c_says_how_to_go_on(run, settings, shots, tmp_path, dying):
     dying(2, KeyboardInterrupt())
-    with pytest.raises(train.Interrupted, match=r"6 images are in .*o\.csv\.partial") as caught:
+    with pytest.raises(Interrupted, match=r"6 images are in .*o\.csv\.partial") as caught:
         predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert caught.value.exit_code == 130
     dying(99, Killed())
@@ -212,7 +211,7 @@ def test_ctrl_c_while_it_finds_its_place_loses_nothing(run, settings, shots, tmp
     dying(99, Killed())
     with monkeypatch.context() as patch:
         patch.setattr(resumable_output.ResumableFile, "check", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-        with pytest.raises(train.Interrupted):
+        with pytest.raises(Interrupted):
             predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).resumed_from == 6
 

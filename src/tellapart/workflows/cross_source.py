@@ -20,16 +20,12 @@ from tellapart.errors import DataError, Interrupted, RecipeError, RunError, Spli
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import write_json
 from tellapart.metrics.cross_source import Cell, CrossSourceMatrix, LeaveOneOutResult, compare_shared, score_cell, subset
-from tellapart.metrics.learning_curve import LearningCurve
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe, resolve_recipe
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import Experiment
-from tellapart.workflows.learning_curve import learning_curve
-
-__all__ = ["CrossSourceMatrix", "LearningCurve", "cross_source", "learning_curve"]
 
 _ONWARD = "repeat the command to resume"
 

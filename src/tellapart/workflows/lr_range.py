@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tellapart import registry
 from tellapart.classifiers.base import Context
@@ -15,9 +14,6 @@ from tellapart.recipe.load import Recipe, resolve_recipe
 from tellapart.training.lr_range import LrRange, LrRangeResult, lr_range_test
 from tellapart.types import ImageTable
 from tellapart.workflows._experiment import Experiment
-
-if TYPE_CHECKING:
-    from tellapart.training.lr_range import LrRange, LrRangeResult
 
 
 def probe(recipe: Recipe, table: ImageTable, context: Context, span: LrRange) -> LrRangeResult:
@@ -55,9 +51,6 @@ def lr_range(
     Raises:
         TellapartError: Any error that the user can fix.
     """
-    from tellapart.training.lr_range import LrRange
-    from tellapart.workflows.lr_range import probe
-
     experiment, span = Experiment(settings, data), span or LrRange()
     (resolved,) = experiment.prepare(dict([resolve_recipe(recipe, overrides)])).values()
     context = experiment.context()

@@ -8,17 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tellapart.errors import Interrupted
-from tellapart.inference.context import DEFAULTS, Settings, load_classifier
+from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.recipe.load import Recipe, resolve_recipe
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable
 from tellapart.workflows._experiment import Experiment
-from tellapart.workflows.compare import compare
-from tellapart.workflows.lr_range import lr_range
-from tellapart.workflows.predict import predict
-
-__all__ = ["Interrupted", "Settings", "compare", "load_classifier", "lr_range", "predict", "train"]
 
 
 def train(
