@@ -36,24 +36,24 @@ LIMITS = {"headers": 60, "near": 300, "peak_gib": 2}
 
 _CHILD = """
 import json, resource, sys, time
-from tellapart.check._evidence import Evidence
-from tellapart.check.duplicates import Duplicates
-from tellapart.check.near_duplicates import NearDuplicates
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.duplicates import Duplicates
+from tellapart.checks.near_duplicates import NearDuplicates
 from tellapart.data.scan import scan
 table = scan(sys.argv[1])
-evidence, parts = Evidence(table, traces=False), {}  # as `check --only duplicates --only near_duplicates` has it
+view, parts = DatasetView(table, traces=False), {}  # as `check --only duplicates --only near_duplicates` has it
 def timed(name, work):
     wall, cpu = time.perf_counter(), time.process_time()
     found = work()
     parts[name] = [time.perf_counter() - wall, time.process_time() - cpu]
     return found
 if sys.argv[2] == "headers":
-    timed("headers", lambda: evidence.metadata)
+    timed("headers", lambda: view.metadata)
     found = None
 else:
-    timed("decoding", lambda: evidence.pixel_stats)
-    timed("exact copies", lambda: Duplicates()(evidence))
-    found = timed("near duplicates", lambda: NearDuplicates()(evidence))
+    timed("decoding", lambda: view.pixel_stats)
+    timed("exact copies", lambda: Duplicates()(view))
+    found = timed("near duplicates", lambda: NearDuplicates()(view))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 pairs = [] if found is None or found.pairs is None else [[str(table.ids[a]), str(table.ids[b])] for a, b in found.pairs]
 print(json.dumps({"parts": parts, "peak": peak, "pairs": pairs, "details": {} if found is None else found.details}))

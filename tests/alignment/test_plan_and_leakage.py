@@ -1,4 +1,4 @@
-"""The parts of aligning, each against something simpler: the common size, the traces, the out-of-fold figure."""
+"""The steps of aligning, each against something simpler: the common size, the traces, the out-of-fold figure."""
 
 from __future__ import annotations
 
