@@ -13,7 +13,7 @@ class Reddish:
 
     classes = ("other", "red")
 
-    def ask(self, images):
+    def predict(self, images):
         shares = np.array([np.clip((i[16:24, 4:12, 0].mean() - i[16:24, 4:12, 1].mean()) / 255, 0, 1) for i in images])
         return np.stack([1 - shares, shares], axis=1)
 

@@ -20,5 +20,5 @@ def test_every_page_shows_its_picture_and_its_options() -> None:
         text = (PAGES / f"{name}.md").read_text("utf-8")
         assert f"({name}.jpg)" in text and (PAGES / f"{name}.jpg").stat().st_size > 5_000
         cls = registry.find("explainers", name).__name__ if name not in VIEWS else ""
-        assert name in VIEWS or re.search(rf"generated: options tellapart\.explain\.{name}:{cls}\.Options", text)
+        assert name in VIEWS or re.search(rf"generated: options tellapart\.explainers\.{name}:{cls}\.Options", text)
         assert f"]({name}.md)" in (PAGES / "index.md").read_text("utf-8")

@@ -356,7 +356,7 @@ def test_a_sample(run: ta.Run, settings: Settings) -> None:
     assert robustness(run, perturbations=["gray"], sample=10, settings=settings) == found
     all_of_them = robustness(run, perturbations=["gray"], sample=1000, settings=settings)
     assert all_of_them.n == all_of_them.total == found.total
-    assert all_of_them.notes == (f"a sample of 1,000 was asked for; there are {found.total}, and all were taken",)
+    assert all_of_them.notes == (f"a sample of 1,000 was requested; there are only {found.total} images, all are used",)
     with pytest.raises(DataError, match="expected a sample of at least 1 image, found 0"):
         robustness(run, sample=0, settings=settings)
 
@@ -396,7 +396,7 @@ def test_images_that_moved_away(settings: Settings, home: Path, tmp_path: Path) 
     data = pictures(tmp_path / "data", 30)
     run = ta.train(data, "knn", settings=settings)
     data.rename(tmp_path / "elsewhere")
-    with pytest.raises(RunError, match=r"the images of neighbors-.* are no longer in .*data"):
+    with pytest.raises(RunError, match=r"the images of knn-.* are no longer in .*data"):
         robustness(run, perturbations=["gray"], settings=settings)
     found = robustness(run, tmp_path / "elsewhere", perturbations=["gray"], settings=settings)
     assert found.split == "valid" and found.recoded.value == 0, "the same files at another place are the run's own"
@@ -410,7 +410,7 @@ def test_an_image_that_cannot_be_decoded(run: ta.Run, settings: Settings, tmp_pa
         with pytest.raises(CorruptImages, match=r"1 image cannot be decoded:\s+fake/000.png"):
             robustness(name, other, perturbations=["gray"], settings=settings)
     found = robustness(run, other, perturbations=["gray"], settings=replace(settings, skip_bad=True))
-    assert found.n == 11 and found.notes == ("1 of 12 images cannot be decoded and were left out",)
+    assert found.n == 11 and found.notes == ("1 of 12 images cannot be decoded and are excluded",)
 
 
 def test_an_empty_part(run: ta.Run, settings: Settings) -> None:
@@ -451,9 +451,11 @@ def test_stable_means_few_flips_and_no_loss() -> None:
     fine, gone = cell(95, 0.01, 0, 1), cell(70, 0.3, -0.2, 0.001)
     assert "under jpeg down to 85." in describe(result(fine, cell(85, 0.05, -0.01, 0.4), gone))
     assert "jpeg down to 95." in describe(result(fine, cell(85, 0.2, 0, 1), cell(70, 0.01, 0, 1))), "not beyond the first"
-    assert describe(result(gone)).startswith("Worst is JPEG at quality 70: −20.0 points, 30% of the verdicts flip.")
+    assert describe(result(gone)).startswith("Worst is JPEG at quality 70: −20.0 points, 30% of the predictions flip.")
     assert "It is stable under none of the perturbations" in describe(result(gone))
-    assert describe(result(fine)).startswith("No loss is significant; most verdicts (1%) flip under JPEG at quality 95.")
+    assert describe(result(fine)).startswith(
+        "No loss is significant; most flips (1% of the predictions) occur under JPEG at quality 95."
+    )
     silent = RobustnessCell("crop", 0.5, 400, {}, reason="is 50×50")
     assert describe(result(silent)) == "The run cannot predict any of the perturbed images."
     assert not cell(70, 0.2, 0.1, 0.001).worse, "a significant gain is no loss"
