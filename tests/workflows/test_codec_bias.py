@@ -92,7 +92,7 @@ def test_a_reader_of_files_is_unmasked_by_a_lossless_copy(tmp_path: Path) -> Non
     assert resaved.aurocs["none"].value == 1 and resaved.aurocs["both"].value == 0.5
     assert resaved.aurocs["own"].value == 1 and resaved.aurocs["others"].value == 0.5, "fakes are PNG already"
     assert resaved.own.counted == 0 and resaved.others.counted == 1
-    assert "a lossless copy, not one pixel changed, moves its answers (50% of the verdicts turn)." in describe(found)
+    assert "a lossless copy of equal pixels changes its predictions (50% of the predictions flip)." in describe(found)
 
 
 @pytest.fixture(scope="module")
