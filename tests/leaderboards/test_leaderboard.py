@@ -118,7 +118,7 @@ def test_groups_are_the_units_of_every_test(write_run):
 
 def test_the_duel_is_between_the_two_best_by_validation_on_test(ladder):
     duel = build(ladder).top_two
-    assert duel.startswith("The two best by validation, on test: cnn-small is right on 0 images where svm is wrong")
+    assert duel.startswith("The two best runs by validation, compared on test: cnn-small is right on 0 images where svm is wrong")
     assert "and wrong on 5 where svm is right, of 100: no evidence of a difference (exact McNemar p = 0.062" in duel
 
 
@@ -365,7 +365,7 @@ def test_a_run_without_the_score_comes_last_and_that_is_said(write_run):
     runs = [write_run("metadata", valid=one_class), write_run("svm", valid=20)]
     board = build(runs, "matthews")
     assert [row.name for row in board.rows] == ["svm", "metadata"]
-    assert "metadata: matthews is not defined for its answers, so it comes last" in board.notes
+    assert "metadata: matthews is undefined for its predictions, so it is ranked last" in board.notes
     assert "–" in show(board)
 
 

@@ -46,7 +46,7 @@ def test_only_ensembles_have_it(world_of_three):
     _, runs, made = world_of_three
     assert content([*runs, made], runs[0]) is None
     shown = content([*runs, made], made, 5)
-    assert shown and shown.startswith('<h5 class="part">Its members</h5>')
+    assert shown and shown.startswith('<h5 class="part">Ensemble members</h5>')
 
 
 def test_members_stand_with_scores_weights_and_what_they_alone_get_right(world_of_three):

@@ -292,7 +292,7 @@ def test_without_an_opening_it_shows_validation_and_says_so(world, run, tmp_path
     one = run(place, "svm", test=False)
     page = page_of([one], tmp_path / "report.html")
     said = " ".join(e["text"] for e in page.find("p"))
-    assert "The test part of these data has not been opened" in said
+    assert "The test split of these data has not been opened" in said
     assert "On the validation images, as the test part was not opened for this run" in said
     (matrix,) = page.find("figure", **{"data-split": "valid"})
     predictions = one.predictions("valid")
@@ -360,7 +360,7 @@ def test_duplicates_and_problems_are_told(world, run, tmp_path):
     )
     page = page_of([one], tmp_path / "report.html")
     lines = [e["text"] for e in page.find("li")]
-    assert "3 validation or test images whose twin is in an earlier part" in lines
+    assert "3 validation or test images with a duplicate in an earlier split" in lines
     assert not [line for line in lines if "another label" in line]
     assert [line for line in lines if line.startswith("corrupt image: 1")]
 
@@ -370,9 +370,9 @@ def test_the_verdict_names_winner_duel_null_and_openings(ladder, page):
     accuracy = ladder[0].scores("test")["accuracy"]
     assert said[0].startswith("cnn-small is first of 4 by validation accuracy")
     assert f"{accuracy.value:.3f}" in said[0] and f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{accuracy.n}" in said[0]
-    assert "cnn-small is right on" in said[1] and said[2].startswith("The metadata baseline, which sees no pixels")
+    assert "cnn-small is right on" in said[1] and said[2].startswith("The metadata baseline, which uses no pixels")
     assert said[3].startswith("Not told apart from cnn-small on the 36 test images") and said[3].endswith(": svm.")
-    assert said[4] == "The test part of these data has been opened once."
+    assert said[4] == "The test split of these data has been opened once."
     assert "not shown to look at the pixels" in " ".join(e["text"] for e in page.find("span", class_="badge"))
 
 

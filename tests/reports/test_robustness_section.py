@@ -119,5 +119,5 @@ def test_one_damage_is_a_figure_too(svm: Run, tmp_path: Path) -> None:
     found = sweep(svm)
     gray = Robustness.from_dict(found.to_dict() | {"cells": [c.to_dict() for c in found.cells_of("gray")]}, tmp_path, 0)
     assert write(curves(gray), tmp_path / "a.svg").read_text("utf-8").count("<svg") == 1
-    with pytest.raises(DataError, match="is written as .png or .svg"):
+    with pytest.raises(DataError, match="expected a file name that ends in .png or .svg"):
         write(curves(gray), tmp_path / "a.pdf")

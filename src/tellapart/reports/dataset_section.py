@@ -103,7 +103,7 @@ def dataset_section(board: Leaderboard, runs: Sequence[Run], key: str, png: Path
         devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
         comparisons=[
-            line.replace("vs first: ", "Difference from the first: ")
+            line.replace("vs first: ", "Vs first: ")
             for line in comparison_lines(board)
             if line != board.top_two
         ],
