@@ -1,9 +1,9 @@
-"""A recipe as a scikit-learn classifier: `as_estimator("svm-pca-rbf")` for pipelines, grid searches and cross-validation.
+"""Recipes as scikit-learn classifiers: `as_estimator("svm-pca-rbf")` for pipelines, grid searches and cross-validation.
 
-scikit-learn hands over arrays and labels; recipes learn from tables of uint8 images and a validation part. Between the two:
+scikit-learn passes arrays and labels; recipes are trained on tables of uint8 images with a validation split. The conversion:
 
 1. Images are (N, H, W) or (N, H, W, 1 or 3), or rows of N × D with `image_shape`, and become uint8 by `value_range`.
-2. A share of what `fit` gets, stratified, becomes the validation part; nothing that `predict` sees is ever learnt from.
+2. A share of what `fit` gets, stratified, becomes the validation split; images passed to `predict` are never used for training.
 3. Settings of the recipe are parameters: `classifier__C`, `train__optimizer__lr`; they are kept in `overrides`.
 """
 
@@ -64,7 +64,7 @@ def as_estimator(
 
 @final
 class RecipeClassifier(ClassifierMixin, BaseEstimator):
-    """A classifier of scikit-learn that learns as a recipe says.
+    """A scikit-learn classifier that is trained as a recipe specifies.
 
     Args:
         recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
@@ -101,7 +101,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from images.
+        """Fit to images.
 
         Args:
             X: (N, H, W), (N, H, W, C) or, with `image_shape`, (N, D).

@@ -118,7 +118,9 @@ def test_groups_are_the_units_of_every_test(write_run):
 
 def test_the_duel_is_between_the_two_best_by_validation_on_test(ladder):
     duel = build(ladder).top_two
-    assert duel.startswith("The two best runs by validation, compared on test: cnn-small is right on 0 images where svm is wrong")
+    assert duel.startswith(
+        "The two best runs by validation, compared on test: cnn-small is right on 0 images where svm is wrong"
+    )
     assert "and wrong on 5 where svm is right, of 100: no evidence of a difference (exact McNemar p = 0.062" in duel
 
 

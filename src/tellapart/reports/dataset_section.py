@@ -102,11 +102,7 @@ def dataset_section(board: Leaderboard, runs: Sequence[Run], key: str, png: Path
         runs=parts,
         devices=list(dict.fromkeys(part.device for part in parts)),
         commands=list(dict.fromkeys(_command(run) for run in ranked)),
-        comparisons=[
-            line.replace("vs first: ", "Vs first: ")
-            for line in comparison_lines(board)
-            if line != board.top_two
-        ],
+        comparisons=[line.replace("vs first: ", "Vs first: ") for line in comparison_lines(board) if line != board.top_two],
         openings=[line.replace("† m", "M") for line in opening_lines(board)[:-1]],
         grouped="group" in table.frame,
     )
