@@ -76,7 +76,7 @@ def test_members_that_saw_validation_images_are_refused(parents, tmp_path):
     context = Context(parents=lambda name: tmp_path / name)
     with pytest.raises(RunError, match="linear-0 was trained on 'train50', which is not in the training split here"):
         ensemble_of(["linear-0", "linear-20"]).fit(TRAIN.take(np.arange(50)), VALID, context)
-    with pytest.raises(DataError, match="the valid split here and linear-0 did not answer the same images"):
+    with pytest.raises(DataError, match="the valid split here and linear-0 have predictions for different images"):
         ensemble_of(["linear-0", "linear-20"]).fit(TRAIN, VALID.take(np.arange(9)), context)
 
 

@@ -246,8 +246,8 @@ def test_other_images_classes_or_labels_are_refused_by_name():
     ids = np.array([f"i{n}" for n in range(10)], dtype=object)
     first = Predictions(ids, voters[0], labels, CLASSES, "one")
     for other, message in (
-        (Predictions(ids[:9], voters[1][:9], labels[:9], CLASSES, "two"), "one and two did not answer the same images"),
-        (Predictions(ids, voters[1], labels, ("a", "b", "d"), "two"), "one and two know different classes"),
+        (Predictions(ids[:9], voters[1][:9], labels[:9], CLASSES, "two"), "one and two have predictions for different images"),
+        (Predictions(ids, voters[1], labels, ("a", "b", "d"), "two"), "one and two have different classes"),
         (Predictions(ids, voters[1], (labels + 1) % 3, CLASSES, "two"), "one and two disagree on what 'i0' is"),
     ):
         with pytest.raises(DataError, match=message):
