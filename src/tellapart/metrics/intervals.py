@@ -34,7 +34,8 @@ def wilson(k: float, n: int) -> Interval:
     """Wilson's score interval for k successes among n: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), p = k/n.
 
     k need not be an integer, as n may be a number of groups. `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`
-    accepts integers only and takes 300 µs per call instead of 0.3 µs (one EPYC core), as it computes a p-value first.
+    accepts integers only and takes 300 µs per call instead of 0.3 µs (best of 5, one Intel Xeon core, SciPy 1.17.1), as it
+    computes a p-value first.
 
     >>> low, high = wilson(80, 100)
     >>> round(low, 4), round(high, 4)
