@@ -38,6 +38,7 @@ COMMANDS = (
     "tellapart check photos/ --only metadata --only duplicates",
     "tellapart compare photos/ -r knn -r spectrum-linear",
 )
+EXPECTED = (0, 7)  # exit codes; 7: `check` found something
 EACH, COLUMNS, ROWS = 600, 124, 60
 LONGEST = 1.2  # seconds that a wait may last in the picture
 TYPING = 0.03  # seconds per character of a command
@@ -164,6 +165,9 @@ def record(command: str, folder: Path, screen: Screen, began: float) -> None:
             elif process.poll() is not None:
                 break
     os.close(leader)
+    if process.returncode not in EXPECTED:
+        shown = "\n".join(line.text for line in screen.lines)
+        raise SystemExit(f"{command}: exit code {process.returncode}\n{shown}")
 
 
 def _incomplete(content: bytes) -> int:
