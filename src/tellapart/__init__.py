@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tellapart.workflows.synth import synth
     from tellapart.workflows.train import train
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _HOMES = {
     "scan": "data.scan", "from_arrays": "data.memory", "from_bytes": "data.memory", "split": "data.split",

@@ -94,7 +94,7 @@ def make_run(
     }  # fmt: skip
     write_json(folder / "data.json", content)
     environment = {
-        "python": "3.11.7", "packages": {"tellapart": "0.1.0", "torch": "2.15.0", "numpy": "2.3.1"},
+        "python": "3.11.7", "packages": {"tellapart": "0.2.0", "torch": "2.15.0", "numpy": "2.3.1"},
         "system": "Linux x86_64", "processor": "a processor", "cores": 2, "device": "cpu", "decoder": "pillow-13.0.0/1",
         "git": "0123abcd4567", "command": f"tellapart compare images -r {name}",
     }  # fmt: skip

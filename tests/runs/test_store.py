@@ -46,6 +46,16 @@ def test_an_exact_id_wins_over_longer_ones(write_run):
     assert caught.value.exit_code == 5
 
 
+def test_a_run_of_an_older_version_is_refused(write_run):
+    run = write_run("svm")
+    environment = read_json(run.folder / "environment.json") if (run.folder / "environment.json").exists() else {}
+    write_json(run.folder / "environment.json", environment | {"packages": {"tellapart": "0.1.0"}})
+    for opened in (lambda: open_run(run.id, run.runs), lambda: select_runs([], run.runs)):
+        with pytest.raises(RunError, match="was written by tellapart 0.1.0, whose runs this version cannot read") as caught:
+            opened()
+        assert "train it again" in (caught.value.hint or "")
+
+
 def test_an_unknown_run_names_the_closest(write_run, tmp_path):
     run = write_run("svm")
     with pytest.raises(RunError, match=r"unknown run 'smv-0000': did you mean 'svm-0000'\? \(looked in .*runs\)"):

@@ -177,13 +177,13 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
     """Find a finished run by its path, its id, or the beginning of its id. A run is returned as it is.
 
     Raises:
-        RunError: No such run, several, or one that is not finished.
+        RunError: No such run, several, one that is not finished, or one of an older tellapart that this one cannot read.
     """
     if isinstance(name, Run):
         return name
     for folder in (Path(name), runs / name):
         if (folder / DONE).exists():
-            return Run(folder.resolve())
+            return _opened(folder)
         if (folder / "recipe.yaml").exists():
             raise RunError(f"{folder} is not finished", hint="repeat the same train or compare command to resume it")
     known = {run.id: run for run in list_runs(runs)}
@@ -196,9 +196,23 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
 
 
 def list_runs(runs: Path) -> list[Run]:
-    """All finished runs in a folder, oldest first."""
+    """All finished runs in a folder, oldest first.
+
+    Raises:
+        RunError: One is of an older tellapart, which this one cannot read.
+    """
     done = runs.glob(f"*/{DONE}") if runs.is_dir() else ()
-    return [Run(p.parent.resolve()) for p in sorted(done, key=lambda p: (p.stat().st_mtime_ns, p.parent.name))]
+    return [_opened(p.parent) for p in sorted(done, key=lambda p: (p.stat().st_mtime_ns, p.parent.name))]
+
+
+def _opened(folder: Path) -> Run:
+    run = Run(folder.resolve())
+    known = (folder / "environment.json").exists()
+    written_by = str((run.environment.get("packages", {}).get("tellapart") if known else None) or "")
+    if written_by.startswith("0.1."):  # other names of recipes, families and files
+        hint = "train it again, or move its folder elsewhere"
+        raise RunError(f"{folder} was written by tellapart {written_by}, whose runs this version cannot read", hint=hint)
+    return run
 
 
 def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
