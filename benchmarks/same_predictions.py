@@ -6,7 +6,8 @@
 Trains a fixed set of runs of every classifier family on the tiles of `tellapart demo` (768 tiles), with the six recipes of the
 ladder among them, plus an ensemble, a calibrated run, a k-fold run and predictions through the embedding of a network. The
 SHA-256 of each array of probabilities is kept. Networks train in float32, since `precision: auto` may choose by a measurement.
-Both records must come from the same kind of machine: other instruction sets round differently.
+Both records must come from the same kind of machine and the same number of BLAS threads (OMP_NUM_THREADS,
+OPENBLAS_NUM_THREADS): other instruction sets and other partitions of a sum round differently (seen: `hog-svm`).
 """
 
 from __future__ import annotations
