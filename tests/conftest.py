@@ -1,7 +1,8 @@
-"""Shared fixtures: real data, run folders written by hand, and comparisons with reference implementations."""
+"""Shared fixtures: real data, tiles of photographs, run folders written by hand, and comparisons with references."""
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
@@ -29,6 +31,73 @@ def shared_data() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+# --- real photographs in tiles, and how pictures change on the web ---
+
+_TILE = 128
+Damage = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def tiles() -> np.ndarray:
+    """Different pieces of real photographs: (N, 128, 128, 3) uint8, N ≥ 250; no two overlap.
+
+    Plain sky and skin are left out by the rule of the check itself, which does not compare such images.
+    """
+    from tellapart.checks._registration import has_structure
+    from tellapart.data.sample_photos import PHOTOGRAPHS
+
+    found: list[np.ndarray] = []
+    scenes = set()
+    for photograph in PHOTOGRAPHS:
+        # the other picture of a stereo pair shows the same, and pieces of a brick wall are alike, as the check rightly reports
+        if photograph.scene in scenes or "brick" in photograph.file:
+            continue
+        scenes.add(photograph.scene)
+        with Image.open(photograph.path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        rows, columns = (side // _TILE for side in pixels.shape[:2])
+        cut = pixels[: rows * _TILE, : columns * _TILE].reshape(rows, _TILE, columns, _TILE, 3).swapaxes(1, 2)
+        found.append(cut.reshape(-1, _TILE, _TILE, 3))
+    every = np.concatenate(found)
+    gray = [np.asarray(Image.fromarray(tile).resize((64, 64), Image.Resampling.BICUBIC).convert("L")) for tile in every]
+    return every[has_structure(np.stack(gray))]
+
+
+def saved(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Through JPEG of quality 50 to 95."""
+    target = io.BytesIO()
+    Image.fromarray(pixels).save(target, "JPEG", quality=int(draw.integers(50, 96)))
+    return np.asarray(Image.open(target).convert("RGB"))
+
+
+def halved(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """At half its size."""
+    del draw
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((image.width // 2, image.height // 2), Image.Resampling.BILINEAR))
+
+
+def cropped(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Without 5 % of each side, at a random place."""
+    height, width = (round(0.95 * side) for side in pixels.shape[:2])
+    top, left = draw.integers(pixels.shape[0] - height + 1), draw.integers(pixels.shape[1] - width + 1)
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
+
+
+def mirrored(pixels: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """Left-right mirrored, and saved again."""
+    return saved(np.ascontiguousarray(pixels[:, ::-1]), draw)
+
+
+DAMAGES: dict[str, Damage] = {"saved": saved, "halved": halved, "cropped": cropped, "mirrored": mirrored}
+
+
+@pytest.fixture(scope="session")
+def damages() -> dict[str, Damage]:
+    """Changes that a picture goes through on the web, by name."""
+    return DAMAGES
 
 
 # --- comparisons with reference implementations ---

@@ -110,7 +110,7 @@ def test_colors_in_a_row_are_one_matrix(smooth: Tensor) -> None:
     assert _distance(together, smooth) > 20
 
 
-@pytest.mark.parametrize("first", ["rotate", "color"])
+@pytest.mark.parametrize("first", ["rotate", "color_jitter"])
 def test_geometry_and_color_change_places(smooth: Tensor, first: str) -> None:
     """But for the contrast, whose mean is that of the sampled image."""
     entries = [{"rotate": {"degrees": 40}}, {"color_jitter": {"contrast": 0}}]
@@ -124,7 +124,7 @@ def test_geometry_and_color_change_places(smooth: Tensor, first: str) -> None:
 
 def test_every_color_option_matters(detailed: Tensor) -> None:
     nothing = {"brightness": 0, "contrast": 0, "saturation": 0, "hue": 0}
-    kind = registry.find("augmentations", "color")
+    kind = registry.find("augmentations", "color_jitter")
     for part in nothing:
         changed = kind(kind.Options(**nothing | {part: 0.3}))(detailed, torch.Generator().manual_seed(1))
         assert not torch.equal(changed, detailed), part

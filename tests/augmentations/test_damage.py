@@ -1,4 +1,4 @@
-"""Blur, rescale, noise, compression and erasing: against scipy, Pillow and torchvision, drawn per image."""
+"""Blur, downscaling, noise, compression and erasing: against scipy, Pillow and torchvision, drawn per image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-PARTIAL = pytest.mark.parametrize("name", ["blur", "rescale", "noise", "jpeg", "webp", "erase"])
+PARTIAL = pytest.mark.parametrize("name", ["blur", "downscale", "noise", "jpeg", "webp", "random_erasing"])
 
 
 def _apply(name: str, images: Tensor, seed: int = 0, probability: float = 1, **options: object) -> Tensor:
@@ -36,7 +36,7 @@ def _changed(out: Tensor, images: Tensor) -> Tensor:
 
 @PARTIAL
 def test_it_changes_its_share_of_the_images(name: str, detailed: Tensor) -> None:
-    strong = {"blur": {"sigma": (1, 2)}, "rescale": {"factor": (0.3, 0.6)}}.get(name, {})
+    strong = {"blur": {"sigma": (1, 2)}, "downscale": {"factor": (0.3, 0.6)}}.get(name, {})
     many = detailed[:, :, :12, :12].repeat(50, 1, 1, 1)
     share = _changed(_apply(name, many, probability=0.25, **strong), many).float().mean().item()
     assert stats.binomtest(round(share * 400), 400, 0.25).pvalue > 1e-4
@@ -59,7 +59,7 @@ def test_each_image_is_blurred_by_a_width_of_its_own(detailed: Tensor) -> None:
 
 @pytest.mark.parametrize("up", FILTERS)
 @pytest.mark.parametrize("down", FILTERS)
-def test_rescale_is_that_of_pillow(detailed: Tensor, down: str, up: str) -> None:
+def test_downscale_is_that_of_pillow(detailed: Tensor, down: str, up: str) -> None:
     """Pillow rounds and bounds the small picture; that is what is left between them."""
     matrices = [
         _kernels.downscale_upscale(side, torch.full((8,), float(small)), (down, up)) for side, small in ((48, 29), (64, 38))
@@ -71,15 +71,15 @@ def test_rescale_is_that_of_pillow(detailed: Tensor, down: str, up: str) -> None
         assert difference.max() <= 2 and difference.mean() < 0.5
 
 
-def test_rescale_by_one_is_no_change(detailed: Tensor) -> None:
-    assert torch.equal(_apply("rescale", detailed, factor=(1, 1)), detailed)
+def test_downscale_by_one_is_no_change(detailed: Tensor) -> None:
+    assert torch.equal(_apply("downscale", detailed, factor=(1, 1)), detailed)
 
 
-def test_rescale_draws_kernels_for_each_image(detailed: Tensor) -> None:
+def test_downscale_draws_kernels_for_each_image(detailed: Tensor) -> None:
     same = detailed[:1].repeat(200, 1, 1, 1)
-    out = _apply("rescale", same, factor=(0.5, 0.5))
+    out = _apply("downscale", same, factor=(0.5, 0.5))
     assert len(out.flatten(1).unique(dim=0)) == 16
-    assert len(_apply("rescale", same, factor=(0.5, 0.5), kernels=["bicubic"]).flatten(1).unique(dim=0)) == 1
+    assert len(_apply("downscale", same, factor=(0.5, 0.5), kernels=["bicubic"]).flatten(1).unique(dim=0)) == 1
 
 
 def test_noise_is_normal_and_of_each_images_strength() -> None:
@@ -113,8 +113,8 @@ def test_qualities_and_times_are_drawn_for_each_image(smooth: Tensor) -> None:
 
 
 @pytest.mark.parametrize("fill", ["black", "mean", "noise"])
-def test_erase_fills_one_rectangle(detailed: Tensor, fill: str) -> None:
-    out = _apply("erase", detailed, area=(0.1, 0.2), fill=fill)
+def test_random_erasing_fills_one_rectangle(detailed: Tensor, fill: str) -> None:
+    out = _apply("random_erasing", detailed, area=(0.1, 0.2), fill=fill)
     for made, image in zip(out, detailed, strict=True):
         erased = (made != image).any(0)
         rows, columns = erased.any(1).nonzero()[:, 0], erased.any(0).nonzero()[:, 0]
@@ -132,8 +132,8 @@ def test_rectangles_are_drawn_as_by_torchvision() -> None:
     torch.manual_seed(0)
     transform = v2.RandomErasing(p=1, scale=(0.05, 0.4), ratio=(0.3, 2.0))
     theirs = [transform.make_params([torch.zeros(3, 60, 90)]) for _ in range(2000)]
-    kind = registry.find("augmentations", "erase")
-    erase = kind(kind.Options(area=(0.05, 0.4), ratio=(0.3, 2.0)))
-    ours = erase._rectangles(10_000, (60, 90), torch.Generator().manual_seed(0))
+    kind = registry.find("augmentations", "random_erasing")
+    erasing = kind(kind.Options(area=(0.05, 0.4), ratio=(0.3, 2.0)))
+    ours = erasing._rectangles(10_000, (60, 90), torch.Generator().manual_seed(0))
     for sample, name in zip(ours, ("i", "j", "h", "w"), strict=True):
         assert stats.ks_2samp(sample.numpy(), np.array([float(t[name]) for t in theirs])).pvalue > 1e-3, name

@@ -56,7 +56,7 @@ def test_sampling_is_that_of_scipy_with_the_image_mirrored(detailed: Tensor, zoo
 
 
 def test_sampling_whole_pixels_is_picking_them(detailed: Tensor) -> None:
-    matrices, size = _make("crop", size=40, shift=9).draw(8, (48, 64), torch.Generator().manual_seed(0))
+    matrices, size = _make("random_crop", size=40, shift=9).draw(8, (48, 64), torch.Generator().manual_seed(0))
     matrices = _warp.compose(matrices, _draw("flip", 8, size, vertical=0.5))
     picked = _warp.gather(detailed, matrices, size)
     assert picked.shape == (8, 3, 40, 40)

@@ -27,7 +27,7 @@ NEEDED: dict[str, dict[str, object]] = {
     "compose": {"of": [{"random_crop": {"shift": 2}}, {"noise": {}}]},
     "one_of": {"of": [{"rotate90": {}}, {"flip": {"horizontal": 1}}]},
     "union": {"of": [[], [{"rotate90": {}}, {"rotate": {}}]]},
-    "gray": {"probability": 0.5},
+    "grayscale": {"probability": 0.5},
 }
 ALL = pytest.mark.parametrize("name", registry.names("augmentations"))
 
@@ -63,7 +63,18 @@ def test_a_single_pixel(name: str) -> None:
     images = torch.full((6, 3, 1, 1), 128, dtype=torch.uint8)
     out = _apply(name, images, **NEEDED.get(name, {}))
     assert out.shape == images.shape
-    if name in ("flip", "turn", "crop", "rotate", "affine", "random_resized_crop", "blur", "rescale", "mixup", "cutmix"):
+    if name in (
+        "flip",
+        "rotate90",
+        "random_crop",
+        "rotate",
+        "affine",
+        "random_resized_crop",
+        "blur",
+        "downscale",
+        "mixup",
+        "cutmix",
+    ):
         assert torch.equal(out, images)
 
 
@@ -106,8 +117,8 @@ def test_flip_probabilities_of_zero_and_one() -> None:
     assert torch.equal(_apply("flip", horizontal=0, vertical=1), IMAGES.flip(2))
 
 
-def test_turn_gives_all_four_quarters() -> None:
-    out = _apply("turn")
+def test_rotate90_gives_all_four_quarters() -> None:
+    out = _apply("rotate90")
     quarters = [
         next(q for q in range(4) if torch.equal(a, torch.rot90(b, q, (1, 2)))) for a, b in zip(out, IMAGES, strict=True)
     ]
@@ -115,22 +126,22 @@ def test_turn_gives_all_four_quarters() -> None:
 
 
 @pytest.mark.parametrize("quarters", range(4))
-def test_turn_by_one_angle_is_counter_clockwise(quarters: int) -> None:
-    assert torch.equal(_apply("turn", degrees=[90 * quarters]), torch.rot90(IMAGES, quarters, (2, 3)))
+def test_rotate90_by_one_angle_is_counter_clockwise(quarters: int) -> None:
+    assert torch.equal(_apply("rotate90", degrees=[90 * quarters]), torch.rot90(IMAGES, quarters, (2, 3)))
 
 
-def test_turn_refuses_quarters_of_oblong_images() -> None:
-    with pytest.raises(RecipeError, match="images of 10×6 can be turned by 0° and 180° only"):
-        _apply("turn", IMAGES[..., :6], degrees=[90, 270])
+def test_rotate90_refuses_quarters_of_oblong_images() -> None:
+    with pytest.raises(RecipeError, match="images of 10×6 can be rotated by 0° and 180° only"):
+        _apply("rotate90", IMAGES[..., :6], degrees=[90, 270])
 
 
-def test_turn_leaves_the_shape_of_oblong_images() -> None:
+def test_rotate90_leaves_the_shape_of_oblong_images() -> None:
     oblong = IMAGES[:, :, :6]
-    assert _apply("turn", oblong).shape == oblong.shape
+    assert _apply("rotate90", oblong).shape == oblong.shape
 
 
-def test_crop_cuts_windows_out_of_the_image() -> None:
-    out = _apply("crop", size=6)
+def test_random_crop_cuts_windows_out_of_the_image() -> None:
+    out = _apply("random_crop", size=6)
     assert out.shape == (64, 3, 6, 6)
     places = set()
     for window, image in zip(out, IMAGES, strict=True):
@@ -140,17 +151,17 @@ def test_crop_cuts_windows_out_of_the_image() -> None:
     assert len(places) > 15
 
 
-def test_crop_with_shift_equals_reflected_padding() -> None:
+def test_random_crop_with_shift_equals_reflected_padding() -> None:
     """numpy's reflection is the reference."""
-    out = _apply("crop", shift=3)
+    out = _apply("random_crop", shift=3)
     padded = np.pad(IMAGES.numpy(), ((0, 0), (0, 0), (3, 3), (3, 3)), mode="reflect")
     for window, image in zip(out.numpy(), padded, strict=True):
         found = any((image[:, y : y + 10, x : x + 10] == window).all() for y in range(7) for x in range(7))
         assert found
 
 
-def test_crop_larger_than_the_image_is_the_image() -> None:
-    assert torch.equal(_apply("crop", size=50), IMAGES)
+def test_random_crop_larger_than_the_image_is_the_image() -> None:
+    assert torch.equal(_apply("random_crop", size=50), IMAGES)
 
 
 def test_five_crop_gives_corners_and_middle() -> None:
@@ -180,4 +191,4 @@ def test_windows_larger_than_the_image_are_refused(name: str) -> None:
 def test_a_pipeline_runs_in_order() -> None:
     pipeline = Pipeline([{"random_crop": {"size": 6}}, {"flip": {"horizontal": 1.0}}])
     out = pipeline(IMAGES, torch.Generator().manual_seed(0))
-    assert torch.equal(out, _apply("crop", size=6).flip(3))
+    assert torch.equal(out, _apply("random_crop", size=6).flip(3))

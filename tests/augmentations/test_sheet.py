@@ -87,15 +87,15 @@ def _run(*arguments: str | Path) -> str:
 
 def test_a_recipe_is_shown(photo: Path, tmp_path: Path) -> None:
     picture = tmp_path / "made" / "sheet.png"
-    assert f"picture: {picture}" in _run("cnn-small", photo, "-o", picture).replace("\n", "")
+    assert f"figure: {picture}" in _run("cnn-small", photo, "-o", picture).replace("\n", "")
     with Image.open(picture) as page:
         assert page.size == (6 * (120 + GAP) + GAP, 2 * (100 + LABEL + GAP) + GAP)
 
 
 def test_one_augmentation_is_shown_with_its_options(photo: Path, tmp_path: Path) -> None:
     picture = tmp_path / "sheet.png"
-    made = json.loads(_run("turn", photo, "-s", "degrees=[180]", "-o", picture, "--count", "1", "--json"))
-    assert made == {"picture": str(picture), "augment": [{"rotate90": {"degrees": [180]}}]}
+    made = json.loads(_run("rotate90", photo, "-s", "degrees=[180]", "-o", picture, "--count", "1", "--json"))
+    assert made == {"figure": str(picture), "augment": [{"rotate90": {"degrees": [180]}}]}
     with Image.open(picture) as page:
         np.testing.assert_array_equal(_cell(page, 1), PICTURE[::-1, ::-1])
 
@@ -104,7 +104,7 @@ def test_one_augmentation_is_shown_with_its_options(photo: Path, tmp_path: Path)
     ("arguments", "message"),
     [
         (["rotat"], "unknown recipe or augmentation 'rotat': did you mean 'rotate'"),
-        (["mlp"], "mlp: augments nothing"),
+        (["mlp"], "mlp: this recipe has no augmentations"),
         (["five_crop"], "five_crop: augment: five_crop: size: is required"),
         (["rotate", "-s", "degrees"], "expected OPTION=VALUE"),
     ],

@@ -248,7 +248,7 @@ def test_other_images_classes_or_labels_are_refused_by_name():
     for other, message in (
         (Predictions(ids[:9], voters[1][:9], labels[:9], CLASSES, "two"), "one and two have predictions for different images"),
         (Predictions(ids, voters[1], labels, ("a", "b", "d"), "two"), "one and two have different classes"),
-        (Predictions(ids, voters[1], (labels + 1) % 3, CLASSES, "two"), "one and two disagree on what 'i0' is"),
+        (Predictions(ids, voters[1], (labels + 1) % 3, CLASSES, "two"), "one and two have different labels for 'i0'"),
     ):
         with pytest.raises(DataError, match=message):
             combine(make("mean"), [first, other])

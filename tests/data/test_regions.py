@@ -320,7 +320,7 @@ def test_damaged_pictures_keep_their_boxes_unless_they_change_size(photos: Path,
     found = robustness(run, perturbations=["noise", "crop"], settings=ta.Settings(runs=tmp_path / "runs", device="cpu"))
     told = {cell.perturbation: cell for cell in found.cells if cell.strength in (2, 0.5)}
     assert told["noise"].scores["accuracy"].value == 1
-    assert told["crop"].reason == "its box was given for 40×30 pixels, and now it has 20×15"
+    assert told["crop"].reason == "its box refers to 40×30 pixels, but the image has 20×15"
 
 
 def test_a_run_says_of_how_many_pictures_a_face_was_found(photos: Path, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_different_images_are_refused():
         compare(predictions([True] * 3, ids=twice), predictions([True] * 3, ids=twice))
     with pytest.raises(DataError, match="different classes: cat, dog and dog, cat"):
         compare(a, predictions([True] * 3, classes=("dog", "cat")))
-    with pytest.raises(DataError, match="image 'i0' has no label, or two different ones"):
+    with pytest.raises(DataError, match="image 'i0' has no label, or two different labels"):
         compare(a, predictions([True] * 3, labels=np.array([1, 1, 0])))
     unknown = Predictions(a.ids, a.proba, np.array([0, -1, 0]), a.classes)
     with pytest.raises(DataError, match="image 'i1' has no label"):

@@ -122,7 +122,7 @@ def test_what_cannot_be_sliced(answers):
     assert slices(answers, frame_of(answers, source=""), ["source"]).notes == ("source: no image has a value",)
     with pytest.raises(DataError, match="did you mean 'source'"):
         slices(answers, frame, ["sourc"])
-    with pytest.raises(DataError, match="1 images, 'image7' first, are not in the table"):
+    with pytest.raises(DataError, match="1 images are not in the table to slice by, the first is 'image7'"):
         slices(answers, frame.drop(index=7))
     blank = Predictions(answers.ids, answers.proba, np.full(600, -1), answers.classes)
     with pytest.raises(DataError, match="no image has a label"):

@@ -1,7 +1,7 @@
-"""What an augmentation promises: a batch of uint8 images in, an altered one out, parameters drawn per image.
+"""The interface of augmentations: a batch of uint8 images in, an altered one out, parameters drawn per image.
 
 Neighbors in a recipe that only say where a pixel comes from (`Geometry`) or how its channels mix (`Color`) are done in one
-pass: each tells its matrix, the matrices are multiplied, the image is sampled once. So three turns do not blur three times.
+pass: each gives its matrix, the matrices are multiplied, the image is sampled once. So three rotations do not blur three times.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tellapart.recipe.schema import OptionsModel
 
 #: Values that the CPU works on at a time: its caches hold them. 64 images of 224×224 take 60 ms so, 71 to 130 at once.
 _AT_ONCE = 2**20
-#: {name: options}; a list of options stands for `of`, the entries of a combinator.
+#: {name: options}; a list of options is short for `of`, the entries of a combinator.
 Entry = dict[str, Any]
 
 
@@ -46,9 +46,9 @@ class Augmentation(ABC):
 
 
 class Geometry(Augmentation):
-    """Says where each pixel comes from."""
+    """An operation that only moves pixels: it gives a matrix from output to input positions."""
 
-    #: Every pixel of the output is a pixel of the input: mirroring, quarter turns, whole shifts.
+    #: Every pixel of the output is a pixel of the input: mirroring, rotations by multiples of 90°, shifts by whole pixels.
     exact: ClassVar[bool] = False
 
     @abstractmethod
@@ -166,7 +166,7 @@ class Steps:
             if isinstance(operation, MixAugmentation | UnionAugmentation):
                 where = "as the last entry" if isinstance(operation, MixAugmentation) else "as the first entry"
                 raise RecipeError(
-                    f"augment: {owner}: {next(iter(entry))} cannot stand inside another augmentation",
+                    f"augment: {owner}: {next(iter(entry))} cannot be used inside another augmentation",
                     hint=f"put it {where} of `augment`",
                 )
         return cls(operations)

@@ -24,14 +24,14 @@ class ColorJitter(ColorOperation):
     """In a gray image, brightness and contrast."""
 
     class Options(OptionsModel):
-        """Options of `color`."""
+        """Options of `color_jitter`."""
 
         brightness: float = Field(default=0.2, ge=0, description="largest change of the factor on all values")
         contrast: float = Field(
             default=0.2, ge=0, description="largest change of the factor on the distance from the mean luma"
         )
         saturation: float = Field(default=0.2, ge=0, description="largest change of the factor on the distance from gray")
-        hue: float = Field(default=0.02, ge=0, le=0.5, description="largest turn of the colors, as a share of the circle")
+        hue: float = Field(default=0.02, ge=0, le=0.5, description="largest rotation of the hue, as a share of the circle")
 
     measures: ClassVar[bool] = True
     options: Options

@@ -1,4 +1,4 @@
-"""Heavy augmentation for telling real from generated faces: what the winner of the Deepfake Detection Challenge published.
+"""Strong augmentation for deepfake detection, as published by the winner of the Deepfake Detection Challenge (DFDC).
 
 Source: S. Seferbekov 2020, github.com/selimsef/dfdc_deepfake_challenge, `create_train_transforms`. Its parts: JPEG of quality
 60 to 100 (half of the images), Gaussian noise (a tenth), blur (a twentieth), mirror, an isotropic resize with one of three
@@ -49,7 +49,7 @@ class Dfdc(Augmentation):
 
     def __init__(self, options: OptionsModel) -> None:
         super().__init__(options)
-        self._steps = Steps.within(ENTRIES, "heavy")
+        self._steps = Steps.within(ENTRIES, "dfdc")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → the same shape."""

@@ -19,7 +19,7 @@ class Downscale(RandomApply):
     """Both resamplings of an image are one filter; the kernels are Pillow's, one drawn for each direction and image."""
 
     class Options(RandomApply.Options):
-        """Options of `rescale`."""
+        """Options of `downscale`."""
 
         factor: ShareRange = Field(default=(0.4, 1.0), description="smallest and largest side of the small picture, as a share")
         kernels: list[_Kernel] = Field(

@@ -15,7 +15,7 @@ class Grayscale(Color):
     """As torchvision's RandomGrayscale. Does nothing to images that are gray already."""
 
     class Options(OptionsModel):
-        """Options of `gray`."""
+        """Options of `grayscale`."""
 
         probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colors")
 

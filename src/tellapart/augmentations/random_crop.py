@@ -21,7 +21,7 @@ class RandomCrop(Geometry):
     """
 
     class Options(OptionsModel):
-        """Options of `crop`."""
+        """Options of `random_crop`."""
 
         size: int | None = Field(default=None, ge=1, description="side of the window, pixels; none or too large: the image's")
         shift: int = Field(default=0, ge=0, description="how far the window may reach over each border, in pixels")

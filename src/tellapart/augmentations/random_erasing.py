@@ -19,7 +19,7 @@ class RandomErasing(RandomApply):
     """Area, shape and place are drawn as by torchvision's RandomErasing; where no rectangle fits, the image stays."""
 
     class Options(RandomApply.Options):
-        """Options of `erase`."""
+        """Options of `random_erasing`."""
 
         area: ShareRange = Field(default=(0.02, 0.33), description="smallest and largest rectangle, of the image's area")
         ratio: PositiveRange = Field(default=(0.3, 3.3), description="smallest and largest height ÷ width")

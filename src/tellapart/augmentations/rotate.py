@@ -13,7 +13,7 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Rotate(Geometry):
-    """By an angle drawn evenly, around the middle; as torchvision's RandomRotation, bilinear. Quarter turns: `turn`."""
+    """By an angle drawn evenly, around the middle; as torchvision's RandomRotation, bilinear. Multiples of 90°: `rotate90`."""
 
     class Options(OptionsModel):
         """Options of `rotate`."""

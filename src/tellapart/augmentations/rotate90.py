@@ -1,4 +1,4 @@
-"""Quarter turns: exact, no pixel is resampled."""
+"""Rotation by multiples of 90°: exact, no pixel is resampled."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Rotate90(Geometry):
-    """One of some quarter turns each; images that are not square get 0° or 180°."""
+    """Rotates each image by one of the given angles; images that are not square get 0° or 180°."""
 
     class Options(OptionsModel):
-        """Options of `turn`."""
+        """Options of `rotate90`."""
 
         degrees: list[Literal[0, 90, 180, 270]] = Field(
-            default=[0, 90, 180, 270], min_length=1, description="the turns, counter-clockwise, that are equally likely"
+            default=[0, 90, 180, 270], min_length=1, description="the rotations, counter-clockwise, that are equally likely"
         )
 
     exact: ClassVar[bool] = True
@@ -31,12 +31,13 @@ class Rotate90(Geometry):
         """Matrices (count, 2, 3); the size stays.
 
         Raises:
-            RecipeError: Oblong images, and only 90° or 270° to choose from.
+            RecipeError: The images are not square, and only 90° or 270° may be drawn.
         """
         degrees = [d for d in self.options.degrees if size[0] == size[1] or d % 180 == 0]
         if not degrees:
             raise RecipeError(
-                f"augment: turn: images of {size[0]}×{size[1]} can be turned by 0° and 180° only, found {self.options.degrees}",
+                f"augment: rotate90: images of {size[0]}×{size[1]} can be rotated by 0° and 180° only, "
+                f"found {self.options.degrees}",
                 hint="make the images square with inputs.size, or allow 0 or 180",
             )
         drawn = torch.randint(len(degrees), (count,), generator=generator)

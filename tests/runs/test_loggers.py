@@ -1,4 +1,4 @@
-"""Sinks: fed from the plain files, nothing twice, and never a reason for a run to end."""
+"""Loggers: fed from the plain files, nothing twice, and never a reason for a run to end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def log_of(path: Path, epochs: int) -> EpochLog:
 
 
 class _Written(RunLogger):
-    """Writes down what it is told; raises at the epoch `fails_at`."""
+    """Records every call; raises at the epoch `fails_at`."""
 
     fails_at = 0
 
@@ -74,53 +74,53 @@ class _Heard(Silent):
 
 @pytest.fixture
 def feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[LoggerFeed, _Written, _Heard]:
-    sink, heard = _Written(tmp_path), _Heard()
-    monkeypatch.setattr(feed_module, "open_sinks", lambda names, runs: dict.fromkeys(names, sink))
-    return LoggerFeed(["written"], tmp_path, heard), sink, heard
+    logger, heard = _Written(tmp_path), _Heard()
+    monkeypatch.setattr(feed_module, "open_loggers", lambda names, runs: dict.fromkeys(names, logger))
+    return LoggerFeed(["written"], tmp_path, heard), logger, heard
 
 
 # --- feeding ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_goes_on_is_told_from_its_first_epoch(feed: Any, tmp_path: Path) -> None:
-    told, sink, heard = feed
+def test_a_resumed_run_is_logged_from_its_first_epoch(feed: Any, tmp_path: Path) -> None:
+    told, logger, heard = feed
     log = log_of(tmp_path / "log.jsonl", 2)
     with told:
-        append = told.following("a", parse(EMPTY), log)
+        append = told.watch("a", parse(EMPTY), log)
         append(entry(3))
-    assert sink.told == ["a", 1, 2, 3, "closed"]
+    assert logger.told == ["a", 1, 2, 3, "closed"]
     assert [e["epoch"] for e in EpochLog(log.path).entries] == [1, 2, 3]
     assert heard.shown == [curves([entry(n) for n in (1, 2, 3)]), {}]
 
 
-def test_a_finished_run_is_told_whole(feed: Any, write_run: Callable[..., Run]) -> None:
-    told, sink, _ = feed
+def test_a_finished_run_is_logged_from_start_to_end(feed: Any, write_run: Callable[..., Run]) -> None:
+    told, logger, _ = feed
     run = write_run("metadata")
     log_of(run.folder / "log.jsonl", 2)
     with told:
-        assert told.whole(run) is run
-    assert sink.told == [run.id, 1, 2, ["train", "valid"], "closed"]
+        assert told.replay(run) is run
+    assert logger.told == [run.id, 1, 2, ["train", "valid"], "closed"]
 
 
-def test_a_sink_that_fails_is_named_and_the_epochs_are_kept(feed: Any, tmp_path: Path) -> None:
-    told, sink, heard = feed
-    sink.fails_at = 2
+def test_a_logger_that_fails_is_named_and_the_epochs_are_kept(feed: Any, tmp_path: Path) -> None:
+    told, logger, heard = feed
+    logger.fails_at = 2
     log = EpochLog(tmp_path / "log.jsonl")
     with told:
-        append = told.following("a", parse(EMPTY), log)
+        append = told.watch("a", parse(EMPTY), log)
         for epoch in (1, 2, 3):
             append(entry(epoch))
-    assert sink.told == ["a", 1] and log.last_epoch == 3
+    assert logger.told == ["a", 1] and log.last_epoch == 3
     (line,) = heard.said
     assert "written failed" in line and "disk full" in line
 
 
-def test_ctrl_c_is_no_failure_of_a_sink(feed: Any, tmp_path: Path) -> None:
-    told, sink, heard = feed
+def test_ctrl_c_is_no_failure_of_a_logger(feed: Any, tmp_path: Path) -> None:
+    told, logger, heard = feed
     with pytest.raises(KeyboardInterrupt), told:
-        told.following("a", parse(EMPTY), EpochLog(tmp_path / "log.jsonl"))
+        told.watch("a", parse(EMPTY), EpochLog(tmp_path / "log.jsonl"))
         raise KeyboardInterrupt
-    assert sink.told == ["a", "closed"] and not heard.said
+    assert logger.told == ["a", "closed"] and not heard.said
 
 
 def test_curves_hold_what_was_measured() -> None:
@@ -131,7 +131,7 @@ def test_curves_hold_what_was_measured() -> None:
 # --- opening ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_sink_is_an_error(tmp_path: Path) -> None:
+def test_an_unknown_logger_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="did you mean 'tensorboard'"):
         open_loggers(["tensorbord"], tmp_path)
 
@@ -153,7 +153,7 @@ def test_a_missing_extra_is_named_before_any_work(
     assert caught.value.hint == 'pip install "tellapart[track]"'
 
 
-def test_no_sink_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_logger_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers, "_open", lambda *_: pytest.fail("opened"))
     assert LoggerFeed((), tmp_path, SILENT).sinks == {}
 
@@ -162,7 +162,7 @@ def test_no_sink_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def twice(name: str, runs: Path, run: Run) -> None:
-    """A session that is cut off after two epochs; one that goes on to the end; one that finds the run finished."""
+    """A session that is cut off after two epochs; one that resumes and ends; one that finds the run finished."""
     log = log_of(runs / "log.jsonl", 0)
     for epochs in ((1, 2), (2, 3)):  # the second epoch is done again, as after a kill between log and state
         with LoggerFeed([name], runs, SILENT) as told:
