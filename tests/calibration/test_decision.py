@@ -92,7 +92,7 @@ def test_threshold_and_band():
     found = Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.5), band=RejectBand(0.3, 0.8)).decide(p)
     assert found.names.tolist() == ["real", "real", "unsure", "unsure", "fake"] and found.unsure == 2
     nothing = Decision(REAL_FAKE, 9, "fake", threshold=threshold(math.inf)).decide(p)
-    assert set(nothing.names) == {"real"} and nothing.reasons[0] == "nothing may be called fake"
+    assert set(nothing.names) == {"real"} and nothing.reasons[0] == "no image is classified as fake"
 
 
 def test_a_set_that_does_not_hold_the_answer_alone_is_unsure():
@@ -100,16 +100,16 @@ def test_a_set_that_does_not_hold_the_answer_alone_is_unsure():
     sets = Conformal("lac", 0.55, 0.9, 100)
     found = Decision(REAL_FAKE, 100, "fake", threshold=threshold(0.02), sets=sets).decide(p)
     assert found.names.tolist() == ["unsure", "unsure", "fake", "unsure"]
-    assert found.reasons.tolist()[0] == "the set holds real, the threshold says fake"
+    assert found.reasons.tolist()[0] == "possible: real only; by the threshold: fake"
     assert found.reasons.tolist()[1] == "possible: real, fake"
     none = Decision(REAL_FAKE, 100, sets=Conformal("lac", 0.3, 0.5, 100)).decide(p)
-    assert none.names.tolist() == ["real", "unsure", "fake", "unsure"] and none.reasons.tolist()[1] == "no class fits"
+    assert none.names.tolist() == ["real", "unsure", "fake", "unsure"] and none.reasons.tolist()[1] == "no class is possible"
 
 
 def test_what_makes_no_sense_is_refused():
-    with pytest.raises(DataError, match="lies between two classes; there are 3: a, b, c"):
+    with pytest.raises(DataError, match="needs two classes; there are 3: a, b, c"):
         Decision(("a", "b", "c"), 9, None, threshold=threshold(0.5))
-    with pytest.raises(DataError, match=r"0\.900 lies outside the band 0\.3 … 0\.8"):
+    with pytest.raises(DataError, match=r"0\.900 is outside the band 0\.3 … 0\.8"):
         Decision(REAL_FAKE, 9, "fake", threshold=threshold(0.9), band=RejectBand(0.3, 0.8))
 
 
@@ -142,7 +142,7 @@ def test_what_is_not_defined_is_none():
     assert found.fpr is None and found.accuracy is None and found.tpr.value == 1.0 and found.decided.value == 0
     with pytest.raises(DataError, match="one labeled image"):
         score_decisions(decision, predictions([0.5], [-1]))
-    with pytest.raises(DataError, match="verdicts are between a, b"):
+    with pytest.raises(DataError, match="the decision rule is for the classes a, b"):
         score_decisions(Decision(("a", "b"), 9), predictions([0.5], [1]))
 
 
@@ -200,10 +200,12 @@ def test_too_few_images_for_folds_are_said():
 
 
 def test_words_say_which_way_the_classifier_erred():
-    assert "too sure" in describe_map(Temperature(1.83), REAL_FAKE) and "T = 1.83" in describe_map(Temperature(1.83), REAL_FAKE)
-    assert "not sure enough" in describe_map(Temperature(0.5), REAL_FAKE)
-    assert "about as sure as it should be" in describe_map(Temperature(1.01), REAL_FAKE)
-    assert "said nothing" in describe_map(Platt(0.0, (0.0, 0.0)), REAL_FAKE)
+    assert "overconfident" in describe_map(Temperature(1.83), REAL_FAKE) and "T = 1.83" in describe_map(
+        Temperature(1.83), REAL_FAKE
+    )
+    assert "underconfident" in describe_map(Temperature(0.5), REAL_FAKE)
+    assert "was well calibrated" in describe_map(Temperature(1.01), REAL_FAKE)
+    assert "the probabilities were uninformative" in describe_map(Platt(0.0, (0.0, 0.0)), REAL_FAKE)
     for name, of in CALIBRATIONS.items():
         rng = np.random.default_rng(0)
         fitted = of.fit(rng.dirichlet(np.ones(6), 120), rng.integers(0, 6, 120))
@@ -212,7 +214,7 @@ def test_words_say_which_way_the_classifier_erred():
         ("a", "b", "c"), 9, None, None, (0.2, 0.3, 0.5), (0.2, 0.3, 0.5), sets=Conformal("lac", math.inf, 0.9, 5)
     )
     said = describe(decision)
-    assert said[0] == "the mix wanted is the mix seen: nothing to correct" and said[1].startswith("always unsure: 5 validation")
+    assert said[0] == "class frequencies unchanged: no correction" and said[1].startswith("always unsure: 5 validation")
 
 
 def test_precision_at_a_mix_is_bayes_rule():

@@ -154,11 +154,11 @@ def test_what_cannot_be_fitted_is_refused():
         maps.find("plat")
     for name in CALIBRATIONS:
         fit = maps.find(name).fit
-        with pytest.raises(DataError, match="no image was given"):
+        with pytest.raises(DataError, match="there are no images to calibrate on"):
             fit(proba[:0], labels[:0])
         with pytest.raises(DataError, match="finite probabilities"):
             fit(np.where(np.eye(20, 2) > 0, np.nan, proba), labels)
         with pytest.raises(DataError, match="a label from 0 to 1"):
             fit(proba, np.where(np.arange(20) == 3, -1, labels))
-        with pytest.raises(DataError, match="two classes at least"):
+        with pytest.raises(DataError, match="at least two classes"):
             fit(proba, np.zeros(20, dtype=np.int64))

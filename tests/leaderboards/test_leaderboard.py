@@ -126,7 +126,9 @@ def test_the_duel_is_between_the_two_best_by_validation_on_test(ladder):
 
 def test_an_unopened_duel_says_so(write_run):
     board = build([write_run("metadata", valid=31), write_run("svm", valid=50)])
-    assert board.top_two.startswith("The two best, on the validation part that chose them (test is not opened): svm is")
+    assert board.top_two.startswith(
+        "The two best runs, compared on the validation images that ranked them (test not opened): svm is"
+    )
     assert board.times_opened == 0
     assert show(board).rstrip().endswith("Test not opened.")
     assert build([write_run("alone")]).top_two == ""
@@ -163,7 +165,7 @@ def test_runs_on_different_data_or_splits_never_share_a_table(write_run):
     three = write_run("svm", seed=2, data={"split_fingerprint": "0ther"})
     assert by_data([one, two, three, one]) == {"d474/5911": [one, one], "0ther/5911": [two], "d474/0ther": [three]}
     for mixed in ([one, two], [one, three]):
-        with pytest.raises(RunError, match="do not share data and split"):
+        with pytest.raises(RunError, match="have different data or splits"):
             build(mixed)
 
 
@@ -222,7 +224,7 @@ def test_the_terminal_shows_everything_at_any_width(ladder, width, stacked):
     flowing = " ".join(text.split())
     assert "ranked by validation accuracy" in flowing
     assert "train n = 120, valid n = 60, test n = 100" in flowing
-    assert "[low, high] are 95 % intervals" in flowing
+    assert "[low, high]: 95 % intervals" in flowing
     assert "…" not in "".join(lines[: row + 3]), "nothing is cut off"
 
 
@@ -299,9 +301,10 @@ def test_the_table_says_who_is_tied_by_which_test_and_what_n_can_show(ladder):
     text = " ".join(show(board, 150).split())
     assert "≈ +5.0 p = 0.062" in text and "−33.0 p < 0.001" in text
     assert (
-        "vs first: points of accuracy on test; exact McNemar, Holm's correction for 2 comparisons; ≈ is not told apart" in text
+        "vs first: points of accuracy on test; exact McNemar, Holm's correction for 2 comparisons; "
+        "≈: not significantly different (p ≥ 0.05)." in text
     )
-    assert "n = 100: what difference they could show is not known, as they are too few" in text
+    assert "The minimum detectable difference for n = 100 images is unknown, as there are too few images." in text
     for width in (120, 80):
         assert "≈ +5.0" in show(board, width), "the mark stays where the p-value has no room"
 
@@ -310,8 +313,9 @@ def test_what_n_can_show_is_said(write_run):
     runs = [write_run("svm", valid=45, test=80), write_run("mlp", valid=40, test=np.arange(100) >= 30)]
     needed = minimum_detectable_difference(100, 0.5)
     text = " ".join(show(build(runs)).split())
-    assert f"n = 100: differences under {100 * needed:.1f} points of accuracy cannot be shown (80 % power" in text
-    assert "svm and mlp differ in being right on 50.0 % of them" in text
+    size = f"{100 * needed:.1f} points of accuracy"
+    assert f"smallest difference that a test on n = 100 images detects with 80 % power is {size}" in text
+    assert "(exactly one of svm and mlp is right on 50.0 % of them)" in text
     assert build(runs).to_dict()["against_first"]["detectable_difference"] == pytest.approx(needed)
 
 
@@ -319,13 +323,13 @@ def test_validation_decides_until_all_are_opened_and_that_is_said(write_run):
     board = build([write_run("metadata", valid=30, test=50), write_run("svm", valid=50, test=80), write_run("mlp", valid=45)])
     assert (board.comparisons.split, board.comparisons.n) == ("valid", 60)
     assert board.rows[1].vs_first.difference.value == pytest.approx(-5 / 60)
-    assert "on validation, which chose the first (test is not opened for all)" in " ".join(show(board).split())
+    assert "on validation, which also ranked the runs (test not opened for all)" in " ".join(show(board).split())
 
 
 def test_runs_that_answer_alike_can_show_nothing(write_run):
     board = build([write_run("a", test=50), write_run("b", test=50)])
     assert board.rows[1].vs_first.p_value == 1
-    assert "all are right on the same images" in " ".join(show(board).split())
+    assert "all runs are right on the same images" in " ".join(show(board).split())
     assert board.to_dict()["against_first"]["detectable_difference"] is None
 
 
@@ -334,7 +338,7 @@ def test_groups_are_the_units_against_the_first(write_run):
     board = build(runs)
     contrast = board.rows[1].vs_first
     assert contrast.test == "exact sign-flip test over groups" and contrast.counts.groups == 20
-    assert "n = 100 in 20 groups: differences under" in " ".join(show(board).split())
+    assert "a test on n = 100 images in 20 groups detects with 80 % power is" in " ".join(show(board).split())
 
 
 def test_ranked_by_auroc_the_test_is_delongs_and_that_is_said(ladder):
@@ -378,7 +382,8 @@ def test_runs_made_after_an_opening_are_marked_and_counted(write_run, reopen):
     assert (rows["svm"].late, rows["mlp"].late) == (0, 2)
     assert rows["mlp"].marks == ("made after the test was opened twice",)
     text = " ".join(show(build([first, late])).split())
-    assert "mlp †" in text and "† made after the test was opened twice: 1 of 2 runs (mlp); a test score may have led" in text
+    note = "its test score is optimistic if chosen by an earlier test score"
+    assert "mlp †" in text and f"† made after the test was opened twice: 1 of 2 runs (mlp); {note}" in text
     assert build([first, late]).to_dict()["runs"][0]["made_after_openings"] == 2
     assert "†" not in show(build([first]))
 
@@ -398,7 +403,7 @@ def test_pairs_are_all_tested_and_shown(ladder):
     with console.capture() as capture:
         console.print(pairs_view(board))
     text = " ".join(capture.get().split())
-    assert "All pairs, accuracy on test, n = 100" in text and "2 of 3 pairs are told apart" in text
+    assert "All pairs, accuracy on test, n = 100" in text and "2 of 3 pairs differ significantly" in text
     content = board.to_dict()
     assert (content["pairs"][0]["a"], content["pairs"][0]["b"]) == (board.runs[0].id, board.runs[1].id)
     assert content["pairs"][0]["only_b"] == 5 and content["against_first"]["comparisons"] == 2
@@ -422,7 +427,7 @@ def test_one_run_has_no_pairs(write_run):
     console = Console(width=80)
     with console.capture() as capture:
         console.print(pairs_view(board))
-    assert "there is one run" in capture.get()
+    assert "there is only one run" in capture.get()
 
 
 def test_an_ensemble_stands_with_its_parents_cost_and_gain(write_run):

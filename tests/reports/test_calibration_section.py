@@ -47,9 +47,8 @@ def test_on_test_when_it_was_opened_else_on_validation(two, run, tmp_path):
     html = shown(opened, tmp_path / "png")
     assert 'data-split="test"' in html and "On the test images, n = 60" in text(html)
     html = shown(closed)
-    assert 'data-split="valid"' in html and "validation images, as the test part was not opened for this run, n = 60" in text(
-        html
-    )
+    said = "validation images, as the test split was not opened for this run, n = 60"
+    assert 'data-split="valid"' in html and said in text(html)
     names = sorted(p.name for p in (tmp_path / "png").iterdir())
     assert names == [f"{opened.id}-reliability.png", f"{opened.id}-risk-coverage.png"]
 
@@ -71,17 +70,17 @@ def test_scores_and_points_are_those_of_the_evaluation(two, run):
     assert found.gap == pytest.approx(confidence.mean() - (answers.predicted == answers.labels).mean(), abs=1e-6)
     html = shown(made)
     assert f"{found.area:.4f}" in html and f"{found.scores['ECE'].value:.3f}" in html
-    assert "What was decided" not in html and "before" not in text(html)
+    assert "Calibration and decision rule" not in html and "before" not in text(html)
 
 
 def test_a_calibrated_run_shows_its_verdict_and_what_was_before(two, run):
     parent = run(two, "a", skill=3)
     made = calibrate(parent, how="platt", fpr=0.1, unsure=0.8, settings=Settings(runs=two.runs))
     html = text(shown(made))
-    assert "What was decided on validation" in html and parent.id in html and "platt, slope" in html
-    assert "fake from" in html and "false-positive rate" in html and "promised 0.8" in html
-    assert "where they were chosen" in html and "calibration helped on validation: log loss" in html
-    assert "before" in shown(made) and "of the mix" not in html
+    assert "Calibration and decision rule Chosen on validation" in html and parent.id in html and "platt, slope" in html
+    assert "fake at or above" in html and "false-positive rate" in html and "nominal 0.8" in html
+    assert "on which the rule was chosen" in html and "calibration helped on validation: log loss" in html
+    assert "before" in shown(made) and "class frequencies" not in html
 
 
 def test_a_correction_of_the_mix_is_undone_before_it_is_looked_at(two, run):
@@ -93,17 +92,17 @@ def test_a_correction_of_the_mix_is_undone_before_it_is_looked_at(two, run):
     np.testing.assert_allclose(parts[0].points.confidence, parts[1].points.confidence, atol=1e-4)
     assert parts[0].scores["ECE"].value == pytest.approx(parts[1].scores["ECE"].value, abs=1e-3)
     assert moved.scores("valid")["log-loss"].value > parts[1].scores["log-loss (nats)"].value + 0.1
-    assert "before the correction of the mix" in text(shown(moved))
+    assert "before the correction for other class frequencies" in text(shown(moved))
     nothing = calibrate(parent, how="platt", prior={"fake": 0.0}, settings=settings)
     assert decision(nothing).uncorrected(np.full((1, 2), 0.5)) is None
-    assert "they cannot look true here" in text(shown(nothing))
+    assert "they cannot appear calibrated here" in text(shown(nothing))
 
 
 def test_many_classes(world, run):
     made = run(world([f"c{i}" for i in range(12)], per_class=40, pictures=False), "a")
     assert "ECE" in text(shown(made))
     kept = calibrate(made, unsure=0.8, settings=Settings(runs=made.runs))
-    assert "of 12 on average" in text(shown(kept)) and "false-positive rate" not in text(shown(kept))
+    assert "of 12 classes" in text(shown(kept)) and "false-positive rate" not in text(shown(kept))
 
 
 def test_few_or_no_answers_make_no_section(world, run):

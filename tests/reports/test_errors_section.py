@@ -57,7 +57,7 @@ def test_suspicious_labels_with_pictures(world, run):
     text = page_of(made)
     table = find_label_issues(made.predictions("valid"))
     flagged = table[table["is_issue"]]
-    assert 0 < len(flagged) and f"{len(flagged)} of 24 validation labels are doubtful" in text.replace("\u00a0", " ")
+    assert 0 < len(flagged) and f"flags {len(flagged)} of 24 validation labels as suspicious" in text.replace("\u00a0", " ")
     part = text.partition("Suspicious labels")[2]
     assert re.findall(r'class="id" title="([^"]+)"', part) == flagged["id"].head(12).tolist()
     assert part.count("<img src=") == min(12, len(flagged))
@@ -121,7 +121,7 @@ def test_the_twin_of_a_mistake_is_found(trained, by):
     assert found.by == ("the run's own descriptors" if by is None else "pixels at 32×32")
     assert stored(trained, "valid") == found and stored(trained, "test") is None
     text = page_of(trained)
-    assert "Mistakes beside their nearest training image" in text and "nearest of 60 training images" in text
+    assert "Errors and their nearest training images" in text and "nearest of 60 training images" in text
 
 
 def test_distances_beside_numpy(trained):

@@ -141,7 +141,7 @@ def test_numbers_equal_scikit_learn_on_the_stored_predictions(ladder, page):
             assert cells[-1].startswith(f"{value:.3f}"), (run.id, metric, cells)
         board = next(row for row in page.rows(page.find("table", class_="board")[0]) if row[1].startswith(run.recipe_name))
         assert board[3].startswith(f"{wanted['accuracy']:.3f}")
-        wrong = re.search(r"([\d,]+) of ([\d,]+) wrong", next(e["text"] for e in page.find("details", id=key)))
+        wrong = re.search(r"([\d,]+) of ([\d,]+) predictions are wrong", next(e["text"] for e in page.find("details", id=key)))
         assert wrong and int(wrong[1]) == counts.sum() - counts.trace() and int(wrong[2]) == len(truth)
 
 
@@ -166,9 +166,9 @@ def test_every_part_of_a_run_is_in_its_list_of_parts(page):
     links = [e for e in page.find("a") if nav in e["parents"]]
     assert [e["text"] for e in links] == [
         "scores",
-        "how it learnt",
-        "where it errs",
-        "how true its probabilities are",
+        "training curves",
+        "errors",
+        "calibration",
         "recipe",
     ]
     targets = {e["attrs"].get("id") for e in page.elements if "d0-r1" in e["around"]}
@@ -198,7 +198,7 @@ def test_runs_stand_against_the_first_and_a_late_one_is_marked(ladder, page, wor
         assert f"{points:+.1f}".replace("-", "−") in row[8]
     assert rows[1][8].startswith("≈") and not rows[3][8].startswith("≈")
     said = " ".join(e["text"] for e in page.find("li"))
-    assert "exact McNemar, Holm's correction for 3 comparisons" in said and "cannot be shown (80" in said
+    assert "exact McNemar, Holm's correction for 3 comparisons" in said and "detects with 80" in said
     place = world(["cat", "dog"])
     early, late = run(place, "svm"), run(place, "mlp", seed=2, test=False)
     for of, started in ((early, "2026-01-01T00:00:00Z"), (late, "2999-01-01T00:00:00Z")):
@@ -293,7 +293,7 @@ def test_without_an_opening_it_shows_validation_and_says_so(world, run, tmp_path
     page = page_of([one], tmp_path / "report.html")
     said = " ".join(e["text"] for e in page.find("p"))
     assert "The test split of these data has not been opened" in said
-    assert "On the validation images, as the test part was not opened for this run" in said
+    assert "On the validation images, as the test split was not opened for this run" in said
     (matrix,) = page.find("figure", **{"data-split": "valid"})
     predictions = one.predictions("valid")
     total = sum(
@@ -304,7 +304,7 @@ def test_without_an_opening_it_shows_validation_and_says_so(world, run, tmp_path
 
 def test_without_a_log_there_are_no_curves(page):
     headings = [e["text"] for e in page.find("h4")]
-    assert headings.count("How it learnt") == 1
+    assert headings.count("Training curves") == 1
     assert "epoch 6 of 9" in " ".join(e["text"] for e in page.find("td"))
 
 
@@ -368,10 +368,10 @@ def test_duplicates_and_problems_are_told(world, run, tmp_path):
 def test_the_verdict_names_winner_duel_null_and_openings(ladder, page):
     said = [e["text"] for e in page.find("p", within="verdict")]
     accuracy = ladder[0].scores("test")["accuracy"]
-    assert said[0].startswith("cnn-small is first of 4 by validation accuracy")
+    assert said[0].startswith("cnn-small is the best of 4 runs by validation accuracy")
     assert f"{accuracy.value:.3f}" in said[0] and f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{accuracy.n}" in said[0]
     assert "cnn-small is right on" in said[1] and said[2].startswith("The metadata baseline, which uses no pixels")
-    assert said[3].startswith("Not told apart from cnn-small on the 36 test images") and said[3].endswith(": svm.")
+    assert said[3].startswith("Not significantly different from cnn-small on the 36 test images") and said[3].endswith(": svm.")
     assert said[4] == "The test split of these data has been opened once."
     assert "not shown to look at the pixels" in " ".join(e["text"] for e in page.find("span", class_="badge"))
 

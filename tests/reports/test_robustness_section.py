@@ -88,7 +88,7 @@ def test_names_from_outside_are_text(svm: Run) -> None:
     sweep(svm, silent=True)
     text = rendered(svm)
     assert text is not None
-    assert "one &lt;b&gt;note&lt;/b&gt;" in text and "not answered: is 12×12, but resize: none &lt;expects&gt; 24×24" in text
+    assert "one &lt;b&gt;note&lt;/b&gt;" in text and "no prediction: is 12×12, but resize: none &lt;expects&gt; 24×24" in text
 
 
 def test_ids_on_the_page_are_unique(svm: Run) -> None:

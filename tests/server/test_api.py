@@ -96,7 +96,7 @@ def test_any_family_is_explained_for_any_class(client: TestClient, runs: dict[st
     wrong = client.post("/api/explain", params=params | {"method": "../x"}, **form(encoded(noise(1, False))))
     assert wrong.status_code == 422 and "unknown" in wrong.json()["error"]
     wrong = client.post("/api/explain", params=params | {"method": "grad-cam"}, **form(encoded(noise(1, False))))
-    assert wrong.status_code == 422 and "no network" in wrong.json()["error"]
+    assert wrong.status_code == 422 and "is not a network" in wrong.json()["error"]
 
 
 def test_stability_and_metadata_are_optional(client: TestClient) -> None:
@@ -110,11 +110,11 @@ def test_stability_and_metadata_are_optional(client: TestClient) -> None:
     assert entries["format"] == "JPEG, RGB" and entries["JPEG quality"].startswith("about 77 of 100")
     assert entries["software"] == "Painter <script> 9" and entries["EXIF"] == "1 entries"
     stability = said["stability"]
-    assert stability["n"] == 4 and [one["name"] for one in stability["recompressions"]][:2] == ["as is", "JPEG 90"]
-    assert stability["unchanged"] == sum(
-        one["decision"] == stability["recompressions"][0]["decision"] for one in stability["recompressions"][1:]
-    )
-    assert stability["recompressions"][0]["probability"] == pytest.approx(said["probability"], abs=1e-5)
+    assert set(stability) == {"unchanged", "resaved", "stable", "lowest", "highest", "class", "versions"}
+    versions = stability["versions"]
+    assert stability["resaved"] == 4 and [one["version"] for one in versions][:2] == ["as is", "JPEG 90"]
+    assert stability["unchanged"] == sum(one["decision"] == versions[0]["decision"] for one in versions[1:])
+    assert versions[0]["probability"] == pytest.approx(said["probability"], abs=1e-5)
 
 
 def test_runs_health_version_and_metrics(client: TestClient, runs: dict[str, Run]) -> None:

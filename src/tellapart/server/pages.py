@@ -143,13 +143,7 @@ class Pages:
 
     async def _stability(self, model: ServedModel, upload: Upload) -> Context:
         result: Stability = await self.service.stability(model, upload)
-        first = result.versions[0]
-        label = int(first.proba.argmax())
-        rows = [(one.name, one.decision, float(one.proba[label]), one.decision != first.decision) for one in result.versions]
-        return {
-            "stable": result.stable, "unchanged": result.unchanged, "n": result.resaved, "rows": rows,
-            "class_name": model.run.classes[label],
-        }  # fmt: skip
+        return result.to_dict()
 
     # --- runs -------------------------------------------------------------------------------------------------------------
 

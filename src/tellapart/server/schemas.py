@@ -45,10 +45,10 @@ class MetadataInfo(BaseModel):
     notable: bool = Field(description="hints at an editing program or a generator")
 
 
-class RecompressionInfo(BaseModel):
+class ImageVersion(BaseModel):
     """The prediction for the image after it was compressed or scaled again."""
 
-    name: str = Field(description='what was done to the image, such as "JPEG 90"; "as is" for the uploaded file')
+    version: str = Field(description='what was done to the image, such as "JPEG 90"; "as is" for the uploaded file')
     decision: str = Field(description="the decided class, or unsure; without a decision rule the most probable class")
     probability: float = Field(description="probability of `stability.class`")
 
@@ -56,30 +56,18 @@ class RecompressionInfo(BaseModel):
 class StabilityInfo(BaseModel):
     """Whether the decision stays the same when the image is compressed or scaled again."""
 
-    unchanged: int = Field(description="number of recompressions with the decision of the uploaded file")
-    n: int = Field(description="number of recompressions, without the uploaded file")
-    stable: bool = Field(description="whether unchanged equals n")
-    lowest: float = Field(description="lowest probability of the class, over all recompressions and the uploaded file")
-    highest: float
+    unchanged: int = Field(description="number of re-saved versions with the decision of the uploaded file")
+    resaved: int = Field(description="number of re-saved versions, without the uploaded file")
+    stable: bool = Field(description="whether unchanged equals resaved")
+    lowest: float = Field(description="lowest probability of the class, over all versions and the uploaded file")
+    highest: float = Field(description="highest probability of the class, likewise")
     class_name: str = Field(alias="class", description="the most probable class of the uploaded file")
-    recompressions: list[RecompressionInfo] = Field(description="the uploaded file first")
+    versions: list[ImageVersion] = Field(description="the uploaded file first")
 
     @classmethod
     def from_stability(cls, stability: Stability | None) -> Self | None:
         """The same result; None if there is none."""
-        if stability is None:
-            return None
-        first = stability.versions[0]
-        label = int(first.proba.argmax())
-        content = {
-            "unchanged": stability.unchanged, "n": stability.resaved, "stable": stability.stable, "lowest": stability.lowest,
-            "highest": stability.highest, "class": first.predicted,
-            "recompressions": [
-                RecompressionInfo(name=one.name, decision=one.decision, probability=float(one.proba[label]))
-                for one in stability.versions
-            ],
-        }  # fmt: skip
-        return cls.model_validate(content)
+        return None if stability is None else cls.model_validate(stability.to_dict())
 
 
 class Prediction(BaseModel):
