@@ -137,9 +137,9 @@ def test_nothing_to_decode_leaves_the_table_alone(cache):
 @pytest.mark.parametrize(
     ("is_spoilt", "message"),
     [
-        (lambda name, part: part == "valid", "nothing is left of the valid part: 2 images cannot be decoded"),
-        (lambda name, part: part == "train" and name < "b", "nothing is left of the class 'a' to train on: 7 images"),
-        (lambda name, part: True, "nothing is left: 20 images cannot be decoded"),
+        (lambda name, part: part == "valid", "no images are left in the valid split: 2 images cannot be decoded"),
+        (lambda name, part: part == "train" and name < "b", "no images of the class 'a' are left to train on: 7 images"),
+        (lambda name, part: True, "no images are left: 20 images cannot be decoded"),
     ],
 )
 def test_an_error_says_when_too_little_is_left(tmp_path, cache, is_spoilt, message):
@@ -175,7 +175,7 @@ def test_a_part_of_the_images_keeps_its_parts(tmp_path):
 
 def test_an_image_that_was_not_in_the_run_is_an_error(tmp_path):
     folder = run_folder(tmp_path, split(table_of(20)))
-    with pytest.raises(DataError, match="20 images, '20' first, are not in the split of metadata-12345678") as caught:
+    with pytest.raises(DataError, match="20 images are not in the split of metadata-12345678, the first is '20'") as caught:
         apply_split(table_of(40), folder)
     assert "--split-from" in (caught.value.hint or "")
 
@@ -188,5 +188,5 @@ def test_labels_that_came_or_went_since_the_run(tmp_path):
     assert apply_split(fewer, folder).frame["split"].iloc[0] == ""
     (tmp_path / "other").mkdir()
     before = run_folder(tmp_path / "other", split(fewer))
-    with pytest.raises(DataError, match="1 image, '0' first, is not in the split"):
+    with pytest.raises(DataError, match="1 image is not in the split of .*, the first is '0'"):
         apply_split(full, before)

@@ -227,7 +227,7 @@ def test_columns_that_are_not_there(pictures: Path) -> None:
         PixelCache().images(table, inputs())
     assert "inputs.region.box.columns" in (caught.value.hint or "")
     loose = from_arrays(np.stack([noise(9, 9)]), [0], ["a"])
-    with pytest.raises(DataError, match="columns x, y, width, height, and there are no such columns"):
+    with pytest.raises(DataError, match="columns x, y, width, height, but there are no such columns"):
         PixelCache().images(loose, inputs())
     assert PixelCache().images(loose, inputs((9, 9), missing="whole")).get().shape == (1, 9, 9, 3)
 

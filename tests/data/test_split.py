@@ -95,7 +95,7 @@ def test_rows_without_a_label_have_no_part():
 
 
 def test_nothing_to_train_on():
-    with pytest.raises(SplitError, match="a valid and a test part, but nothing to train on"):
+    with pytest.raises(SplitError, match="a valid and a test split, but nothing to train on"):
         split(table_of([0, 1, 0, 1], parts=["valid", "valid", "test", "test"]))
 
 

@@ -1,1 +1,1 @@
-"""From the answers of several classifiers to one answer: numpy on stored predictions, no images, no model, no torch."""
+"""Combine the predictions of several classifiers: numpy on stored predictions, no images, no model, no torch."""

@@ -98,7 +98,7 @@ def check_headers(table: ImageTable, *, skip_bad: bool = False) -> ImageTable:
 
 
 def apply_split(table: ImageTable, run: Path) -> ImageTable:
-    """Give every labeled row the part that it has in a run folder, by id.
+    """Give every labeled row the split that it has in a run folder, by id.
 
     Raises:
         DataError: An image was not in that run.
@@ -110,8 +110,8 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
     if unknown.any():
         name = table.ids[np.flatnonzero(unknown)[0]]
         raise DataError(
-            f"{unknown.sum():,} image{'s' if unknown.sum() > 1 else ''}, {name!r} first, "
-            f"{'are' if unknown.sum() > 1 else 'is'} not in the split of {run.name}",
+            f"{unknown.sum():,} image{'s are' if unknown.sum() > 1 else ' is'} not in the split of {run.name}, "
+            f"the first is {name!r}",
             hint="leave --split-from out to draw a new split",
         )
     return table.with_split(np.where(labeled, parts.fillna(""), "").astype(str))
@@ -135,16 +135,16 @@ def _leave_out(table: ImageTable, error: CorruptImages, skip_bad: bool) -> Image
 
 
 def _check_remaining(table: ImageTable, error: CorruptImages) -> None:
-    """Without the corrupt images, a part may have lost all of its images, or training all of a class."""
+    """Check that, without the corrupt images, no split has lost all images, and training no class."""
     if not len(table):
-        raise DataError(f"nothing is left: {error.message}")
+        raise DataError(f"no images are left: {error.message}")
     if "split" not in table.frame:
         return
     counts = table.split_counts()
     for part in SPLITS:
         if part not in counts:
-            raise DataError(f"nothing is left of the {part} part: {error.message}")
+            raise DataError(f"no images are left in the {part} split: {error.message}")
     learnt = set(table.where(split="train").labels.tolist())
     for label, name in enumerate(table.classes):
         if label not in learnt:
-            raise DataError(f"nothing is left of the class {name!r} to train on: {error.message}")
+            raise DataError(f"no images of the class {name!r} are left to train on: {error.message}")

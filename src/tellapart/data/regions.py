@@ -146,7 +146,9 @@ def _widened(found: np.ndarray, margin: float, size: tuple[int, int], path: str)
     inside = max(min(right, size[0]) - max(left, 0), 0) * max(min(bottom, size[1]) - max(top, 0), 0)
     if inside < _OUTSIDE * (right - left) * (bottom - top):
         shown = f"{left:g} to {right:g} across, {top:g} to {bottom:g} down"
-        hint = "boxes are in pixels of the upright picture; `corners: true` says that the last two columns are right and bottom"
+        hint = (
+            "boxes are in pixels of the upright picture; `corners: true` means that the last two columns are right and bottom"
+        )
         raise ImageError(path, f"its box, {shown}, lies mostly outside of its {size[0]}×{size[1]} pixels", hint=hint)
     more = margin * max(right - left, bottom - top)
     first = [min(max(math.floor(at - more), 0), side - 1) for at, side in zip((left, top), size, strict=True)]
@@ -158,7 +160,7 @@ def _widened(found: np.ndarray, margin: float, size: tuple[int, int], path: str)
 
 
 def _columns(table: ImageTable, box: BoxRegion) -> list[str] | None:
-    """What the four columns are called in the table; None where it has none at all, and `missing` says what to do then.
+    """What the four columns are called in the table; None where it has none at all, and `missing` decides what to do then.
 
     Raises:
         DataError: One is not there.
@@ -172,7 +174,7 @@ def _columns(table: ImageTable, box: BoxRegion) -> list[str] | None:
     if not there:
         wanted = ", ".join(box.columns)
         hint = "give a CSV that has them; or train with inputs.region.box.missing=whole"
-        raise DataError(f"{table.name}: the boxes stand in the columns {wanted}, and there are no such columns", hint=hint)
+        raise DataError(f"{table.name}: boxes are expected in the columns {wanted}, but there are no such columns", hint=hint)
     said = unknown_name("column", absent[0], there)
     hint = "name the four: -s 'inputs.region.box.columns=[x, y, width, height]'"
     raise DataError(f"{table.name}: inputs.region.box.columns: {said}", hint=hint)

@@ -50,7 +50,7 @@ def split(
         table: Labeled images; a `split` column is kept where it is filled, a `group` column is respected.
         seed: Same seed, same split.
         shares: Sizes of train, valid and test, relative to each other.
-        twins: `find_twins(table)`, if it is known already.
+        twins: `find_duplicates(table)`, if it is known already.
 
     Raises:
         SplitError: A class is too small for the splits, a group is in two given splits, or there is nothing to train on.
@@ -61,7 +61,7 @@ def split(
     present = [name for name in SPLITS if (parts == name).any()]
     if present and "train" not in present and not (labeled & (parts == "")).any():
         raise SplitError(
-            f"there is a {' and a '.join(present)} part, but nothing to train on", hint="label some images as train"
+            f"there is a {' and a '.join(present)} split, but nothing to train on", hint="label some images as train"
         )
     open_rows = np.flatnonzero(labeled & ((parts == "") | (parts == "train")))
     missing = [name for name in ("valid", "test") if name not in present]
@@ -84,13 +84,13 @@ def folds(table: ImageTable, count: int, *, seed: int = 0, twins: DuplicateGroup
         table: Split; rows of test and unlabeled rows belong to no fold.
         count: How many folds, at least two.
         seed: Same seed, same folds.
-        twins: `find_twins(table)`, if it is known already.
+        twins: `find_duplicates(table)`, if it is known already.
 
     Returns:
         (N,) int64: the fold of each row, −1 for none.
 
     Raises:
-        SplitError: A class is too small to stand in two folds.
+        SplitError: A class is too small to be in two folds.
     """
     parts = table.frame["split"].to_numpy(dtype=object)
     rows = np.flatnonzero((parts == "train") | (parts == "valid"))

@@ -209,7 +209,7 @@ def _none_found(parts: list[TablePart], images: Listing, base: str) -> DataError
     return DataError(
         f"{path}: none of {len(ids):,} ids fits one image file in {where} "
         f"({int(images.is_image.sum()):,} images there); the first id is {ids[0]!r}",
-        hint=f"say where the images are: --images DIR (or which column names them: --id-column){other}",
+        hint=f"give the folder of the images with --images DIR (or the column that names them with --id-column){other}",
     )
 
 
