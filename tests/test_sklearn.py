@@ -93,7 +93,7 @@ def test_what_a_fitted_classifier_knows() -> None:
     assert fitted.n_features_in_ == 30
     assert fitted.image_shape_ == (6, 5, 1)
     assert fitted.classifier_.recipe.inputs.size == (6, 5)
-    assert any("30 components, not 100" in note for note in fitted.notes_)
+    assert any("PCA kept 30 components instead of 100" in note for note in fitted.notes_)
     assert fitted.score(X_NEW, Y_NEW) == (fitted.predict(X_NEW) == Y_NEW).mean() > 0.9
     np.testing.assert_allclose(fitted.predict_proba(X_NEW).sum(axis=1), 1, atol=1e-12)
 

@@ -49,7 +49,7 @@ def test_the_same_as_json(tell, leaking: Path, tmp_path: Path) -> None:
     assert content["written"] == 40 and content["baseline_after"]["n"] == 40 and content["folder"] == str(tmp_path / "out")
     assert len(ta.scan(tmp_path / "out")) == 40
     again = tell("align", leaking, "-o", tmp_path / "out", "--format", "jpeg", "--quality", "80-95", "--json", "--seed", 3)
-    assert json.loads(again.out) == content and "is there already" in again.err
+    assert json.loads(again.out) == content and f"reusing {tmp_path / 'out'}" in again.err
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,12 @@ def test_wrong_usage(tell, photos: Path, arguments: tuple[str, ...], says: str) 
     [
         (3, ("-o", "{photos}/aligned"), "lies inside the data"),
         (3, ("-o", "out", "--size", "9"), "no image of the class 'dark' is large enough for 9×9 pixels"),
-        (3, ("-o", "out", "--size", "4x8"), "8×8 is the least"),
-        (3, ("-o", "out", "--format", "jpeg", "--quality", "95-75"), "the quality 95-75 is not in 1 to 100"),
+        (3, ("-o", "out", "--size", "4x8"), "expected a size of at least 8×8, found 4×8"),
+        (
+            3,
+            ("-o", "out", "--format", "jpeg", "--quality", "95-75"),
+            "expected a quality from 1 to 100, low to high, found 95-75",
+        ),
         (6, ("-o", "{photos}.txt/out"), "the copy cannot be written"),
     ],
 )

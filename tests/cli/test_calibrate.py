@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tellapart.calibration.decision import Decision
-from tellapart.calibration.decision import judge as judge_by
+from tellapart.calibration.decision import score_decisions as judge_by
 from tellapart.cli.evaluate import decision_content, decision_lines, report_lines
 from tellapart.cli.options import renamed
 from tellapart.inference.decision import decision
@@ -36,8 +36,8 @@ def test_what_it_prints(tell, trained):
     assert "n=4, 95 % intervals" in out and "cross-fitted" in out
     assert "no evidence that calibration helped: log loss" in out or "calibration helped: log loss" in out
     assert "platt, slope" in out and "(4 validation images)" in out
-    assert "corrected for another mix: fake 0.02 (from 0.5), real 0.98 (from 0.5)" in out
-    assert "fake from " in out and "on validation TPR 1.000" in out
+    assert "corrected for other class frequencies: fake 0.02 (from 0.5), real 0.98 (from 0.5)" in out
+    assert "fake at or above " in out and "on validation TPR 1.000" in out
     assert "decisions on the validation split, where it was chosen: decided 1.000" in out
     assert "A prior changes the probabilities, not the ROC curve" in out
     (run,) = Path("runs").glob("platt-knn-*")
@@ -58,7 +58,7 @@ def test_predict_shows_the_decision_and_the_predicted_class(tell, trained):
     shots = [trained / "fake" / "03.png", trained / "real" / "03.png"]
     code, out, err = tell("predict", run, *shots, "-q")
     assert (code, err) == (0, "")
-    assert out.splitlines()[0] == f"{shots[0]}: fake (fake 100.0%; from 1 up)"
+    assert out.splitlines()[0] == f"{shots[0]}: fake (fake 100.0%; at or above 1)"
     assert out.splitlines()[1] == f"{shots[1]}: real (real 100.0%; below 0.2)"
     assert out.splitlines()[2] == "0 of 2 images: unsure"
     rows = list(csv.reader(io.StringIO(tell("predict", run, *shots, "-q", "--csv").out)))
@@ -67,7 +67,7 @@ def test_predict_shows_the_decision_and_the_predicted_class(tell, trained):
         "real",
     ]
     entries = json.loads(tell("predict", run, *shots, "-q", "--json").out)
-    assert [(e["decision"], e["reason"]) for e in entries] == [("fake", "from 1 up"), ("real", "below 0.2")]
+    assert [(e["decision"], e["reason"]) for e in entries] == [("fake", "at or above 1"), ("real", "below 0.2")]
 
 
 def test_unsure_is_counted(tell, trained):
@@ -94,7 +94,7 @@ def test_a_run_without_decisions_is_as_it_was(tell, trained):
         (("--prior", "fake"), 2, "expected NAME=NUMBER"),
         (("--prior", "fake=much"), 2, "expected NAME=NUMBER"),
         (("--prior", "fak=0.1"), 3, "the prior names 'fak', which is not one of fake, real"),
-        (("--prior", "fake=1.5"), 3, "sum to 1 at most"),
+        (("--prior", "fake=1.5"), 3, "a sum of at most 1"),
         (("--cost", "HIT=5"), 2, "expected MISS=… or ALARM=…"),
         (("--cost", "miss=5", "--fpr", "0.1"), 4, "give `cost` or `fpr`, not both"),
         (("--how", "plat"), 4, "'platt'"),
@@ -118,7 +118,7 @@ def test_a_threshold_needs_two_classes(tell, trained):
 
 def test_costs_may_be_given_in_any_case(tell, trained):
     found = json.loads(tell("calibrate", "knn", "--cost", "Miss=5", "-q", "--json").out)
-    assert "a false alarm 1, a miss 5" in found["decision"]["threshold"]["reason"]
+    assert "false alarm 1, miss 5" in found["decision"]["threshold"]["reason"]
 
 
 def test_lines_for_evaluate(tell, trained):

@@ -30,7 +30,7 @@ def test_the_shifts_and_the_result(tell, run: Path) -> None:
     assert ["none", "1.000"] in [line[:2] for line in lines]
     assert any(line[:4] == ["png", "fake", "only", "+0.000"] and "1.000" in line for line in lines)
     assert any(line[:2] == ["others", "only"] and line[4].endswith("*") for line in lines)
-    assert "The run reads the file, not only the picture" in answer.out and "results: " in answer.out
+    assert "The run depends on the file, not only on the pixels" in answer.out and "results: " in answer.out
     again = tell("codec-bias", "metadata", "--json", "-q")
     content = json.loads(again.out)
     assert content["classes"][0]["result"] == "file" and content["quality"] == 75 and content["n"] == 8

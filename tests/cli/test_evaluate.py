@@ -61,7 +61,7 @@ def test_slices_fit_80_columns_and_say_what_is_undefined():
     rows = {line.split()[0]: line for line in table if line.strip()}
     assert "too small" in rows["[b]scan"] and "–" in rows["generator"]
     assert "undefined, no image of fake; no image of real in the slice" in text
-    assert "not sliced by same: all images have x" in text
+    assert "not sliced by same: all images have the value x" in text
     assert "less than 80% power" in text
 
 

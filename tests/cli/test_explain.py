@@ -51,7 +51,7 @@ def test_explain_refuses_in_words(tell, trained, tmp_path):
         ((image, "-m", "grad_cam"), 5, "is not a network"),
         ((image, "-m", "grad_com"), 4, "did you mean 'grad_cam'"),
         ((image, "-s", "windov=1"), 4, "did you mean 'window'"),
-        ((image, "--masks", masks), 3, "is 3×3, but"),
+        ((image, "--masks", masks), 3, f"{image.name}: the mask is 3×3 (height × width), but {image.name} is 8×8"),
         (("nowhere.png",), 3, "no such file"),
     ):
         found = tell("explain", "knn", *arguments, "-q")
@@ -98,7 +98,7 @@ def test_explain_says_where_it_cannot_write(tell, trained, tmp_path):
     found = tell("explain", "knn", image, "--view", "nearest", "-o", "file/maps", "-q")
     assert found.code == 6 and "Traceback" not in found.err and "file" in found.err
     missing = tell("explain", "knn", image, "--masks", "nowhere", "-q")
-    assert missing.code == 3 and "nowhere: no such folder of masks" in missing.err
+    assert missing.code == 3 and "nowhere: no such folder" in missing.err and "masks are files" in missing.err
 
 
 def test_submit_copies_the_sample(tell, trained, tmp_path):

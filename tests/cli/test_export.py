@@ -90,10 +90,10 @@ def test_what_is_refused(tell, trained, tmp_path, monkeypatch):
     (here / "full" / "letter.txt").write_text("mine")
     monkeypatch.setattr(int8, "WORST", -1.0)  # any loss is too much
     for arguments, code, message in (
-        (("knn",), 5, "the family knn answers without a network"),
+        (("knn",), 5, "the family knn has no network on whole images"),
         (("cnm-small",), 5, "unknown run 'cnm-small'"),
         (("cnn-small", "-o", "full"), 5, "exists and is not an earlier export"),
-        (("cnn-small", "-o", "full/letter.txt"), 5, "is there already"),
+        (("cnn-small", "-o", "full/letter.txt"), 5, "full/letter.txt exists and is not an earlier export"),
         (("cnn-small", "-o", "out", "--int8", "--json"), 5, "points of accuracy on validation"),
         (("cnn-small", "--calibration-images", "0"), 2, "--calibration-images"),
     ):

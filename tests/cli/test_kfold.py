@@ -35,7 +35,7 @@ def test_a_line_for_each_fold_then_mean_and_intervals(ask: Ask, photos: Path) ->
     assert lines[6].startswith("mean ± sd") and "1.000 ± 0.000" in lines[6] and lines[7].split()[:2] == ["pooled", "32"]
     assert "accuracy pooled: 1.000, 95 % interval 0.893–1.000, over the 32 images" in lines[8]
     assert "no interval" in lines[9] and "Nadeau & Bengio" in lines[9], "equal folds say nothing about spread"
-    assert "each of 32 images is answered by the one model that did not learn from it" in found.stdout
+    assert "each of 32 images is predicted by the one model that was not trained on it" in found.stdout
     assert lines[-1].startswith("run: ") and Path(lines[-1].removeprefix("run: "), "kfold.json").exists()
 
 

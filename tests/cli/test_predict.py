@@ -134,8 +134,8 @@ def test_bad_usage(tell, run, shots, tmp_path):
     for arguments, code, said in (
         ((shots, "--csv", "--json"), 2, "--csv and --json"),
         ((shots, "--parquet"), 2, "pass a file with -o"),
-        ((shots, "-o", tmp_path / "x.txt"), 3, "does not say what kind of file"),
-        ((shots, "-o", tmp_path / "x.csv", "--json-lines"), 3, "its ending says csv, but --json-lines"),
+        ((shots, "-o", tmp_path / "x.txt"), 3, f"{tmp_path / 'x.txt'}: unknown format; the extension is '.txt'"),
+        ((shots, "-o", tmp_path / "x.csv", "--json-lines"), 3, "the extension means csv, but --json-lines"),
         ((shots, "-o", tmp_path), 6, "is a folder"),
         (("https://example.org/a.jpg",), 3, "--allow-urls"),
         ((f"{shots}/*.gif",), 3, "no file matches"),

@@ -77,7 +77,7 @@ def test_wrong_usage(tell, run, arguments, said):
 
 def test_unknown_perturbations_and_missing_images(tell, run, photos):
     code, out, err = tell("robustness", run, "--perturbation", "jpeg,blurr", *QUIET)
-    assert code == 3 and out == "" and "unknown damage 'blurr': did you mean 'blur'" in err
+    assert code == 3 and out == "" and "unknown perturbation 'blurr': did you mean 'blur'" in err
     photos.rename(photos.parent / "elsewhere")
     code, out, err = tell("robustness", run, *QUIET)
     assert code == 5 and out == "" and "are no longer in" in err and "Traceback" not in err

@@ -71,7 +71,7 @@ def test_a_calibrated_run_is_a_run_and_the_parent_stays(settings):
     before = {p: p.read_bytes() for p in parent.folder.rglob("*") if p.is_file()}
     run = calibrate("knn", settings=settings)
     assert before == {p: p.read_bytes() for p in parent.folder.rglob("*") if p.is_file()}
-    assert run.family == "calibrated" and run.recipe_name == "temperature-neighbors" and run.data["parents"] == [parent.id]
+    assert run.family == "calibrated" and run.recipe_name == "temperature-knn" and run.data["parents"] == [parent.id]
     assert run.id in [row.run_id for row in ta.leaderboard(ta.list_runs(settings.runs)).rows]
     assert run.cost["fit_seconds"] > parent.cost["fit_seconds"] and run.cost["parameters"] == parent.cost["parameters"] + 1
     assert has_decision(run) and not has_decision(parent)
@@ -143,8 +143,8 @@ def test_a_prior_is_applied_after_the_map_and_said(settings):
     assert calibration_effect(moved)["after"] == calibration_effect(plain)["after"], (
         "whether it helped is asked before the correction"
     )
-    assert any("for the requested mix" in note for note in moved.cost["notes"])
-    assert not any("mix" in note for note in plain.cost["notes"])
+    assert any("for the requested class frequencies" in note for note in moved.cost["notes"])
+    assert not any("class frequencies" in note for note in plain.cost["notes"])
 
 
 def test_thresholds_and_their_judgment(settings):
@@ -217,19 +217,19 @@ def test_labels_of_test_rows_are_never_read(settings):
     [
         ({"how": "plat"}, RecipeError, "'temperature', 'platt'"),
         ({"prior": {"fak": 0.1}}, DataError, "the prior names 'fak', which is not one of fake, real"),
-        ({"prior": {"fake": 0.7, "real": 0.7}}, DataError, "sum to 1 at most"),
+        ({"prior": {"fake": 0.7, "real": 0.7}}, DataError, "a sum of at most 1"),
         ({"prior": {"fake": -0.1}}, DataError, "between 0 and 1"),
         ({"fpr": 0.1, "cost": (1, 2)}, RecipeError, "not both"),
         ({"unsure": 0.9, "band": (0.2, 0.8)}, RecipeError, "not both"),
         ({"unsure": 1.5}, RecipeError, "less than 1"),
         ({"method": "apps", "unsure": 0.9}, RecipeError, "'lac'"),
-        ({"fpr": 0.1, "band": (0.999, 1.0)}, DataError, "lies outside the band"),
+        ({"fpr": 0.1, "band": (0.999, 1.0)}, DataError, "is outside the band"),
     ],
 )
 def test_what_is_asked_wrongly(settings, options, error, message):
     with pytest.raises(error, match=message):
         calibrate("knn", settings=settings, **options)
-    assert len(list(settings.runs.glob("neighbors-*"))) == 1, "nothing was left behind"
+    assert len(list(settings.runs.glob("*knn-*"))) == 1, "nothing was left behind"
 
 
 def test_a_calibrated_run_is_not_calibrated_again(settings):

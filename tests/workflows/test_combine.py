@@ -182,7 +182,9 @@ def test_a_stack_of_k_fold_runs_learns_from_their_out_of_fold_answers(made, fold
         np.testing.assert_allclose(run.predictions(part).proba, wanted[mask], atol=1e-6)
         assert list(run.predictions(part).ids) == list(rows.ids[mask])
         assert run.scores(part)["accuracy"].value == (wanted[mask].argmax(1) == labels[mask]).mean()
-    assert any("stack learnt from out-of-fold answers to 96 training and validation images" in n for n in run.cost["notes"])
+    assert any(
+        "stack was fitted on out-of-fold predictions for 96 training and validation images" in n for n in run.cost["notes"]
+    )
     best, found = voters[folded.index(ensemble_gain(run)["best"])], ensemble_gain(run)["out_of_fold"]["test"]
     ours, theirs = wanted.argmax(1) == labels, best.argmax(1) == labels
     only = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
@@ -196,7 +198,7 @@ def test_a_stack_of_k_fold_runs_learns_from_their_out_of_fold_answers(made, fold
 @pytest.mark.parametrize("how", ["weighted", "greedy"])
 def test_weights_and_selections_learn_out_of_fold_too(folded, aside, how):
     run = ta.combine(folded, how=how, settings=aside)
-    assert any(f"{how} learnt from out-of-fold answers" in note for note in run.cost["notes"])
+    assert any(f"{how} was fitted on out-of-fold predictions" in note for note in run.cost["notes"])
     found = [of(aside, name).predictions("oof") for name in folded]
     if how == "greedy":
         wanted = Greedy(Greedy.Options()).fit(np.stack([p.proba for p in found]), found[0].labels).weights
@@ -210,13 +212,13 @@ def test_a_mean_of_k_fold_runs_has_out_of_fold_answers_and_may_be_stacked(folded
     found = [of(aside, name).predictions("oof").proba for name in folded]
     np.testing.assert_allclose(mean.predictions("oof").proba, np.mean(found, axis=0), atol=1e-6)
     stack = ta.combine([mean, folded[0]], how="stack", settings=aside)
-    assert any("learnt from out-of-fold answers" in note for note in stack.cost["notes"])
+    assert any("was fitted on out-of-fold predictions" in note for note in stack.cost["notes"])
 
 
 def test_one_member_without_out_of_fold_answers_and_validation_is_what_teaches(folded, aside):
     plain = of(aside, "cnn")
     run = ta.combine([*folded, plain], how="stack", settings=aside)
-    assert any(f"learnt from validation answers, since {plain.id} has none out of fold" in n for n in run.cost["notes"])
+    assert any(f"was fitted on validation predictions, since {plain.id} has none out of fold" in n for n in run.cost["notes"])
     assert run.predictions("oof") is None and len(run.predictions("valid")) == 12
 
 
@@ -365,7 +367,7 @@ def test_only_equal_networks_make_a_soup(made, settings):
 def test_runs_of_other_data_splits_or_classes_are_refused_by_name(made, settings, tmp_path):
     first = of(settings, "knn")
     for change, message in (
-        ({"fingerprint": "0"}, "learnt from different data"),
+        ({"fingerprint": "0"}, "were trained on different data"),
         ({"split_fingerprint": "0"}, "split the same data differently"),
         ({"classes": ["real", "edited"]}, "have different classes: fake, real and real, edited"),
     ):
@@ -382,7 +384,7 @@ def test_missing_rows_and_broken_probabilities_are_named(settings):
     path = broken.folder / "predictions" / "valid.parquet"
     whole = pd.read_parquet(path)
     whole.iloc[1:].to_parquet(path)
-    with pytest.raises(TellapartError, match=f"{whole['id'][0]}.* was not answered by {broken.id}"):
+    with pytest.raises(TellapartError, match=f"{broken.id} has no prediction for '{whole['id'][0]}'"):
         ta.combine(["knn", "spectrum"], settings=settings)
     whole.assign(**{"p.real": np.nan}).to_parquet(path)
     with pytest.raises(RunError, match=rf"{broken.id}: .*valid.parquet cannot be used \(probabilities must be finite"):

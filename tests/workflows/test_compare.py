@@ -73,7 +73,7 @@ def test_ctrl_c_in_compare_opens_no_test_part(folder: Path, settings: Settings, 
     def press(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tellapart.classifiers.knn.Neighbors._learn", press)
+    monkeypatch.setattr("tellapart.classifiers.knn.Knn._fit_vectors", press)
     with pytest.raises(Interrupted):
         ta.compare(folder, ["knn", "spectrum-linear"], settings=settings)
     assert not (settings.runs / "ledger.jsonl").exists()

@@ -263,8 +263,8 @@ def test_a_power_law_only_where_it_fits():
     bent = [0.5, 0.25, 0.24, 0.239]
     for sizes, reason in (
         ([size(i, 2 * i**-0.4) for i in n[:3]], "too few"),
-        ([size(i, 0.2 + 0.01 * k) for k, i in enumerate(n)], "does not fall"),
-        ([size(i, e) for i, e in zip(n, bent, strict=True)], "not at"),
+        ([size(i, 0.2 + 0.01 * k) for k, i in enumerate(n)], "does not decrease"),
+        ([size(i, e) for i, e in zip(n, bent, strict=True)], "outside the interval at"),
         ([size(i, e) for i, e in zip(n, [0.2, 0.1, 0.05, 0.0], strict=True)], "error is 0 at some size"),
     ):
         law, why = power_law(sizes)

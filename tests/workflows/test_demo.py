@@ -198,7 +198,7 @@ def test_what_is_not_demo_data_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
     (tmp_path / "file").write_text("precious")
-    with pytest.raises(DataError, match="not empty, and not demo data"):
+    with pytest.raises(DataError, match="mine: expected an empty folder or demo data"):
         demo.make(tmp_path / "mine")
     with pytest.raises(DataError, match="found a file"):
         demo.make(tmp_path / "file")

@@ -81,11 +81,11 @@ def test_one_class_is_enough_and_said(run: ta.Run, tmp_path: Path, settings: Set
 
 
 def test_what_cannot_be_scored(run: ta.Run, other: Path, tmp_path: Path, settings: Settings) -> None:
-    with pytest.raises(DataError, match="editada, original: not a class of neighbors.*fake, real"):
+    with pytest.raises(DataError, match="editada, original: not a class of knn.*fake, real"):
         ta.evaluate(run, other, settings=settings)
     with pytest.raises(DataError, match=r"--map: unknown class of .*'editado': did you mean 'editada'"):
         ta.evaluate(run, other, mapping={"editado": "fake"}, settings=settings)
-    with pytest.raises(DataError, match=r"--map: unknown class of neighbors.*'fakes'"):
+    with pytest.raises(DataError, match=r"--map: unknown class of knn.*'fakes'"):
         ta.evaluate(run, other, mapping={"editada": "fakes"}, settings=settings)
     with pytest.raises(DataError, match="knn.* was trained on these images"):
         ta.evaluate(run, tmp_path / "data", settings=settings)
@@ -96,7 +96,7 @@ def test_what_cannot_be_scored(run: ta.Run, other: Path, tmp_path: Path, setting
         ta.evaluate(run, other, mapping=MAP, settings=settings)
     found = ta.evaluate(run, other, mapping=MAP, settings=replace(settings, skip_bad=True))
     assert found.scores["accuracy"].n == 19
-    assert found.notes == ("1 of 20 images cannot be read and were left out",)
+    assert found.notes == ("1 of 20 images cannot be read and are excluded",)
 
 
 def test_the_command(run: ta.Run, other: Path, settings: Settings) -> None:
@@ -113,7 +113,7 @@ def test_what_is_not_defined_is_said(run: ta.Run, tmp_path: Path, settings: Sett
     assert found.undefined["auroc"] == "all images are of one class (fake)"
     assert not set(found.undefined) & set(found.scores)
     result = CliRunner().invoke(app, ["evaluate", run.id, str(tmp_path / "one"), "--runs", str(settings.runs), "-q"])
-    assert "not defined here: auroc, " in result.stdout and "(all images are of one class (fake))" in result.stdout
+    assert "undefined: auroc, " in result.stdout and "(all images are of one class (fake))" in result.stdout
 
 
 def test_confusions_are_those_of_scikit_learn(run: ta.Run, settings: Settings, tmp_path: Path) -> None:

@@ -178,7 +178,7 @@ def test_it_answers_images_as_the_mean_of_its_fold_models_wherever_it_is_moved(
     folder: Path, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = kfold(folder, "knn", folds=3, settings=settings)
-    assert run.family == "ensemble" and run.recipe_name == "3-fold-neighbors"
+    assert run.family == "ensemble" and run.recipe_name == "3-fold-knn"
     images = from_paths([str(path) for path in sorted((folder / "real").glob("*.png"))[:4]])
     wanted = np.mean([ta.predict(one, images, settings=settings).proba for one in fold_runs(run)], axis=0)
     np.testing.assert_allclose(ta.predict(run, images, settings=settings).proba, wanted, atol=1e-6)
@@ -278,7 +278,7 @@ def test_ctrl_c_says_what_is_kept_and_leaves_no_half_run(
     monkeypatch.setattr(State, "save", stop)
     with pytest.raises(Interrupted, match="stopped in fold 2; 1 of 2 models are finished and kept") as error:
         kfold(folder, "cnn-small", folds=2, overrides=CNN, settings=settings)
-    assert "same command again" in str(error.value.hint)
+    assert "repeat the command to resume" in str(error.value.hint)
     assert ta.list_runs(settings.runs) == [] and not list(settings.runs.rglob("*-stopped-*"))
     monkeypatch.setattr(State, "save", _SAVE)
     assert len(kfold(folder, "cnn-small", folds=2, overrides=CNN, settings=settings).predictions("oof")) == 64
@@ -321,7 +321,7 @@ def _grouped(table: ImageTable) -> ImageTable:
 def test_ensembles_of_finished_runs_and_runs_that_know_the_images_are_refused(folder: Path, settings: Settings) -> None:
     first = ta.train(folder, "cnn-small", overrides=CNN, settings=settings)
     members = parse({"classifier": {"family": "ensemble", "members": [first.id]}}, "of runs")
-    with pytest.raises(RecipeError, match="is an ensemble of finished runs: nothing is left to train"):
+    with pytest.raises(RecipeError, match="is an ensemble of finished runs: there is nothing to train"):
         kfold(folder, members, settings=settings)
     started = load_recipe("cnn-small", [*CNN, f"classifier.init_from={first.id}"])
     with pytest.raises(RunError, match=f"{first.id} cannot be a start: it was trained on '.*png', which is held out"):

@@ -91,7 +91,7 @@ def test_no_size_no_seed_no_ensemble(settings):
         with pytest.raises(SplitError, match="at least 1 of each"):
             learning_curve(with_sources(), RECIPE, settings=settings, **wrong)
     ensemble = ta.Recipe.model_validate({"classifier": {"family": "ensemble", "how": {"mean": {}}, "members": ["a", "b"]}})
-    with pytest.raises(RecipeError, match="cannot be trained"):
+    with pytest.raises(RecipeError, match="is an ensemble of finished runs: there is nothing to train"):
         learning_curve(with_sources(), ensemble, settings=settings)
 
 
@@ -116,9 +116,9 @@ def test_a_power_law_only_where_it_fits():
     bent = [0.5, 0.25, 0.24, 0.239]
     for sizes, reason in (
         ([size(i, 2 * i**-0.4) for i in n[:3]], "too few"),
-        ([size(i, 0.2 + 0.01 * k) for k, i in enumerate(n)], "does not fall"),
-        ([size(i, e) for i, e in zip(n, bent, strict=True)], "not at"),
-        ([size(i, e) for i, e in zip(n, [0.2, 0.1, 0.05, 0.0], strict=True)], "no error left"),
+        ([size(i, 0.2 + 0.01 * k) for k, i in enumerate(n)], "does not decrease"),
+        ([size(i, e) for i, e in zip(n, bent, strict=True)], "outside the interval at"),
+        ([size(i, e) for i, e in zip(n, [0.2, 0.1, 0.05, 0.0], strict=True)], "error is 0 at some size"),
     ):
         law, why = power_law(sizes)
         assert law is None and reason in why

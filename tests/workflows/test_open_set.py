@@ -83,7 +83,7 @@ def test_a_second_call_trains_and_asks_nothing(settings: Settings) -> None:
 def test_two_classes_and_wrong_shares_are_refused(settings: Settings) -> None:
     full = table()
     two = ta.from_arrays(np.random.default_rng(0).integers(0, 256, (40, 4, 4), dtype=np.uint8), ["a", "b"] * 20)
-    with pytest.raises(DataError, match="2 classes"):
+    with pytest.raises(DataError, match="at least three classes are needed, found 2"):
         open_set(two, RECIPE, settings=settings)
     with pytest.raises(DataError, match="between 0 and 1"):
         open_set(full, RECIPE, share=5, settings=settings)

@@ -45,7 +45,7 @@ def test_twins_stay_together_and_the_csv_is_data(folder, tmp_path):
 
 def test_the_same_seed_cuts_the_same(folder):
     one, other, third = (
-        split_dataset(scan(folder), by_twins=False, seed=seed).table.frame["split"].tolist() for seed in (1, 1, 2)
+        split_dataset(scan(folder), near_duplicates=False, seed=seed).table.frame["split"].tolist() for seed in (1, 1, 2)
     )
     assert one == other != third
 
@@ -55,7 +55,7 @@ def test_groups_and_twins_are_joined():
     images = np.random.default_rng(0).integers(30, 220, (40, 24, 24, 3)).astype(np.uint8)
     images[10] = images[0]
     groups = ["p", "p"] + [""] * 38
-    found = split_dataset(from_arrays(images, [0, 1] * 20, ["a", "b"], groups=groups), by_twins=False)
+    found = split_dataset(from_arrays(images, [0, 1] * 20, ["a", "b"], groups=groups), near_duplicates=False)
     frame = found.table.frame
     assert frame["group"].iloc[[0, 1, 10]].tolist() == ["p", "p", "p"] and set(frame["group"]) == {"p", ""}
     assert frame["split"].iloc[[0, 1, 10]].nunique() == 1 and found.groups == 1 and found.largest == 3
@@ -68,7 +68,7 @@ def test_a_given_split_that_tears_twins_is_refused_or_cut_anew(tiles):
     with pytest.raises(SplitError, match="separates duplicates: 1 images, for example '0' and '30'") as caught:
         split_dataset(table)
     assert "--overwrite" in str(caught.value.hint)
-    anew = split_dataset(table, anew=True).table.frame["split"]
+    anew = split_dataset(table, overwrite=True).table.frame["split"]
     assert anew.iloc[0] == anew.iloc[30] and anew.tolist() != split
     whole = from_arrays(images[:30], [0, 1] * 15, ["a", "b"], split=split[:30])
     assert split_dataset(whole).table.frame["split"].eq("test").tolist() == [part == "test" for part in split[:30]]
@@ -77,7 +77,7 @@ def test_a_given_split_that_tears_twins_is_refused_or_cut_anew(tiles):
 def test_images_without_names_cannot_be_written():
     images = np.random.default_rng(0).integers(0, 255, (40, 24, 24, 3)).astype(np.uint8)
     with pytest.raises(DataError, match="which a CSV cannot reference"):
-        write_split(split_dataset(from_arrays(images, [0, 1] * 20, ["a", "b"]), by_twins=False))
+        write_split(split_dataset(from_arrays(images, [0, 1] * 20, ["a", "b"]), near_duplicates=False))
 
 
 def test_labels_with_commas_and_unlabeled_rows_survive(tmp_path):
@@ -87,7 +87,7 @@ def test_labels_with_commas_and_unlabeled_rows_survive(tmp_path):
         Image.fromarray(pixels).save(tmp_path / f"ü {number}.png")
         rows.append(f"ü {number}.png," + ('"real, raw"' if number % 2 else "fake"))
     (tmp_path / "train.csv").write_text("\n".join(rows), encoding="utf-8")
-    found = split_dataset(scan(tmp_path), by_twins=False)
+    found = split_dataset(scan(tmp_path), near_duplicates=False)
     written = write_split(found)
     assert set(written["label"]) == {"real, raw", "fake"} and isinstance(written, pd.DataFrame)
     path = write_rows(written, tmp_path / "out" / "split.csv")

@@ -9,7 +9,6 @@ import typer
 
 from tellapart.cli import options as opt
 from tellapart.recipe.groups import LADDER
-from tellapart.workflows.compare import compare
 
 if TYPE_CHECKING:
     from tellapart.leaderboards.leaderboard import Leaderboard
@@ -42,6 +41,7 @@ def run(
 
     Each run is scored once on the test split, at the end. Finished runs are reused; interrupted ones resume.
     """
+    from tellapart.workflows.compare import compare
 
     opt.check_output(output)
     table = opt.scanned(data, images, id_column, label_column, group, positive)

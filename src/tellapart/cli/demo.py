@@ -10,7 +10,6 @@ import typer
 from tellapart.cli import options as opt
 from tellapart.cli.compare import show
 from tellapart.recipe.groups import LADDER
-from tellapart.workflows.compare import compare
 
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the images, the runs and the report.")]
 
@@ -24,6 +23,7 @@ def run(
     Works offline. The images are tiles of real photographs; half of them are edited by this program. These edits are
     synthetic: a detector of them may miss others.
     """
+    from tellapart.workflows.compare import compare
     from tellapart.workflows.demo import make
 
     progress = opt.progress(quiet)

@@ -60,7 +60,7 @@ def run(
     """Explain the predictions of a finished run: draw a map of the evidence in each image."""
     settings, chosen = opt.settings(runs=runs, device=device, quiet=quiet), opt.options(options or [])
     if not mean:
-        request = {"class_name": class_name, "methods": methods or (), "judged": judged, "masks": masks, "seed": seed}
+        request = {"class_name": class_name, "methods": methods or (), "score": judged, "masks": masks, "seed": seed}
         _explain_each(run_id, images, views or [], request | {"options": chosen}, output, settings, as_json)
         return
     given = {"--class": class_name, "--view": views, "--judge": judged, "--masks": masks}
@@ -78,7 +78,7 @@ def _explain_each(
     from tellapart.workflows.explain import explain, explain_views
 
     viewed = explain_views(run_id, images, views, settings=settings) if views else []
-    maps_too = not views or any(request[name] for name in ("class_name", "methods", "judged", "masks"))
+    maps_too = not views or any(request[name] for name in ("class_name", "methods", "score", "masks"))
     found = explain(run_id, images, **request, settings=settings) if maps_too else []
     written = _write(found, viewed, out)
     if as_json:

@@ -61,8 +61,8 @@ def _print(found: OpenSetReport) -> None:
     console.print(table)
     lines = [
         f"mean AUROC of unknown against known over {len(found.left_out)} classes: {found.mean_auroc:.3f}",
-        f'"none": the highest probability is below that of all but {found.share:.0%} of validation images of known classes',
-        "the test part was not opened",
+        f"rejected: the highest probability is below that of all but {found.share:.0%} of the validation images of known classes",
+        "the test split was not used",
         f"runs and attribution.json: {found.folder}",
     ]
     for line in lines:

@@ -43,7 +43,7 @@ def _scores(run: Run) -> str:
     rows = ["| metric | part | value | 95 % interval | n |", "|---|---|---:|---:|---:|"]
     for metric in dict.fromkeys(name for scores in found.values() for name in scores):
         rows += [_score_row(metric, split, scores) for split, scores in found.items() if metric in scores]
-    opened = f"The test part was scored {formatting.times_in_words(len(run.evaluations))} for this run."
+    opened = f"The test split was scored {formatting.times_in_words(len(run.evaluations))} for this run."
     return "## Scores\n\n" + "\n".join(rows) + f"\n\n{opened}"
 
 
@@ -70,7 +70,7 @@ def _limits(run: Run) -> str:
         "The intervals describe the choice of test images, not what another random seed would give.",
     ]
     if run.family != "calibrated":
-        points.append("The probabilities are what the classifier answered; they were not calibrated afterwards.")
+        points.append("The probabilities are those of the classifier; they were not calibrated.")
     if not run.evaluations:
         points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")
     if run.family == BASELINE:

@@ -54,7 +54,7 @@ def calibrate(
 
     Args:
         run: A run, its id, the beginning of its id, or its path; of any family except `calibrated`.
-        how: "temperature", "platt", "vector", "isotonic", "beta", or "none", for a verdict alone.
+        how: "temperature", "platt", "vector", "isotonic", "beta", or "none", for decision rules alone.
         prior: Class → its fraction where the run will be used; the other classes share the rest in their old ratio.
         fpr: Two classes: threshold that at most this fraction of the negative validation images reaches.
         cost: Two classes: costs of a miss and of a false alarm; the threshold minimizes the total cost.
@@ -194,12 +194,12 @@ def _notes(made: Calibrated, parent: Run) -> list[str]:
         )
     if found.prior is not None:
         notes.append(
-            "the probabilities are for the requested mix of classes, and validation has its own: there log loss, "
-            "Brier, ECE and the accuracy of the most probable class are not what to expect in use"
+            "the probabilities are corrected for the requested class frequencies, which differ from those of validation: log loss, "
+            "Brier score, ECE and accuracy on validation are not what to expect in use"
         )
     if found.sets is not None and how != "none":
         notes.append(
-            "the coverage of the sets is exact without a map; with one, they are fitted to cross-fitted answers: about right"
+            "the coverage of the sets is approximate: with a calibration map, they are fitted to cross-fitted probabilities"
         )
     opened = ledger.times_opened(parent.runs, parent.data["fingerprint"])
     return [*notes, after_opening(opened)] if opened else notes

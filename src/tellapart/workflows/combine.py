@@ -325,7 +325,7 @@ def _refuse_other(first: Run, run: Run) -> None:
         what = (
             "split the same data differently"
             if same
-            else f"learnt from different data: {first.data['name']}, {run.data['name']}"
+            else f"were trained on different data: {first.data['name']}, {run.data['name']}"
         )
         hint = "train one of them again with `--split-from`" if same else "name runs of one data set"
         raise RunError(f"{first.id} and {run.id} {what}", hint=hint)

@@ -102,14 +102,14 @@ def evaluate(
     Args:
         run: A run, its id, the beginning of its id, or its path.
         data: Other labeled images; None: the run's own.
-        open_test: Without `data`: answer the test part, which is counted in the ledger, instead of repeating the scores on
+        open_test: Without `data`: score the test split, which is counted in the ledger, instead of repeating the scores on
             validation.
         mapping: From class names of `data` to those of the run, if they differ: {"editada": "fake"}.
         settings: Folder of the runs, device, progress, …
 
     Raises:
         DataError: A class of `data` is none of the run's; corrupt images.
-        RunError: No such run; it has no test part.
+        RunError: No such run; it has no test split.
     """
     run = store.open_run(run, settings.runs)
     if data is not None:
@@ -149,7 +149,7 @@ def evaluate_test(run: Run, settings: Settings) -> None:
     """Evaluate a run on its test split, once per run; the ledger records it.
 
     Raises:
-        RunError: Its data have no test part.
+        RunError: Its data have no test split.
     """
     table = run.table()
     if not table.split_counts().get("test"):
@@ -166,7 +166,7 @@ def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluation:
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, "other", predictions, speed, run.positive, "evaluate")
     scores = {k: store.Score.from_dict(v) for k, v in read_json(folder / "scores.json")["other"].items()}
-    notes = [f"{found - len(table):,} of {found:,} images cannot be read and were left out"] if found > len(table) else []
+    notes = [f"{found - len(table):,} of {found:,} images cannot be read and are excluded"] if found > len(table) else []
     absent = [name for label, name in enumerate(run.classes) if label not in table.labels]
     notes += [f"no image of {', '.join(absent)} among them"] if absent else []
     notes += test_reuse_notes(run)

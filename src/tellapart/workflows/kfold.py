@@ -221,11 +221,11 @@ class _Work:
 
     def _cost(self, classifier: Ensemble, made: list[Run]) -> dict[str, Any]:
         plan, speeds = self.plan, [run.cost["images_per_second"] for run in made]
-        who = f"by {plan.passes} models that did not learn from it (their mean)" if plan.passes > 1 else "by the one model"
-        who += "" if plan.passes > 1 else " that did not learn from it"
+        who = f"by {plan.passes} models that were" if plan.passes > 1 else "by the one model that was"
+        who += " not trained on it" + (" (their mean)" if plan.passes > 1 else "")
         notes = [
-            f"the training and validation scores are out of fold: each of {len(self.rows):,} images is answered {who}; "
-            f"other images are answered by the mean of all {plan.models} models",
+            f"the training and validation scores are out of fold: each of {len(self.rows):,} images is predicted {who}; "
+            f"other images are predicted by the mean of all {plan.models} models",
             *dict.fromkeys(note for run in made for note in run.cost["notes"]),
         ]
         return {

@@ -67,7 +67,7 @@ class LoggerFeed:
                 what(sink)
             except Exception as error:  # by the program behind the sink, nearly anything; hours of training are worth more
                 del self.sinks[name]
-                again = "give the same command again when the run is there: it is told everything"
+                again = "repeat the command after the run has finished to log it completely"
                 self.progress.say(f"  the sink {name} failed and is no longer used ({error}); {again}", "red")
 
 
