@@ -200,9 +200,8 @@ def test_too_few_images_for_folds_are_said():
 
 
 def test_words_say_which_way_the_classifier_erred():
-    assert "overconfident" in describe_map(Temperature(1.83), REAL_FAKE) and "T = 1.83" in describe_map(
-        Temperature(1.83), REAL_FAKE
-    )
+    said = describe_map(Temperature(1.83), REAL_FAKE)
+    assert "overconfident" in said and "T = 1.83" in said
     assert "underconfident" in describe_map(Temperature(0.5), REAL_FAKE)
     assert "was well calibrated" in describe_map(Temperature(1.01), REAL_FAKE)
     assert "the probabilities were uninformative" in describe_map(Platt(0.0, (0.0, 0.0)), REAL_FAKE)

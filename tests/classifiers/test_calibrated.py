@@ -133,7 +133,7 @@ def test_validation_of_one_class_is_said(context):
     assert fitted.decision.map is None and any(note.startswith("not calibrated") for note in context.notes)
     with pytest.raises(DataError, match="all 30 validation images are of one class, real"):
         fitted.cross_fitted(np.full((30, 2), 0.5), one.labels, None)
-    with pytest.raises(DataError, match="all of these are of one"):
+    with pytest.raises(DataError, match="all images are of one kind"):
         calibrated(run="linear-0", how="none", fpr=0.1).fit(TRAIN, one, context)
 
 
@@ -167,4 +167,4 @@ def test_verdict_json_is_plain(context, tmp_path):
     fitted.save(tmp_path)
     found = json.loads((tmp_path / "verdict.json").read_text("utf-8"))
     assert found["map"]["name"] == "temperature" and found["prior"]["fake"] == pytest.approx(0.02) and found["n"] == 60
-    assert "a miss 5" in found["threshold"]["reason"] and "2 % positive" in found["threshold"]["reason"]
+    assert "miss 5" in found["threshold"]["reason"] and "2 % positive" in found["threshold"]["reason"]

@@ -141,7 +141,7 @@ def test_other_sizes_are_refused_where_the_run_refuses_them(strict: Any) -> None
     images = golden_images(made.recipe.inputs)
     assert {image.shape for image in images} == {(16, 12, 3)}
     with pytest.raises(RunError, match="invalid dimensions"):
-        session.ask({IMAGES: images[0][None].transpose(0, 2, 1, 3)})
+        session.run({IMAGES: images[0][None].transpose(0, 2, 1, 3)})
 
 
 def test_nothing_of_this_machine_is_in_a_graph(strict: Any) -> None:
@@ -173,11 +173,11 @@ def test_what_has_no_graph_is_refused_with_a_reason(reinitialized: Any) -> None:
 def test_a_graph_that_says_something_else_is_refused(strict: Any) -> None:
     made, session, _ = strict
     images = golden_images(made.recipe.inputs)[-3:]
-    found = check_parity(lambda b: session.ask({IMAGES: b}), reference(made, CONTEXT), images, "run")
+    found = check_parity(lambda b: session.run({IMAGES: b}), reference(made, CONTEXT), images, "run")
     assert found.holds and found.largest < 1e-5 and found.answers == 24 and found.sizes == ((16, 12),) * 3
 
     def wrong(batch: np.ndarray) -> np.ndarray:
-        answers = session.ask({IMAGES: batch}).copy()
+        answers = session.run({IMAGES: batch}).copy()
         answers[-1, 0] += 2e-4 if len(batch) == 5 else 0  # one number of one batch
         return answers
 

@@ -218,7 +218,7 @@ def test_runs_that_cannot_be_backbones(tmp_path: Path) -> None:
     _run(tmp_path / "2-net")
     options = Fusion.resolve(_options({"run": "2-net"}), tmp_path.joinpath)
     (tmp_path / "2-net" / "weights.safetensors").unlink()
-    with pytest.raises(TellapartError, match="no such file"):
+    with pytest.raises(TellapartError, match=r"weights\.safetensors: no such weights file"):
         Fusion.load_pretrained(_model(options).body, options, tmp_path.joinpath)
     with pytest.raises(RecipeError, match="was not resolved"):
         _model(_options({"run": "2-net"}))

@@ -140,7 +140,7 @@ def test_rgb_becomes_gray_and_gray_becomes_rgb() -> None:
     parent, child = _body(3), _body(1)
     notes = transfer(child, _of_run(parent), True)
     torch.testing.assert_close(child.eval()(gray), parent.eval()(rgb))
-    assert any("0.0.weight was fitted" in note for note in notes)
+    assert any("0.0.weight was converted" in note for note in notes)
     parent, child = _body(1), _body(3)
     transfer(child, _of_run(parent), True)
     torch.testing.assert_close(child.eval()(rgb), parent.eval()(gray))

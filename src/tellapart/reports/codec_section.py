@@ -31,14 +31,17 @@ class SectionData:
 
     @property
     def title(self) -> str:
+        """The images that were used."""
         return image_set_title(self.found.split, self.found.data, self.found.n, self.found.total)
 
     @property
     def words(self) -> str:
+        """The result in one sentence."""
         return describe(self.found)
 
     @property
     def classes(self) -> tuple[CodecSensitivity, ...]:
+        """The classes in the table, the most sensitive first."""
         return self.found.worst_first[:CLASSES_UP_TO]
 
 

@@ -41,14 +41,17 @@ class SectionData:
 
     @property
     def title(self) -> str:
+        """The images that were used."""
         return image_set_title(self.found.split, self.found.data, self.found.n, self.found.total)
 
     @property
     def words(self) -> str:
+        """The result in one sentence."""
         return describe(self.found)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """The classes whose flips are in the table; none if there are many."""
         return self.found.classes if len(self.found.classes) <= CLASSES_UP_TO else ()
 
 

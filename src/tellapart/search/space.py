@@ -258,9 +258,9 @@ def _value(content: Any, setting: str, text: str) -> Any:
 
 
 def grid_points(space: Space) -> Iterator[Setting]:
-    """All cells of a grid.
+    """All points of a grid.
 
-    >>> list(cells(Space({"a": ("1", "2"), "b": ("3",)})))
+    >>> list(grid_points(Space({"a": ("1", "2"), "b": ("3",)})))
     [{'a': '1', 'b': '3'}, {'a': '2', 'b': '3'}]
     """
     for values in itertools.product(*space.choices.values()):
