@@ -12,7 +12,7 @@ PAGES = Path(__file__).parents[2] / "docs" / "explainers"
 
 
 def test_every_explainer_and_view_has_a_page() -> None:
-    assert {page.stem for page in PAGES.glob("*.md")} - {"index"} == {*registry.names("explainers"), *VIEWS}
+    assert {page.stem for page in PAGES.glob("*.md")} == {*registry.names("explainers"), *VIEWS}
 
 
 def test_every_page_shows_its_picture_and_its_options() -> None:
@@ -21,4 +21,4 @@ def test_every_page_shows_its_picture_and_its_options() -> None:
         assert f"({name}.jpg)" in text and (PAGES / f"{name}.jpg").stat().st_size > 5_000
         cls = registry.find("explainers", name).__name__ if name not in VIEWS else ""
         assert name in VIEWS or re.search(rf"generated: options tellapart\.explainers\.{name}:{cls}\.Options", text)
-        assert f"]({name}.md)" in (PAGES / "index.md").read_text("utf-8")
+        assert f"](explainers/{name}.md)" in (PAGES.parent / "explain.md").read_text("utf-8")

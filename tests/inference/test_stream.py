@@ -261,7 +261,7 @@ def test_images_that_come_later_in_the_order_may_be_added(run, settings, shots, 
     with pytest.raises(Killed):
         predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings)
     dying(99, Killed())
-    shutil.copy(shots / "02.png", shots / "zz.png")
+    shutil.copy(shots / "02.png", shots / "b" / "zz.png")
     assert predict_to_file(run, [shots], tmp_path / "o.csv", settings=settings).images == 12
 
 
