@@ -107,7 +107,7 @@ def test_priors_that_make_no_sense():
         thresholds.full_prior({"a": 0.5}, names, np.array([1.0, 0, 0]))
     with pytest.raises(DataError, match="the frequency of a class in the training data is 0"):
         thresholds.correct_prior(np.ones((1, 3)) / 3, np.array([0, 0.5, 0.5]), seen)
-    with pytest.raises(DataError, match="no image"):
+    with pytest.raises(DataError, match="at least one image"):
         thresholds.estimate_prior(np.empty((0, 3)), seen)
 
 
