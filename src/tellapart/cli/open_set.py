@@ -61,7 +61,7 @@ def _print(found: OpenSetReport) -> None:
     console.print(table)
     lines = [
         f"mean AUROC of unknown against known over {len(found.left_out)} classes: {found.mean_auroc:.3f}",
-        f"rejected: the highest probability is below that of all but {found.share:.0%} of the validation images of known classes",
+        f"rejected: the highest probability is below that of all but {found.share:.0%} of known validation images",
         "the test split was not used",
         f"runs and attribution.json: {found.folder}",
     ]

@@ -194,8 +194,8 @@ def _notes(made: Calibrated, parent: Run) -> list[str]:
         )
     if found.prior is not None:
         notes.append(
-            "the probabilities are corrected for the requested class frequencies, which differ from those of validation: log loss, "
-            "Brier score, ECE and accuracy on validation are not what to expect in use"
+            "the probabilities are corrected for the requested class frequencies, which differ from those of validation: "
+            "log loss, Brier score, ECE and accuracy on validation are not what to expect in use"
         )
     if found.sets is not None and how != "none":
         notes.append(
