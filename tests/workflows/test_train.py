@@ -116,7 +116,7 @@ def test_split_from_uses_the_split_again(folder: Path, settings: Settings) -> No
     assert first.data["split_fingerprint"] == second.data["split_fingerprint"]
     assert first.data["split_fingerprint"] != ta.train(folder, "knn", settings=settings).data["split_fingerprint"]
     (folder / "real" / "new.png").write_bytes((folder / "real" / "0.png").read_bytes())
-    with pytest.raises(DataError, match=r"new\.png.*not in the split"):
+    with pytest.raises(DataError, match=r"1 image is not in the split of .*, the first is 'real/new\.png'"):
         ta.train(folder, "knn", settings=replace(settings, split_from=first.id))
 
 
