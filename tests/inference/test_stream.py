@@ -234,7 +234,7 @@ def test_another_command_is_refused(run, settings, shots, tmp_path, dying):
         with pytest.raises(RunError, match=said) as caught:
             predict_to_file(**{"run": run, "images": [shots], "out": out, "settings": settings, **change})
         assert "--overwrite" in str(caught.value)
-    assert predict_to_file(run, [shots / "a"], out, settings=replace(settings, fresh=True)).resumed_from == 0
+    assert predict_to_file(run, [shots / "a"], out, settings=replace(settings, overwrite=True)).resumed_from == 0
     assert len(read(out)) == 4
 
 

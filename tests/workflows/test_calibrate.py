@@ -77,7 +77,7 @@ def test_a_calibrated_run_is_a_run_and_the_parent_stays(settings):
     assert has_decision(run) and not has_decision(parent)
     assert not ledger.openings(settings.runs, run.data["fingerprint"]) and run.predictions("test") is None
     assert calibrate("knn", settings=settings).id == run.id, "the same work lands in the same folder"
-    assert calibrate("knn", settings=replace(settings, fresh=True)).id != run.id
+    assert calibrate("knn", settings=replace(settings, overwrite=True)).id != run.id
 
 
 def test_it_answers_images_as_it_answered_stored_ones(made, settings):
@@ -127,7 +127,7 @@ def test_whether_it_helped_is_tested_on_the_same_images(settings):
     for sure, wanted in ((0.999, HELPED), (0.8, NO_EVIDENCE)):
         columns = {f"p.{name}": np.where(right == c, sure, 1 - sure).astype("f4") for c, name in enumerate(rigged.classes)}
         rewrite(rigged, frame.assign(**columns))
-        found = calibration_effect(calibrate(rigged, settings=replace(settings, fresh=True)))
+        found = calibration_effect(calibrate(rigged, settings=replace(settings, overwrite=True)))
         assert found["verdict"] == wanted, found["words"]
         gains = found["p_value"] < 0.05 and found["difference"]["high"] < 0
         assert gains == (wanted == HELPED)
@@ -207,7 +207,7 @@ def test_labels_of_test_rows_are_never_read(settings):
     frame = pd.read_parquet(parent.folder / "split.parquet")
     frame.loc[frame["split"] == "test", "label"] = 0
     frame.to_parquet(parent.folder / "split.parquet", index=False)
-    again = calibrate("knn", how="platt", unsure=0.8, settings=replace(settings, fresh=True))
+    again = calibrate("knn", how="platt", unsure=0.8, settings=replace(settings, overwrite=True))
     assert decision(again) == decision(first)
     np.testing.assert_array_equal(valid(again).proba, valid(first).proba)
 

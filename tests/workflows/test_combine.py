@@ -227,7 +227,7 @@ def test_turned_labels_of_the_test_part_change_no_stack_of_k_fold_runs(folded, a
     for name in folded:
         path = of(aside, name).folder / "split.parquet"
         _blank_test(pd.read_parquet(path)).to_parquet(path, index=False)
-    second = ta.combine(folded, how="stack", settings=replace(aside, fresh=True))
+    second = ta.combine(folded, how="stack", settings=replace(aside, overwrite=True))
     np.testing.assert_array_equal(first.predictions("oof").proba, second.predictions("oof").proba)
 
 
@@ -250,7 +250,7 @@ def test_the_test_part_is_never_looked_at(settings, how):
         for name in names:
             path = of(settings, name).folder / "split.parquet"
             change(pd.read_parquet(path)).to_parquet(path, index=False)
-        runs.append(ta.combine(names, how=how, settings=Settings(runs=settings.runs, device="cpu", fresh=True)))
+        runs.append(ta.combine(names, how=how, settings=Settings(runs=settings.runs, device="cpu", overwrite=True)))
     for other in runs[1:]:
         for part in ("train", "valid"):
             np.testing.assert_array_equal(other.predictions(part).proba, runs[0].predictions(part).proba)

@@ -143,7 +143,7 @@ def test_ctrl_c_keeps_what_is_finished(go: Any, monkeypatch: pytest.MonkeyPatch)
 def test_fresh_begins_anew(go: Any, table: ta.ImageTable, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     first = go(grid=GRID)
     kept = _watch(monkeypatch)
-    study = ta.sweep(table, "svm-pca-rbf", grid=GRID, settings=replace(settings, fresh=True))
+    study = ta.sweep(table, "svm-pca-rbf", grid=GRID, settings=replace(settings, overwrite=True))
     assert len(kept) == 6 and study.folder == first.folder and study.run.id.startswith(first.run.id)
 
 

@@ -130,7 +130,7 @@ def test_planted_copies_are_found_and_written_down(folder: Path, settings: Setti
 
 def test_fresh_trains_anew(folder: Path, settings: Settings) -> None:
     first = ta.train(folder, "knn", settings=settings)
-    second = ta.train(folder, "knn", settings=replace(settings, fresh=True))
+    second = ta.train(folder, "knn", settings=replace(settings, overwrite=True))
     assert first.id != second.id and len(ta.list_runs(settings.runs)) == 2
 
 

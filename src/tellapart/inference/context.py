@@ -30,7 +30,7 @@ class Settings:
         seed: Random seed for the split.
         skip_bad: Exclude and report bad rows instead of stopping.
         split_from: A run whose split is reused.
-        fresh: Train again even if the run exists.
+        overwrite: Train again even if the run exists.
         progress: Where long work reports its progress.
         sinks: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
     """
@@ -40,7 +40,7 @@ class Settings:
     seed: int = 0
     skip_bad: bool = False
     split_from: str | None = None
-    fresh: bool = False
+    overwrite: bool = False
     progress: Progress = SILENT
     sinks: tuple[str, ...] = ()
 

@@ -148,14 +148,14 @@ def partial_of(out: Path) -> tuple[Path, Path]:
 
 
 @contextlib.contextmanager
-def open_resumable(out: Path, writer: PredictionWriter, command: dict[str, Any], fresh: bool) -> Iterator[ResumableFile]:
+def open_resumable(out: Path, writer: PredictionWriter, command: dict[str, Any], overwrite: bool) -> Iterator[ResumableFile]:
     """The unfinished file of `out`, begun or resumed, locked while the block runs.
 
     Args:
         out: The final file.
         writer: Its format.
         command: Everything that the rows depend on; it must be the same on resuming.
-        fresh: Start over even if there is an unfinished file.
+        overwrite: Start over even if there is an unfinished file.
 
     Raises:
         RunError: The file was begun by another command, or another process is writing it.
@@ -172,7 +172,7 @@ def open_resumable(out: Path, writer: PredictionWriter, command: dict[str, Any],
             raise _busy(path) from None
         if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
             raise _busy(path)  # another process has just finished it, and our lock is on the final file
-        if fresh:
+        if overwrite:
             state.unlink(missing_ok=True)
         partial = ResumableFile(out, writer, json.loads(json.dumps(command)), file)
         partial.resume()

@@ -64,7 +64,7 @@ class Experiment:
                 trained on images that are held out. A run that is stopped by hand keeps only what is needed to resume it.
         """
         other = copy.copy(self)
-        other.prepared, other.settings, other.keeps_stopped = prepared, replace(self.settings, runs=runs, fresh=False), False
+        other.prepared, other.settings, other.keeps_stopped = prepared, replace(self.settings, runs=runs, overwrite=False), False
         other.split_fingerprint = _fingerprint(prepared.table)
         return other
 
@@ -95,7 +95,7 @@ class Experiment:
         table = self.prepared.table
         asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
         key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}{more}", 4)
-        return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.fresh else "")
+        return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.overwrite else "")
 
     def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
         started = now()

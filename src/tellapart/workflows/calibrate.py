@@ -147,7 +147,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         f"{made.recipe.digest()} {parent.id} {parent.data['fingerprint']} {parent.data['split_fingerprint']} {parent.positive}"
     )
     run_id = f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
-    if settings.fresh:
+    if settings.overwrite:
         run_id += f"-{secrets.token_hex(2)}"
     with store.lock_run(settings.runs, run_id) as folder:
         if (folder / store.DONE).exists():

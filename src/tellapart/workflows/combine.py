@@ -221,7 +221,7 @@ class _Work:
         members = [str(member) for member in self.members]
         key = f"{made.recipe.digest()} {members} {first.data['fingerprint']} {first.data['split_fingerprint']} {first.positive}"
         run_id = f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
-        if self.settings.fresh:
+        if self.settings.overwrite:
             run_id += f"-{secrets.token_hex(2)}"
         answers = {part: replace(found, run_id=run_id) for part, found in answers.items()}
         with store.lock_run(self.settings.runs, run_id) as folder:

@@ -178,7 +178,7 @@ def predict_to_file(
         format: "csv", "json-lines" or "parquet"; None: by the extension of `out`.
         stability: Also predict re-saved versions of each image.
         options: How names are resolved.
-        settings: Folder of the runs, device, progress; `skip_bad`: write no row for images that cannot be read; `fresh`: start
+        settings: Folder of the runs, device, progress; `skip_bad`: write no row for images that cannot be read; `overwrite`: start
             over even if there is an unfinished file.
 
     Raises:
@@ -193,7 +193,7 @@ def predict_to_file(
     predictor = BatchPredictor(load_predictor(run, settings), stability)
     writer = WRITERS[kind](predictor.rule, stability, errors=not settings.skip_bad)
     command = _command(predictor, images, kind, stability, options, settings)
-    with open_resumable(out, writer, command, settings.fresh) as file:
+    with open_resumable(out, writer, command, settings.overwrite) as file:
         before = file.done.images
         try:
             _write(predictor, unique, file, _total(sources, settings), settings)

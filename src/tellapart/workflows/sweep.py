@@ -232,13 +232,13 @@ class _Work:
 
 @contextmanager
 def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path]:
-    """The folder of the sweep, locked; emptied with `fresh`."""
+    """The folder of the sweep, locked; emptied with `overwrite`."""
     digest = hashlib.blake2b(f"{source.base().digest()} {settings.seed} {identity}".encode(), digest_size=4).hexdigest()
     name = f"{source.name}-{digest}"
     with store.lock_run(
         settings.runs / "sweeps", name, lambda: settings.progress.say(f"  waiting for another process to finish {name}")
     ) as folder:
-        for old in ("trials.jsonl", "study.db") if settings.fresh else ():
+        for old in ("trials.jsonl", "study.db") if settings.overwrite else ():
             (folder / old).unlink(missing_ok=True)
         yield folder
 
