@@ -43,7 +43,7 @@ def test_options_of_the_combiner(tell, trained):
 def test_bad_input_has_exit_codes_and_no_traceback(tell, trained):
     for arguments, code, message in (
         (("knm-9",), 5, "unknown run"),
-        (("knn",), 5, "a combination needs two"),
+        (("knn",), 5, "expected at least two"),
         (("--between", "2", "3"), 5, "0 of 2 members are left"),
         (("--how", "vot"), 4, "did you mean 'vote'"),
         (("--checkpoints",), 5, "has no stored epochs"),

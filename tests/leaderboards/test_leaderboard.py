@@ -459,9 +459,9 @@ def test_an_ensemble_stands_with_its_parents_cost_and_gain(write_run):
     assert set(build([*(one, two), Run(both.folder.parent / "temperature-svm-0000")]).lineage) == {
         "mlp: 6 models of 3 folds, accuracy 0.810 ± 0.020 (sd) over folds, out of fold 0.800 (95 % interval 0.700–0.900, "
         "n = 180); 12 s to fit, all models together.",
-        "temperature-svm is svm with other probabilities: no evidence that calibration helped on validation (log loss +0.001 "
-        "p = 0.40).",
+        "temperature-svm is svm with calibrated probabilities: no evidence that calibration helped on validation (log loss "
+        "+0.001 p = 0.40).",
     }
     (two.folder / "kfold.json").unlink()
     (both.folder / "gain.json").unlink()
-    assert build([one, two, both]).lineage == ("mean-2 is made of svm, mlp; 31 s to fit, members included.",)
+    assert build([one, two, both]).lineage == ("mean-2 combines svm, mlp; 31 s to fit, members included.",)

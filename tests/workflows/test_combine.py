@@ -392,7 +392,7 @@ def test_missing_rows_and_broken_probabilities_are_named(settings):
 
 
 def test_what_cannot_be_combined_says_why(settings):
-    with pytest.raises(RunError, match="1 of 1 members are left; a combination needs two"):
+    with pytest.raises(RunError, match="1 of 1 members are left: expected at least two"):
         ta.combine(["knn", "knn"], settings=settings)
     with pytest.raises(RecipeError, match="unknown combiner 'vot': did you mean 'vote'"):
         ta.combine(["knn", "spectrum"], how="vot", settings=settings)

@@ -24,7 +24,7 @@ Output = Annotated[
 ]
 Format = Annotated[
     Literal["png", "jpeg"],
-    typer.Option("--format", help="png: keep every pixel, uncompressed, all files of one length; jpeg: compress once more."),
+    typer.Option("--format", help="png: uncompressed, all files of the same size in bytes; jpeg: compress once more."),
 ]
 Quality = Annotated[
     str | None,
@@ -36,7 +36,7 @@ Size = Annotated[
 ]
 Keep = Annotated[
     float | None,
-    typer.Option("--keep", metavar="SHARE", help="Smallest share of each class to keep when choosing the size. Default: 0.95."),
+    typer.Option("--keep", metavar="SHARE", help="Choose the largest size that this share of each class has. Default: 0.95."),
 ]
 Grid = Annotated[
     Literal["keep", "random"],

@@ -29,7 +29,9 @@ Fpr = Annotated[
 Cost = Annotated[
     list[str] | None,
     typer.Option(
-        "--cost", metavar="MISS=|ALARM=", help="Two classes: choose the threshold of least cost. Default: 1 each. Repeatable."
+        "--cost",
+        metavar="MISS=COST|ALARM=COST",
+        help="Two classes: choose the threshold of lowest total cost. Repeatable.",
     ),
 ]
 Unsure = Annotated[

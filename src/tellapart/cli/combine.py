@@ -23,7 +23,7 @@ How = Annotated[
     str,
     typer.Option(
         "--how",
-        help="vote, mean, weighted, rank, log-odds, confident, greedy, stack, or soup (the mean of the network weights).",
+        help="vote, mean, weighted, rank, geometric-mean, confident, greedy, stack, or soup (the mean of the network weights).",
     ),
 ]
 Options = Annotated[

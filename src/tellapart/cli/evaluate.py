@@ -132,7 +132,7 @@ def print_slices(console: Console, report: SliceReport) -> None:
     table = Table(title="by slice", title_justify="left", box=None, pad_edge=False, header_style="bold")
     two = any(one.undefined.get("auroc") != "it is for two classes" for one in report.slices)
     table.add_column("", overflow="fold")
-    names = ("n", "accuracy 95 %", "F1", *(["AUROC"] if two else []), "points to rest", "p (Holm)")
+    names = ("n", "accuracy 95 %", "F1", *(["AUROC"] if two else []), "points vs rest", "p (Holm)")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for column in report.columns:

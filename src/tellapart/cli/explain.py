@@ -36,7 +36,7 @@ Options = Annotated[
 ViewNames = Annotated[
     list[str] | None,
     typer.Option(
-        "--view", metavar="NAME", help="Show nearest (training images) or frequency; with -m beside maps. Repeatable."
+        "--view", metavar="NAME", help="Show the nearest training images (nearest) or the spectrum (frequency). Repeatable."
     ),
 ]
 Mean = Annotated[bool, typer.Option("--mean", help="Draw one mean map per predicted class.")]
@@ -46,7 +46,7 @@ Judge = Annotated[
 ]
 Masks = Annotated[
     Path | None,
-    typer.Option("--masks", metavar="DIR", help="Masks with the names of the images; measure how well each map hits them."),
+    typer.Option("--masks", metavar="DIR", help="Masks with the names of the images; measure how well each map overlaps them."),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for methods and controls.")]
 

@@ -55,8 +55,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Image classification workbench: train, compare and judge every kind of image classifier on a folder or a CSV.",
-    epilog="Exit codes: 0 success, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 machine, 7 `check` found a leak or a "
-    "problem, 130 Ctrl-C. Colors follow NO_COLOR; the cache follows TELLAPART_CACHE and TELLAPART_CACHE_GIB.",
+    epilog="Exit codes: 0 success, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 system, 7 `check` found a leak or a "
+    "problem, 130 Ctrl-C. NO_COLOR turns colors off; TELLAPART_CACHE and TELLAPART_CACHE_GIB set the folder and the "
+    "size of the cache.",
 )
 #: Panel of `--help` → its commands. Each command is the function `run` of a module of its name.
 PANELS = {

@@ -49,7 +49,7 @@ Minutes = Annotated[
 ]
 Loggers = Annotated[
     list[str] | None,
-    typer.Option("--sink", metavar="NAME", help="Also log every epoch and score to tensorboard or mlflow. Repeatable."),
+    typer.Option("--sink", metavar="NAME", help="Also log to tensorboard or mlflow (extra `track`). Repeatable."),
 ]
 
 # --- how DATA is read and split ---------------------------------------------------------------------------------------
@@ -74,7 +74,12 @@ Group = Annotated[
 ]
 Positive = Annotated[
     str | None,
-    typer.Option("--positive", metavar="CLASS", help="The positive class of a two-class data set.", rich_help_panel=_DATA),
+    typer.Option(
+        "--positive",
+        metavar="CLASS",
+        help="Two classes: the class that AUROC, error rates and thresholds count as positive.",
+        rich_help_panel=_DATA,
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the split.", rich_help_panel=_DATA)]
 SplitFrom = Annotated[
@@ -98,7 +103,7 @@ Device = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Train again even if the same run exists; the earlier run is kept.", rich_help_panel=_RUN),
+    typer.Option("--overwrite", help="Make the run again even if it exists; the earlier run is kept.", rich_help_panel=_RUN),
 ]
 
 # --- what is printed and written --------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ ClassName = Annotated[
     str | None, typer.Option("--class", metavar="NAME", help="The class of the real images, if REALS has labels.")
 ]
 Format = Annotated[
-    Literal["png", "jpeg"], typer.Option("--format", help="png: uncompressed, all files of one length; or jpeg.")
+    Literal["png", "jpeg"], typer.Option("--format", help="png: uncompressed, all files of the same size in bytes; or jpeg.")
 ]
 Quality = Annotated[
     str, typer.Option("--quality", metavar="LOW-HIGH", help="Range of the JPEG quality, drawn for each image of either class.")

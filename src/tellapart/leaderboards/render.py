@@ -119,7 +119,14 @@ def pairs_view(board: Leaderboard) -> Group:
     stands, pairs = board.comparisons, board.pairs()
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     counted = stands.metric == "accuracy"
-    for heading in ("run", "against", *(("only it", "only that") if counted else ()), "points [95 % CI]", "p", "p (Holm)"):
+    for heading in (
+        "run",
+        "against",
+        *(("only run right", "only other right") if counted else ()),
+        "points [95 % CI]",
+        "p",
+        "p (Holm)",
+    ):
         left = heading in ("run", "against")
         table.add_column(heading, justify="left" if left else "right", overflow="fold", no_wrap=not left)
     for (a, b), pair in pairs.items():

@@ -241,7 +241,7 @@ def describe(found: Robustness) -> str:
             f"Stable (no significant loss, fewer than {STABLE:.0%} of the predictions flip) under {'; '.join(firm)}."
         )
     else:
-        sentences.append(f"It is stable under none of the perturbations: at least {STABLE:.0%} of the predictions may flip.")
+        sentences.append(f"Not shown to be stable under any perturbation: {STABLE:.0%} or more of the predictions may flip.")
     return " ".join(sentences)
 
 
@@ -263,6 +263,8 @@ def _worst_in_words(worst: RobustnessCell) -> str:
 def _no_loss(answered: list[RobustnessCell]) -> str:
     most = max(answered, key=lambda cell: cell.flips.value if cell.flips else 0.0)
     share = most.flips.value if most.flips else 0.0
+    if not share:
+        return "No loss is significant, and no prediction flips."
     return f"No loss is significant; most flips ({share:.0%} of the predictions) occur under {most.sentence}."
 
 

@@ -146,7 +146,7 @@ def text(name: str) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         if path.parent == FOLDER:
-            hint = "`tellapart recipes` lists them; a recipe of yours is given by its path, ending in .yaml"
+            hint = "`tellapart recipes` lists them; for a recipe of your own, pass the path of its .yaml file"
             raise RecipeError(unknown_name("recipe", name, names()), hint=hint) from None
         raise RecipeError(f"{path}: cannot be read ({error})") from None
 

@@ -45,8 +45,8 @@ def line(run: Run, names: Mapping[str, str]) -> str:
         return f"{name}: {_folds_in_words(folds)}; {cost}, all models together."
     of = _listed([names.get(parent, parent) for parent in parents(run)])
     if of and (effect := _content(run, EFFECT)) is not None:
-        return f"{name} is {of} with other probabilities: {_effect_in_words(effect)}."
-    return f"{name} is made of {of}; {cost}, members included." if of else ""
+        return f"{name} is {of} with calibrated probabilities: {_effect_in_words(effect)}."
+    return f"{name} combines {of}; {cost}, members included." if of else ""
 
 
 def in_words(gained: Mapping[str, Any], names: Mapping[str, str]) -> str:

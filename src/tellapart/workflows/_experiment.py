@@ -64,7 +64,11 @@ class Experiment:
                 trained on images that are held out. A run that is stopped by hand keeps only what is needed to resume it.
         """
         other = copy.copy(self)
-        other.prepared, other.settings, other.keeps_stopped = prepared, replace(self.settings, runs=runs, overwrite=False), False
+        other.prepared, other.settings, other.keeps_stopped = (
+            prepared,
+            replace(self.settings, runs=runs, overwrite=False),
+            False,
+        )
         other.split_fingerprint = _fingerprint(prepared.table)
         return other
 

@@ -104,7 +104,7 @@ class _Work:
             kept = np.sort(kept[np.argsort(-accuracy[kept], kind="stable")[:top]])
         if len(kept) < 2:
             hint = f"the validation accuracies range from {accuracy.min():.3f} to {accuracy.max():.3f}"
-            raise RunError(f"{len(kept)} of {len(accuracy)} members are left; a combination needs two", hint=hint)
+            raise RunError(f"{len(kept)} of {len(accuracy)} members are left: expected at least two", hint=hint)
         if len(kept) < len(accuracy):
             self.context.notes.append(f"{len(kept)} members of {len(accuracy)}, chosen by validation accuracy")
             self.voters, self.members = self.voters[kept], [self.members[k] for k in kept]

@@ -178,8 +178,8 @@ def predict_to_file(
         format: "csv", "json-lines" or "parquet"; None: by the extension of `out`.
         stability: Also predict re-saved versions of each image.
         options: How names are resolved.
-        settings: Folder of the runs, device, progress; `skip_bad`: write no row for images that cannot be read; `overwrite`: start
-            over even if there is an unfinished file.
+        settings: Folder of the runs, device, progress; `skip_bad`: write no row for images that cannot be read; `overwrite`:
+            start over even if there is an unfinished file.
 
     Raises:
         DataError: A name does not exist, there is no image at all, or the images changed since the file was begun.
