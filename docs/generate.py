@@ -366,7 +366,13 @@ def module_tables() -> str:
 
 
 def _module_table(paths: list[Path]) -> str:
-    return table(("module", "what it is"), [(f"`{path.name}`", summary(path)) for path in paths])
+    return table(("module", "what it is"), [(_linked(path), summary(path)) for path in paths])
+
+
+def _linked(path: Path) -> str:
+    """The name of a module, with a link to its page if it has one: plug-ins do."""
+    page = path.relative_to(PACKAGE).with_suffix(".md")
+    return f"[`{path.name}`]({page.as_posix()})" if len(page.parts) > 1 and (DOCS / page).exists() else f"`{path.name}`"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
