@@ -17,7 +17,7 @@ class ParzenSearch:
     """Rounds of draws, and what came of them.
 
     Args:
-        path: The SQLite file; made, or gone on with.
+        path: The SQLite file; created, or resumed.
         space: What is drawn from; `count` draws in all.
         seed: Of the first session; later ones draw on, not again.
         batch: Draws a round, judged together.
@@ -33,7 +33,7 @@ class ParzenSearch:
             )
             drawn = len(self.study.trials)
         except Exception as error:  # a damaged file raises whatever the library below the library raises
-            hint = "delete it, and draws begin anew; finished trials are kept beside it"
+            hint = "delete it to start the draws again; finished trials are stored separately"
             raise RunError(f"{path}: cannot be read as an optuna study ({error})", hint=hint) from error
         self.study.sampler = optuna.samplers.TPESampler(seed=seed + drawn)
         self.distributions = _distributions(optuna, space)

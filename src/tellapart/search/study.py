@@ -191,5 +191,5 @@ class TrialFile:
         try:
             return Trial.from_line(line.decode())
         except (ValueError, KeyError, TypeError) as error:
-            hint = "delete that line, and its trial is made again; or start anew with --overwrite"
+            hint = "delete that line to repeat its trial, or start over with --overwrite"
             raise RunError(f"{self.path}:{number}: not a trial ({error})", hint=hint) from None
