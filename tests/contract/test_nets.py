@@ -20,6 +20,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "fusion": {"backbones": [{"net": "mlp", "widths": [4]}, {"net": "quick", "width": 2, "size": 16, "mode": "gray"}]},
     "timm": {"model": "test_resnet"},
     "torchvision": {"model": "squeezenet1_1"},
+    "vgg": {"groups": [[4, 4], [4], [6], [6], [8]], "dense": [16, 16]},
+    "inception_resnet_v1": {"blocks": [1, 1, 1], "embedding": 16},
 }
 #: Shapes that the others must take, too.
 SHAPES: dict[str, tuple[int, ...]] = {"inception_resnet_v1": (3, 80, 80)}
