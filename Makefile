@@ -5,7 +5,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
-PYTEST := $(BIN)/python -m pytest
+# the tests run in WORKERS processes of one thread each
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: help setup demo test test-browser test-all check lock clean
 .DEFAULT_GOAL := help
@@ -42,11 +44,11 @@ check: setup  ## style, types, layers, documentation
 	$(BIN)/pyright
 	$(PYTEST) -q tests/test_layers.py tests/test_docs.py tests/test_api_surface.py
 
-lock: setup  ## resolve the requirements anew: names, versions and hashes, no addresses
+lock: setup  ## resolve the requirements: names, versions and hashes, no addresses
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  pyproject.toml -o requirements/run.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 
-clean:  ## remove the environment and what the tools left behind
+clean:  ## remove the environment and the files of the tools
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

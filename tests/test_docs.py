@@ -200,7 +200,7 @@ def test_the_package_of_adding_works(extras: Path, tmp_path: Path) -> None:
     labels = np.array(["dark", "light"] * 30)
     images = generator.integers(0, 120, size=(60, 12, 12, 3), dtype=np.uint8)
     images[labels == "light"] += 100
-    settings = ta.Settings(runs=tmp_path / "runs", device="cpu", sinks=("lines",))
+    settings = ta.Settings(runs=tmp_path / "runs", device="cpu", loggers=("lines",))
     recipes = [str(extras / "centroids.yaml"), str(extras / "patches.yaml")]
     board = ta.compare(ta.from_arrays(images, labels), recipes=recipes, settings=settings)
     assert {row.recipe for row in board.rows} == {"metadata", "centroids", "patches"}

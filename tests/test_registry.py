@@ -51,7 +51,7 @@ def test_the_six_first_families_are_there():
     [
         ("classifiers", "knnn", "unknown classifier family 'knnn': did you mean 'knn'"),
         ("nets", "stage", "unknown net 'stage': did you mean 'staged'"),
-        ("features", "zzz", "unknown descriptor 'zzz': there are "),
+        ("features", "zzz", "unknown descriptor 'zzz': expected one of "),
         ("augmentations", "flipp", "unknown augmentation 'flipp': did you mean 'flip'"),
         ("classifiers", "base", "unknown classifier family 'base'"),
         ("classifiers", "", "unknown classifier family ''"),

@@ -154,7 +154,7 @@ def test_what_is_compared_is_what_the_verbs_made(untouched):
         "gain.json",
         "weights.safetensors",
         "log.jsonl",
-        "verdict.json",
+        "decision.json",
     } <= kinds
     assert "predictions/oof.parquet" in kinds and any(name.startswith("sweeps/") for name in untouched.files)
     assert sum(name.endswith("predictions/valid.parquet") for name in untouched.files) >= 13

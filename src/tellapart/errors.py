@@ -85,13 +85,13 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     >>> unknown_name("recipe", "metdata", ["metadata", "svm"])
     "unknown recipe 'metdata': did you mean 'metadata'?"
     >>> unknown_name("recipe", "zebra", ["metadata", "svm"])
-    "unknown recipe 'zebra': there are metadata, svm"
+    "unknown recipe 'zebra': expected one of metadata, svm"
     """
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"unknown {kind} {name!r}: did you mean {' or '.join(repr(c) for c in close)}?"
-    return f"unknown {kind} {name!r}: there are {', '.join(names) or 'none'}"
+    return f"unknown {kind} {name!r}: " + (f"expected one of {', '.join(names)}" if names else "there are none")
 
 
 class Interrupted(TellapartError):

@@ -162,9 +162,9 @@ def test_a_recipe_is_dumped_and_read_back():
     assert recipes.parse(yaml.safe_load(recipe.dump())) == recipe
 
 
-def test_verdict_json_is_plain(context, tmp_path):
+def test_decision_json_is_plain(context, tmp_path):
     fitted = calibrated(run="linear-0", cost=(5, 1), prior={"fake": 0.02}, band=(0.0, 1.0)).fit(TRAIN, VALID, context)
     fitted.save(tmp_path)
-    found = json.loads((tmp_path / "verdict.json").read_text("utf-8"))
+    found = json.loads((tmp_path / "decision.json").read_text("utf-8"))
     assert found["map"]["name"] == "temperature" and found["prior"]["fake"] == pytest.approx(0.02) and found["n"] == 60
     assert "miss 5" in found["threshold"]["reason"] and "2 % positive" in found["threshold"]["reason"]

@@ -22,8 +22,8 @@ from tellapart.types import ImageTable
 INNER = {"features": {"descriptors": [{"pixels": {}}], "pca": 4}, "classifier": {"family": "linear", "C": [0.1]}}
 
 
-def made(count: int = 5, size: int = 8, learnt: int = 0, **inputs: object) -> Recipe:
-    options = {"family": "crops", "count": count, "learnt": learnt, "of": INNER}
+def made(count: int = 5, size: int = 8, train_windows: int = 0, **inputs: object) -> Recipe:
+    options = {"family": "crops", "count": count, "train_windows": train_windows, "of": INNER}
     return recipes.parse({"inputs": {"size": size, "mode": "rgb", "resize": "center", **inputs}, "classifier": options})
 
 
@@ -100,11 +100,11 @@ def test_it_sees_a_corner_that_the_middle_does_not() -> None:
 
 def test_learning_from_random_windows() -> None:
     table = pictures()
-    first, counts = windows_of(made(learnt=3), table, np.random.default_rng(0))
-    again, _ = windows_of(made(learnt=3), table, np.random.default_rng(0))
-    other, _ = windows_of(made(learnt=3), table, np.random.default_rng(1))
+    first, counts = windows_of(made(train_windows=3), table, np.random.default_rng(0))
+    again, _ = windows_of(made(train_windows=3), table, np.random.default_rng(0))
+    other, _ = windows_of(made(train_windows=3), table, np.random.default_rng(1))
     assert counts.max() == 3 and first.frame.equals(again.frame) and not first.frame.equals(other.frame)
-    two, three = (Crops(made(learnt=3)).fit(table, pictures(8, 1), Context()) for _ in range(2))
+    two, three = (Crops(made(train_windows=3)).fit(table, pictures(8, 1), Context()) for _ in range(2))
     np.testing.assert_array_equal(two.predict(table, Context()).proba, three.predict(table, Context()).proba)
 
 

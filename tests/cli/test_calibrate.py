@@ -13,7 +13,6 @@ import pytest
 from tellapart.calibration.decision import Decision
 from tellapart.calibration.decision import score_decisions as judge_by
 from tellapart.cli.evaluate import decision_content, decision_lines, report_lines
-from tellapart.cli.options import renamed
 from tellapart.inference.decision import decision
 from tellapart.runs.store import open_run
 from tellapart.types import Predictions
@@ -47,14 +46,14 @@ def test_what_it_prints(tell, trained):
 def test_json(tell, trained):
     code, out, err = tell("calibrate", "knn", "--unsure", "0.5", "--method", "aps", "--how", "none", "-q", "--json")
     found = json.loads(out)
-    assert (code, err) == (0, "") and found["run"].startswith("verdict-knn-")
+    assert (code, err) == (0, "") and found["run"].startswith("decision-knn-")
     assert found["decision"]["sets"]["method"] == "aps" and found["effect"]["after"] is None
     assert found["decision"] == decision(open_run(found["run"])).to_dict() and found["summary"] and found["notes"]
 
 
 def test_predict_shows_the_decision_and_the_predicted_class(tell, trained):
     tell("calibrate", "knn", "--band", "0.2", "1", "--how", "none", "-q")
-    run = next(Path("runs").glob("verdict-*")).name
+    run = next(Path("runs").glob("decision-*")).name
     shots = [trained / "fake" / "03.png", trained / "real" / "03.png"]
     code, out, err = tell("predict", run, *shots, "-q")
     assert (code, err) == (0, "")
@@ -73,7 +72,7 @@ def test_predict_shows_the_decision_and_the_predicted_class(tell, trained):
 def test_unsure_is_counted(tell, trained):
     """A coverage that four validation images cannot promise: every set holds both classes."""
     tell("calibrate", "knn", "--unsure", "0.95", "--how", "none", "-q")
-    run = next(Path("runs").glob("verdict-*")).name
+    run = next(Path("runs").glob("decision-*")).name
     out = tell("predict", run, trained / "real", "-q").out
     assert out.count(": unsure (real ") == 20 and "possible: fake, real" in out
     assert out.splitlines()[-1] == "20 of 20 images: unsure"
@@ -132,7 +131,7 @@ def test_lines_for_evaluate(tell, trained):
     assert lines[0].startswith("threshold for fake ") and f"TPR {report.tpr}, FPR {report.fpr}" in lines[0]
     assert lines[1].startswith("decisions on the test split: decided ") and "where it was chosen" not in lines[1]
     assert "prediction sets with target coverage 0.6: the true class is in 1.000" in lines[2]
-    assert decision_content(run, answers) == renamed(report.to_dict(), answered="decided", promised="target_coverage")
+    assert decision_content(run, answers) == report.to_dict()
     parent = open_run(run.data["parents"][0])
     assert decision_lines(parent, answers, "valid") == [] and decision_content(parent, answers) is None
 

@@ -49,7 +49,7 @@ def test_scores_of_every_cell(tell, run):
 
 def test_one_command_is_one_opening(tell, run):
     content = json.loads(tell("robustness", run, "--open-test", "--perturbation", "gray", "--json", *QUIET).out)
-    assert content["part"] == "test" and content["test_opened"] == 1
+    assert content["split"] == "test" and content["test_opened"] == 1
     again = json.loads(tell("robustness", run, "--open-test", "--perturbation", "gray", "--json", *QUIET).out)
     assert again == content
 
@@ -66,7 +66,7 @@ def test_a_sample_and_other_data(tell, run, photos):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--sample", "0"], "greater than or equal to 1"),
+        (["--sample", "0"], "at least 1"),
         (["--figure", "curves.pdf"], "ends in .png or .svg"),
     ],
 )

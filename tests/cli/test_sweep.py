@@ -53,13 +53,13 @@ def test_draws(tell, photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "nothing to vary"),
+        ([], "no setting to vary"),
         (["--grid", "features.pcs=1"], "did you mean 'pca'"),
         (["--grid", "features.pca"], "expected KEY=VALUE"),
         (["--grid", "features.pca=[1"], "not YAML values"),
-        (["--grid", "features.pca=0"], "greater than or equal to 1"),
+        (["--grid", "features.pca=0"], "at least 1"),
         (["--range", "features.pca=1..5:int"], "add --random 20"),
-        (["--range", "features.pca=5..1", "--random", "2"], "a range that rises"),
+        (["--range", "features.pca=5..1", "--random", "2"], "LOW below HIGH"),
         (["--grid", "features.pca=1,2", "-s", "features.pca=3"], "both set for all candidates and varied"),
     ],
 )

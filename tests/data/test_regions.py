@@ -110,11 +110,11 @@ def test_the_usual_geometry_is_that_of_pillow(resize: str) -> None:
         ({"region": {"box": {}, "face": {}}}, "expected one of `box` and `face`"),
         ({"region": {"box": {"columns": ["x", "y", "x", "h"]}}}, "four different columns"),
         ({"region": {"box": {"margn": 1}}}, "did you mean 'margin'"),
-        ({"region": {"face": {"margin": -0.1}}}, "greater than or equal to 0"),
+        ({"region": {"face": {"margin": -0.1}}}, "at least 0"),
         ({"region": {"face": {"detector": "yunet"}}}, "needs `model`"),
         ({"region": {"face": {"model": "x.onnx"}}}, "takes no `model`"),
         ({"region": {"face": {"missing": "center"}}}, "needs `keep`"),
-        ({"region": "face", "keep": 0.5}, "another part"),
+        ({"region": "face", "keep": 0.5}, "exclude each other"),
     ],
 )
 def test_what_is_no_region(given: dict, why: str) -> None:

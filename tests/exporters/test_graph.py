@@ -174,7 +174,7 @@ def test_a_graph_that_says_something_else_is_refused(strict: Any) -> None:
     made, session, _ = strict
     images = golden_images(made.recipe.inputs)[-3:]
     found = check_parity(lambda b: session.run({IMAGES: b}), reference(made, CONTEXT), images, "run")
-    assert found.holds and found.largest < 1e-5 and found.answers == 24 and found.sizes == ((16, 12),) * 3
+    assert found.holds and found.largest < 1e-5 and found.predictions == 24 and found.sizes == ((16, 12),) * 3
 
     def wrong(batch: np.ndarray) -> np.ndarray:
         answers = session.run({IMAGES: batch}).copy()

@@ -11,7 +11,7 @@ import torch
 from tellapart import registry
 from tellapart.calibration import maps
 from tellapart.calibration.decision import Decision
-from tellapart.classifiers._torch_inference import CalibratedModule, InferenceModule, as_answered
+from tellapart.classifiers._torch_inference import CalibratedModule, InferenceModule, normalize_rows
 from tellapart.classifiers._torch_maps import calibration_module, combiner_module
 from tellapart.combiners.base import Combiner
 from tellapart.combiners.stack import Stack
@@ -39,7 +39,7 @@ def answers(seed: int, count: int, classes: int, sure: float = 2.0) -> tuple[np.
 def test_maps_of_probabilities(name: str, classes: int) -> None:
     learnt = maps.find(name).fit(*answers(0, 300, classes))
     asked, _ = answers(1, 200, classes)
-    found = as_answered(calibration_module(learnt)(torch.from_numpy(asked))).numpy()
+    found = normalize_rows(calibration_module(learnt)(torch.from_numpy(asked))).numpy()
     np.testing.assert_allclose(found, learnt(asked), atol=2e-7)
     assert np.abs(found - asked).max() > 0.01  # it does something
 
@@ -52,7 +52,7 @@ def test_combiners(name: str, options: dict[str, Any], classes: int) -> None:
     combiner = family(family.Options.model_validate(options)).fit(np.stack([proba for proba, _ in pairs]), pairs[0][1])
     voters = np.stack([answers(seed, 150, classes)[0] for seed in range(4)])
     asked = voters if combiner.weights is None else voters[combiner.weights != 0]  # the others are not in the graph
-    found = as_answered(combiner_module(combiner)(torch.from_numpy(asked))).numpy()
+    found = normalize_rows(combiner_module(combiner)(torch.from_numpy(asked))).numpy()
     np.testing.assert_allclose(found, combiner(voters), atol=2e-7)
 
 
@@ -62,7 +62,7 @@ def test_a_stack_that_never_saw_a_class() -> None:
     combiner = Stack(Stack.Options()).fit(both[:, known], labels[known])
     voters = np.stack([answers(seed, 100, 3)[0] for seed in (1, 2)])
     np.testing.assert_allclose(
-        as_answered(combiner_module(combiner)(torch.from_numpy(voters))).numpy(), combiner(voters), atol=2e-7
+        normalize_rows(combiner_module(combiner)(torch.from_numpy(voters))).numpy(), combiner(voters), atol=2e-7
     )
 
 

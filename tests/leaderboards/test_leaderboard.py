@@ -436,7 +436,7 @@ def test_an_ensemble_stands_with_its_parents_cost_and_gain(write_run):
     test = {"only_a": 3, "only_b": 1, "n": 60, "p_value": 0.625, "groups": None}
     difference = {"value": 2 / 60, "n": 60, "low": -0.04, "high": 0.1, "higher_is_better": True, "unit": ""}
     members = [{"member": run.id, "valid": {}, "weight": None} for run in (one, two)]
-    content = {"members": members, "best": one.id, "part": "valid", "verdict": "no evidence of a gain", "words": "-"}
+    content = {"members": members, "best": one.id, "split": "valid", "result": "no evidence of a gain", "summary": "-"}
     write_json(both.folder / "gain.json", content | {"test": test, "difference": difference})
     board = build([one, two, both])
     assert board.rows[0].parents == (one.id, two.id)
@@ -454,7 +454,7 @@ def test_an_ensemble_stands_with_its_parents_cost_and_gain(write_run):
         "pooled": {"accuracy": pooled},
     }
     write_json(two.folder / "kfold.json", folds)
-    effect = {"part": "valid", "verdict": "no evidence that calibration helped", "p_value": 0.4, "words": "log loss +0.001"}
+    effect = {"split": "valid", "result": "no evidence that calibration helped", "p_value": 0.4, "summary": "log loss +0.001"}
     write_json(write_run("temperature-svm", data={"parents": [one.id]}).folder / "effect.json", effect)
     assert set(build([*(one, two), Run(both.folder.parent / "temperature-svm-0000")]).lineage) == {
         "mlp: 6 models of 3 folds, accuracy 0.810 ± 0.020 (sd) over folds, out of fold 0.800 (95 % interval 0.700–0.900, "

@@ -28,11 +28,11 @@ def test_scores_are_those_of_scikit_learn() -> None:
     truth = np.arange(350) < 150
     assert found.auroc.value == pytest.approx(roc_auc_score(truth, doubt), abs=1e-12)
     assert found.auroc.low < found.auroc.value < found.auroc.high and found.auroc.n == 350
-    assert found.found.value == pytest.approx((doubt[:150] > 0.4).mean()) and found.found.n == 150
+    assert found.rejected.value == pytest.approx((doubt[:150] > 0.4).mean()) and found.rejected.n == 150
     assert found.false_alarms.value == pytest.approx((doubt[150:] > 0.4).mean()) and not found.false_alarms.higher_is_better
-    assert sum(found.taken_for.values()) + found.found.value == pytest.approx(1)
+    assert sum(found.predicted_as.values()) + found.rejected.value == pytest.approx(1)
     taken = strange[doubt[:150] <= 0.4].argmax(axis=1)
-    assert found.taken_for["b"] == pytest.approx((taken == 1).sum() / 150)
+    assert found.predicted_as["b"] == pytest.approx((taken == 1).sum() / 150)
     content = found.to_dict()
     assert content["unknown"] == "d" and content["auroc"]["n"] == 350
 

@@ -155,7 +155,7 @@ def test_a_missing_extra_is_named_before_any_work(
 
 def test_no_logger_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loggers, "_open", lambda *_: pytest.fail("opened"))
-    assert LoggerFeed((), tmp_path, SILENT).sinks == {}
+    assert LoggerFeed((), tmp_path, SILENT).loggers == {}
 
 
 # --- the programs -----------------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def test_ranges_are_read(text, found):
     ("text", "message"),
     [
         ("1", "expected LOW..HIGH"), ("1..2:logs", "expected LOW..HIGH"), ("a..b", "expected LOW..HIGH"),
-        ("1..inf", "expected LOW..HIGH"), ("2..1", "a range that rises"), ("0..1:log", "begins above 0"),
-        ("0.5..2:int", "whole numbers"),
+        ("1..inf", "expected LOW..HIGH"), ("2..1", "LOW below HIGH"), ("0..1:log", "must start above 0"),
+        ("0.5..2:int", "expected integers"),
     ],
 )  # fmt: skip
 def test_ranges_that_make_no_sense_are_refused(text, message):
@@ -70,9 +70,9 @@ def test_ranges_that_make_no_sense_are_refused(text, message):
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        (({}, {}, None, None), "nothing to vary"),
+        (({}, {}, None, None), "no setting to vary"),
         (({}, {"a": "1..2"}, None, None), "has no grid"),
-        (({"a": [1]}, {}, 3, 3), "give one of them"),
+        (({"a": [1]}, {}, 3, 3), "pass one of them"),
         (({"a": [1]}, {"a": "1..2"}, 3, None), "both values and a range"),
         (({"a": []}, {}, None, None), "expected a list of values"),
         (({"a": "12"}, {}, None, None), "expected a list of values"),
@@ -125,7 +125,11 @@ def test_cells_that_mean_the_same_recipe_are_one_candidate():
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [("features.pcs", "did you mean 'pca'"), ("feature.pca", "did you mean 'features'"), ("classifier.c", "there are C,")],
+    [
+        ("features.pcs", "did you mean 'pca'"),
+        ("feature.pca", "did you mean 'features'"),
+        ("classifier.c", "expected one of C,"),
+    ],
 )
 def test_a_setting_that_does_not_exist_is_refused_with_the_closest(setting, message):
     with pytest.raises(RecipeError, match=message):

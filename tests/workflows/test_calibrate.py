@@ -128,7 +128,7 @@ def test_whether_it_helped_is_tested_on_the_same_images(settings):
         columns = {f"p.{name}": np.where(right == c, sure, 1 - sure).astype("f4") for c, name in enumerate(rigged.classes)}
         rewrite(rigged, frame.assign(**columns))
         found = calibration_effect(calibrate(rigged, settings=replace(settings, overwrite=True)))
-        assert found["verdict"] == wanted, found["words"]
+        assert found["result"] == wanted, found["summary"]
         gains = found["p_value"] < 0.05 and found["difference"]["high"] < 0
         assert gains == (wanted == HELPED)
 
@@ -169,9 +169,9 @@ def test_unsure_by_sets(settings, method):
     answers = valid(run)
     np.testing.assert_array_equal(answers.proba, valid(of(settings, "spectrum")).proba)
     report = score_decisions(run, answers)
-    assert report.promised == 0.8 and report.sets.covered.value >= 0.8
+    assert report.target_coverage == 0.8 and report.sets.covered.value >= 0.8
     assert decide(run, answers).unsure == round((1 - report.decided.value) * len(answers))
-    assert calibration_effect(run)["after"] is None and run.recipe_name == "verdict-spectrum-linear"
+    assert calibration_effect(run)["after"] is None and run.recipe_name == "decision-spectrum-linear"
 
 
 def test_unsure_by_a_band(settings):
@@ -221,7 +221,7 @@ def test_labels_of_test_rows_are_never_read(settings):
         ({"prior": {"fake": -0.1}}, DataError, "between 0 and 1"),
         ({"fpr": 0.1, "cost": (1, 2)}, RecipeError, "not both"),
         ({"unsure": 0.9, "band": (0.2, 0.8)}, RecipeError, "not both"),
-        ({"unsure": 1.5}, RecipeError, "less than 1"),
+        ({"unsure": 1.5}, RecipeError, "below 1"),
         ({"method": "apps", "unsure": 0.9}, RecipeError, "'lac'"),
         ({"fpr": 0.1, "band": (0.999, 1.0)}, DataError, "is outside the band"),
     ],
@@ -258,14 +258,14 @@ def test_runs_without_usable_validation_answers(settings):
         calibrate(parent, settings=settings)
 
 
-def test_a_run_without_verdict_has_none_to_give(settings):
+def test_a_run_without_a_decision_rule_has_none(settings):
     parent = of(settings, "knn")
     for ask in (decision, calibration_effect):
         with pytest.raises(RunError, match=f"tellapart calibrate {parent.id}"):
             ask(parent)
     run = calibrate(parent, settings=settings)
-    (run.folder / "verdict.json").write_text("{", "utf-8")
-    with pytest.raises(RunError, match=r"verdict\.json: cannot be read as JSON"):
+    (run.folder / "decision.json").write_text("{", "utf-8")
+    with pytest.raises(RunError, match=r"decision\.json: cannot be read as JSON"):
         decision(run)
 
 
@@ -279,8 +279,8 @@ def test_a_missing_parent_is_named(made, settings):
 
 def test_everything_decided_is_in_one_file(settings):
     run = calibrate("spectrum", how="beta", prior={"fake": 0.05}, fpr=0.2, unsure=0.8, settings=settings)
-    content = json.loads((run.folder / "verdict.json").read_text("utf-8"))
+    content = json.loads((run.folder / "decision.json").read_text("utf-8"))
     assert {"map", "seen", "prior", "threshold", "sets", "band", "n", "positive"} <= set(content)
     assert content["threshold"]["fpr"]["n"] > 0 and content["sets"]["coverage"] == 0.8 and content["positive"] == "fake"
-    write_json(run.folder / "verdict.json", content)
+    write_json(run.folder / "decision.json", content)
     assert decision(run).to_dict() == {k: v for k, v in content.items() if k != "beneath"}

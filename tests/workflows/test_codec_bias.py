@@ -119,7 +119,7 @@ def test_every_figure_is_that_of_another_implementation(settings: Settings) -> N
     own = files.labels == fake
     names = {"png": "png", "jpeg": "jpeg-75", "scale": "scale"}
     for way in found.classes[0].transforms:
-        after = Predictions.from_parquet(found.folder / "answers" / f"{names[way.transform]}.parquet")
+        after = Predictions.from_parquet(found.folder / "predictions" / f"{names[way.transform]}.parquet")
         assert list(after.ids) == list(files.ids)
         before, now = files.proba[:, fake].astype(float), after.proba[:, fake].astype(float)
         for side, rows in ((way.own, own), (way.others, ~own)):

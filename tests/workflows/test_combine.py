@@ -126,7 +126,7 @@ def test_the_gain_is_scipys_exact_test_against_the_best_member(settings):
     only_best = int(((ours.predicted != ours.labels) & (best.predicted == best.labels)).sum())
     wanted = binomtest(only_ours, only_ours + only_best).pvalue if only_ours + only_best else 1.0
     assert found["test"]["p_value"] == pytest.approx(wanted, abs=1e-9)
-    assert found["verdict"] == ("no evidence of a gain" if wanted >= 0.05 else found["verdict"])
+    assert found["result"] == ("no evidence of a gain" if wanted >= 0.05 else found["result"])
 
 
 def test_what_learns_is_judged_on_what_it_did_not_learn_from(settings):

@@ -168,7 +168,7 @@ def test_identical_files_and_groups_are_not_asked_about():
     groups[125], groups[200] = "pair", "pair"  # a brighter and a dark one belong together
     table = ta.from_arrays(pixels, np.where(names == "real", "real", "fake"), groups=groups, split=["train"] * 200 + [""] * 40)
     table = replace(table, frame=table.frame.assign(source=names, split=np.where(np.arange(240) % 10 == 9, "valid", "train")))
-    prepared = by_source(replace(prepare(replace(table, frame=table.frame)), table=table)).learnt_from(["bright", "brighter"])
+    prepared = by_source(replace(prepare(replace(table, frame=table.frame)), table=table)).trained_on(["bright", "brighter"])
     asked = prepared.table.frame[prepared.table.frame["split"] == HELD_OUT]
     assert "180" not in set(asked["id"]) and "200" not in set(asked["id"]) and "181" in set(asked["id"])
 

@@ -144,7 +144,7 @@ def test_mean_sd_and_interval_over_folds_equal_scipys(made: Run) -> None:
     for metric in ("accuracy", "macro-f1", "log-loss"):
         values = [one["scores"][metric]["value"] for one in found["each"]]
         learnt = [len(run.table().where(split="train")) for run in fold_runs(made)]
-        assert [one["learnt"] for one in found["each"]] == learnt
+        assert [one["n_train"] for one in found["each"]] == learnt
         scale = np.sqrt((1 / 4 + 64 / sum(learnt)) * np.var(values, ddof=1))
         low, high = stats.t.interval(0.95, 3, loc=np.mean(values), scale=scale)
         over = found["over_folds"][metric]

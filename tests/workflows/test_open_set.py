@@ -47,7 +47,7 @@ def test_a_class_that_is_left_out_is_not_learnt(settings: Settings) -> None:
     for label, one in enumerate(found.left_out):
         run = _run(found.folder, label)
         assert run.classes == tuple(name for name in LEVELS if name != one.unknown)
-        assert set(one.taken_for) == set(run.classes)
+        assert set(one.predicted_as) == set(run.classes)
         assert one.accuracy.value > 0.9 and one.false_alarms.value < 0.25
     content = json.loads((found.folder / "attribution.json").read_text("utf-8"))
     assert content["mean_auroc"] == pytest.approx(np.mean([one["auroc"]["value"] for one in content["left_out"]]))

@@ -79,7 +79,7 @@ def run(settings: Settings) -> ta.Run:
 
 def test_every_figure_of_a_cell_is_that_of_another_implementation(run: ta.Run, settings: Settings) -> None:
     found = robustness(run, perturbations=FEW, settings=settings)
-    undamaged = answers(found, "undamaged")
+    undamaged = answers(found, "unperturbed")
     assert [cell.text for cell in found.cells] == [
         *(f"jpeg {q}" for q in (95, 85, 70, 50, 30)), "blur 0.5", "blur 1", "blur 2", "gray",
     ]  # fmt: skip
@@ -128,7 +128,7 @@ def test_the_undamaged_are_answered_as_the_files_were(run: ta.Run, settings: Set
     found = robustness(run, perturbations=["gray"], settings=settings)
     valid = run.predictions("valid")
     assert valid is not None and found.recoded.value == 0 and found.n == found.total == len(valid)
-    np.testing.assert_allclose(answers(found, "undamaged").proba, valid.proba, atol=1e-6)
+    np.testing.assert_allclose(answers(found, "unperturbed").proba, valid.proba, atol=1e-6)
     assert found.clean["accuracy"] == run.scores("valid")["accuracy"]
     assert found.notes == () and (found.split, found.data) == ("valid", str(run.data["name"]))
 
@@ -166,7 +166,7 @@ def test_the_null_reads_files_and_says_so(home: Path, tmp_path: Path) -> None:
 def test_frame_and_dictionary_hold_everything(run: ta.Run, settings: Settings) -> None:
     found = robustness(run, perturbations=FEW, settings=settings)
     frame = found.to_frame()
-    assert list(frame["damage"]) == [cell.perturbation for cell in found.cells] and set(frame["n"]) == {found.n}
+    assert list(frame["perturbation"]) == [cell.perturbation for cell in found.cells] and set(frame["n"]) == {found.n}
     assert list(frame["accuracy"]) == [cell.scores["accuracy"].value for cell in found.cells]
     assert {"accuracy low", "change", "flips high", "flips fake", "p_holm", "worse"} <= set(frame)
     content = json.loads(json.dumps(found.to_dict(), allow_nan=False))
@@ -181,7 +181,7 @@ def test_groups_are_the_units(home: Path, tmp_path: Path) -> None:
     settings = Settings(runs=tmp_path / "runs", device="cpu")
     run = ta.train(table, "noise-residual-linear", settings=settings)
     found = robustness(run, table, perturbations=["blur"], settings=settings)
-    given, undamaged = answers(found, "blur-2"), answers(found, "undamaged")
+    given, undamaged = answers(found, "blur-2"), answers(found, "unperturbed")
     assert undamaged.groups is not None and len(set(undamaged.groups)) == len(undamaged) // 6
     assert found.split == "valid", "the run's own images, in memory, are its own"
     cell = found.cells[-1]
@@ -267,7 +267,7 @@ def test_another_version_of_the_damages_is_made_anew(run: ta.Run, settings: Sett
     monkeypatch.setattr(module, "VERSION", 999)
     asked = spy(monkeypatch)
     robustness(run, perturbations=["gray"], settings=settings)
-    assert asked == ["undamaged", "gray-1"]
+    assert asked == ["unperturbed", "gray-1"]
 
 
 def test_portions_change_nothing(run: ta.Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,7 +380,7 @@ def test_every_kind_of_file_is_undamaged_when_undamaged(run: ta.Run, settings: S
         base.resize((20, 30)).save(tmp_path / "kinds" / name / "turned.jpg", exif=exif)
     found = robustness(run, tmp_path / "kinds", settings=settings)
     assert found.n == 20 and found.recoded.value == 0
-    np.testing.assert_allclose(answers(found, "undamaged").proba, answers(found, "files").proba, atol=1e-6)
+    np.testing.assert_allclose(answers(found, "unperturbed").proba, answers(found, "files").proba, atol=1e-6)
     assert len(found.cells) == sum(len(d.strengths) for d in PERTURBATIONS.values()) and not any(c.reason for c in found.cells)
 
 

@@ -99,7 +99,7 @@ def test_what_is_written_can_be_read(go: Any) -> None:
     read = pd.read_csv(study.folder / "table.csv")
     pd.testing.assert_frame_equal(read.drop(columns="run"), study.table.drop(columns="run"))
     content = json.loads((study.folder / "table.json").read_text())
-    assert content["trials"] == study.to_dict()["trials"] and content["asked"]["strategy"] == "grid"
+    assert content["trials"] == study.to_dict()["trials"] and content["requested"]["strategy"] == "grid"
     names = {path.name for path in write_figures(study)}
     assert names == {"heatmap.svg", "heatmap.png", "curves.svg", "curves.png"}
     drawing = (study.folder / "heatmap.svg").read_text()
@@ -230,7 +230,7 @@ def test_a_candidate_that_fails_is_noted(go: Any, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "nothing to vary"),
+        ({}, "no setting to vary"),
         ({"grid": {"features.pcs": [1, 2]}}, "did you mean 'pca'"),
         ({"ranges": {"features.pcs": "1..2"}, "optuna": 3}, "did you mean 'pca'"),
         ({"ranges": {"classifier.C": "-1..2"}, "optuna": 3}, "C"),

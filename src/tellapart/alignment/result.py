@@ -89,19 +89,20 @@ class AlignResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "data": self.data, "choices": self.options.to_dict(), "size": list(self.size),
+            "data": self.data, "options": self.options.to_dict(), "size": list(self.size),
             "classes": {name: vars(of) for name, of in self.classes.items()}, "written": self.written, "found": self.found,
-            "megabytes": self.megabytes, "null_before": _plain(self.metadata_before), "null_after": _plain(self.metadata_after),
-            "traces": _plain(self.traces), "problems": list(self.problems), "notes": list(self.notes),
+            "megabytes": self.megabytes, "baseline_before": _plain(self.metadata_before),
+            "baseline_after": _plain(self.metadata_after), "traces": _plain(self.traces),
+            "problems": list(self.problems), "notes": list(self.notes),
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], folder: Path) -> AlignResult:
         """Read what `to_dict` wrote; the folder may have moved since."""
         return cls(
-            folder, content["data"], AlignOptions.from_dict(content["choices"]), tuple(content["size"]),
+            folder, content["data"], AlignOptions.from_dict(content["options"]), tuple(content["size"]),
             {name: ClassResult(**of) for name, of in content["classes"].items()}, content["megabytes"],
-            _score(content["null_before"]), _score(content["null_after"]), _score(content["traces"]),
+            _score(content["baseline_before"]), _score(content["baseline_after"]), _score(content["traces"]),
             tuple(content["problems"]),
         )  # fmt: skip
 

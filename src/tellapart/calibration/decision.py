@@ -241,17 +241,17 @@ class DecisionReport:
     tpr: Score | None
     fpr: Score | None
     sets: SetReport | None
-    promised: float | None
+    target_coverage: float | None
     classes: int
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; an infinite threshold is None."""
         at = self.threshold if self.threshold is not None and np.isfinite(self.threshold) else None
-        scores = {"answered": self.decided, "accuracy": self.accuracy, "tpr": self.tpr, "fpr": self.fpr}
+        scores = {"decided": self.decided, "accuracy": self.accuracy, "tpr": self.tpr, "fpr": self.fpr}
         if self.sets is not None:
             scores |= {f"sets-{name}": getattr(self.sets, name) for name in ("covered", "single", "accuracy")}
         found: dict[str, Any] = {name: None if score is None else score.to_dict() for name, score in scores.items()}
-        found |= {"positive": self.positive, "threshold": at, "promised": self.promised}
+        found |= {"positive": self.positive, "threshold": at, "target_coverage": self.target_coverage}
         return found | {"mean_set_size": None if self.sets is None else self.sets.mean_size}
 
 
@@ -288,7 +288,7 @@ def score_decisions(decision: Decision, predictions: Predictions) -> DecisionRep
         accuracy=_share(predicted == labels, decided, codes) if decided.any() else None,
         positive=decision.positive, threshold=None, tpr=None, fpr=None,
         sets=_score_sets(decision, proba, labels, codes),
-        promised=None if decision.sets is None else decision.sets.coverage,
+        target_coverage=None if decision.sets is None else decision.sets.coverage,
         classes=len(decision.classes),
     )  # fmt: skip
     if decision.threshold is None:

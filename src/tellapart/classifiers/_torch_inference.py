@@ -48,7 +48,7 @@ class NetModule(InferenceModule):
         total = self.net(self.views[0](images)).softmax(1)
         for view in self.views[1:]:
             total = total + self.net(view(images)).softmax(1)
-        return as_answered(total)
+        return normalize_rows(total)
 
 
 class CalibratedModule(InferenceModule):
@@ -65,7 +65,7 @@ class CalibratedModule(InferenceModule):
         """See `InferenceModule`."""
         proba = self.inner(*pixels)
         for step in (self.map, self.prior):
-            proba = as_answered(step(proba) if step else proba)
+            proba = normalize_rows(step(proba) if step else proba)
         return proba
 
 
@@ -82,10 +82,10 @@ class EnsembleModule(InferenceModule):
         """See `InferenceModule`."""
         pairs = zip(self.members, self.places, strict=True)
         proba = torch.stack([member(*(pixels[place] for place in places)) for member, places in pairs])
-        return as_answered(as_answered(self.combiner(proba)))
+        return normalize_rows(normalize_rows(self.combiner(proba)))
 
 
-def as_answered(proba: Tensor) -> Tensor:
+def normalize_rows(proba: Tensor) -> Tensor:
     """Scale rows to sum to 1, as `predict` does: (B, C) of any precision → (B, C) float32."""
     proba = proba.double()
     return (proba / proba.sum(1, keepdim=True)).float()

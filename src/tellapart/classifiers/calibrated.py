@@ -2,7 +2,7 @@
 
 A run is named by id, stays where it is, and is opened through the context for every prediction; the classifier of an inner
 recipe is saved inside this one. Its probabilities are calibrated, then corrected for the expected class frequencies.
-`verdict.json` holds the fitted values, with the threshold and the rule for "unsure" (see `calibration.decision` for the order
+`decision.json` holds the fitted values, with the threshold and the rule for "unsure" (see `calibration.decision` for the order
 of the steps). `tellapart calibrate` creates these from runs without decoding images, since the validation predictions of a run
 are stored.
 
@@ -37,7 +37,7 @@ from tellapart.types import ImageTable
 if TYPE_CHECKING:
     from tellapart.classifiers._torch_inference import CalibratedModule
 
-VERDICT = "verdict.json"
+DECISION = "decision.json"
 #: Maps without an offset: the class frequencies implied by the probabilities stay those of the training split.
 _KEEP_THE_PRIOR = ("none", "temperature")
 
@@ -258,10 +258,10 @@ class Calibrated(Classifier, Exportable):
         if self.inner is not None:
             self.inner.save(folder / "inner")
         content = self.decision.to_dict() | {"beneath": self.facts}
-        (folder / VERDICT).write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        (folder / DECISION).write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
     def _load(self, folder: Path) -> None:
-        self.home, content = folder.parent, json.loads((folder / VERDICT).read_text(encoding="utf-8"))
+        self.home, content = folder.parent, json.loads((folder / DECISION).read_text(encoding="utf-8"))
         self.facts, self.decision = content["beneath"], Decision.from_dict(content)
         self.inner = Member(str(folder / "inner")).load_classifier(Path) if self.options.of is not None else None
 

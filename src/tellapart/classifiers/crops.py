@@ -53,7 +53,7 @@ class Crops(Classifier):
             description="number of windows per image, whose probabilities are averaged: 1: the center; 5: the corners and the "
             "center; 4, 9, 16: a regular grid from border to border",
         )
-        learnt: int = Field(
+        train_windows: int = Field(
             default=0, ge=0, le=64, description="number of random windows per training image; 0: the windows of `count`"
         )
         of: dict[str, Any] = Field(description="inner recipe, fitted to the windows, without `inputs` and `seed`")
@@ -84,7 +84,7 @@ class Crops(Classifier):
 
     def _fit(self, train: ImageTable, valid: ImageTable, context: Context) -> None:
         recipe = self._inner_recipe()
-        random = np.random.default_rng(self.recipe.seed) if self.options.learnt else None
+        random = np.random.default_rng(self.recipe.seed) if self.options.train_windows else None
         train_windows, counts = self._windows(train, context, random)
         valid_windows, _ = self._windows(valid, context)
         self.inner = registry.find("classifiers", recipe.classifier.family)(recipe).fit(train_windows, valid_windows, context)
@@ -112,7 +112,7 @@ class Crops(Classifier):
         places = np.array(_FIVE if self.options.count == 5 else _grid(self.options.count))
         found = []
         for area in areas:
-            shares = places if random is None else random.random((self.options.learnt, 2))
+            shares = places if random is None else random.random((self.options.train_windows, 2))
             found.append(_cut(area, shares, target_size(self.recipe.inputs)))
         counts = np.array([len(windows) for windows in found], dtype=np.int64)
         windows = np.concatenate(found) if found else np.empty((0, 4), dtype=np.int64)

@@ -76,7 +76,7 @@ def run(
     table = opt.scanned(data, images, id_column, label_column, group, positive)
     found = align(table, output, options=choices, settings=settings, scanned_from=data)
     if as_json:
-        content = opt.renamed(found.to_dict(), null_before="baseline_before", null_after="baseline_after", choices="options")
+        content = found.to_dict()
         opt.print_json(content | {"folder": str(found.folder)})
     else:
         _print(found, positive)

@@ -102,7 +102,7 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.workflows.calibrate import calibration_effect
 
     scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid") if made.scores(split)}
-    found, effect = decision(made), opt.renamed(calibration_effect(made), part="split", verdict="result", words="summary")
+    found, effect = decision(made), calibration_effect(made)
     return {
         "run": made.id, "scores": scores, "effect": effect, "decision": found.to_dict(), "summary": describe(found),
         "notes": made.cost["notes"],
@@ -130,7 +130,7 @@ def _print(made: Run) -> None:
     lines = [f"n={found['before']['accuracy']['n']:,}, 95 % intervals"]
     if found["after"]:
         lines[0] += "; after: 5-fold cross-fitted on the validation split"
-        lines.append(f"{found['verdict']}: {found['words']}")
+        lines.append(f"{found['result']}: {found['summary']}")
     lines += describe(decision(made)) or ["no decision rules: the most probable class is predicted"]
     predictions = made.predictions("valid")
     if decision(made).has_rule and predictions is not None:

@@ -46,19 +46,11 @@ def run(
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
     found = codec_bias(run_id, table, open_test=open_test, mapping=pairs, quality=quality, sample=sample, settings=settings)
     if as_json:
-        opt.print_json(_content(found))
+        opt.print_json(found.to_dict())
     else:
         show(found, opt.out())
     if figure is not None:
         (opt.err() if as_json else opt.out()).print(_draw(found, figure), markup=False, highlight=False, soft_wrap=True)
-
-
-def _content(found: CodecBias) -> dict[str, Any]:
-    content = opt.renamed(found.to_dict(), unanswered="not_predicted", of="available")
-    classes = [opt.renamed(one, verdict="result", ways="transforms") for one in content["classes"]]
-    for one in classes:
-        one["transforms"] = [opt.renamed(way, way="transform", push="direction") for way in one["transforms"]]
-    return content | {"classes": classes}
 
 
 def _draw(found: CodecBias, figure: Any) -> str:
@@ -87,7 +79,7 @@ def show(found: CodecBias, console: Console) -> None:
     name = found.classes[0].name if len(found.classes) == 1 else "the class"
     for line in _LEGEND:
         console.print(line.format(name), style="dim", markup=False, highlight=False, soft_wrap=True)
-    lines = [f"not predicted: {found.text(way)}: the first image {why}" for way, why in found.unanswered.items()]
+    lines = [f"not predicted: {found.text(way)}: the first image {why}" for way, why in found.not_predicted.items()]
     for line in [*lines, describe(found), *(f"note: {note}" for note in found.notes), f"results: {found.folder}"]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

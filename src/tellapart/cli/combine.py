@@ -67,10 +67,7 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.workflows.combine import ensemble_gain
 
     scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid", "oof") if made.scores(split)}
-    gain = opt.renamed(ensemble_gain(made), part="split", verdict="result", words="summary")
-    if out_of_fold := gain.get("out_of_fold"):
-        gain["out_of_fold"] = opt.renamed(out_of_fold, verdict="result", words="summary")
-    return {"run": made.id, "scores": scores, "gain": gain, "cost": made.cost}
+    return {"run": made.id, "scores": scores, "gain": ensemble_gain(made), "cost": made.cost}
 
 
 def _print(made: Run) -> None:
@@ -93,10 +90,10 @@ def _print(made: Run) -> None:
     valid = made.scores("valid")
     table.add_row("ensemble", str(valid["accuracy"]), f"{valid['log-loss'].value:.3f}", style="bold")
     opt.out().print(table)
-    against = "against" if found["verdict"] == "a loss" else "over"
-    lines = [f"{found['verdict']} {against} {found['best']}, the best member on validation: {found['words']}"]
+    against = "against" if found["result"] == "a loss" else "over"
+    lines = [f"{found['result']} {against} {found['best']}, the best member on validation: {found['summary']}"]
     if more := found.get("out_of_fold"):
-        lines.append(f"out of fold, on training and validation images: {more['verdict']}: {more['words']}")
+        lines.append(f"out of fold, on training and validation images: {more['result']}: {more['summary']}")
     cost = made.cost
     lines += [f"cost: {duration(cost['fit_seconds'])} to fit, members included; {rate(cost['images_per_second'])} images/s"]
     opt.print_lines(*lines, *(f"note: {note}" for note in cost["notes"]), f"run: {made.folder}")

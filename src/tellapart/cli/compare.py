@@ -31,7 +31,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Th
 
 def run(
     data: opt.Data, recipe: Recipes = None, overrides: opt.Overrides = None, minutes: Minutes = None,
-    rank_by: opt.RankBy = "accuracy", output: Output = Path("report.html"), sink: opt.Loggers = None,
+    rank_by: opt.RankBy = "accuracy", output: Output = Path("report.html"), logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -47,7 +47,7 @@ def run(
     table = opt.scanned(data, images, id_column, label_column, group, positive)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
-        sinks=sink,
+        loggers=logger,
     )  # fmt: skip
     board = compare(table, recipe or LADDER, overrides=overrides or (), rank_by=rank_by, minutes=minutes, settings=settings)
     show(board, output, rank_by, as_json)
@@ -61,6 +61,6 @@ def show(board: Leaderboard, output: Path, rank_by: str, as_json: bool) -> None:
         opt.out().print(board)
     path = write_report(board.runs, output, rank_by=rank_by)
     if as_json:
-        opt.print_json(opt.renamed(board.to_dict(), duel="top_two") | {"report": str(path)})
+        opt.print_json(board.to_dict() | {"report": str(path)})
     else:
         opt.print_lines(f"report: {path}")

@@ -58,19 +58,9 @@ def run(
 
         write_figure(heatmap(found), figure)
     if as_json:
-        opt.print_json(_content(found))
+        opt.print_json(found.to_dict())
     else:
         _print(found)
-
-
-def _content(found: CrossSourceMatrix) -> dict[str, Any]:
-    content = found.to_dict()
-
-    def cell(one: dict[str, Any]) -> dict[str, Any]:
-        return opt.renamed(one, learnt="trained_on", asked="evaluated_on", seen="includes_own_validation")
-
-    left_out = [one | {key: cell(one[key]) for key in ("unseen", "seen")} for one in content["left_out"]]
-    return content | {"left_out": left_out, "matrix": [cell(one) for one in content["matrix"]]}
 
 
 def _print(found: CrossSourceMatrix) -> None:

@@ -204,7 +204,7 @@ def decision_content(run: Run, predictions: Predictions) -> dict[str, Any] | Non
 
     if not has_decision(run):
         return None
-    return opt.renamed(score_decisions(run, predictions).to_dict(), answered="decided", promised="target_coverage")
+    return score_decisions(run, predictions).to_dict()
 
 
 def report_lines(report: DecisionReport, split: str) -> list[str]:
@@ -226,7 +226,7 @@ def report_lines(report: DecisionReport, split: str) -> list[str]:
         right = "no set holds exactly one class" if alone is None else f"accuracy among those {alone}"
         size = f"{report.sets.mean_size:.2f} of {report.classes} classes on average"
         lines.append(
-            f"prediction sets with target coverage {report.promised:g}: the true class is in {report.sets.covered}; "
+            f"prediction sets with target coverage {report.target_coverage:g}: the true class is in {report.sets.covered}; "
             f"exactly one class in {report.sets.single}, {right}; {size}"
         )
     return lines

@@ -82,9 +82,7 @@ def _explain_each(
     found = explain(run_id, images, **request, settings=settings) if maps_too else []
     written = _write(found, viewed, out)
     if as_json:
-        maps = [
-            opt.renamed(one.to_dict(), answer="predicted", part="crop") | {"picture": str(written[one.image])} for one in found
-        ]
+        maps = [one.to_dict() | {"picture": str(written[one.image])} for one in found]
         opt.print_json(maps + [of | {"picture": str(written[one.image])} for one in viewed for of in one.to_dicts()])
     else:
         _print(found, viewed, written)

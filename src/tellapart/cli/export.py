@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -37,16 +37,9 @@ def run(
     settings = opt.settings(runs=runs, device="cpu", quiet=quiet)
     found = export(run_id, output, int8=int8, calibration_images=calibration_images, settings=settings)
     if as_json:
-        opt.print_json(_content(found))
+        opt.print_json(found.to_dict())
     else:
         _print(found)
-
-
-def _content(found: Exported) -> dict[str, Any]:
-    content = found.to_dict()
-    parity = opt.renamed(content["parity"], answers="predictions")
-    int8 = content["int8"] and opt.renamed(content["int8"], answers_changed="predictions_changed", said="summary")
-    return content | {"parity": parity, "int8": int8}
 
 
 def _print(found: Exported) -> None:
@@ -61,12 +54,12 @@ def _print(found: Exported) -> None:
     parity = found.parity
     lines = [
         f"opset {found.opset}; the probabilities of torch and ONNX Runtime differ by at most {parity.largest:.1e} (limit "
-        f"{parity.limit:g}), {parity.answers} predictions for images of {len(parity.sizes)} sizes in batches of "
+        f"{parity.limit:g}), {parity.predictions} predictions for images of {len(parity.sizes)} sizes in batches of "
         f"{', '.join(map(str, parity.batches))}"
     ]
     if found.int8:
         lines.append(
             f"int8: accuracy {100 * found.int8['valid_accuracy']:.1f} % on validation, "
-            f"{100 * found.int8['answers_changed']:.1f} % of the predictions changed. {found.int8['said']}"
+            f"{100 * found.int8['predictions_changed']:.1f} % of the predictions changed. {found.int8['summary']}"
         )
     opt.print_lines(*lines)

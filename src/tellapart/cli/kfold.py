@@ -28,7 +28,7 @@ Minutes = Annotated[
 
 def run(
     data: opt.Data, recipe: opt.Recipe, folds: Folds = 5, repeats: Repeats = 1, seeds: Seeds = 1,
-    overrides: opt.Overrides = None, epochs: opt.Epochs = None, minutes: Minutes = None, sink: opt.Loggers = None,
+    overrides: opt.Overrides = None, epochs: opt.Epochs = None, minutes: Minutes = None, logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -45,7 +45,7 @@ def run(
     table = opt.scanned(data, images, id_column, label_column, group, positive)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
-        sinks=sink,
+        loggers=logger,
     )  # fmt: skip
     each = minutes / max(folds * repeats * seeds, 1) if minutes else None
     changes = [*time_budget.overrides(epochs, each), *(overrides or [])]
@@ -61,9 +61,7 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.workflows.kfold import kfold_results
 
     scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid") if made.scores(split)}
-    results = kfold_results(made)
-    results = results | {"each": [opt.renamed(fold, learnt="n_train") for fold in results["each"]]}
-    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": results, "cost": made.cost}
+    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": kfold_results(made), "cost": made.cost}
 
 
 def _print(made: Run) -> None:

@@ -22,7 +22,7 @@ def run(
 
     boards = [build(group, rank_by) for group in by_data(select_runs(run_ids or [], runs)).values()]
     if as_json:
-        opt.print_json([opt.renamed(board.to_dict(), duel="top_two") for board in boards])
+        opt.print_json([board.to_dict() for board in boards])
         return
     for board in boards:
         opt.out().print(board)

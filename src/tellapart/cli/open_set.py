@@ -36,9 +36,7 @@ def run(
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed)
     found = open_set(table, recipe, share=share, overrides=overrides or (), settings=settings)
     if as_json:
-        content = found.to_dict()
-        left_out = [opt.renamed(one, found="rejected", taken_for="predicted_as") for one in content["left_out"]]
-        opt.print_json(content | {"left_out": left_out})
+        opt.print_json(found.to_dict())
     else:
         _print(found)
 
@@ -53,10 +51,10 @@ def _print(found: OpenSetReport) -> None:
     for name in headings:
         table.add_column(name, justify="left" if name in ("held out", "else predicted") else "right")
     for one in found.left_out:
-        taken, most = max(one.taken_for.items(), key=lambda pair: pair[1])
-        scores = (one.auroc, one.found, one.false_alarms, one.accuracy)
+        taken, most = max(one.predicted_as.items(), key=lambda pair: pair[1])
+        scores = (one.auroc, one.rejected, one.false_alarms, one.accuracy)
         mistaken = Text(f"{taken} {most:.0%}" if most else "–")
-        table.add_row(Text(one.unknown), f"{one.found.n:,}", *map(_score, scores), mistaken)
+        table.add_row(Text(one.unknown), f"{one.rejected.n:,}", *map(_score, scores), mistaken)
     console = opt.out()
     console.print(table)
     lines = [

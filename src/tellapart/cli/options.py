@@ -49,7 +49,7 @@ Minutes = Annotated[
 ]
 Loggers = Annotated[
     list[str] | None,
-    typer.Option("--sink", metavar="NAME", help="Also log to tensorboard or mlflow (extra `track`). Repeatable."),
+    typer.Option("--logger", metavar="NAME", help="Also log to tensorboard or mlflow (extra `track`). Repeatable."),
 ]
 
 # --- how DATA is read and split ---------------------------------------------------------------------------------------
@@ -199,15 +199,6 @@ def class_map(given: list[str] | None) -> dict[str, str]:
     return pairs(given or [], "--map", "THEIRS=OURS, for example --map editada=fake")
 
 
-def renamed(content: dict[str, Any], **names: str) -> dict[str, Any]:
-    """A dictionary with other keys: what is printed uses the words of the documentation, stored files keep their keys.
-
-    >>> renamed({"verdict": 1, "n": 2}, verdict="decision")
-    {'decision': 1, 'n': 2}
-    """
-    return {names.get(key, key): value for key, value in content.items()}
-
-
 def options(given: list[str]) -> dict[str, Any]:
     """`-s bags=10` → {"bags": 10}; values are YAML."""
     import yaml
@@ -279,9 +270,9 @@ def settings(
     seed: int = 0,
     split_from: str | None = None,
     overwrite: bool = False,
-    sinks: list[str] | None = None,
+    loggers: list[str] | None = None,
 ) -> Settings:
     """Settings of the workflows from the options of the command line."""
     from tellapart.inference.context import Settings
 
-    return Settings(runs, device, seed, skip_bad, split_from, overwrite, progress(quiet), tuple(sinks or ()))
+    return Settings(runs, device, seed, skip_bad, split_from, overwrite, progress(quiet), tuple(loggers or ()))

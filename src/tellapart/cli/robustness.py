@@ -47,7 +47,7 @@ def run(
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
     found = robustness(run_id, table, open_test=open_test, mapping=pairs, perturbations=names, sample=sample, settings=settings)
     if as_json:
-        opt.print_json(_content(found))
+        opt.print_json(found.to_dict())
     else:
         show(found, opt.out())
     if figure is not None:
@@ -64,11 +64,6 @@ def _names(perturbations: str | None) -> list[str] | None:
     from tellapart.perturbations.kinds import select_perturbations
 
     return [one.name for one in select_perturbations([name.strip() for name in perturbations.split(",") if name.strip()])]
-
-
-def _content(found: Robustness) -> dict[str, Any]:
-    content = opt.renamed(found.to_dict(), undamaged="unperturbed", of="available")
-    return content | {"cells": [opt.renamed(cell, damage="perturbation") for cell in content["cells"]]}
 
 
 def show(found: Robustness, console: Console) -> None:

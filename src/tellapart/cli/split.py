@@ -53,7 +53,7 @@ def run(
     write_rows(write_split(found), output)
     command = _command(output, images_location(found.table))
     if as_json:
-        content = opt.renamed(found.to_dict(), exact_copies="exact_duplicates")
+        content = found.to_dict()
         opt.print_json(content | {"written": str(output), "next": command})
     else:
         _print(found, output, command)

@@ -39,7 +39,7 @@ Seed = Annotated[
 
 def run(
     data: opt.Data, recipe: opt.Recipe, grid: Grid = None, span: Ranges = None, random: Random = None, optuna: Optuna = None,
-    overrides: opt.Overrides = None, sink: opt.Loggers = None,
+    overrides: opt.Overrides = None, logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
     positive: opt.Positive = None, seed: Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -59,7 +59,7 @@ def run(
     table = opt.scanned(data, images, id_column, label_column, group, positive)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
-        sinks=sink,
+        loggers=logger,
     )  # fmt: skip
     study = sweep(
         table, recipe, grid=values, ranges=ranges, random=random, optuna=optuna, overrides=overrides or (), settings=settings

@@ -7,7 +7,7 @@ from tellapart.cli import options as opt
 
 def run(
     data: opt.Data, recipe: opt.Recipe, overrides: opt.Overrides = None, epochs: opt.Epochs = None,
-    minutes: opt.Minutes = None, sink: opt.Loggers = None,
+    minutes: opt.Minutes = None, logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -24,7 +24,7 @@ def run(
     table = opt.scanned(data, images, id_column, label_column, group, positive)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite,
-        sinks=sink,
+        loggers=logger,
     )  # fmt: skip
     changes = [*time_budget.overrides(epochs, minutes), *(overrides or [])]
     made = train(table, recipe, overrides=changes, settings=settings)

@@ -20,20 +20,20 @@ from tellapart.data.split import carve_validation, find_duplicates, summarize_du
 from tellapart.errors import DataError, SplitError, unknown_name
 from tellapart.types import ImageTable
 
-_INNER = 0.1  # of what a run learns from: the images that may only choose
-_COMMON = ""  # the source of rows that every run learns from
+_INNER = 0.1  # share of the training images that become the validation split
+_COMMON = ""  # the source of rows that every run is trained on
 
 
 @dataclass(frozen=True, eq=False)
 class SourceTable:
-    """Rows of train and valid, each with its source.
+    """The rows of the training and validation splits, each with its source.
 
     Attributes:
-        table: N rows; split by class, its labels are real and not.
+        table: N rows. With `by="class"` its labels are the real class and the others.
         cluster: (N,) int64, equal for identical files.
-        source: (N,) object (str); "" for rows that are common to all.
-        sources: The names, in order.
-        one_sided: The sources whose images are all of one class.
+        source: (N,) object (str); "" for rows that are common to all sources.
+        sources: Names of the sources, in order.
+        one_sided: Sources whose images are all of one class.
     """
 
     table: ImageTable
@@ -44,18 +44,18 @@ class SourceTable:
 
     @property
     def common(self) -> int:
-        """How many rows are common to all."""
+        """Number of rows that are common to all sources."""
         return int((self.source == _COMMON).sum())
 
-    def learnt_from(self, sources: Collection[str], seed: int = 0) -> Prepared:
-        """Some sources and what is common in train and valid, the rest held out.
+    def trained_on(self, sources: Collection[str], seed: int = 0) -> Prepared:
+        """Put some sources and the common rows into the training and validation splits, and hold out the rest.
 
         Args:
-            sources: Those that are learnt from.
-            seed: Of what is cut out of them to choose by.
+            sources: The sources to train on.
+            seed: Random seed of the validation split.
 
         Raises:
-            SplitError: There is no image of some class to learn from.
+            SplitError: A class has no image to train on.
         """
         parts = self.table.frame["split"].to_numpy(dtype=object)
         learn = (parts == "train") & np.isin(self.source, [*sources, _COMMON])

@@ -80,11 +80,11 @@ class Explanation:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, without the pixels and the map."""
         return {
-            "image": self.image, "answer": self.predicted, "probabilities": self.proba, "class": self.heatmap.class_name,
+            "image": self.image, "predicted": self.predicted, "probabilities": self.proba, "class": self.heatmap.class_name,
             "method": self.heatmap.method, "scores": {name: s.to_dict() for name, s in self.scores.items()},
             "pointing": self.pointing, "iou": self.iou, "mask_share": self.mask_share,
             "shrunk_from": list(self.shrunk_from) if self.shrunk_from else None,
-            "part": list(self.crop) if self.crop else None,
+            "crop": list(self.crop) if self.crop else None,
         }  # fmt: skip
 
 

@@ -61,8 +61,8 @@ class Int8Result:
         """Plain JSON values."""
         return {
             "calibration_images": self.images, "valid_accuracy": self.accuracy, "loss": self.comparison.difference.to_dict(),
-            "test": self.comparison.test.to_dict(), "answers_changed": self.changed, "largest_difference": self.largest,
-            "said": self.in_words,
+            "test": self.comparison.test.to_dict(), "predictions_changed": self.changed, "largest_difference": self.largest,
+            "summary": self.in_words,
         }  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class Parity:
     limit: float
     sizes: tuple[tuple[int, int], ...]
     batches: tuple[int, ...]
-    answers: int
+    predictions: int
 
     @property
     def holds(self) -> bool:

@@ -32,7 +32,7 @@ class Settings:
         split_from: A run whose split is reused.
         overwrite: Train again even if the run exists.
         progress: Where long work reports its progress.
-        sinks: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
+        loggers: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
     """
 
     runs: Path = Path("runs")
@@ -42,7 +42,7 @@ class Settings:
     split_from: str | None = None
     overwrite: bool = False
     progress: Progress = SILENT
-    sinks: tuple[str, ...] = ()
+    loggers: tuple[str, ...] = ()
 
 
 DEFAULTS = Settings()

@@ -7,7 +7,7 @@ from typing import final
 import numpy as np
 
 from tellapart.calibration.decision import Decision, Decisions
-from tellapart.classifiers.calibrated import VERDICT
+from tellapart.classifiers.calibrated import DECISION
 from tellapart.errors import RunError
 from tellapart.io import read_json
 from tellapart.runs.store import Run
@@ -34,16 +34,16 @@ class DecisionRule:
 
 
 def decision(run: Run) -> Decision:
-    """The calibration, class mix, threshold and rules of a run, as stored in `verdict.json`.
+    """The calibration, class mix, threshold and rules of a run, as stored in `decision.json`.
 
     Raises:
         RunError: The run is not calibrated.
     """
     if not has_decision(run):
         raise RunError(f"{run.id} has no decision rules", hint=f"`tellapart calibrate {run.id}` makes a run that has them")
-    return Decision.from_dict(read_json(run.folder / VERDICT))
+    return Decision.from_dict(read_json(run.folder / DECISION))
 
 
 def has_decision(run: Run) -> bool:
     """Whether a run was calibrated."""
-    return (run.folder / VERDICT).exists()
+    return (run.folder / DECISION).exists()

@@ -95,7 +95,7 @@ class Leaderboard:
             "rank_by": self.rank_by,
             "runs": [row.to_dict() | {"split_sizes": self.split_sizes} for row in self.rows],
             "notes": list(self.notes),
-            "duel": self.top_two,
+            "top_two": self.top_two,
             "lineage": list(self.lineage),
             "test_times_opened": self.times_opened,
             "against_first": self._comparisons_to_dict(),
@@ -113,7 +113,7 @@ class Leaderboard:
         found: dict[str, Any] = {name: None if math.isnan(value) else value for name, value in figures.items()}
         found["rival"] = None if stands.rival is None else self.runs[stands.rival].id
         return {
-            "part": stands.split,
+            "split": stands.split,
             "of": stands.metric,
             "n": stands.n,
             "comparisons": len(stands.vs_best),

@@ -24,14 +24,14 @@ class Cell:
 
     Attributes:
         trained_on: The sources in its training split.
-        tested_on: The source that it is evaluated on.
+        evaluated_on: The source that it is evaluated on.
         accuracy: Accuracy on the images of that source.
         auroc: AUROC on these images, together with the common images if they are all of one class; None if undefined.
         undefined: Why the AUROC is undefined; "" if it is defined.
     """
 
     trained_on: tuple[str, ...]
-    tested_on: str
+    evaluated_on: str
     accuracy: Score
     auroc: Score | None
     undefined: str = ""
@@ -39,12 +39,15 @@ class Cell:
     @property
     def seen(self) -> bool:
         """Whether the source is in the training split."""
-        return self.tested_on in self.trained_on
+        return self.evaluated_on in self.trained_on
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         auroc = None if self.auroc is None else self.auroc.to_dict()
-        about = {"learnt": list(self.trained_on), "asked": self.tested_on, "seen": self.seen, "undefined": self.undefined}
+        about = {
+            "trained_on": list(self.trained_on), "evaluated_on": self.evaluated_on,
+            "includes_own_validation": self.seen, "undefined": self.undefined,
+        }  # fmt: skip
         return {**about, "accuracy": self.accuracy.to_dict(), "auroc": auroc}
 
 
@@ -101,9 +104,9 @@ class CrossSourceMatrix:
     notes: tuple[str, ...]
     folder: Path = field(default=Path())
 
-    def cell(self, trained_on: str, tested_on: str) -> Cell | None:
+    def cell(self, trained_on: str, evaluated_on: str) -> Cell | None:
         """Cell of the matrix; None if it could not be computed."""
-        return next((c for c in self.matrix if c.trained_on == (trained_on,) and c.tested_on == tested_on), None)
+        return next((c for c in self.matrix if c.trained_on == (trained_on,) and c.evaluated_on == evaluated_on), None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -114,19 +117,22 @@ class CrossSourceMatrix:
         }  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """Table with one row per cell: `learnt`, `asked`, `n`, `accuracy`, `low`, `high`, `auroc`; excluded sources first."""
+        """Table with one row per cell; the excluded sources come first.
+
+        Columns: `trained_on`, `evaluated_on`, `n`, `accuracy`, `low`, `high`, `auroc`.
+        """
         cells = [*(one.unseen for one in self.left_out), *self.matrix]
         rows = [
-            (", ".join(c.trained_on), c.tested_on, c.accuracy.n, c.accuracy.value, c.accuracy.low, c.accuracy.high)
+            (", ".join(c.trained_on), c.evaluated_on, c.accuracy.n, c.accuracy.value, c.accuracy.low, c.accuracy.high)
             for c in cells
         ]
-        found = pd.DataFrame(rows, columns=["learnt", "asked", "n", "accuracy", "low", "high"])
+        found = pd.DataFrame(rows, columns=["trained_on", "evaluated_on", "n", "accuracy", "low", "high"])
         return found.assign(auroc=[np.nan if c.auroc is None else c.auroc.value for c in cells])
 
 
 def score_cell(
     trained_on: tuple[str, ...],
-    tested_on: str,
+    evaluated_on: str,
     predictions: Predictions,
     of_source: np.ndarray,
     common: np.ndarray,
@@ -136,7 +142,7 @@ def score_cell(
 
     Args:
         trained_on: The sources in its training split.
-        tested_on: The source to evaluate on.
+        evaluated_on: The source to evaluate on.
         predictions: Predictions for all held-out images.
         of_source: (N,) bool, which of them belong to the source.
         common: (N,) bool, which of them are common to all sources.
@@ -147,14 +153,14 @@ def score_cell(
     own = subset(predictions, of_source)
     scores = score_all(own, positive)
     if len(predictions.classes) != 2:
-        return Cell(trained_on, tested_on, scores["accuracy"], None, "defined for two classes only")
+        return Cell(trained_on, evaluated_on, scores["accuracy"], None, "defined for two classes only")
     auroc = scores.get("auroc")
     if auroc is None and common.any():
         auroc = score_all(subset(predictions, of_source | common), positive).get("auroc")
     missing = (
         "" if auroc is not None else f"all images are of class {own.classes[own.labels[0]]}, and there are no common images"
     )
-    return Cell(trained_on, tested_on, scores["accuracy"], auroc, missing)
+    return Cell(trained_on, evaluated_on, scores["accuracy"], auroc, missing)
 
 
 def compare_shared(a: Predictions, b: Predictions) -> Comparison:

@@ -32,23 +32,23 @@ class OpenSet:
     Attributes:
         unknown: Name of the excluded class.
         auroc: AUROC of the unknown score for unknown against known images; 0.5 is chance.
-        found: Share of the unknown images that are rejected.
+        rejected: Share of the unknown images that are rejected.
         false_alarms: Share of the known images that are rejected; close to the requested share.
         accuracy: Accuracy on the known images among the known classes, rejected or not.
-        taken_for: Known class → share of the unknown images that are not rejected and predicted as this class.
+        predicted_as: Known class → share of the unknown images that are not rejected and predicted as this class.
     """
 
     unknown: str
     auroc: Score
-    found: Score
+    rejected: Score
     false_alarms: Score
     accuracy: Score
-    taken_for: dict[str, float]
+    predicted_as: dict[str, float]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        scores = {n: getattr(self, n).to_dict() for n in ("auroc", "found", "false_alarms", "accuracy")}
-        return {"unknown": self.unknown, **scores, "taken_for": self.taken_for}
+        scores = {n: getattr(self, n).to_dict() for n in ("auroc", "rejected", "false_alarms", "accuracy")}
+        return {"unknown": self.unknown, **scores, "predicted_as": self.predicted_as}
 
 
 def unknown_score(proba: np.ndarray) -> np.ndarray:

@@ -118,16 +118,16 @@ class TransformResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "way": self.transform, "own": self.own.to_dict(), "others": self.others.to_dict(),
+            "transform": self.transform, "own": self.own.to_dict(), "others": self.others.to_dict(),
             "aurocs": {name: score.to_dict() for name, score in self.aurocs.items()},
-            "change": self.change.to_dict(), "flips": self.flips.to_dict(), "push": self.direction,
+            "change": self.change.to_dict(), "flips": self.flips.to_dict(), "direction": self.direction,
         }  # fmt: skip
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TransformResult:
         """Read what `to_dict` wrote."""
         return cls(
-            content["way"], ClassShift.from_dict(content["own"]), ClassShift.from_dict(content["others"]),
+            content["transform"], ClassShift.from_dict(content["own"]), ClassShift.from_dict(content["others"]),
             {name: Score.from_dict(score) for name, score in content["aurocs"].items()},
             Score.from_dict(content["change"]), Score.from_dict(content["flips"]),
         )  # fmt: skip
@@ -156,13 +156,13 @@ class CodecSensitivity:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         transforms = [one.to_dict() for one in self.transforms]
-        return {"class": self.name, "verdict": self.finding, "compressed": self.compressed.to_dict(), "ways": transforms}
+        return {"class": self.name, "result": self.finding, "compressed": self.compressed.to_dict(), "transforms": transforms}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> CodecSensitivity:
         """Read what `to_dict` wrote."""
-        transforms = tuple(TransformResult.from_dict(one) for one in content["ways"])
-        return cls(content["class"], transforms, Score.from_dict(content["compressed"]), content["verdict"])
+        transforms = tuple(TransformResult.from_dict(one) for one in content["transforms"])
+        return cls(content["class"], transforms, Score.from_dict(content["compressed"]), content["result"])
 
 
 def measure_sensitivity(

@@ -83,7 +83,7 @@ class RobustnessCell:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; undefined values are None."""
         return {
-            "damage": self.perturbation, "strength": self.strength, "n": self.n,
+            "perturbation": self.perturbation, "strength": self.strength, "n": self.n,
             "scores": {name: score.to_dict() for name, score in self.scores.items()},
             "flips": _plain(self.flips), "change": _plain(self.change),
             "flips_by_class": {name: score.to_dict() for name, score in (self.flips_by_class or {}).items()},
@@ -96,7 +96,7 @@ class RobustnessCell:
     def from_dict(cls, content: Mapping[str, Any]) -> RobustnessCell:
         """Read what `to_dict` wrote."""
         return cls(
-            content["damage"], content["strength"], content["n"], _scores(content["scores"]), _score(content["flips"]),
+            content["perturbation"], content["strength"], content["n"], _scores(content["scores"]), _score(content["flips"]),
             _scores(content["flips_by_class"]), _score(content["change"]),
             _number(content["p_value"]), _number(content["p_holm"]), content["reason"],
         )  # fmt: skip
@@ -151,8 +151,8 @@ class Robustness:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "run": self.run, "data": self.data, "part": self.split, "n": self.n, "of": self.total,
-            "classes": list(self.classes), "undamaged": {name: score.to_dict() for name, score in self.clean.items()},
+            "run": self.run, "data": self.data, "split": self.split, "n": self.n, "available": self.total,
+            "classes": list(self.classes), "unperturbed": {name: score.to_dict() for name, score in self.clean.items()},
             "recoded": self.recoded.to_dict(), "cells": [cell.to_dict() for cell in self.cells],
             "summary": describe(self), "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
         }  # fmt: skip
@@ -161,13 +161,13 @@ class Robustness:
     def from_dict(cls, content: Mapping[str, Any], folder: Path, opened: int) -> Robustness:
         """Read what `to_dict` wrote; the folder and the ledger may have changed since."""
         return cls(
-            content["run"], content["data"], content["part"], content["n"], content["of"], tuple(content["classes"]),
-            _scores(content["undamaged"]), Score.from_dict(content["recoded"]),
+            content["run"], content["data"], content["split"], content["n"], content["available"], tuple(content["classes"]),
+            _scores(content["unperturbed"]), Score.from_dict(content["recoded"]),
             tuple(RobustnessCell.from_dict(cell) for cell in content["cells"]), opened, tuple(content["notes"]), folder,
         )  # fmt: skip
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell: damage, strength, n, each score with its interval, change, flips, p_value, p_holm, worse."""
+        """One row per cell: perturbation, strength, n, each score with its interval, change, flips, p_value, p_holm, worse."""
         return pd.DataFrame([_row(cell, self.classes) for cell in self.cells])
 
 
@@ -283,7 +283,7 @@ def _stable_in_words(cells: tuple[RobustnessCell, ...]) -> str:
 
 
 def _row(cell: RobustnessCell, classes: tuple[str, ...]) -> dict[str, Any]:
-    row: dict[str, Any] = {"damage": cell.perturbation, "strength": cell.strength, "n": cell.n}
+    row: dict[str, Any] = {"perturbation": cell.perturbation, "strength": cell.strength, "n": cell.n}
     named = {**{name: cell.scores.get(name) for name in KEPT}, "change": cell.change, "flips": cell.flips}
     named |= {f"flips {name}": (cell.flips_by_class or {}).get(name) for name in classes}
     for name, score in named.items():

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from tellapart.augmentations.base import Augmentation, MixAugmentation
-from tellapart.plugins._promises import Promises, expect, expect_described, may_refuse
+from tellapart.plugins._promises import Promises, expect, may_refuse
 from tellapart.plugins._samples import noise, textured
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-PROMISES = Promises("augmentation")
+PROMISES = Promises("augmentation", options=True)
 _SIZES = ((1, 1), (1, 9), (7, 5), (33, 20))
 
 
@@ -52,12 +52,6 @@ def check_augmentation(
         RecipeError: The options are none of this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__), size), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("uint8 images in and out")

@@ -12,11 +12,11 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from tellapart.combiners.base import Combiner
-from tellapart.plugins._promises import Promises, expect, expect_close, expect_described, expect_equal
+from tellapart.plugins._promises import Promises, expect, expect_close, expect_equal
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-PROMISES = Promises("combiner")
+PROMISES = Promises("combiner", options=True)
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,6 @@ def check_combiner(cls: type[Combiner], options: Mapping[str, Any] | None = None
         RecipeError: The options are none of this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__)), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("rows sum to 1")

@@ -13,12 +13,12 @@ from safetensors.numpy import load_file, save_file
 
 from tellapart.data.cache import DecodedImages
 from tellapart.features.base import Descriptor, FitContext
-from tellapart.plugins._promises import Promises, expect, expect_close, expect_described, expect_equal, may_refuse
+from tellapart.plugins._promises import Promises, expect, expect_close, expect_equal, may_refuse
 from tellapart.plugins._samples import noise, textured
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-PROMISES = Promises("descriptor")
+PROMISES = Promises("descriptor", options=True)
 _COUNT = 12
 #: Sides that are small or odd: (height, width).
 _SIZES = ((1, 1), (2, 3), (7, 7), (17, 23), (1, 40))
@@ -61,12 +61,6 @@ def check_descriptor(
     """
     checked = check_options(cls.Options, options or {}, cls.__name__)
     PROMISES.check(cls, _Tested(cls, checked, size), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("one float32 vector an image")

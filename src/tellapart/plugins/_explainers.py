@@ -12,12 +12,12 @@ import torch
 from tellapart.errors import RunError
 from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Explainer, Heatmap
-from tellapart.plugins._promises import Promises, expect, expect_described, expect_equal, may_refuse
+from tellapart.plugins._promises import Promises, expect, expect_equal, may_refuse
 from tellapart.plugins._samples import textured, tiny_neighbors, tiny_network
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-PROMISES = Promises("explainer")
+PROMISES = Promises("explainer", options=True)
 _SIZES = ((16, 16), (21, 34), (33, 17), (8, 50))
 
 
@@ -46,12 +46,6 @@ def check_explainer(cls: type[Explainer], options: Mapping[str, Any] | None = No
         RecipeError: The options are none of this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__)), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("a map of the picture's own size")

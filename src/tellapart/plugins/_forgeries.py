@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tellapart.forgeries.base import SMALLEST, Forgery
-from tellapart.plugins._promises import Promises, expect, expect_described, expect_equal
+from tellapart.plugins._promises import Promises, expect, expect_equal
 from tellapart.plugins._samples import textured
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-PROMISES = Promises("forgery")
+PROMISES = Promises("forgery", options=True)
 #: (height, width): the smallest, odd and oblong ones.
 _SIZES = ((SMALLEST, SMALLEST), (SMALLEST, 61), (47, 33), (64, 64))
 
@@ -61,12 +61,6 @@ def check_forgery(cls: type[Forgery], options: Mapping[str, Any] | None = None, 
         RecipeError: The options are none of this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__)), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("a forged picture and its mask")

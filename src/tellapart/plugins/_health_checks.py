@@ -12,13 +12,13 @@ import numpy as np
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks.base import SEVERITIES, CheckResult, HealthCheck
 from tellapart.data.memory import from_bytes
-from tellapart.plugins._promises import Promises, expect, expect_described, expect_equal, expect_table_untouched
+from tellapart.plugins._promises import Promises, expect, expect_equal, expect_table_untouched
 from tellapart.plugins._samples import mixed_table, png, textured
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
-PROMISES = Promises("health check")
+PROMISES = Promises("health check", options=True)
 _COUNT = 24
 _SPLIT = (["train"] * 4 + ["valid", "test"]) * (_COUNT // 6)
 
@@ -58,12 +58,6 @@ def check_health_check(cls: type[HealthCheck], options: Mapping[str, Any] | None
         RecipeError: The options are none of this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__)), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("a whole finding")

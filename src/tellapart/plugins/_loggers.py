@@ -30,16 +30,16 @@ class _Tested:
     runs: Path
     read: Read | None
 
-    def tell(self, run: str, *epochs: int, finish: bool = False, sink: RunLogger | None = None) -> None:
-        """Tell a sink, left out: a new one, which is closed then, of a run from its first epoch on."""
-        told = sink or self.cls(self.runs)
-        told.start(run, _RECIPE)
+    def log(self, run: str, *epochs: int, finish: bool = False, logger: RunLogger | None = None) -> None:
+        """Log a run from its first epoch; without `logger`, a new logger is opened and closed."""
+        used = logger or self.cls(self.runs)
+        used.start(run, _RECIPE)
         for number in epochs:
-            told.epoch(_entry(number))
+            used.epoch(_entry(number))
         if finish:
-            told.finish(_scores())
-        if sink is None:
-            told.close()
+            used.finish(_scores())
+        if logger is None:
+            used.close()
 
     def points(self, run: str) -> list[tuple[str, int]] | None:
         """What was logged of a run; None where that cannot be known."""
@@ -69,7 +69,7 @@ def check_logger(cls: type[RunLogger], *, runs: Path | None = None, read: Read |
 @PROMISES.promise("every epoch and score is there")
 def _whole(tested: _Tested) -> None:
     """A run that is told of from start to finish has its figures at each epoch, and its scores."""
-    tested.tell("whole", 1, 2, 3, finish=True)
+    tested.log("whole", 1, 2, 3, finish=True)
     points = tested.points("whole")
     if points is not None:
         epochs = {epoch for _, epoch in points}
@@ -81,9 +81,9 @@ def _whole(tested: _Tested) -> None:
 @PROMISES.promise("nothing twice")
 def _resumed(tested: _Tested) -> None:
     """A run that was cut off and goes on, or is told of again when it is finished, has every figure once an epoch."""
-    tested.tell("resumed", 1, 2)
-    tested.tell("resumed", 1, 2, 3, finish=True)
-    tested.tell("resumed", 1, 2, 3, finish=True)
+    tested.log("resumed", 1, 2)
+    tested.log("resumed", 1, 2, 3, finish=True)
+    tested.log("resumed", 1, 2, 3, finish=True)
     points = tested.points("resumed")
     if points is not None:
         twice = sorted({point for point in points if points.count(point) > 1})
@@ -94,7 +94,7 @@ def _resumed(tested: _Tested) -> None:
 @PROMISES.promise("an epoch that is done again")
 def _again(tested: _Tested) -> None:
     """An epoch that comes a second time, as after a crash, is logged once."""
-    tested.tell("again", 1, 2, 2, 3)
+    tested.log("again", 1, 2, 2, 3)
     points = tested.points("again")
     if points is not None:
         twice = sorted({point for point in points if points.count(point) > 1})
@@ -116,10 +116,10 @@ def _close(tested: _Tested) -> None:
 @PROMISES.promise("one run after another")
 def _several(tested: _Tested) -> None:
     """One logger is told of several runs, one after the other, and keeps them apart."""
-    sink = tested.cls(tested.runs)
-    tested.tell("first", 1, 2, finish=True, sink=sink)
-    tested.tell("second", 1, 2, 3, 4, finish=True, sink=sink)
-    sink.close()
+    logger = tested.cls(tested.runs)
+    tested.log("first", 1, 2, finish=True, logger=logger)
+    tested.log("second", 1, 2, 3, 4, finish=True, logger=logger)
+    logger.close()
     for run, last in (("first", 2), ("second", 4)):
         points = tested.points(run)
         if points is not None:
@@ -130,18 +130,19 @@ def _several(tested: _Tested) -> None:
 @PROMISES.promise("figures that are missing or not finite")
 def _not_finite(tested: _Tested) -> None:
     """NaN, infinity, None and texts among the figures are no error."""
-    sink = tested.cls(tested.runs)
-    sink.start("odd", _RECIPE)
-    sink.epoch({"epoch": 1, "train_loss": float("nan"), "lr": float("inf"), "valid_loss": None, "note": "text", "best": False})
-    sink.epoch({"epoch": 2})
-    sink.finish({"valid": {"auroc": Score(float("nan"), 0, float("nan"), float("nan"))}, "train": {}})
-    sink.close()
+    logger = tested.cls(tested.runs)
+    logger.start("odd", _RECIPE)
+    odd = {"train_loss": float("nan"), "lr": float("inf"), "valid_loss": None, "note": "text", "best": False}
+    logger.epoch({"epoch": 1, **odd})
+    logger.epoch({"epoch": 2})
+    logger.finish({"valid": {"auroc": Score(float("nan"), 0, float("nan"), float("nan"))}, "train": {}})
+    logger.close()
 
 
 @PROMISES.promise("a run without epochs")
 def _no_epochs(tested: _Tested) -> None:
     """A run that does not train by epochs has its scores."""
-    tested.tell("plain", finish=True)
+    tested.log("plain", finish=True)
     points = tested.points("plain")
     expect(points is None or bool(points), "its scores", "nothing")
 
@@ -149,10 +150,10 @@ def _no_epochs(tested: _Tested) -> None:
 @PROMISES.promise("entries are not changed")
 def _untouched(tested: _Tested) -> None:
     """The entry of an epoch stays as it is."""
-    sink, entry = tested.cls(tested.runs), _entry(1)
-    sink.start("untouched", _RECIPE)
-    sink.epoch(entry)
-    sink.close()
+    logger, entry = tested.cls(tested.runs), _entry(1)
+    logger.start("untouched", _RECIPE)
+    logger.epoch(entry)
+    logger.close()
     expect(entry == _entry(1), f"the entry as it was, {_entry(1)}", entry)
 
 

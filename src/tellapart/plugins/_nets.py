@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from tellapart.nets.base import HeadedNet, Net, NetOptions
-from tellapart.plugins._promises import Promises, expect, expect_described, may_refuse
+from tellapart.plugins._promises import Promises, expect, may_refuse
 from tellapart.recipe.load import check_options
 
-PROMISES = Promises("net")
+PROMISES = Promises("net", options=True)
 _CLASSES = 3
 
 
@@ -57,12 +57,6 @@ def check_net(
     """
     checked = check_options(cls.Options, {"net": cls.__name__.lower(), **(options or {})}, cls.__name__)
     PROMISES.check(cls, _Tested(cls, checked, shape), only)
-
-
-@PROMISES.promise("options are described")
-def _described(tested: _Tested) -> None:
-    """Every option has a description, and unknown ones are refused."""
-    expect_described(tested.cls.Options)
 
 
 @PROMISES.promise("logits of every class")

@@ -41,9 +41,11 @@ class Broken(Exception):
 class Promises:
     """The promises of one kind, in the order in which they are tested."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, options: bool = False) -> None:
         self.kind = kind
         self.all: list[Promise] = []
+        if options:  # what is tested has `cls.Options`
+            self.promise("options are described")(_described)
 
     def promise(self, name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
         """Add a function as a promise; its docstring is the sentence."""
@@ -111,6 +113,11 @@ def expect_equal(found: np.ndarray, wanted: np.ndarray, what: str) -> None:
     expect(found.shape == wanted.shape, f"{what}: shape {wanted.shape}", f"shape {found.shape}")
     different = int((np.asarray(found) != np.asarray(wanted)).sum())
     expect(not different, what, f"{different:,} of {wanted.size:,} values differ")
+
+
+def _described(tested: Any) -> None:
+    """Every option has a description, and unknown options are refused."""
+    expect_described(tested.cls.Options)
 
 
 def expect_described(options: type[OptionsModel]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from tellapart.errors import unknown_name
 
@@ -32,8 +33,29 @@ def in_words(where: str, error: ValidationError, model: type[BaseModel], noun: s
         elif key in lines and info is not None:
             lines[key] = key, f"expected {info.description}; {found}"
         else:
-            lines[key] = place, f"{item['msg']}, {found}"
+            lines[key] = place, _sentence(item, found)
     return "\n".join(f"{where}: {'.'.join(map(str, place))}: {line}" for place, line in lines.values())
+
+
+#: Type of an error of pydantic → what was expected; the braces are filled from its context.
+_EXPECTED = {
+    "int_parsing": "an integer", "int_type": "an integer", "int_from_float": "an integer",
+    "float_parsing": "a number", "float_type": "a number", "finite_number": "a finite number",
+    "bool_parsing": "true or false", "bool_type": "true or false", "string_type": "text",
+    "greater_than": "a number above {gt:g}", "greater_than_equal": "a number of at least {ge:g}",
+    "less_than": "a number below {lt:g}", "less_than_equal": "a number of at most {le:g}",
+    "literal_error": "{expected}", "list_type": "a list", "tuple_type": "a list",
+    "dict_type": "a mapping", "model_type": "a mapping", "model_attributes_type": "a mapping",
+}  # fmt: skip
+
+
+def _sentence(item: ErrorDetails, found: str) -> str:
+    """One error of pydantic in the words of the other messages."""
+    if item["type"] == "value_error":
+        return item["msg"].removeprefix("Value error, ")
+    if item["type"] in _EXPECTED:
+        return f"expected {_EXPECTED[item['type']].format(**item.get('ctx', {}))}, {found}"
+    return f"{item['msg']}, {found}"
 
 
 def _field_at(model: type[BaseModel], place: _Place) -> tuple[int, type[BaseModel], FieldInfo | None]:

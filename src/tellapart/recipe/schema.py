@@ -137,9 +137,9 @@ class Inputs(OptionsModel):
     @field_validator("region", mode="before")
     @classmethod
     def _by_name(cls, given: Any) -> Any:
-        """`whole`, `box` and `face` alone stand for their defaults."""
+        """`whole`, `box` and `face` without options use their defaults."""
         if given == "center":
-            raise ValueError("for the center leave `region` out and set `keep`, the share of each side: keep: 0.7")
+            raise ValueError("for a center crop, omit `region` and set `keep`, the share of each side, for example keep: 0.7")
         if isinstance(given, str) and given not in ("whole", "box", "face"):
             raise ValueError(unknown_name("region", given, ("whole", "box", "face")))
         return None if given == "whole" else {given: {}} if isinstance(given, str) else given
@@ -148,9 +148,9 @@ class Inputs(OptionsModel):
     def _one_cut(self) -> Inputs:
         wanted = self.region is not None and self.region.rule.missing == "center"
         if wanted and self.keep == 1:
-            raise ValueError("missing: center needs `keep`, the share of each side that is its center: keep: 0.7")
+            raise ValueError("`missing: center` needs `keep`, the share of each side to keep, for example keep: 0.7")
         if self.region is not None and self.keep < 1 and not wanted:
-            raise ValueError("`keep` cuts the center out, and `region` another part: give one, or missing: center")
+            raise ValueError("`keep` (center crop) and `region` exclude each other, except with `missing: center`")
         return self
 
     @model_serializer(mode="wrap")

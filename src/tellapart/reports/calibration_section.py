@@ -143,7 +143,7 @@ def _effect(run: Run) -> str:
     if not (run.folder / calibrate.EFFECT).exists():
         return ""
     found = calibrate.calibration_effect(run)
-    return f"{found['verdict']} on validation: {found['words']}" if found["after"] else ""
+    return f"{found['result']} on validation: {found['summary']}" if found["after"] else ""
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

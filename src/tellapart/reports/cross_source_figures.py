@@ -23,25 +23,25 @@ _NUMBERS = 12  # sources up to which cells hold their number
 
 @styled
 def heatmap(found: CrossSourceMatrix) -> Figure:
-    """What learnt from one source alone, asked about each: AUROC where all cells have it, else accuracy.
+    """Heat map of classifiers trained on one source, evaluated on each: AUROC where all cells have it, else accuracy.
 
-    White is 0.5 and below (chance), dark is 1; a frame marks cells whose source was learnt from.
+    White is 0.5 and below (chance), dark is 1; a frame marks the cells whose source is in the training split.
 
     Args:
-        found: With a matrix.
+        found: A result with a matrix.
 
     Raises:
-        DataError: It has none.
+        DataError: The result has no matrix.
     """
     if not found.matrix:
-        raise DataError("there is no matrix to draw", hint="leave --no-matrix out")
+        raise DataError("there is no matrix to draw", hint="omit --no-matrix")
     area = len(found.classes) == 2 and all(cell.auroc is not None for cell in found.matrix)
     number = len(found.sources)
     figure = Figure(figsize=(min(2.6 + 0.95 * number, 12), min(1.7 + 0.62 * number, 12)), layout="constrained")
     axes = figure.add_subplot()
-    for y, learnt in enumerate(found.sources):
-        for x, asked in enumerate(found.sources):
-            cell = found.cell(learnt, asked)
+    for y, trained_on in enumerate(found.sources):
+        for x, evaluated_on in enumerate(found.sources):
+            cell = found.cell(trained_on, evaluated_on)
             score = _score(cell, area=area)
             axes.add_patch(_tile(x, y, score))
             if cell is not None and cell.seen:
@@ -57,7 +57,7 @@ def heatmap(found: CrossSourceMatrix) -> Figure:
     turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if max(map(len, names)) > 9 else {}
     axes.set_xticks(range(number), names, color=INK, **turned)
     axes.set_yticks(range(number), names, color=INK)
-    axes.set(xlim=(-0.5, number - 0.5), ylim=(number - 0.5, -0.5), xlabel="asked about", ylabel="learnt from this alone")
+    axes.set(xlim=(-0.5, number - 0.5), ylim=(number - 0.5, -0.5), xlabel="evaluated on", ylabel="trained on")
     axes.spines[:].set_visible(False)
     metric = "AUROC" if area else "accuracy"
     axes.set_title(f"{found.title}\n{metric} with 95 % intervals; frame: its own validation images", loc="left", color=INK)
@@ -66,7 +66,7 @@ def heatmap(found: CrossSourceMatrix) -> Figure:
 
 @styled
 def learning(curve: LearningCurve) -> Figure:
-    """Accuracy over the number of training images, logarithmic, with intervals, seeds, and the guess where there is one."""
+    """Accuracy against the number of training images, with intervals, the seeds and, where possible, an extrapolation."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     n = np.array([size.images for size in curve.sizes], dtype=np.float64)

@@ -103,13 +103,13 @@ def render_section(run: Run, row: Row, key: str, sheet: FigureSheet, level: int 
 
 def _stored_predictions(run: Run, gained: Mapping[str, Any]) -> tuple[Predictions, list[Predictions]] | None:
     """Aligned predictions of the ensemble and of its members; None if any are not stored."""
-    ours = run.predictions(gained["part"])
+    ours = run.predictions(gained["split"])
     if ours is None:
         return None
     found = []
     for entry in gained["members"]:
         folder = _folder(run, str(entry["member"]))
-        theirs = Run(folder).predictions(gained["part"]) if folder is not None else None
+        theirs = Run(folder).predictions(gained["split"]) if folder is not None else None
         if theirs is None:
             return None
         try:

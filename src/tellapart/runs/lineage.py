@@ -58,12 +58,12 @@ def in_words(gained: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """
     test, difference = gained["test"], gained["difference"]
     ends = " … ".join(formatting.points(math.nan if (end := difference[of]) is None else end) for of in ("low", "high"))
-    over = {"a gain": "over", "a loss": "against"}.get(gained["verdict"], "over")
+    over = {"a gain": "over", "a loss": "against"}.get(gained["result"], "over")
     which = "exact McNemar" if test["groups"] is None else f"exact sign-flip test over {test['groups']:,} groups"
     value = formatting.points(math.nan if difference["value"] is None else difference["value"])
-    best, part = _named(str(gained["best"]), names), formatting.PARTS[gained["part"]]
+    best, part = _named(str(gained["best"]), names), formatting.PARTS[gained["split"]]
     return (
-        f"{gained['verdict']} {over} {best}, the best of them, on {part} "
+        f"{gained['result']} {over} {best}, the best of them, on {part} "
         f"(right on {test['only_a']:,} images where that is wrong, wrong on {test['only_b']:,} where it is right, of "
         f"{test['n']:,}: {which} {formatting.p_value(test['p_value'])}; {value} points, 95 % CI {ends})"
     )
@@ -85,10 +85,10 @@ def _folds_in_words(folds: Mapping[str, Any]) -> str:
 
 def _effect_in_words(effect: Mapping[str, Any]) -> str:
     """Whether calibration helped."""
-    if effect["verdict"] is None:
+    if effect["result"] is None:
         return "no map was fitted"
     p = "" if effect["p_value"] is None else f" {formatting.p_value(effect['p_value'])}"
-    return f"{effect['verdict']} on {formatting.PARTS[effect['part']]} ({effect['words']}{p})"
+    return f"{effect['result']} on {formatting.PARTS[effect['split']]} ({effect['summary']}{p})"
 
 
 def _named(member: str, names: Mapping[str, str]) -> str:

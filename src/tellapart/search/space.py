@@ -84,28 +84,28 @@ class Space:
 def space(
     grid: Mapping[str, Sequence[Any]], ranges: Mapping[str, Range | str], random: int | None, optuna: int | None
 ) -> Space:
-    """Check what was asked for.
+    """Check the requested space.
 
     Args:
         grid: Setting → values.
         ranges: Setting → range, or its text.
-        random: Draws; None: not asked for.
-        optuna: The same.
+        random: Number of random draws; None: no random search.
+        optuna: Number of trials of Optuna; None: no Optuna.
 
     Raises:
-        RecipeError: Nothing varies, two ways at once, a range without draws, or a setting that is given twice.
+        RecipeError: No setting to vary, two strategies, a range without a number of draws, or a setting that is given twice.
     """
     if not grid and not ranges:
-        raise RecipeError("nothing to vary", hint="give --grid KEY=VALUE,VALUE or --range KEY=LOW..HIGH; see docs/sweep.md")
+        raise RecipeError("no setting to vary", hint="pass --grid KEY=VALUE,VALUE or --range KEY=LOW..HIGH; see docs/sweep.md")
     if random is not None and optuna is not None:
-        raise RecipeError("--random and --optuna are two ways through one space: give one of them")
+        raise RecipeError("--random and --optuna exclude each other: pass one of them")
     if twice := sorted(set(grid) & set(ranges)):
-        raise RecipeError(f"{twice[0]} has both values and a range: give one of them")
+        raise RecipeError(f"{twice[0]} has both values and a range: pass one of them")
     count = random if optuna is None else optuna
     if ranges and count is None:
         raise RecipeError(f"{next(iter(ranges))} is a range, which has no grid", hint="add --random 20 or --optuna 20")
     if count is not None and count < 1:
-        raise RecipeError(f"{count} draws: expected at least one")
+        raise RecipeError(f"expected at least one draw, found {count}")
     choices = {name: _distinct(name, values) for name, values in grid.items()}
     spans = {name: r if isinstance(r, Range) else parse_range(name, r) for name, r in ranges.items()}
     if count is None:
@@ -148,7 +148,7 @@ def parse_ranges(entries: Iterable[str]) -> dict[str, Range]:
 
 
 def parse_range(name: str, text: str) -> Range:
-    """One range: LOW..HIGH, then maybe :log, :int or :log,int.
+    """Parse one range: LOW..HIGH, optionally followed by :log, :int or :log,int.
 
     Raises:
         RecipeError: It cannot be read, is empty, or has no logarithm.
@@ -157,13 +157,14 @@ def parse_range(name: str, text: str) -> Range:
     kinds = set((parts["kinds"] or "").split(",")) - {""} if parts else set()
     low, high = (_number(parts["low"]), _number(parts["high"])) if parts else (math.nan, math.nan)
     if not (math.isfinite(low) and math.isfinite(high)) or kinds - {"log", "int"}:
-        raise RecipeError(f"{name}={text}: expected LOW..HIGH, then maybe :log, :int or :log,int; such as 1e-3..1e3:log")
+        hint = "for example 1e-3..1e3:log"
+        raise RecipeError(f"{name}={text}: expected LOW..HIGH, optionally followed by :log, :int or :log,int", hint=hint)
     if low >= high:
-        raise RecipeError(f"{name}={text}: expected a range that rises, found {low:g} to {high:g}")
+        raise RecipeError(f"{name}={text}: expected LOW below HIGH, found {low:g} and {high:g}")
     if "log" in kinds and low <= 0:
-        raise RecipeError(f"{name}={text}: a logarithmic range begins above 0, found {low:g}")
+        raise RecipeError(f"{name}={text}: a logarithmic range must start above 0, found {low:g}")
     if "int" in kinds and not (low.is_integer() and high.is_integer()):
-        raise RecipeError(f"{name}={text}: expected whole numbers, found {low:g} and {high:g}")
+        raise RecipeError(f"{name}={text}: expected integers, found {low:g} and {high:g}")
     return Range(low, high, "log" in kinds, "int" in kinds)
 
 

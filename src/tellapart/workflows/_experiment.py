@@ -45,7 +45,7 @@ class Experiment:
 
     def __init__(self, settings: Settings, data: str | Path | ImageTable) -> None:
         self.settings = settings
-        self.feed = LoggerFeed(settings.sinks, settings.runs, settings.progress)
+        self.feed = LoggerFeed(settings.loggers, settings.runs, settings.progress)
         table = data if isinstance(data, ImageTable) else scan(data)
         split_from = store.open_run(settings.split_from, settings.runs).folder if settings.split_from else None
         self.prepared: Prepared = prepare(

@@ -91,7 +91,7 @@ def _identity(table: ImageTable, options: AlignOptions) -> dict[str, Any]:
     """The settings and data that identify a copy."""
     columns = [table.frame[name].astype(str) for name in ("group", "source", "split") if name in table.frame]
     more = hashlib.blake2b("\0".join("\0".join(column) for column in columns).encode("utf-8", "surrogatepass"), digest_size=8)
-    made = {"version": VERSION, "decoder": DECODER, "choices": options.to_dict()}
+    made = {"version": VERSION, "decoder": DECODER, "options": options.to_dict()}
     return {**made, "fingerprint": table.fingerprint, "columns": more.hexdigest(), "n": len(table)}
 
 

@@ -85,7 +85,7 @@ def calibrate(
 
 
 def calibration_effect(run: Run) -> dict[str, Any]:
-    """The effect of calibration on validation: `before` and `after` (score → Score as a dict), `verdict`, `difference`,
+    """The effect of calibration on validation: `before` and `after` (score → Score as a dict), `result`, `difference`,
     `words`.
 
     Raises:
@@ -142,7 +142,7 @@ def _stored(parent: Run, part: str) -> Predictions:
 def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictions, settings: Settings, started: float) -> Run:
     """Write the run folder; the marker comes last."""
     how = made.options.how
-    name = f"{'verdict' if how == 'none' else how}-{parent.recipe_name}"  # the parent's name still finds only the parent
+    name = f"{'decision' if how == 'none' else how}-{parent.recipe_name}"  # the parent's name still finds only the parent
     key = (
         f"{made.recipe.digest()} {parent.id} {parent.data['fingerprint']} {parent.data['split_fingerprint']} {parent.positive}"
     )
@@ -210,14 +210,14 @@ def _notes(made: Calibrated, parent: Run) -> list[str]:
 
 def _effect(how: str, parent: Run, before: Predictions, after: Predictions) -> dict[str, Any]:
     """Scores before and after on validation, both for its own mix of classes, and the paired test of the log loss."""
-    content: dict[str, Any] = {"part": "valid", "parent": parent.id, "before": _scores(before, parent.positive)}
+    content: dict[str, Any] = {"split": "valid", "parent": parent.id, "before": _scores(before, parent.positive)}
     if how == "none":
-        return content | {"after": None, "verdict": None, "difference": None, "p_value": None, "words": None}
+        return content | {"after": None, "result": None, "difference": None, "p_value": None, "summary": None}
     found = paired_bootstrap(after, before, log_loss)
     words = f"log loss {found.score.value:+.4f} [{found.score.low:+.4f}, {found.score.high:+.4f}] nats, n={found.score.n:,}"
     return content | {
-        "after": _scores(after, parent.positive), "verdict": verdict(found), "difference": found.score.to_dict(),
-        "p_value": None if np.isnan(found.p_value) else found.p_value, "words": f"{words}, paired bootstrap",
+        "after": _scores(after, parent.positive), "result": result_in_words(found), "difference": found.score.to_dict(),
+        "p_value": None if np.isnan(found.p_value) else found.p_value, "summary": f"{words}, paired bootstrap",
     }  # fmt: skip
 
 
@@ -226,7 +226,7 @@ def _scores(predictions: Predictions, positive: str | None) -> dict[str, Any]:
     return store.scores_to_dict({name: scores[name] for name in ABOUT})
 
 
-def verdict(found: ScoreDifference) -> str:
+def result_in_words(found: ScoreDifference) -> str:
     """The difference of log loss, after minus before, in words. Worse only means no evidence: few images per fold cost some,
     too.
     """

@@ -81,7 +81,7 @@ class CodecBias:
     total: int
     quality: int
     classes: tuple[CodecSensitivity, ...]
-    unanswered: dict[str, str]
+    not_predicted: dict[str, str]
     opened: int
     notes: tuple[str, ...]
     folder: Path
@@ -98,8 +98,9 @@ class CodecBias:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
-            "run": self.run, "data": self.data, "part": self.split, "n": self.n, "of": self.total, "quality": self.quality,
-            "classes": [one.to_dict() for one in self.classes], "unanswered": self.unanswered, "summary": describe(self),
+            "run": self.run, "data": self.data, "split": self.split, "n": self.n, "available": self.total,
+            "quality": self.quality, "classes": [one.to_dict() for one in self.classes], "not_predicted": self.not_predicted,
+            "summary": describe(self),
             "test_opened": self.opened, "notes": list(self.notes), "folder": str(self.folder),
         }  # fmt: skip
 
@@ -107,8 +108,8 @@ class CodecBias:
     def from_dict(cls, content: Mapping[str, Any], folder: Path, opened: int) -> CodecBias:
         """Read what `to_dict` wrote; the folder and the ledger may have changed since."""
         return cls(
-            content["run"], content["data"], content["part"], content["n"], content["of"], content["quality"],
-            tuple(CodecSensitivity.from_dict(one) for one in content["classes"]), content["unanswered"], opened,
+            content["run"], content["data"], content["split"], content["n"], content["available"], content["quality"],
+            tuple(CodecSensitivity.from_dict(one) for one in content["classes"]), content["not_predicted"], opened,
             tuple(content["notes"]), folder,
         )  # fmt: skip
 
@@ -158,7 +159,7 @@ class _CodecBiasJob:
 
     def __init__(self, run: Run, images: EvaluationSet, quality: int, folder: Path, settings: Settings) -> None:
         self.run, self.images, self.quality, self.folder, self.settings = run, images, quality, folder, settings
-        self.cache = PredictionCache(run, images, folder, settings, "answers", [_RESULT, _MARKS])
+        self.cache = PredictionCache(run, images, folder, settings, "predictions", [_RESULT, _MARKS])
         self.names = {transform: f"{transform}-{quality}" if transform == COMPRESSED else transform for transform in TRANSFORMS}
 
     def result(self) -> CodecBias:
@@ -212,7 +213,7 @@ class _CodecBiasJob:
             run=run.id, data=images.rows.name if images.split == "other" else str(run.data["name"]), split=images.split,
             n=len(files), total=images.total, quality=self.quality,
             classes=tuple(measure_sensitivity(files, answers, marks, label) for label in asked),
-            unanswered={transform: found for transform, found in answers.items() if isinstance(found, str)},
+            not_predicted={transform: found for transform, found in answers.items() if isinstance(found, str)},
             opened=test_openings(run), notes=tuple(self.cache.notes(len(files))), folder=self.folder,
         )  # fmt: skip
 

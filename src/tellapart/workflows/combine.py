@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from tellapart import registry
 from tellapart.classifiers._ensemble_members import OUT_OF_FOLD, Member, epochs, member_predictions
 from tellapart.classifiers.base import Classifier, Context, groups_of
 from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.cache import PixelCache
-from tellapart.errors import RecipeError, RunError
+from tellapart.errors import RecipeError, RunError, unknown_name
 from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings, resolve_device
 from tellapart.io import now, read_json, write_json
@@ -60,10 +61,10 @@ def combine(
     Raises:
         TellapartError: Runs of different data, fewer than two members, no such combiner, …
     """
+    name = _combiner_name(how)
     parents = _parents(runs, settings)
     find, home = _finder(settings), settings.runs.resolve()
     members = [m for run in parents for m in _members(run, home, checkpoints)]
-    name = how if isinstance(how, str) else next(iter(how), "")
     asks = checkpoints or name == SOUP  # else all predictions are stored, and resolving a device would import torch
     device = resolve_device(settings.device) if asks else str(parents[0].environment["device"])
     context = Context(PixelCache(progress=settings.progress), settings.progress, device, parents=find)
@@ -73,7 +74,7 @@ def combine(
 
 
 def ensemble_gain(run: Run) -> dict[str, Any]:
-    """The gain of a combination: `members` (each with its validation score and weight), `best`, `verdict`, `words`, `test`.
+    """The gain of a combination: `members` (each with its validation score and weight), `best`, `result`, `summary`, `test`.
 
     Raises:
         RunError: The run is not a combination.
@@ -81,6 +82,17 @@ def ensemble_gain(run: Run) -> dict[str, Any]:
     if not (run.folder / GAIN).exists():
         raise RunError(f"{run.id} is not a combination of runs", hint="make one with `tellapart combine RUN RUN`")
     return read_json(run.folder / GAIN)
+
+
+def _combiner_name(how: str | Mapping[str, Any]) -> str:
+    """The name of the combiner; an unknown one is refused before any predictions are read."""
+    if not isinstance(how, str) and len(how) != 1:
+        raise RecipeError(f"how: expected one combiner, as 'vote' or {{'greedy': {{'bags': 10}}}}, found {how!r}")
+    name = how if isinstance(how, str) else next(iter(how))
+    known = [SOUP, *(known.replace("_", "-") for known in registry.names("combiners"))]
+    if name.replace("_", "-") not in known:
+        raise RecipeError(unknown_name("combiner", name, known))
+    return name
 
 
 class _Work:
@@ -136,8 +148,6 @@ class _Work:
         return self._write(f"{SOUP}-{len(self.members)}", made, answers, None)
 
     def _classifier(self, how: str | Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(how, str) and len(how) != 1:
-            raise RecipeError(f"how: expected one combiner, as 'vote' or {{'greedy': {{'bags': 10}}}}, found {how!r}")
         named = how.replace("-", "_") if isinstance(how, str) else {k.replace("-", "_"): v for k, v in how.items()}
         return {"family": "ensemble", "how": named, "members": [str(m) for m in self.members]}
 
@@ -194,10 +204,10 @@ class _Work:
         fold = deal_folds(rows.labels, groups_of(rows), self.settings.seed)
         proba = np.empty(voters.shape[1:], dtype=np.float32)
         for one in range(FOLDS):
-            learnt, asked = fold != one, fold == one
-            if asked.any():
-                combiner = made.new_combiner().fit(voters[:, learnt], rows.labels[learnt])
-                proba[asked] = combiner(voters[:, asked])
+            fitted, held_out = fold != one, fold == one
+            if held_out.any():
+                combiner = made.new_combiner().fit(voters[:, fitted], rows.labels[fitted])
+                proba[held_out] = combiner(voters[:, held_out])
         return proba
 
     def _train_sample(self) -> ImageTable:
@@ -270,28 +280,26 @@ class _Work:
         """The paired test against the best member, with an entry per member; out of fold, the same test on more images."""
         scores = self._member_scores()
         best = max(range(len(scores)), key=lambda k: (scores[k]["accuracy"].value, -scores[k]["log-loss"].value))
+        shares = [None] * len(scores) if weights is None else weights.tolist()
         rows = [
-            {
-                "member": str(member), "valid": store.scores_to_dict(score),
-                "weight": None if weights is None else float(weights[k]),
-            }
-            for k, (member, score) in enumerate(zip(self.members, scores, strict=True))
-        ]  # fmt: skip
+            {"member": str(member), "valid": store.scores_to_dict(score), "weight": share}
+            for member, score, share in zip(self.members, scores, shares, strict=True)
+        ]
         told = self._against(self.members[best], answers["valid"], self._predictions(self.valid, self.voters[best]))
         if OUT_OF_FOLD in answers:
             images, voters = self._learnable()
             other = self._predictions(images, voters[best])
             told["out_of_fold"] = self._against(self.members[best], answers[OUT_OF_FOLD], other)
-        return {"members": rows, "best": str(self.members[best]), "part": "valid", **told}
+        return {"members": rows, "best": str(self.members[best]), "split": "valid", **told}
 
     def _against(self, best: Member, ours: Predictions, theirs: Predictions) -> dict[str, Any]:
         """The result of the paired test, in words and numbers."""
         found = compare(ours, theirs)
-        content = {"verdict": verdict(found), "words": describe(ours.run_id, str(best), found)}
+        content = {"result": result_in_words(found), "summary": describe(ours.run_id, str(best), found)}
         return {**content, "test": found.test.to_dict(), "difference": found.difference.to_dict()}
 
 
-def verdict(found: Comparison) -> str:
+def result_in_words(found: Comparison) -> str:
     """The result of a paired test of a combination (A) against its best member (B), in about three words."""
     if not found.test.significant:
         return "no evidence of a gain"
@@ -306,9 +314,8 @@ def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
         named = [r for r in store.select_runs([], settings.runs) if r.family != "metadata" and "parents" not in r.data]
     found = list({run.folder: run for run in named}.values())
     if not found:
-        raise RunError(
-            f"{settings.runs} holds no run to combine", hint="name runs; without names the metadata baseline is excluded"
-        )
+        hint = "pass run ids; without them the metadata baseline is excluded"
+        raise RunError(f"{settings.runs} holds no run to combine", hint=hint)
     first = found[0]
     for run in found[1:]:
         _refuse_other(first, run)
@@ -321,14 +328,11 @@ def _refuse_other(first: Run, run: Run) -> None:
         said = f"{', '.join(first.classes)} and {', '.join(run.classes)}"
         raise RunError(f"{first.id} and {run.id} have different classes: {said}")
     if len(by_data([first, run])) > 1:
-        same = first.data["fingerprint"] == run.data["fingerprint"]
-        what = (
-            "split the same data differently"
-            if same
-            else f"were trained on different data: {first.data['name']}, {run.data['name']}"
-        )
-        hint = "train one of them again with `--split-from`" if same else "name runs of one data set"
-        raise RunError(f"{first.id} and {run.id} {what}", hint=hint)
+        if first.data["fingerprint"] == run.data["fingerprint"]:
+            hint = "train one of them again with `--split-from`"
+            raise RunError(f"{first.id} and {run.id} split the same data differently", hint=hint)
+        names = f"{first.data['name']}, {run.data['name']}"
+        raise RunError(f"{first.id} and {run.id} were trained on different data: {names}", hint="name runs of one data set")
 
 
 def _members(run: Run, home: Path, checkpoints: bool) -> list[Member]:

@@ -50,7 +50,7 @@ def cross_source(
         Interrupted: Ctrl-C; finished runs are kept.
     """
     if by not in ("source", "class"):
-        raise DataError(f"by {by!r}: expected source or class")
+        raise DataError(f"--by {by}: expected source or class")
     if real is not None and by != "class":
         raise DataError("--real names a class", hint="add --by class, or drop --real")
     name, resolved = _resolved(recipe, overrides)
@@ -79,10 +79,10 @@ class _Crossing:
         without = [tuple(n for n in names if n != one) for one in names]
         alone = [(one,) for one in names] if matrix else []
         self.total = len(dict.fromkeys([names, *without, *alone]))
-        if self._learn(names) is None:
+        if self._train(names) is None:
             raise DataError(f"{title}: {self.notes[0]}")
-        left_out = [self._left_out(one, learnt) for one, learnt in zip(names, without, strict=True)]
-        cells = [self._cell(learnt, asked) for learnt in alone for asked in names]
+        left_out = [self._left_out(one, trained_on) for one, trained_on in zip(names, without, strict=True)]
+        cells = [self._cell(trained_on, evaluated_on) for trained_on in alone for evaluated_on in names]
         found = tuple(one for one in left_out if one is not None)
         if not found:
             raise DataError(f"{title}: no source can be left out", hint="; ".join(dict.fromkeys(self.notes)))
@@ -91,39 +91,39 @@ class _Crossing:
         notes = tuple(dict.fromkeys(self.notes))
         return CrossSourceMatrix(title, by, names, table.classes, one_sided, found, matrix_cells, notes, self.folder.resolve())
 
-    def _left_out(self, source: str, learnt: tuple[str, ...]) -> LeaveOneOutResult | None:
-        unseen, seen = self._cell(learnt, source), self._cell(self.sourced.sources, source)
+    def _left_out(self, source: str, trained_on: tuple[str, ...]) -> LeaveOneOutResult | None:
+        unseen, seen = self._cell(trained_on, source), self._cell(self.sourced.sources, source)
         if unseen is None or seen is None:
             return None
-        with_it, without = (self._part(of, source) for of in (self.sourced.sources, learnt))
-        answers = self.made[learnt]
-        common = self.sourced.rows_of(answers.ids, None)
-        score = score_all(subset(answers, common), self.sourced.table.positive)["accuracy"] if common.any() else None
+        with_it, without = (self._part(of, source) for of in (self.sourced.sources, trained_on))
+        predictions = self.made[trained_on]
+        common = self.sourced.rows_of(predictions.ids, None)
+        score = score_all(subset(predictions, common), self.sourced.table.positive)["accuracy"] if common.any() else None
         return LeaveOneOutResult(source, unseen, seen, compare_shared(without, with_it), score)
 
-    def _part(self, learnt: tuple[str, ...], source: str) -> Predictions:
-        answers = self.made[learnt]
-        return subset(answers, self.sourced.rows_of(answers.ids, source))
+    def _part(self, trained_on: tuple[str, ...], source: str) -> Predictions:
+        predictions = self.made[trained_on]
+        return subset(predictions, self.sourced.rows_of(predictions.ids, source))
 
-    def _cell(self, learnt: tuple[str, ...], asked: str) -> Cell | None:
-        answers = self._learn(learnt)
-        if answers is None:
+    def _cell(self, trained_on: tuple[str, ...], evaluated_on: str) -> Cell | None:
+        predictions = self._train(trained_on)
+        if predictions is None:
             return None
-        mine, common = (self.sourced.rows_of(answers.ids, source) for source in (asked, None))
-        found = score_cell(learnt, asked, answers, mine, common, self.sourced.table.positive)
+        mine, common = (self.sourced.rows_of(predictions.ids, source) for source in (evaluated_on, None))
+        found = score_cell(trained_on, evaluated_on, predictions, mine, common, self.sourced.table.positive)
         if found is None:
-            self.notes.append(f"{asked}: no image is left to predict after training on {', '.join(learnt)}")
+            self.notes.append(f"{evaluated_on}: no image is left to predict after training on {', '.join(trained_on)}")
         return found
 
-    def _learn(self, learnt: tuple[str, ...]) -> Predictions | None:
+    def _train(self, trained_on: tuple[str, ...]) -> Predictions | None:
         """Predictions for all held-out images by the run trained on some sources; None if it cannot be trained."""
-        if learnt in self.made:
-            return self.made[learnt]
+        if trained_on in self.made:
+            return self.made[trained_on]
         names = self.sourced.sources
-        left = [name for name in names if name not in learnt]
-        title = "all" if not left else f"only-{learnt[0]}" if len(learnt) == 1 else f"without-{left[0]}"
+        left = [name for name in names if name not in trained_on]
+        title = "all" if not left else f"only-{trained_on[0]}" if len(trained_on) == 1 else f"without-{left[0]}"
         try:
-            prepared = self.sourced.learnt_from(learnt, self.experiment.settings.seed)
+            prepared = self.sourced.trained_on(trained_on, self.experiment.settings.seed)
         except SplitError as error:
             if f"{title}: {error.message}" not in self.notes:
                 self.notes.append(f"{title}: {error.message}")
@@ -133,8 +133,8 @@ class _Crossing:
             self.notes.append(f"{title}: excluded {left_over:,} images that share a group or file with the training images")
         self.experiment.settings.progress.say(f"{len(self.made) + 1}/{self.total} {title}", "bold")
         run = _train(self.experiment.with_split(prepared, self.folder / "runs"), _plain(title), self.recipe)
-        self.made[learnt] = _answers(run, HELD_OUT)
-        return self.made[learnt]
+        self.made[trained_on] = _predictions(run, HELD_OUT)
+        return self.made[trained_on]
 
 
 def _train(experiment: Experiment, name: str, recipe: Recipe) -> Run:
@@ -144,7 +144,7 @@ def _train(experiment: Experiment, name: str, recipe: Recipe) -> Run:
         raise Interrupted(f"stopped in {name}; the runs before it are kept", hint=_ONWARD) from None
 
 
-def _answers(run: Run, part: str) -> Predictions:
+def _predictions(run: Run, part: str) -> Predictions:
     found = run.predictions(part)
     if found is None:
         raise RunError(f"{run.folder} holds no predictions on its {part} split", hint="delete it and repeat the command")

@@ -88,7 +88,7 @@ class Evaluation:
         shares = {f"by_{by}": _plain(confusion_shares(counts, by)) for by in ("row", "column")}
         confusion = {"classes": list(self.predictions.classes), "counts": counts.tolist(), **shares}
         return {
-            "run": self.run, "data": self.data, "part": self.part, "scores": store.scores_to_dict(self.scores),
+            "run": self.run, "data": self.data, "split": self.part, "scores": store.scores_to_dict(self.scores),
             "undefined": self.undefined, "confusion": confusion, "test_opened": self.opened, "notes": list(self.notes),
         }  # fmt: skip
 

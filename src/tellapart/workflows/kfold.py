@@ -243,7 +243,7 @@ class _Work:
             one = {"run": f"folds/{run.id}", "fold": fold + 1, "repeat": repeat + 1, "seed": self.recipe.seed + seed}
             one |= {
                 "n": len(table.where(split=HELD_OUT)),
-                "learnt": len(table.where(split="train")),
+                "n_train": len(table.where(split="train")),
                 "fit_seconds": run.cost["fit_seconds"],
             }
             each.append({**one, "scores": store.scores_to_dict(run.scores(HELD_OUT))})
@@ -253,7 +253,7 @@ class _Work:
 
 def _spreads(each: list[dict[str, Any]], plan: _Plan) -> dict[str, Any]:
     """Summaries over folds, repeats and seeds, of every metric that all folds have."""
-    share = sum(one["n"] for one in each) / sum(one["learnt"] for one in each)
+    share = sum(one["n"] for one in each) / sum(one["n_train"] for one in each)
     often = Counter(metric for one in each for metric in one["scores"])
     found: dict[str, Any] = {"over_folds": {}, "over_repeats": {}, "over_seeds": {}}
     for metric in (metric for metric, times in often.items() if times == len(each)):

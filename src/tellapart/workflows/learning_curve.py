@@ -21,7 +21,7 @@ from tellapart.recipe.load import Recipe
 from tellapart.runs import store
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import Experiment
-from tellapart.workflows.cross_source import _answers, _resolved, _train
+from tellapart.workflows.cross_source import _predictions, _resolved, _train
 
 SIZES = (0.1, 0.25, 0.5, 1.0)
 
@@ -61,7 +61,7 @@ def learning_curve(
                 experiment.settings.progress.say(f"{number}/{len(sizes) * seeds} {images:,} images, seed {seed + 1}", "bold")
                 again = resolved.model_copy(update={"seed": resolved.seed + seed})
                 run = _train(experiment.with_split(parts[seed][place], folder / "runs"), f"{images}-seed-{seed + 1}", again)
-                answers.append(_answers(run, "valid"))
+                answers.append(_predictions(run, "valid"))
             found.append(size_of(images, answers))
         law, why = power_law(found)
         notes = ["the validation split may choose (a checkpoint, a temperature): its accuracy is slightly optimistic"]

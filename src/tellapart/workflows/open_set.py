@@ -112,9 +112,9 @@ def _left_out(experiment: Experiment, held: Prepared, label: int, recipe: Recipe
     valid, judged = (run.predictions(part) for part in ("valid", HELD_OUT))
     if valid is None or judged is None:
         raise RunError(f"{run.folder} holds no predictions on its {HELD_OUT} split", hint="delete it and repeat the command")
-    answers = _asked(experiment, run, strange, folder / f"unknown-{label}.parquet")
+    predictions = _predict_unknown(experiment, run, strange, folder / f"unknown-{label}.parquet")
     threshold = unknown_threshold(unknown_score(valid.proba), share)
-    return score_open_set(held.table.classes[label], answers.proba, judged, threshold)
+    return score_open_set(held.table.classes[label], predictions.proba, judged, threshold)
 
 
 def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
@@ -131,8 +131,8 @@ def without_class(held: Prepared, label: int) -> tuple[Prepared, ImageTable]:
     return Prepared(kept, summarize_duplicates(kept, held.twins.cluster[rows])), strange
 
 
-def _asked(experiment: Experiment, run: Run, strange: ImageTable, path: Path) -> Predictions:
-    """Predictions for the images of the class that was left out, stored on the disk."""
+def _predict_unknown(experiment: Experiment, run: Run, strange: ImageTable, path: Path) -> Predictions:
+    """Predictions for the images of the excluded class, stored on disk."""
     if path.exists():
         found = Predictions.from_parquet(path)
         if found.run_id == run.id and len(found) == len(strange):

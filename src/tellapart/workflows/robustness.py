@@ -36,7 +36,7 @@ from tellapart.workflows._evaluation_set import EvaluationSet, select_images
 from tellapart.workflows._prediction_cache import FILES, PredictionCache, require_predictions, stored_results
 
 #: The name of the predictions on the unperturbed images written as PNG.
-CLEAN = "undamaged"
+CLEAN = "unperturbed"
 _RESULT = "robustness.json"
 
 

@@ -48,7 +48,7 @@ class SplitResult:
         """Plain JSON values."""
         counts = {str(name): {str(k): int(v) for k, v in of.items()} for name, of in self.table.counts().iterrows()}
         return {
-            "images": len(self.table), "counts": counts, "exact_copies": self.exact, "near_duplicate_pairs": self.near,
+            "images": len(self.table), "counts": counts, "exact_duplicates": self.exact, "near_duplicate_pairs": self.near,
             "kept_together": self.groups, "largest": self.largest,
         }  # fmt: skip
 

@@ -174,7 +174,7 @@ class _Work:
         study = Study(name, data, asked.settings, table, trials[0].values, run, folder, tuple(notes))
         write_text_atomically(folder / "table.csv", table.to_csv(index=False), durable=True)
         said = {"strategy": asked.strategy, "space": json.loads(asked.identity()), "overrides": list(self.source.overrides)}
-        write_json(folder / "table.json", study.to_dict() | {"asked": said}, durable=True)
+        write_json(folder / "table.json", study.to_dict() | {"requested": said}, durable=True)
         return study
 
     def _decoded(self, asked: list[Candidate]) -> list[Candidate]:

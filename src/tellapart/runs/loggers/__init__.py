@@ -1,4 +1,4 @@
-"""Loggers, which show runs in other programs; one file each, the file name is the name for `--sink`."""
+"""Loggers, which show runs in other programs; one file each, the file name is the name for `--logger`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def open_loggers(names: Iterable[str], runs: Path) -> dict[str, RunLogger]:
-    """The sinks of these names.
+    """Open the loggers of these names.
 
     Raises:
-        RecipeError: No such sink.
+        RecipeError: Unknown logger.
         SystemLimitError: Its packages are not installed.
     """
     return {name: _open(name, runs) for name in names}
@@ -28,4 +28,4 @@ def _open(name: str, runs: Path) -> RunLogger:
         return registry.find("loggers", name)(runs)
     except ImportError as error:
         hint = 'pip install "tellapart[track]"'
-        raise SystemLimitError(f"the sink {name} needs packages that are not installed ({error})", hint=hint) from error
+        raise SystemLimitError(f"the logger {name} needs packages that are not installed ({error})", hint=hint) from error

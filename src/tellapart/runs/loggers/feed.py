@@ -25,14 +25,14 @@ class LoggerFeed:
     """The live curves and all loggers. A context around one run: the loggers are closed at its end, however it ends."""
 
     def __init__(self, names: Iterable[str], runs: Path, progress: Progress) -> None:
-        self.sinks, self.progress = open_loggers(names, runs), progress
+        self.loggers, self.progress = open_loggers(names, runs), progress
 
     def __enter__(self) -> LoggerFeed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.progress.curves({})
-        self._tell(lambda sink: sink.close())
+        self._call(lambda logger: logger.close())
 
     def watch(self, run_id: str, recipe: Recipe, log: EpochLog) -> Callable[[dict[str, Any]], None]:
         """Begin or resume a run; returns the function to call with every further epoch."""
@@ -41,34 +41,34 @@ class LoggerFeed:
         def append(entry: dict[str, Any]) -> None:
             log.append(entry)
             self.progress.curves(curves(log.entries))
-            self._tell(lambda sink: sink.epoch(entry))
+            self._call(lambda logger: logger.epoch(entry))
 
         return append
 
     def finish(self, run: Run) -> Run:
         """Log the scores of the watched run, which is finished."""
-        self._tell(lambda sink: sink.finish({part: run.scores(part) for part in _PARTS}))
+        self._call(lambda logger: logger.finish({part: run.scores(part) for part in _PARTS}))
         return run
 
     def replay(self, run: Run) -> Run:
         """Log a finished run from its first epoch to its scores."""
-        if self.sinks:
+        if self.loggers:
             self._catch_up(run.id, parse(run.recipe, str(run.folder / "recipe.yaml")), run.log)
         return self.finish(run)
 
     def _catch_up(self, run_id: str, recipe: Recipe, entries: list[dict[str, Any]]) -> None:
-        self._tell(lambda sink: sink.start(run_id, recipe))
+        self._call(lambda logger: logger.start(run_id, recipe))
         for entry in entries:
-            self._tell(lambda sink, entry=entry: sink.epoch(entry))
+            self._call(lambda logger, entry=entry: logger.epoch(entry))
 
-    def _tell(self, what: Callable[[RunLogger], None]) -> None:
-        for name, sink in list(self.sinks.items()):
+    def _call(self, what: Callable[[RunLogger], None]) -> None:
+        for name, logger in list(self.loggers.items()):
             try:
-                what(sink)
-            except Exception as error:  # by the program behind the sink, nearly anything; hours of training are worth more
-                del self.sinks[name]
+                what(logger)
+            except Exception as error:  # by the program behind the logger, nearly anything; hours of training are worth more
+                del self.loggers[name]
                 again = "repeat the command after the run has finished to log it completely"
-                self.progress.say(f"  the sink {name} failed and is no longer used ({error}); {again}", "red")
+                self.progress.say(f"  the logger {name} failed and is no longer used ({error}); {again}", "red")
 
 
 def curves(entries: Iterable[Mapping[str, Any]]) -> Curves:
