@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import itertools
 import re
@@ -158,6 +160,28 @@ def test_python_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         exec(compile(block, f"python.md, example {number}", "exec"), names)
     assert "unknown recipe 'knnn': did you mean 'knn'?" in str(_raised(names))
     assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_names_in_python_examples_exist(page: Path) -> None:
+    """Every name of ours that an example imports, or uses as `ta.NAME`, exists."""
+    wrong = []
+    for body in (body for info, body in _fences(page) if info == "python"):
+        tree = ast.parse(body)
+        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 0]
+        used = [(node.module or "", alias.name) for node in imports for alias in node.names]
+        uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+        used += [("tellapart", node.attr) for node in uses if ast.unparse(node.value) == "ta"]
+        wrong += [
+            f"{module}.{name}" for module, name in used if module.split(".")[0] == "tellapart" and not _exists(module, name)
+        ]
+    assert not wrong
+
+
+def _exists(module: str, name: str) -> bool:
+    try:
+        return hasattr(importlib.import_module(module), name) or importlib.util.find_spec(f"{module}.{name}") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def test_recipes_in_pages_are_recipes(page: Path, tmp_path: Path) -> None:
