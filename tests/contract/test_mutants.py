@@ -561,7 +561,7 @@ class EagerNearest(Nearest):
 
 # --- the tests --------------------------------------------------------------------------------------------------------
 
-ALONE, TWICE = "rows depend on their own image alone", "the same twice"
+ALONE, TWICE = "rows depend on their own image alone", "deterministic"
 NEAREST: dict[str, Any] = {"features": {"standardize": False}, "classifier": {"family": "nearest"}}
 #: Checker → a class that keeps every promise, and mutants with the promise that each breaks.
 KINDS: dict[str, tuple[type, dict[type, str]]] = {
@@ -572,7 +572,7 @@ KINDS: dict[str, tuple[type, dict[type, str]]] = {
             NanMeans: "values are finite",
             LeakyMeans: ALONE,
             ChangingMeans: "images are not changed",
-            ForgetfulMeans: "arrays are all that was learnt",
+            ForgetfulMeans: "arrays hold all parameters",
         },
     ),
     "health_check": (
@@ -611,7 +611,7 @@ KINDS: dict[str, tuple[type, dict[type, str]]] = {
             CrashingAverage: "rows sum to 1",
             NanAverage: "probabilities of exactly 0 and 1",
             LeakyAverage: ALONE,
-            ChangingAverage: "answers are not changed",
+            ChangingAverage: "inputs are not modified",
             HoardingAverage: "fit forgets",
         },
     ),

@@ -158,7 +158,7 @@ def _saved(tested: _Tested) -> None:
     expect(again.parameters == classifier.parameters, f"{classifier.parameters} parameters", again.parameters)
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """Fitted twice on the same images with the same seed it gives the same answers."""
     asked = table(30, seed=2, split="test")

@@ -104,7 +104,7 @@ def _alone(tested: _Tested) -> None:
     expect_close(descriptor(pictures[order]), together[order], "the same vectors in another order")
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """Fitted twice on the same images with the same seed, and asked twice, it gives the same."""
     pictures, first = tested.pictures(1), tested.fitted()
@@ -156,7 +156,7 @@ def _untouched(tested: _Tested) -> None:
     expect_equal(pictures, before, "the images as they were")
 
 
-@PROMISES.promise("arrays are all that was learnt")
+@PROMISES.promise("arrays hold all parameters")
 def _saved(tested: _Tested) -> None:
     """A new descriptor with the saved `arrays` gives the same vectors."""
     descriptor = tested.fitted()

@@ -79,7 +79,7 @@ def _finite(tested: _Tested) -> None:
         expect(bool(np.isfinite(values).all()), f"finite values of a {what} picture", "values that are not")
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """The same seed gives the same map, and torch's own generator is left alone."""
     image, before = textured(1, 18, 22)[0], torch.get_rng_state()

@@ -110,7 +110,7 @@ def _inside(tested: _Tested) -> None:
         expect(bool((forged[mask] != before[mask]).any()), "a change inside the mask", "none")
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """The generator decides everything that is drawn; what is learnt, the seed."""
     pixels, donor = textured(2, 48, 48)

@@ -67,7 +67,7 @@ def _whole(tested: _Tested) -> None:
         _check_found(tested.look(table), len(table), what)
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """Asked twice about the same images with the same seed, it says the same."""
     table = tested.tables["faults"]

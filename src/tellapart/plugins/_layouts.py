@@ -135,7 +135,7 @@ def _archives(tested: _Tested) -> None:
     expect(inside, "locators that begin with the archive: `listing.locators(rows)`", packed.locators[:3])
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """Two layouts claim and read the same."""
     expect(tested.claim() == tested.claim(), "the same claim twice", "two claims")

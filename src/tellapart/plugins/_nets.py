@@ -117,7 +117,7 @@ def _alone(tested: _Tested) -> None:
         _expect_near(body(others)[2], together[2], "the same logits beside other images")
 
 
-@PROMISES.promise("the same twice")
+@PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
     """torch's seed decides the weights, and in evaluation mode nothing is drawn."""
     first, second = tested.body(), tested.body()

@@ -104,11 +104,11 @@ class _Work:
         self.valid = self.table.where(split="valid")
         if not len(self.valid):
             raise RunError(f"{self.parents[0].id} has no validation images to score a combination on")
-        self.voters = member_predictions(self.members, "valid", self.valid, self.context.parents, self.context)
+        self.stacked = member_predictions(self.members, "valid", self.valid, self.context.parents, self.context)
 
     def keep(self, between: tuple[float, float] | None, top: int | None) -> None:
         """Select members by their validation accuracy."""
-        accuracy = (self.voters.argmax(axis=2) == self.valid.labels).mean(axis=1)
+        accuracy = (self.stacked.argmax(axis=2) == self.valid.labels).mean(axis=1)
         kept = np.arange(len(accuracy))
         if between is not None:
             kept = np.flatnonzero((accuracy >= between[0]) & (accuracy <= between[1]))
@@ -119,20 +119,20 @@ class _Work:
             raise RunError(f"{len(kept)} of {len(accuracy)} members are left: expected at least two", hint=hint)
         if len(kept) < len(accuracy):
             self.context.notes.append(f"{len(kept)} members of {len(accuracy)}, chosen by validation accuracy")
-            self.voters, self.members = self.voters[kept], [self.members[k] for k in kept]
+            self.stacked, self.members = self.stacked[kept], [self.members[k] for k in kept]
 
     def ensemble(self, how: str | Mapping[str, Any]) -> Run:
         """Make an ensemble run."""
         recipe = parse({"inputs": self._inputs(), "seed": self.settings.seed, "classifier": self._classifier(how)}, "combine")
         made = Ensemble(recipe)
-        rows, voters = self._learnable()
-        made.fit_combiner(voters, rows.labels, self.table.classes, self.context)
+        rows, stacked = self._learnable()
+        made.fit_combiner(stacked, rows.labels, self.table.classes, self.context)
         ((name, _),) = made.options.how.items()
-        answers = self._by_part(rows, self._judged(made, name, rows, voters))
+        answers = self._by_part(rows, self._judged(made, name, rows, stacked))
         sample = self._train_sample()
         if "train" not in answers and len(sample):
-            voters = member_predictions(self.members, "train", sample, self.context.parents, self.context)
-            answers["train"] = self._predictions(sample, made.combiner(voters))
+            stacked = member_predictions(self.members, "train", sample, self.context.parents, self.context)
+            answers["train"] = self._predictions(sample, made.combiner(stacked))
         return self._write(f"{name.replace('_', '-')}-{len(self.members)}", made, answers, made.combiner.weights)
 
     def soup(self) -> Run:
@@ -166,7 +166,7 @@ class _Work:
         these.
         """
         if self._lacking():
-            return self.valid, self.voters
+            return self.valid, self.stacked
         parts = self.table.frame["split"].to_numpy(dtype=object)
         rows = self.table.take(np.isin(parts, ("train", "valid")) & (self.table.labels >= 0))
         return rows, member_predictions(self.members, OUT_OF_FOLD, rows, self.context.parents, self.context)
@@ -184,10 +184,10 @@ class _Work:
         found = {part: self._predictions(rows.take(mask), proba[mask]) for part, mask in at.items() if mask.any()}
         return {**found, OUT_OF_FOLD: self._predictions(rows, proba)}
 
-    def _judged(self, made: Ensemble, name: str, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
-        """Predictions that may be scored, (N, C). `voters`: predictions of the members, (K, N, C)."""
+    def _judged(self, made: Ensemble, name: str, rows: ImageTable, stacked: np.ndarray) -> np.ndarray:
+        """Predictions that may be scored, (N, C). `stacked`: predictions of the members, (K, N, C)."""
         if not made.combiner.uses_labels:
-            return made.combiner(voters)
+            return made.combiner(stacked)
         if rows is self.valid:
             lacking = self._lacking()
             who = "there are none" if len(lacking) == len(self.members) else f"{lacking[0]} has none"
@@ -197,17 +197,17 @@ class _Work:
         self.context.notes.append(
             f"{name} was fitted on {source}; {judged} of {FOLDS} combiners, each predicting the fifth that it was not fitted on"
         )
-        return self._cross_fitted(made, rows, voters)
+        return self._cross_fitted(made, rows, stacked)
 
-    def _cross_fitted(self, made: Ensemble, rows: ImageTable, voters: np.ndarray) -> np.ndarray:
+    def _cross_fitted(self, made: Ensemble, rows: ImageTable, stacked: np.ndarray) -> np.ndarray:
         """(N, C): each fold predicted by a combiner fitted on the others."""
         fold = deal_folds(rows.labels, groups_of(rows), self.settings.seed)
-        proba = np.empty(voters.shape[1:], dtype=np.float32)
+        proba = np.empty(stacked.shape[1:], dtype=np.float32)
         for one in range(FOLDS):
             fitted, held_out = fold != one, fold == one
             if held_out.any():
-                combiner = made.new_combiner().fit(voters[:, fitted], rows.labels[fitted])
-                proba[held_out] = combiner(voters[:, held_out])
+                combiner = made.new_combiner().fit(stacked[:, fitted], rows.labels[fitted])
+                proba[held_out] = combiner(stacked[:, held_out])
         return proba
 
     def _train_sample(self) -> ImageTable:
@@ -273,7 +273,7 @@ class _Work:
         """Predictions of each member on validation: stored ones of a run; those of an epoch are made now."""
         stored, positive = {run.id: run.scores("valid") for run in self.parents}, self.parents[0].positive
         known = [{} if member.epoch is not None else stored[Path(member.run).name] for member in self.members]
-        pairs = zip(known, self.voters, strict=True)
+        pairs = zip(known, self.stacked, strict=True)
         return [have or score_all(self._predictions(self.valid, proba), positive) for have, proba in pairs]
 
     def _gain(self, answers: dict[str, Predictions], weights: np.ndarray | None) -> dict[str, Any]:
@@ -285,10 +285,10 @@ class _Work:
             {"member": str(member), "valid": store.scores_to_dict(score), "weight": share}
             for member, score, share in zip(self.members, scores, shares, strict=True)
         ]
-        told = self._against(self.members[best], answers["valid"], self._predictions(self.valid, self.voters[best]))
+        told = self._against(self.members[best], answers["valid"], self._predictions(self.valid, self.stacked[best]))
         if OUT_OF_FOLD in answers:
-            images, voters = self._learnable()
-            other = self._predictions(images, voters[best])
+            images, stacked = self._learnable()
+            other = self._predictions(images, stacked[best])
             told["out_of_fold"] = self._against(self.members[best], answers[OUT_OF_FOLD], other)
         return {"members": rows, "best": str(self.members[best]), "split": "valid", **told}
 
