@@ -156,7 +156,7 @@ def test_leaderboard_report_and_submission_load_no_torch(tmp_path: Path) -> None
     """Of finished runs, in a fresh interpreter; torch takes seconds."""
     import_only = "import tellapart.reports.report, tellapart.workflows.submit, tellapart.leaderboards.leaderboard"
     assert "torch" not in _modules_after(import_only)
-    subprocess.run([sys.executable, "-c", _MADE, str(tmp_path)], check=True, capture_output=True, timeout=120)
+    subprocess.run([sys.executable, "-c", _MADE, str(tmp_path)], check=True, capture_output=True, timeout=280)
     assert "torch" not in _modules_after(_WITHOUT_TORCH, str(tmp_path))
     assert (tmp_path / "report.html").stat().st_size > 10_000
     assert len((tmp_path / "answers.csv").read_text().splitlines()) == 4
@@ -399,5 +399,5 @@ def _modules_after(code: str, *arguments: str) -> set[str]:
     """Top-level packages that a fresh interpreter holds after some code."""
     program = f"{code}\nimport json, sys\nprint(json.dumps(sorted({{m.partition('.')[0] for m in sys.modules}})))"
     command = [sys.executable, "-c", program, *arguments]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=280)
     return set(json.loads(result.stdout.splitlines()[-1]))

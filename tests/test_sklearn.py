@@ -389,7 +389,7 @@ def test_scikit_learn_is_imported_when_an_estimator_is_asked_for() -> None:
         "import sys, tellapart as ta\nheavy = {'sklearn', 'torch', 'pandas'}\nassert not heavy & set(sys.modules)\n"
         "ta.as_estimator\nassert 'sklearn' in sys.modules and 'torch' not in sys.modules"
     )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=280)
 
 
 def test_the_examples_of_the_page_run() -> None:

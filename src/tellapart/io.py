@@ -160,6 +160,6 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path}: cannot be read as JSON ({error})") from error
 
 
-def now() -> str:
-    """The current time: ISO 8601, UTC, to the second."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(to: str = "seconds") -> str:
+    """The current time: ISO 8601, UTC, to the second or to another `timespec` of `datetime.isoformat`."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec=to) + "Z"

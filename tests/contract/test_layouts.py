@@ -44,7 +44,7 @@ def _idx(folder: Path) -> None:
         pixels = np.random.default_rng(count).integers(0, 256, (count, 3, 5), np.uint8)
         images = b"\0\0\x08\x03" + b"".join(n.to_bytes(4, "big") for n in pixels.shape) + pixels.tobytes()
         labels = b"\0\0\x08\x01" + count.to_bytes(4, "big") + bytes(i % 2 for i in range(count))
-        (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / f"{stem}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images, mtime=0))
         (folder / f"{stem}-labels-idx1-ubyte").write_bytes(labels)
 
 

@@ -227,7 +227,7 @@ def test_of_two_processes_one_decodes_and_the_other_waits(folder, tmp_path):
     both = [spawn.Process(target=_decode_in_a_process, args=(str(top), barrier, answers)) for _ in range(2)]
     for process in both:
         process.start()
-    found = sorted(answers.get(timeout=60) for _ in both)
+    found = sorted(answers.get(timeout=240) for _ in both)
     for process in both:
         process.join()
     total = int(decoded(scan(top)).sum())

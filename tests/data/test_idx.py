@@ -25,7 +25,7 @@ def write_set(top: Path, stem: str, images: np.ndarray, labels, *, packed: bool 
     for what, kind, values in (("images", "idx3", images), ("labels", "idx1", np.array(labels, np.uint8))):
         content = idx(values)
         path = top / (name.format(stem, what, kind) + (".gz" if packed else ""))
-        path.write_bytes(gzip.compress(content) if packed else content)
+        path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_stamp_follows_the_content(tmp_path, pixels):
         (lambda top, images, labels: images.write_bytes(labels.read_bytes()), "not an IDX file of images"),
         (lambda top, images, labels: labels.write_bytes(idx(np.zeros(5, np.uint8))), "5 labels"),
         (lambda top, images, labels: labels.write_bytes(labels.read_bytes()[:-1]), "promises 6 labels"),
-        (lambda top, images, labels: labels.write_bytes(gzip.compress(labels.read_bytes())[:-9]), "unpacked"),
+        (lambda top, images, labels: labels.write_bytes(gzip.compress(labels.read_bytes(), mtime=0)[:-9]), "unpacked"),
         (lambda top, images, labels: labels.unlink(), "expected train-labels-idx1-ubyte beside it"),
         (lambda top, images, labels: (top / "classes.txt").write_text("a\n"), "classes.txt, which has 1"),
         (lambda top, images, labels: (top / "classes.txt").write_text("a\na\n"), "duplicate class name"),

@@ -60,10 +60,13 @@ def test_every_ranking_puts_the_better_first(ladder, rank_by):
     assert [row.recipe for row in build(ladder, rank_by).rows] == ["cnn-small", "svm", "metadata"]
 
 
-def test_equal_scores_are_ordered_by_time_then_id(write_run):
-    slow, fast = write_run("slow", cost={"fit_seconds": 9}), write_run("fast", cost={"fit_seconds": 3})
-    twin = write_run("also-fast", cost={"fit_seconds": 3})
-    assert [row.recipe for row in build([slow, fast, twin]).rows] == ["also-fast", "fast", "slow"]
+def test_equal_scores_are_ordered_by_parameters_then_id(write_run):
+    large, small = (
+        write_run("large", cost={"parameters": 9, "fit_seconds": 1}),
+        write_run("small", cost={"parameters": 3, "fit_seconds": 5}),
+    )
+    same = write_run("also-small", cost={"parameters": 3, "fit_seconds": 9})
+    assert [row.recipe for row in build([large, small, same]).rows] == ["also-small", "small", "large"]
 
 
 def test_every_run_stands_against_the_null_on_the_same_test_images(ladder):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import http.server
 import threading
-import time
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -270,12 +270,16 @@ def no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("torchvision", "resnet18", "resnet18-f37072fd.pth"),
     ],
 )
-def test_without_a_network_the_error_is_quick_and_names_the_file(no_network: Path, net: str, model: str, file: str) -> None:
+def test_without_a_network_the_error_is_quick_and_names_the_file(
+    no_network: Path, net: str, model: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = _build(net, model, (3, 75, 75))
-    start = time.perf_counter()
+    tries, connect = [], socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda *given, **named: (tries.append(given), connect(*given, **named))[1])
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"waits {seconds} s to try again"))
     with pytest.raises(SystemLimitError, match=file) as caught:
         _start(body, net, model, "hub")
-    assert time.perf_counter() - start < 5
+    assert len(tries) == 1, "asked once, no second try"
     assert "weights: PATH" in str(caught.value)
     assert not [path for path in no_network.rglob("*") if path.is_file()]
 

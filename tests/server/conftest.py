@@ -20,7 +20,7 @@ from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.train import train
 
 SIDE = 16
-LIMITS = {"max_bytes": 1_000_000, "max_pixels": 250_000, "rate": 0}
+LIMITS = {"max_bytes": 1_000_000, "max_pixels": 250_000, "rate": 0, "timeout": 240.0}
 
 
 def noise(seed: int, bright: bool, side: int = SIDE) -> np.ndarray:

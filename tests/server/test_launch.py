@@ -45,19 +45,19 @@ def serving(run: Run, *options: str) -> Iterator[tuple[subprocess.Popen[str], tu
         yield process, (str(address.hostname), int(address.port or 0))
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
 
 
 @pytest.fixture(scope="module")
 def server(runs: dict[str, Run]) -> Iterator[tuple[str, int]]:
-    with serving(runs["linear"], "--rate", "0", "--timeout", "20") as (process, place):
+    with serving(runs["linear"], "--rate", "0", "--timeout", "240") as (process, place):
         yield place
         assert process.poll() is None, "the server died"
 
 
 def exchange(place: tuple[str, int], request: bytes, more: Iterable[bytes] = ()) -> tuple[int, bytes]:
     """Status and body of one request over a socket of its own."""
-    with socket.create_connection(place, timeout=30) as line:
+    with socket.create_connection(place, timeout=240) as line:
         line.sendall(request)
         with contextlib.suppress(ConnectionError):
             for chunk in more:
@@ -127,7 +127,7 @@ def test_ctrl_c_ends_it_with_its_own_code(runs: dict[str, Run]) -> None:
         status, body = exchange(place, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert status == 200 and json.loads(body)["status"] == "ok"
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "can be reached from other machines" in err and "Traceback" not in err
 

@@ -61,10 +61,10 @@ def test_a_form_of_another_site_is_refused(client: TestClient) -> None:
 
 
 def test_a_client_that_asks_too_often_waits(other: Other) -> None:
-    client, picture = other(rate=0.25), form(encoded(noise(1, True)))
+    client, picture = other(rate=0.001), form(encoded(noise(1, True)))  # the next one in a quarter of an hour
     assert client.post("/api/predict", **picture).status_code == 200
     reply = client.post("/api/predict", **picture)
-    assert reply.status_code == 429 and 1 <= int(reply.headers["retry-after"]) <= 4
+    assert reply.status_code == 429 and 1 <= int(reply.headers["retry-after"]) <= 1000
     assert client.get("/api/leaderboard").status_code == 429
     assert client.get("/health").status_code == client.get("/static/page.css").status_code == 200  # these cost nothing
 

@@ -81,12 +81,9 @@ def test_a_plain_form_gives_the_whole_answer(client: TestClient, runs: dict[str,
     (sent,) = list(ask.of("form"))
     assert (sent["method"], sent["action"], sent["enctype"]) == ("post", "/", "multipart/form-data")
     assert {of["value"] for of in ask.of("option")} == {runs[n].id for n in ("linear", "net", "calibrated")}
-    for _ in range(60):  # the first time the training images must be read
-        reply = client.post("/", headers=HTML, **form(picture, **fields))
-        if "distance" in reply.text:
-            break
-        assert "being read for the first time" in reply.text
-        time.sleep(0.5)
+    while "distance" not in (reply := client.post("/", headers=HTML, **form(picture, **fields))).text:
+        assert "being read for the first time" in reply.text  # the training images must be read
+        time.sleep(0.1)
     page = checked(reply.text)
     said = client.post("/api/predict", params={"run": net}, **form(picture)).json()
     assert said["summary"] in page.text

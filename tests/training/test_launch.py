@@ -1,17 +1,19 @@
-"""The choice of a precision."""
+"""The choice of a precision: a rule on the kind of machine and the net."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from tellapart.training import setup
+from tellapart.training.setup import choose_precision, multiplications
 
-
-@pytest.fixture
-def images() -> torch.Tensor:
-    return torch.zeros(4, 3, 8, 8, dtype=torch.uint8)
+CPU, IMAGE = torch.device("cpu"), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+AMX, INTEL = {"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, {"avx512_bf16": True, "cpu_name": "Intel Xeon"}
+AMD, OLD = {"avx512_bf16": True, "amx_bf16": False, "cpu_name": "AMD EPYC"}, {"avx512_f": True, "cpu_name": "AMD EPYC"}
 
 
 class _Scaled(nn.Sequential):
@@ -19,34 +21,40 @@ class _Scaled(nn.Sequential):
         return super().forward(images / 255)
 
 
-@pytest.fixture
-def net() -> nn.Module:
-    return _Scaled(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(144, 2))
+def _net(width: int) -> nn.Module:
+    return _Scaled(nn.Conv2d(3, width, 3, padding=1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(width * 32 * 32, 2))
 
 
-def test_a_processor_without_the_instructions_is_not_tried(net, images, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
-    monkeypatch.setattr(setup, "_seconds_of_a_step", lambda *_: pytest.fail("tried"))
-    assert setup.faster_precision(net, images, 2) == "32"
+def test_multiplications_are_counted() -> None:
+    assert multiplications(_net(8), IMAGE) == 32 * 32 * 8 * 3 * 9 + 8 * 32 * 32 * 2
 
 
 @pytest.mark.parametrize(
-    ("single", "half", "chosen"),
-    [(0.1, 0.05, "bf16"), (0.1, 0.099, "32"), (0.1, 0.2, "32"), (0.009, 0.001, "32")],
-    ids=["faster", "no gain", "slower", "too short to tell"],
+    ("has", "width", "chosen"),
+    [(AMX, 64, "bf16"), (AMX, 8, "32"), (AMD, 64, "bf16"), (AMD, 8, "32"), (INTEL, 64, "32"), (OLD, 64, "32"), ({}, 64, "32")],
 )
-def test_bf16_is_taken_where_it_is_worth_it(net, images, monkeypatch, single, half, chosen):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setattr(setup, "_seconds_of_a_step", lambda *given: half if given[-1] else single)
-    assert setup.faster_precision(net, images, 2) == chosen
+def test_bf16_is_chosen_by_instructions_and_size(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, Any], width: int, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    assert choose_precision(_net(width), IMAGE, CPU) == chosen
 
 
-def test_the_trial_changes_neither_weights_nor_draws(net, images, monkeypatch):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+@pytest.mark.parametrize(("supported", "chosen"), [(True, "bf16"), (False, "32")])
+def test_a_gpu_is_asked_whether_it_multiplies_bf16(monkeypatch: pytest.MonkeyPatch, supported: bool, chosen: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: supported and not including_emulation)
+    assert choose_precision(_net(64), IMAGE, torch.device("cuda")) == chosen
+
+
+def test_another_accelerator_trains_in_32_bits() -> None:
+    assert choose_precision(_net(64), IMAGE, torch.device("mps")) == "32"
+
+
+def test_the_rule_changes_neither_weights_nor_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "_multiplies_bf16", lambda device: True)
+    net = _net(64)
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    torch.manual_seed(1)
-    expected = torch.rand(3)
-    torch.manual_seed(1)
-    setup.faster_precision(net, images, 2)
-    assert torch.equal(torch.rand(3), expected)
+    state = torch.get_rng_state()
+    choose_precision(net, IMAGE, CPU)
+    assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())

@@ -43,6 +43,7 @@ class Context:
         folder: Folder for the training state, to resume from; None: the state is not stored.
         log: Called once per epoch with a dict of figures.
         notes: Sentences reported with the result ("stopped by hand after epoch 7").
+        facts: Figures of the fit stored beside its cost, as `Run.cost` names them, such as `precision`.
         stopped_by_hand: True after a fit that Ctrl-C ended early; the best weights so far are kept.
         parents: Maps the name of a finished run to its folder; raises RunError.
         checkpoints: Folder for the weights of the best epochs; None: they are not stored.
@@ -54,6 +55,7 @@ class Context:
     folder: Path | None = None
     log: Callable[[dict[str, Any]], None] = lambda _: None
     notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
     stopped_by_hand: bool = False
     parents: Callable[[str], Path] = Path
     checkpoints: Path | None = None

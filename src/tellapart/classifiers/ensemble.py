@@ -168,7 +168,7 @@ class Ensemble(Classifier, Exportable):
             frame = train.frame.iloc[rows].reset_index(drop=True)
             train = replace(train, frame=frame.assign(id=[f"{name} ({row})" for row, name in enumerate(frame["id"])]))
         family = registry.find("classifiers", recipe.classifier.family)
-        inner = replace(context, folder=None, checkpoints=None, notes=[], log=lambda _: None)
+        inner = replace(context, folder=None, checkpoints=None, notes=[], facts={}, log=lambda _: None)
         context.progress.say(f"  copy {number + 1}/{self.options.copies}")
         classifier = family(recipe).fit(train, valid, inner)
         if inner.stopped_by_hand:

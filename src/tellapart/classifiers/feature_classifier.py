@@ -11,7 +11,7 @@ import sys
 import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -164,7 +164,7 @@ class FeatureClassifier(Classifier):
 
 
 def run_parallel(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float, Any]]:
-    """Call `work` on every member, in threads on all cores; yields (index, seconds, result) in the order of completion.
+    """Call `work` on every member, in threads on all cores; yields (index, seconds, result) in their order.
 
     Threads are enough: the libraries release the GIL in the slow steps.
     """
@@ -178,9 +178,8 @@ def run_parallel(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float
     workers = min(len(members), CORES)
     # one thread each: two fits side by side do more than one fit on two threads
     with threadpool_limits(1 if workers > 1 else None), ThreadPoolExecutor(workers) as pool:
-        places = {pool.submit(timed, member): place for place, member in enumerate(members)}
-        for done in as_completed(places):
-            yield places[done], *done.result()
+        for place, (seconds, found) in enumerate(pool.map(timed, members)):
+            yield place, seconds, found
 
 
 def _feature_key(recipe: Recipe) -> str:

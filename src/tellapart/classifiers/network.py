@@ -29,7 +29,8 @@ from tellapart.nets.base import Model, Net, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.training.loop import Batches, SplitData, forward, train
-from tellapart.training.setup import faster_precision, open_fabric, tune_allocator
+from tellapart.training.setup import choose_precision, open_fabric, tune_allocator
+from tellapart.training.state import stored_precision
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
@@ -77,14 +78,17 @@ class Network(Classifier, Differentiable, Exportable):
             checkpoints=context.checkpoints, progress=context.progress,
         )  # fmt: skip
         if outcome.stopped:
-            context.notes.append(
-                f"{outcome.stopped} after epoch {outcome.epochs}; the weights of the best epoch, {outcome.best_epoch}, are used"
-            )
+            where = f"after epoch {outcome.epochs}, step {outcome.steps:,}"
+            context.notes.append(f"{outcome.stopped} {where}; the weights of the best epoch, {outcome.best_epoch}, are used")
+        if outcome.by_clock:
+            context.notes.append("the learning rate followed the time limit: another run with this limit gives other weights")
+        context.facts |= {"precision": config.precision, "threads": torch.get_num_threads()}
+        context.facts |= {"epochs": outcome.epochs, "steps": outcome.steps}
         context.stopped_by_hand = outcome.by_hand
         self.model.cpu()
 
     def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> _Prepared:
-        """Build and initialize the model; returns both splits, the `train` section and a fabric."""
+        """Build and initialize the model; returns both splits, the `train` section with the precision resolved, and a fabric."""
         config = self.recipe.train or Train()
         device = open_fabric(context.device).device
         first, second = (
@@ -96,7 +100,8 @@ class Network(Classifier, Differentiable, Exportable):
         self.model = self._build()
         self._start(self._images(train_table, context), context)
         self._try(first)
-        return (first, second), config, open_fabric(context.device, self._precision(first, config, device, context))
+        config = config.model_copy(update={"precision": self._precision(first, config, device, context)})
+        return (first, second), config, open_fabric(context.device, config.precision)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         device = open_fabric(context.device).device
@@ -150,19 +155,13 @@ class Network(Classifier, Differentiable, Exportable):
             ) from None
 
     def _precision(self, part: SplitData, config: Train, device: torch.device, context: Context) -> str:
-        """The configured precision, or for `auto` the faster one on this machine; a resumed run keeps its precision."""
+        """The configured precision; for `auto`, that of the run that is resumed, else by the rule of `choose_precision`."""
         if config.precision != "auto":
             return config.precision
-        chosen = context.folder / "precision" if context.folder else None
-        if chosen and chosen.exists():
-            return chosen.read_text(encoding="utf-8")
-        batch = part.get(np.arange(min(config.batch, len(part)))).to(device)
-        found = faster_precision(self.model.to(device), batch, len(self.classes))
+        image = part.get(np.arange(min(1, len(part))))
+        found = stored_precision(context.folder) or choose_precision(self.model, image, device)
         if found != "32":
-            context.notes.append(f"trained in {found}: a training step was measured to be faster with it")
-        if chosen:
-            chosen.parent.mkdir(parents=True, exist_ok=True)
-            chosen.write_text(found, encoding="utf-8")
+            context.notes.append(f"trained in {found}, by the rule of `train.precision: auto` for this net and kind of machine")
         return found
 
     def pipeline(self) -> Pipeline:

@@ -139,7 +139,7 @@ class Leaderboard:
 
 
 def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
-    """Rank runs by a validation score; ties by shorter training time, then by id.
+    """Rank runs by a validation score; ties by fewer parameters, then by id.
 
     Args:
         runs: Finished runs on one data set and split; see `by_data`. Duplicates are removed.
@@ -153,7 +153,7 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         raise RunError(unknown_name("ranking", rank_by, RANKINGS))
     _check_same_data(runs)
     _check_ranked(runs, rank_by)
-    ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["fit_seconds"], run.id))
+    ranked = sorted(runs, key=lambda run: (_loss(run, rank_by), run.cost["parameters"], run.id))
     names = _names(ranked)
     stored = StoredPredictions(ranked)
     comparisons, baselines = compare_to_best(ranked, stored, rank_by), compare_to_baseline(ranked, stored)

@@ -19,6 +19,8 @@ _PACKAGES = (
     "pandas", "pillow", "skops",
 )  # fmt: skip
 
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # those by which libraries choose their code
+
 
 def describe_environment(device: str) -> dict[str, Any]:
     """Versions, machine, git revision of the current folder and the command line, as plain values."""
@@ -26,7 +28,8 @@ def describe_environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: found for name in _PACKAGES if (found := _version(name))},
         "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
+        "processor": _cpuinfo("model name") or platform.processor() or "unknown",
+        "instructions": [name for name in _cpuinfo("flags", "Features").split() if name in _INSTRUCTIONS],
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
         "device": device,
         "decoder": DECODER,
@@ -41,12 +44,13 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _processor() -> str:
+def _cpuinfo(*keys: str) -> str:
+    """What Linux says of the first processor under one of `keys`; "" elsewhere."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
         for line in file:
-            if line.startswith("model name"):
+            if line.startswith(keys):
                 return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+    return ""
 
 
 def _git_revision() -> str | None:

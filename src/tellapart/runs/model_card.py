@@ -60,8 +60,18 @@ def _cost(run: Run) -> str:
     return (
         f"## Cost\n\nFitted in {formatting.duration(cost['fit_seconds'])} on {_plain(str(device))}; "
         f"predicts {formatting.rate(speed)} images per second; {formatting.count(cost['parameters'])} parameters; "
-        f"pretrained: {_plain(str(cost['pretrained']))}."
+        f"pretrained: {_plain(str(cost['pretrained']))}.{_training(run)}"
     )
+
+
+def _training(run: Run) -> str:
+    """How a network was trained; "" for other families."""
+    cost = run.cost
+    if "precision" not in cost:
+        return ""
+    bits = "32 bits" if cost["precision"] == "32" else str(cost["precision"])
+    epochs, steps = (formatting.count(cost[name]) for name in ("epochs", "steps"))
+    return f" Trained in {bits} on {cost['threads']} threads; epochs: {epochs}, optimizer steps: {steps}."
 
 
 def _limits(run: Run) -> str:

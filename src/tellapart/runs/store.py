@@ -130,7 +130,10 @@ class Run:
 
     @property
     def cost(self) -> dict[str, Any]:
-        """`fit_seconds`, `images_per_second`, `parameters`, `pretrained`, `bytes`, `notes` (list of str)."""
+        """`fit_seconds`, `images_per_second`, `parameters`, `pretrained`, `bytes`, `notes` (list of str).
+
+        Networks also: `precision` ("32", "bf16" or "16"), `threads`, `epochs` and optimizer `steps` of training.
+        """
         return self._scores["cost"]
 
     def scores(self, split: str) -> Scores:
@@ -196,13 +199,13 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
 
 
 def list_runs(runs: Path) -> list[Run]:
-    """All finished runs in a folder, oldest first.
+    """All finished runs in a folder, in the order in which they were finished, as their markers say; a copy keeps it.
 
     Raises:
         RunError: One is of an older tellapart, which this one cannot read.
     """
     done = runs.glob(f"*/{DONE}") if runs.is_dir() else ()
-    return [_opened(p.parent) for p in sorted(done, key=lambda p: (p.stat().st_mtime_ns, p.parent.name))]
+    return [_opened(p.parent) for p in sorted(done, key=lambda p: (p.read_text(encoding="utf-8"), p.parent.name))]
 
 
 def _opened(folder: Path) -> Run:
@@ -257,7 +260,7 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
 def mark_done(folder: Path) -> Run:
     """Remove what was only needed to resume, flush everything to the disk, then write the `done` marker."""
     shutil.rmtree(folder / "resume", ignore_errors=True)
-    mark_complete(folder / DONE, now() + "\n")
+    mark_complete(folder / DONE, now("microseconds") + "\n")
     return Run(folder.resolve())
 
 

@@ -35,6 +35,12 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return {k: file.get_tensor(k) for k in file.keys()}, json.loads(file.metadata()["facts"])  # noqa: SIM118
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read the facts of `load_state` without the tensors."""
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["facts"])
+
+
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """The tensors of an optimizer, named `optimizer.<parameter>.<name>`."""
     state = optimizer.state_dict()["state"]

@@ -89,7 +89,7 @@ def train(
                 better = True
                 outcome.best_epoch, outcome.best = epoch, figures
             state.plateau.after_epoch(better)
-            outcome.epochs = epoch
+            outcome.epochs, outcome.steps, outcome.by_clock = epoch, state.step, state.by_clock
             outcome.stopped = _reason_to_stop(config, outcome, state)
             log({"epoch": epoch, **figures, "best": better})
             state.save(outcome)
@@ -154,7 +154,7 @@ def _epoch(state: State, split: SplitData, augment: Pipeline, bar: Any) -> dict[
         "train_accuracy": right.item() / seen,
         "lr": state.lr,
         "seconds": seconds,
-        "images_per_second": seen / seconds,
+        "images_per_second": seen / max(seconds, 1e-9),
     }
 
 

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import sys
-import time
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import SystemLimitError
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
-
-
+_WORTH = 1_000_000  # multiplications per image from which bf16 is chosen
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-_WARM_UP, _TIMED, _TRIED = 2, 4, 32  # untimed and timed steps of a trial; images per step
-_SHORT = {"cpu": 0.01, "cuda": 0.0}  # seconds per step below which the choice is not made by measurement
-_GAIN = 1.1  # minimum speed-up at which bf16 is chosen
 
 
 def open_fabric(device: str, precision: str = "32") -> Any:
@@ -42,57 +40,39 @@ def open_fabric(device: str, precision: str = "32") -> Any:
         raise SystemLimitError(f"the device {device!r} is not available ({error})", hint=hint) from None
 
 
-def faster_precision(model: Any, images: Any, classes: int) -> str:
-    """Choose the precision: "bf16" if the device has bf16 instructions and a measured training step is faster; otherwise "32".
+def choose_precision(model: nn.Module, image: torch.Tensor, device: torch.device) -> str:
+    """The precision for `auto`: "bf16" where the device multiplies it fast and the net multiplies enough, else "32".
 
-    What a device claims to support is not enough: a CPU without the instructions takes 17 to 120 times as long with bf16. One
-    with AVX512_BF16 was 1.5 to 2.1 times as fast (single trials of three nets, 47 ms to 1.9 s a step; AMX untried). For short
-    steps the choice is "32": a measurement could choose either.
+    A rule on the kind of machine and the net, and no measurement of time: the choice, and with it every number of a run, is the
+    same whatever else the machine does. The figures behind it are in `benchmarks/precision.py`: with AMX, nets above the bound
+    trained 1.4 to 2.1 times as fast in bf16, those below it 0.9 to 1.1 times. AVX512_BF16 without AMX: 0.7 to 0.9 times on an
+    Intel processor, 1.5 to 2.1 times on an AMD one (single trials of three nets). Without either: 0.3 to 0.8 times.
 
     Args:
-        model: Model on the device; a copy is trained.
-        images: A batch, (B, C, H, W) uint8 or (B, D) float32, on the device.
-        classes: Number of logits.
+        model: The net, on the CPU.
+        image: One training image, (1, C, H, W) uint8 or (1, D) float32.
+        device: Where the net is trained.
     """
-    import torch
-
-    if not _multiplies_bf16(images.device):
-        return "32"
-    images = images[:_TRIED]
-    with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):  # dropout draws random numbers
-        seconds = {name: _seconds_of_a_step(model, images, classes, name == "bf16") for name in ("32", "bf16")}
-    worth_it = seconds["32"] >= _SHORT[images.device.type] and seconds["32"] >= _GAIN * seconds["bf16"]
-    return "bf16" if worth_it else "32"
+    return "bf16" if _multiplies_bf16(device) and multiplications(model, image.cpu()) >= _WORTH else "32"
 
 
-def _multiplies_bf16(device: Any) -> bool:
+def _multiplies_bf16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return True
-    abilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16"))
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(has.get("amx_bf16") or (has.get("avx512_bf16") and str(has.get("cpu_name")).startswith("AMD")))
 
 
-def _seconds_of_a_step(model: Any, images: Any, classes: int, bf16: bool) -> float:
-    """Time of the fastest of a few training steps of a copy of `model`."""
+def multiplications(model: nn.Module, image: torch.Tensor) -> int:
+    """The number of multiplications of convolutions and matrix products in the forward pass of one image."""
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-    def now() -> float:
-        if images.device.type == "cuda":
-            torch.cuda.synchronize(images.device)
-        return time.perf_counter()
-
-    labels = torch.arange(len(images), device=images.device) % classes
-    trial, times = copy.deepcopy(model).train(), []
-    for _ in range(_WARM_UP + _TIMED):
-        start = now()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
-            loss = torch.nn.functional.cross_entropy(trial(images), labels)
-        trial.zero_grad(set_to_none=True)
-        loss.backward()
-        times.append(now() - start)
-    return min(times[_WARM_UP:])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.eval()(image)
+    return counter.get_total_flops() // 2  # it counts multiplications and additions
 
 
 @contextlib.contextmanager

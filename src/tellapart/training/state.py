@@ -16,10 +16,12 @@ from torch import Tensor, nn
 
 from tellapart.recipe.schema import Train
 from tellapart.training.averaging import WeightAverage
-from tellapart.training.checkpoints import BestCheckpoints, load_state, pack_optimizer, save_state, unpack_optimizer
+from tellapart.training.checkpoints import BestCheckpoints, load_state, pack_optimizer, read_facts, save_state, unpack_optimizer
 from tellapart.training.freezing import Freezer
 from tellapart.training.optimizers import make_optimizer
 from tellapart.training.schedules import Plateau, lr_factor
+
+_HEEDED = 0.02  # fraction of the minutes before which the schedule does not follow them: the first steps take longest
 
 
 @dataclass
@@ -28,17 +30,21 @@ class Outcome:
 
     Attributes:
         epochs: Number of finished epochs.
+        steps: Optimizer steps in them.
         best_epoch: Number of the best epoch, from 1.
         best: Figures of the best epoch.
         stopped: Why it ended before its last epoch, in words; None: it did not.
         by_hand: It was stopped by Ctrl-C.
+        by_clock: The learning rate followed the time limit, so another run of this recipe has another schedule.
     """
 
     epochs: int = 0
+    steps: int = 0
     best_epoch: int = 0
     best: dict[str, Any] = field(default_factory=dict)
     stopped: str | None = None
     by_hand: bool = False
+    by_clock: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class State:
         step: Optimizer steps so far.
         seconds: Training time so far, without validation.
         warm_up: Length of the warm-up so far, in epochs.
+        by_clock: Whether the schedule has followed the time limit.
     """
 
     def __init__(
@@ -89,7 +96,7 @@ class State:
         self.plateau = Plateau(config.schedule)
         self.best = BestCheckpoints(config, folder, checkpoints)
         self.device = fabric.device
-        self.step, self.seconds, self.warm_up = 0, 0.0, 0.0
+        self.step, self.seconds, self.warm_up, self.by_clock = 0, 0.0, 0.0, False
 
     @property
     def lr(self) -> float:
@@ -97,9 +104,16 @@ class State:
         return max(group["lr"] for group in self.optimizer.param_groups)
 
     def progress(self, seconds_now: float = 0.0) -> float:
-        """Fraction of the run that is over: of its steps or of its minutes, whichever is larger."""
+        """Fraction of the run that is over: of its steps, or of its minutes where training lags behind them.
+
+        A limit that training keeps well within changes nothing: the result is that of a run without a limit.
+        """
         done = self.step / (self.length.epochs * self.length.steps)
-        return max(done, (self.seconds + seconds_now) / (60 * self.config.minutes)) if self.config.minutes else done
+        over = (self.seconds + seconds_now) / (60 * self.config.minutes) if self.config.minutes else 0.0
+        if over <= max(done, _HEEDED):
+            return done
+        self.by_clock = True
+        return over
 
     def set_rate(self, seconds_now: float) -> None:
         """Set the learning rate of this step."""
@@ -129,6 +143,7 @@ class State:
         tensors |= {"random.own": self.generator.get_state(), "random.torch": torch.get_rng_state()}
         facts = {
             "step": self.step, "seconds": self.seconds, "warm_up": self.warm_up, "outcome": asdict(outcome),
+            "precision": self.config.precision,
             "kept": self.best.kept, "averaged": self.average.epochs, "plateau": [self.plateau.reduction, self.plateau.waited],
         }  # fmt: skip
         save_state(self.folder / "state.safetensors", tensors, facts)
@@ -151,7 +166,15 @@ class State:
         self.best.kept = [(epoch, figures) for epoch, figures in facts["kept"]]
         self.best.prune()
         # after a kill between the two files, the best weights may be one epoch ahead; their own figures are used
-        return Outcome(**facts["outcome"] | self.best.resume())
+        outcome = Outcome(**facts["outcome"] | self.best.resume())
+        self.by_clock = outcome.by_clock
+        return outcome
+
+
+def stored_precision(folder: Path | None) -> str | None:
+    """The precision that an interrupted run was trained in, from its state in `folder`; None: there is no state yet."""
+    path = folder / "state.safetensors" if folder else None
+    return read_facts(path).get("precision") if path and path.exists() else None
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

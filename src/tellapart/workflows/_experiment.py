@@ -120,7 +120,7 @@ class Experiment:
         except KeyboardInterrupt:
             raise Interrupted(f"{folder.name} was stopped before the first epoch ended") from None
         cost = {"fit_seconds": earlier + time.perf_counter() - start, "parameters": classifier.parameters}
-        cost |= {"pretrained": classifier.pretrained, "notes": context.notes}
+        cost |= {"pretrained": classifier.pretrained, **context.facts, "notes": context.notes}
         if not context.stopped_by_hand:
             return self.feed.finish(self._complete(folder, classifier, cost))
         if not self.keeps_stopped:
