@@ -11,12 +11,14 @@ be limited to on this machine has a process of its own (`ONEDNN_MAX_CPU_ISA`), s
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 INSTRUCTIONS = {"AVX512": "AVX512_CORE_VNNI", "AVX512_BF16": "AVX512_CORE_BF16", "AMX": "AVX512_CORE_AMX"}
 STAGES = [{"widths": [16]}, {"widths": [32]}, {"widths": [64, 64]}, {"widths": [128, 128], "pool": 1}]
@@ -59,15 +61,7 @@ def child(cases: list[str], rounds: int) -> None:
         labels = torch.arange(shape[0]) % 10
         optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, fused=True)
 
-        def step(bf16: bool) -> float:
-            start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loss = torch.nn.functional.cross_entropy(net(images), labels)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            return time.perf_counter() - start
-
+        step = functools.partial(_step, net, images, labels, optimizer)
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             net.eval()(images[:1])
         net.train()
@@ -88,6 +82,19 @@ def child(cases: list[str], rounds: int) -> None:
     print(json.dumps({"threads": torch.get_num_threads(), "cases": found}))
 
 
+def _step(net: Any, images: Any, labels: Any, optimizer: Any, bf16: bool) -> float:
+    """Seconds of one training step."""
+    import torch
+
+    start = time.perf_counter()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        loss = torch.nn.functional.cross_entropy(net(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return time.perf_counter() - start
+
+
 def main(cases: list[str], rounds: int) -> None:
     """One process per instruction set that this machine has."""
     import torch
@@ -103,7 +110,11 @@ def main(cases: list[str], rounds: int) -> None:
         found[kind] = json.loads(result.stdout)
     from tellapart.runs.environment import describe_environment
 
-    print(json.dumps({"machine": describe_environment("cpu"), "rounds": rounds, "instructions": found}, indent=2, ensure_ascii=False))
+    print(
+        json.dumps(
+            {"machine": describe_environment("cpu"), "rounds": rounds, "instructions": found}, indent=2, ensure_ascii=False
+        )
+    )
 
 
 if __name__ == "__main__":

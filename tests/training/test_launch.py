@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tellapart.training import setup
-from tellapart.training.setup import choose_precision, multiplications
+from tellapart.training.setup import choose_precision, is_densely_convolutional
 
 CPU, IMAGE = torch.device("cpu"), torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
 AMX, INTEL = {"amx_bf16": True, "avx512_bf16": True, "cpu_name": "Intel Xeon"}, {"avx512_bf16": True, "cpu_name": "Intel Xeon"}
@@ -25,8 +24,13 @@ def _net(width: int) -> nn.Module:
     return _Scaled(nn.Conv2d(3, width, 3, padding=1), nn.Dropout(0.5), nn.Flatten(), nn.Linear(width * 32 * 32, 2))
 
 
-def test_multiplications_are_counted() -> None:
-    assert multiplications(_net(8), IMAGE) == 32 * 32 * 8 * 3 * 9 + 8 * 32 * 32 * 2
+def test_what_pays_in_bf16_is_dense_convolutions_of_some_size() -> None:
+    assert is_densely_convolutional(_net(64), IMAGE)
+    assert not is_densely_convolutional(_net(8), IMAGE), "32 · 32 · 8 · 27 multiplications are too few"
+    assert not is_densely_convolutional(_Scaled(nn.Conv2d(3, 66, 3, groups=3), nn.Conv2d(66, 64, 3)), IMAGE), "groups"
+    assert not is_densely_convolutional(_Scaled(nn.Flatten(), nn.Linear(3072, 1024)), IMAGE), "no convolution"
+    patches = _Scaled(nn.Conv2d(3, 512, 8, 8), nn.Flatten(2), nn.Linear(16, 4096), nn.Flatten(), nn.Linear(512 * 4096, 2))
+    assert not is_densely_convolutional(patches, IMAGE), "most of its products are not convolutions"
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_another_accelerator_trains_in_32_bits() -> None:
 
 
 def test_the_rule_changes_neither_weights_nor_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(setup, "_multiplies_bf16", lambda device: True)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: AMX)
     net = _net(64)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     state = torch.get_rng_state()

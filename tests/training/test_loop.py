@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,9 +138,18 @@ def test_a_kill_between_the_best_weights_and_the_state_changes_nothing(tmp_path:
     np.testing.assert_array_equal(_weights(resumed), _weights(whole))
 
 
-def test_swa_begins_when_time_is_short_too() -> None:
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """`ticking(0.1)`: from now on every look at the clock of the loop takes a tenth of a second."""
+    return lambda seconds: monkeypatch.setattr(
+        "tellapart.training.loop.time.perf_counter", itertools.count(0, seconds).__next__
+    )
+
+
+def test_swa_begins_when_time_is_short_too(ticking: Callable[[float], None]) -> None:
     """400 epochs are planned, time ends the run after some: the mean is that of its last part all the same."""
-    config = _plan(epochs=400, minutes=0.01, average=Average(name="swa", start=0.5))
+    ticking(0.1)
+    config = _plan(epochs=400, minutes=0.2, average=Average(name="swa", start=0.5))
     averaged = []
     after_epoch = WeightAverage.after_epoch
     with pytest.MonkeyPatch.context() as patch:
@@ -184,10 +194,31 @@ def test_images_in_all_set_the_number_of_epochs() -> None:
     assert outcome.epochs == 3  # 99 images in all are 3 passes over 33
 
 
-def test_a_time_bound_ends_the_run() -> None:
-    _, outcome, _ = _run(_plan(epochs=1000, minutes=1e-5))
-    assert outcome.epochs == 1
-    assert "stopped by the time limit" in str(outcome.stopped)
+def test_a_time_bound_ends_the_run_at_a_step_that_is_named(ticking: Callable[[float], None]) -> None:
+    ticking(1.0)
+    _, outcome, entries = _run(_plan(epochs=1000, minutes=0.1, schedule=Schedule(name="linear", warmup=0, floor=0)))
+    assert "stopped by the time limit" in str(outcome.stopped) and outcome.by_clock
+    assert (outcome.epochs, outcome.steps) == (1, 3), "seconds 1, 3 and 5 set the rate, second 6 ends the epoch"
+    assert entries[-1]["lr"] == pytest.approx(0.02 * (1 - 5 / 6))
+
+
+@pytest.mark.parametrize("tick", [0.0, 1e-3, 10.0])
+def test_a_time_bound_that_is_not_reached_changes_nothing(ticking: Callable[[float], None], tick: float) -> None:
+    free, _, _ = _run(_plan())
+    ticking(tick)
+    bound, outcome, _ = _run(_plan(minutes=1e4))
+    assert not outcome.by_clock and outcome.stopped is None
+    np.testing.assert_array_equal(_weights(bound), _weights(free))
+
+
+def test_whether_the_clock_had_a_say_survives_a_kill(tmp_path: Path, ticking: Callable[[float], None]) -> None:
+    config = _plan(epochs=12, minutes=3, schedule=Schedule(warmup=0))
+    ticking(5.0)
+    with pytest.raises(RuntimeError):
+        _run(config, tmp_path, stop_after=1, error=RuntimeError)
+    ticking(0.0)
+    _, outcome, entries = _run(config.model_copy(update={"minutes": 1e4}), tmp_path)
+    assert len(entries) == 11 and outcome.by_clock
 
 
 def test_the_rate_follows_the_schedule() -> None:

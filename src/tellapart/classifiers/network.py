@@ -88,7 +88,7 @@ class Network(Classifier, Differentiable, Exportable):
         self.model.cpu()
 
     def prepare(self, train_table: ImageTable, valid: ImageTable, context: Context) -> _Prepared:
-        """Build and initialize the model; returns both splits, the `train` section with the precision resolved, and a fabric."""
+        """Build and initialize the model; returns both splits, the `train` section (its precision resolved) and a fabric."""
         config = self.recipe.train or Train()
         device = open_fabric(context.device).device
         first, second = (
@@ -161,7 +161,7 @@ class Network(Classifier, Differentiable, Exportable):
         image = part.get(np.arange(min(1, len(part))))
         found = stored_precision(context.folder) or choose_precision(self.model, image, device)
         if found != "32":
-            context.notes.append(f"trained in {found}, by the rule of `train.precision: auto` for this net and kind of machine")
+            context.notes.append(f"trained in {found}, chosen by train.precision: auto")
         return found
 
     def pipeline(self) -> Pipeline:

@@ -226,7 +226,9 @@ class Train(OptionsModel):
         default=None, ge=1, description="images to see in all; where given, epochs = this / training images, within [1, epochs]"
     )
     minutes: float | None = Field(
-        default=None, gt=0, description="bound on training time, validation not counted; the schedule then ends with it"
+        default=None,
+        gt=0,
+        description="bound on training time, without validation; a schedule that lags behind ends with it",
     )
     batch: int = Field(default=128, ge=2, description="images a step; batch norm needs two")
     optimizer: Optimizer = Field(default_factory=Optimizer, description="see Optimizer")
@@ -243,7 +245,7 @@ class Train(OptionsModel):
     clip: float | None = Field(default=None, gt=0, description="bound on the norm of the gradient")
     average: Average = Field(default_factory=Average, description="see Average")
     precision: Literal["auto", "32", "bf16", "16"] = Field(
-        default="auto", description="auto: bf16 where the device multiplies it and a measured step is faster, else 32"
+        default="auto", description="auto: bf16 where it pays for this net on this kind of device, else 32"
     )
     freeze: float = Field(
         default=0.0,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
-_WORTH = 1_000_000  # multiplications per image from which bf16 is chosen
+_WORTH = 1_000_000  # multiplications of an image from which bf16 pays on a CPU
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -41,38 +41,40 @@ def open_fabric(device: str, precision: str = "32") -> Any:
 
 
 def choose_precision(model: nn.Module, image: torch.Tensor, device: torch.device) -> str:
-    """The precision for `auto`: "bf16" where the device multiplies it fast and the net multiplies enough, else "32".
+    """The precision for `auto`: "bf16" on a GPU that has it, and for nets of dense convolutions on such a CPU; else "32".
 
     A rule on the kind of machine and the net, and no measurement of time: the choice, and with it every number of a run, is the
-    same whatever else the machine does. The figures behind it are in `benchmarks/precision.py`: with AMX, nets above the bound
-    trained 1.4 to 2.1 times as fast in bf16, those below it 0.9 to 1.1 times. AVX512_BF16 without AMX: 0.7 to 0.9 times on an
-    Intel processor, 1.5 to 2.1 times on an AMD one (single trials of three nets). Without either: 0.3 to 0.8 times.
+    same whatever else the machine does. `benchmarks/precision.py` has the figures. With AMX, nets of dense convolutions trained
+    1.4 to 2.1 times as fast in bf16; others did not: 0.6 times with grouped convolutions, 0.9 times a transformer, 0.9 to 1.2
+    times small nets. AVX512_BF16 without AMX: at most 0.9 times on an Intel processor, 1.5 to 2.1 times on an AMD one (single
+    trials of three convolutional nets). Without either: 0.3 to 0.8 times.
 
     Args:
         model: The net, on the CPU.
         image: One training image, (1, C, H, W) uint8 or (1, D) float32.
         device: Where the net is trained.
     """
-    return "bf16" if _multiplies_bf16(device) and multiplications(model, image.cpu()) >= _WORTH else "32"
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "32"
     has = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-    return bool(has.get("amx_bf16") or (has.get("avx512_bf16") and str(has.get("cpu_name")).startswith("AMD")))
+    fast = has.get("amx_bf16") or (has.get("avx512_bf16") and str(has.get("cpu_name")).startswith("AMD"))
+    return "bf16" if fast and is_densely_convolutional(model, image.cpu()) else "32"
 
 
-def multiplications(model: nn.Module, image: torch.Tensor) -> int:
-    """The number of multiplications of convolutions and matrix products in the forward pass of one image."""
+def is_densely_convolutional(model: nn.Module, image: torch.Tensor) -> bool:
+    """Whether a net does most of its multiplications, and at least a million for one image, in convolutions without groups."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    if any(isinstance(module, torch.nn.Conv2d) and module.groups > 1 for module in model.modules()):
+        return False
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.eval()(image)
-    return counter.get_total_flops() // 2  # it counts multiplications and additions
+    # it counts multiplications and additions
+    convolutions = counter.get_flop_counts()["Global"].get(torch.ops.aten.convolution, 0) // 2
+    return convolutions >= max(_WORTH, counter.get_total_flops() // 4)
 
 
 @contextlib.contextmanager
