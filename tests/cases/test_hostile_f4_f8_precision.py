@@ -1,4 +1,4 @@
-"""F4 and F8: the precision of a run follows a rule, is stored with the state, and is named however often the run was resumed."""
+"""F4 and F8: the precision of a run follows a rule, is stored with its state, and is named when the run was resumed, too."""
 
 from __future__ import annotations
 

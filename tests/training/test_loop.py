@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -141,9 +142,7 @@ def test_a_kill_between_the_best_weights_and_the_state_changes_nothing(tmp_path:
 @pytest.fixture
 def ticking(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """`ticking(0.1)`: from now on every look at the clock of the loop takes a tenth of a second."""
-    return lambda seconds: monkeypatch.setattr(
-        "tellapart.training.loop.time.perf_counter", itertools.count(0, seconds).__next__
-    )
+    return lambda seconds: monkeypatch.setattr(time, "perf_counter", itertools.count(0, seconds).__next__)
 
 
 def test_swa_begins_when_time_is_short_too(ticking: Callable[[float], None]) -> None:

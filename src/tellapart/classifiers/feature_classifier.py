@@ -175,9 +175,9 @@ def run_parallel(work: Any, members: Sequence[Any]) -> Iterator[tuple[int, float
         found = work(member)
         return time.perf_counter() - start, found
 
-    workers = min(len(members), CORES)
-    # one thread each: two fits side by side do more than one fit on two threads
-    with threadpool_limits(1 if workers > 1 else None), ThreadPoolExecutor(workers) as pool:
+    # one thread each: two fits side by side do more than one fit on two threads; of one member, too, since sums on more threads
+    # round otherwise, and a sweep that is resumed with its last candidate must give the same numbers
+    with threadpool_limits(1), ThreadPoolExecutor(min(len(members), CORES)) as pool:
         for place, (seconds, found) in enumerate(pool.map(timed, members)):
             yield place, seconds, found
 
