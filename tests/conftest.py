@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from PIL import Image
 
 from tellapart.io import write_json
@@ -18,6 +20,10 @@ from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
 from tellapart.runs.store import Run, mark_done, next_evaluation, scores_to_dict
 from tellapart.types import Predictions
+
+# No deadline and no complaint about slow draws: a busy machine fails no test. The same examples every time: no luck either.
+hypothesis_settings.register_profile("tellapart", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("tellapart")
 
 
 @pytest.fixture(scope="session")

@@ -253,7 +253,7 @@ def test_the_tests_of_the_package_of_adding_pass(extras: Path) -> None:
 
     surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(extras), str(ROOT / "src")])}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_extras.py"]
-    found = subprocess.run(command, cwd=extras, env=surroundings, capture_output=True, text=True, timeout=300, check=False)
+    found = subprocess.run(command, cwd=extras, env=surroundings, capture_output=True, text=True, timeout=800, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     tested = set(re.findall(r"plugins\.(check_\w+)", (extras / "test_extras.py").read_text("utf-8")))
     assert tested == {name for name in plugins.__all__ if name.startswith("check_")}

@@ -172,7 +172,7 @@ def _python(checkout: Path, *arguments: str) -> str:
     """Standard output of Python in the copy; the test fails if it fails."""
     surroundings = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     command = [sys.executable, *arguments]
-    found = subprocess.run(command, cwd=checkout, env=surroundings, capture_output=True, text=True, timeout=240, check=False)
+    found = subprocess.run(command, cwd=checkout, env=surroundings, capture_output=True, text=True, timeout=800, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     return found.stdout
 

@@ -294,7 +294,7 @@ def test_no_permission(tree, monkeypatch):
 NAMES = st.sampled_from(["a", "b", "ü ber", "C#1", "x.y", "日本"])
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(paths=st.sets(st.tuples(NAMES, NAMES, st.sampled_from(["1.png", "2.JPEG", "n.txt"])), min_size=1))
 def test_class_folders_against_pathlib(tree, pack, paths):
     top = tree(*["/".join(p) for p in paths])

@@ -287,7 +287,7 @@ def test_no_permission_for_the_table(tree, monkeypatch):
 CELLS = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n", exclude_categories=["Cs"]), max_size=8)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(cells=st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6), separator=st.sampled_from(",;\t|"))
 def test_any_text_survives_csv(cells, separator):
     frame = pd.DataFrame(cells, columns=["first", "second"])
@@ -300,7 +300,7 @@ def test_any_text_survives_csv(cells, separator):
 NAMES = st.text("ab1 .é", min_size=1, max_size=3).map(lambda s: s.strip(" .") or "x")
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     files=st.sets(st.tuples(st.sampled_from(["", "a/", "b/", "train/"]), NAMES), min_size=2, max_size=8),
     stems=st.booleans(),

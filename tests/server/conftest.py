@@ -15,6 +15,7 @@ from PIL import Image
 from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.server.app import create_app
+from tellapart.server.explanations import _TrainingImages
 from tellapart.server.settings import ServerSettings
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.train import train
@@ -33,6 +34,15 @@ def encoded(pixels: np.ndarray, kind: str = "png", **options: Any) -> bytes:
     target = io.BytesIO()
     Image.fromarray(pixels).save(target, kind, **options)
     return target.getvalue()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """A request waits for what is still loading, on a busy machine too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tellapart.server.service._LOADING", 600.0)
+        patch.setattr(_TrainingImages.get, "__defaults__", (600.0,))
+        yield
 
 
 @pytest.fixture(scope="session")
