@@ -311,9 +311,8 @@ def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     if runs:
         named = [store.open_run(run, settings.runs) for run in runs]
     else:
-        every = sorted(store.select_runs([], settings.runs), key=lambda run: run.id)  # the same members, the same ensemble
-        named = [r for r in every if r.family != "metadata" and "parents" not in r.data]
-    found = list({run.folder: run for run in named}.values())
+        named = [r for r in store.select_runs([], settings.runs) if r.family != "metadata" and "parents" not in r.data]
+    found = list({run.folder: run for run in (named if runs else sorted(named, key=lambda run: run.id))}.values())
     if not found:
         hint = "pass run ids; without them the metadata baseline is excluded"
         raise RunError(f"{settings.runs} holds no run to combine", hint=hint)
