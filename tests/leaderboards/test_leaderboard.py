@@ -282,9 +282,9 @@ def test_log_loss_ranking_is_visible(ladder):
     assert np.isfinite(board.rows[0].valid["log-loss"].high)
 
 
-def started(run, when):
-    """The run, as if it had been made then."""
-    write_json(run.folder / "environment.json", {"device": "cpu", "started": when})
+def opened_before(run, times):
+    """The run, as if it had been started after so many openings of the test split."""
+    write_json(run.folder / "environment.json", {"device": "cpu", "opened_before": times})
     return Run(run.folder)
 
 
@@ -379,8 +379,8 @@ def test_a_run_without_the_score_comes_last_and_that_is_said(write_run):
 
 
 def test_runs_made_after_an_opening_are_marked_and_counted(write_run, reopen):
-    first = started(write_run("svm", valid=45, test=80), "2020-01-01T00:00:00Z")
-    late = started(write_run("mlp", valid=50, test=85, session="two"), "2999-01-01T00:00:00Z")
+    first = opened_before(write_run("svm", valid=45, test=80), 0)
+    late = opened_before(write_run("mlp", valid=50, test=85, session="two"), 2)
     rows = {row.name: row for row in build([first, late]).rows}
     assert (rows["svm"].late, rows["mlp"].late) == (0, 2)
     assert rows["mlp"].marks == ("made after the test was opened twice",)

@@ -201,9 +201,9 @@ def test_runs_stand_against_the_first_and_a_late_one_is_marked(ladder, page, wor
     assert "exact McNemar, Holm's correction for 3 comparisons" in said and "detects with 80" in said
     place = world(["cat", "dog"])
     early, late = run(place, "svm"), run(place, "mlp", seed=2, test=False)
-    for of, started in ((early, "2026-01-01T00:00:00Z"), (late, "2999-01-01T00:00:00Z")):
+    for of, opened in ((early, 0), (late, 1)):
         path = of.folder / "environment.json"
-        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"started": started}), encoding="utf-8")
+        path.write_text(json.dumps(json.loads(path.read_text("utf-8")) | {"opened_before": opened}), encoding="utf-8")
     page = page_of([Run(early.folder), Run(late.folder)], tmp_path / "report.html")
     badges = {e["text"] for e in page.find("span", class_="badge")}
     assert badges == {"made after the test was opened once"}

@@ -326,8 +326,7 @@ def openings(run: ta.Run) -> int:
 
 def test_a_run_made_after_an_opening_says_so(run: ta.Run, settings: Settings) -> None:
     environment = json.loads((run.folder / "environment.json").read_text("utf-8"))
-    write_json(run.folder / "environment.json", environment | {"started": "2999-01-01T00:00:00Z"})
-    ledger.record(run.runs, "another", run.data["fingerprint"], 24, "compare", "s")
+    write_json(run.folder / "environment.json", environment | {"opened_before": 1})
     found = robustness(ta.open_run(run.id, settings.runs), perturbations=["gray"], settings=settings)
     assert found.notes == ("this run was made after the test was opened once",)
 

@@ -28,7 +28,7 @@ from tellapart.metrics.pairwise import PairedTest
 from tellapart.metrics.score_all import RANKINGS
 from tellapart.recipe.groups import BASELINE
 from tellapart.runs import lineage
-from tellapart.runs.ledger import times_opened
+from tellapart.runs.ledger import opened_before, times_opened
 from tellapart.runs.store import Run
 
 if TYPE_CHECKING:
@@ -225,7 +225,6 @@ def _names(runs: list[Run]) -> dict[Run, str]:
 def _row(rank: int, run: Run, name: str, baseline: tuple[str, McNemar] | None, first: PairedTest | None) -> Row:
     cost, evaluations = run.cost, run.evaluations
     speed = evaluations[-1].images_per_second if evaluations else cost["images_per_second"]
-    made = run.environment.get("started")
     return Row(
         rank=rank,
         run_id=run.id,
@@ -243,7 +242,7 @@ def _row(rank: int, run: Run, name: str, baseline: tuple[str, McNemar] | None, f
         vs_baseline=None if baseline is None else baseline[1],
         vs_baseline_split="" if baseline is None else baseline[0],
         vs_first=first,
-        late=times_opened(run.runs, run.data["fingerprint"], before=str(made)) if made else 0,
+        late=opened_before(run),
         parents=lineage.parents(run),
     )
 

@@ -50,18 +50,19 @@ def openings(runs: Path, data: str) -> list[Opening]:
     return [o for o in (Opening(**json.loads(line)) for line in whole) if o.data == data]
 
 
-def times_opened(runs: Path, data: str, before: str | None = None) -> int:
+def times_opened(runs: Path, data: str) -> int:
     """Number of invocations that evaluated the test split of this data set.
 
     Args:
         runs: The folder of runs, with its ledger.
         data: Fingerprint of the table.
-        before: Count only those before this time (ISO 8601, UTC), such as the start of a run.
     """
-    began: dict[str, str] = {}
-    for opening in openings(runs, data):
-        began.setdefault(opening.session, opening.time)
-    return sum(before is None or time < before for time in began.values())
+    return len({opening.session for opening in openings(runs, data)})
+
+
+def opened_before(run: Run) -> int:
+    """How often the test split of a run's data had been evaluated when the run was started: counted then, not told by times."""
+    return int(run.environment.get("opened_before", 0))
 
 
 def test_openings(run: Run) -> int:
@@ -71,6 +72,5 @@ def test_openings(run: Run) -> int:
 
 def test_reuse_notes(run: Run) -> list[str]:
     """A note if the run was started after the test split had been evaluated: it may have been chosen by those results."""
-    began = run.environment.get("started")
-    before = times_opened(run.runs, run.data["fingerprint"], before=str(began)) if began else 0
+    before = opened_before(run)
     return [f"this run was {after_opening(before)}"] if before else []

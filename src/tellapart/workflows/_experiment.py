@@ -138,8 +138,9 @@ class Experiment:
     def write_metadata(self, name: str, folder: Path, started: str) -> None:
         """Write everything about a run that is known before training."""
         write_json(folder / "data.json", describe_data(self.prepared, name, self.split_fingerprint))
-        environment = describe_environment(self.device)
-        write_json(folder / "environment.json", {**environment, "started": started, "split_seed": self.settings.seed})
+        opened = ledger.times_opened(self.settings.runs, self.prepared.table.fingerprint)
+        begun = {"started": started, "opened_before": opened, "split_seed": self.settings.seed}
+        write_json(folder / "environment.json", describe_environment(self.device) | begun)
         self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
 
     def _regions(self, recipe: Recipe, folder: Path) -> list[str]:

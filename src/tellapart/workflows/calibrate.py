@@ -156,7 +156,8 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         made.save(folder)
         shutil.copyfile(parent.folder / "split.parquet", folder / "split.parquet")
         write_json(folder / "data.json", {**parent.data, "recipe_name": name, "parents": [parent.id]})
-        when = {"started": now(), "split_seed": parent.environment.get("split_seed")}
+        opened = ledger.times_opened(parent.runs, parent.data["fingerprint"])
+        when = {"started": now(), "opened_before": opened, "split_seed": parent.environment.get("split_seed")}
         write_json(folder / "environment.json", describe_environment(str(parent.environment["device"])) | when)
         (folder / "predictions").mkdir(exist_ok=True)
         answers = _answers(made, parent, crossed, run_id)

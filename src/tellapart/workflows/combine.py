@@ -254,13 +254,13 @@ class _Work:
         first, parents = self.parents[0], [run.id for run in self._used()]
         shutil.copyfile(first.folder / "split.parquet", folder / "split.parquet")
         write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
-        started = {"started": now(), "split_seed": first.environment.get("split_seed")}
+        opened = ledger.times_opened(first.runs, first.data["fingerprint"])
+        started = {"started": now(), "opened_before": opened, "split_seed": first.environment.get("split_seed")}
         write_json(folder / "environment.json", describe_environment(self.context.device) | started)
 
     def _cost(self, made: Classifier, folder: Path, weights: np.ndarray | None) -> dict[str, Any]:
         """The cost of all parents plus that of the combination."""
-        opened = ledger.times_opened(self.parents[0].runs, self.parents[0].data["fingerprint"])
-        late = [after_opening(opened)] if opened else []
+        late = [after_opening(opened)] if (opened := read_json(folder / "environment.json")["opened_before"]) else []
         return {
             "fit_seconds": sum(run.cost["fit_seconds"] for run in self._used()) + time.perf_counter() - self.start,
             "images_per_second": self._speed(made, weights),
