@@ -116,7 +116,7 @@ class PredictionCache:
 
     def notes(self, answered: int) -> list[str]:
         """Notes: a sample larger than the split, excluded images, a run that was trained after a test evaluation."""
-        count, images, notes = len(self.images.rows), self.images, []
+        count, images, notes = len(self.images.rows), self.images, [*self.images.notes]
         if images.requested and images.requested > images.total:
             notes.append(
                 f"a sample of {images.requested:,} was requested; there are only {images.total:,} images, all are used"

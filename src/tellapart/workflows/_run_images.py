@@ -1,0 +1,144 @@
+"""Which images of other data a run has seen: was fitted to, was selected by, or keeps as its sealed test split.
+
+They are found by content. Names, places and times do not count (`data.identity`), so a copy, a zip and a renamed file are
+recognized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from tellapart.data.identity import identify
+from tellapart.errors import DataError, RunError
+from tellapart.inference.context import Settings
+from tellapart.runs import store
+from tellapart.runs.store import Run
+from tellapart.types import ImageTable
+from tellapart.workflows.kfold import trained_on_valid
+
+#: What happens to images that a run has seen, when it is scored on other data.
+Seen = Literal["refuse", "exclude", "include"]
+_WORDS = {
+    "train": ("was used for training", "were used for training"),
+    "valid": ("was used for validation", "were used for validation"),
+    "test": ("is in its sealed test split", "are in its sealed test split"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class OtherImages:
+    """Labeled images to score a run on that are not its own data.
+
+    Attributes:
+        table: The images, with the classes of the run.
+        sealed: Number of images that are in the sealed test split of the run.
+        notes: What was excluded, or included though the run has seen it.
+    """
+
+    table: ImageTable
+    sealed: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def seen_images(run: Run, table: ImageTable) -> np.ndarray:
+    """Which split of a run each image of a table is in, by content: (N,) object, "train", "valid", "test" or "".
+
+    Images that are in several splits count for the first. Training images of the runs that it started from, and validation
+    images of k-fold runs, count as "train".
+
+    Args:
+        run: A finished run.
+        table: Identified images.
+    """
+    found = np.full(len(table), "", dtype=object)
+    digests = table.digests
+    for one, own in _lineage(run):
+        theirs = one.table()
+        for split in ("test", "valid", "train"):  # the last one that is written counts
+            rows = theirs.frame["split"].to_numpy(dtype=object) == split if "split" in theirs.frame else []
+            there = np.isin(digests, [digest for digest in theirs.digests[rows] if digest])
+            role = "train" if split == "valid" and trained_on_valid(one) else split
+            if own or split == "train":
+                found[there & ((found == "") | (role == "train") | ((role == "valid") & (found == "test")))] = role
+    return found
+
+
+def select_unseen(run: Run, table: ImageTable, seen: Seen, settings: Settings) -> OtherImages:
+    """Deal with the images that a run has seen.
+
+    Args:
+        run: A finished run.
+        table: Labeled images.
+        seen: What to do where there are any.
+        settings: Progress.
+
+    Raises:
+        DataError: There are some and `seen` is "refuse", or nothing is left without them.
+    """
+    table = identify(table, settings.progress)
+    split = seen_images(run, table)
+    known = np.flatnonzero(split != "")
+    if not len(known):
+        return OtherImages(table)
+    text = f"{table.name}: {_counts(split)} (of {run.id})"
+    if seen == "include":
+        return OtherImages(table, int((split == "test").sum()), (f"not independent: {_counts(split)}",))
+    left = len(table) - len(known)
+    if not left:
+        hint = "drop DATA to score the run on its validation split, or on its test split with --open-test"
+        raise DataError(text, hint=hint)
+    if seen == "refuse":
+        raise DataError(text, hint=f"pass --exclude-seen to score the run on the {left:,} other images")
+    return OtherImages(table.take(split == ""), notes=(f"{len(known):,} images are excluded: {_counts(split)}",))
+
+
+def locate(table: ImageTable, elsewhere: ImageTable, what: str) -> ImageTable:
+    """The rows of a run's table, with the places at which the same files lie in other data.
+
+    Args:
+        table: Images of a run.
+        elsewhere: Identified images, such as a moved copy of the run's data.
+        what: Whose images they are, for the message: "test".
+
+    Raises:
+        DataError: Some are not among them.
+    """
+    place = {digest: path for digest, path in zip(elsewhere.digests, elsewhere.paths, strict=True) if digest}
+    paths = [place.get(digest) for digest in table.digests]
+    if lacking := [name for name, path in zip(table.ids, paths, strict=True) if path is None]:
+        raise DataError(
+            f"{len(lacking):,} of {len(table):,} {what} images are not in {elsewhere.name}; the first is {lacking[0]!r}",
+            hint="pass the data that the run was trained on, unchanged; names and places of the files do not matter",
+        )
+    frame = table.frame.assign(path=np.array(paths, dtype=object))
+    return replace(table, frame=frame, root=elsewhere.root, memory=elsewhere.memory)
+
+
+def _lineage(run: Run) -> Iterator[tuple[Run, bool]]:
+    """The run, and those it was made of or started from, as far as they still exist; each with whether it is the run itself."""
+    waiting, known = [run], {run.folder}
+    while waiting:
+        one = waiting.pop()
+        yield one, one is run
+        for name in (*one.data.get("parents", ()), *one.data.get("started_from", ())):
+            try:
+                other = store.open_run(str(name), one.runs)
+            except RunError:  # removed since
+                continue
+            if other.folder not in known:
+                known.add(other.folder)
+                waiting.append(other)
+
+
+def _counts(split: np.ndarray) -> str:
+    """Such as "42 of 60 images were used for training, 12 are in its sealed test split". `split`: (N,) object."""
+    parts = []
+    for name, words in _WORDS.items():
+        if count := int((split == name).sum()):
+            of = f" of {len(split):,} images" if not parts else ""
+            parts.append(f"{count:,}{of} {words[count != 1]}")
+    return ", ".join(parts)
