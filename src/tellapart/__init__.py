@@ -52,7 +52,8 @@ __version__ = "0.2.0.dev0"
 
 _HOMES = {
     "scan": "data.scan", "from_arrays": "data.memory", "from_bytes": "data.memory", "split": "data.split",
-    "identify": "data.identity", "align": "workflows.align", "predict_iter": "workflows.predict", "open_set": "workflows.open_set",
+    "identify": "data.identity",
+    "align": "workflows.align", "predict_iter": "workflows.predict", "open_set": "workflows.open_set",
     "codec_bias": "workflows.codec_bias", "calibrate": "workflows.calibrate", "check": "workflows.check",
     "class_maps": "workflows.class_maps", "combine": "workflows.combine", "compare": "workflows.compare",
     "evaluate": "workflows.evaluate", "explain": "workflows.explain", "export": "workflows.export",

@@ -15,10 +15,10 @@ import hashlib
 import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 
 from tellapart.data.cache_dir import DIGESTS, default_folder
 
@@ -28,6 +28,7 @@ LIMIT = 2_000_000  # digests kept: about 150 MB
 SETTLED_NS = 2_000_000_000
 _WAIT = 5.0  # seconds for another process that writes
 _DIGEST_BYTES = 16
+_T = TypeVar("_T")
 
 
 class FileState(NamedTuple):
@@ -72,32 +73,33 @@ class DigestStore:
 
     def find(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The digest of each key, None where none is stored."""
-        found: list[bytes | None] = [None] * len(keys)
-        if self.path.exists():
-            with self._opened() as database:
-                for place, key in enumerate(keys):
-                    row = database.execute("SELECT digest FROM files WHERE key = ?", (key,)).fetchone()
-                    if row is not None and len(row[0]) == _DIGEST_BYTES:
-                        found[place] = row[0]
-        return found
+
+        def look(database: sqlite3.Connection) -> list[bytes | None]:
+            rows = [database.execute("SELECT digest FROM files WHERE key = ?", (key,)).fetchone() for key in keys]
+            return [row[0] if row is not None and len(row[0]) == _DIGEST_BYTES else None for row in rows]
+
+        return (self._done(look) if self.path.exists() else None) or [None] * len(keys)
 
     def add(self, pairs: Iterable[tuple[bytes, bytes]]) -> None:
         """Store digests by key; beyond `LIMIT` the oldest are dropped."""
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._opened() as database, database:
+
+        def write(database: sqlite3.Connection) -> None:
             database.execute("CREATE TABLE IF NOT EXISTS files (key BLOB UNIQUE NOT NULL, digest BLOB NOT NULL)")
             database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?)", pairs)
             database.execute("DELETE FROM files WHERE rowid <= (SELECT max(rowid) FROM files) - ?", (LIMIT,))
 
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        """The database. Where it is damaged, locked, read-only or the disk is full, the block ends and nothing else happens."""
+        with contextlib.suppress(OSError):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._done(write)
+
+    def _done(self, work: Callable[[sqlite3.Connection], _T]) -> _T | None:
+        """The result of one transaction; None where the store is damaged, locked or read-only, or the disk is full."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=_WAIT)) as database:
-                yield database
+            with closing(sqlite3.connect(self.path, timeout=_WAIT)) as database, database:
+                return work(database)
         except sqlite3.OperationalError:  # locked, read-only, full, no such table
-            return
+            return None
         except sqlite3.DatabaseError:  # not a database, or a damaged one
             with contextlib.suppress(OSError):
                 self.path.unlink()
+            return None

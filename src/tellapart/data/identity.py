@@ -24,7 +24,7 @@ import pandas as pd
 
 from tellapart.data.digest_store import DigestStore, FileState, state_key
 from tellapart.data.reader import ImageReader, parse_locator
-from tellapart.errors import DataError, ImageError
+from tellapart.errors import ImageError
 from tellapart.progress import SILENT, Progress, Task
 from tellapart.types import ImageTable
 
@@ -64,31 +64,10 @@ def identify(table: ImageTable, progress: Progress = SILENT, *, verify_files: bo
     return replace(table, frame=table.frame.assign(digest=found[number] if len(table) else np.zeros(0, dtype=object)))
 
 
-def changed_rows(table: ImageTable, progress: Progress = SILENT, *, verify_files: bool = False) -> np.ndarray:
-    """Rows of an identified table whose files now have another content, or cannot be read: (M,) int64. See `identify`."""
-    now = identify(replace(table, frame=table.frame.drop(columns="digest")), progress, verify_files=verify_files)
-    return np.flatnonzero(now.digests != table.digests)
-
-
-def require_unchanged(table: ImageTable, what: str, progress: Progress = SILENT, *, verify_files: bool = False) -> None:
-    """Refuse images whose files are not the ones that were split.
-
-    Args:
-        table: Images of a run, with the digests that they had when they were split.
-        what: Whose images they are, for the message: "test".
-        progress: Where reading is reported.
-        verify_files: Read every file, also those that seem unchanged.
-
-    Raises:
-        DataError: Some files have another content, or cannot be read.
-    """
-    rows = changed_rows(table, progress, verify_files=verify_files)
-    if len(rows):
-        raise DataError(
-            f"{len(rows):,} of {len(table):,} {what} images are not the files that were split; "
-            f"the first is {table.paths[rows[0]]!r} in {table.root}",
-            hint="restore the files, or train again on the data as they are now",
-        )
+def current_digests(table: ImageTable, progress: Progress = SILENT, *, verify_files: bool = False) -> np.ndarray:
+    """Digests of the files as they are now, whatever the table holds: (N,) object (str). Arguments as of `identify`."""
+    frame = table.frame.drop(columns="digest", errors="ignore")
+    return identify(replace(table, frame=frame), progress, verify_files=verify_files).digests
 
 
 def _digests(table: ImageTable, locators: list[str], progress: Progress, verify_files: bool) -> list[str]:

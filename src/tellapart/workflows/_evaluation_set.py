@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.data.identity import identify, require_unchanged
+from tellapart.data.identity import identify
 from tellapart.data.prepare import apply_split
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError
-from tellapart.formatting import PARTS
 from tellapart.inference.context import Settings
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._run_images import require_unchanged
 from tellapart.workflows.evaluate import evaluate_test, other_images
 from tellapart.workflows.kfold import trained_on_valid
 
@@ -32,6 +32,7 @@ class EvaluationSet:
         split: "valid" or "test" of the run's own data, or "other".
         requested: The requested sample size; None: no sample.
         notes: What was excluded.
+        whole: The whole split, where it lies now; None for other images.
     """
 
     rows: ImageTable
@@ -39,6 +40,7 @@ class EvaluationSet:
     split: str
     requested: int | None = None
     notes: tuple[str, ...] = ()
+    whole: ImageTable | None = None
 
     @property
     def folder_name(self) -> str:
@@ -88,8 +90,8 @@ def select_images(
             hint = "evaluate a single run, use the test split with --open-test, or pass other images as DATA"
             raise RunError(message, hint=hint)
         if table is None:
-            require_unchanged(rows, PARTS[part], settings.progress, verify_files=settings.verify_files)
-        return EvaluationSet(rows, len(rows), part)
+            require_unchanged(run, rows, part, settings)
+        return EvaluationSet(rows, len(rows), part, whole=rows)
     if open_test:
         raise RunError(
             "--open-test and DATA exclude each other: the test split belongs to the run's own data",
@@ -112,12 +114,12 @@ def stored_predictions(run: Run, part: str, rows: ImageTable) -> Predictions | N
     return Predictions(found.ids[order], found.proba[order], found.labels[order], found.classes, run.id, groups)
 
 
-def record_test_use(run: Run, count: int, session: str | None, by: str, settings: Settings) -> str:
+def record_test_use(run: Run, images: EvaluationSet, session: str | None, by: str, settings: Settings) -> str:
     """Record a use of the test split in the ledger before any test image is read: once per job, however often it resumes.
 
     Args:
         run: The run.
-        count: Number of images.
+        images: Images of its test split.
         session: The session that this job has recorded before; None: none.
         by: The command, for the ledger.
         settings: Folders, device and progress.
@@ -128,10 +130,10 @@ def record_test_use(run: Run, count: int, session: str | None, by: str, settings
     fingerprint = run.data["fingerprint"]
     known = {opening.session for opening in ledger.openings(run.runs, fingerprint)}
     if not run.evaluations:
-        evaluate_test(run, settings)
+        evaluate_test(run, settings, images.whole)
         return ledger.openings(run.runs, fingerprint)[-1].session
     if session is not None and session in known:
         return session
     session = secrets.token_hex(4)
-    ledger.record(run.runs, run.id, fingerprint, count, by, session)
+    ledger.record(run.runs, run.id, fingerprint, len(images.rows), by, session)
     return session

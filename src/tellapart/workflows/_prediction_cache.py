@@ -91,7 +91,7 @@ class PredictionCache:
         rows = readable_rows(self.images.rows, self.run, self.settings)
         if self.images.split == "test":
             earlier = None if self.done else self._stored_settings.get("session")
-            session = record_test_use(self.run, len(self.images.rows), earlier, command, self.settings)
+            session = record_test_use(self.run, self.images, earlier, command, self.settings)
             self._write_settings({**self._stored_settings, "session": session})
         if FILES in missing and (known := stored_predictions(self.run, self.images.split, rows)) is not None:
             self._store(FILES, known)

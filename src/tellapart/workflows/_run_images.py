@@ -12,8 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from tellapart.data.identity import identify
+from tellapart.data.identity import current_digests, identify
 from tellapart.errors import DataError, RunError
+from tellapart.formatting import PARTS
 from tellapart.inference.context import Settings
 from tellapart.runs import store
 from tellapart.runs.store import Run
@@ -94,6 +95,33 @@ def select_unseen(run: Run, table: ImageTable, seen: Seen, settings: Settings) -
     if seen == "refuse":
         raise DataError(text, hint=f"pass --exclude-seen to score the run on the {left:,} other images")
     return OtherImages(table.take(split == ""), notes=(f"{len(known):,} images are excluded: {_counts(split)}",))
+
+
+def require_unchanged(run: Run, rows: ImageTable, part: str, settings: Settings) -> None:
+    """Refuse images of a run whose files are not the ones that were split.
+
+    Args:
+        run: The run.
+        rows: Images of its table, with the digests that they had then.
+        part: Their split: "valid" or "test".
+        settings: Progress, and whether to read files that seem unchanged.
+
+    Raises:
+        DataError: Some files have another content, or cannot be read.
+        RunError: None can be read.
+    """
+    now = current_digests(rows, settings.progress, verify_files=settings.verify_files)
+    changed = np.flatnonzero(now != rows.digests)
+    if not len(changed):
+        return
+    if (now == "").all():
+        hint = "restore them, or pass DATA: the same images at another place count as the run's own data"
+        raise RunError(f"the images of {run.id} are no longer in {rows.root}", hint=hint)
+    raise DataError(
+        f"{len(changed):,} of {len(rows):,} {PARTS[part]} images are not the files that were split; "
+        f"the first is {rows.paths[changed[0]]!r} in {rows.root}",
+        hint="restore the files, or train again on the data as they are now",
+    )
 
 
 def locate(table: ImageTable, elsewhere: ImageTable, what: str) -> ImageTable:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart.data.identity import identify, require_unchanged
+from tellapart.data.identity import identify
 from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError, unknown_name
@@ -33,7 +33,7 @@ from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run, Scores
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import open_test, write_evaluation
-from tellapart.workflows._run_images import OtherImages, Seen, locate, select_unseen
+from tellapart.workflows._run_images import OtherImages, Seen, locate, require_unchanged, select_unseen
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def evaluate_test(run: Run, settings: Settings, data: str | Path | ImageTable | 
 
     Raises:
         DataError: Files of the test split are not the ones that were split.
-        RunError: Its data have no test split.
+        RunError: Its data have no test split, or they are gone.
     """
     table = run.table()
     if not table.split_counts().get("test"):
@@ -162,9 +162,10 @@ def evaluate_test(run: Run, settings: Settings, data: str | Path | ImageTable | 
     if run.evaluations:
         return
     table = table.where(split="test")
-    if data is not None:
+    if data is None:
+        require_unchanged(run, table, "test", settings)
+    else:
         table = locate(table, _identified(data, settings), "test")
-    require_unchanged(table, "test", settings.progress, verify_files=settings.verify_files)
     open_test([run], table, inference_context(settings), "evaluate")
 
 
