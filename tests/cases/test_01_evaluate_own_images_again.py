@@ -141,7 +141,7 @@ def test_training_images_alone_open_nothing(own: Path, run: ta.Run, settings: Se
 
 def test_images_of_the_run_that_another_one_started_from(own: Path, settings: Settings, tmp_path: Path) -> None:
     second = pictures(tmp_path / "second", 300, 30)
-    small = ["train.epochs=1", "inputs.size=16", "classifier.widths=[4]"]
+    small = ["train.epochs=1", "inputs.size=16", "classifier.stages=[{widths: [4]}]", "train.images=null"]
     run = ta.train(own, "cnn-small", overrides=small, settings=settings)
     made = ta.train(second, "cnn-small", overrides=[*small, f"classifier.init_from={run.id}"], settings=settings)
     assert made.data["started_from"] == [run.id]
