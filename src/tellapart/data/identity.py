@@ -50,14 +50,14 @@ def digest_of(content: bytes | np.ndarray) -> str:
 def identify(table: ImageTable, progress: Progress = SILENT, *, verify_files: bool = False) -> ImageTable:
     """Read the content of images: the table with the column `digest`, "" where an image cannot be read.
 
-    A table that has the column is returned as it is.
+    A table that has the column is returned as it is, unless files are to be verified.
 
     Args:
         table: Any table.
         progress: Where reading is reported.
         verify_files: Read every file, also those that seem unchanged since they were read.
     """
-    if "digest" in table.frame:
+    if "digest" in table.frame and not verify_files:
         return table
     number, locators = pd.factorize(table.paths)
     found = np.array(_digests(table, locators.tolist(), progress, verify_files), dtype=object)

@@ -102,13 +102,26 @@ def check_headers(table: ImageTable, *, skip_bad: bool = False) -> ImageTable:
 
 
 def apply_split(table: ImageTable, run: Path) -> ImageTable:
-    """Give every labeled row the split that it has in a run folder, by id.
+    """Give every labeled row the split that it has in a run folder: by its content, or by its id where the content is new.
+
+    Args:
+        table: Identified images.
+        run: The folder.
 
     Raises:
-        DataError: An image was not in that run.
+        DataError: An image was not in that run, or the run keeps no digests.
     """
     old = pd.read_parquet(run / "split.parquet")
-    parts = pd.Series(table.ids).map(dict(zip(old["id"], old["split"], strict=True)))
+    if "digest" not in old:
+        raise DataError(f"{run} was made by a development version of tellapart that kept no digests", hint="train it again")
+    known = old[(old["digest"] != "") & (old["split"] != "")]
+    both = set(zip(known["digest"], known["split"], strict=True))  # duplicates may lie in several given splits
+    by_content = {digest: split for split in reversed(SPLITS) for digest, other in both if other == split}
+    by_id = dict(zip(old["id"], old["split"], strict=True))
+    found = [(digest, by_id.get(name)) for digest, name in zip(table.digests, table.ids, strict=True)]
+    parts = pd.Series(
+        [split if (digest, split) in both else by_content.get(digest, split) for digest, split in found], dtype=object
+    )
     labeled = table.labels >= 0
     unknown = (parts.isna() | (parts == "")).to_numpy() & labeled
     if unknown.any():

@@ -9,16 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart.data.identity import identify
 from tellapart.data.prepare import apply_split
-from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError
 from tellapart.inference.context import Settings
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._run_images import require_unchanged
-from tellapart.workflows.evaluate import evaluate_test, other_images
+from tellapart.workflows.evaluate import evaluate_test, identified, other_images
 from tellapart.workflows.kfold import trained_on_valid
 
 
@@ -77,8 +75,7 @@ def select_images(
         DataError: Unknown class, an empty split, files that are not the ones that were split, or images that the run has seen.
         RunError: No such split, or the run was trained on it.
     """
-    table = scan(data, least=1) if isinstance(data, str | Path) else data
-    table = None if table is None else identify(table, settings.progress, verify_files=settings.verify_files)
+    table = None if data is None else identified(data, settings)
     part = "test" if open_test else "valid"
     if table is None or table.fingerprint == run.data["fingerprint"]:
         found = run.table() if table is None else apply_split(table, run.folder)

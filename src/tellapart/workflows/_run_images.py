@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from tellapart.data.identity import current_digests, identify
+from tellapart.data.identity import current_digests
 from tellapart.errors import DataError, RunError
 from tellapart.formatting import PARTS
 from tellapart.inference.context import Settings
@@ -68,19 +68,17 @@ def seen_images(run: Run, table: ImageTable) -> np.ndarray:
     return found
 
 
-def select_unseen(run: Run, table: ImageTable, seen: Seen, settings: Settings) -> OtherImages:
+def select_unseen(run: Run, table: ImageTable, seen: Seen) -> OtherImages:
     """Deal with the images that a run has seen.
 
     Args:
         run: A finished run.
-        table: Labeled images.
+        table: Identified, labeled images.
         seen: What to do where there are any.
-        settings: Progress.
 
     Raises:
         DataError: There are some and `seen` is "refuse", or nothing is left without them.
     """
-    table = identify(table, settings.progress)
     split = seen_images(run, table)
     known = np.flatnonzero(split != "")
     if not len(known):
@@ -93,7 +91,7 @@ def select_unseen(run: Run, table: ImageTable, seen: Seen, settings: Settings) -
         hint = "drop DATA to score the run on its validation split, or on its test split with --open-test"
         raise DataError(text, hint=hint)
     if seen == "refuse":
-        raise DataError(text, hint=f"pass --exclude-seen to score the run on the {left:,} other images")
+        raise DataError(text, hint=f"pass --exclude-seen to score the run on the {left:,} other image{'s' * (left > 1)}")
     return OtherImages(table.take(split == ""), notes=(f"{len(known):,} images are excluded: {_counts(split)}",))
 
 
@@ -117,9 +115,10 @@ def require_unchanged(run: Run, rows: ImageTable, part: str, settings: Settings)
     if (now == "").all():
         hint = "restore them, or pass DATA: the same images at another place count as the run's own data"
         raise RunError(f"the images of {run.id} are no longer in {rows.root}", hint=hint)
+    differ = "is not the file that was split" if len(changed) == 1 else "are not the files that were split"
+    first = f"the first is {rows.paths[changed[0]]!r} in {rows.root}"
     raise DataError(
-        f"{len(changed):,} of {len(rows):,} {PARTS[part]} images are not the files that were split; "
-        f"the first is {rows.paths[changed[0]]!r} in {rows.root}",
+        f"{len(changed):,} of {len(rows):,} {PARTS[part]} images {differ}; {first}",
         hint="restore the files, or train again on the data as they are now",
     )
 

@@ -118,7 +118,7 @@ def evaluate(
     """
     run = store.open_run(run, settings.runs)
     if data is not None and not open_test:
-        return _on_other(run, other_images(run, data, mapping or {}, seen, settings), settings)
+        return _on_other(run, other_images(run, identified(data, settings), mapping or {}, seen, settings), settings)
     if open_test:
         evaluate_test(run, settings, data)
     part = "test" if open_test else "valid"
@@ -129,19 +129,29 @@ def evaluate(
     return Evaluation(run.id, str(run.data["name"]), part, scores, predictions, test_openings(run), notes)
 
 
-def other_images(
-    run: Run, data: str | Path | ImageTable, mapping: Mapping[str, str], seen: Seen, settings: Settings
-) -> OtherImages:
+def identified(data: str | Path | ImageTable, settings: Settings) -> ImageTable:
+    """A path or table as a table whose images are identified by their content."""
+    table = data if isinstance(data, ImageTable) else scan(data, least=1)
+    return identify(table, settings.progress, verify_files=settings.verify_files)
+
+
+def other_images(run: Run, table: ImageTable, mapping: Mapping[str, str], seen: Seen, settings: Settings) -> OtherImages:
     """The labeled images of other data, with the labels of the run.
+
+    Args:
+        run: The run.
+        table: Identified images.
+        mapping: Class names of the table → class names of the run, where they differ.
+        seen: What to do with images that the run has seen.
+        settings: Whether to exclude bad rows.
 
     Raises:
         DataError: The data have problems, a class that is none of the run's, or images that the run has seen (see `evaluate`).
     """
-    table = _identified(data, settings)
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not settings.skip_bad:
         raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
-    return select_unseen(run, _renamed(table, run, mapping), seen, settings)
+    return select_unseen(run, _renamed(table, run, mapping), seen)
 
 
 def evaluate_test(run: Run, settings: Settings, data: str | Path | ImageTable | None = None) -> None:
@@ -165,13 +175,8 @@ def evaluate_test(run: Run, settings: Settings, data: str | Path | ImageTable | 
     if data is None:
         require_unchanged(run, table, "test", settings)
     else:
-        table = locate(table, _identified(data, settings), "test")
+        table = locate(table, identified(data, settings), "test")
     open_test([run], table, inference_context(settings), "evaluate")
-
-
-def _identified(data: str | Path | ImageTable, settings: Settings) -> ImageTable:
-    table = data if isinstance(data, ImageTable) else scan(data, least=1)
-    return identify(table, settings.progress, verify_files=settings.verify_files)
 
 
 def _on_other(run: Run, images: OtherImages, settings: Settings) -> Evaluation:
