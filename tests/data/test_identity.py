@@ -230,7 +230,8 @@ def test_verify_files_trusts_nothing(top: Path, read: list[str]) -> None:
     assert set(identify(scan(top)).digests) == {"00" * 16} and not taken(read)
     assert identify(scan(top), verify_files=True).digests.tolist() == first.digests.tolist()
     assert taken(read) == sorted(first.paths)
-    assert identify(scan(top)).digests.tolist() == first.digests.tolist(), "the store is mended"
+    assert identify(scan(top)).digests.tolist() == first.digests.tolist() and not taken(read), "the store is mended"
+    assert identify(first, verify_files=True).fingerprint == first.fingerprint and len(taken(read)) == 4
 
 
 def _keys_of(store: DigestStore) -> list[bytes]:
