@@ -181,7 +181,7 @@ class Ensemble(Classifier, Exportable):
         """Raise RunError if a member was trained on images that are not in the training split here."""
         import pandas as pd
 
-        ours = identify(train, context.progress).digests
+        ours = set(identify(train, context.progress).digests)
         for member in self.members:
             split = member.folder(self.find(context)) / "split.parquet"
             if not split.exists():
@@ -190,7 +190,7 @@ class Ensemble(Classifier, Exportable):
             if "digest" not in known:
                 raise RunError(f"{member} was made by a development version of tellapart", hint="train it again")
             known = known[(known["split"] == "train") & (known["label"] >= 0)]
-            foreign = known[~np.isin(known["digest"].to_numpy(dtype=object), ours)]
+            foreign = known[~known["digest"].isin(ours)]
             if len(foreign):
                 example = sorted(foreign["id"])[0]
                 hint = "members must share data and split: train them with `--split-from RUN`"

@@ -236,9 +236,9 @@ def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: f
 def _refuse_learnt(run: Run, held: ImageTable) -> None:
     """Refuse a run as a start if held-out images, by content, are in its training or validation split."""
     theirs = run.table()
-    known = theirs.digests[np.isin(theirs.frame["split"].to_numpy(dtype=object), ("train", "valid"))]
-    both = np.flatnonzero(np.isin(held.digests, [digest for digest in known if digest]))
-    if len(both):
+    known = set(theirs.digests[theirs.frame["split"].isin(("train", "valid")).to_numpy()]) - {""}
+    both = [row for row, digest in enumerate(held.digests) if digest in known]
+    if both:
         hint = "start from a run on other images, or from pretrained weights"
         raise RunError(
             f"{run.id} cannot be a start: it was trained on {held.ids[both[0]]!r}, which is held out here", hint=hint

@@ -18,7 +18,7 @@ from tellapart.formatting import PARTS
 from tellapart.inference.context import Settings
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.types import ImageTable
+from tellapart.types import SPLITS, ImageTable
 from tellapart.workflows.kfold import trained_on_valid
 
 #: What happens to images that a run has seen, when it is scored on other data.
@@ -28,6 +28,7 @@ _WORDS = {
     "valid": ("was used for validation", "were used for validation"),
     "test": ("is in its sealed test split", "are in its sealed test split"),
 }
+_RANK = {name: rank for rank, name in enumerate((*SPLITS, ""))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,17 +56,17 @@ def seen_images(run: Run, table: ImageTable) -> np.ndarray:
         run: A finished run.
         table: Identified images.
     """
-    found = np.full(len(table), "", dtype=object)
-    digests = table.digests
+    role_of: dict[str, str] = {}
     for one, own in _lineage(run):
-        theirs = one.table()
-        for split in ("test", "valid", "train"):  # the last one that is written counts
-            rows = theirs.frame["split"].to_numpy(dtype=object) == split if "split" in theirs.frame else []
-            there = np.isin(digests, [digest for digest in theirs.digests[rows] if digest])
-            role = "train" if split == "valid" and trained_on_valid(one) else split
-            if own or split == "train":
-                found[there & ((found == "") | (role == "train") | ((role == "valid") & (found == "test")))] = role
-    return found
+        theirs, splits = one.table(), dict(zip(SPLITS, SPLITS, strict=True))
+        if trained_on_valid(one):
+            splits["valid"] = "train"
+        for digest, split in zip(theirs.digests, theirs.frame["split"], strict=True):
+            role = splits.get(split, "") if own or splits.get(split) == "train" else ""
+            if role and _RANK[role] < _RANK[role_of.get(digest, "")]:
+                role_of[digest] = role
+    role_of[""] = ""  # what could not be read is no image
+    return np.array([role_of.get(digest, "") for digest in table.digests], dtype=object)
 
 
 def select_unseen(run: Run, table: ImageTable, seen: Seen) -> OtherImages:
