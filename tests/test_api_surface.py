@@ -26,7 +26,7 @@ from tellapart.nets.base import Net, NetOptions
 PUBLIC = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
     "as_estimator", "calibrate", "check", "class_maps", "codec_bias", "combine", "compare", "cross_source",
-    "evaluate", "explain", "explain_views", "export", "from_arrays", "from_bytes", "kfold", "leaderboard",
+    "evaluate", "explain", "explain_views", "export", "from_arrays", "from_bytes", "identify", "kfold", "leaderboard",
     "learning_curve", "list_runs", "load_classifier", "lr_range", "open_run", "open_set", "predict",
     "predict_iter", "predict_to_file", "report", "robustness", "scan", "split", "submit", "sweep", "synth",
     "train",

@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tellapart.data.identity import identify
     from tellapart.data.memory import from_arrays, from_bytes
     from tellapart.data.scan import scan
     from tellapart.data.split import split
@@ -51,6 +52,7 @@ __version__ = "0.2.0.dev0"
 
 _HOMES = {
     "scan": "data.scan", "from_arrays": "data.memory", "from_bytes": "data.memory", "split": "data.split",
+    "identify": "data.identity",
     "align": "workflows.align", "predict_iter": "workflows.predict", "open_set": "workflows.open_set",
     "codec_bias": "workflows.codec_bias", "calibrate": "workflows.calibrate", "check": "workflows.check",
     "class_maps": "workflows.class_maps", "combine": "workflows.combine", "compare": "workflows.compare",
@@ -70,8 +72,8 @@ _HOMES = {
 __all__ = [
     "ImageTable", "Leaderboard", "Predictions", "Recipe", "Run", "Score", "Settings", "TellapartError", "align",
     "as_estimator", "calibrate", "check", "class_maps", "codec_bias", "combine", "compare", "cross_source",
-    "evaluate", "explain", "explain_views", "export", "from_arrays", "from_bytes", "kfold", "leaderboard",
-    "learning_curve", "list_runs", "load_classifier", "lr_range", "open_run", "open_set", "predict",
+    "evaluate", "explain", "explain_views", "export", "from_arrays", "from_bytes", "identify",
+    "kfold", "leaderboard", "learning_curve", "list_runs", "load_classifier", "lr_range", "open_run", "open_set", "predict",
     "predict_iter", "predict_to_file", "report", "robustness", "scan", "split", "submit", "sweep", "synth",
     "train",
 ]  # fmt: skip

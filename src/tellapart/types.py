@@ -49,7 +49,8 @@ class ImageTable:
         path: str, a locator relative to `root`: `a/b.png`, `a.tar::x.png`, `images.gz#17`, `p.parquet#17`, `memory#17`.
         label: int64, an index into `classes`, −1 for unknown.
         size: int64, bytes of the encoded image (0 where a container does not record it).
-        stamp: int64, modification time in ns for loose files; a digest of the content inside containers.
+        digest: str, optional: of the image's content (`data.identity`), "" where it cannot be read. Not there as long as
+            nothing has been read.
         group, source, split: str, optional. `split` is one of train, valid, test, or "" (not given).
         Further columns are those of the table that was read, str, "" where not given; they are for slicing scores.
 
@@ -66,7 +67,7 @@ class ImageTable:
     memory: Mapping[int, Any] | Sequence[Any] = field(default=(), repr=False)  # in-memory rows: arrays or bytes
 
     def __post_init__(self) -> None:
-        missing = {"id", "path", "label", "size", "stamp"} - set(self.frame.columns)
+        missing = {"id", "path", "label", "size"} - set(self.frame.columns)
         if missing:
             raise DataError(f"an ImageTable needs the columns {sorted(missing)}")
         if not self.frame["id"].is_unique:
@@ -109,16 +110,29 @@ class ImageTable:
         return not len(self) or not self.frame["path"].iloc[0].partition("#")[0].endswith(("-ubyte", "-ubyte.gz"))
 
     @property
+    def digests(self) -> np.ndarray:
+        """Digests of the content of each image: (N,) object (str).
+
+        Raises:
+            DataError: They are not known yet.
+        """
+        if "digest" not in self.frame:
+            raise DataError("the content of these images has not been read", hint="call tellapart.identify(table) first")
+        return self.frame["digest"].to_numpy(dtype=object)
+
+    @property
     def row_keys(self) -> np.ndarray:
-        """One 64-bit key a row from root, path, size and stamp, the identity of its pixels: (N,) uint64."""
-        keys = _hash(self.frame[["path", "size", "stamp"]])
-        return keys ^ np.uint64(int.from_bytes(hashlib.blake2b(self.root.encode(), digest_size=8).digest(), "little"))
+        """One 64-bit key a row from its digest, the identity of its pixels: (N,) uint64."""
+        return _hash(pd.DataFrame({"digest": self.digests}))
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over ids, labels, classes, sizes and stamps, in row order; not over where the data lies."""
+        """16 hex digits over ids, labels, classes and digests, in row order: the identity of the data.
+
+        Not over where the files lie, in what container, or when they were written.
+        """
         digest = hashlib.blake2b(repr(self.classes).encode(), digest_size=8)
-        columns = self.frame[["id", "label", "size", "stamp"]]
+        columns = pd.DataFrame({"id": self.ids, "label": self.labels, "digest": self.digests})
         digest.update(_hash(columns).tobytes())
         return digest.hexdigest()
 

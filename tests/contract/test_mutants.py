@@ -375,7 +375,6 @@ class Lists(Layout):
             locators=listing.locators(rows),
             class_names=np.array([label for _, label in pairs], dtype=object),
             sizes=listing.sizes[rows],
-            stamps=listing.stamps[rows],
             where=lambda row: f"list.txt:{row + 1}",
             layout="list.txt.",
             problems=[],

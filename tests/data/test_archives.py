@@ -21,7 +21,7 @@ from tellapart.types import ImageTable
 
 def table_at(root, *paths):
     """A table of the given locators."""
-    frame = pd.DataFrame({"id": paths, "path": paths, "label": 0, "size": 1, "stamp": 1})
+    frame = pd.DataFrame({"id": paths, "path": paths, "label": 0, "size": 1})
     return ImageTable(frame, ("a", "b"), str(root))
 
 

@@ -71,15 +71,6 @@ def test_unlabeled_test_images_and_a_spare_copy(tmp_path, pixels):
     assert table.paths[0] == "train-images-idx3-ubyte#0"
 
 
-def test_the_stamp_follows_the_content(tmp_path, pixels):
-    write_set(tmp_path, "train", pixels, [0, 1, 0, 1, 0, 1])
-    before = scan(tmp_path).fingerprint
-    write_set(tmp_path, "train", pixels, [0, 1, 0, 1, 0, 1])
-    assert scan(tmp_path).fingerprint == before
-    write_set(tmp_path, "train", 255 - pixels, [0, 1, 0, 1, 0, 1])
-    assert scan(tmp_path).fingerprint != before
-
-
 @pytest.mark.parametrize(
     ("damage", "told"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,36 @@ def test_the_split_of_a_run_is_used_again_by_id(tmp_path):
     found = prepare(shuffled, split_from=run_folder(tmp_path, old)).table
     assert found.frame.set_index("id")["split"].to_dict() == old.frame.set_index("id")["split"].to_dict()
     assert found.ids.tolist() == shuffled.ids.tolist()
+
+
+def test_the_split_of_a_run_follows_the_content(tmp_path):
+    """Renamed images, and ids that were exchanged, keep their split; an image that is new goes by its id."""
+    old = split(table_of(), seed=3)
+    folder, digests = run_folder(tmp_path, old), old.digests
+    table = table_of()
+    renamed = replace(table, frame=table.frame.assign(id=[f"new-{name}" for name in table.ids]))
+    assert apply_split(renamed, folder).frame["split"].tolist() == old.frame["split"].tolist()
+    turned = replace(table, frame=table.frame.assign(id=table.ids[::-1]))
+    assert apply_split(turned, folder).frame["split"].tolist() == old.frame["split"].tolist()
+    resized = replace(table, frame=table.frame.assign(digest=[digest[::-1] for digest in digests]))
+    assert apply_split(resized, folder).frame["split"].tolist() == old.frame["split"].tolist()
+
+
+def test_duplicates_across_a_given_split_keep_their_sides(tmp_path):
+    pixels = np.zeros((6, 2, 2), np.uint8)
+    pixels[:, 0, 0] = [0, 1, 2, 3, 4, 0]
+    parts = ["train", "train", "valid", "valid", "test", "test"]
+    given = from_arrays(pixels, ["x", "y"] * 3, split=parts)
+    assert apply_split(from_arrays(pixels, ["x", "y"] * 3), run_folder(tmp_path, given)).frame["split"].tolist() == parts
+    elsewhere = from_arrays(pixels, ["x", "y"] * 3, ids=list("abcdef"))
+    assert apply_split(elsewhere, tmp_path / "metadata-12345678").frame["split"].tolist() == [*parts[:5], "train"]
+
+
+def test_a_run_without_digests_lends_no_split(tmp_path):
+    old = split(table_of())
+    folder = run_folder(tmp_path, replace(old, frame=old.frame.drop(columns="digest")))
+    with pytest.raises(DataError, match=r"kept no digests[\s\S]*train it again"):
+        apply_split(table_of(), folder)
 
 
 def test_a_part_of_the_images_keeps_its_parts(tmp_path):

@@ -50,7 +50,6 @@ def test_one_folder_per_class(tree):
     assert "split" not in table.frame and "source" not in table.frame
     assert table.root == str(top) and table.problems == () and table.has_files
     assert table.frame["size"].tolist() == [(top / p).stat().st_size for p in table.paths]
-    assert table.frame["stamp"].tolist() == [(top / p).stat().st_mtime_ns for p in table.paths]
     assert table.frame["label"].dtype == np.int64 and table.frame["id"].dtype == object
 
 
@@ -164,17 +163,6 @@ def test_archives_say_the_same_as_the_folder(tree, pack, kind):
     assert archive.root == str(top.parent) and archive.paths[0] == f"data.{kind}::data/test/a/3.png"
     with ImageReader(folder) as loose, ImageReader(archive) as packed:
         assert [loose.get(p) for p in folder.paths] == [packed.get(p) for p in archive.paths]
-
-
-def test_stamps_of_archives_follow_the_content_not_the_time(tree, pack):
-    top = tree("a/1.png", "b/1.png")
-    for kind in ("zip", "tar"):
-        archive = pack(top, kind)
-        before = scan(archive)
-        os.utime(archive, (1, 1))
-        assert scan(archive).fingerprint == before.fingerprint
-        (top / "b" / "1.png").write_bytes((top / "a" / "1.png").read_bytes())
-        assert scan(pack(top, kind)).fingerprint != before.fingerprint
 
 
 def test_hidden_and_system_files_are_skipped(tree):

@@ -182,7 +182,7 @@ def test_groups_that_share_an_image_are_one():
 def test_identical_files_are_found_and_others_not_read(tmp_path):
     for name, content in {"a": b"12", "b": b"12", "c": b"34", "d": b"567"}.items():
         (tmp_path / name).write_bytes(content)
-    frame = pd.DataFrame({"id": list("abcd"), "path": list("abcd"), "label": [0, 1, 0, 1], "size": [2, 2, 2, 3], "stamp": 0})
+    frame = pd.DataFrame({"id": list("abcd"), "path": list("abcd"), "label": [0, 1, 0, 1], "size": [2, 2, 2, 3]})
     (tmp_path / "d").unlink()  # its size is its own: nobody looks
     twins = find_duplicates(ImageTable(frame, ("x", "y"), str(tmp_path)))
     assert twins.cluster[0] == twins.cluster[1] and len(set(twins.cluster.tolist())) == 3
@@ -191,7 +191,7 @@ def test_identical_files_are_found_and_others_not_read(tmp_path):
 
 
 def test_what_cannot_be_read_has_no_twin(tmp_path):
-    frame = pd.DataFrame({"id": list("ab"), "path": list("ab"), "label": 0, "size": 2, "stamp": 0})
+    frame = pd.DataFrame({"id": list("ab"), "path": list("ab"), "label": 0, "size": 2})
     assert find_duplicates(ImageTable(frame, ("x",), str(tmp_path))).images == 0
 
 

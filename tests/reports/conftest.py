@@ -43,7 +43,7 @@ def make_world(folder: Path, classes: Sequence[str], *, per_class: int = 20, sid
         Image.fromarray(pixels).save(target)
     place = np.tile(np.arange(per_class), len(classes)) / per_class
     split = np.where(place < 0.6, "train", np.where(place < 0.8, "valid", "test"))
-    frame = pd.DataFrame({"id": names, "path": names, "label": labels, "size": 700, "stamp": 1, "split": split})
+    frame = pd.DataFrame({"id": names, "path": names, "label": labels, "size": 700, "digest": names, "split": split})
     problems = (Problem("corrupt image", "images/bad.png", "not an image that can be read"),)
     positive = classes[1] if len(classes) == 2 else None
     layout = f"one folder per class, {len(classes)} classes"

@@ -177,7 +177,9 @@ def test_a_sample_and_what_makes_no_sense(settings: Settings, home: Path, tmp_pa
         codec_bias("noise-residual-linear", quality=0, settings=settings)
     (tmp_path / "one" / "fake").mkdir(parents=True)
     for path in sorted((home / "data" / "fake").iterdir())[:4]:
-        shutil.copy(path, tmp_path / "one" / "fake" / f"new {path.name}")
+        shutil.copy(path, copy := tmp_path / "one" / "fake" / path.name)
+        with copy.open("ab") as file:
+            file.write(b"new")  # after the end of the picture: another file
     with pytest.raises(DataError, match="expected images of at least two classes"):
         codec_bias("noise-residual-linear", tmp_path / "one" / "fake" / "..", settings=settings)
 

@@ -13,7 +13,7 @@ from tellapart.alignment.writer import MANIFEST, CopyLog
 from tellapart.formatting import score_sentence
 from tellapart.types import ImageTable, Problem
 
-_OWN = {"id", "path", "label", "size", "stamp", "group", "source", "split"}
+_OWN = {"id", "path", "label", "size", "digest", "group", "source", "split"}
 _KEPT = ("group", "source", "split")
 
 

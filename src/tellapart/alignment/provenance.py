@@ -98,7 +98,7 @@ def _manifest(path: Path) -> list[dict[str, str]]:
 
 def _sources(root: str) -> ImageTable:
     """An empty table with the given root, as a reader needs it."""
-    frame = pd.DataFrame({"id": [], "path": [], "label": np.zeros(0, np.int64), "size": [], "stamp": []})
+    frame = pd.DataFrame({"id": [], "path": [], "label": np.zeros(0, np.int64), "size": []})
     return ImageTable(frame, (), root)
 
 

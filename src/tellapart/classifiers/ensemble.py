@@ -21,6 +21,7 @@ from tellapart import registry
 from tellapart.classifiers._ensemble_members import Member, member_predictions
 from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
+from tellapart.data.identity import identify
 from tellapart.errors import RecipeError, RunError
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
@@ -180,13 +181,18 @@ class Ensemble(Classifier, Exportable):
         """Raise RunError if a member was trained on images that are not in the training split here."""
         import pandas as pd
 
-        ours = set(train.ids)
+        ours = set(identify(train, context.progress).digests)
         for member in self.members:
             split = member.folder(self.find(context)) / "split.parquet"
-            known = pd.read_parquet(split, columns=["id", "split", "label"]) if split.exists() else None
-            theirs = set() if known is None else set(known["id"][(known["split"] == "train") & (known["label"] >= 0)])
-            if theirs - ours:
-                example = sorted(theirs - ours)[0]
+            if not split.exists():
+                continue
+            known = pd.read_parquet(split)
+            if "digest" not in known:
+                raise RunError(f"{member} was made by a development version of tellapart", hint="train it again")
+            known = known[(known["split"] == "train") & (known["label"] >= 0)]
+            foreign = known[~known["digest"].isin(ours)]
+            if len(foreign):
+                example = sorted(foreign["id"])[0]
                 hint = "members must share data and split: train them with `--split-from RUN`"
                 raise RunError(f"{member} was trained on {example!r}, which is not in the training split here", hint=hint)
 

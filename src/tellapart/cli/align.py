@@ -52,7 +52,7 @@ def run(
     data: opt.Data, output: Output = None, encoder: Format = "png", quality: Quality = None, size: Size = None,
     keep: Keep = None, grid: Grid = "keep", verify: Verify = False, seed: Seed = 0,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
-    positive: opt.Positive = None, skip_bad: opt.SkipBad = False,
+    positive: opt.Positive = None, skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Copy DATA so that all classes have the same format, metadata, image size and compression.
@@ -60,7 +60,7 @@ def run(
     Images are cropped, never resized. Traces of earlier compression stay in the pixels; the command reports how well they
     predict the class. The same command resumes after an interruption.
     """
-    settings = opt.settings(runs=opt.RUNS, device="cpu", quiet=quiet, skip_bad=skip_bad)
+    settings = opt.settings(runs=opt.RUNS, device="cpu", quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     if verify:
         if output is not None:
             raise typer.BadParameter("--verify and -o: --verify writes nothing; pass the copy as DATA, without -o")

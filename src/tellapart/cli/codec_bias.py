@@ -28,9 +28,10 @@ _LEGEND = (
 
 def run(
     run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
-    quality: Quality = 75, sample: opt.Sample = None, figure: opt.Figure = None,
+    quality: Quality = 75, sample: opt.Sample = None, exclude_seen: opt.ExcludeSeen = False, figure: opt.Figure = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
-    skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Measure whether a finished run depends on the codec: re-compress one class, then the other, then both.
@@ -43,8 +44,17 @@ def run(
     from tellapart.workflows.codec_bias import codec_bias
 
     table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
-    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
-    found = codec_bias(run_id, table, open_test=open_test, mapping=pairs, quality=quality, sample=sample, settings=settings)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
+    found = codec_bias(
+        run_id,
+        table,
+        open_test=open_test,
+        mapping=pairs,
+        quality=quality,
+        sample=sample,
+        exclude_seen=exclude_seen,
+        settings=settings,
+    )
     if as_json:
         opt.print_json(found.to_dict())
     else:

@@ -34,7 +34,8 @@ def run(
     data: opt.Data, recipe: opt.Recipe, by: By = "source", real: Real = None, no_matrix: NoMatrix = False,
     figure: Figure = None, overrides: opt.Overrides = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
-    positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None, skip_bad: opt.SkipBad = False,
+    positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None,
+    skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
@@ -50,7 +51,14 @@ def run(
     opt.check_figure(figure)
     table = opt.scanned(data, images, id_column, label_column, group, positive)
     settings = opt.settings(
-        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed, split_from=split_from, overwrite=overwrite
+        runs=runs,
+        device=device,
+        quiet=quiet,
+        skip_bad=skip_bad,
+        verify_files=verify_files,
+        seed=seed,
+        split_from=split_from,
+        overwrite=overwrite,
     )
     found = cross_source(table, recipe, by=by, real=real, matrix=not no_matrix, overrides=overrides or (), settings=settings)
     if figure is not None:

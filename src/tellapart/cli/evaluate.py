@@ -31,22 +31,32 @@ SliceColumns = Annotated[
     typer.Option("--slice", metavar="COLUMN", help="Also score slices by this column, for example source. Repeatable."),
 ]
 
+IncludeSeen = Annotated[
+    bool,
+    typer.Option("--include-seen", help="Score such images, too; the ledger counts those of the test split."),
+]
+
 
 def run(
     run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
+    exclude_seen: opt.ExcludeSeen = False, include_seen: IncludeSeen = False,
     sliced: Slices = False, columns: SliceColumns = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
-    skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Score a finished run: on its validation split, on its test split with --open-test, or on the images of DATA."""
     from tellapart.runs.store import open_run
     from tellapart.workflows.evaluate import evaluate
 
+    if exclude_seen and include_seen:
+        raise typer.BadParameter("--exclude-seen and --include-seen exclude each other: leave one out")
+    seen = "exclude" if exclude_seen else "include" if include_seen else "refuse"
     pairs = opt.class_map(mapping)
     table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
-    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
-    found = evaluate(run_id, table, open_test=open_test, mapping=pairs, settings=settings)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
+    found = evaluate(run_id, table, open_test=open_test, mapping=pairs, seen=seen, settings=settings)
     evaluated = open_run(run_id, runs)
     slices = slices_of(evaluated, found.predictions, columns, table) if sliced or columns else None
     if as_json:

@@ -22,7 +22,8 @@ FalseAlarms = Annotated[
 def run(
     data: opt.Data, recipe: opt.Recipe, share: FalseAlarms = 0.05, overrides: opt.Overrides = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
-    seed: opt.Seed = 0, skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    seed: opt.Seed = 0, skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Open-set evaluation: hold out each class of DATA in turn and measure how well it is rejected as unknown.
@@ -33,7 +34,7 @@ def run(
     from tellapart.workflows.open_set import open_set
 
     table = opt.scanned(data, images, id_column, label_column, group, None)
-    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, seed=seed)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files, seed=seed)
     found = open_set(table, recipe, share=share, overrides=overrides or (), settings=settings)
     if as_json:
         opt.print_json(found.to_dict())

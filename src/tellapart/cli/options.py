@@ -91,6 +91,14 @@ SkipBad = Annotated[
         "--skip-bad", help="Exclude and count bad rows and corrupt images instead of stopping.", rich_help_panel=_DATA
     ),
 ]
+VerifyFiles = Annotated[
+    bool,
+    typer.Option(
+        "--verify-files",
+        help="Read every file to identify it, also those whose size and times have not changed.",
+        rich_help_panel=_DATA,
+    ),
+]
 
 # --- where and how to run ---------------------------------------------------------------------------------------------
 
@@ -140,6 +148,10 @@ OpenTest = Annotated[
 ClassMap = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="THEIRS=OURS", help="Map a class name of DATA to one of the run. Repeatable."),
+]
+ExcludeSeen = Annotated[
+    bool,
+    typer.Option("--exclude-seen", help="Leave out images of DATA that are in the training, validation or test split of RUN."),
 ]
 Sample = Annotated[
     int | None, typer.Option("--sample", metavar="N", min=1, help="Use a random sample of N images, drawn with a fixed seed.")
@@ -252,13 +264,19 @@ def scanned(
     group: str | None,
     positive: str | None,
     least: int = 2,
+    verify_files: bool = False,
 ) -> ImageTable:
-    """Scan DATA with the data options of the command line; `least`: the smallest number of classes allowed."""
+    """Scan DATA with the data options of the command line.
+
+    `least`: the smallest number of classes allowed; `verify_files`: read every file now, for commands without settings.
+    """
+    from tellapart.data.identity import identify
     from tellapart.data.scan import scan
 
-    return scan(
+    table = scan(
         data, images=images, id_column=id_column, label_column=label_column, group=group, positive=positive, least=least
     )
+    return identify(table, verify_files=True) if verify_files else table
 
 
 def settings(
@@ -271,8 +289,9 @@ def settings(
     split_from: str | None = None,
     overwrite: bool = False,
     loggers: list[str] | None = None,
+    verify_files: bool = False,
 ) -> Settings:
     """Settings of the workflows from the options of the command line."""
     from tellapart.inference.context import Settings
 
-    return Settings(runs, device, seed, skip_bad, split_from, overwrite, progress(quiet), tuple(loggers or ()))
+    return Settings(runs, device, seed, skip_bad, split_from, overwrite, progress(quiet), tuple(loggers or ()), verify_files)

@@ -29,9 +29,11 @@ _HEADINGS = ("perturbation", "n", "accuracy [95 %]", "change in points", "p", "f
 
 def run(
     run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
-    perturbation: Perturbations = None, sample: opt.Sample = None, figure: opt.Figure = None,
+    perturbation: Perturbations = None, sample: opt.Sample = None,
+    exclude_seen: opt.ExcludeSeen = False, figure: opt.Figure = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
-    skip_bad: opt.SkipBad = False, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
+    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Score a finished run on perturbed images: JPEG, scaling, blur, noise, crops and others, from weak to strong.
@@ -44,8 +46,17 @@ def run(
     from tellapart.workflows.robustness import robustness
 
     table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
-    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad)
-    found = robustness(run_id, table, open_test=open_test, mapping=pairs, perturbations=names, sample=sample, settings=settings)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
+    found = robustness(
+        run_id,
+        table,
+        open_test=open_test,
+        mapping=pairs,
+        perturbations=names,
+        sample=sample,
+        exclude_seen=exclude_seen,
+        settings=settings,
+    )
     if as_json:
         opt.print_json(found.to_dict())
     else:

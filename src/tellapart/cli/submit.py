@@ -39,6 +39,7 @@ def run(
     run_id: opt.RunId, test: Test, sample: SampleFile, output: Output = Path("submission.csv"), images: Images = None,
     mapping: Map = None, kind: Kind = None, id_column: IdColumn = None, runs: opt.Runs = opt.RUNS,
     device: opt.Device = "auto", as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    verify_files: opt.VerifyFiles = False,
 ) -> None:  # fmt: skip
     """Write a competition submission: the header, ids and row order of the sample, with the predictions of a run."""
     if kind is not None and kind not in KINDS:
@@ -46,7 +47,7 @@ def run(
     from tellapart.workflows.submit import submit
 
     opt.check_output(output)
-    settings = opt.settings(runs=runs, device=device, quiet=quiet)
+    settings = opt.settings(runs=runs, device=device, quiet=quiet, verify_files=verify_files)
     names = opt.pairs(mapping or [], "--map", "CLASS=TEXT, for example --map real=1,edited=0")
     done = submit(
         run_id, test=test, sample=sample, out=output, images=images, mapping=names, kind=kind,  # pyright: ignore[reportArgumentType]

@@ -35,7 +35,7 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for the fo
 
 def run(
     reals: Reals, output: Output, kinds: Kinds = None, class_name: ClassName = None, encoding: Format = "png",
-    quality: Quality = "75-95", seed: Seed = 0, skip_bad: opt.SkipBad = False,
+    quality: Quality = "75-95", seed: Seed = 0, skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Synthesize fakes: forge half of the images of REALS and write a labeled data set with a mask for every fake.
@@ -46,7 +46,7 @@ def run(
     from tellapart.reports.contact_sheets import forgery_sheet
     from tellapart.workflows.synth import synth
 
-    settings = opt.settings(runs=opt.RUNS, device="cpu", quiet=quiet, skip_bad=skip_bad, seed=seed)
+    settings = opt.settings(runs=opt.RUNS, device="cpu", quiet=quiet, skip_bad=skip_bad, verify_files=verify_files, seed=seed)
     made = synth(
         reals, output, kinds=kinds or (), class_name=class_name, encoding=encoding, quality=_range(quality), settings=settings
     )

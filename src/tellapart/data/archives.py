@@ -6,7 +6,6 @@ from a known offset. A compressed tar has no random access and is refused.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import posixpath
 import tarfile
@@ -17,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple, final
 
+from tellapart.data.digest_store import FileState
 from tellapart.errors import DataError
 
 ARCHIVE_ENDINGS = (".zip", ".tar")
@@ -28,7 +28,6 @@ class Member(NamedTuple):
 
     name: str  # with forward slashes
     size: int  # bytes, unpacked
-    stamp: int  # CRC32 of the member (zip) or digest of the whole archive (tar)
 
 
 class Archive(ABC):
@@ -95,18 +94,6 @@ def is_safe(name: str) -> bool:
     return not (name.startswith("/") or name[1:3] == ":/" or ".." in name.split("/"))
 
 
-def file_digest(path: str) -> int:
-    """63-bit digest of a file's content."""
-    with Path(path).open("rb") as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8)).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def bytes_digest(content: bytes | memoryview) -> int:
-    """63-bit digest of bytes."""
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little") >> 1
-
-
 _LARGE = 64 << 20  # bytes: what is smaller does no harm
 _BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
 
@@ -127,7 +114,7 @@ class ZipArchive(Archive):
 
     def members(self) -> list[Member]:
         """All files."""
-        return [Member(n, i.file_size, i.CRC) for n, i in self._infos.items() if not n.endswith("/")]
+        return [Member(n, i.file_size) for n, i in self._infos.items() if not n.endswith("/")]
 
     def folders(self) -> list[str]:
         """Listed folders."""
@@ -154,13 +141,12 @@ class TarArchive(Archive):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        stat = Path(path).stat()
-        self._index = _tar_index(path, stat.st_mtime_ns, stat.st_size)
+        self._index = _tar_index(path, FileState.of(Path(path).stat()))
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def members(self) -> list[Member]:
         """All regular files."""
-        return [Member(name, size, self._index.stamp) for name, (_, size) in self._index.files.items()]
+        return [Member(name, size) for name, (_, size) in self._index.files.items()]
 
     def folders(self) -> list[str]:
         """Listed folders."""
@@ -192,13 +178,12 @@ class _TarIndex(NamedTuple):
     files: dict[str, tuple[int, int]]  # name → (offset, size) in bytes
     folders: tuple[str, ...]
     links: tuple[str, ...]
-    stamp: int
 
 
 @lru_cache(maxsize=4)
-def _tar_index(path: str, mtime: int, size: int) -> _TarIndex:
-    """Walk the headers once; `mtime` and `size` are there so that a changed file is walked again."""
-    del mtime, size
+def _tar_index(path: str, state: FileState) -> _TarIndex:
+    """Walk the headers once; `state` is there so that a changed file is walked again."""
+    del state
     files: dict[str, tuple[int, int]] = {}
     folders: list[str] = []
     links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
@@ -217,7 +202,7 @@ def _tar_index(path: str, mtime: int, size: int) -> _TarIndex:
             # tarfile keeps every header; a million of them would be a gigabyte.
             tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
     files |= {name: files[target] for name, target in links.items() if target in files}
-    return _TarIndex(files, tuple(folders), tuple(name for name in links if name not in files), file_digest(path))
+    return _TarIndex(files, tuple(folders), tuple(name for name in links if name not in files))
 
 
 def _check_member(path: str, name: str) -> None:

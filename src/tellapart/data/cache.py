@@ -1,10 +1,11 @@
 """Decode once: uint8 pixels in one memory-mapped file, shared by every classifier, run and process.
 
-The file's name is a digest of which images (path, size, stamp), how (the resolved `Inputs`) and by which decoder, so a
-changed file or option is decoded again and nothing else is. Where a part of each picture is read (`Inputs.region`), the digest
-holds where it lies, too; faces are looked for once, and kept in a file of their own. A lock lets one process decode while a
-second one waits; a file that was not finished is never read. The folder is bounded: the files that were not used for longest
-go first.
+The file's name is a digest of which images (by their content, `data.identity`), how (the resolved `Inputs`) and by which
+decoder, so a changed file or option is decoded again, and a touched, moved or zipped file is not. What is read to be decoded is
+compared with the digest once more, so no file holds the pixels of other images. Where a part of each picture is read
+(`Inputs.region`), the digest holds where it lies, too; faces are looked for once, and kept in a file of their own. A lock lets
+one process decode while a second one waits; a file that was not finished is never read. The folder is bounded: the files that
+were not used for longest go first.
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -24,6 +25,7 @@ import numpy as np
 from tellapart.data.cache_dir import default_folder, locked, make_room, permitted
 from tellapart.data.decode import DECODER, decode_rgb, decode_to, find_region, header, quiet, target_size
 from tellapart.data.faces import identity
+from tellapart.data.identity import digest_of, identify
 from tellapart.data.reader import ImageReader
 from tellapart.data.regions import crop_box, read_boxes, with_regions
 from tellapart.errors import DataError, ImageError
@@ -108,6 +110,7 @@ class PixelCache:
             DataError: The columns of boxes, or the detector of faces, are not there.
             SystemLimitError: No room.
         """
+        table = identify(table, self.progress)
         found = self.found(table, inputs)
         if found is None:
             keys, each = table.row_keys, lambda content, path, row: decode_to(content, inputs, path)
@@ -136,6 +139,7 @@ class PixelCache:
             return found
         if face is None:
             return None
+        table = identify(table, self.progress)
         way = f"face {identity(face)} {inputs.max_pixels} {DECODER}"
         each = lambda content, path, row: find_region(content, inputs, path)  # noqa: E731
         values, positions = self._get(
@@ -182,7 +186,7 @@ class PixelCache:
 
     def _made(self, table: ImageTable, work: _Work) -> Iterator[np.ndarray]:
         """(B, …) in row order; raises at the end if any image is corrupt, naming every one."""
-        paths, bad, problems = table.paths, [], []
+        paths, digests, bad, problems = table.paths, table.digests, [], []
         with (
             ImageReader(table) as reader,
             ThreadPoolExecutor(os.cpu_count() or 1) as pool,
@@ -194,6 +198,8 @@ class PixelCache:
                 path = str(paths[rows[0]])
                 try:
                     content = reader.get(path)
+                    if digest_of(content) != digests[rows[0]]:
+                        return [ImageError(path, "the file is not the one that was listed: it has changed since")] * len(rows)
                     content = decode_rgb(content, path, work.max_pixels) if len(rows) > 1 else content
                 except ImageError as error:
                     return [error] * len(rows)

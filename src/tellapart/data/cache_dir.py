@@ -1,7 +1,8 @@
 """The folder of the decoded images: where it is, how large it may grow, and who may write.
 
 Each finished file `<digest>.npy` has a lock `<digest>.lock`, held while it is written as
-`.<digest>.npy.<process>.tmp`. The files that were not used for longest go first.
+`.<digest>.npy.<process>.tmp`. The files that were not used for longest go first. `digests.sqlite` beside them is bounded by
+itself (`digest_store`).
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -18,6 +19,8 @@ from pathlib import Path
 from tellapart.errors import SystemLimitError
 
 GIB = 1 << 30
+#: The digests of files that were read before; see `digest_store`.
+DIGESTS = "digests.sqlite"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def clear(folder: Path | None = None) -> int:
     """
     folder = folder or default_folder()
     with permitted(folder):
-        freed = _remove_leftovers(folder) + sum(_remove(entry.path) for entry in entries(folder))
+        freed = _remove_leftovers(folder) + sum(_remove(entry.path) for entry in entries(folder)) + _remove(folder / DIGESTS)
         for lock in folder.glob("*.lock"):
             if not _is_held(lock):
                 _remove(lock)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.data.digest_store import FileState
 from tellapart.data.regions import NOTHING
 from tellapart.errors import DataError
 from tellapart.recipe.schema import FaceRegion
@@ -74,8 +75,8 @@ def identity(rule: FaceRegion) -> str:
     import cv2
 
     path = _file(rule)
-    stamp = path.stat().st_mtime_ns
-    return f"{rule.detector} cv2-{cv2.__version__} {_digest(path, stamp)} smallest {rule.smallest:g}/1"
+    content = _digest(path, FileState.of(path.stat()))
+    return f"{rule.detector} cv2-{cv2.__version__} {content} smallest {rule.smallest:g}/1"
 
 
 def _haar(detector: Any, pixels: np.ndarray, least: float) -> np.ndarray:
@@ -147,7 +148,7 @@ def _file(rule: FaceRegion) -> Path:
 
 
 @functools.cache
-def _digest(path: Path, stamp: int) -> str:
-    """Of a file as it was at one time."""
-    del stamp
+def _digest(path: Path, state: FileState) -> str:
+    """Of a file in one state."""
+    del state
     return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()

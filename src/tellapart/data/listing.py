@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tellapart.data.archives import Archive, file_digest, open_archive
+from tellapart.data.archives import Archive, open_archive
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of, is_no_text, is_skipped, not_a_file, walk, walk_images
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, ImageTable, Problem
@@ -32,7 +32,6 @@ class Listing:
         folder: (N,) int64, index into `folders`.
         names: File names without the folder, N.
         sizes: (N,) int64, bytes.
-        stamps: (N,) int64, see `ImageTable`.
         problems: Files that cannot even be listed.
     """
 
@@ -42,7 +41,6 @@ class Listing:
     folder: np.ndarray
     names: list[str]
     sizes: np.ndarray
-    stamps: np.ndarray
     problems: tuple[Problem, ...] = ()
     archive: Archive | None = field(default=None, repr=False)
 
@@ -89,10 +87,6 @@ class Listing:
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read ({error})") from error
 
-    def content_stamp(self, row: int) -> int:
-        """63-bit digest of one file's content."""
-        return int(self.stamps[row]) if self.archive else file_digest(str(Path(self.root) / self.paths[row]))
-
     def only(self, rows: np.ndarray) -> Listing:
         """The same tree with only some of its files. `rows`: (M,) int."""
         return Listing(
@@ -102,7 +96,6 @@ class Listing:
             folder=self.folder[rows],
             names=[self.names[row] for row in rows.tolist()],
             sizes=self.sizes[rows],
-            stamps=self.stamps[rows],
             problems=self.problems,
             archive=self.archive,
         )
@@ -115,7 +108,7 @@ def list_folder(path: str) -> Listing:
         DataError: The folder or one below it cannot be read.
     """
     folders: list[str] = []
-    entries: list[tuple[str, int, int, int]] = []  # name, folder number, size, stamp
+    entries: list[tuple[str, int, int]] = []  # name, folder number, size
     problems: list[Problem] = []
     for walked in walk(path):
         number = len(folders)
@@ -123,19 +116,18 @@ def list_folder(path: str) -> Listing:
         problems += walked.problems
         for entry in walked.files:
             try:
-                stat = entry.stat()
+                size = entry.stat().st_size
             except OSError:  # deleted a moment ago
                 problems.append(not_a_file(entry, f"{walked.path}/{entry.name}" if walked.path else entry.name))
             else:
-                entries.append((entry.name, number, stat.st_size, stat.st_mtime_ns))
+                entries.append((entry.name, number, size))
     return _listing(path, "", folders, entries, problems, None)
 
 
 def list_file(path: str) -> Listing:
     """One file alone."""
     root, name = os.path.split(path)
-    stat = Path(path).stat()
-    return _listing(root, "", [""], [(name, 0, stat.st_size, stat.st_mtime_ns)], [], None)
+    return _listing(root, "", [""], [(name, 0, Path(path).stat().st_size)], [], None)
 
 
 def list_archive(path: str) -> Listing:
@@ -146,13 +138,13 @@ def list_archive(path: str) -> Listing:
     for folder in archive.folders():
         if not _is_skipped_path(folder):
             _add_folder(number, folder)
-    entries: list[tuple[str, int, int, int]] = []
+    entries: list[tuple[str, int, int]] = []
     message = "is a link to nowhere in the archive, or not a regular file"
     problems = [Problem("missing file", name, message) for name in archive.links() if not _is_skipped_path(name)]
     for member in archive.members():
         if not _is_skipped_path(member.name) and not is_no_text(member.name, problems):
             folder, _, base = member.name.rpartition("/")
-            entries.append((base, _add_folder(number, folder), member.size, member.stamp))
+            entries.append((base, _add_folder(number, folder), member.size))
     return _listing(root, f"{name}::", list(number), entries, problems, archive)
 
 
@@ -173,7 +165,7 @@ def _listing(
     root: str,
     prefix: str,
     folders: list[str],
-    entries: list[tuple[str, int, int, int]],
+    entries: list[tuple[str, int, int]],
     problems: list[Problem],
     archive: Archive | None,
 ) -> Listing:
@@ -191,7 +183,6 @@ def _listing(
         folder=np.fromiter((rank[entry[1]] for entry in entries), dtype=np.int64, count=count),
         names=[entry[0] for entry in entries],
         sizes=np.fromiter((entry[2] for entry in entries), dtype=np.int64, count=count),
-        stamps=np.fromiter((entry[3] for entry in entries), dtype=np.int64, count=count),
         problems=tuple(problems),
         archive=archive,
     )
@@ -216,14 +207,12 @@ def from_paths(paths: Sequence[str | Path], classes: Sequence[str] = ()) -> Imag
         raise DataError(f"no image in {', '.join(map(str, paths)) or 'nothing'}", hint="name image files or folders of them")
     full = [os.path.realpath(file) for file in shown]
     root = os.path.commonpath([os.path.dirname(file) for file in full])  # noqa: PTH120
-    status = [os.stat(file) for file in full]  # noqa: PTH116
     frame = pd.DataFrame(
         {
             "id": pd.Series(shown, dtype=object),
             "path": pd.Series([os.path.relpath(file, root) for file in full], dtype=object),
             "label": UNLABELED,
-            "size": [s.st_size for s in status],
-            "stamp": [s.st_mtime_ns for s in status],
+            "size": [os.stat(file).st_size for file in full],  # noqa: PTH116
         }
     )
     problems = tuple(Problem("missing file", file, reason) for file, reason in listed.items() if reason)

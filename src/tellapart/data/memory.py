@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tellapart.data.archives import bytes_digest
+from tellapart.data.identity import digest_of
 from tellapart.data.layouts._aliases import class_texts, order_classes
 from tellapart.errors import DataError, unknown_name
 from tellapart.types import SPLITS, UNLABELED, ImageTable, guess_positive
@@ -44,8 +44,7 @@ def from_arrays(
             f"images must be (N, H, W) or (N, H, W, 3) uint8; got {images.shape} {images.dtype}",
             hint="scale floats in [0, 1] with (x * 255).round().astype('uint8'); put channels last",
         )
-    stamps = [bytes_digest(np.ascontiguousarray(image).tobytes()) for image in images]
-    return _table(images, np.zeros(len(images), dtype=np.int64), stamps, labels, classes, ids, groups, split)
+    return _table(images, np.zeros(len(images), dtype=np.int64), labels, classes, ids, groups, split)
 
 
 def from_bytes(
@@ -61,13 +60,12 @@ def from_bytes(
     if wrong is not None:
         raise DataError(f"blobs[{wrong}] must be bytes; got {type(blobs[wrong]).__name__}")
     sizes = np.array([len(blob) for blob in blobs], dtype=np.int64)
-    return _table(tuple(blobs), sizes, [bytes_digest(blob) for blob in blobs], labels, classes, ids, groups, split)
+    return _table(tuple(blobs), sizes, labels, classes, ids, groups, split)
 
 
 def _table(
     memory: Any,
     sizes: np.ndarray,
-    stamps: list[int],
     labels: Sequence[Any] | np.ndarray,
     classes: Sequence[str] | None,
     ids: Sequence[str] | None,
@@ -84,7 +82,7 @@ def _table(
         "path": np.array([f"memory#{i}" for i in range(count)], dtype=object),
         "label": numbers,
         "size": sizes,
-        "stamp": np.array(stamps, dtype=np.int64),
+        "digest": np.array([digest_of(image) for image in memory], dtype=object),
     }
     if groups is not None:
         columns["group"] = np.array([str(g) for g in groups], dtype=object)

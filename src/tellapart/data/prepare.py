@@ -16,6 +16,7 @@ import pandas as pd
 
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import header
+from tellapart.data.identity import identify
 from tellapart.data.reader import ImageReader
 from tellapart.data.split import DuplicateGroups, find_duplicates, split, summarize_duplicates
 from tellapart.errors import DataError, ImageError
@@ -42,6 +43,7 @@ def prepare(
     skip_bad: bool = False,
     split_from: Path | None = None,
     progress: Progress = SILENT,
+    verify_files: bool = False,
 ) -> Prepared:
     """Check and split a scanned table.
 
@@ -51,6 +53,7 @@ def prepare(
         skip_bad: Leave bad rows out instead of stopping.
         split_from: A run folder whose split is used again.
         progress: Where long work is reported.
+        verify_files: See `identify`.
 
     Raises:
         DataError: The data have problems and `skip_bad` is not set.
@@ -59,7 +62,8 @@ def prepare(
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not skip_bad:
         raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
-    twins = find_duplicates(table, progress)
+    table = identify(table, progress, verify_files=verify_files)
+    twins = find_duplicates(table)
     table = apply_split(table, split_from) if split_from else split(table, seed=seed, twins=twins)
     return Prepared(table, summarize_duplicates(table, twins.cluster))
 
@@ -98,13 +102,26 @@ def check_headers(table: ImageTable, *, skip_bad: bool = False) -> ImageTable:
 
 
 def apply_split(table: ImageTable, run: Path) -> ImageTable:
-    """Give every labeled row the split that it has in a run folder, by id.
+    """Give every labeled row the split that it has in a run folder: by its content, or by its id where the content is new.
+
+    Args:
+        table: Identified images.
+        run: The folder.
 
     Raises:
-        DataError: An image was not in that run.
+        DataError: An image was not in that run, or the run keeps no digests.
     """
     old = pd.read_parquet(run / "split.parquet")
-    parts = pd.Series(table.ids).map(dict(zip(old["id"], old["split"], strict=True)))
+    if "digest" not in old:
+        raise DataError(f"{run} was made by a development version of tellapart that kept no digests", hint="train it again")
+    known = old[(old["digest"] != "") & (old["split"] != "")]
+    both = set(zip(known["digest"], known["split"], strict=True))  # duplicates may lie in several given splits
+    by_content = {digest: split for split in reversed(SPLITS) for digest, other in both if other == split}
+    by_id = dict(zip(old["id"], old["split"], strict=True))
+    found = [(digest, by_id.get(name)) for digest, name in zip(table.digests, table.ids, strict=True)]
+    parts = pd.Series(
+        [split if (digest, split) in both else by_content.get(digest, split) for digest, split in found], dtype=object
+    )
     labeled = table.labels >= 0
     unknown = (parts.isna() | (parts == "")).to_numpy() & labeled
     if unknown.any():

@@ -23,7 +23,7 @@ from tellapart.types import SPLITS, ImageTable, Problem
 Cut = tuple[int, int, int, int]
 NOTHING = np.full(4, np.nan, dtype=np.float32)
 _OUTSIDE = 0.5  # of a box may lie outside of its picture: annotators and detectors draw over the border
-_OWN = frozenset({"id", "path", "label", "size", "stamp", "group", "source", "split"})
+_OWN = frozenset({"id", "path", "label", "size", "digest", "group", "source", "split"})
 _RENAMED = " of the table"  # what `scan` appends to a column whose name has another meaning here, such as `width`
 
 

@@ -131,12 +131,11 @@ def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group:
         "path": np.array(found.locators, dtype=object),
         "label": labels,
         "size": found.sizes,
-        "stamp": found.stamps,
         "group": found.source if group == "source" and found.group is None else found.group,
         "source": found.source,
         "split": _split(found.split, labeled),
     }
-    columns |= {f"{name} of the table" if name in (*columns, *_OF_HEADERS) else name: of for name, of in found.more.items()}
+    columns |= {f"{name} of the table" if name in (*columns, *_RESERVED) else name: of for name, of in found.more.items()}
     unknown, lacking = labels == _UNKNOWN, _lacking(found.split, labeled)
     keep = ~(unknown | lacking)
     frame = pd.DataFrame({k: pd.Series(v[keep], dtype=v.dtype) for k, v in columns.items() if v is not None})
@@ -150,7 +149,7 @@ def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group:
     )
 
 
-_OF_HEADERS = ("format", "mode", "width", "height", "pixels")  # what slices read off the images
+_RESERVED = ("digest", "format", "mode", "width", "height", "pixels")  # what is read off the images
 _UNKNOWN = -2  # the number of a class that does not occur in training, until its rows are left out
 
 

@@ -7,15 +7,13 @@ separates what belongs together: rows of one `group`, and files that are byte fo
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from tellapart.data.reader import ImageReader
-from tellapart.errors import ImageError, SplitError
+from tellapart.data.identity import identify
+from tellapart.errors import SplitError
 from tellapart.progress import SILENT, Progress
 from tellapart.types import SPLITS, ImageTable
 
@@ -114,22 +112,11 @@ def carve_validation(table: ImageTable, *, share: float, seed: int = 0, twins: D
 
 
 def find_duplicates(table: ImageTable, progress: Progress = SILENT) -> DuplicateGroups:
-    """Find byte-identical images; only images of equal size are read, none is decoded. Those that cannot be read have no
-    twin: decoding names them."""
-    sizes = table.frame["size"].to_numpy()
-    _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-    suspects = np.flatnonzero(counts[inverse] > 1)
-    keys = np.arange(len(table), dtype=object)
-    with ImageReader(table) as reader, progress.task("looking for byte-identical images", len(suspects), "img") as task:
-        paths = table.paths
-        for row in suspects:
-            with contextlib.suppress(ImageError):
-                content = reader.get(paths[row])
-                raw = content if isinstance(content, bytes) else content.tobytes()
-                keys[row] = hashlib.blake2b(raw, digest_size=16).digest()
-            task.advance()
-    cluster = pd.factorize(keys)[0].astype(np.int64)
-    return summarize_duplicates(table, cluster)
+    """Find byte-identical images, by their digests; none is decoded. Those that cannot be read have no duplicate: decoding
+    names them."""
+    digests = identify(table, progress).digests
+    keys = np.where(digests == "", np.arange(len(table), dtype=object), digests)
+    return summarize_duplicates(table, pd.factorize(keys)[0].astype(np.int64))
 
 
 def summarize_duplicates(table: ImageTable, cluster: np.ndarray) -> DuplicateGroups:

@@ -33,6 +33,7 @@ class Settings:
         overwrite: Train again even if the run exists.
         progress: Where long work reports its progress.
         loggers: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
+        verify_files: Read every file to identify it, also those that seem unchanged since they were read.
     """
 
     runs: Path = Path("runs")
@@ -43,6 +44,7 @@ class Settings:
     overwrite: bool = False
     progress: Progress = SILENT
     loggers: tuple[str, ...] = ()
+    verify_files: bool = False
 
 
 DEFAULTS = Settings()

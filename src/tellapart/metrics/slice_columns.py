@@ -17,7 +17,7 @@ NOT_GIVEN = "not given"
 MOST_VALUES = 12  # values of a column; rarer values are merged
 _BINS = 4  # bins of a numeric column: quartiles
 _FEW = 6  # up to this many distinct numbers, each is a slice of its own
-_INNER = frozenset({"id", "path", "label", "stamp", "split"})  # internal columns that are no slices
+_INNER = frozenset({"id", "path", "label", "digest", "split"})  # internal columns that are no slices
 _SPELLINGS = {"jpg": "jpeg", "jpe": "jpeg", "tif": "tiff"}
 
 

@@ -14,7 +14,7 @@ from tellapart.data.decode import decode, decode_to, header, quiet
 from tellapart.data.memory import from_bytes
 from tellapart.data.reader import ImageReader
 from tellapart.data.regions import copy_boxes
-from tellapart.errors import DataError, ImageError, RunError
+from tellapart.errors import DataError, ImageError
 from tellapart.inference.context import Settings, inference_context, load_classifier
 from tellapart.perturbations.kinds import as_png
 from tellapart.progress import SILENT, Task
@@ -110,7 +110,6 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
     Raises:
         CorruptImages: Some cannot be decoded, and `settings.skip_bad` is not set.
         DataError: No image can be decoded.
-        RunError: No image of the run's own data can be decoded: the files were moved.
     """
     bad, problems, paths, inputs = [], [], table.paths, Inputs.model_validate(run.recipe["inputs"])
     # the run reads images of one size only; with boxes, a wrong size is reported when the original files are predicted
@@ -137,9 +136,6 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
         return table
     found = CorruptImages(bad, problems)
     if len(bad) == len(table):
-        if table.root == run.data["root"]:
-            hint = "restore them, or pass DATA: the same files, with the same modification times, count as the run's own data"
-            raise RunError(f"the images of {run.id} are no longer in {table.root} ({problems[0]})", hint=hint)
         raise DataError(f"no readable image: {found.message}")
     if not settings.skip_bad:
         raise found

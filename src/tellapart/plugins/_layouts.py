@@ -81,16 +81,16 @@ def _strangers(tested: _Tested) -> None:
 
 @PROMISES.promise("one value for each row")
 def _shapes(tested: _Tested) -> None:
-    """Every column has N values of its type: labels are texts or None, splits are known names, sizes and stamps int64."""
+    """Every column has N values of its type: labels are texts or None, splits are known names, sizes int64."""
     rows = tested.rows()
     count = len(rows.ids)
     expect(count > 0, "at least one row", 0)
-    columns = {"class_names": rows.class_names, "sizes": rows.sizes, "stamps": rows.stamps, "split": rows.split, **rows.more}
+    columns = {"class_names": rows.class_names, "sizes": rows.sizes, "split": rows.split, **rows.more}
     columns |= {name: values for name, values in (("group", rows.group), ("source", rows.source)) if values is not None}
     expect(len(rows.locators) == count, f"{count} locators", len(rows.locators))
     for name, values in columns.items():
         expect(np.shape(values) == (count,), f"{name} of shape ({count},)", np.shape(values))
-        kind = np.dtype(np.int64) if name in ("sizes", "stamps") else np.dtype(object)
+        kind = np.dtype(np.int64) if name == "sizes" else np.dtype(object)
         expect(values.dtype == kind, f"{name} of type {kind}", values.dtype)
     names = set(rows.class_names.tolist())
     expect(all(name is None or (isinstance(name, str) and name) for name in names), "labels that are texts or None", names)
@@ -112,7 +112,7 @@ def _locators(tested: _Tested) -> None:
     rows = tested.rows()
     columns = {"id": rows.ids, "path": rows.locators}
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-    table = ImageTable(frame.assign(label=UNLABELED, size=rows.sizes, stamp=rows.stamps), (), str(tested.data))
+    table = ImageTable(frame.assign(label=UNLABELED, size=rows.sizes), (), str(tested.data))
     with ImageReader(table) as reader:
         for locator in rows.locators[:_READ]:
             expect(len(reader.get(locator)) > 0, f"an image at {locator}", "nothing")

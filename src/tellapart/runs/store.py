@@ -4,7 +4,7 @@
         recipe.yaml               fully resolved
         environment.json          versions, device, git, command
         data.json                 fingerprint, classes, counts, problems
-        split.parquet             one row per image: id, path, label, split, …
+        split.parquet             one row per image: id, path, label, split, digest of its content, …
         weights.safetensors …     the classifier, as its family saves it
         predictions/<split>.parquet
         scores.json               {"train": {metric: Score}, "valid": {…}, "cost": {…}}
@@ -163,8 +163,15 @@ class Run:
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
     def table(self) -> ImageTable:
-        """The images of this run with their split. The files may have moved since."""
+        """The images of this run, with their split and the digests that they had then. The files may have changed or moved.
+
+        Raises:
+            RunError: It was made by a development version of tellapart that kept no digests.
+        """
         frame = pd.read_parquet(self.folder / "split.parquet").astype({"id": object, "path": object})
+        if "digest" not in frame:
+            made = "was made by a development version of tellapart that kept no digests of its images"
+            raise RunError(f"{self.folder} {made}", hint="train it again")
         return ImageTable(
             frame,
             self.classes,

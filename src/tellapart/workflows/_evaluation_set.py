@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tellapart.data.prepare import apply_split
-from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError
 from tellapart.inference.context import Settings
 from tellapart.runs import ledger
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
-from tellapart.workflows.evaluate import evaluate_test, other_images
+from tellapart.workflows._run_images import require_unchanged
+from tellapart.workflows.evaluate import evaluate_test, identified, other_images
 from tellapart.workflows.kfold import trained_on_valid
 
 
@@ -29,12 +29,16 @@ class EvaluationSet:
         total: Number of images in the split; larger than the number of rows for a sample.
         split: "valid" or "test" of the run's own data, or "other".
         requested: The requested sample size; None: no sample.
+        notes: What was excluded.
+        whole: The whole split, where it lies now; None for other images.
     """
 
     rows: ImageTable
     total: int
     split: str
     requested: int | None = None
+    notes: tuple[str, ...] = ()
+    whole: ImageTable | None = None
 
     @property
     def folder_name(self) -> str:
@@ -52,21 +56,26 @@ class EvaluationSet:
                 f"expected a sample of at least 1 image, found {sample}", hint="pass --sample with a number of 1 or more"
             )
         if sample >= self.total:
-            return EvaluationSet(self.rows, self.total, self.split, sample)
+            return replace(self, requested=sample)
         rows = np.sort(np.random.default_rng(0).choice(self.total, sample, replace=False))
-        return EvaluationSet(self.rows.take(rows), self.total, self.split, sample)
+        return replace(self, rows=self.rows.take(rows), requested=sample)
 
 
 def select_images(
-    run: Run, data: str | Path | ImageTable | None, open_test: bool, mapping: Mapping[str, str], settings: Settings
+    run: Run,
+    data: str | Path | ImageTable | None,
+    open_test: bool,
+    mapping: Mapping[str, str],
+    exclude_seen: bool,
+    settings: Settings,
 ) -> EvaluationSet:
     """The validation or test split of a run, or other images.
 
     Raises:
-        DataError: Unknown class, or an empty split.
+        DataError: Unknown class, an empty split, files that are not the ones that were split, or images that the run has seen.
         RunError: No such split, or the run was trained on it.
     """
-    table = scan(data, least=1) if isinstance(data, str | Path) else data
+    table = None if data is None else identified(data, settings)
     part = "test" if open_test else "valid"
     if table is None or table.fingerprint == run.data["fingerprint"]:
         found = run.table() if table is None else apply_split(table, run.folder)
@@ -77,14 +86,16 @@ def select_images(
             message = f"{run.id} was trained on its validation images, fold by fold: scores on them would be too good"
             hint = "evaluate a single run, use the test split with --open-test, or pass other images as DATA"
             raise RunError(message, hint=hint)
-        return EvaluationSet(rows, len(rows), part)
+        if table is None:
+            require_unchanged(run, rows, part, settings)
+        return EvaluationSet(rows, len(rows), part, whole=rows)
     if open_test:
         raise RunError(
             "--open-test and DATA exclude each other: the test split belongs to the run's own data",
             hint="omit DATA to use the test split, or omit --open-test to use DATA",
         )
-    rows = other_images(run, table, mapping, settings)
-    return EvaluationSet(rows, len(rows), "other")
+    found = other_images(run, table, mapping, "exclude" if exclude_seen else "refuse", settings)
+    return EvaluationSet(found.table, len(found.table), "other", notes=found.notes)
 
 
 def stored_predictions(run: Run, part: str, rows: ImageTable) -> Predictions | None:
@@ -100,12 +111,12 @@ def stored_predictions(run: Run, part: str, rows: ImageTable) -> Predictions | N
     return Predictions(found.ids[order], found.proba[order], found.labels[order], found.classes, run.id, groups)
 
 
-def record_test_use(run: Run, count: int, session: str | None, by: str, settings: Settings) -> str:
+def record_test_use(run: Run, images: EvaluationSet, session: str | None, by: str, settings: Settings) -> str:
     """Record a use of the test split in the ledger before any test image is read: once per job, however often it resumes.
 
     Args:
         run: The run.
-        count: Number of images.
+        images: Images of its test split.
         session: The session that this job has recorded before; None: none.
         by: The command, for the ledger.
         settings: Folders, device and progress.
@@ -116,10 +127,10 @@ def record_test_use(run: Run, count: int, session: str | None, by: str, settings
     fingerprint = run.data["fingerprint"]
     known = {opening.session for opening in ledger.openings(run.runs, fingerprint)}
     if not run.evaluations:
-        evaluate_test(run, settings)
+        evaluate_test(run, settings, images.whole)
         return ledger.openings(run.runs, fingerprint)[-1].session
     if session is not None and session in known:
         return session
     session = secrets.token_hex(4)
-    ledger.record(run.runs, run.id, fingerprint, count, by, session)
+    ledger.record(run.runs, run.id, fingerprint, len(images.rows), by, session)
     return session

@@ -26,7 +26,7 @@ from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
 from tellapart.errors import Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings, drop_unreadable, load_classifier, predict_timed, resolve_device
-from tellapart.io import mark_complete, now, translate_os_errors, write_json
+from tellapart.io import mark_complete, now, read_json, translate_os_errors, write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
 from tellapart.runs import ledger, store
@@ -49,11 +49,13 @@ class Experiment:
         table = data if isinstance(data, ImageTable) else scan(data)
         split_from = store.open_run(settings.split_from, settings.runs).folder if settings.split_from else None
         self.prepared: Prepared = prepare(
-            table, seed=settings.seed, skip_bad=settings.skip_bad, split_from=split_from, progress=settings.progress
-        )
+            table, seed=settings.seed, skip_bad=settings.skip_bad, split_from=split_from, progress=settings.progress,
+            verify_files=settings.verify_files,
+        )  # fmt: skip
         self.cache = PixelCache(progress=settings.progress)
         self.device = resolve_device(settings.device)
         self.home, self.keeps_stopped = settings.runs, True
+        self.started_from: set[str] = set()  # of the run that is made now
 
     def with_split(self, prepared: Prepared, runs: Path) -> Experiment:
         """An experiment on the same decoded images with another split, for the runs inside another run, such as its folds.
@@ -102,7 +104,7 @@ class Experiment:
         return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.overwrite else "")
 
     def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
-        started = now()
+        started, self.started_from = now(), set()
         log = EpochLog(folder / "log.jsonl")
         if (folder / "resume" / "state.safetensors").exists():
             self.settings.progress.say(f"  resuming {folder.name} after epoch {log.last_epoch}")
@@ -157,6 +159,8 @@ class Experiment:
     def _complete(self, folder: Path, classifier: Classifier, cost: dict[str, Any]) -> Run:
         """Save the classifier, score the training and validation split, write the marker."""
         classifier.save(folder)
+        if self.started_from:
+            write_json(folder / "data.json", {**read_json(folder / "data.json"), "started_from": sorted(self.started_from)})
         (folder / "predictions").mkdir(exist_ok=True)
         positive, scores = self.prepared.table.positive, {}
         for part in ("train", "valid", HELD_OUT):
@@ -187,6 +191,7 @@ class Experiment:
             RunError: No such run, or it was trained on images that are held out here.
         """
         found = store.open_run(run, self.home)
+        self.started_from.add(found.id if found.runs == self.home.resolve() else str(found.folder))
         if len(held := self.prepared.table.where(split=HELD_OUT)):
             _refuse_learnt(found, held)
         return found.folder
@@ -230,14 +235,15 @@ def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: f
 
 
 def _refuse_learnt(run: Run, held: ImageTable) -> None:
-    """Refuse a run as a start if held-out images, by id and size, are in its training or validation split."""
+    """Refuse a run as a start if held-out images, by content, are in its training or validation split."""
     theirs = run.table()
-    seen = np.isin(theirs.frame["split"].to_numpy(dtype=object), ("train", "valid"))
-    known = set(theirs.frame.loc[seen, ["id", "size"]].itertuples(index=False, name=None))
-    both = [one for one in held.frame[["id", "size"]].itertuples(index=False, name=None) if one in known]
+    known = set(theirs.digests[theirs.frame["split"].isin(("train", "valid")).to_numpy()]) - {""}
+    both = [row for row, digest in enumerate(held.digests) if digest in known]
     if both:
         hint = "start from a run on other images, or from pretrained weights"
-        raise RunError(f"{run.id} cannot be a start: it was trained on {both[0][0]!r}, which is held out here", hint=hint)
+        raise RunError(
+            f"{run.id} cannot be a start: it was trained on {held.ids[both[0]]!r}, which is held out here", hint=hint
+        )
 
 
 def _fingerprint(table: ImageTable) -> str:

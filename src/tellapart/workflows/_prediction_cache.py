@@ -91,7 +91,7 @@ class PredictionCache:
         rows = readable_rows(self.images.rows, self.run, self.settings)
         if self.images.split == "test":
             earlier = None if self.done else self._stored_settings.get("session")
-            session = record_test_use(self.run, len(self.images.rows), earlier, command, self.settings)
+            session = record_test_use(self.run, self.images, earlier, command, self.settings)
             self._write_settings({**self._stored_settings, "session": session})
         if FILES in missing and (known := stored_predictions(self.run, self.images.split, rows)) is not None:
             self._store(FILES, known)
@@ -116,7 +116,7 @@ class PredictionCache:
 
     def notes(self, answered: int) -> list[str]:
         """Notes: a sample larger than the split, excluded images, a run that was trained after a test evaluation."""
-        count, images, notes = len(self.images.rows), self.images, []
+        count, images, notes = len(self.images.rows), self.images, [*self.images.notes]
         if images.requested and images.requested > images.total:
             notes.append(
                 f"a sample of {images.requested:,} was requested; there are only {images.total:,} images, all are used"

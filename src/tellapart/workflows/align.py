@@ -39,6 +39,7 @@ from tellapart.alignment.writer import (
 )
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
+from tellapart.data.identity import identify
 from tellapart.data.metadata import metadata_features
 from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
@@ -81,6 +82,7 @@ def align(
     if bad and not settings.skip_bad:
         raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
     check_outside(out, scanned_from if isinstance(data, ImageTable) else data, table)
+    table = identify(table, settings.progress, verify_files=settings.verify_files)
     identity = _identity(table, options)
     if (there := read_finished(out)) is not None:
         return _reuse(there, identity, out, settings)

@@ -116,7 +116,8 @@ class CodecBias:
 
 def codec_bias(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
-    mapping: Mapping[str, str] | None = None, quality: int = QUALITY, sample: int | None = None, settings: Settings = DEFAULTS,
+    mapping: Mapping[str, str] | None = None, quality: int = QUALITY, sample: int | None = None,
+    exclude_seen: bool = False, settings: Settings = DEFAULTS,
 ) -> CodecBias:  # fmt: skip
     """Evaluate a run with the images of one class re-encoded, of the other, and of both.
 
@@ -127,6 +128,7 @@ def codec_bias(
         mapping: Class names of `data` → class names of the run, where they differ.
         quality: JPEG quality, 1 to 100.
         sample: Number of images to draw with a fixed seed; None: all images.
+        exclude_seen: Whether to leave out images of `data` that the run has seen, instead of raising; see `evaluate`.
         settings: Folders, device and progress.
 
     Raises:
@@ -137,7 +139,7 @@ def codec_bias(
     if not 1 <= quality <= 100:
         raise DataError(f"expected a JPEG quality from 1 to 100, found {quality}", hint="the default is 75")
     run = store.open_run(run, settings.runs)
-    images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
+    images = select_images(run, data, open_test, mapping or {}, exclude_seen, settings).sampled(sample)
     if len(set(images.rows.labels.tolist())) < 2:
         raise DataError(
             f"{images.rows.name}: expected images of at least two classes, found one", hint="pass images of two classes"

@@ -5,6 +5,7 @@ Other images show whether a detector generalizes beyond its own data set.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart.data.identity import identify
 from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError, unknown_name
@@ -26,11 +28,12 @@ from tellapart.inference.context import (
 from tellapart.io import read_json
 from tellapart.metrics.classification import confusion_matrix, confusion_shares
 from tellapart.metrics.score_all import undefined
-from tellapart.runs import store
+from tellapart.runs import ledger, store
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run, Scores
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._experiment import open_test, write_evaluation
+from tellapart.workflows._run_images import OtherImages, Seen, locate, require_unchanged, select_unseen
 
 
 @dataclass(frozen=True)
@@ -95,32 +98,29 @@ class Evaluation:
 
 def evaluate(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
-    mapping: Mapping[str, str] | None = None, settings: Settings = DEFAULTS,
+    mapping: Mapping[str, str] | None = None, seen: Seen = "refuse", settings: Settings = DEFAULTS,
 ) -> Evaluation:  # fmt: skip
     """Score a run.
 
     Args:
         run: A run, its id, the beginning of its id, or its path.
-        data: Other labeled images; None: the run's own.
-        open_test: Without `data`: score the test split, which is counted in the ledger, instead of repeating the scores on
-            validation.
+        data: Other labeled images; None: the run's own. With `open_test`: where the run's own data lie now.
+        open_test: Score the test split, which is counted in the ledger, instead of repeating the scores on validation.
         mapping: From class names of `data` to those of the run, if they differ: {"editada": "fake"}.
+        seen: What to do with images of `data` that the run was fitted to, was selected by, or keeps as its sealed test split:
+            "refuse" them, "exclude" them, or "include" them; images of the test split are then counted in the ledger.
         settings: Folder of the runs, device, progress, …
 
     Raises:
-        DataError: A class of `data` is none of the run's; corrupt images.
+        DataError: A class of `data` is none of the run's; corrupt images; images that the run has seen, with `seen="refuse"`;
+            test images that are not the files that were split.
         RunError: No such run; it has no test split.
     """
     run = store.open_run(run, settings.runs)
-    if data is not None:
-        if open_test:
-            raise RunError(
-                "--open-test evaluates the run's own test split",
-                hint="drop DATA to evaluate that, or drop --open-test to score DATA",
-            )
-        return _on_other(run, other_images(run, data, mapping or {}, settings), settings)
+    if data is not None and not open_test:
+        return _on_other(run, other_images(run, identified(data, settings), mapping or {}, seen, settings), settings)
     if open_test:
-        evaluate_test(run, settings)
+        evaluate_test(run, settings, data)
     part = "test" if open_test else "valid"
     predictions = run.predictions(part)
     if predictions is None or not len(predictions):
@@ -129,44 +129,69 @@ def evaluate(
     return Evaluation(run.id, str(run.data["name"]), part, scores, predictions, test_openings(run), notes)
 
 
-def other_images(run: Run, data: str | Path | ImageTable, mapping: Mapping[str, str], settings: Settings) -> ImageTable:
+def identified(data: str | Path | ImageTable, settings: Settings) -> ImageTable:
+    """A path or table as a table whose images are identified by their content."""
+    table = data if isinstance(data, ImageTable) else scan(data, least=1)
+    return identify(table, settings.progress, verify_files=settings.verify_files)
+
+
+def other_images(run: Run, table: ImageTable, mapping: Mapping[str, str], seen: Seen, settings: Settings) -> OtherImages:
     """The labeled images of other data, with the labels of the run.
 
+    Args:
+        run: The run.
+        table: Identified images.
+        mapping: Class names of the table → class names of the run, where they differ.
+        seen: What to do with images that the run has seen.
+        settings: Whether to exclude bad rows.
+
     Raises:
-        DataError: The data are those of the run, have problems, or a class that is none of the run's.
+        DataError: The data have problems, a class that is none of the run's, or images that the run has seen (see `evaluate`).
     """
-    table = data if isinstance(data, ImageTable) else scan(data, least=1)
-    if table.fingerprint == run.data["fingerprint"]:
-        hint = "drop DATA to score its validation split, or add --open-test for its test split"
-        raise DataError(f"{table.name}: {run.id} was trained on these images", hint=hint)
     bad = [p for p in table.problems if p.kind not in HARMLESS]
     if bad and not settings.skip_bad:
         raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
-    return _renamed(table, run, mapping)
+    return select_unseen(run, _renamed(table, run, mapping), seen)
 
 
-def evaluate_test(run: Run, settings: Settings) -> None:
+def evaluate_test(run: Run, settings: Settings, data: str | Path | ImageTable | None = None) -> None:
     """Evaluate a run on its test split, once per run; the ledger records it.
 
+    Args:
+        run: The run.
+        settings: Folders, device and progress.
+        data: Where the run's data lie now; None: where they were.
+
     Raises:
-        RunError: Its data have no test split.
+        DataError: Files of the test split are not the ones that were split.
+        RunError: Its data have no test split, or they are gone.
     """
     table = run.table()
     if not table.split_counts().get("test"):
         raise RunError(f"{run.id}: its data have no test split")
+    if run.evaluations:
+        return
+    table = table.where(split="test")
+    if data is None:
+        require_unchanged(run, table, "test", settings)
+    else:
+        table = locate(table, identified(data, settings), "test")
     open_test([run], table, inference_context(settings), "evaluate")
 
 
-def _on_other(run: Run, table: ImageTable, settings: Settings) -> Evaluation:
-    context, classifier = inference_context(settings), load_classifier(run)
+def _on_other(run: Run, images: OtherImages, settings: Settings) -> Evaluation:
+    context, classifier, table = inference_context(settings), load_classifier(run), images.table
     found = len(table)
     table = drop_unreadable(table, [classifier.recipe], context.cache, skip_bad=settings.skip_bad)
+    if images.sealed:
+        ledger.record(run.runs, run.id, run.data["fingerprint"], images.sealed, "evaluate", secrets.token_hex(4))
     predictions, speed = predict_timed(classifier, table, run.id, context)
     folder = run.runs / "evaluations" / run.id / f"{Path(table.name).name.partition('.')[0]}-{table.fingerprint[:8]}"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, "other", predictions, speed, run.positive, "evaluate")
     scores = {k: store.Score.from_dict(v) for k, v in read_json(folder / "scores.json")["other"].items()}
-    notes = [f"{found - len(table):,} of {found:,} images cannot be read and are excluded"] if found > len(table) else []
+    notes = [*images.notes]
+    notes += [f"{found - len(table):,} of {found:,} images cannot be read and are excluded"] if found > len(table) else []
     absent = [name for label, name in enumerate(run.classes) if label not in table.labels]
     notes += [f"no image of {', '.join(absent)} among them"] if absent else []
     notes += test_reuse_notes(run)

@@ -183,6 +183,8 @@ class _Work:
         classifier = self._ensemble(folder, made)
         classifier.save(folder)
         self.experiment.write_metadata(title, folder, started)
+        if starts := sorted({name for run in made for name in run.data.get("started_from", ())}):
+            write_json(folder / "data.json", {**read_json(folder / "data.json"), "started_from": starts})
         (folder / "predictions").mkdir(exist_ok=True)
         for part, found in answers.items():
             found.to_parquet(folder / "predictions" / f"{part}.parquet")

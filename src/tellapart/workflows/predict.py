@@ -19,6 +19,7 @@ from tellapart.calibration.decision import UNSURE_NAME
 from tellapart.classifiers.base import Context
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import DECODER
+from tellapart.data.identity import identify
 from tellapart.errors import DataError, Interrupted
 from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
 from tellapart.inference.decision import DecisionRule
@@ -62,6 +63,7 @@ def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = D
     run = store.open_run(run, settings.runs)
     classifier = load_classifier(run)
     cache = PixelCache(progress=settings.progress)
+    images = identify(images, settings.progress, verify_files=settings.verify_files)
     images = drop_unreadable(images, [classifier.recipe], cache, skip_bad=settings.skip_bad)
     return classifier.predict(images, Context(cache, settings.progress, resolve_device(settings.device)), run.id)
 

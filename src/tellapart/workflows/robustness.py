@@ -43,7 +43,7 @@ _RESULT = "robustness.json"
 def robustness(
     run: str | Path | Run, data: str | Path | ImageTable | None = None, *, open_test: bool = False,
     mapping: Mapping[str, str] | None = None, perturbations: Sequence[str] | None = None, sample: int | None = None,
-    settings: Settings = DEFAULTS,
+    exclude_seen: bool = False, settings: Settings = DEFAULTS,
 ) -> Robustness:  # fmt: skip
     """Evaluate a run on perturbed images.
 
@@ -54,6 +54,7 @@ def robustness(
         mapping: Class names of `data` → class names of the run, where they differ.
         perturbations: Names, see `tellapart.perturbations.kinds`; None: all.
         sample: Number of images to draw with a fixed seed; None: all images.
+        exclude_seen: Whether to leave out images of `data` that the run has seen, instead of raising; see `evaluate`.
         settings: Folders, device and progress.
 
     Raises:
@@ -63,7 +64,7 @@ def robustness(
     """
     run = store.open_run(run, settings.runs)
     selected = select_perturbations(perturbations)
-    images = select_images(run, data, open_test, mapping or {}, settings).sampled(sample)
+    images = select_images(run, data, open_test, mapping or {}, exclude_seen, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"
     with store.lock_run(
         run.runs, place, lambda: settings.progress.say("  waiting for another process to finish this evaluation")

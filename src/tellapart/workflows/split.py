@@ -108,7 +108,7 @@ def write_split(result: SplitResult) -> pd.DataFrame:
     frame = table.frame
     columns: dict[str, Any] = {"path": [place.file for place in places]}
     columns["label"] = [table.classes[label] if label >= 0 else "" for label in table.labels.tolist()]
-    kept = [name for name in frame if name not in ("id", "path", "label", "size", "stamp", "group", "split")]
+    kept = [name for name in frame if name not in ("id", "path", "label", "size", "digest", "group", "split")]
     columns |= {name: frame[name] for name in [*(["group"] if "group" in frame else []), "split", *kept]}
     return pd.DataFrame(columns)
 

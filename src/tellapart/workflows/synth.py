@@ -29,6 +29,7 @@ from tellapart import registry
 from tellapart.data.archives import ARCHIVE_ENDINGS
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import decode, quiet
+from tellapart.data.identity import identify
 from tellapart.data.listing import list_archive, list_folder
 from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
@@ -72,6 +73,7 @@ def synth(
     folder = Path(out)
     _check_outside(data, folder)
     reals = load_reals(data, class_name, skip_bad=settings.skip_bad)
+    reals = identify(reals, settings.progress, verify_files=settings.verify_files)
     config = {
         "version": VERSION, "seed": settings.seed, "kinds": list(forgeries), "encoding": encoding,
         "quality": list(quality) if encoding == "jpeg" else None, "reals": reals.fingerprint, "skip_bad": settings.skip_bad,
@@ -300,7 +302,5 @@ def _list_images(path: Path) -> ImageTable:
     if not len(files):
         raise DataError(f"no image in {path}", hint="pass a folder, an archive or a table of real images")
     locators = pd.Series(listing.locators(files), dtype=object)
-    frame = pd.DataFrame(
-        {"id": locators, "path": locators, "label": 0, "size": listing.sizes[files], "stamp": listing.stamps[files]}
-    )
+    frame = pd.DataFrame({"id": locators, "path": locators, "label": 0, "size": listing.sizes[files]})
     return ImageTable(frame, ("real",), listing.root, layout=f"{len(frame):,} images", name=path.name)

@@ -59,7 +59,6 @@ def match_ids(
             "path": pd.Series(listing.locators(files), dtype=object),
             "label": UNLABELED,
             "size": listing.sizes[files],
-            "stamp": listing.stamps[files],
             **more,
         }
     )

@@ -67,7 +67,6 @@ class LayoutRows:
         class_names: (N,) object: str, or None for a row without a label. In a validation or test part that has no
             labels at all such rows are kept; elsewhere `scan` leaves them out.
         sizes: (N,) int64, bytes; 0 where unknown.
-        stamps: (N,) int64.
         where: From a row number to the place that an error names, such as "train.csv:7".
         layout: What was read, in one or more sentences.
         problems: What was left out, and why.
@@ -80,7 +79,6 @@ class LayoutRows:
     locators: list[str]
     class_names: np.ndarray
     sizes: np.ndarray
-    stamps: np.ndarray
     where: Callable[[int], str]
     layout: str
     problems: list[Problem]

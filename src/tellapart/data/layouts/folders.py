@@ -106,7 +106,6 @@ def read_folders(listing: Listing) -> LayoutRows:
         locators=listing.locators(rows),
         class_names=column["class_name"],
         sizes=listing.sizes[rows],
-        stamps=listing.stamps[rows],
         where=lambda row: ids[row],
         layout=_describe(scheme, meanings, counts),
         problems=problems,

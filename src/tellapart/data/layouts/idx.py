@@ -70,7 +70,6 @@ def read_idx(pairs: list[IdxPair], listing: Listing) -> LayoutRows:
     names = _class_names(listing)
     ids: list[str] = []
     locators: list[str] = []
-    stamps: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     splits: list[np.ndarray] = []
     notes: list[str] = []
@@ -81,7 +80,6 @@ def read_idx(pairs: list[IdxPair], listing: Listing) -> LayoutRows:
         path = listing.locators(np.array([pair.images]))[0]
         ids += [f"{pair.stem or 'image'}-{i:05d}" for i in range(shape[0])]
         locators += [f"{path}#{i}" for i in range(shape[0])]
-        stamps.append(np.full(shape[0], listing.content_stamp(pair.images), dtype=np.int64))
         labels.append(_named(numbers, names, listing.paths[pair.images]))
         splits.append(np.full(shape[0], split, dtype=object))
         unlabeled = "" if pair.labels is not None else ", without labels"
@@ -91,7 +89,6 @@ def read_idx(pairs: list[IdxPair], listing: Listing) -> LayoutRows:
         locators=locators,
         class_names=np.concatenate(labels),
         sizes=np.zeros(len(ids), dtype=np.int64),
-        stamps=np.concatenate(stamps),
         where=lambda row: locators[row],
         layout="IDX. " + " ".join(notes),
         problems=[],

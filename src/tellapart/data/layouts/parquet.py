@@ -74,7 +74,6 @@ def read_parquet(rows: list[int], listing: Listing, choices: ColumnOptions) -> L
         locators=locators,
         class_names=np.array([texts[label] for label in labels.tolist()], dtype=object),
         sizes=np.concatenate([part.sizes[k] for part, k in zip(parts, keep, strict=True)]),
-        stamps=np.concatenate([np.full(len(k), part.stamp, np.int64) for part, k in zip(parts, keep, strict=True)]),
         where=lambda row: locators[row],
         layout="Parquet. " + " ".join(part.describe() for part in parts),
         problems=problems,
@@ -146,7 +145,6 @@ class _Part:
         self.stem = self.path.rpartition("/")[2].rpartition(".")[0]
         self.locator = listing.locators(np.array([row]))[0]
         self.split = _split_of_file(self.path)
-        self.stamp = listing.content_stamp(row)
         self._id_column = choices.id_column
         self._file = open_parquet(listing.read(row) if listing.archive else Path(listing.root) / self.path, self.path)
         self.columns = self._file.schema_arrow.names

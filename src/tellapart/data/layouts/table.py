@@ -177,7 +177,6 @@ def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, prob
         locators=images.locators(chosen),
         class_names=np.array([texts[label] for label in labels], dtype=object),
         sizes=images.sizes[chosen],
-        stamps=images.stamps[chosen],
         where=lambda i: parts[part_of[i]].place(row_of[i]),
         layout=layout,
         problems=problems,
