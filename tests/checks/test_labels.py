@@ -10,6 +10,7 @@ import pytest
 
 import tellapart as ta
 from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks._label_noise import estimate_label_noise
 from tellapart.checks.base import CheckResult
 from tellapart.checks.labels import Labels
 from tellapart.errors import RecipeError
@@ -37,12 +38,51 @@ def share_found(found: CheckResult, flip: np.ndarray) -> float:
 
 
 def test_flips_stand_first(shared_data: Data) -> None:
-    table, flip = flipped(ta.scan(shared_data("fashion-mnist")), 1500, seed=1)
+    table, flip = flipped(ta.scan(shared_data("fashion-mnist")), 3000, seed=1)
     found = Labels()(DatasetView(table))
     assert share_found(found, flip) >= 0.6
     assert found.severity == "problem" and found.details["contradicted"] > 2 * found.details["expected"]
     row = next(iter(found.reasons))
     assert f"labeled {table.classes[table.labels[row]]!r}" in found.reasons[row] and found.is_issue[row]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(20))
+def test_clean_draws_of_deepfake5_are_no_problem_and_flips_stand_first(shared_data: Data, seed: int) -> None:
+    """A model that agrees with 70 % of the labels contradicts many; the same images with 5 % of the labels flipped."""
+    full = ta.scan(shared_data("deepfake5.tar"))
+    clean = Labels()(DatasetView(flipped(full, 3000, seed, noise=0)[0]))
+    assert clean.severity in ("fine", "notice"), clean.summary
+    table, flip = flipped(full, 3000, seed)
+    noisy = Labels()(DatasetView(table))
+    print(
+        f"\n  {seed}: clean {clean.severity} {clean.details['noise']}, flips {share_found(noisy, flip):.3f} {noisy.severity}",
+        end="",
+    )
+    assert share_found(noisy, flip) >= 0.6
+
+
+def test_a_miscalibrated_model_is_no_evidence_of_wrong_labels() -> None:
+    """Labels drawn from probabilities are right by definition, whether the model is too sure or too unsure of them."""
+    draw = np.random.default_rng(3)
+    logits = draw.normal(0, 3, 20_000)
+    labels = (draw.random(len(logits)) < 1 / (1 + np.exp(-logits))).astype(np.int64)
+    for sharper in (0.5, 1.0, 2.0):
+        p = 1 / (1 + np.exp(-sharper * logits))
+        found = estimate_label_noise(np.stack([1 - p, p], axis=1), labels)
+        assert not found.significant and found.noise.low <= 0.005, (sharper, found)
+    assert estimate_label_noise(np.stack([1 - p, p], axis=1), labels).p_value < 1e-4, "the count alone is fooled"
+
+
+def test_the_share_of_wrong_labels_is_estimated() -> None:
+    draw = np.random.default_rng(4)
+    logits = draw.normal(0, 4, 5_000)
+    labels = (draw.random(len(logits)) < 1 / (1 + np.exp(-logits))).astype(np.int64)
+    flip = draw.random(len(labels)) < NOISE
+    p = 1 / (1 + np.exp(-logits))
+    found = estimate_label_noise(np.stack([1 - p, p], axis=1), np.where(flip, 1 - labels, labels))
+    assert found.significant and found.noise.low <= NOISE <= found.noise.high and found.noise.high < 2 * NOISE
 
 
 @pytest.mark.slow

@@ -38,12 +38,14 @@ class ShortcutScore:
         significant: Whether the AUROC of some class is significantly above chance and at least `FLOOR`.
         confidence: (N,) float32 in [0, 1]: confidence of the prediction of each image's own label; 0 is the share of the class,
             1 is certainty; 0 for images without a label.
+        is_reversed: Whether the AUROC is as significantly below chance: the model predicts the opposite of the classes.
     """
 
     auroc: Score
     by_class: np.ndarray
     significant: bool
     confidence: np.ndarray
+    is_reversed: bool = False
 
 
 def fit_shortcut_model(features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray, seed: int) -> ShortcutScore | None:
@@ -123,7 +125,8 @@ def score_shortcut(proba: np.ndarray, labels: np.ndarray, groups: np.ndarray, ro
     share = np.bincount(mine, minlength=len(by_class))[mine] / len(mine)
     confidence = np.zeros(len(labels), np.float32)
     confidence[rows] = np.clip((proba[np.arange(len(mine)), mine] - share) / (1 - share), 0, 1)
-    return ShortcutScore(Score(value, len(mine), low, high), by_class, _is_significant(by_class, mine, codes), confidence)
+    above, below = (_is_significant(areas, mine, codes) for areas in (by_class, 1 - by_class))
+    return ShortcutScore(Score(value, len(mine), low, high), by_class, above, confidence, below and not above and value < 0.5)
 
 
 def _is_significant(by_class: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> bool:

@@ -20,6 +20,8 @@ _SURE, _EFFECT = 1e-3, 0.1  # p-value and Cramér's V from which proportions dif
 class Balance(HealthCheck):
     """The number of images of each class."""
 
+    per_image = False
+
     options: Options
 
     class Options(OptionsModel):

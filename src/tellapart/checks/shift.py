@@ -45,6 +45,8 @@ class _Comparison:
 class Shift(HealthCheck):
     """Whether training images can be separated from the others, and by which features."""
 
+    per_image = False
+
     def _run(self, view: DatasetView) -> CheckResult:
         table, splits = view.table, _splits(view)
         others = [split for split in (*SPLITS[1:], _OPEN) if (splits == split).any()]
