@@ -175,7 +175,8 @@ def shortcut_details(result: ShortcutResult) -> dict[str, Any]:
                 "by": c.feature.name, "value": None if c.value is None else c.feature.words[c.value],
                 "class": result.names[c.label], "auroc": round(c.effect, 4),
                 "interval": None if c.auroc is None else [round(c.auroc.low, 4), round(c.auroc.high, 4)],
-                "p_value": c.p_value, "inside": c.inside, "class_size": c.size, "others": c.others, "others_size": c.rest, "words": describe(c, result.names),
+                "p_value": c.p_value, "inside": c.inside, "class_size": c.size, "others": c.others,
+                "others_size": c.rest, "words": describe(c, result.names),
             }
             for c in result.associations
         ],

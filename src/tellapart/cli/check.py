@@ -100,9 +100,8 @@ def _print(health: HealthReport, written: list[Path]) -> None:
         severity, count = one.result.severity, int(one.result.is_issue.sum())
         style = "bold red" if one.failure else _STYLES[severity]
         name = f"[{style}]{'failed' if one.failure else severity}[/]"
-        table.add_row(
-            one.name, name, f"{count:,}" if count else "", escape(_two_lines(one.result.summary, health, console.width))
-        )
+        cell = escape(_two_lines(one.result.summary, health, console.width))
+        table.add_row(one.name, name, f"{count:,}" if count else "", cell)
     console.print(table)
     opt.print_lines(*(f"→ {one.name}: {one.result.advice}" for one in health.checks if one.result.advice))
     names = len(health.table.classes)
