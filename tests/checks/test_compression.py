@@ -1,4 +1,4 @@
-"""Traces of an earlier JPEG in the pixels: found in another format, a leak where one class means "not real", never without n."""
+"""Traces of an earlier JPEG in the pixels: found in another format, a leak where one class means "not real"."""
 
 from __future__ import annotations
 

@@ -49,13 +49,15 @@ class Compression(HealthCheck):
             return only_reversed(result, len(table), text, **shortcut_details(result))
         leak = table.positive is not None and result.strongest >= _LEAK
         rows = rows_explained(result, _SUBJECT)
-        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=shortcut_details(result))
+        return CheckResult("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=shortcut_details(result))
 
 
-_ADVICE = (
-    "nothing removes these traces: prefer images that were all saved in the same way; else `tellapart align DATA -o DIR "
-    "--format jpeg --quality 60-90` compresses all images once more, and reports how well the traces still separate the classes"
-)
+_ADVICE = {
+    True: "nothing removes these traces: prefer images that were all saved in the same way; else `tellapart align DATA -o DIR "
+    "--format jpeg --quality 60-90` compresses all images once more, and reports how well the traces still separate them",
+    False: "the content may explain weak traces, as of objects at a fixed position; if the classes were saved in different "
+    "ways, a classifier may rely on it",
+}
 
 
 def trace_separation(values: np.ndarray, table: ImageTable, content: np.ndarray, seed: int = 0) -> Score | None:

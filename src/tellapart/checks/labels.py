@@ -187,7 +187,7 @@ def _result(predictions: _OutOfFold, count: int, score: ShortcutScore, doubt: fl
     share = f"{int(flagged.sum()):,} of {len(flagged):,} labels are doubtful"
     noise = f"perhaps {test.noise.value:.1%} [{test.noise.low:.1%}, {test.noise.high:.1%}] of the labels are wrong"
     most, more = next(iter(details["pairs"].items())), len(details["pairs"]) - 1
-    first = f"{most[0]} ({most[1]:,})" + (f", and {more:,} more pairs of classes" if more else "")
+    first = f"{most[0]} ({most[1]:,})" + (f", and {more:,} more pair{'s' * (more > 1)} of classes" if more else "")
     text = f"{share}, {noise if test.significant else 'which hard images can explain'}: {first}; {model}"
     reasons = {int(predictions.rows[i]): predictions.reason(i) for i in np.flatnonzero(flagged).tolist()}
     return CheckResult(severity, text, _ADVICE[severity], scores, at_fault, reasons, details=details)
