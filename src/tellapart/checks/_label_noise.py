@@ -30,7 +30,7 @@ from tellapart.checks._associations import LEVEL
 from tellapart.types import Score
 
 SMALL = 0.01  # a label with a probability below this is contradicted
-_NOISE, _NOISE_LEVEL = 0.01, 0.05  # the share of wrong labels that is tolerated, and the level of the test against it
+_NOISE, _NOISE_LEVEL = 0.01, 0.01  # the share of wrong labels that is tolerated, and the level of the test against it
 _MOST = 0.5  # share of wrong labels
 _CONFIDENT = 1 - 1e-9
 _HALF_CHI2 = 1.9207  # half of the 0.95 quantile of chi-squared with one degree of freedom
