@@ -14,6 +14,7 @@ from tellapart.types import Score
 
 #: An AUROC whose interval does not exceed this is called chance.
 CHANCE = 0.53
+_FAR_BELOW = 0.2  # an AUROC that is no chance: the model predicts the opposite of the classes
 _DIFFERENT = 0.05  # between the shares of two classes
 _SCALE = 1.2  # between the median areas of two classes
 
@@ -137,7 +138,7 @@ def _of_traces(found: AlignResult) -> list[str]:
 
 def _of_reversed(subject: str, score: Score | None) -> list[str]:
     """Note on an AUROC below one half, which is no chance."""
-    if score is None or score.high >= 1 - CHANCE:
+    if score is None or score.value > _FAR_BELOW or score.high > 0.5:
         return []
     return [
         f"the AUROC of {subject} is far below one half: each image resembles one of another class, as an edited copy does its "

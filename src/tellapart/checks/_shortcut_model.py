@@ -23,6 +23,9 @@ from tellapart.metrics.roc_intervals import auroc_influences, macro_interval
 from tellapart.types import Score
 
 FOLDS = 5
+#: From here down an AUROC is reversed. Out-of-fold predictions of classes that cannot be told apart fall to 0.3 by chance: a
+#: class that is rarer in a fold is more frequent in the images that the model of this fold was fitted to.
+FAR_BELOW = 0.2
 _TREES = 20
 _MAX_FEATURES: Any = 0.5  # share of the features that is tried at each split
 _MAX_FIT = 20_000  # images to fit on: more cost time and do not change the result
@@ -38,7 +41,7 @@ class ShortcutScore:
         significant: Whether the AUROC of some class is significantly above chance and at least `FLOOR`.
         confidence: (N,) float32 in [0, 1]: confidence of the prediction of each image's own label; 0 is the share of the class,
             1 is certainty; 0 for images without a label.
-        is_reversed: Whether the AUROC is as significantly below chance: the model predicts the opposite of the classes.
+        is_reversed: Whether the AUROC is at most `FAR_BELOW`, significantly: the model predicts the opposite of the classes.
     """
 
     auroc: Score
@@ -126,7 +129,8 @@ def score_shortcut(proba: np.ndarray, labels: np.ndarray, groups: np.ndarray, ro
     confidence = np.zeros(len(labels), np.float32)
     confidence[rows] = np.clip((proba[np.arange(len(mine)), mine] - share) / (1 - share), 0, 1)
     above, below = (_is_significant(areas, mine, codes) for areas in (by_class, 1 - by_class))
-    return ShortcutScore(Score(value, len(mine), low, high), by_class, above, confidence, below and not above and value < 0.5)
+    is_reversed = below and not above and value <= FAR_BELOW
+    return ShortcutScore(Score(value, len(mine), low, high), by_class, above, confidence, is_reversed)
 
 
 def _is_significant(by_class: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> bool:
