@@ -114,7 +114,7 @@ def _two_lines(text: str, health: HealthReport, width: int) -> str:
     """Wrap a cell of the last column; what exceeds two lines is left to --json and the report."""
     names = max((len(one.name) for one in health.checks), default=0)
     counts = max(len("images"), *(len(f"{int(one.result.is_issue.sum()):,}") for one in health.checks))
-    free = max(20, width - names - max(map(len, _STYLES)) - counts - 3)
+    free = max(20, width - names - max(map(len, _STYLES)) - counts - 6)
     return "\n".join(textwrap.wrap(text, free, max_lines=2, placeholder=" …", break_on_hyphens=False))
 
 
