@@ -104,11 +104,13 @@ def independent_groups(table: ImageTable, content: np.ndarray) -> np.ndarray:
 
 
 def summarize(result: ShortcutResult, subject: str) -> str:
-    """One sentence: the strongest association, then the AUROC of all features jointly. `subject`: "file metadata"."""
-    features = list(dict.fromkeys(c.feature.name for c in result.associations))
-    parts = [describe(result.associations[0], result.names)] if features else []
-    if len(features) > 1:
-        parts = [f"{parts[0]}, and {len(features) - 1} more"]
+    """One sentence: the strongest feature, then the AUROC of all features jointly. `subject`: "file metadata"."""
+    by_feature: dict[str, list[Association]] = {}
+    for association in result.associations:
+        by_feature.setdefault(association.feature.name, []).append(association)
+    parts = [_feature_text(of, result.names) for of in list(by_feature.values())[:1]]
+    if len(by_feature) > 1:
+        parts = [f"{parts[0]}, and {len(by_feature) - 1} more"]
     if result.score is not None:
         text = f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold"
         parts.append(f"{text}, {REVERSED}" if result.is_reversed else text)
@@ -182,6 +184,18 @@ def shortcut_details(result: ShortcutResult) -> dict[str, Any]:
         ],
         "distributions": class_distributions(result.associations, result.labels, result.names),
     }  # fmt: skip
+
+
+def _feature_text(associations: list[Association], names: Mapping[int, str]) -> str:
+    """Describe the strongest association of a feature, and its strongest one with another class."""
+    first = associations[0]
+    other = next(
+        (c for c in associations[1:] if c.label != first.label and c.value is not None and c.value != first.value), None
+    )
+    shown = [first] if other is None or first.value is None else [first, other]
+    text = ", ".join(describe(c, names) for c in shown)
+    more = len({c.label for c in associations} - {c.label for c in shown})
+    return text + (f", and {more} more classes" if more > 1 else "") if len(names) > 2 else text
 
 
 def _confidence(association: Association) -> float:
