@@ -67,7 +67,7 @@ def test_traces_follow_a_grid_that_was_cut() -> None:
 def test_traces_of_gray_and_of_small_pictures() -> None:
     gray = np.repeat(picture(0)[:, :, :1], 3, axis=2)
     assert traces(gray)[COUNT] == 1 and traces(picture(0))[COUNT] == 0
-    assert traces(gray[:12]).tolist() == [0, 0, 1]
+    assert traces(gray[:12]).tolist() == [0, 0, 0, 1]
 
 
 def test_the_figure_is_out_of_fold() -> None:

@@ -12,9 +12,10 @@ from sklearn.metrics import roc_auc_score
 
 import tellapart as ta
 from tellapart.checks._associations import Feature, class_aurocs, find_associations
+from tellapart.checks._label_noise import estimate_label_noise
 from tellapart.checks._shortcut import describe, find_shortcuts, independent_groups, summarize
 from tellapart.checks._shortcut_model import fit_shortcut_model
-from tellapart.checks.labels import label_noise_test, match_confidence
+from tellapart.checks.labels import match_confidence
 from tellapart.data.jpeg_quality import estimate_quality
 from tellapart.data.metadata import NAMES, metadata_features
 
@@ -117,10 +118,10 @@ def test_doubts_that_the_model_has_itself_are_no_excess(draw: np.random.Generato
     share = 1 / (1 + np.exp(-draw.normal(0, 4, 5000)))
     proba = np.stack([1 - share, share], axis=1)
     labels = (draw.random(5000) < share).astype(np.int64)
-    calm = label_noise_test(match_confidence(proba, labels), labels)
+    calm = estimate_label_noise(match_confidence(proba, labels), labels)
     assert not calm.significant and calm.observed == pytest.approx(calm.expected, abs=4 * np.sqrt(calm.expected))
     flipped = np.where(draw.random(5000) < 0.05, 1 - labels, labels)
-    assert label_noise_test(match_confidence(proba, flipped), flipped).significant
+    assert estimate_label_noise(match_confidence(proba, flipped), flipped).significant
 
 
 def test_answers_become_as_sure_as_right(draw: np.random.Generator) -> None:

@@ -133,7 +133,7 @@ def test_balance_says_which_classes():
     assert found.severity == "notice" and "'eel' 3" in found.summary and "67 times" in found.summary
     assert found.is_issue.sum() == 3 and found.details["images"] == {"cat": 200, "dog": 12, "eel": 3}
     even = look("balance", from_arrays(noise(40, side=4), [0, 1] * 20, ["cat", "dog"]))
-    assert even.severity == "fine" and even.summary == "2 classes with 20 to 20 images"
+    assert even.severity == "fine" and even.summary == "2 classes with 20 images each"
 
 
 def test_one_class_and_no_label():

@@ -47,7 +47,7 @@ def test_what_gives_the_class_away_is_named(make: str, said: str) -> None:
     if said == "first character":  # a word in the middle: seen neither at the beginning nor at the end
         assert found.severity == "fine"
         return
-    assert found.severity == "leak" and said in found.summary, found.summary
+    assert found.severity == "notice" and said in found.summary, found.summary
     assert found.is_issue.mean() > 0.5 and set(found.reasons) == set(np.flatnonzero(found.is_issue))
 
 

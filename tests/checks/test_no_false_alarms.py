@@ -16,7 +16,7 @@ from tellapart import registry
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.types import ImageTable
 
-CHECKS = ("metadata", "names", "pixels", "labels", "shift", "missing_classes")
+CHECKS = ("metadata", "names", "pixels", "compression", "labels", "shift", "missing_classes")
 FEW, MANY, ALLOWED = 2, 200, 2
 SETS = ("cifake.zip", "fruits.tar", "deepfake5.tar")  # JPEG of one size; JPEG of one size and camera; PNG
 Data = Callable[[str], Path]

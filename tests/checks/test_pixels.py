@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import tellapart as ta
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._pixel_stats import DRAWN, STROKES, TRACES, measure_pixels
+from tellapart.checks._pixel_stats import DRAWN, GRID, STROKES, TRACES, measure_pixels
 from tellapart.checks.pixels import Pixels
 from tellapart.types import ImageTable
 
@@ -59,7 +59,7 @@ def test_the_grid_of_a_jpeg_shows_and_that_of_a_shifted_one_does_not(tiles: np.n
     target = io.BytesIO()
     Image.fromarray(tiles[20]).save(target, "JPEG", quality=20)
     saved = np.asarray(Image.open(target))
-    name = "the 8×8 grid"
+    name = GRID
     assert measure(saved)[name] > measure(tiles[20])[name] + 0.2
     assert measure(saved[3:, 5:])[name] < measure(saved)[name] - 0.2
 

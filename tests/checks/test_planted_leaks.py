@@ -104,7 +104,7 @@ NAMED: dict[str, tuple[str, tuple[str, ...], Callable[[Draw], str]]] = {
     "quality": ("metadata", ("leak",), lambda d: f"JPEG quality {d.qualities[1]} occurs only in 'fake'"),
     "size": ("metadata", ("leak",), lambda d: f"size {d.sides[1]}×{d.sides[1]} occurs only in 'fake'"),
     "exif": ("metadata", ("leak",), lambda _: "EXIF occurs only in 'fake'"),
-    "prefix": ("names", ("leak",), lambda d: f"a name that begins with {d.prefix!r} occurs only in 'fake'"),
+    "prefix": ("names", ("notice",), lambda d: f"a name that begins with {d.prefix!r} occurs only in 'fake'"),
     "missing": ("missing_classes", ("problem",), lambda _: "'other' is in test"),
     "shift": ("shift", ("problem",), lambda d: f"size {d.sides[1]}×{d.sides[1]} occurs only in test"),
     "stamp": ("pixels", ("leak",), lambda d: CORNERS[d.corner]),

@@ -12,6 +12,7 @@ import re
 import shlex
 import shutil
 
+import numpy as np
 import pytest
 
 #: The checks of files and copies: the others learn from the images, and are tested elsewhere.
@@ -33,6 +34,29 @@ def test_check_names_what_is_wrong_and_what_to_do(tell, leaky):
     assert "leak" in found.out and "2 images have an exact duplicate" in found.out and "1 unreadable" in found.out
     assert "→" in found.out and "41 images, 2 classes: 1 leak, 1 problem" in found.out
     assert "Traceback" not in found.err
+
+
+def test_no_cell_is_longer_than_two_lines(tell, photos, monkeypatch):
+    """Names, sizes, colors and files all differ by class; the table stays short, and the advice stands below it."""
+    for path in (photos / "light").iterdir():
+        path.rename(path.with_name(f"a very long name of a bright image, number {path.name}"))
+    monkeypatch.setenv("COLUMNS", "80")
+    found = tell("check", photos, "-q")
+    table = found.out.partition("\n→")[0].splitlines()[1:]
+    starts = [i for i, line in enumerate(table) if line[:1].strip()]
+    heights = np.diff([*starts, len(table)])
+    assert len(starts) == 13 and heights.max() == 2, found.out
+    assert "→ names: the classifiers of tellapart do not read names" in found.out
+
+
+def test_class_properties_are_no_entries_of_a_fix_list(tell, photos, tmp_path):
+    for path in (photos / "light").iterdir():
+        path.rename(path.with_name(f"light_{path.name}"))
+    found = tell("check", photos, "--only", "names", "--fix-list", "fix.csv", "--list", "lists", "-q")
+    assert found.code == 0 and "a name that begins with 'light' occurs only in 'light'" in found.out
+    folder = tmp_path / "here"
+    assert len((folder / "fix.csv").read_text("utf-8").splitlines()) == 1
+    assert len((folder / "lists" / "names.csv").read_text("utf-8").splitlines()) > 20
 
 
 def test_a_sound_set_is_fine(tell, photos):

@@ -45,10 +45,11 @@ def test_jackknife_of_means_is_the_textbook(first, second):
     """Mean of class means: Σ s²/n of each class, no bias. Its square: bias is the variance."""
     values = np.array([*first, *second], dtype=float)
     strata = np.repeat([0, 1], [len(first), len(second)])
-    sums = csr_array(np.stack([(strata == 0) * values, (strata == 1) * values], axis=1))
+    own = [strata == 0, strata == 1]
+    sums = csr_array(np.stack([*(of * values for of in own), *own], axis=1, dtype=float))
 
     def score(some: np.ndarray) -> np.ndarray:
-        mean = (some[:, 0] / len(first) + some[:, 1] / len(second)) / 2
+        mean = (some[:, 0] / some[:, 2] + some[:, 1] / some[:, 3]) / 2
         return np.stack([mean, mean**2], axis=1)
 
     bias, variance = intervals.jackknife(sums, strata, score)
@@ -57,6 +58,17 @@ def test_jackknife_of_means_is_the_textbook(first, second):
     assert bias == pytest.approx([0, expected], abs=1e-9)
     shares = values / np.repeat([2 * len(first), 2 * len(second)], [len(first), len(second)])
     assert intervals.variance_within(shares, strata) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.integers(2, 200), st.integers(2, 200), st.floats(0, 1), st.floats(0, 1))
+def test_within_and_between_classes_sum_to_the_variance_of_a_share(first, second, a, b):
+    """The accuracy, with random class sizes: p(1−p)/n, whatever the classes."""
+    hits = np.concatenate([np.arange(first) < round(a * first), np.arange(second) < round(b * second)])
+    strata, n, p = np.repeat([0, 1], [first, second]), first + second, hits.mean()
+    sums = csr_array(np.stack([hits, np.ones(n)], axis=1, dtype=float))
+    _, variance = intervals.jackknife(sums, strata, lambda some: some[:, :1] / some[:, 1:])
+    smallest = min(first, second)
+    assert variance[0] == pytest.approx(p * (1 - p) / n, rel=2 / (smallest - 1), abs=1e-12)
 
 
 def test_jackknife_in_chunks_is_the_same(monkeypatch):

@@ -189,7 +189,7 @@ def test_macro_recall_of_balanced_classes_is_accuracy(classes, images):
 
 
 def test_macro_intervals_equal_scikit_learn_on_weighted_images():
-    """Leave out each image, let its class stand in for it with weights, and ask scikit-learn for the score."""
+    """Leave out each image, let its class stand in for it with weights; then make each class smaller; scikit-learn scores."""
     rng = np.random.default_rng(11)
     labels = np.repeat(np.arange(4), [3, 5, 8, 20])
     answers = np.where(rng.random(36) < 0.7, labels, rng.integers(4, size=36))
@@ -207,7 +207,8 @@ def test_macro_intervals_equal_scikit_learn_on_weighted_images():
             stand_in = np.where(labels == label, h / (h - 1), 1.0)
             left = np.array([score(np.where(np.arange(36) == i, 0.0, stand_in)) for i in own])
             bias += (h - 1) * (left.mean() - score(np.ones(36)))
-            variance += (h - 1) * left.var()
+            smaller = score(np.where(labels == label, (h - 1) / h, 1.0))
+            variance += (h - 1) * left.var() + h * (smaller - score(np.ones(36))) ** 2
         p = found[name].value
         half = stats.t.ppf(0.975, 32) * np.sqrt(variance) / (p * (1 - p))
         expected = special.expit(special.logit(p) + np.array([-half, half])) - bias

@@ -14,6 +14,7 @@ from tellapart.types import Score
 
 #: An AUROC whose interval does not exceed this is called chance.
 CHANCE = 0.53
+_FAR_BELOW = 0.2  # an AUROC that is no chance: the model predicts the opposite of the classes
 _DIFFERENT = 0.05  # between the shares of two classes
 _SCALE = 1.2  # between the median areas of two classes
 
@@ -56,7 +57,7 @@ class AlignResult:
         metadata_before: AUROC of file metadata alone, out of fold, on the sources of the written images; None without files, or
             with too few images.
         metadata_after: The same on the written files, same images, same folds.
-        traces: AUROC of the traces of earlier JPEG compression in the written pixels, in the same way.
+        traces: AUROC of the traces of earlier JPEG compression in the written pixels, as `tellapart check` measures them.
         problems: Rows of the source that were excluded, in words.
     """
 
@@ -108,7 +109,7 @@ class AlignResult:
 
 
 def _of_null(found: AlignResult) -> list[str]:
-    notes = []
+    notes = _of_reversed("file metadata", found.metadata_after)
     if found.metadata_after is None:
         notes.append("too few images, or only one class: the metadata baseline was not evaluated")
     elif found.metadata_before is None:
@@ -125,14 +126,24 @@ def _of_null(found: AlignResult) -> list[str]:
 def _of_traces(found: AlignResult) -> list[str]:
     """Note on traces of earlier compression, which aligning cannot remove from the pixels."""
     if found.traces is None or found.traces.low <= CHANCE:
-        return []
+        return _of_reversed("traces of earlier compression", found.traces)
     note = (
-        "traces on the 8×8 grid of JPEG in the pixels separate the classes: they come from earlier compression, which aligning "
-        "cannot undo (or, in small images, from objects at a fixed position)"
+        f"not cured: traces of earlier compression in the pixels still separate the classes (AUROC {found.traces}), and "
+        "aligning cannot undo a compression (in small images objects at a fixed position leave such traces, too)"
     )
     if found.options.encoder == "png":
         note += "; re-compressing all images (--format jpeg --quality 60-90) hides some of it, at the cost of detail"
     return [note]
+
+
+def _of_reversed(subject: str, score: Score | None) -> list[str]:
+    """Note on an AUROC below one half, which is no chance."""
+    if score is None or score.value > _FAR_BELOW or score.high > 0.5:
+        return []
+    return [
+        f"the AUROC of {subject} is far below one half: each image resembles one of another class, as an edited copy does its "
+        "original; give such images a common group (--group)"
+    ]
 
 
 def _of_classes(found: AlignResult) -> list[str]:

@@ -22,7 +22,7 @@ from tellapart.calibration import maps
 from tellapart.calibration.conformal import Conformal, SetReport, score_sets
 from tellapart.calibration.thresholds import UNSURE, RejectBand, Threshold, correct_prior
 from tellapart.errors import DataError
-from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
+from tellapart.metrics.intervals import group_codes, share_interval
 from tellapart.types import UNLABELED, Predictions, Score
 
 UNSURE_NAME = "unsure"
@@ -300,20 +300,15 @@ def score_decisions(decision: Decision, predictions: Predictions) -> DecisionRep
 
 
 def _share(part: np.ndarray, whole: np.ndarray, codes: np.ndarray | None) -> Score:
-    """Score Σ part / Σ whole with Wilson's interval; with groups, from the variance of a ratio over groups.
+    """Score Σ part / Σ whole with Wilson's interval; with groups, for the effective number of images.
 
     Args:
         part: (N,) bool.
         whole: (N,) bool, at least one true.
         codes: (N,) int64, the group of each image, or None.
     """
-    hits, n = int((part & whole).sum()), int(whole.sum())
-    if codes is None:
-        return Score(hits / n, n, *wilson(hits, n))
-    _, own = np.unique(codes[whole], return_inverse=True)
-    residuals = np.bincount(own, weights=(part[whole] - hits / n) / n)
-    one = np.zeros(len(residuals), dtype=np.int64)
-    return Score(hits / n, n, *fraction_interval(hits / n, variance_within(residuals, one), one))
+    own = None if codes is None else np.unique(codes[whole], return_inverse=True)[1]
+    return Score(float(part[whole].mean()), int(whole.sum()), *share_interval(part[whole], own))
 
 
 def _score_sets(decision: Decision, proba: np.ndarray, labels: np.ndarray, codes: np.ndarray | None) -> SetReport | None:

@@ -13,12 +13,16 @@ Sources:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtr
 from scipy.stats import hypergeom, rankdata
+
+from tellapart.metrics.roc import roc_curve
+from tellapart.metrics.roc_intervals import auroc_interval
+from tellapart.types import Score
 
 #: Probability of one false association among all tests of one check.
 LEVEL = 1e-4
@@ -26,7 +30,7 @@ LEVEL = 1e-4
 FLOOR = 0.55
 _MAX_TESTED = 40  # the most frequent values of a feature that are tested
 _MIN_COUNT = 4  # a value that occurs less often is not tested
-_EXPLAINED_WITHIN = 0.1  # a feature is explained by another if its AUROC is at most this much higher
+WITHIN = 0.1  # a feature is explained by another if its AUROC is at most this much higher
 _EXCLUSIVE_SHARE = 0.05  # the lowest share of a class with a value that no other class has
 #: Features in `class_distributions`, classes in one distribution, values of a categorical feature.
 MAX_FEATURES, MAX_CLASSES, MAX_VALUES = 4, 6, 8
@@ -65,6 +69,7 @@ class Association:
         label: The class that has the value more often; for a numeric feature, the class whose values differ.
         value: The value; None for a numeric feature.
         effect: AUROC of this alone, in [0.5, 1], on all images; for a value (1 + difference of the shares) / 2.
+        auroc: The same with n and interval, for a numeric feature.
         p_value: Not corrected for the number of tests.
         inside, size: Images of the class with the value, and images of the class.
         others, rest: Images of the other classes with the value, and images of the other classes.
@@ -81,6 +86,7 @@ class Association:
     others: int = 0
     rest: int = 0
     more: bool = True
+    auroc: Score | None = None
 
 
 def find_associations(features: Sequence[Feature], labels: np.ndarray, groups: np.ndarray) -> list[Association]:
@@ -105,9 +111,10 @@ def find_associations(features: Sequence[Feature], labels: np.ndarray, groups: n
     best: dict[str, float] = {}
     for c in found:
         best[c.feature.name] = max(best.get(c.feature.name, 0), c.effect)
-    found = [c for c in found if not any(best.get(name, 0) >= c.effect - _EXPLAINED_WITHIN for name in c.feature.explained_by)]
+    found = [c for c in found if not any(best.get(name, 0) >= c.effect - WITHIN for name in c.feature.explained_by)]
     return sorted(
-        found, key=lambda c: (c.feature.content_dependent, -round(c.effect, 2), c.value is None, c.others, not c.more)
+        (_with_interval(c, labels, groups) for c in found),
+        key=lambda c: (c.feature.content_dependent, -round(c.effect, 2), c.value is None, c.others, not c.more),
     )
 
 
@@ -212,6 +219,17 @@ def _measure_associations(feature: Feature, labels: np.ndarray, known: np.ndarra
         own, rest = int(size[label]), int(size.sum() - size[label])
         found.append(Association(feature, int(label), None, effect, p, size=own, rest=rest, more=float(area[label]) > 0.5))
     return found
+
+
+def _with_interval(association: Association, labels: np.ndarray, groups: np.ndarray) -> Association:
+    """Add the AUROC of a numeric feature, with DeLong's interval over groups."""
+    if association.value is not None:
+        return association
+    values = association.feature.values
+    known = (labels >= 0) & np.isfinite(values)
+    units = np.unique(groups[known], return_inverse=True)[1].astype(np.int64)
+    curve = roc_curve(labels[known] == association.label, values[known] if association.more else -values[known])
+    return replace(association, auroc=Score(association.effect, len(units), *auroc_interval(curve, units)))
 
 
 def _rank_test(values: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

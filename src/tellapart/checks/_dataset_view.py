@@ -24,6 +24,7 @@ from tellapart.data.metadata import NAMES, code, read_header
 from tellapart.data.reader import ImageReader
 from tellapart.data.split import DuplicateGroups, find_duplicates
 from tellapart.errors import ImageError
+from tellapart.features import _jpeg_traces
 from tellapart.progress import SILENT, Progress
 from tellapart.types import ImageTable, Problem
 
@@ -145,6 +146,7 @@ class PixelStats:
         contrast: (N,) float32 in [0, 255]: the 99th minus the 1st percentile of the gray values.
         sharpness: (N,) float32 ≥ 0, see the module; NaN without contrast.
         traces: (N, len(TRACES)) float32: color, border, grid and corners; NaN where not defined.
+        compression: (N, 3) float64: traces of an earlier JPEG compression; NaN where not defined.
     """
 
     thumbnails: np.ndarray
@@ -155,6 +157,7 @@ class PixelStats:
     contrast: np.ndarray
     sharpness: np.ndarray
     traces: np.ndarray
+    compression: np.ndarray
 
     @classmethod
     def empty(cls, count: int) -> PixelStats:
@@ -163,7 +166,7 @@ class PixelStats:
         return cls(
             np.zeros((count, THUMB, THUMB, 3), np.uint8), np.zeros((count, GRAY, GRAY), np.uint8),
             np.zeros((count, 2), np.int64), np.zeros((count, 2), np.uint64), brightness, contrast, sharpness,
-            np.full((count, len(TRACES)), np.nan, np.float32),
+            np.full((count, len(TRACES)), np.nan, np.float32), np.full((count, _jpeg_traces.COUNT), np.nan),
         )  # fmt: skip
 
     def measure(self, row: int, pixels: np.ndarray, traces: bool = True) -> None:
@@ -176,6 +179,7 @@ class PixelStats:
         self.brightness[row], self.contrast[row], self.sharpness[row] = _light(image)
         if traces:
             self.traces[row] = measure_pixels(pixels)
+            self.compression[row] = _jpeg_traces.traces(pixels)[: _jpeg_traces.COUNT]
 
 
 def _shrunk(image: Image.Image, side: int) -> Image.Image:

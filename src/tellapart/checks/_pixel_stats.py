@@ -1,10 +1,6 @@
 """Pixel statistics at the original size of an image: color, contrast, border, 8×8 grid, and thin strokes in the corners.
 
 None of them describes the content. Where one separates the classes, a classifier may rely on it.
-
-Sources:
-    Wang, Sheikh & Bovik (2002), "No-reference perceptual quality assessment of JPEG compressed images" (steps at the borders of
-    blocks against steps elsewhere).
 """
 
 from __future__ import annotations
@@ -12,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from tellapart.checks._associations import Feature
+from tellapart.features._jpeg_traces import block_steps
 
 _ZONES = (
     "upper left",
@@ -31,10 +28,11 @@ _GENERAL = (
 TRACES = (*_GENERAL, *(f"thin strokes, {zone}" for zone in _ZONES), *(f"brightness, {zone}" for zone in _ZONES))
 STROKES = tuple(f"thin strokes, {zone}" for zone in _ZONES)
 #: Statistics of what a program has added; no photograph has them by itself.
-DRAWN = ("plain border", "frame width", "the 8×8 grid")
+DRAWN = ("plain border", "frame width")
+#: A trace of compression, which the check `compression` examines; here it only explains other statistics.
+GRID = "the 8×8 grid"
 _STROKE, _CONTRAST = 5, 72  # width in pixels and contrast of 255 of writing; rare in photographs
 _PLAIN = 16  # largest distance of pixels of a plain border from its median, of 255
-_BLOCK = 8
 _FEW = (32, 32)  # pixels that are enough to measure colors
 
 
@@ -54,7 +52,7 @@ def measure_pixels(pixels: np.ndarray) -> np.ndarray:
     general = [
         *cv2.mean(pixels)[:3], cv2.meanStdDev(gray)[1].item(), spread.mean(),
         (across.sum() + down.sum()) / steps if steps else np.nan,
-        *_border(gray), _blockiness(across, down),
+        *_border(gray), block_steps(across, down),
     ]  # fmt: skip
     return np.array([*general, *_zones(_strokes(pixels)), *_zones(gray)], np.float32)
 
@@ -90,18 +88,6 @@ def _frame(gray: np.ndarray) -> float:
         count = gray.shape[1 - axis]
         widest = max(widest, max(varied[0], count - 1 - varied[-1]) / count if len(varied) else 1.0)
     return float(widest)
-
-
-def _blockiness(across: np.ndarray, down: np.ndarray) -> float:
-    """Log ratio of the mean step at borders of 8×8 blocks to the mean step inside them; NaN for less than two blocks a side."""
-    if min(down.shape[0], across.shape[1]) < 2 * _BLOCK - 1:
-        return float("nan")
-    lines = [steps.mean(axis=axis) for steps, axis in ((across, 0), (down, 1))]
-    ends = [np.arange(len(line)) % _BLOCK == _BLOCK - 1 for line in lines]
-    here, there = (
-        np.mean([line[side].mean() for line, side in zip(lines, of, strict=True)]) for of in (ends, [~e for e in ends])
-    )
-    return float(np.log((here + 0.1) / (there + 0.1)))
 
 
 def _strokes(pixels: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ and neither do effects in large data sets that are too small for a classifier to
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +15,19 @@ import pandas as pd
 
 from tellapart.checks._associations import Association, Feature, class_distributions, find_associations
 from tellapart.checks._shortcut_model import ShortcutScore, fit_shortcut_model
+from tellapart.checks.base import CheckResult, passed
 from tellapart.metrics.intervals import UNDEFINED
 from tellapart.types import ImageTable, Score
 
 #: From this AUROC on a shortcut should be fixed, not only known.
 STRONG = 0.6
+#: What an AUROC far below one half is, and what to do about it.
+REVERSED = "far below one half: each image resembles one of another class, as an edited copy does its original"
+REVERSED_ADVICE = (
+    "images that belong together lie in different folds, so the label of one predicts the opposite for the other: see "
+    "near_duplicates, and keep them together with `--group COLUMN` or `tellapart split DATA -o split.csv`"
+)
 _MIN_CONFIDENCE = 0.5  # rows from this confidence on are flagged
-_SHOWN = 3  # features named in a summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +52,17 @@ class ShortcutResult:
     def found(self) -> bool:
         """Whether any association or the joint model is significant."""
         return bool(self.associations) or (self.score is not None and self.score.significant)
+
+    @property
+    def strongest(self) -> float:
+        """The highest AUROC of a class, by one feature or by all."""
+        areas = [] if self.score is None else self.score.by_class[np.isfinite(self.score.by_class)].tolist()
+        return max([0.5, *areas, *(c.effect for c in self.associations)])
+
+    @property
+    def is_reversed(self) -> bool:
+        """Whether the joint model predicts the opposite of the classes."""
+        return not self.found and self.score is not None and self.score.is_reversed
 
 
 def find_shortcuts(
@@ -87,23 +104,31 @@ def independent_groups(table: ImageTable, content: np.ndarray) -> np.ndarray:
 
 
 def summarize(result: ShortcutResult, subject: str) -> str:
-    """One sentence: the strongest associations, then the AUROC of all features jointly. `subject`: "file metadata"."""
+    """One sentence: the strongest feature, then the AUROC of all features jointly. `subject`: "file metadata"."""
     by_feature: dict[str, list[Association]] = {}
     for association in result.associations:
         by_feature.setdefault(association.feature.name, []).append(association)
-    parts = [_feature_text(of, result.names) for of in list(by_feature.values())[:_SHOWN]]
-    if len(by_feature) > _SHOWN:
-        parts.append("also " + ", ".join(list(by_feature)[_SHOWN : _SHOWN + 4]))
+    parts = [_feature_text(of, result.names) for of in list(by_feature.values())[:1]]
+    if len(by_feature) > 1:
+        parts = [f"{parts[0]}, and {len(by_feature) - 1} more"]
     if result.score is not None:
-        parts.append(f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold")
+        text = f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold"
+        parts.append(f"{text}, {REVERSED}" if result.is_reversed else text)
     return "; ".join(parts)
+
+
+def only_reversed(result: ShortcutResult, count: int, text: str, **details: Any) -> CheckResult:
+    """The result for `count` images where nothing was found: "fine", or a notice if the joint model is reversed."""
+    if not result.is_reversed:
+        return passed(count, text, **details)
+    return replace(passed(count, text, "notice", **details), advice=REVERSED_ADVICE)
 
 
 def describe(association: Association, names: Mapping[int, str]) -> str:
     """Describe one association, with its figures."""
     name, feature = names[association.label], association.feature
     if association.value is None:
-        return f"{feature.name}: {'higher' if association.more else 'lower'} in {name} (AUROC {association.effect:.2f} alone)"
+        return f"{feature.name}: {'higher' if association.more else 'lower'} in {name} (AUROC {association.auroc} alone)"
     what, share = feature.words[association.value], f"{association.inside:,} of {association.size:,}"
     if not association.others:
         return f"{what} occurs only in {name} ({share})"
@@ -150,8 +175,10 @@ def shortcut_details(result: ShortcutResult) -> dict[str, Any]:
         "carriers": [
             {
                 "by": c.feature.name, "value": None if c.value is None else c.feature.words[c.value],
-                "class": result.names[c.label], "auroc": round(c.effect, 4), "p_value": c.p_value, "inside": c.inside,
-                "class_size": c.size, "others": c.others, "others_size": c.rest, "words": describe(c, result.names),
+                "class": result.names[c.label], "auroc": round(c.effect, 4),
+                "interval": None if c.auroc is None else [round(c.auroc.low, 4), round(c.auroc.high, 4)],
+                "p_value": c.p_value, "inside": c.inside, "class_size": c.size, "others": c.others,
+                "others_size": c.rest, "words": describe(c, result.names),
             }
             for c in result.associations
         ],

@@ -20,6 +20,8 @@ _SURE, _EFFECT = 1e-3, 0.1  # p-value and Cramér's V from which proportions dif
 class Balance(HealthCheck):
     """The number of images of each class."""
 
+    per_image = False
+
     options: Options
 
     class Options(OptionsModel):
@@ -33,14 +35,15 @@ class Balance(HealthCheck):
     def _run(self, view: DatasetView) -> CheckResult:
         table = view.table
         counts = np.bincount(table.labels[table.labels >= 0], minlength=len(table.classes))
-        images = dict(zip(table.classes, counts.tolist(), strict=True))
-        details = {"images": images, "unlabeled": int((table.labels < 0).sum())}
+        by_class = dict(zip(table.classes, counts.tolist(), strict=True))
+        details = {"images": by_class, "unlabeled": int((table.labels < 0).sum())}
         if not counts.sum():
             return passed(len(table), "no image has a label", "skipped", **details)
         faults = self._faults(table, counts)
         if not faults:
             low, high = int(counts.min()), int(counts.max())
-            return passed(len(table), f"{len(counts)} classes with {low:,} to {high:,} images", **details)
+            images = f"{low:,} images each" if low == high else f"{low:,} to {high:,} images"
+            return passed(len(table), f"{len(counts)} classes with {images}", **details)
         severity: Severity = "problem" if len(counts) < 2 or (counts == 0).any() else "notice"
         tiny = np.flatnonzero(counts < self.options.least)
         is_issue = np.isin(table.labels, tiny) if len(counts) > 1 else table.labels >= 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
@@ -57,7 +57,14 @@ def passed(count: int, summary: str, severity: Severity = "fine", **details: Any
 
 
 class HealthCheck(ABC):
-    """Base class of all health checks. Subclasses implement `_run` and may define `Options`."""
+    """Base class of all health checks. Subclasses implement `_run` and may define `Options`.
+
+    Attributes:
+        per_image: Whether a flagged image can be looked at and dropped by itself. False for what holds of a class or a split
+            as a whole (a format, a name, a size): such images are no candidates for a fix list.
+    """
+
+    per_image: ClassVar[bool] = True
 
     class Options(OptionsModel):
         """Options of the check; each has a description."""

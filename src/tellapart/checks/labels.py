@@ -2,9 +2,12 @@
 
 A fast model predicts the labels in cross-validation; if it predicts them poorly, the check is skipped. The score of an image is
 1 minus the predicted probability of its label. An image is flagged if confident learning prunes it and its label has a
-probability below 0.05 (option `doubt`): candidates for a review. Hard images are flagged, too. The check reports a problem only
-if more labels are contradicted than hard images explain: for a calibrated model, the expected number of labels with p < 0.01 is
-the sum of those p.
+probability below 0.05 (option `doubt`): candidates for a review. Hard images are contradicted, too, so two tests must agree
+before the check reports a problem; otherwise only labels with a probability below 0.01 are flagged, as a notice.
+
+1. More labels have p < 0.01 than a calibrated model explains: the expected number is the sum of those p.
+2. The errors have a floor (`checks._label_noise`): the more confident the model, the rarer are its errors, whatever its
+   calibration; wrong labels are as frequent among confident predictions as elsewhere.
 """
 
 from __future__ import annotations
@@ -16,11 +19,11 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 from scipy.optimize import brentq
-from scipy.special import pdtrc, softmax
+from scipy.special import softmax
 
-from tellapart.checks._associations import LEVEL
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import independent_groups
+from tellapart.checks._label_noise import SMALL, estimate_label_noise
+from tellapart.checks._shortcut import REVERSED, independent_groups
 from tellapart.checks._shortcut_model import FOLDS, ShortcutScore, enough_groups, score_shortcut
 from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
 from tellapart.features.hog import HOG
@@ -34,7 +37,6 @@ _COMPONENTS = 120
 _MAX_FIT = 8_000  # images that the components, and the model of a fold, are fitted on
 _BATCH = 2_048
 _PENALTY = 0.1  # C of the regression on whitened components
-SMALL = 0.01  # a label with a probability below this is contradicted
 _RANGE = (0.05, 20.0)  # inverse temperatures
 _MIN_PROBA = 1e-9
 
@@ -64,15 +66,18 @@ class Labels(HealthCheck):
         proba = out_of_fold(stats.thumbnails[rows], stats.traces[rows], labels[rows], groups[rows], view.seed, view.progress)
         score = score_shortcut(proba, labels, groups, rows)
         if not score.significant or score.auroc.value < self.options.known:
-            text = f"a fast model predicts these labels too poorly to contradict them (AUROC {score.auroc}, out of fold)"
+            text = f"a fast model predicts these labels too poorly to doubt them (AUROC {score.auroc}, out of fold)"
+            if score.is_reversed:
+                text = f"a fast model predicts the opposite of these labels (AUROC {score.auroc}, out of fold), {REVERSED}"
             return passed(len(table), text, "skipped", auroc=score.auroc.to_dict())
         predictions = _OutOfFold(table.classes, rows, labels[rows], match_confidence(proba, labels[rows]))
         return _result(predictions, len(table), score, self.options.doubt)
 
 
 _ADVICE = {
-    "problem": "some labels are wrong: review the flagged images, the highest score first, and fix or drop them",
-    "notice": "hard images explain the number of contradicted labels; wrong labels, if any, are among the flagged images",
+    "problem": "some labels may be wrong, and so may the model: review the flagged images, the highest score first, and fix or "
+    "drop those that are wrong",
+    "notice": "nothing has to be done: hard images can explain these contradictions; look at the flagged images if in doubt",
 }
 
 
@@ -102,38 +107,6 @@ def out_of_fold(
             proba[np.ix_(held_out, model.classes_)] = model.predict_proba(values[held_out])
             task.advance()
     return proba / proba.sum(axis=1, keepdims=True)
-
-
-@dataclass(frozen=True)
-class LabelNoiseTest:
-    """Test whether more labels are contradicted than a calibrated model would contradict if all labels were right.
-
-    Attributes:
-        observed: Number of labels with a probability below SMALL.
-        expected: Their expected number: the sum of all probabilities below SMALL.
-        p_value: Poisson probability of at least `observed`, for a calibrated model and correct labels.
-    """
-
-    observed: int
-    expected: float
-    p_value: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether some labels are wrong, at the level `LEVEL`."""
-        return self.p_value < LEVEL
-
-
-def label_noise_test(proba: np.ndarray, labels: np.ndarray) -> LabelNoiseTest:
-    """Compare the number of contradicted labels with its expectation.
-
-    Args:
-        proba: (N, C) float in [0, 1], out of fold, calibrated by `match_confidence`.
-        labels: (N,) int64 in 0 … C−1.
-    """
-    observed = int((proba[np.arange(len(labels)), labels] < SMALL).sum())
-    expected = float(proba[proba < SMALL].sum())
-    return LabelNoiseTest(observed, expected, float(pdtrc(observed - 1, max(expected, 1.0))) if observed else 1.0)
 
 
 def match_confidence(proba: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -196,25 +169,28 @@ class _OutOfFold:
 
 def _result(predictions: _OutOfFold, count: int, score: ShortcutScore, doubt: float) -> CheckResult:
     """Build the result for all `count` images."""
-    flagged = prune_by_noise_rate(predictions.labels, predictions.proba) & (predictions.quality < doubt)
-    test = label_noise_test(predictions.proba, predictions.labels)
+    test = estimate_label_noise(predictions.proba, predictions.labels)
+    severity: Severity = "problem" if test.significant else "notice"
+    least = doubt if test.significant else min(doubt, SMALL)
+    flagged = prune_by_noise_rate(predictions.labels, predictions.proba) & (predictions.quality < least)
     scores, at_fault = np.zeros(count, np.float32), np.zeros(count, bool)
     scores[predictions.rows], at_fault[predictions.rows] = np.clip(1 - predictions.quality, 0, 1), flagged
     accuracy = float((predictions.predicted == predictions.labels).mean())
     details = {
         "auroc": score.auroc.to_dict(), "agreement": accuracy, "flagged": int(flagged.sum()), "judged": len(predictions.rows),
         "contradicted": test.observed, "expected": round(test.expected, 1), "p_value": test.p_value,
-        "pairs": predictions.pairs(flagged),
+        "noise": test.noise.to_dict(), "noise_p_value": test.noise_p_value, "pairs": predictions.pairs(flagged),
     }  # fmt: skip
-    model = f"a fast model that agrees with {accuracy:.0%} of the labels (AUROC {score.auroc}, out of fold)"
+    model = f"a fast model: AUROC {score.auroc}, out of fold"
     if not flagged.any():
-        return CheckResult("fine", f"{model} contradicts no label", "", scores, at_fault, details=details)
-    worst = ", ".join(f"{pair} ({n:,})" for pair, n in list(details["pairs"].items())[:3])
-    more = f"{test.observed:,} labels have a probability below {SMALL:.0%}, {test.expected:,.0f} are expected"
-    summary = f"{int(flagged.sum()):,} of {len(flagged):,} labels are contradicted by {model}: {worst}; {more}"
+        return CheckResult("fine", f"no label is doubtful ({model})", "", scores, at_fault, details=details)
+    share = f"{int(flagged.sum()):,} of {len(flagged):,} labels are doubtful"
+    noise = f"perhaps {test.noise.value:.1%} [{test.noise.low:.1%}, {test.noise.high:.1%}] of the labels are wrong"
+    most, more = next(iter(details["pairs"].items())), len(details["pairs"]) - 1
+    first = f"{most[0]} ({most[1]:,})" + (f", and {more:,} more pair{'s' * (more > 1)} of classes" if more else "")
+    text = f"{share}, {noise if test.significant else 'which hard images can explain'}: {first}; {model}"
     reasons = {int(predictions.rows[i]): predictions.reason(i) for i in np.flatnonzero(flagged).tolist()}
-    severity: Severity = "problem" if test.significant else "notice"
-    return CheckResult(severity, summary, _ADVICE[severity], scores, at_fault, reasons, details=details)
+    return CheckResult(severity, text, _ADVICE[severity], scores, at_fault, reasons, details=details)
 
 
 def _components(thumbnails: np.ndarray, traces: np.ndarray, generator: np.random.Generator, progress: Progress) -> np.ndarray:

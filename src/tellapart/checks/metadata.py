@@ -13,7 +13,14 @@ import numpy as np
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import find_shortcuts, independent_groups, rows_explained, shortcut_details, summarize
+from tellapart.checks._shortcut import (
+    find_shortcuts,
+    independent_groups,
+    only_reversed,
+    rows_explained,
+    shortcut_details,
+    summarize,
+)
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.jpeg_quality import estimate_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, SUBSAMPLINGS, TEXTS
@@ -25,6 +32,8 @@ _EXPLAINED_BY = (("EXIF",), ("EXIF",), ("format",))  # for each of TEXTS: the fe
 
 class Metadata(HealthCheck):
     """Whether file metadata separate the classes, and which."""
+
+    per_image = False
 
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
@@ -39,9 +48,8 @@ class Metadata(HealthCheck):
         result = find_shortcuts(features, labels, independent_groups(table, view.duplicates.cluster), names, view.seed)
         text = summarize(result, _SUBJECT)
         if not result.found:
-            return passed(
-                len(table), f"metadata do not separate the classes ({text})" if text else _ALIKE, **shortcut_details(result)
-            )
+            text = f"metadata do not separate the classes ({text})" if text else _ALIKE
+            return only_reversed(result, len(table), text, **shortcut_details(result))
         severity = "leak" if result.strong else "notice"
         rows = rows_explained(result, _SUBJECT)
         return CheckResult(severity, text, _ADVICE[result.strong], *rows, details=shortcut_details(result))

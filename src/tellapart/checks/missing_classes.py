@@ -16,6 +16,8 @@ from tellapart.types import SPLITS
 class MissingClasses(HealthCheck):
     """Which classes are missing from which split."""
 
+    per_image = False
+
     def _run(self, view: DatasetView) -> CheckResult:
         table, splits = view.table, view.splits
         counts = _counts(splits, table.labels, len(table.classes))

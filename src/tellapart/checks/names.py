@@ -1,8 +1,8 @@
 """File names, folders and ids that reveal the label.
 
-The classifiers of tellapart never see names, so this does not inflate their scores. But everybody who gets the files sees them:
-annotators, competitors, other programs that read paths. Names are examined without extension, and without folders that are the
-class or the split. Names that reveal the class reliably are a leak, names that reveal a little are a notice.
+The classifiers of tellapart never read names, so this does not inflate their scores: it is a notice. But everybody who gets the
+files sees them: annotators, competitors, other programs that read paths. Names are examined without extension, and without
+folders that are the class or the split.
 """
 
 from __future__ import annotations
@@ -15,14 +15,20 @@ import pandas as pd
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import find_shortcuts, independent_groups, rows_explained, shortcut_details, summarize
+from tellapart.checks._shortcut import (
+    find_shortcuts,
+    independent_groups,
+    only_reversed,
+    rows_explained,
+    shortcut_details,
+    summarize,
+)
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.reader import parse_locator
 from tellapart.types import ImageTable
 
 _SUBJECT = "names"
-_LEAK = 0.75  # AUROC: names of rotated or numbered versions differ a little by class without revealing it
 _SEPARATORS = re.compile(r"[\s_\-.()\[\]]+")
 _LETTERS_FIRST = re.compile(r"\A[^\W\d_]+")
 _LETTERS_LAST = re.compile(r"[^\W\d_]+\Z")
@@ -32,6 +38,8 @@ _LONGEST = 15  # digits: more do not fit into a float64 exactly
 
 class Names(HealthCheck):
     """Whether names separate the classes, and which features of the names."""
+
+    per_image = False
 
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
@@ -50,16 +58,15 @@ class Names(HealthCheck):
         )
         text = summarize(result, _SUBJECT)
         if not result.found:
-            return passed(len(table), f"names do not reveal the classes ({text})", **shortcut_details(result))
-        best = max([c.effect for c in result.associations] + [result.score.auroc.value if result.score else 0.5])
-        leak = best >= _LEAK
+            text = f"names do not reveal the classes ({text})"
+            return only_reversed(result, len(table), text, **shortcut_details(result))
         rows = rows_explained(result, _SUBJECT)
-        return CheckResult("leak" if leak else "notice", text, _ADVICE, *rows, details=shortcut_details(result))
+        return CheckResult("notice", text, _ADVICE, *rows, details=shortcut_details(result))
 
 
 _ADVICE = (
-    "rename the files to random numbers before people, or programs that read names, are evaluated on them; the classifiers of "
-    "tellapart do not see names"
+    "the classifiers of tellapart do not read names, so their scores are not affected; rename the files to random numbers "
+    "before people, or programs that read names, are evaluated on them"
 )
 
 

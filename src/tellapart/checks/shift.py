@@ -45,6 +45,8 @@ class _Comparison:
 class Shift(HealthCheck):
     """Whether training images can be separated from the others, and by which features."""
 
+    per_image = False
+
     def _run(self, view: DatasetView) -> CheckResult:
         table, splits = view.table, _splits(view)
         others = [split for split in (*SPLITS[1:], _OPEN) if (splits == split).any()]
@@ -93,7 +95,10 @@ def _compare(view: DatasetView, splits: np.ndarray, split: str, subject: str, fe
 
 
 def _words(found: list[_Comparison]) -> str:
-    return ". ".join(f"train and {one.split}: {summarize(one.result, one.subject)}" for one in found)
+    """The comparison with the largest difference in words, and how many there are besides."""
+    worst = max(found, key=lambda one: one.result.strongest)
+    more = f"; and {len(found) - 1} more comparison{'s' if len(found) > 2 else ''}" if len(found) > 1 else ""
+    return f"train and {worst.split}: {summarize(worst.result, worst.subject)}{more}"
 
 
 def _rows(found: list[_Comparison], count: int) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -93,19 +94,29 @@ def _print(health: HealthReport, written: list[Path]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, title_justify="left")
+    table, console = Table(box=None, pad_edge=False, title_justify="left"), opt.out()
     for heading in ("check", "", "images", "result"):
         table.add_column(heading, overflow="fold", justify="right" if heading == "images" else "left")
     for one in health.checks:
         severity, count = one.result.severity, int(one.result.is_issue.sum())
         style = "bold red" if one.failure else _STYLES[severity]
-        result = escape(one.result.summary) + (f"\n[dim]→ {escape(one.result.advice)}[/dim]" if one.result.advice else "")
-        table.add_row(one.name, f"[{style}]{'failed' if one.failure else severity}[/]", f"{count:,}" if count else "", result)
-    opt.out().print(table)
+        name = f"[{style}]{'failed' if one.failure else severity}[/]"
+        cell = escape(_two_lines(one.result.summary, health, console.width))
+        table.add_row(one.name, name, f"{count:,}" if count else "", cell)
+    console.print(table)
+    opt.print_lines(*(f"→ {one.name}: {one.result.advice}" for one in health.checks if one.result.advice))
     names = len(health.table.classes)
     classes = f"{names} class{'es' if names != 1 else ''}" if names else "no labels"
     summary = f"{len(health.table):,} images, {classes}: {summarize(health)}"
     opt.print_lines(summary, *(f"  wrote {path}" for path in written))
+
+
+def _two_lines(text: str, health: HealthReport, width: int) -> str:
+    """Wrap a cell of the last column; what exceeds two lines is left to --json and the report."""
+    names = max((len(one.name) for one in health.checks), default=0)
+    counts = max(len("images"), *(len(f"{int(one.result.is_issue.sum()):,}") for one in health.checks))
+    free = max(20, width - names - max(map(len, _STYLES)) - counts - 6)
+    return "\n".join(textwrap.wrap(text, free, max_lines=2, placeholder=" …", break_on_hyphens=False))
 
 
 def summarize(health: HealthReport) -> str:

@@ -2,13 +2,20 @@
 
 Intervals of AUROC and other scores of a ROC curve are in `tellapart.metrics.roc_intervals`.
 
+The estimand is the score on the population from which the images were drawn, with the class frequencies of that population.
 The sampling unit is an image, or a group of images (the tiles of a photograph, a scene, a person) if the images of a group are
-not independent. The number of images of each class is fixed: variances are computed within strata of units of the same class,
-so that no replicate loses a class that has two images. Nothing is random: the same predictions always give the same interval.
+not independent. The number of images of each class is random, as the class of a unit is known only after the unit is drawn. A
+variance is therefore the sum of two: that of units within strata of the same class (so that no replicate loses a class that has
+two images), and that of the number of units in each stratum. Groups never make an interval narrower than independent images
+would: if they do by the data at hand, as when each group has one image of each class, the images are taken to be independent.
+Nothing is drawn at random: the same predictions always give the same interval.
 
 Sources:
     Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     Jones (1974), "Jackknife estimation of functions of stratum means" (bias and variance).
+    Kish (1965), "Survey sampling" (design effect, effective sample size).
+    Korn & Graubard (1998), "Confidence intervals for proportions with small expected number of positive counts estimated from
+    survey data" (degrees of freedom in the effective sample size).
 """
 
 from __future__ import annotations
@@ -30,12 +37,12 @@ _NEGLIGIBLE = 1e-18  # a variance below this is rounding error
 _CHUNK = 1_000_000  # numbers held at a time, 8 MB: fits the cache, and memory does not grow with N
 
 
-def wilson(k: float, n: int) -> Interval:
+def wilson(k: float, n: float) -> Interval:
     """Wilson's score interval for k successes among n: (p + z²/2n ± z √(p(1−p)/n + z²/4n²)) / (1 + z²/n), p = k/n.
 
-    k need not be an integer, as n may be a number of groups. `scipy.stats.binomtest(k, n).proportion_ci(method="wilson")`
-    accepts integers only and takes 300 µs per call instead of 0.3 µs (best of 5, one Intel Xeon core, SciPy 1.17.1), as it
-    computes a p-value first.
+    k and n need not be integers, as n may be an effective number of images. `scipy.stats.binomtest(k,
+    n).proportion_ci(method="wilson")` accepts integers only and takes 300 µs per call instead of 0.3 µs (best of 5, one Intel
+    Xeon core, SciPy 1.17.1), as it computes a p-value first.
 
     >>> low, high = wilson(80, 100)
     >>> round(low, 4), round(high, 4)
@@ -49,6 +56,43 @@ def wilson(k: float, n: int) -> Interval:
     middle = p + z2 / 2
     half = Z95 * math.sqrt(p * (1 - p) / n + z2 / (4 * n))
     return (0.0 if k == 0 else (middle - half) / (1 + z2), 1.0 if k == n else (middle + half) / (1 + z2))
+
+
+def share_interval(each: np.ndarray, units: np.ndarray | None) -> Interval:
+    """Wilson's interval of the mean of values in [0, 1], with the effective number of images in place of n.
+
+    With the mean p, the variance v of p over units (a ratio estimate, as groups may differ in size) and the variance v₀ over
+    images, n* = n p(1−p)/(n−1) / max(v, v₀) · (t(n−1)/t(G−1))², where t(f) is the 0.975 quantile of Student's distribution with
+    f degrees of freedom and G the number of units. For n independent hits and misses n* is n, and groups never increase it. If
+    the values do not vary, n* is G.
+
+    Args:
+        each: (N,) bool or float64 in [0, 1], N ≥ 1.
+        units: (N,) int64, the unit of each image, 0 … G−1, each of which occurs; None if the images are independent.
+
+    >>> right = np.array([True, True, True, False] * 25)
+    >>> [round(end, 3) for end in share_interval(right, None)]  # Wilson's for 75 of 100
+    [0.657, 0.825]
+    >>> [round(end, 3) for end in share_interval(right, np.arange(100) % 20)]  # five images of a group are equal
+    [0.514, 0.898]
+    """
+    n, value = len(each), float(np.mean(each))
+    groups = n if units is None else int(units.max()) + 1
+    if groups == n and np.asarray(each).dtype == bool:
+        return wilson(int(np.sum(each)), n)
+    if groups == 1:
+        return UNDEFINED
+    deviations = np.asarray(each, dtype=np.float64) - value
+    variance = float(deviations @ deviations) / (n * (n - 1))
+    if units is not None and groups < n:
+        sums = np.bincount(units, weights=deviations) / n
+        variance = max(variance, variance_within(sums, np.zeros(groups, dtype=np.int64)))
+    if variance < _NEGLIGIBLE:
+        effective = float(groups)
+    else:
+        fewer = 1.0 if groups == n else float(stdtrit(n - 1, 0.975) / stdtrit(groups - 1, 0.975)) ** 2
+        effective = n * value * (1 - value) / (n - 1) / variance * fewer
+    return wilson(value * effective, effective)
 
 
 # --- units and strata -------------------------------------------------------------------------------------------------
@@ -137,9 +181,12 @@ def jackknife(
     """Stratified jackknife: bias and variance of scores that are functions of sums over units.
 
     When unit u is omitted, the other H−1 units of its stratum are weighted by H/(H−1). With θ the score of all units, θᵤ the
-    score without u and θ̄ the mean of θᵤ over a stratum: bias = Σ_strata (H−1)(θ̄ − θ), variance = Σ_strata (H−1)/H Σᵤ (θᵤ −
-    θ̄)². For a mean of class proportions this equals p(1−p)/(n−1) for each class, without bias. The pool contributes to the
-    variance only, since its replicates lose classes and are not informative about the bias.
+    score without u and θ̄ the mean of θᵤ over a stratum: bias = Σ_strata (H−1)(θ̄ − θ), variance within strata = Σ_strata
+    (H−1)/H Σᵤ (θᵤ − θ̄)². For a mean of class proportions this equals p(1−p)/(n−1) for each class, without bias. The pool
+    contributes to the variance only, since its replicates lose classes and are not informative about the bias.
+
+    The numbers H are random, too. With θₛ the score if stratum s has one unit less (an average one), they add the variance
+    Σ_strata H (θₛ − θ)², which is 0 for a mean of class proportions. For the accuracy the two parts sum to p(1−p)/n.
 
     Args:
         sums: (U, K) sparse float64, contribution of each unit to K sums.
@@ -163,7 +210,7 @@ def jackknife(
         mean = often @ without / h
         if strata[rows[0]] != POOL:
             bias += (h - 1) * (mean - value)
-        variance += (h - 1) / h * (often @ (without - mean) ** 2)
+        variance += (h - 1) / h * (often @ (without - mean) ** 2) + h * (score(whole - total / h)[0] - value) ** 2
     return bias, variance
 
 

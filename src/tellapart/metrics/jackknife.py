@@ -1,7 +1,8 @@
 """Scores that are functions of sums over images, with intervals of the stratified jackknife.
 
 Each unit (an image or a group) contributes to 3C sums: hits, support and predictions of each class. Omitting a unit is a
-subtraction, so the scores of all replicates are computed at once from the sums.
+subtraction, so the scores of all replicates are computed at once from the sums. With groups, each variance is the larger one of
+that over groups and that over images: no interval is narrower than that of independent images.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from tellapart.metrics.intervals import (
     fraction_interval,
     jackknife,
     positive_interval,
+    share_interval,
     strata_of,
     units_of_classes,
-    wilson,
 )
 from tellapart.types import Score
 
@@ -61,14 +62,18 @@ def count_scores(
         means: Further scores that are means over images, by name.
     """
     strata, n = strata_of(labels, units), len(labels)
-    spans = _Intervals(n, strata, _limits(labels, units, classes))
+    spans = _Intervals(share_interval(labels == predicted, units), strata, _limits(labels, units, classes))
     values, bias, variance = _prediction_scores(labels, predicted, classes, units, strata)
+    if len(strata) < n:
+        alone = np.arange(n)
+        of_images = _prediction_scores(labels, predicted, classes, alone, strata_of(labels, alone))
+        variance = np.maximum(variance, of_images[2])
     scores = {
         name: Score(float(values[i]), n, *spans.interval(name, float(values[i]), float(variance[i]), float(bias[i])))
         for i, name in enumerate(_PREDICTION_SCORES)
         if not np.isnan(values[i])
     }
-    return scores | _mean_scores(means, units, strata)
+    return scores | _mean_scores(means, labels, units, strata)
 
 
 def _prediction_scores(
@@ -93,16 +98,16 @@ def _prediction_scores(
 
 @dataclass(frozen=True, eq=False)
 class _Intervals:
-    """Intervals of scores of predicted classes, from value, variance and bias."""
+    """Intervals of scores of predicted classes, from value, variance and bias; `accuracy` is that of the accuracy."""
 
-    n: int
+    accuracy: Interval
     strata: np.ndarray
     limits: tuple[float, float]
 
     def interval(self, name: str, value: float, variance: float, bias: float) -> Interval:
         """Interval of the score `name`."""
         if name in ("accuracy", "weighted-recall"):
-            return _share_interval(value, variance, self.strata, self.n)
+            return self.accuracy
         if name in AGREEMENT:  # (1 + x) / 2 is in [0, 1], and the logit of that is twice Fisher's z
             low, high = fraction_interval((1 + value) / 2, variance / 4, self.strata, bias / 2)
             return 2 * low - 1, 2 * high - 1
@@ -115,27 +120,28 @@ class _Intervals:
         return fraction_interval(value, variance, self.strata, bias, top)
 
 
-def _share_interval(value: float, variance: float, strata: np.ndarray, n: int) -> Interval:
-    return wilson(round(value * n), n) if len(strata) == n else fraction_interval(value, variance, strata)
+def _mean_scores(means: Mapping[str, MeanScore], labels: np.ndarray, units: np.ndarray, strata: np.ndarray) -> dict[str, Score]:
+    each = np.stack([mean.each.astype(np.float64) for mean in means.values()], axis=1)
+    variances = _mean_variances(each, units, strata)
+    if len(strata) < len(each):
+        alone = np.arange(len(each))
+        variances = np.maximum(variances, _mean_variances(each, alone, strata_of(labels, alone)))
+    return {name: _mean_score(mean, float(variances[i]), units, strata) for i, (name, mean) in enumerate(means.items())}
 
 
-def _mean_scores(means: Mapping[str, MeanScore], units: np.ndarray, strata: np.ndarray) -> dict[str, Score]:
-    each = [mean.each.astype(np.float64) for mean in means.values()]
-    columns = [np.bincount(units, weights=values) for values in each]
+def _mean_variances(each: np.ndarray, units: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """Variances of the means of the columns: (S,) float64. `each`: (N, S) float64."""
+    columns = [np.bincount(units, weights=values) for values in each.T]
     sums = csr_array(np.stack([*columns, np.bincount(units)], axis=1))
-    _, variances = jackknife(sums, strata, lambda some: some[:, :-1] / some[:, -1:])
-    return {
-        name: _mean_score(mean, float(values.mean()), float(variance), strata)
-        for (name, mean), values, variance in zip(means.items(), each, variances, strict=True)
-    }
+    return jackknife(sums, strata, lambda some: some[:, :-1] / some[:, -1:])[1]
 
 
-def _mean_score(mean: MeanScore, value: float, variance: float, strata: np.ndarray) -> Score:
-    n = len(mean.each)
+def _mean_score(mean: MeanScore, variance: float, units: np.ndarray, strata: np.ndarray) -> Score:
+    value, n = float(mean.each.mean()), len(mean.each)
     if mean.top is None:
         interval = positive_interval(value, variance, strata)
     elif mean.each.dtype == bool:
-        interval = _share_interval(value, variance, strata, n)
+        interval = share_interval(mean.each, units)
     else:
         interval = fraction_interval(value, variance, strata, top=mean.top)
     return Score(value, n, *interval, higher_is_better=mean.higher_is_better, unit=mean.unit)

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from tellapart.errors import DataError
-from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
+from tellapart.metrics.intervals import group_codes, share_interval
 from tellapart.types import Predictions, Score
 
 _FEWEST = 4  # sizes: a fit of two parameters to fewer sizes can hardly be rejected
@@ -119,14 +119,8 @@ def size_of(images: int, predictions: Sequence[Predictions]) -> Size:
         raise DataError("there are no validation images to evaluate on", hint="add a validation split to the data")
     right = np.stack([p.predicted == p.labels for p in predictions])
     each, n = right.mean(axis=0), right.shape[1]
-    value, codes = float(each.mean()), group_codes(predictions[0].groups)
-    if codes is None and bool(np.isin(each, (0, 1)).all()):
-        return Size(images, Score(value, n, *wilson(int(each.sum()), n)), tuple(right.mean(axis=1).tolist()))
-    codes = np.arange(n) if codes is None else codes
-    shares = np.bincount(codes, weights=(each - value) / n)
-    one = np.zeros(len(shares), dtype=np.int64)
-    interval = fraction_interval(value, variance_within(shares, one), one)
-    return Size(images, Score(value, n, *interval), tuple(right.mean(axis=1).tolist()))
+    interval = share_interval(each, group_codes(predictions[0].groups))
+    return Size(images, Score(float(each.mean()), n, *interval), tuple(right.mean(axis=1).tolist()))
 
 
 def power_law(sizes: Sequence[Size]) -> tuple[PowerLaw | None, str]:

@@ -28,6 +28,7 @@ from tellapart.metrics.intervals import (
     UNDEFINED,
     Interval,
     fraction_interval,
+    share_interval,
     strata_of,
     units_of_classes,
     variance_within,
@@ -105,7 +106,8 @@ def tpr_interval(curve: RocCurve, units: np.ndarray, fpr: float) -> Interval:
     """
     at = roc.tpr_at(curve, fpr)
     value, caught = float(curve.tpr[at]), curve.place < at
-    low, high = _share_interval(caught[curve.positive], units[curve.positive])
+    own = np.unique(units[curve.positive], return_inverse=True)[1]
+    low, high = share_interval(caught[curve.positive], own) if curve.positives > 1 else UNDEFINED
     if math.isnan(low):
         return UNDEFINED
     least, most = _passing(curve, fpr, _effective(caught[~curve.positive], units[~curve.positive], fpr))
@@ -195,18 +197,6 @@ def _interval(value: float, parts: np.ndarray, curve: RocCurve, units: np.ndarra
 
 
 # --- rate at an estimated threshold -----------------------------------------------------------------------------------
-
-
-def _share_interval(hit: np.ndarray, units: np.ndarray) -> Interval:
-    """Interval of the share of hits among images of one kind: Wilson's, or over groups. `hit`: (n,) bool, `units`: (n,)
-    int64.
-    """
-    _, own = np.unique(units, return_inverse=True)
-    groups, n = int(own.max()) + 1, len(hit)
-    if groups == n:
-        return wilson(int(hit.sum()), n) if n > 1 else UNDEFINED
-    value, one = float(hit.mean()), np.zeros(groups, dtype=np.int64)
-    return fraction_interval(value, variance_within(np.bincount(own, weights=(hit - value) / n), one), one)
 
 
 def _effective(hit: np.ndarray, units: np.ndarray, fpr: float) -> int:

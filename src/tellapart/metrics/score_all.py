@@ -12,7 +12,7 @@ import numpy as np
 from tellapart.errors import DataError
 from tellapart.metrics import roc, roc_intervals
 from tellapart.metrics.classification import PerClass, confusion_matrix, per_class
-from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
+from tellapart.metrics.intervals import group_codes, share_interval
 from tellapart.metrics.jackknife import MeanScore, count_scores
 from tellapart.metrics.probabilistic import brier_per_sample, nll_per_sample, true_class_rank
 from tellapart.metrics.reliability import calibration_interval, expected_calibration_error
@@ -46,8 +46,9 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
     macro-auroc and macro-average-precision, the mean of the one-vs-rest scores of the classes that occur. Undefined scores are
     omitted; `undefined` returns the reasons. Scores of single classes: `score_classes`.
 
-    Intervals: Wilson for proportions of independent images, DeLong and other influences for scores of the ROC curve, the
-    stratified jackknife for all others. With groups, the sampling unit is the group, not the image.
+    Intervals: Wilson for proportions, DeLong and other influences for scores of the ROC curve, the stratified jackknife for all
+    others. They are for the score on the population from which the images were drawn, with its class frequencies (see
+    `intervals`). With groups, the sampling unit is the group, not the image.
 
     Args:
         predictions: Labeled predictions for at least one image.
@@ -105,7 +106,7 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
 
     n is the denominator of the ratio: the predictions of the class (precision), its images (recall), or images and predictions
     minus hits (F1: with J = hits / n it is 2J / (1 + J), and so are the limits of its interval). Intervals are Wilson's; with
-    groups, the variance of a ratio over groups is used.
+    groups, n is the effective number of images (`intervals.share_interval`).
 
     Args:
         predictions: Labeled predictions for at least one image.
@@ -210,14 +211,8 @@ def _multiclass_scores(predictions: Predictions, units: np.ndarray) -> dict[str,
 
 def _ratio_score(part: np.ndarray, whole: np.ndarray, units: np.ndarray) -> Score:
     """Score Σ part / Σ whole. `part`, `whole`: (N,) bool; `units`: (N,) int64."""
-    hits, n = int(part.sum()), int(whole.sum())
-    value = hits / n
-    if len(units) == int(units.max()) + 1:
-        return Score(value, n, *wilson(hits, n))
-    _, own = np.unique(units[whole], return_inverse=True)
-    residuals = np.bincount(own, weights=(part[whole] - value) / n)
-    one = np.zeros(len(residuals), dtype=np.int64)
-    return Score(value, n, *fraction_interval(value, variance_within(residuals, one), one))
+    own = np.unique(units[whole], return_inverse=True)[1]
+    return Score(float(part[whole].mean()), int(whole.sum()), *share_interval(part[whole], own))
 
 
 def _from_jaccard(score: Score) -> Score:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart.metrics.intervals import Interval, difference_interval, group_codes, variance_within, wilson
+from tellapart.metrics.intervals import difference_interval, group_codes, share_interval, variance_within
 from tellapart.metrics.mcnemar import paired_difference
 from tellapart.metrics.score_all import score_all
 from tellapart.types import Predictions, Score
@@ -250,12 +250,8 @@ def _mean(values: np.ndarray, groups: np.ndarray | None) -> Score:
 
 
 def _share(flags: np.ndarray, groups: np.ndarray | None, *, worse: bool = False) -> Score:
-    """A share with Wilson's interval; with groups the t interval, clipped to [0, 1]."""
-    found = _mean(flags.astype(np.float64), groups)
-    ends: Interval = (max(0.0, found.low), min(1.0, found.high))
-    if group_codes(groups) is None:
-        ends = wilson(int(flags.sum()), len(flags))
-    return Score(found.value, len(flags), *ends, higher_is_better=not worse)
+    """A share with Wilson's interval; with groups, for the effective number of images."""
+    return Score(float(flags.mean()), len(flags), *share_interval(flags, group_codes(groups)), higher_is_better=not worse)
 
 
 def _auroc(files: Predictions, p: np.ndarray, own: np.ndarray) -> Score:

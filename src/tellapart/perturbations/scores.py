@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tellapart.metrics.intervals import group_codes, wilson
+from tellapart.metrics.intervals import UNDEFINED, group_codes, share_interval
 from tellapart.metrics.mcnemar import LEVEL, compare
 from tellapart.metrics.pairwise import holm
 from tellapart.metrics.score_all import score_all
@@ -190,21 +190,18 @@ def score_robustness(
 
 
 def flip_share(before: Predictions, after: Predictions, rows: np.ndarray | slice = slice(None)) -> Score:
-    """The share of images whose predicted class changed, with Wilson's interval, or with groups the interval over groups.
+    """The share of images whose predicted class changed, with Wilson's interval over images or groups.
 
     Args:
         before: N predictions.
         after: N predictions on the same images in the same order.
         rows: (N,) bool, the images to compare; default: all.
     """
-    same = (before.predicted == after.predicted)[rows]
-    n, groups = len(same), None if before.groups is None else before.groups[rows]
-    if group_codes(groups) is None:
-        flipped = n - int(same.sum())
-        return Score(flipped / n if n else math.nan, n, *wilson(flipped, n), higher_is_better=False)
-    agreement = Predictions(before.ids[rows], after.proba[rows], before.predicted[rows], before.classes, groups=groups)
-    kept = score_all(agreement)["accuracy"]  # with the earlier predictions as labels, accuracy is the share that did not change
-    return Score(1 - kept.value, n, 1 - kept.high, 1 - kept.low, higher_is_better=False)
+    flipped = (before.predicted != after.predicted)[rows]
+    if not len(flipped):
+        return Score(math.nan, 0, *UNDEFINED, higher_is_better=False)
+    ends = share_interval(flipped, group_codes(None if before.groups is None else before.groups[rows]))
+    return Score(float(flipped.mean()), len(flipped), *ends, higher_is_better=False)
 
 
 def retained_scores(predictions: Predictions, positive: str | None) -> dict[str, Score]:

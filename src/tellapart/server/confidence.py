@@ -19,7 +19,7 @@ from tellapart.calibration.decision import UNSURE_NAME, Decision
 from tellapart.calibration.thresholds import UNSURE
 from tellapart.formatting import count
 from tellapart.inference.decision import decision, has_decision
-from tellapart.metrics.intervals import fraction_interval, group_codes, variance_within, wilson
+from tellapart.metrics.intervals import group_codes, share_interval
 from tellapart.runs.store import Run
 from tellapart.types import Score
 
@@ -119,18 +119,13 @@ def percent(share: float) -> str:
 
 
 def _accuracy(correct: np.ndarray, groups: np.ndarray | None) -> Score:
-    """Accuracy with Wilson's interval; with groups, the interval of a mean over groups.
+    """Accuracy with Wilson's interval; with groups, for the effective number of images.
 
     Args:
         correct: (N,) bool.
         groups: (N,) names, or None.
     """
-    n, value, codes = len(correct), float(correct.mean()), group_codes(groups)
-    if codes is None:
-        return Score(value, n, *wilson(int(correct.sum()), n))
-    residuals = np.bincount(codes, weights=(correct - value) / n)
-    one = np.zeros(len(residuals), dtype=np.int64)
-    return Score(value, n, *fraction_interval(value, variance_within(residuals, one), one))
+    return Score(float(correct.mean()), len(correct), *share_interval(correct, group_codes(groups)))
 
 
 def _word(value: float, bounds: dict[str, float]) -> str:

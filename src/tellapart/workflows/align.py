@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from tellapart.alignment import leakage
 from tellapart.alignment.manifest import manifest_files
@@ -37,6 +38,7 @@ from tellapart.alignment.writer import (
     locked_folder,
     read_finished,
 )
+from tellapart.checks.compression import trace_separation
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
 from tellapart.data.identity import identify
@@ -47,10 +49,10 @@ from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitError
 from tellapart.features._jpeg_traces import COUNT, traces
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.types import ImageTable, Problem
+from tellapart.types import ImageTable, Problem, Score
 
 #: Stored in the settings of every copy: increase it when the same settings give other files.
-VERSION = 1
+VERSION = 2
 _BATCH = 128  # images written between two lines of the journal
 
 
@@ -199,11 +201,13 @@ class _AlignJob:
         images = self.table.take(rows[labeled])
         before = self.inventory.metadata[rows[labeled]]
         folds = leakage.assign_folds(images, self.inventory.digests[rows[labeled]], self.options.seed)
-        scores = [None, None, None]
+        scores: list[Score | None] = [None, None, None]
         if folds is not None:
             self.settings.progress.say("  evaluating the metadata baseline, before and after")
-            known = [before if np.isfinite(before).any() else None, metadata[labeled], seen[labeled, :COUNT]]
+            known = [before if np.isfinite(before).any() else None, metadata[labeled]]
             scores = [None if of is None else leakage.class_auroc(images, of, folds) for of in known]
+            content = pd.factorize(self.inventory.digests[rows[labeled]])[0]
+            scores.append(trace_separation(seen[labeled, :COUNT], images, content))
         return AlignResult(
             self.out, self.table.name, self.options, self.plan.size, self._classes(rows, seen[:, COUNT]), total / 1e6, *scores,
             problems=tuple(map(str, problems)),

@@ -37,12 +37,14 @@ class CheckRun:
         result: Its result; the severity is "skipped" if the check failed.
         seconds: Its running time, without reading files that earlier checks had read.
         failure: The error with which the check failed; "" if it did not fail.
+        per_image: Whether flagged images can be looked at and dropped one by one, as `HealthCheck.per_image`.
     """
 
     name: str
     result: CheckResult
     seconds: float
     failure: str = ""
+    per_image: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +77,10 @@ class HealthReport:
         """Flagged images, the worst first: columns id, check, severity, score, reason, action ("drop" or "review").
 
         Args:
-            name: Name of one check; None: all checks.
+            name: Name of one check; None: all checks whose images can be looked at one by one, not those of whole classes.
         """
-        parts = [_rows(self.table, one) for one in self.checks if name in (None, one.name)]
+        listed = [one for one in self.checks if one.name == name or (name is None and one.per_image)]
+        parts = [_rows(self.table, one) for one in listed]
         return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,7 +176,7 @@ def _run_check(name: str, made: HealthCheck, view: DatasetView, review: Review) 
     except Exception as error:  # checks of other packages may raise anything
         failure = error.message if isinstance(error, TellapartError) else f"{type(error).__name__}: {error}"
         found = passed(len(view.table), f"the check failed: {failure}", "skipped")
-    return CheckRun(name, found, time.perf_counter() - start, failure)
+    return CheckRun(name, found, time.perf_counter() - start, failure, made.per_image)
 
 
 def _rows(table: ImageTable, one: CheckRun) -> pd.DataFrame:
