@@ -189,10 +189,11 @@ class Ensemble(Classifier, Exportable):
             known = pd.read_parquet(split)
             if "digest" not in known:
                 raise RunError(f"{member} was made by a development version of tellapart", hint="train it again")
-            known = known[(known["split"] == "train") & (known["label"] >= 0)]
-            foreign = known[~known["digest"].isin(ours)]
-            if len(foreign):
-                example = sorted(foreign["id"])[0]
+            theirs = dict(zip(known["digest"], known["id"], strict=True))
+            learnt = known["digest"][(known["split"] == "train") & (known["label"] >= 0)]
+            foreign = [theirs[digest] for digest in learnt if digest not in ours]
+            if foreign:
+                example = min(foreign)
                 hint = "members must share data and split: train them with `--split-from RUN`"
                 raise RunError(f"{member} was trained on {example!r}, which is not in the training split here", hint=hint)
 
