@@ -25,7 +25,9 @@ from tellapart.types import ImageTable
 #: Severities with a non-zero exit code; with --strict, "notice" is added.
 BAD: tuple[Severity, ...] = ("leak", "problem")
 #: Checks that do not need `pixel_stats.traces`, which take half of the time of reading.
-_WITHOUT_TRACES = frozenset("files duplicates near_duplicates groups balance quality metadata names missing_classes".split())
+_WITHOUT_TRACES = frozenset(
+    "files duplicates near_duplicates groups balance quality metadata names missing_classes class_names".split()
+)
 
 
 @dataclass(frozen=True, eq=False)
