@@ -221,7 +221,7 @@ def _look_alike_problems(found: LayoutRows, classes: tuple[str, ...]) -> list[Pr
     problems = []
     for group in look_alikes(classes):
         rows = {name: np.flatnonzero(found.class_names == name) for name in group}
-        named = " and ".join(f"{name!r} ({len(of):,} images)" for name, of in rows.items())
+        named = " and ".join(f"{name!r} ({len(of):,} image{'s' if len(of) > 1 else ''})" for name, of in rows.items())
         why = f"the classes {named} differ only in {difference(group)}; if they are one class, write the name in one way"
         problems.append(Problem("look-alike classes", found.where(int(max(of[0] for of in rows.values()))), why))
     return problems

@@ -97,7 +97,7 @@ def _read_words(cells: Cells, column: str, default: str) -> SplitCells | None:
         meaning |= {text: split for text in distinct if (split := _COMPETITION.get(column_key(text)))}
     if "train" not in meaning.values() and not all(meaning.values()):
         return None  # "test" and "control" are no splits
-    return SplitCells(_mapped(cells, column, texts, meaning, default), (column,), f"{column}{_spelled(meaning)}")
+    return SplitCells(_mapped(cells, column, texts, meaning, default), (column,), f"the column {column}{_spelled(meaning)}")
 
 
 def _read_flags(cells: Cells, columns: Sequence[str], default: str) -> SplitCells | None:
@@ -116,7 +116,9 @@ def _read_flags(cells: Cells, columns: Sequence[str], default: str) -> SplitCell
                 hint=f"correct the cells, or ignore the columns with --split-column {IGNORE}",
             )
         split.append(said.pop() if said else rest if any(answers) else default)
-    return SplitCells(np.array(split, dtype=object), tuple(columns), " and ".join(columns))
+    return SplitCells(
+        np.array(split, dtype=object), tuple(columns), f"the column{'s' if len(columns) > 1 else ''} {' and '.join(columns)}"
+    )
 
 
 def _read_chosen(cells: Cells, chosen: str, default: str) -> SplitCells:
@@ -128,7 +130,7 @@ def _read_chosen(cells: Cells, chosen: str, default: str) -> SplitCells:
         distinct = sorted(set(texts) - {""})
         words = {text: parse_split(text) or _COMPETITION.get(column_key(text), "") for text in distinct}
         meaning = _numbered(distinct) or words
-        return SplitCells(_mapped(cells, chosen, texts, meaning, default), (chosen,), f"{chosen}{_spelled(meaning)}")
+        return SplitCells(_mapped(cells, chosen, texts, meaning, default), (chosen,), f"the column {chosen}{_spelled(meaning)}")
     column, equals, value = chosen.rpartition("=")
     if not equals or column not in cells.names:
         raise no_such_column(cells, "--split-column", column if equals else chosen)
@@ -136,7 +138,7 @@ def _read_chosen(cells: Cells, chosen: str, default: str) -> SplitCells:
     if value not in texts:
         raise DataError(f"{cells.path}: --split-column {chosen}: no row has this value; there are {_listed(set(texts) - {''})}")
     split = np.array([default if not text else "test" if text == value else "train" for text in texts], dtype=object)
-    return SplitCells(split, (column,), f"{column} ({value}: test, all others: train)")
+    return SplitCells(split, (column,), f"the column {column} ({value}: test, all others: train)")
 
 
 def _numbered(distinct: Sequence[str]) -> dict[str, str]:
