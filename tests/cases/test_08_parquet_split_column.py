@@ -120,7 +120,7 @@ def test_a_word_among_splits_that_is_none_is_an_error_whose_hints_lead_out(tmp_p
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_columns_that_say_different_things(tmp_path, kind):
-    columns = {"phase": ["train", "test", "train", "test"], "split": ["train", "train", "test", "test"]}
+    columns = {"phase": ["train", "train", "test", "test"], "split": ["train", "train", "train", "test"]}
     path = make(tmp_path / "data", kind, columns)
     (note,) = scan(path).notes
     assert splits(path) == columns["split"] and "--split-column phase uses it" in note

@@ -86,6 +86,6 @@ def test_what_is_refused(options, told):
 def test_the_estimator_takes_tensors():
     images = np.repeat(X, 4, axis=0)
     y = np.repeat(Y, 4)
-    fitted = ta.as_estimator("neighbors", validation_fraction=0).fit(torch.tensor(images), torch.tensor(y))
-    plain = ta.as_estimator("neighbors", validation_fraction=0).fit(images, y)
+    fitted = ta.as_estimator("knn", validation_fraction=0).fit(torch.tensor(images), torch.tensor(y))
+    plain = ta.as_estimator("knn", validation_fraction=0).fit(images, y)
     assert np.array_equal(fitted.predict_proba(torch.tensor(images)), plain.predict_proba(images))

@@ -27,7 +27,7 @@ from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.data.layouts.base import ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing, list_archive, list_file, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
-from tellapart.errors import DataError, unknown_name
+from tellapart.errors import DataError, NoLabelsError, unknown_name
 from tellapart.types import UNLABELED, ImageTable, Problem
 
 __all__ = ["from_arrays", "from_bytes", "scan"]
@@ -248,7 +248,7 @@ def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> D
     if found.problems:
         hint += f" Left out: {len(found.problems):,}, the first: {found.problems[0]}"
     if not classes:
-        return DataError(f"{listing.where}: no image has a label", hint=hint)
+        return NoLabelsError(f"{listing.where}: no image has a label", hint=hint)
     return DataError(
         f"{listing.where}: only one class, {classes[0]!r}, with {len(found.ids):,} images; at least two are needed",
         hint=hint,

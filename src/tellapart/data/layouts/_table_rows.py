@@ -175,7 +175,6 @@ def repeated(part: TablePart, row: int, other: TablePart, line: int) -> DataErro
     found = f"duplicate id {name!r}, which is already in {where}"
     if name != before:
         found = f"the id {name!r} names the same image file as {before!r} in {where}"
-    labels = (
-        "" if part.labels[row] == other.labels[line] else f", with another label ({other.labels[line]}, {part.labels[row]})"
-    )
+    there, here = other.labels[line], part.labels[row]
+    labels = "" if there == here else f", with another label ({there!r} there, {here!r} here)"
     return DataError(f"{part.place(row)}: {found}{labels}", hint="delete one of the two rows")

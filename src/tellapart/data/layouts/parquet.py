@@ -256,7 +256,7 @@ class _Part:
             Problem(
                 "missing image",
                 self.place(row),
-                f"the row holds no image{f', only the path {paths[row]}' if paths[row] else ''}",
+                "the row holds no image" + (f", only the path {paths[row]!r}" if paths[row] else ""),
             )
             for row in rows
         ]
