@@ -39,6 +39,16 @@ def test_a_column_that_begins_with_sep_is_a_column(top):
     assert scan(top).classes == ("a", "b")
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1250", "utf-16-le"])
+def test_another_encoding_is_named_and_the_hint_leads_out(top, encoding):
+    text = "id,label\n0,żółw\n1,ąę\n" if encoding == "cp1250" else "id,label\n0,café\n1,thé\n"
+    (top / "labels.csv").write_text(text, encoding=encoding)
+    with pytest.raises(DataError, match="save the table as CSV UTF-8"):
+        scan(top / "labels.csv")
+    (top / "labels.csv").write_text(text, encoding="utf-8")
+    assert len(scan(top)) == 2
+
+
 def test_a_table_of_pixels(top):
     header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
     (top / "train.csv").write_text(f"{header}\n1,{','.join('0' * 784)}\n")
