@@ -59,9 +59,17 @@ def run(
 
     table = read_or_list(
         lambda: opt.scanned(
-            data, images, id_column, label_column, group, positive, least=1, verify_files=verify_files,
-            split_column=split_column, unlabeled=unlabeled,
-        ),  # fmt: skip
+            data,
+            images,
+            id_column,
+            label_column,
+            group,
+            positive,
+            least=1,
+            verify_files=verify_files,
+            split_column=split_column,
+            unlabeled=unlabeled,
+        ),
         data,
     )
     health = check(

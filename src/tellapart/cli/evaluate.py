@@ -55,7 +55,11 @@ def run(
         raise typer.BadParameter("--exclude-seen and --include-seen exclude each other: leave one out")
     seen = "exclude" if exclude_seen else "include" if include_seen else "refuse"
     pairs = opt.class_map(mapping)
-    table = opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled) if data else None
+    table = (
+        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
+        if data
+        else None
+    )
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = evaluate(run_id, table, open_test=open_test, mapping=pairs, seen=seen, settings=settings)
     evaluated = open_run(run_id, runs)

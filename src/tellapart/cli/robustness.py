@@ -46,7 +46,11 @@ def run(
     opt.check_figure(figure)
     from tellapart.workflows.robustness import robustness
 
-    table = opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled) if data else None
+    table = (
+        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
+        if data
+        else None
+    )
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = robustness(
         run_id,

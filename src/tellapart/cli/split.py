@@ -45,7 +45,17 @@ def run(
     from tellapart.checks.review import read_review, write_rows
     from tellapart.workflows.split import images_location, split_dataset, write_split
 
-    table = opt.scanned(data, images, id_column, label_column, group, None, verify_files=verify_files, split_column=split_column, unlabeled=unlabeled)
+    table = opt.scanned(
+        data,
+        images,
+        id_column,
+        label_column,
+        group,
+        None,
+        verify_files=verify_files,
+        split_column=split_column,
+        unlabeled=unlabeled,
+    )
     table = read_review(reviewed, table).remaining(table) if reviewed else table
     found = split_dataset(
         table, near_duplicates=near_duplicates, embedding=embedding, runs=runs, shares=sizes, seed=seed, overwrite=overwrite,
