@@ -293,14 +293,16 @@ def spellings() -> str:
 
 def columns() -> str:
     """Column names that are understood without a flag."""
-    from tellapart.data.layouts._csv import _ID_COLUMNS, _LABEL_COLUMNS
+    from tellapart.data.layouts._columns import ID_COLUMNS, LABEL_COLUMNS
+    from tellapart.data.layouts._split_columns import FLAG_COLUMNS, SPLIT_COLUMNS
 
     rows = [
-        ("the image", _ID_COLUMNS, "`--id-column NAME`"),
-        ("its class", _LABEL_COLUMNS, "`--label-column NAME`"),
+        ("the image", ID_COLUMNS, "`--id-column NAME`"),
+        ("its class", LABEL_COLUMNS, "`--label-column NAME`"),
         ("its group: rows that stay on one side of a split", ("group",), "`--group NAME`"),
         ("where it comes from", ("source",), ""),
-        ("its part: train, valid or test, in any spelling", ("split",), ""),
+        ("its split: train, valid or test, in any spelling", SPLIT_COLUMNS, "`--split-column NAME`"),
+        ("its split: yes or no", tuple(FLAG_COLUMNS), "`--split-column NAME`"),
     ]
     listed = [(what, ", ".join(f"`{name}`" for name in names), flag) for what, names, flag in rows]
     return table(("what the column says", "understood names", "another name"), listed)

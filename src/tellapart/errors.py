@@ -32,6 +32,10 @@ class DataError(TellapartError):
     exit_code = 3
 
 
+class NoLabelsError(DataError):
+    """There are images, but nothing says their classes."""
+
+
 class ImageError(DataError):
     """One image cannot be read; names it and says why."""
 

@@ -186,8 +186,10 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
 
     def _flat(self, X: Any) -> tuple[Any, tuple[int, ...] | None]:
         """Images as rows, with their (H, W, C); what has no shape of its own as it is, with None."""
-        images = X if isinstance(X, np.ndarray) else None if "ndim" in dir(X) else np.asarray(X)
-        if images is None or images.ndim < 3:  # frames and sparse matrices are 2-D, and scikit-learn reads them itself
+        if getattr(X, "ndim", 3) < 3:  # frames and sparse matrices are 2-D, and scikit-learn reads them itself
+            return X, None
+        images = np.asarray(X)
+        if images.ndim < 3:
             return X, None
         if images.ndim > 4 or (images.ndim == 4 and images.shape[3] not in (1, 3)):
             raise InvalidImages(f"X is {images.shape}: expected (N, H, W) or (N, H, W, C) with 1 or 3 channels, the last axis")

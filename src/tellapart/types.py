@@ -21,11 +21,6 @@ from tellapart.errors import DataError
 
 UNLABELED = -1
 SPLITS = ("train", "valid", "test")
-#: Class names that mean "not the real thing", lower case. The first class that matches is the positive one.
-FAKE_NAMES = frozenset(
-    "fake edited edit generated synthetic manipulated forged tampered spoof ai editada editado falso falsa sintetica "
-    "podrobiony falszywe edytowane".split()
-)
 
 
 @dataclass(frozen=True)
@@ -63,6 +58,7 @@ class ImageTable:
     positive: str | None = None
     problems: tuple[Problem, ...] = ()
     layout: str = ""  # what the scanner read, in words
+    notes: tuple[str, ...] = ()  # what it did not use, or read in another way: one sentence each, with the option to choose
     name: str = "images in memory"  # the name of the file or folder that the user gave
     memory: Mapping[int, Any] | Sequence[Any] = field(default=(), repr=False)  # in-memory rows: arrays or bytes
 
@@ -282,15 +278,3 @@ def _hash(frame: Any) -> np.ndarray:
     """One 64-bit key a row: (N,) uint64."""
     hash_rows: Any = util.hash_pandas_object
     return hash_rows(frame, index=False).to_numpy()
-
-
-def guess_positive(classes: Sequence[str]) -> str | None:
-    """The class that means "fake", when there are two classes and one of them has such a name.
-
-    >>> guess_positive(["REAL", "FAKE"])
-    'FAKE'
-    >>> guess_positive(["cat", "dog"]) is None
-    True
-    """
-    found = [c for c in classes if c.lower().lstrip("0123456789_- ") in FAKE_NAMES]
-    return found[0] if len(classes) == 2 and len(found) == 1 else None

@@ -112,7 +112,7 @@ def test_duplicate_ids_name_both_rows(tree):
 
 
 def test_problems_name_the_line(tree):
-    text = "id,label\n1,a\n\n2,b\n3,a\n4,\n5,b\n,a\n6,NaN\n"
+    text = "id,label\n1,a\n\n2,b\n3,a\n4,\n5,b\n,a\n6, \n"
     top = tree("1.png", "2.png", "4.png", "x/5.png", "y/5.png", "6.png", files={"train.csv": text})
     table = scan(top)
     assert table.ids.tolist() == ["1", "2"]
@@ -205,7 +205,8 @@ def test_split_column_with_empty_cells_in_a_lone_table(tree):
     table = scan(tree("1.png", "2.png", "3.png", "4.png", "5.png", files={"labels.csv": text}))
     assert table.frame["split"].tolist() == ["train", "", "test", "train"]
     assert problems(table) == [("unlabeled row", "labels.csv:6")]
-    assert "'fold 1' is no split" in refused(tree("1.png", files={"train.csv": "id,label,split\n1,a,fold 1\n"}))
+    wrong = "id,label,split\n1,a,train\n2,b,fold 1\n"
+    assert "train.csv:3: 'fold 1' in the column 'split' is no split" in refused(tree("1.png", files={"train.csv": wrong}))
 
 
 def test_split_column_chooses_the_folder(tree):

@@ -52,6 +52,7 @@ def run(
     data: opt.Data, output: Output = None, encoder: Format = "png", quality: Quality = None, size: Size = None,
     keep: Keep = None, grid: Grid = "keep", verify: Verify = False, seed: Seed = 0,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     positive: opt.Positive = None, skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
@@ -73,7 +74,7 @@ def run(
     from tellapart.workflows.align import align
 
     choices = AlignOptions(encoder, _quality(quality or "90"), _size(size), 0.95 if keep is None else keep, grid, seed)
-    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     found = align(table, output, options=choices, settings=settings, scanned_from=data)
     if as_json:
         content = found.to_dict()

@@ -44,6 +44,7 @@ def run(
     data: opt.Data, only: Only = None, skip: Skip = None, options: Options = None, output: Output = None, lists: Lists = None,
     fix_list: FixList = None, review: Review = None, reviewed: Reviewed = None, strict: Strict = False, seed: Seed = 0,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None, positive: opt.Positive = None,
     verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
@@ -56,7 +57,21 @@ def run(
             opt.check_output(path)
     from tellapart.workflows.check import check, read_or_list
 
-    table = read_or_list(lambda: opt.scanned(data, images, id_column, label_column, group, None, 1, verify_files), data)
+    table = read_or_list(
+        lambda: opt.scanned(
+            data,
+            images,
+            id_column,
+            label_column,
+            group,
+            positive,
+            least=1,
+            verify_files=verify_files,
+            split_column=split_column,
+            unlabeled=unlabeled,
+        ),
+        data,
+    )
     health = check(
         table, only=only or (), skip=skip or (), options=opt.options(options or []), reviewed=reviewed, runs=runs,
         seed=seed, progress=opt.progress(quiet),

@@ -30,6 +30,7 @@ def run(
     run_id: opt.RunId, data: opt.OtherData = None, open_test: opt.OpenTest = False, mapping: opt.ClassMap = None,
     quality: Quality = 75, sample: opt.Sample = None, exclude_seen: opt.ExcludeSeen = False, figure: opt.Figure = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
@@ -43,7 +44,11 @@ def run(
     opt.check_figure(figure)
     from tellapart.workflows.codec_bias import codec_bias
 
-    table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
+    table = (
+        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
+        if data
+        else None
+    )
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = codec_bias(
         run_id,

@@ -33,6 +33,7 @@ def run(
     data: opt.Data, recipe: Recipes = None, overrides: opt.Overrides = None, minutes: Minutes = None,
     rank_by: opt.RankBy = "accuracy", output: Output = Path("report.html"), logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -45,7 +46,7 @@ def run(
     from tellapart.workflows.compare import compare
 
     opt.check_output(output)
-    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet,
         skip_bad=skip_bad, verify_files=verify_files, seed=seed, split_from=split_from, overwrite=overwrite,

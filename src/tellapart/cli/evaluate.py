@@ -42,6 +42,7 @@ def run(
     exclude_seen: opt.ExcludeSeen = False, include_seen: IncludeSeen = False,
     sliced: Slices = False, columns: SliceColumns = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
@@ -54,7 +55,11 @@ def run(
         raise typer.BadParameter("--exclude-seen and --include-seen exclude each other: leave one out")
     seen = "exclude" if exclude_seen else "include" if include_seen else "refuse"
     pairs = opt.class_map(mapping)
-    table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
+    table = (
+        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
+        if data
+        else None
+    )
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = evaluate(run_id, table, open_test=open_test, mapping=pairs, seen=seen, settings=settings)
     evaluated = open_run(run_id, runs)

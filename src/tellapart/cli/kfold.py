@@ -30,6 +30,7 @@ def run(
     data: opt.Data, recipe: opt.Recipe, folds: Folds = 5, repeats: Repeats = 1, seeds: Seeds = 1,
     overrides: opt.Overrides = None, epochs: opt.Epochs = None, minutes: Minutes = None, logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -43,7 +44,7 @@ def run(
     from tellapart.training import time_budget
     from tellapart.workflows.kfold import kfold
 
-    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet,
         skip_bad=skip_bad, verify_files=verify_files, seed=seed, split_from=split_from, overwrite=overwrite,

@@ -23,6 +23,7 @@ def run(
     data: opt.Data, recipe: opt.Recipe, sizes: Sizes = "0.1,0.25,0.5,1", seeds: Seeds = 3, figure: opt.Figure = None,
     overrides: opt.Overrides = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -36,7 +37,7 @@ def run(
 
     requested = _sizes(sizes)
     opt.check_figure(figure)
-    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs,
         device=device,

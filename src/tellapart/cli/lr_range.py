@@ -23,6 +23,7 @@ def run(
     data: opt.Data, recipe: opt.Recipe, overrides: opt.Overrides = None, start: From = 1e-6, end: To = 10.0,
     steps: Steps = 100, output: Output = Path("lr-range.png"),
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     positive: opt.Positive = None, seed: opt.Seed = 0, split_from: opt.SplitFrom = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
@@ -37,7 +38,7 @@ def run(
 
     opt.check_output(output)
     span = LrRange(start, end, steps)
-    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files, seed=seed, split_from=split_from
     )

@@ -22,6 +22,7 @@ FalseAlarms = Annotated[
 def run(
     data: opt.Data, recipe: opt.Recipe, share: FalseAlarms = 0.05, overrides: opt.Overrides = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     seed: opt.Seed = 0, skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
@@ -33,7 +34,7 @@ def run(
     """
     from tellapart.workflows.open_set import open_set
 
-    table = opt.scanned(data, images, id_column, label_column, group, None)
+    table = opt.scanned(data, images, id_column, label_column, group, None, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files, seed=seed)
     found = open_set(table, recipe, share=share, overrides=overrides or (), settings=settings)
     if as_json:

@@ -72,6 +72,24 @@ Group = Annotated[
         "--group", metavar="COLUMN", help="Column of a CSV; rows with equal values stay in one split.", rich_help_panel=_DATA
     ),
 ]
+SplitColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--split-column",
+        metavar="COLUMN",
+        help="Column that holds the splits; COLUMN=VALUE: the rows of this value are the test split; none: ignore all splits.",
+        rich_help_panel=_DATA,
+    ),
+]
+Unlabeled = Annotated[
+    str | None,
+    typer.Option(
+        "--unlabeled",
+        metavar="TEXT",
+        help='A text in the label column that means "no label", such as NA.',
+        rich_help_panel=_DATA,
+    ),
+]
 Positive = Annotated[
     str | None,
     typer.Option(
@@ -263,6 +281,9 @@ def scanned(
     label_column: str | None,
     group: str | None,
     positive: str | None,
+    *,
+    split_column: str | None = None,
+    unlabeled: str | None = None,
     least: int = 2,
     verify_files: bool = False,
 ) -> ImageTable:
@@ -274,8 +295,9 @@ def scanned(
     from tellapart.data.scan import scan
 
     table = scan(
-        data, images=images, id_column=id_column, label_column=label_column, group=group, positive=positive, least=least
-    )
+        data, images=images, id_column=id_column, label_column=label_column, group=group, split_column=split_column,
+        unlabeled=unlabeled, positive=positive, least=least,
+    )  # fmt: skip
     return identify(table, verify_files=True) if verify_files else table
 
 

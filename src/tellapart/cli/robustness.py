@@ -32,6 +32,7 @@ def run(
     perturbation: Perturbations = None, sample: opt.Sample = None,
     exclude_seen: opt.ExcludeSeen = False, figure: opt.Figure = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
@@ -45,7 +46,11 @@ def run(
     opt.check_figure(figure)
     from tellapart.workflows.robustness import robustness
 
-    table = opt.scanned(data, images, id_column, label_column, None, None, least=1) if data else None
+    table = (
+        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
+        if data
+        else None
+    )
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = robustness(
         run_id,

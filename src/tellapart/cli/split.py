@@ -33,6 +33,7 @@ def run(
     data: opt.Data, output: Output = Path("split.csv"), near_duplicates: NearDuplicates = True, embedding: Embedding = None,
     shares: Shares = "70,10,20", overwrite: Overwrite = False, reviewed: Reviewed = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     seed: opt.Seed = 0, verify_files: opt.VerifyFiles = False, runs: opt.Runs = opt.RUNS,
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
@@ -44,7 +45,17 @@ def run(
     from tellapart.checks.review import read_review, write_rows
     from tellapart.workflows.split import images_location, split_dataset, write_split
 
-    table = opt.scanned(data, images, id_column, label_column, group, None, verify_files=verify_files)
+    table = opt.scanned(
+        data,
+        images,
+        id_column,
+        label_column,
+        group,
+        None,
+        verify_files=verify_files,
+        split_column=split_column,
+        unlabeled=unlabeled,
+    )
     table = read_review(reviewed, table).remaining(table) if reviewed else table
     found = split_dataset(
         table, near_duplicates=near_duplicates, embedding=embedding, runs=runs, shares=sizes, seed=seed, overwrite=overwrite,

@@ -41,6 +41,7 @@ def run(
     data: opt.Data, recipe: opt.Recipe, grid: Grid = None, span: Ranges = None, random: Random = None, optuna: Optuna = None,
     overrides: opt.Overrides = None, logger: opt.Loggers = None,
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
+    split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     positive: opt.Positive = None, seed: Seed = 0, split_from: opt.SplitFrom = None,
     skip_bad: opt.SkipBad = False, verify_files: opt.VerifyFiles = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: opt.Overwrite = False,
@@ -57,7 +58,7 @@ def run(
 
     values, ranges = parse_grid(grid or ()), parse_ranges(span or ())
     space(values, ranges, random, optuna)  # a wrong request is refused before the images are scanned
-    table = opt.scanned(data, images, id_column, label_column, group, positive)
+    table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs, device=device, quiet=quiet,
         skip_bad=skip_bad, verify_files=verify_files, seed=seed, split_from=split_from, overwrite=overwrite,

@@ -25,7 +25,7 @@ from tellapart.recipe.schema import Inputs
 from tellapart.types import SPLITS, ImageTable, Problem
 
 #: Problems that lose no labeled image: they are shown, and stop nothing.
-HARMLESS = frozenset({"other file"})
+HARMLESS = frozenset({"other file", "look-alike classes"})
 
 
 @dataclass(frozen=True)

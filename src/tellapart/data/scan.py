@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import unicodedata
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,15 @@ import pandas as pd
 
 from tellapart import registry
 from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
+from tellapart.data.class_names import difference, guess_positive, look_alikes
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.data.layouts.base import ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing, list_archive, list_file, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
-from tellapart.errors import DataError, unknown_name
-from tellapart.types import UNLABELED, ImageTable, Problem, guess_positive
+from tellapart.errors import DataError, NoLabelsError, unknown_name
+from tellapart.types import UNLABELED, ImageTable, Problem
 
 __all__ = ["from_arrays", "from_bytes", "scan"]
 
@@ -40,6 +42,8 @@ def scan(
     id_column: str | None = None,
     label_column: str | None = None,
     group: str | None = None,
+    split_column: str | None = None,
+    unlabeled: str | None = None,
     positive: str | None = None,
     least: int = 2,
 ) -> ImageTable:
@@ -51,6 +55,9 @@ def scan(
         id_column: The column of the table that names the image.
         label_column: The column that names its class.
         group: The column whose rows must stay in one split ("source" works for folders too).
+        split_column: The column that holds the splits; `COLUMN=VALUE`: the rows of that value are the test split; "none": no
+            column and no folder does. Left out: a column called `split`, `subset`, `is_test`, …, if all its cells are clear.
+        unlabeled: A text in the label column that means "no label", such as "NA" or "-1".
         positive: The class that counts as positive when there are two; left out: "fake", "edited", … by name.
         least: Smallest number of classes; for evaluation alone, one is enough.
 
@@ -62,7 +69,7 @@ def scan(
     """
     listing, file = _list(_absolute(path))
     elsewhere = None if images is None else _list_images(_absolute(images))
-    options = LayoutOptions(ColumnOptions(id_column, label_column, group), elsewhere, file)
+    options = LayoutOptions(ColumnOptions(id_column, label_column, group, split_column, unlabeled), elsewhere, file)
     found = choose_layout(listing, options).read(listing, options)
     pictures = listing if elsewhere is None else elsewhere
     return replace(_assemble(found, pictures, positive, group, least), name=os.path.basename(_absolute(path)))  # noqa: PTH119
@@ -117,6 +124,7 @@ def _list_images(top: str) -> Listing:
 def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group: str | None, least: int) -> ImageTable:
     """Number the classes, leave out rows whose label is missing or unknown, build the table."""
     _check_ids(found)
+    found = _composed(found)
     names = found.class_names.tolist()
     labeled = np.fromiter((name is not None for name in names), dtype=bool, count=len(names))
     trained = labeled & (found.split == "train")
@@ -144,9 +152,28 @@ def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group:
         classes,
         pictures.root,
         positive=_positive(positive, classes),
-        problems=(*pictures.problems, *found.problems, *_label_problems(found, lacking, unknown)),
+        problems=(
+            *pictures.problems,
+            *found.problems,
+            *_label_problems(found, lacking, unknown, classes),
+            *_look_alike_problems(found, classes),
+        ),
         layout=found.layout,
+        notes=tuple(found.notes),
     )
+
+
+def _composed(found: LayoutRows) -> LayoutRows:
+    """Class names in one Unicode form: an é may be one code point or two, and nobody can see which."""
+    names = found.class_names.tolist()
+    forms: dict[str | None, str | None] = {name: name and unicodedata.normalize("NFC", name) for name in set(names)}
+    written = Counter(forms.values())
+    notes = [
+        f"The class {name!r} is written in {count} Unicode forms, which look alike: they are read as one class."
+        for name, count in sorted((name, count) for name, count in written.items() if name is not None and count > 1)
+    ]
+    composed = np.array([forms[name] for name in names], dtype=object)
+    return replace(found, class_names=composed, notes=(*found.notes, *notes))
 
 
 _RESERVED = ("digest", "format", "mode", "width", "height", "pixels")  # what is read off the images
@@ -173,14 +200,31 @@ def _lacking(split: np.ndarray, labeled: np.ndarray) -> np.ndarray:
     return lacking
 
 
-def _label_problems(found: LayoutRows, lacking: np.ndarray, unknown: np.ndarray) -> list[Problem]:
-    message = "the class {!r} does not occur in the training split"
+def _label_problems(found: LayoutRows, lacking: np.ndarray, unknown: np.ndarray, classes: tuple[str, ...]) -> list[Problem]:
+    """Rows without a label, and rows of a class that is not trained."""
+    why = {
+        name: f"the class {name!r} does not occur in the training split" for name in set(found.class_names[unknown].tolist())
+    }
+    for name in why:
+        alike = next((trained for trained in classes if look_alikes((trained, name))), None)
+        why[name] += f", but {alike!r} does" if alike else ""
     return [
         Problem("unlabeled row", found.where(row), "it has no label")
         if lacking[row]
-        else Problem("unknown label", found.where(row), message.format(found.class_names[row]))
+        else Problem("unknown label", found.where(row), why[found.class_names[row]])
         for row in np.flatnonzero(lacking | unknown).tolist()
     ]
+
+
+def _look_alike_problems(found: LayoutRows, classes: tuple[str, ...]) -> list[Problem]:
+    """Classes whose names a reader takes for one."""
+    problems = []
+    for group in look_alikes(classes):
+        rows = {name: np.flatnonzero(found.class_names == name) for name in group}
+        named = " and ".join(f"{name!r} ({len(of):,} image{'s' if len(of) > 1 else ''})" for name, of in rows.items())
+        why = f"the classes {named} differ only in {difference(group)}; if they are one class, write the name in one way"
+        problems.append(Problem("look-alike classes", found.where(int(max(of[0] for of in rows.values()))), why))
+    return problems
 
 
 def _split(split: np.ndarray, labeled: np.ndarray) -> np.ndarray | None:
@@ -204,7 +248,7 @@ def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> D
     if found.problems:
         hint += f" Left out: {len(found.problems):,}, the first: {found.problems[0]}"
     if not classes:
-        return DataError(f"{listing.where}: no image has a label", hint=hint)
+        return NoLabelsError(f"{listing.where}: no image has a label", hint=hint)
     return DataError(
         f"{listing.where}: only one class, {classes[0]!r}, with {len(found.ids):,} images; at least two are needed",
         hint=hint,

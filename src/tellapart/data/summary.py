@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tellapart.data.class_names import positive_in_words
 from tellapart.data.decode import check_decompression_bomb
 from tellapart.data.reader import ImageReader, parse_locator
 from tellapart.errors import ImageError
@@ -70,6 +71,7 @@ class Summary:
         bytes: Of all encoded images together; 0 where unknown.
         headers: Sizes, formats, modes.
         problems: What was left out, all of it.
+        notes: What was not used, or read in another way, each with the option to choose.
     """
 
     root: str
@@ -83,6 +85,7 @@ class Summary:
     bytes: int
     headers: Headers
     problems: tuple[Problem, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def problem_counts(self) -> dict[str, int]:
@@ -111,6 +114,7 @@ class Summary:
             },
             "problem_counts": self.problem_counts,
             "problems": [problem.__dict__ for problem in self.problems[:_SHOWN_PROBLEMS]],
+            "notes": list(self.notes),
         }
 
     def __rich__(self) -> RenderableType:
@@ -118,8 +122,9 @@ class Summary:
         from rich.text import Text
 
         lines = [f"{name:<12}{value}" for name, value in self._facts() if value]
+        notes = [Text(f"note        {note}") for note in self.notes]
         problems = self._problem_lines()
-        return Group(Text(self.root, style="bold"), Text(self.layout), self._grid(), *map(Text, lines), *problems)
+        return Group(Text(self.root, style="bold"), Text(self.layout), self._grid(), *map(Text, lines), *notes, *problems)
 
     def _facts(self) -> Iterable[tuple[str, str]]:
         headers = self.headers
@@ -127,7 +132,7 @@ class Summary:
             "images",
             f"{self.images:,}" + (f", {self.unlabeled:,} of them without a label" if self.unlabeled else ""),
         )
-        yield "positive", self.positive or ""
+        yield "positive", positive_in_words(list(self.classes), self.positive)
         yield "sources", f"{self.sources:,}" if self.sources else ""
         yield "groups", f"{self.groups:,}" if self.groups else ""
         yield "size", _sizes_in_words(headers)
@@ -189,6 +194,7 @@ def summarize(table: ImageTable, probe: int = 512) -> Summary:
         bytes=int(table.frame["size"].to_numpy(dtype=np.int64).sum()),
         headers=read_headers(table, probe),
         problems=table.problems,
+        notes=table.notes,
     )
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from tellapart import registry
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.cache import PixelCache, resolve_inputs
+from tellapart.data.class_names import guess_positive
 from tellapart.data.folds import HELD_OUT
 from tellapart.data.prepare import Prepared, prepare
 from tellapart.data.regions import in_words, region_table
@@ -35,7 +36,7 @@ from tellapart.runs.epoch_log import EpochLog
 from tellapart.runs.loggers.feed import LoggerFeed
 from tellapart.runs.model_card import write_card
 from tellapart.runs.store import Run
-from tellapart.types import ImageTable, Predictions, guess_positive
+from tellapart.types import ImageTable, Predictions
 
 _TRAIN_SCORED = 4_000  # limit of the training images that are scored: enough to show overfitting, cheap for every family
 

@@ -17,7 +17,7 @@ from tellapart.checks.base import SEVERITIES, CheckResult, HealthCheck, Severity
 from tellapart.checks.review import COLUMNS, Review, read_review
 from tellapart.data.listing import from_paths
 from tellapart.data.scan import scan
-from tellapart.errors import DataError, RecipeError, TellapartError
+from tellapart.errors import DataError, NoLabelsError, RecipeError, TellapartError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import check_options
 from tellapart.types import ImageTable
@@ -25,7 +25,9 @@ from tellapart.types import ImageTable
 #: Severities with a non-zero exit code; with --strict, "notice" is added.
 BAD: tuple[Severity, ...] = ("leak", "problem")
 #: Checks that do not need `pixel_stats.traces`, which take half of the time of reading.
-_WITHOUT_TRACES = frozenset("files duplicates near_duplicates groups balance quality metadata names missing_classes".split())
+_WITHOUT_TRACES = frozenset(
+    "files duplicates near_duplicates groups balance quality metadata names missing_classes class_names".split()
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +134,11 @@ def read_or_list(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTa
     """Scan the data; if a folder has images but neither classes nor a table, list its images without labels.
 
     Raises:
-        DataError: There are no images, or a table cannot be read.
+        DataError: There are no images, a table cannot be read, or an option does not fit the data.
     """
     try:
         return scanned()
-    except DataError:
+    except NoLabelsError:
         folder = Path(data)
         if not folder.is_dir() or any(folder.glob("*.[ct]sv")):
             raise

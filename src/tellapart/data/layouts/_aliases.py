@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from tellapart.types import FAKE_NAMES
+from tellapart.data.class_names import FAKE_WORDS, REAL_WORDS
 
 _SPELLINGS = {
     "train": "train training trains trn trening treningowe treningowy treningowa uczenie uczacy treino treinamento "
@@ -24,11 +24,6 @@ _SPELLINGS = {
 _SPLIT_OF = {word: split for split, words in _SPELLINGS.items() for word in words.split()}
 _FILLER_WORDS = "set data dataset images image imgs img pictures files split part zbior dane labels label"
 _FILLERS = frozenset(_FILLER_WORDS.split())
-_REAL_WORDS = (
-    "real reale reais original originals authentic genuine pristine natural nature unedited untouched "
-    "prawdziwe prawdziwy verdadero autentico echt vrai"
-)
-_REAL_NAMES = frozenset(_REAL_WORDS.split())
 _INTEGER = re.compile(r"[+-]?\d+\Z")
 _INTEGER_OR_WHOLE_FLOAT = re.compile(r"([+-]?\d+)(?:\.0*)?\Z")
 
@@ -66,7 +61,7 @@ def parse_real_fake(folder: str) -> str:
     ['real', 'fake', 'real', 'fake', '']
     """
     word = normalize(re.sub(r"\A[01]_", "", folder))
-    return "fake" if word in FAKE_NAMES else "real" if word in _REAL_NAMES else ""
+    return "fake" if word in FAKE_WORDS else "real" if word in REAL_WORDS else ""
 
 
 def order_classes(names: Iterable[str]) -> tuple[str, ...]:

@@ -9,17 +9,15 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tellapart.data.layouts._aliases import normalize
-from tellapart.data.layouts.base import ColumnOptions
 from tellapart.errors import DataError
 
+TABLE_ENDINGS = (".csv", ".tsv")
 _DELIMITERS = (",", ";", "\t", "|")
 
 
@@ -32,16 +30,22 @@ class TextTable:
         names: Column names as written, less outer spaces.
         frame: The cells; columns are numbered.
         lines: (N,) int64, line of each row in the file (exact unless a quoted cell holds a line break).
+        delimiter: What separates the cells.
     """
 
     path: str
     names: list[str]
     frame: pd.DataFrame
     lines: np.ndarray
+    delimiter: str = ","
 
     def column(self, name: str) -> list[str]:
         """The cells of one column, N."""
         return self.frame[self.names.index(name)].tolist()
+
+    def place(self, row: int) -> str:
+        """The place of a row, for messages."""
+        return f"{self.path}:{self.lines[row]}"
 
 
 def read_text_table(content: bytes, path: str, header_only: bool = False) -> TextTable:
@@ -50,20 +54,19 @@ def read_text_table(content: bytes, path: str, header_only: bool = False) -> Tex
     Raises:
         DataError: Not UTF-8, no header, a column name twice, a row of the wrong length.
     """
-    text = _decode(content, path)
-    skipped = len(text) - len(text.lstrip("\n"))  # blank lines before the header
-    text = text[skipped:]
+    text, skipped, delimiter = _without_preamble(_decode(content, path))
     header = text.partition("\n")[0]
     if not header.strip():
         raise DataError(f"{path}: the table is empty", hint="its first line must name the columns")
-    frame = _parse(text, delimiter_of(header, path), path, skipped, header_only)
+    delimiter = delimiter or delimiter_of(header, path)
+    frame = _parse(text, delimiter, path, skipped, header_only)
     names = [str(cell).strip() for cell in frame.iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:
         raise DataError(f"{path}:{skipped + 1}: duplicate column {twice[0]!r}", hint="rename one of the two")
     frame = frame.iloc[1:]
     filled = (frame != "").any(axis=1).to_numpy(dtype=bool) if len(frame) else np.zeros(0, dtype=bool)
-    return TextTable(path, names, frame[filled], np.flatnonzero(filled) + 2 + skipped)
+    return TextTable(path, names, frame[filled], np.flatnonzero(filled) + 2 + skipped, delimiter)
 
 
 def _decode(content: bytes, path: str) -> str:
@@ -77,6 +80,31 @@ def _decode(content: bytes, path: str) -> str:
     if "\0" in text:
         raise DataError(f"{path}: not a text table (it holds zero bytes)", hint="save the table as CSV UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def _without_preamble(text: str) -> tuple[str, int, str]:
+    """The text from its header on, how many lines were skipped, and the separator that Excel's line `sep=;` names, else "".
+
+    >>> _without_preamble("\\nsep=;\\na;b\\n"), _without_preamble("a,b\\n")
+    (('a;b\\n', 2, ';'), ('a,b\\n', 0, ''))
+    """
+    blank = len(text) - len(text.lstrip("\n"))
+    named = separator_line(text[blank:].partition("\n")[0])
+    if not named:
+        return text[blank:], blank, ""
+    rest = text[blank:].partition("\n")[2]
+    again = len(rest) - len(rest.lstrip("\n"))
+    return rest[again:], blank + 1 + again, named
+
+
+def separator_line(line: str) -> str:
+    """The separator that a line like Excel's `sep=;` names; "" for any other line.
+
+    >>> separator_line('"sep=;"'), separator_line("sep=\\t"), separator_line("sep,label")
+    (';', '\\t', '')
+    """
+    match = re.fullmatch(r'"?sep=(?P<separator>[^\w\s"]|\t)"?\s*', line, re.IGNORECASE)
+    return match["separator"] if match else ""
 
 
 def delimiter_of(header: str, path: str) -> str:
@@ -113,117 +141,3 @@ def _reason(message: str, path: str, skipped: int) -> str:
     if match := re.search(r"EOF inside string starting at row (\d+)", message):
         return f"{path}:{int(match[1]) + 1 + skipped}: a quote that opens here is never closed"
     return f"{path}: not a table ({message.strip()})"
-
-
-# --- which column of a table names the image, which its class, which its group, source and split ----------------------
-
-
-_ID_COLUMNS = ("id", "image", "image_id", "name", "filename", "path", "file", "image_name", "image_path", "filepath")
-_LABEL_COLUMNS = ("label", "target", "class", "category")
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The columns of one table that are used; None where there is none."""
-
-    id: str
-    label: str | None
-    group: str | None
-    source: str | None
-    split: str | None
-
-    @property
-    def used(self) -> list[str]:
-        """Their names."""
-        return [name for name in (self.id, self.label, self.group, self.source, self.split) if name]
-
-
-def detect_columns(text: TextTable, choices: ColumnOptions, needs_label: bool) -> Columns:
-    """Find the columns by name, or take those that the user named.
-
-    Raises:
-        DataError: A column is missing or two could be it; names them and the flag that settles it.
-    """
-    id_column = _choose(text, _ID_COLUMNS, choices.id_column, "id", "--id-column")
-    if id_column is None:
-        raise _missing(text, "id", _ID_COLUMNS, "--id-column")
-    label = _choose(text, _LABEL_COLUMNS, choices.label_column, "label", "--label-column")
-    if label is None and needs_label and choices.label_column:
-        raise _no_such(text, "--label-column", choices.label_column)
-    if label is None and needs_label:
-        raise _missing(text, "label", _LABEL_COLUMNS, "--label-column")
-    if choices.group and choices.group not in text.names and needs_label:
-        raise _no_such(text, "--group", choices.group)
-    group = choices.group if choices.group in text.names else _optional(text, "group", (id_column, label))
-    rest = (id_column, label)
-    return Columns(id_column, label, group, _optional(text, "source", rest), _optional(text, "split", rest))
-
-
-def has_columns(names: Iterable[str], choices: ColumnOptions) -> bool:
-    """Whether a table has both an id and a label column, be it more than one of each."""
-    names = list(names)
-    has_id = choices.id_column in names if choices.id_column else bool(_candidates(names, _ID_COLUMNS))
-    has_label = choices.label_column in names if choices.label_column else bool(_candidates(names, _LABEL_COLUMNS))
-    return has_id and has_label
-
-
-def _choose(text: TextTable, known: tuple[str, ...], chosen: str | None, what: str, flag: str) -> str | None:
-    """The column for `what`: the one the user named, else the only one with a known name, else None."""
-    if chosen is not None:
-        if chosen not in text.names and what == "id":
-            raise _no_such(text, flag, chosen)
-        return chosen if chosen in text.names else None
-    candidates = _candidates(text.names, known)
-    if len(candidates) > 1:
-        raise DataError(
-            f"{text.path}: the {what} column could be {' or '.join(map(repr, candidates))}",
-            hint=f"choose one: {flag} {candidates[0]}",
-        )
-    return candidates[0] if candidates else None
-
-
-def _candidates(names: Iterable[str], known: tuple[str, ...]) -> list[str]:
-    keys = {_key(name) for name in known}
-    return [name for name in names if _key(name) in keys]
-
-
-def _optional(text: TextTable, name: str, taken: tuple[str | None, ...]) -> str | None:
-    return next((column for column in text.names if _key(column) == name and column not in taken), None)
-
-
-def _key(name: str) -> str:
-    """Column names are compared without case, accents, spaces, hyphens and underscores."""
-    return normalize(name).replace("_", "").replace(" ", "").replace("-", "")
-
-
-def _no_such(text: TextTable, flag: str, name: str) -> DataError:
-    return DataError(f"{text.path}: {flag} {name}: no such column; there are {', '.join(text.names)}")
-
-
-def _missing(text: TextTable, what: str, known: tuple[str, ...], flag: str) -> DataError:
-    return DataError(
-        f"{text.path}: no {what} column; expected one of {', '.join(known)}; found {', '.join(text.names)}",
-        hint=f"name it: {flag} COLUMN (the first line of the table must name the columns)",
-    )
-
-
-TABLE_ENDINGS = (".csv", ".tsv")
-
-
-def further_columns(text: TextTable, columns: Columns) -> dict[str, np.ndarray]:
-    """The columns that have no meaning of their own, the first fifty: (N,) object (str), "" where not given."""
-    return {name: _given(text, name, "") for name in [n for n in text.names if n and n not in columns.used][:MOST_MORE]}
-
-
-MOST_MORE = 50  # further columns that are kept, the first in the table
-
-
-def _given(text: TextTable, column: str, missing: str | None) -> np.ndarray:
-    """Cells without outer spaces, `missing` where they are empty: (N,) object."""
-    cells = text.column(column)
-    meaning = {cell: (missing if cell.strip() in NOT_GIVEN else cell.strip()) for cell in set(cells)}
-    return np.array([meaning[cell] for cell in cells], dtype=object)
-
-
-#: What an empty cell of the label, group, source or split column may look like.
-NOT_GIVEN = frozenset({"", "nan", "NaN", "NA", "N/A", "<NA>", "null", "NULL"})

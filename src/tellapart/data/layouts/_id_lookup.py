@@ -15,7 +15,9 @@ import pandas as pd
 from tellapart.data.archives import ARCHIVE_ENDINGS
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import parse_split
-from tellapart.data.layouts._csv import TABLE_ENDINGS, TextTable, detect_columns, further_columns, read_text_table
+from tellapart.data.layouts._columns import detect_columns, further_columns
+from tellapart.data.layouts._csv import TABLE_ENDINGS, TextTable, read_text_table
+from tellapart.data.layouts._near_names import NearNames, remedy
 from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError
@@ -97,7 +99,8 @@ def _through_table(ids: Sequence[str], place: Place, text: TextTable) -> tuple[l
         )
     chosen = [row for row in rows if row is not None]
     more = {
-        f"{name} of the table": pd.Series(cells[chosen], dtype=object) for name, cells in further_columns(text, columns).items()
+        f"{name} of the table": pd.Series(cells[chosen], dtype=object)
+        for name, cells in further_columns(text, columns.used).items()
     }
     return [theirs[row] for row in chosen], len(theirs) - len(set(rows)), more
 
@@ -112,7 +115,10 @@ def _files(keys: Sequence[str], ids: Sequence[str], place: Place, listing: Listi
         there = f"{int(listing.is_image.sum()):,} images are there"
         raise DataError(
             f"{place(first)}: {ids[first]!r} {said} ({_counted(len(lost), len(ids))}; {there})",
-            hint="give the folder of the test images: --images DIR",
+            hint=remedy(
+                None if files[first] == AMBIGUOUS else NearNames(listing).of(keys[first]),
+                "give the folder of the test images: --images DIR",
+            ),
         )
     order = np.argsort(files, kind="stable")
     same = np.flatnonzero(np.diff(files[order]) == 0)
@@ -177,6 +183,12 @@ class FileFinder:
                 found[position] = AMBIGUOUS
                 ambiguous[position] = [self._listing.paths[row] for row in fits]
         return found, ambiguous
+
+    def folder_splits(self, files: np.ndarray) -> np.ndarray:
+        """The split that the folders of some files name, "" for none: (N,) object. files: (N,) int64, < 0 for none."""
+        folders = [folder[self._cut :].split("/") for folder in self._listing.folders]
+        splits = np.array([next(filter(None, map(parse_split, names)), "") for names in folders], dtype=object)
+        return np.where(files >= 0, splits[self._listing.folder[files]], "")
 
     @cached_property
     def _exact(self) -> _Lookup:

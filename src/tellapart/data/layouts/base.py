@@ -7,7 +7,7 @@ layouts with the entry-point group `tellapart.layouts`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -18,11 +18,19 @@ from tellapart.types import Problem
 
 
 class ColumnOptions(NamedTuple):
-    """The columns that the user named; None where the layout is to find the column by its name."""
+    """What the user said about columns; None where the layout is to find it out.
+
+    Attributes:
+        id_column, label_column, group: Names of columns.
+        split_column: Name of a column, `COLUMN=VALUE` for the rows that are the test split, or "none".
+        unlabeled: The text in the label column that means "no label".
+    """
 
     id_column: str | None = None
     label_column: str | None = None
     group: str | None = None
+    split_column: str | None = None
+    unlabeled: str | None = None
 
 
 GUESSED_COLUMNS = ColumnOptions()
@@ -72,6 +80,7 @@ class LayoutRows:
         problems: What was left out, and why.
         group, source: (N,) object (str) or None.
         split: (N,) object, "train", "valid", "test" or "".
+        notes: What could have been used and was not, or read in another way: one sentence each, with the option to choose.
         more: Further columns of a table by name, (N,) object (str, "" where not given): to slice scores by.
     """
 
@@ -85,6 +94,7 @@ class LayoutRows:
     split: np.ndarray
     group: np.ndarray | None = None
     source: np.ndarray | None = None
+    notes: Sequence[str] = ()
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from tellapart.data.layouts._aliases import normalize, parse_real_fake, parse_split
 from tellapart.data.layouts.base import Claim, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
-from tellapart.errors import DataError
+from tellapart.errors import DataError, NoLabelsError
 from tellapart.types import Problem
 
 
@@ -232,7 +232,7 @@ def _empty_classes(folders: list[str], meanings: list[FolderRole], counts: np.nd
 def _no_classes(listing: Listing, images: np.ndarray) -> DataError:
     tables = [path for path in listing.paths if path.lower().endswith((".csv", ".tsv"))]
     hint = "put the images of each class into a folder of its own, or write train.csv with the columns id and label"
-    return DataError(
+    return NoLabelsError(
         f"{listing.where}: {len(images):,} images but no labels: {listing.paths[images[0]]} lies in no class folder, "
         "and there is no train.csv beside them",
         hint=f"if {tables[0]} holds the labels, give its path (and --images DIR)" if tables else hint,

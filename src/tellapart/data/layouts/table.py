@@ -13,9 +13,12 @@ from typing import final
 
 import numpy as np
 
-from tellapart.data.layouts._aliases import class_texts, parse_split
-from tellapart.data.layouts._csv import TABLE_ENDINGS, has_columns, read_text_table
+from tellapart.data.layouts._aliases import parse_split
+from tellapart.data.layouts._columns import has_columns
+from tellapart.data.layouts._csv import TABLE_ENDINGS, read_text_table
 from tellapart.data.layouts._id_lookup import FileFinder
+from tellapart.data.layouts._labels import read_labels
+from tellapart.data.layouts._near_names import NearNames, remedy
 from tellapart.data.layouts._table_rows import TableFile, TablePart, read_part, repeated
 from tellapart.data.layouts.base import Claim, ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.layouts.parquet import PARQUET_ENDINGS
@@ -38,7 +41,8 @@ class Table(Layout):
             return Claim(0.8, f"There are tables, but {error.message}.")
         if chosen:
             return Claim(0.8, f"{' and '.join(table.path for table in chosen)} could name the images and their labels.")
-        if options.images is not None or options.columns.id_column or options.columns.label_column:
+        columns = options.columns
+        if options.images is not None or columns.id_column or columns.label_column or columns.split_column or columns.unlabeled:
             return Claim(0.6, "The flags name images or columns, which only a table has.")
         return None
 
@@ -121,68 +125,85 @@ def read_tables(
         DataError: Columns or ids are ambiguous, an id occurs twice, or no id fits a file.
     """
     skip = [table.row for table in tables] if images is listing else []
-    finder = FileFinder(images, base, skip)
-    parts = [read_part(table, listing, choices) for table in tables]
+    finder, near = FileFinder(images, base, skip), NearNames(images)
+    parts: list[TablePart] = []
     files: list[np.ndarray] = []
     problems: list[Problem] = []
-    for part in parts:
+    for table in tables:
+        part = read_part(table, listing, choices)
         part.check_repeats()
         found, ambiguous = finder.find(part.ids, part.folders_to_prefer())
-        problems += part.problems(found, ambiguous, images)
+        problems += part.problems(found, ambiguous, images, near)
         files.append(part.usable(found, images))
+        part.check_files(files[-1])
+        parts.append(part.with_folder_splits(files[-1], finder.folder_splits(files[-1])))
     if not any((file >= 0).any() for file in files):
-        raise _none_found(parts, images, base)
+        raise _none_found(parts, images, base, near)
+    _check_files_of_tables(parts, files)
     parts, notes = _make_ids_unique(parts, files)
     layout = " ".join([*(p.describe(f, images) for p, f in zip(parts, files, strict=True)), *notes])
-    return _join(parts, files, images, problems, layout)
+    return _join(parts, files, images, problems, layout, choices.unlabeled)
+
+
+def _check_files_of_tables(parts: Sequence[TablePart], files: Sequence[np.ndarray]) -> None:
+    """No file in two tables.
+
+    Raises:
+        DataError: Names the file and both rows.
+    """
+    for number, found in enumerate(files):
+        for earlier in range(number):
+            again = np.intersect1d(found[found >= 0], files[earlier])
+            if len(again):
+                row = int(np.flatnonzero(np.isin(found, again))[0])
+                raise repeated(parts[number], row, parts[earlier], int(np.flatnonzero(files[earlier] == found[row])[0]))
 
 
 def _make_ids_unique(parts: list[TablePart], files: list[np.ndarray]) -> tuple[list[TablePart], list[str]]:
-    """Where a later table repeats ids for other files (both count from 1), its ids get the table's name in front.
-
-    Raises:
-        DataError: Two tables give the same file.
-    """
-    seen: dict[str, tuple[int, int]] = {}
+    """Where a later table repeats ids for other files (both count from 1), its ids get the table's name in front."""
+    seen: set[str] = set()
     notes: list[str] = []
     renamed: list[TablePart] = []
     for number, part in enumerate(parts):
-        again = [row for row, name in enumerate(part.ids) if name in seen and files[number][row] >= 0]
-        for row in again:
-            other, line = seen[part.ids[row]]
-            if files[other][line] == files[number][row]:
-                raise repeated(part, row, parts[other], line)
-        if again:
+        if any(name in seen and files[number][row] >= 0 for row, name in enumerate(part.ids)):
             part = replace(part, ids=[f"{_stem(part.text.path)}/{name}" for name in part.ids])
             stem = _stem(part.text.path)
             notes.append(f"Ids of {part.text.path} also occur in an earlier table: they get the prefix {stem}/.")
         if number + 1 < len(parts):
-            seen.update((name, (number, row)) for row, name in enumerate(part.ids))
+            seen.update(part.ids)
         renamed.append(part)
     return renamed, notes
 
 
-def _join(parts: list[TablePart], files: list[np.ndarray], images: Listing, problems: list[Problem], layout: str) -> LayoutRows:
+def _join(
+    parts: list[TablePart],
+    files: list[np.ndarray],
+    images: Listing,
+    problems: list[Problem],
+    layout: str,
+    unlabeled: str | None,
+) -> LayoutRows:
     """The rows of all tables, one after the other, those to leave out removed."""
     keep = [np.flatnonzero(file >= 0) for file in files]
     chosen = np.concatenate([file[rows] for file, rows in zip(files, keep, strict=True)])
     part_of = np.repeat(np.arange(len(parts)), [len(rows) for rows in keep])
     row_of = np.concatenate(keep)
-    labels = _take([part.labels for part in parts], keep).tolist()
+    split = _take([part.split for part in parts], keep)
+    column = next((part.columns.label for part in parts if part.columns.label), "")
+    class_names, notes = read_labels(_take([part.labels for part in parts], keep), split, column, unlabeled)
     names = dict.fromkeys(name for part in parts for name in part.more)
-    texts: dict[str | None, str | None] = {None: None}
-    texts |= class_texts(label for label in labels if label is not None)
     return LayoutRows(
         ids=[part.ids[row] for part, rows in zip(parts, keep, strict=True) for row in rows.tolist()],
         locators=images.locators(chosen),
-        class_names=np.array([texts[label] for label in labels], dtype=object),
+        class_names=class_names,
         sizes=images.sizes[chosen],
         where=lambda i: parts[part_of[i]].place(row_of[i]),
         layout=layout,
         problems=problems,
-        split=_take([part.split for part in parts], keep),
+        split=split,
         group=_take_optional([part.group for part in parts], keep),
         source=_take_optional([part.source for part in parts], keep),
+        notes=[*(note for part in parts for note in part.splits.notes), *notes],
         more={name: of for name in names if (of := _take_optional([part.more.get(name) for part in parts], keep)) is not None},
     )
 
@@ -199,7 +220,7 @@ def _take_optional(columns: Sequence[np.ndarray | None], rows: list[np.ndarray])
     return np.concatenate([np.full(len(row), "", dtype=object) if column is None else column[row] for column, row in pairs])
 
 
-def _none_found(parts: list[TablePart], images: Listing, base: str) -> DataError:
+def _none_found(parts: list[TablePart], images: Listing, base: str, near: NearNames) -> DataError:
     path, ids = parts[0].text.path, [name for part in parts for name in part.ids]
     if not ids:
         return DataError(f"{path}: the table has a header but no rows")
@@ -208,7 +229,10 @@ def _none_found(parts: list[TablePart], images: Listing, base: str) -> DataError
     return DataError(
         f"{path}: none of {len(ids):,} ids fits one image file in {where} "
         f"({int(images.is_image.sum()):,} images there); the first id is {ids[0]!r}",
-        hint=f"give the folder of the images with --images DIR (or the column that names them with --id-column){other}",
+        hint=remedy(
+            near.explain(ids),
+            f"give the folder of the images with --images DIR (or the column that names them with --id-column){other}",
+        ),
     )
 
 
@@ -234,6 +258,6 @@ def _stem(path: str) -> str:
 def _no_table(listing: Listing, top: str) -> DataError:
     return DataError(
         f"{posixpath.join(listing.where, top)}: no table with an id and a label column, to which --images, "
-        "--id-column and --label-column could refer",
+        "--id-column, --label-column, --split-column and --unlabeled could refer",
         hint="give the path of the CSV",
     )

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, final
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
-from tellapart.data.layouts._csv import delimiter_of, detect_columns, read_text_table
+from tellapart.data.layouts._columns import detect_columns
+from tellapart.data.layouts._csv import read_text_table, separator_line
 from tellapart.data.layouts._id_lookup import AMBIGUOUS, FileFinder
 from tellapart.data.layouts.base import ColumnOptions
 from tellapart.data.listing import Listing, list_archive, list_folder
@@ -116,13 +117,13 @@ class CsvSource(FileSource):
         return io.TextIOWrapper(file, encoding=encoding, newline="")
 
     def _cells(self, text: io.TextIOWrapper) -> Iterator[tuple[int, str]]:
-        skipped, head = 0, text.readline()
-        while head and not head.strip():
-            skipped, head = skipped + 1, text.readline()
-        known = read_text_table(head.encode(), str(self._path), header_only=True)
+        skipped, separator, head = 0, "", text.readline()
+        while head and (not head.strip() or separator_line(head.strip("\r\n"))):
+            skipped, separator, head = skipped + 1, separator + head, text.readline()
+        known = read_text_table((separator + head).encode(), str(self._path), header_only=True)
         column = detect_columns(known, ColumnOptions(self._options.id_column), needs_label=False).id
         place, width = known.names.index(column), len(known.names)
-        reader = csv.reader(text, delimiter=delimiter_of(head, str(self._path)), strict=True)
+        reader = csv.reader(text, delimiter=known.delimiter, strict=True)
         for row in reader:
             line = skipped + 1 + reader.line_num
             if len(row) > width:
