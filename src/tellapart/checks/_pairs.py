@@ -65,7 +65,7 @@ def chain_pairs(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
 def pairs_result(
     view: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any], note: str = ""
 ) -> CheckResult:
-    """Build the result of a duplicate check.
+    """Build the result of a duplicate check, and add its pairs to `view.pairs`.
 
     Args:
         view: The N images.
@@ -76,6 +76,7 @@ def pairs_result(
         note: What else the summary should say.
     """
     table = view.table
+    view.pairs.append(pairs.rows)
     if not len(pairs):
         return passed(len(table), "; ".join(filter(None, (f"no image has {noun}", note))), **details)
     splits, classes = pairs_across_splits(table, pairs.rows)
