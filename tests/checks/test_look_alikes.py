@@ -45,13 +45,12 @@ def test_edited_faces_are_found_among_faces(sets):
     details = result.details
     assert found >= RECALL * 80 and wrong == 0, (found, wrong)
     assert details["look_like_many"] > 50 and details["look_alike_pairs"] > 10
-    assert (
-        f"; {details['look_like_many']} images resemble more than 16 others: of their {details['look_alike_pairs']} similar pairs, "
-        f"{details['look_alike_pairs_rejected']} do not stand out and are left out" in result.summary
-    )
+    images, pairs, rejected = (details[f"look_{of}"] for of in ("like_many", "alike_pairs", "alike_pairs_rejected"))
+    said = f"; {images} images resemble more than 16 others: of their {pairs} similar pairs, {rejected} do not stand out"
+    assert f"{said} and are left out" in result.summary
     everywhere = found_in(sets, planted, everywhere=True)[2]
     assert everywhere.details["look_alike_pairs"] == 0 and "resemble more than" not in everywhere.summary
-    assert len(everywhere.pairs) == len(result.pairs) + details["look_alike_pairs_rejected"]
+    assert len(everywhere.pairs) == len(result.pairs) + rejected
 
 
 @pytest.mark.slow

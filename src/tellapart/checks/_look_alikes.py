@@ -10,7 +10,8 @@ normal distribution is fitted to two of their upper quantiles, which a few true 
 p-value. The pairs kept are those of the procedure of Benjamini & Hochberg, so that at most 1 % of them are expected to be
 wrong. If more than a tenth of all candidates are true pairs (frames of a video), the fit is too wide, and pairs are lost.
 
-Sources: Efron (2004), "Large-scale simultaneous hypothesis testing: the choice of a null hypothesis", JASA 99 (an empirical null);
+Sources: Efron (2004), "Large-scale simultaneous hypothesis testing: the choice of a null hypothesis", JASA 99 (an empirical
+    null);
 Benjamini & Hochberg (1995), JRSS B 57. Copy detection normalizes similarities by those to other images for the same reason:
 Douze et al. (2021), "The 2021 Image Similarity Dataset and Challenge".
 """

@@ -19,8 +19,8 @@ from tellapart.types import SPLITS, ImageTable
 
 #: Columns of every table that say nothing about groups.
 _NO_GROUPS = frozenset({"id", "path", "label", "size", "stamp", "group", "split"})
-#: A column explains the pairs if this share of them agree in it, and this share of random pairs of one class at most. Five pairs
-#: agree by chance with a probability of 0.1⁵.
+#: A column explains the pairs if this share of them agree in it, and this share of random pairs of one class at most. Five
+#: pairs agree by chance with a probability of 0.1⁵.
 _AGREE, _BY_CHANCE, _FEWEST_PAIRS = 0.9, 0.1, 5
 
 
@@ -107,9 +107,7 @@ def _offered(column: GroupColumn, count: int) -> CheckResult:
     )
     advice = f"Use that column as the group: `--group {shlex.quote(column.name)}` keeps equal values in one split."
     details = {"column": column.name, "agree": column.agree, "pairs": column.pairs, "by_chance": column.by_chance}
-    return CheckResult(
-        "notice", summary, advice, np.zeros(count, np.float32), np.zeros(count, bool), details=details
-    )
+    return CheckResult("notice", summary, advice, np.zeros(count, np.float32), np.zeros(count, bool), details=details)
 
 
 def _parts(names: np.ndarray, splits: np.ndarray) -> dict[str, set[str]]:

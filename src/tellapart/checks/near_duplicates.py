@@ -104,7 +104,9 @@ def _rule_in_words(details: dict[str, Any]) -> str:
     if not pairs:
         return ""
     images = f"{details['look_like_many']:,} images resemble more than {_look_alikes.MANY} others"
-    return f"{images}: of their {pairs:,} similar pair{'s' if pairs > 1 else ''}, {rejected:,} do not stand out and are left out"
+    return (
+        f"{images}: of their {pairs:,} similar pair{'s' if pairs > 1 else ''}, {rejected:,} do not stand out and are left out"
+    )
 
 
 def _embedding_pairs(view: DatasetView, rows: np.ndarray, run_name: str, candidates: int) -> np.ndarray:
