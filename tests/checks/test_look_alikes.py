@@ -50,7 +50,7 @@ def test_edited_faces_are_found_among_faces(sets):
     assert f"{said} and are left out" in result.summary
     everywhere = found_in(sets, planted, everywhere=True)[2]
     assert everywhere.details["look_alike_pairs"] == 0 and "resemble more than" not in everywhere.summary
-    assert len(everywhere.pairs) == len(result.pairs) + rejected
+    assert len(result.pairs) <= len(everywhere.pairs) <= len(result.pairs) + rejected
 
 
 @pytest.mark.slow

@@ -26,12 +26,12 @@ from scipy.ndimage import uniform_filter
 
 from tellapart.progress import Task
 
-#: (smallest file size in pixels, size of the comparison, lowest detail, lowest share)
-Level = tuple[int, int, float, float]
-LEVELS: tuple[Level, ...] = ((64, 64, 0.70, 0.75), (24, 32, 0.85, 0.60), (0, 16, 0.90, 0.85))
-#: Thresholds (detail, share, shift at most) from which images of 64 pixels are the same, however many others they resemble:
-#: outlines of clothes or fruit on an empty background agree to 0.96 without being the same object.
-CERTAIN = (0.98, 0.85, 8.0)
+#: (smallest file size in pixels, size of the comparison, lowest detail, lowest share, lowest detail of a certain pair)
+Level = tuple[int, int, float, float, float]
+LEVELS: tuple[Level, ...] = ((64, 64, 0.70, 0.75, 0.98), (24, 32, 0.85, 0.60, 0.99), (0, 16, 0.90, 0.85, 0.99))
+#: Share, and shift at most, of a certain pair: its images are the same, however many others they resemble. (Outlines of clothes
+#: or fruit on an empty background agree to 0.96 without being the same object; at 32 pixels different trousers reach 0.98.)
+CERTAIN = (0.85, 8.0)
 #: Share of the tiles with structure that may differ for another reason than that the images do: a local edit of 15 % of the
 #: area touches up to 22 % of 16 × 16 tiles.
 TRIMMED = 0.25
@@ -85,7 +85,7 @@ class RegistrationScore:
         share: Share of the structure that agrees, 0 … 1.
         trimmed: Correlation of fine detail without the quarter of the tiles that differ most; −1 as for `detail`.
         same: (P,) bool: whether detail and share reach the thresholds.
-        certain: (P,) bool: whether they reach the thresholds `CERTAIN`, too, at 64 pixels.
+        certain: (P,) bool: whether the images are the same, however many others they resemble.
     """
 
     detail: np.ndarray
@@ -125,15 +125,14 @@ def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool
     batches = [(rows, level) for level in LEVELS for rows in _batches(sides, level[0])]
 
     def one(batch: tuple[np.ndarray, Level]) -> int:
-        rows, (_, level, detail_least, share_least) = batch
+        rows, (_, level, detail_least, share_least, detail_certain) = batch
         kept, where = _register(pyramid, pairs[rows], mirror, max(level, 32))
         if len(kept):
             at = rows[kept]
             first, second = (pyramid.at(max(level, 32), pairs[at, n], mirror and n == 1) for n in (0, 1))
             detail[at], share[at], trimmed[at], shift = _compare_aligned(first, second, where, level)
             same[at] = (detail[at] >= detail_least) & (share[at] >= share_least)
-            sure = (detail[at] >= CERTAIN[0]) & (share[at] >= CERTAIN[1]) & (shift <= CERTAIN[2])
-            certain[at] = same[at] & sure & (level == LEVELS[0][1])
+            certain[at] = (detail[at] >= detail_certain) & (share[at] >= CERTAIN[0]) & (shift <= CERTAIN[1])
         return len(rows)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # numpy releases the interpreter lock in its loops
