@@ -44,6 +44,10 @@ class DatasetView:
         progress: Progress display.
         traces: Whether to measure `pixel_stats.traces`; without it reading takes half the time.
         runs: Folder of the runs that options name.
+
+    Attributes:
+        unreadable: Row → why its image cannot be decoded; filled as pixels are read.
+        pairs: Pairs of duplicates and near-duplicates, each (P, 2) int64 positions, that the checks run so far have found.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class DatasetView:
     ) -> None:
         self.table, self.seed, self.progress, self.traces, self.runs = table, seed, progress, traces, runs
         self.unreadable: dict[int, Problem] = {}
+        self.pairs: list[np.ndarray] = []
 
     @property
     def splits(self) -> np.ndarray | None:

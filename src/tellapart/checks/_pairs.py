@@ -62,8 +62,10 @@ def chain_pairs(cluster: np.ndarray, table: ImageTable) -> np.ndarray:
     return np.sort(np.stack([order[:-1][same], order[1:][same]], axis=1), axis=1)
 
 
-def pairs_result(view: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any]) -> CheckResult:
-    """Build the result of a duplicate check.
+def pairs_result(
+    view: DatasetView, pairs: Pairs, noun: str, exact: bool, details: dict[str, Any], note: str = ""
+) -> CheckResult:
+    """Build the result of a duplicate check, and add its pairs to `view.pairs`.
 
     Args:
         view: The N images.
@@ -71,10 +73,12 @@ def pairs_result(view: DatasetView, pairs: Pairs, noun: str, exact: bool, detail
         noun: "an exact duplicate" or "a near-duplicate".
         exact: Whether all but one of several in the same split and class can be dropped without review.
         details: Further figures for `CheckResult.details`.
+        note: What else the summary should say.
     """
     table = view.table
+    view.pairs.append(pairs.rows)
     if not len(pairs):
-        return passed(len(table), f"no image has {noun}", **details)
+        return passed(len(table), "; ".join(filter(None, (f"no image has {noun}", note))), **details)
     splits, classes = pairs_across_splits(table, pairs.rows)
     half = (table.labels[pairs.rows] >= 0).sum(axis=1) == 1
     within = ~(splits | classes | half)
@@ -94,7 +98,7 @@ def pairs_result(view: DatasetView, pairs: Pairs, noun: str, exact: bool, detail
     severity = _severity(table, splits, classes)
     drops = _drops(table, pairs.rows, splits, classes, exact)
     return CheckResult(
-        severity, _summary(counts, noun), _advice(counts, severity), scores, is_issue,
+        severity, "; ".join(filter(None, (_summary(counts, noun), note))), _advice(counts, severity), scores, is_issue,
         _reasons(table, pairs.take(order)), pairs.rows[order], counts | details, drops,
     )  # fmt: skip
 

@@ -66,6 +66,9 @@ class HealthCheck(ABC):
 
     per_image: ClassVar[bool] = True
 
+    #: Whether it uses `DatasetView.pairs`: it runs after the checks that find them.
+    needs_pairs: ClassVar[bool] = False
+
     class Options(OptionsModel):
         """Options of the check; each has a description."""
 

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from pydantic import Field
 
-from tellapart.checks import _candidate_pairs, _registration
+from tellapart.checks import _candidate_pairs, _look_alikes, _registration
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pairs import Pairs, pairs_result
 from tellapart.checks.base import CheckResult, HealthCheck, passed
@@ -43,14 +43,15 @@ class NearDuplicates(HealthCheck):
         )
         everywhere: bool = Field(
             default=False,
-            description="apply the usual thresholds also to images that resemble many others (clothes); false: stricter ones",
+            description="apply the usual thresholds also to images that resemble many others (faces, clothes); "
+            "false: such pairs must stand out from the others",
         )
 
     def _run(self, view: DatasetView) -> CheckResult:
         if len(view.table) < 2:
             return passed(len(view.table), "fewer than two images: nothing to compare", "skipped")
         pairs, details = find_near_duplicates(view, self.options)
-        return pairs_result(view, pairs, "a near-duplicate", False, details)
+        return pairs_result(view, pairs, "a near-duplicate", False, details, _rule_in_words(details))
 
 
 def find_near_duplicates(view: DatasetView, options: NearDuplicates.Options) -> tuple[Pairs, dict[str, Any]]:
@@ -74,17 +75,38 @@ def find_near_duplicates(view: DatasetView, options: NearDuplicates.Options) -> 
         others = _candidate_pairs.mirrored(vectors) if mirror else vectors
         with view.progress.task(f"searching for {'mirror images' if mirror else 'similar images'}", len(rows), "img") as task:
             pairs, alike = _candidate_pairs.candidates(vectors, others, options.candidates, task)
-        crowded = alike > 2 * options.candidates
+        crowded = alike > _look_alikes.MANY
         pairs = pairs if from_embedding is None else np.unique(np.concatenate([pairs, from_embedding]), axis=0)
         pairs = pairs[cluster[pairs[:, 0]] != cluster[pairs[:, 1]]]
         with view.progress.task("comparing similar images", len(pairs), "pair") as task:
             agreement = _registration.compare(pyramid, pairs, sides[pairs].min(axis=1), mirror, task)
-        sure = agreement.same if options.everywhere else agreement.certain | ~crowded[pairs].any(axis=1)
-        same = agreement.same & sure
+        ruled = crowded[pairs].any(axis=1) & (not options.everywhere)
+        same = _same(agreement, ruled)
         details["compared"] += len(pairs)
         details["look_like_many"] = max(details["look_like_many"], int(crowded.sum()))
+        details["look_alike_pairs"] += int((agreement.same & ruled).sum())
+        details["look_alike_pairs_rejected"] += int((agreement.same & ~same).sum())
         found.append(Pairs(rows[pairs[same]], agreement.score[same], np.full(int(same.sum()), mirror)))
     return _merge(found, len(view.table)), details
+
+
+def _same(agreement: _registration.RegistrationScore, ruled: np.ndarray) -> np.ndarray:
+    """Which pairs are near-duplicates: (P,) bool. `ruled`: (P,) bool, the pairs that the rule for look-alikes applies to."""
+    stands_out = np.ones(len(ruled), bool)
+    judged = ruled & (agreement.trimmed > -1)
+    stands_out[judged] = _look_alikes.stand_out(agreement.trimmed[judged])
+    return agreement.same & (stands_out | agreement.certain)
+
+
+def _rule_in_words(details: dict[str, Any]) -> str:
+    """Say where the rule for look-alikes was applied; "" if it was not."""
+    pairs, rejected = details["look_alike_pairs"], details["look_alike_pairs_rejected"]
+    if not pairs:
+        return ""
+    images = f"{details['look_like_many']:,} images resemble more than {_look_alikes.MANY} others"
+    return (
+        f"{images}: of their {pairs:,} similar pair{'s' if pairs > 1 else ''}, {rejected:,} do not stand out and are left out"
+    )
 
 
 def _embedding_pairs(view: DatasetView, rows: np.ndarray, run_name: str, candidates: int) -> np.ndarray:
@@ -126,6 +148,7 @@ def _comparable_rows(view: DatasetView) -> tuple[np.ndarray, dict[str, Any]]:
     usable = np.zeros(len(table), bool)
     usable[first] = True
     details = {"too_small": int(tiny.sum()), "too_little_structure": int(poor.sum()), "compared": 0, "look_like_many": 0}
+    details |= {"look_alike_pairs": 0, "look_alike_pairs_rejected": 0}
     return np.flatnonzero(usable & readable & ~tiny & ~poor), details
 
 

@@ -125,7 +125,8 @@ def check(
     review = read_review(reviewed, table) if reviewed else Review()
     table = review.remaining(table)
     view = DatasetView(table, seed, progress, traces=not checks.keys() <= _WITHOUT_TRACES, runs=runs)
-    done = [_run_check(name, made, view, review) for name, made in checks.items()]
+    in_order = sorted(checks.items(), key=lambda item: item[1].needs_pairs)
+    done = [_run_check(name, made, view, review) for name, made in in_order]
     order = sorted(done, key=lambda one: (SEVERITIES.index(one.result.severity), one.failure == "", one.name))
     return HealthReport(table, tuple(order))
 
