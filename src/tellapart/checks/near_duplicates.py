@@ -80,7 +80,7 @@ def find_near_duplicates(view: DatasetView, options: NearDuplicates.Options) -> 
         pairs = pairs[cluster[pairs[:, 0]] != cluster[pairs[:, 1]]]
         with view.progress.task("comparing similar images", len(pairs), "pair") as task:
             agreement = _registration.compare(pyramid, pairs, sides[pairs].min(axis=1), mirror, task)
-        ruled = crowded[pairs].any(axis=1) & (not options.everywhere)
+        ruled = np.asarray(crowded[pairs].any(axis=1)) & (not options.everywhere)
         same = _same(agreement, ruled)
         details["compared"] += len(pairs)
         details["look_like_many"] = max(details["look_like_many"], int(crowded.sum()))
