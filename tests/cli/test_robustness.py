@@ -71,7 +71,7 @@ def test_a_sample_and_other_data(tell, run, photos):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--sample", "0"], "at least 1"),
+        (["--sample", "0"], "greater than or equal to 1"),
         (["--figure", "curves.pdf"], "ends in .png or .svg"),
     ],
 )
