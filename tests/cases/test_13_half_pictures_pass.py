@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tellapart.checks._dataset_view import DatasetView
+from tellapart.checks.files import Files
 from tellapart.cli.main import app
 from tellapart.data.decode import decode
+from tellapart.data.scan import scan
 from tellapart.errors import ImageError
 
 
@@ -94,3 +97,16 @@ def test_check_and_predict_name_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     found = CliRunner().invoke(app, ["check", "d", "--only", "files"])
     assert "fake/z.jpg" in found.output
     assert "truncated" in found.output
+
+
+def test_check_reports_an_uncompressed_file_that_ends_in_zeros(tmp_path: Path):
+    for name in ("real", "fake"):
+        (tmp_path / name).mkdir()
+        for row in range(4):
+            smooth().crop((row, row, row + 64, row + 64)).save(tmp_path / name / f"{row}.bmp")
+    half = tmp_path / "real" / "3.bmp"
+    content = half.read_bytes()
+    half.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    found = Files(Files.Options())(DatasetView(scan(tmp_path)))
+    assert found.severity == "notice"
+    assert "1 ending in zero bytes" in found.summary

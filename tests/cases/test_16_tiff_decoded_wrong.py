@@ -1,4 +1,4 @@
-"""Case 16: samples of a TIFF are decoded right, or refused by a sentence. The whole table: `tests/data/test_decode_table.py`."""
+"""Case 16: samples of a TIFF are decoded right, or refused by a sentence. All kinds: `tests/data/test_decode_table.py`."""
 
 from __future__ import annotations
 

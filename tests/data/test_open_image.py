@@ -13,6 +13,8 @@ import tellapart
 from tellapart.data.open_image import open_file, open_image, open_with_metadata, orientation, upright
 from tellapart.errors import ImageError
 
+OPENERS = ("Image.open", "PIL.Image.open", "cv2.imread", "cv2.imdecode")
+
 
 def test_nothing_else_opens_images():
     top = Path(tellapart.__file__).parent
@@ -20,8 +22,7 @@ def test_nothing_else_opens_images():
         path.relative_to(top).as_posix()
         for path in sorted(top.rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call)
-        and ast.unparse(node.func) in ("Image.open", "PIL.Image.open", "cv2.imread", "cv2.imdecode")
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in OPENERS
     ]
     assert found == ["data/open_image.py"]
 

@@ -24,10 +24,10 @@ def test_uncompressed_black_is_black(kind: str):
     assert not decode(file.getvalue()).any()
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [("WEBP", {}), ("WEBP", {"lossless": True}), ("AVIF", {}), ("JPEG2000", {}), ("TIFF", {"compression": "packbits"})],
-)
+CODECS = [("WEBP", {}), ("WEBP", {"lossless": True}), ("AVIF", {}), ("JPEG2000", {}), ("TIFF", {"compression": "packbits"})]
+
+
+@pytest.mark.parametrize(("kind", "options"), CODECS)
 def test_compressed_black_is_whole(kind: str, options: dict):
     file = io.BytesIO()
     Image.fromarray(np.zeros((300, 400, 3), np.uint8)).save(file, kind, **options)
