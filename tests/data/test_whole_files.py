@@ -38,5 +38,5 @@ def test_a_webp_of_zeros_is_named():
     file = io.BytesIO()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(file, "WEBP")
     content = file.getvalue()
-    with pytest.raises(ImageError, match="a.webp: the file is truncated: its last 500 bytes are zero"):
+    with pytest.raises(ImageError, match="a.webp: the file is truncated: the last 500 bytes of its pixels are zero"):
         decode(content[:-500] + bytes(500), path="a.webp")

@@ -1,4 +1,4 @@
-"""Broken and unusual files: unreadable, truncated, ending in zeros, of an unusual mode or size, or of another format than named."""
+"""Broken and unusual files: unreadable, truncated, ending in zeros, of an unusual mode or size, wrongly named."""
 
 from __future__ import annotations
 

@@ -21,13 +21,14 @@ from PIL import Image, ImageFile
 
 from tellapart.errors import ImageError
 
-_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")  # not a stuffed zero, not a restart within a scan
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed zero, not a restart within a scan
 _START, _END, _RESTARTS, _TABLES, _TEMPORARY = 0xDA, 0xD9, 0xDD, 0xD8, 0x01
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _HUFFMAN_CODED = (0xC0, 0xC1, 0xC2)
 _PADDING = b"\xff\x00" * 8  # 64 1-bits: no code consists of 1-bits alone; the decoder reads ahead up to 64 bits
 _HOLE = bytes(512)  # a sector that was never written
+_SURPLUS = 64  # bytes that a sound scan does not leave unused
 _MOST_SCANS = 100  # progressive files have about ten; each costs as much as decoding the whole picture
 
 
@@ -101,7 +102,7 @@ def find_scans(content: bytes) -> Scans:
 def _has_surplus(image: ImageFile.ImageFile, pieces: list[bytes], restarts: bool) -> bool:
     """Whether a scan with a hole is complete without its end: after a hole the codes mean other blocks, often too many."""
     row = next((row for row, piece in enumerate(pieces) if _HOLE in piece), 0)
-    return _is_complete(image, [*pieces[:row], pieces[row][: -len(_HOLE)], *pieces[row + 1 :]], restarts)
+    return _is_complete(image, [*pieces[:row], pieces[row][:-_SURPLUS], *pieces[row + 1 :]], restarts)
 
 
 def _is_complete(image: ImageFile.ImageFile, pieces: list[bytes], restarts: bool) -> bool:

@@ -89,11 +89,12 @@ def open_file(file: Path, path: str) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation of an opened image, 1 to 8; 1 where EXIF has none that can be read. A TIFF is upright already."""
+    raw, text = image.info.get("exif"), image.info.get(_RAW_EXIF)
+    if not raw and not text:
+        return 1
     exif = Image.Exif()
     try:
-        text = image.info.get(_RAW_EXIF)
-        raw = image.info.get("exif") or (bytes.fromhex("".join(text.split("\n")[3:])) if text else b"")
-        exif.load(raw)
+        exif.load(raw or bytes.fromhex("".join(text.split("\n")[3:])))
         found = exif.get(_ORIENTATION)
     except Exception:  # damaged EXIF raises nearly anything
         return 1

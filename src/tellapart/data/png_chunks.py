@@ -60,7 +60,7 @@ def check_whole(content: bytes, path: str = "image") -> None:
     kind = b""
     for kind, start, end in chunks(content):
         if kind in (b"IHDR", b"PLTE", b"IDAT") and not is_sound(content, start, end):
-            raise ImageError(path, f"the checksum of a {kind.decode()} chunk is wrong: the file is damaged")
+            raise ImageError(path, f"a chunk of type {kind.decode()} has a wrong checksum: the file is damaged")
     if kind != b"IEND":
         raise ImageError(path, "the file is truncated: its last chunk (IEND) is missing")
 

@@ -48,13 +48,16 @@ def check_samples(image: Image.Image, path: str) -> None:
         image.palette = ImagePalette.raw("RGB;L", bytes(tags[_COLOR_MAP]))  # some programs write 8 bits instead of 16
 
 
-def check_strips(image: Image.Image, size: int, path: str) -> None:
+def find_pixels(image: Image.Image, content: bytes, path: str) -> bytes:
     """Check that strips or tiles cover the image and lie inside the file.
 
     Args:
         image: An opened TIFF.
-        size: Bytes of the file.
+        content: The file.
         path: Name for errors.
+
+    Returns:
+        The last strip or tile.
 
     Raises:
         ImageError: They do not: the file is truncated.
@@ -68,9 +71,10 @@ def check_strips(image: Image.Image, size: int, path: str) -> None:
         strips *= tags.get(_SAMPLES, 1) if tags.get(_PLANAR, 1) == 2 else 1
         if len(offsets) < strips:
             raise ImageError(path, f"the file is truncated: it holds {len(offsets):,} of {strips:,} strips")
-    ends = [start + count for start, count in zip(offsets, counts, strict=False)]
-    if max(ends, default=0) > size:
-        raise ImageError(path, f"the file is truncated: {max(ends):,} bytes are needed, it has {size:,}")
+    last = max(((start, start + count) for start, count in zip(offsets, counts, strict=False)), default=(0, 0))
+    if last[1] > len(content):
+        raise ImageError(path, f"the file is truncated: {last[1]:,} bytes are needed, it has {len(content):,}")
+    return content[slice(*last)]
 
 
 def sixteen_bits(image: Image.Image, values: np.ndarray) -> np.ndarray:

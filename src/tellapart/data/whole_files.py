@@ -3,7 +3,8 @@
 - PNG: the checksums of the chunks that make the pixels, and the last chunk.
 - JPEG: every scan must hold the data of all its blocks, and an end marker must follow; see `jpeg_scans`.
 - TIFF: strips or tiles must cover the image and lie inside the file.
-- Of all compressed data: they do not end in many zero bytes, as a download does whose file was allocated in advance.
+- WebP, AVIF, compressed TIFF: the data do not end in many zero bytes, as a download does whose file was allocated in advance.
+- Decoders of the other formats notice missing data themselves.
 
 Uncompressed data may end in zeros, which are black pixels; `check --only files` reports such files.
 """
@@ -14,11 +15,10 @@ from PIL import Image, ImageFile
 
 from tellapart.data.jpeg_scans import load_jpeg
 from tellapart.data.png_chunks import check_whole
-from tellapart.data.tiff_samples import check_strips
+from tellapart.data.tiff_samples import find_pixels
 from tellapart.errors import ImageError
 
-_ZEROS = 64  # more than any coder leaves: a run of 64 zero bytes in coded data has a probability of 2^-512
-_ENTROPY_CODED = ("WEBP", "AVIF", "JPEG2000")
+_ZERO_RUN = 64  # more than any coder leaves: 64 zero bytes in a row have a probability of 2^-512 in coded data
 
 
 def load_whole(image: Image.Image, content: bytes, path: str) -> None:
@@ -38,19 +38,11 @@ def load_whole(image: Image.Image, content: bytes, path: str) -> None:
     elif image.format in ("JPEG", "MPO") and isinstance(image, ImageFile.ImageFile):
         load_jpeg(image, content, path)
     elif image.format == "TIFF":
-        check_strips(image, len(content), path)
-    compressed = image.format in _ENTROPY_CODED or is_compressed(image)
+        content = find_pixels(image, content, path)
+    coded = image.format in ("WEBP", "AVIF") or (image.format == "TIFF" and image.info.get("compression") != "raw")
     image.load()
-    if compressed and (zeros := trailing_zeros(_without_padding(image, content))) >= _ZEROS:
-        raise ImageError(path, f"the file is truncated: its last {zeros:,} bytes are zero")
-
-
-def is_compressed(image: Image.Image) -> bool:
-    """Whether an opened BMP, TGA, PPM or TIFF, not yet loaded, holds compressed pixels."""
-    tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
-    if image.format == "TIFF":
-        return image.info.get("compression") != "raw"
-    return any(tile.codec_name.endswith("rle") for tile in tiles)
+    if coded and (zeros := trailing_zeros(_without_padding(image, content))) >= _ZERO_RUN:
+        raise ImageError(path, f"the file is truncated: the last {zeros:,} bytes of its pixels are zero")
 
 
 def trailing_zeros(content: bytes) -> int:
