@@ -22,6 +22,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -146,8 +147,16 @@ def _general(image: Image.Image, size: int) -> list[float]:
     return [
         _index(FORMATS, image.format), _index(MODES, image.mode), size, width, height, width / height, width * height,
         size / (width * height), "duration" in info, len(info.get("exif", b"")), orientation(image),
-        len(info.get("icc_profile") or b""), float(dpi), len(comment),
+        len(info.get("icc_profile") or b""), _number(dpi), len(comment),
     ]  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    """A number of a header; NaN where damage made it anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return np.nan
 
 
 def _jpeg(image: Image.Image) -> list[float]:

@@ -89,7 +89,7 @@ def open_file(file: Path, path: str) -> Image.Image:
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation of an opened image, 1 to 8; 1 where EXIF has none that can be read. A TIFF is upright already."""
-    raw, text = image.info.get("exif"), image.info.get(_RAW_EXIF)
+    raw, text = image.info.get("exif", b""), image.info.get(_RAW_EXIF, "")
     if not raw and not text:
         return 1
     exif = Image.Exif()
