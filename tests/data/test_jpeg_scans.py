@@ -51,7 +51,7 @@ def test_a_scan_cut_anywhere_is_found(mode: str, options: dict):
         with contextlib.suppress(ImageError):
             missed.append((cut, decode(content[:cut] + b"\xff\xd9").shape))
     assert not missed
-    assert len(cuts) > 10
+    assert len(cuts) > 5
 
 
 def test_a_flat_picture_may_consist_of_zeros():
