@@ -53,7 +53,7 @@ def test_every_fault_of_files_is_named(folder):
     found = look("files", table)
     reasons = {str(table.ids[row]): why for row, why in found.reasons.items()}
     assert found.severity == "problem" and found.details["unreadable"] == 2 and len(found.drops) == 2
-    assert "cannot be decoded" in reasons["echt/02.png"] and "not an image" in reasons["echt/04.png"]
+    assert "the file is truncated" in reasons["echt/02.png"] and "not an image" in reasons["echt/04.png"]
     assert reasons["gefälscht/01.png"] == "extension .png, but the content is JPEG"
     assert reasons["gefälscht/lang.jpg"] == "mode CMYK"
     assert reasons["echt/groß.png"] == "120×120 pixels; the median size is 24×24"

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tellapart.augmentations._random import CountRange, QualityRange, randint
 from tellapart.augmentations.base import RandomApply
+from tellapart.data.open_image import open_image
 
 
 class RecompressOptions(RandomApply.Options):
@@ -65,6 +66,5 @@ def roundtrip(pixels: np.ndarray, save: Callable[[Image.Image, Any, int], None],
     picture = Image.fromarray(pixels[:, :, 0] if gray else pixels)
     file = io.BytesIO()
     save(picture, file, quality)
-    file.seek(0)
-    with Image.open(file) as read:
+    with open_image(file.getvalue()) as read:
         return np.asarray(read.convert("L" if gray else "RGB")).reshape(pixels.shape)

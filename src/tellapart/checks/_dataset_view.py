@@ -23,6 +23,7 @@ from tellapart.data.decode import decode, quiet
 from tellapart.data.metadata import NAMES, code, read_header
 from tellapart.data.reader import ImageReader
 from tellapart.data.split import DuplicateGroups, find_duplicates
+from tellapart.data.whole_files import trailing_zeros
 from tellapart.errors import ImageError
 from tellapart.features import _jpeg_traces
 from tellapart.progress import SILENT, Progress
@@ -73,19 +74,25 @@ class DatasetView:
         """Code → text, for the codes in `metadata`."""
         return self._headers[1]
 
+    @property
+    def zero_tails(self) -> np.ndarray:
+        """Share of each file that its trailing zero bytes take: (N,) float64; 0 without a header."""
+        return self._headers[2]
+
     @cached_property
-    def _headers(self) -> tuple[np.ndarray, dict[float, str]]:
-        found = np.full((len(self.table), len(NAMES)), np.nan)
+    def _headers(self) -> tuple[np.ndarray, dict[float, str], np.ndarray]:
+        found, zeros = np.full((len(self.table), len(NAMES)), np.nan), np.zeros(len(self.table))
         texts: dict[float, str] = {}
 
         def look(row: int, path: str, content: bytes | np.ndarray) -> None:
-            header = read_header(bytes(content), path)
-            found[row] = header.values
+            content = bytes(content)
+            header = read_header(content, path)
+            found[row], zeros[row] = header.values, trailing_zeros(content) / len(content)
             texts.update({code(text): text for text in header.texts if text})
 
         if self.table.has_files:
             self._read("reading headers", look)
-        return found, texts
+        return found, texts, zeros
 
     @property
     def thumbnails(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Broken and unusual files: unreadable, truncated, of an unusual mode or size, or with the extension of another format."""
+"""Broken and unusual files: unreadable, truncated, ending in zeros, of an unusual mode or size, wrongly named."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ _SAME = {"MPO": "JPEG"}
 _USUAL_MODES = frozenset({"L", "RGB", "RGBA", "P"})
 _FORMAT, _MODE = NAMES.index("format"), NAMES.index("mode")
 _RARE = 0.05
+_ZERO_TAIL = 0.2  # share of a file
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,7 @@ class Files(HealthCheck):
         readable = view.readable
         faults = _Faults(len(table))
         faults.by_kind["unreadable"] = {row: problem.message for row, problem in sorted(view.unreadable.items())}
+        faults.by_kind["ending in zero bytes"] = _zero_tails(view.zero_tails, readable)
         faults.by_kind["with the extension of another format"] = _endings(table, view.metadata, readable)
         faults.by_kind["of an unusual mode"] = _modes(view.metadata, readable)
         faults.by_kind["of an unusual size"] = _sizes(view.pixel_stats.sides, readable, self.options.size_factor)
@@ -97,6 +99,12 @@ def _advice(faults: _Faults) -> str:
     if faults.reasons:
         return "Check whether these images belong to the data, and whether one class has more of them than the others."
     return "Fix the table or the folders if these files should be part of the data."
+
+
+def _zero_tails(shares: np.ndarray, readable: np.ndarray) -> dict[int, str]:
+    """Files whose end is zero: black pixels where nothing is compressed, or a download that stopped."""
+    rows = np.flatnonzero(readable & (shares > _ZERO_TAIL)).tolist()
+    return {row: f"the last {shares[row]:.0%} of the file are zero bytes: black, or an interrupted download" for row in rows}
 
 
 def _endings(table: ImageTable, metadata: np.ndarray, readable: np.ndarray) -> dict[int, str]:

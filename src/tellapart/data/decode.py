@@ -1,40 +1,36 @@
 """Encoded images become uint8 pixels, by one rule.
 
 1. The first frame of an animation, the first page of a TIFF.
-2. EXIF orientation is applied.
-3. Of 16 bits a channel the upper 8 are kept, in gray as in color; 32-bit values beyond that and floats are refused.
-4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and other spaces are converted by Pillow.
+2. EXIF orientation is applied. Other metadata are not read: damaged or large ones change nothing.
+3. Of 16 bits a channel the upper 8 are kept, in gray as in color; 12 bits are scaled first. 32 bits, signed integers, floats
+   and L*a*b* are refused (see `tiff_samples`).
+4. Palettes are looked up; alpha, wherever it comes from, is laid over white; CMYK and YCbCr are converted by Pillow.
 5. `rgb` gives three channels (gray repeated); `gray` gives one, ITU-R 601-2 luma.
 6. With `Inputs.region` a box or the largest face is cut out, with `Inputs.keep` < 1 the border is cut off. Geometry as
    `Inputs.resize` says; resampling is Pillow's bicubic, which antialiases when shrinking.
 
-Truncated files are errors, never half an image. Nothing here guesses: a file that breaks a step is named.
+Truncated files are errors, never half an image (see `whole_files`). Nothing here guesses: a file that breaks a step is named.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
-from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import PIL
 from PIL import Image, ImageOps
 
+from tellapart.data import tiff_samples
 from tellapart.data.faces import find_face
+from tellapart.data.open_image import first_line, open_image, orientation, quiet, upright
 from tellapart.data.regions import NOTHING, crop_box
+from tellapart.data.whole_files import load_whole
 from tellapart.errors import ImageError
 from tellapart.recipe.schema import Inputs
 
 #: Part of every cache key: another decoder may give other pixels.
-DECODER = f"pillow-{PIL.__version__}/1"
-Image.MAX_IMAGE_PIXELS = None  # our own limit, `Inputs.max_pixels`, is checked before any pixel is decoded
+DECODER = f"pillow-{PIL.__version__}/2"
 _GRAY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
-#: What the endings that `scan` looks for stand for. Others are not tried, whatever the bytes say: EPS would start
-#: Ghostscript, and icons hold pictures of another size than their header says.
-_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF")
 
 
 def decode(
@@ -60,17 +56,6 @@ def decode(
     """
     with quiet():
         return _pixels(_open(content, path, max_pixels), mode)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Silence what Pillow says of odd metadata: pixels are what counts.
-
-    Warning filters belong to the whole process, so this goes around a pool of threads, never into them.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image", found: np.ndarray | None = None) -> np.ndarray:
@@ -138,25 +123,11 @@ def header(content: bytes | np.ndarray, path: str = "image") -> tuple[int, int, 
     """
     if isinstance(content, np.ndarray):
         return content.shape[0], content.shape[1], content.ndim == 2
-    try:
-        with quiet():
-            image = _identify(content, path)
-            width, height = image.size
-            swapped = image.format != "TIFF" and orientation(image) >= 5  # the size of a TIFF is upright already
-    except ImageError:
-        raise
-    except Exception as error:  # damaged EXIF raises nearly anything
-        raise ImageError(path, f"its header cannot be read ({_first_line(error)})") from None
-    if swapped:
-        width, height = height, width
-    return height, width, image.mode in _GRAY_MODES
-
-
-def orientation(image: Image.Image) -> int:
-    """EXIF orientation, 1 to 8, from the header. For a PNG without an early EXIF chunk Pillow would decode everything."""
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
-    return int(image.getexif().get(0x0112, 1))
+    with quiet():
+        image = open_image(content, path)
+        width, height = image.size
+        swapped = image.format != "TIFF" and orientation(image) >= 5  # the size of a TIFF is upright already
+    return (width, height, image.mode in _GRAY_MODES) if swapped else (height, width, image.mode in _GRAY_MODES)
 
 
 def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = Inputs().max_pixels) -> None:
@@ -172,57 +143,56 @@ def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = In
         raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}: a decompression bomb?", hint=hint)
 
 
-def _identify(content: bytes, path: str) -> Image.Image:
-    if not content:
-        raise ImageError(path, "the file is empty")
-    try:
-        return Image.open(io.BytesIO(content), formats=_FORMATS)
-    except PIL.UnidentifiedImageError:
-        raise ImageError(path, "not an image that can be read") from None
-    except Exception as error:  # a damaged header raises nearly anything: OSError, SyntaxError, struct.error, ValueError
-        raise ImageError(path, f"not an image that can be read ({_first_line(error)})") from None
-
-
 def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:
     """An opened, loaded, upright image of mode L or RGB."""
     if isinstance(content, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(content))
-    image = _identify(content, path)
+    image = open_image(content, path)
     check_decompression_bomb(image, path, max_pixels)
     try:
-        image.load()
-        upright: Image.Image = ImageOps.exif_transpose(image) or image
-        return _eight_bit(upright, path)
+        load_whole(image, content, path)
+        return upright(_eight_bit(image, path))
     except ImageError:
         raise
-    except Exception as error:  # as above: decoders raise nearly anything on damaged data
-        raise ImageError(path, f"cannot be decoded ({_first_line(error)})") from None
+    except Exception as error:  # decoders raise nearly anything on damaged data
+        raise ImageError(path, f"cannot be decoded ({first_line(error)})") from None
 
 
 def _eight_bit(image: Image.Image, path: str) -> Image.Image:
-    """Any Pillow mode to L or RGB."""
+    """Any Pillow mode to L or RGB; the metadata are kept."""
     if image.mode == "F":
         raise ImageError(path, "floating-point pixels have no agreed white", hint="save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         return _upper_byte(image, path)
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(paper, image).convert("RGB")
+        return _over_white(image.convert("LA") if image.mode == "La" else image)
     if image.mode in ("L", "RGB"):
         return image
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+def _over_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
+    laid = Image.alpha_composite(paper, image).convert("RGB")
+    laid.info = image.info
+    return laid
+
+
 def _upper_byte(image: Image.Image, path: str) -> Image.Image:
     """16-bit gray to L, as Pillow itself does with 16-bit color; the one value a PNG may call transparent is white."""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
+    values = np.asarray(image)
+    if values.dtype.itemsize > 2 and (values.min() < 0 or values.max() > 65535):
         raise ImageError(path, f"32-bit values from {values.min()} to {values.max()}", hint="save it with 8 or 16 bits")
+    values = values.astype(np.uint16)
     clear = image.info.get("transparency")
     if clear is not None:
         values[values == clear] = 65535
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    if image.format == "TIFF":
+        values = tiff_samples.sixteen_bits(image, values)
+    gray = Image.fromarray((values >> 8).astype(np.uint8))
+    gray.info = image.info
+    return gray
 
 
 def _fit(image: Image.Image, size: tuple[int, int], resize: str, path: str) -> Image.Image:
@@ -259,7 +229,3 @@ def _center(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def _pixels(image: Image.Image, mode: str) -> np.ndarray:
     pixels = np.asarray(image.convert("L" if mode == "gray" else "RGB"))
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
-
-
-def _first_line(error: Any) -> str:
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -17,20 +17,21 @@ Sources:
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import re
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
-from tellapart.data.decode import header, orientation, quiet
+from tellapart.data.decode import header
 from tellapart.data.jpeg_quality import estimate_quality
+from tellapart.data.open_image import open_with_metadata, orientation, quiet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError
 from tellapart.progress import SILENT, Progress
@@ -97,7 +98,7 @@ def read_header(content: bytes, path: str = "image") -> Header:
     """
     try:
         with quiet():
-            image = Image.open(io.BytesIO(content))
+            image = open_with_metadata(content, path)
             texts = _texts(image)
             written = [has_content_credentials(image), _date(image), *map(code, texts)]
             return Header(np.array([*_general(image, len(content)), *_jpeg(image), *written], dtype=np.float64), texts)
@@ -114,7 +115,7 @@ def read_metadata(content: bytes, name: str = "image") -> list[MetadataItem]:
     height, width, _ = header(content, name)
     try:
         with quiet():
-            image = Image.open(io.BytesIO(content))
+            image = open_with_metadata(content, name)
             first = MetadataItem("format", f"{image.format}, {image.mode}")
             size = MetadataItem("size", f"{width:,} × {height:,} pixels, {_size_text(len(content))}")
             return [first, size, *_jpeg_items(image), *_exif_items(image), *_text_items(image), *_provenance_items(image)]
@@ -146,8 +147,16 @@ def _general(image: Image.Image, size: int) -> list[float]:
     return [
         _index(FORMATS, image.format), _index(MODES, image.mode), size, width, height, width / height, width * height,
         size / (width * height), "duration" in info, len(info.get("exif", b"")), orientation(image),
-        len(info.get("icc_profile") or b""), float(dpi), len(comment),
+        len(info.get("icc_profile") or b""), _number(dpi), len(comment),
     ]  # fmt: skip
+
+
+def _number(value: Any) -> float:
+    """A number of a header; NaN where damage made it anything else."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return np.nan
 
 
 def _jpeg(image: Image.Image) -> list[float]:
@@ -180,8 +189,16 @@ def _texts(image: Image.Image) -> tuple[str, str, str]:
 
 
 def _exif(image: Image.Image) -> Image.Exif:
-    """EXIF of the header; for a PNG without an early chunk Pillow would decode everything, so there it is empty."""
-    return Image.Exif() if image.format == "PNG" and "exif" not in image.info else image.getexif()
+    """EXIF of the header, empty where it is damaged; for a PNG without an early chunk Pillow would decode everything."""
+    if image.format == "PNG" and "exif" not in image.info:
+        return Image.Exif()
+    try:
+        exif = image.getexif()
+        dict(exif)  # values are read when they are asked for
+        exif.get_ifd(_EXIF_IFD)
+    except Exception:  # damaged EXIF raises nearly anything
+        return Image.Exif()
+    return exif
 
 
 def _date(image: Image.Image) -> float:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from tellapart.data.open_image import open_file
 from tellapart.errors import DataError
 
 _FOLDERS = {"scikit-learn": ("sklearn", "datasets/images"), "scikit-image": ("skimage", "data")}
@@ -65,7 +65,7 @@ class Photograph:
 
     def load(self) -> np.ndarray:
         """The pixels: (H, W, 3) uint8 RGB, or (H, W, 1) uint8 for a gray photograph."""
-        with Image.open(self.path) as image:
+        with open_file(self.path, self.file) as image:
             pixels = image.convert("RGB" if self.color else "L").reduce(self.shrink)
         return np.asarray(pixels).reshape(pixels.height, pixels.width, -1)
 

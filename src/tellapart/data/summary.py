@@ -5,8 +5,6 @@ Sizes, formats and modes come from the headers of some images, evenly spaced ove
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ import numpy as np
 
 from tellapart.data.class_names import positive_in_words
 from tellapart.data.decode import check_decompression_bomb
+from tellapart.data.open_image import open_file, open_image, quiet
 from tellapart.data.reader import ImageReader, parse_locator
 from tellapart.errors import ImageError
 from tellapart.types import ImageTable, Problem
@@ -226,25 +225,15 @@ def _header(reader: ImageReader, root: str, locator: str) -> tuple[tuple[int, in
     Raises:
         ImageError: It has no readable header.
     """
-    from PIL import Image
-
     where = parse_locator(locator)
     # Of a loose file Pillow reads only the beginning; the others have to be taken out of their container whole.
     loose = not where.archive and where.row is None
     content = None if loose else reader.get(locator)
     if isinstance(content, np.ndarray):
         return (content.shape[1], content.shape[0]), "pixels", "L" if content.ndim == 2 else "RGB"
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of size and of odd metadata; what Pillow refuses is an error below
-            with Image.open(Path(root) / locator if content is None else io.BytesIO(content)) as image:
-                check_decompression_bomb(image, locator)
-                return image.size, image.format or "?", image.mode
-    except ImageError:
-        raise
-    except Exception as error:  # a damaged header raises nearly anything
-        said = str(error).splitlines()[0] if str(error) and "cannot identify" not in str(error) else "not an image"
-        raise ImageError(locator, said) from error
+    with quiet(), open_file(Path(root) / locator, locator) if content is None else open_image(content, locator) as image:
+        check_decompression_bomb(image, locator)
+        return image.size, image.format or "?", image.mode
 
 
 def _distinct(table: ImageTable, column: str) -> int:

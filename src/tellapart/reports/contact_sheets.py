@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from tellapart.data.open_image import open_file
 from tellapart.reports.figures import INK, styled
 
 if TYPE_CHECKING:  # `synth` draws its sheet without torch
@@ -126,7 +127,7 @@ def _scaled(pixels: np.ndarray, scale: float) -> Image.Image:
 
 
 def _read_thumbnail(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
+    with open_file(path, path.name) as image:
         image = image.convert("RGB")
         image.thumbnail((_FORGERY_SIDE, _FORGERY_SIDE))
         return np.asarray(image)

@@ -10,15 +10,12 @@ the client becomes part of a path.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import threading
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from tellapart.data.decode import quiet
+from tellapart.data.open_image import open_image, quiet
 from tellapart.io import append_durably, now, translate_os_errors, write_bytes_atomically
 
 _EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
@@ -51,7 +48,7 @@ class UploadLog:
             SystemLimitError: The disk is full, or there is no permission.
         """
         with quiet():
-            kind = Image.open(io.BytesIO(content)).format or "image"
+            kind = open_image(content, name).format or "image"
         file = f"{hashlib.blake2b(content, digest_size=8).hexdigest()}.{_EXTENSIONS.get(kind, kind.lower())}"
         line = json.dumps({"time": now(), "file": file, "image": name, **prediction}, ensure_ascii=False) + "\n"
         with self._lock, translate_os_errors(self.folder):

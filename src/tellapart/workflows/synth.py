@@ -31,6 +31,7 @@ from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import decode, quiet
 from tellapart.data.identity import identify
 from tellapart.data.listing import list_archive, list_folder
+from tellapart.data.open_image import open_file
 from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
@@ -281,7 +282,7 @@ def _read_result(folder: Path) -> SynthResult:
 
 def _share(mask: Path) -> float:
     """The share of an image that a mask covers."""
-    with Image.open(mask) as image:
+    with open_file(mask, mask.name) as image:
         return float((np.asarray(image) > 0).mean())
 
 
