@@ -45,7 +45,7 @@ class Compression(HealthCheck):
         result = _separate(view.pixel_stats.compression, table, labels, view.pixel_stats.digests, view.seed)
         text = summarize(result, _SUBJECT)
         if not result.found:
-            text = f"{_SUBJECT} do not separate the classes ({text})"
+            text = f"{_SUBJECT} do not separate the classes" + (f" ({text})" if text else "")
             return only_reversed(result, len(table), text, **shortcut_details(result))
         leak = table.positive is not None and result.strongest >= _LEAK
         rows = rows_explained(result, _SUBJECT)

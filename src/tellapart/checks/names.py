@@ -87,7 +87,10 @@ def name_features(names: Sequence[str], folders: Sequence[Sequence[str]]) -> lis
         _texts("suffix", [_match(_LETTERS_LAST, name) for name in names], "a name that ends in {}", ("prefix",)),
         _texts("last word", [of[-1] for of in words], "a name whose last word is {}", ("prefix", "suffix", "first word")),
         _texts("last character", [name[-1:] for name in names], "a name whose last character is {}", ("prefix", "suffix")),
-        *(_texts(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}") for d in range(depth)),
+        *(
+            _texts(f"folder {d + 1}", [of[d] if d < len(of) else "" for of in folders], "folder {}", empty="none")
+            for d in range(depth)
+        ),
         Feature("number in the name", number, ordered=True),
         Feature("parity", number % 2, {0.0: "an even number", 1.0: "an odd number"}, explained_by=("number in the name",)),
         _counts("digits", digits, "a name with {:.0f} digits", ("prefix", "number in the name")),
@@ -124,14 +127,14 @@ def _match(pattern: re.Pattern[str], name: str) -> str:
     return found.group() if found else ""
 
 
-def _texts(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = ()) -> Feature:
-    """A text feature; "" is a value like others.
+def _texts(name: str, values: Sequence[str], phrase: str, behind: tuple[str, ...] = (), empty: str = "no letter") -> Feature:
+    """A text feature; "" is a value like others, named `empty`.
 
     Texts are numbered in their own order: in the order of the rows, which are often sorted by class, the number would be the
     label.
     """
     codes, texts = pd.factorize(np.array(values, dtype=object), sort=True)
-    words = {float(i): phrase.format(repr(text) if text else "nothing") for i, text in enumerate(texts)}
+    words = {float(i): phrase.format(repr(text) if text else empty) for i, text in enumerate(texts)}
     return Feature(name, codes.astype(np.float64), words, explained_by=behind)
 
 

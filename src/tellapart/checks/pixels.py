@@ -51,7 +51,7 @@ class Pixels(HealthCheck):
         result = _without_explained(result, find_associations(grid, labels, groups))
         text = summarize(result, _SUBJECT)
         if not result.found:
-            text = f"pixel statistics do not separate the classes ({text})"
+            text = "pixel statistics do not separate the classes" + (f" ({text})" if text else "")
             return only_reversed(result, len(table), text, **shortcut_details(result))
         stamped = _stamped(result) if table.positive is not None else []
         drawn = table.positive is not None and _is_drawn(result)
