@@ -132,6 +132,7 @@ def test_clocks_that_lie_change_no_result(
 READERS = {
     "classifiers/feature_classifier.py": "seconds of a candidate, shown",
     "classifiers/knn.py": "seconds of a candidate, shown",
+    "data/identity.py": "whether a file changed while it was read; if so its digest is computed again next time",
     "inference/context.py": "images a second, shown",
     "inference/image_sources/http.py": "limit of a download",
     "inference/resumable_output.py": "how often rows are flushed to the disk",
