@@ -28,7 +28,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from tellapart.errors import RunError, SystemLimitError
+from tellapart.errors import DataError, RunError, SystemLimitError
 
 _FULL = {
     errno.ENOSPC: ("the disk is full", "free some space, then repeat the command: it resumes"),
@@ -163,3 +163,23 @@ def read_json(path: Path) -> Any:
 def now(to: str = "seconds") -> str:
     """The current time: ISO 8601, UTC, to the second or to another `timespec` of `datetime.isoformat`."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec=to) + "Z"
+
+
+#: Endings of outputs that no command reads as an image or a table.
+_NOT_READ = (".html", ".json", ".jsonl")
+
+
+def check_outside(path: Path, data: Path) -> None:
+    """Refuse a file or folder to write that would become part of the data.
+
+    Args:
+        path: What is to be written.
+        data: The data that the command reads; only a folder can hold it.
+
+    Raises:
+        DataError: `path` lies inside the folder `data`, where the next command would read it as an image or a table.
+    """
+    top = data.expanduser().resolve()
+    if top.is_dir() and path.expanduser().resolve().is_relative_to(top) and path.suffix.lower() not in _NOT_READ:
+        hint = f"choose a place outside, for example {top.parent / f'{top.name}-{path.name}'}"
+        raise DataError(f"{path} lies inside the data ({top}), where other commands would read it", hint=hint)

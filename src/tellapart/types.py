@@ -30,6 +30,8 @@ class Problem:
     kind: str  # "missing file", "unlabeled row", "corrupt image", "empty class", …
     where: str  # "train.csv:17" or "cats/1.jpg"
     message: str
+    label: str = ""  # the class of the images that are left out, "" where it is not known
+    count: int = 1  # how many images or files it is about
 
     def __str__(self) -> str:
         return f"{self.where}: {self.message}"
@@ -156,6 +158,12 @@ class ImageTable:
         keep = np.ones(len(self), dtype=bool)
         keep[rows] = False
         return replace(self.take(keep), problems=(*self.problems, *problems))
+
+    def with_classes(self, rows: np.ndarray, problems: Sequence[Problem]) -> list[Problem]:
+        """Problems of `rows` ((M,) int positions), one a row, each with the class of its row."""
+        names = dict(enumerate(self.classes))
+        labels = self.labels[rows].tolist()
+        return [replace(problem, label=names.get(label, "")) for problem, label in zip(problems, labels, strict=True)]
 
     def split_counts(self) -> dict[str, int]:
         """Labeled images per split, in the order train, valid, test; only splits that occur."""

@@ -57,7 +57,7 @@ def test_every_fault_of_files_is_named(folder):
     assert reasons["gefälscht/01.png"] == "extension .png, but the content is JPEG"
     assert reasons["gefälscht/lang.jpg"] == "mode CMYK"
     assert reasons["echt/groß.png"] == "120×120 pixels; the median size is 24×24"
-    assert "1 × other file" in found.summary and "2 unreadable" in found.summary
+    assert "not used: 1 file with the ending .txt" in found.summary and "2 unreadable" in found.summary
     assert found.is_issue.sum() == len(reasons) == 5 and found.scores[found.is_issue].min() == 0.5
 
 

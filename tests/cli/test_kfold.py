@@ -45,7 +45,7 @@ def test_json_has_all_of_it(ask: Ask, photos: Path) -> None:
     )
     assert found.exit_code == 0, found.output
     content = json.loads(found.stdout)
-    assert set(content) == {"run", "folder", "scores", "kfold", "cost"}
+    assert set(content) == {"run", "folder", "scores", "kfold", "cost", "left_out"}
     detail = content["kfold"]
     assert [detail[k] for k in ("folds", "repeats", "seeds", "n")] == [2, 2, 2, 32] and len(detail["each"]) == 8
     assert {"mean", "sd", "low", "high", "folds"} == set(detail["over_folds"]["accuracy"])

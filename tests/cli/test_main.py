@@ -233,3 +233,14 @@ def test_recipes_are_listed_and_shown(tell):
 def test_bad_recipes_are_4(tell, photos, arguments, message):
     code, out, err = tell(*(a.format(photos=photos) for a in arguments))
     assert code == 4 and out == "" and message in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", [["data", "{photos}"], ["recipes", "--json"]])
+def test_a_closed_pipe_ends_quietly(photos, command):
+    """`tellapart data DATA | head -1`: the exit code of the typer package, and not a word."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    arguments = [part.format(photos=photos) for part in command]
+    found = subprocess.run([sys.executable, "-m", "tellapart", *arguments], stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (1, b"")

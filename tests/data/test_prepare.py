@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tellapart.data.cache import CorruptImages, PixelCache
+from tellapart.data.left_out import HARMLESS, format_problems
 from tellapart.data.memory import from_arrays
-from tellapart.data.prepare import HARMLESS, apply_split, check_headers, decode_all, format_problems, prepare
+from tellapart.data.prepare import apply_split, check_headers, decode_all, prepare
 from tellapart.data.scan import scan
 from tellapart.data.split import split
 from tellapart.errors import DataError

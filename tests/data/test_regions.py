@@ -16,10 +16,10 @@ import tellapart as ta
 from tellapart.data import cache as module
 from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to
-from tellapart.data.layouts._id_lookup import match_ids
 from tellapart.data.memory import from_arrays
 from tellapart.data.regions import NOTHING, copy_boxes, crop_box, in_words, read_boxes
 from tellapart.data.scan import scan
+from tellapart.data.test_images import AskedIds, find_test_images
 from tellapart.errors import DataError, ImageError, RecipeError
 from tellapart.recipe import load as recipes
 from tellapart.recipe.schema import BoxRegion, Inputs
@@ -204,7 +204,7 @@ def test_a_bad_box_names_file_and_row(pictures: Path, cells: str, why: str) -> N
     with pytest.raises(CorruptImages, match=f"1.png: .*{why}") as caught:
         PixelCache().images(table, inputs())
     assert caught.value.rows.tolist() == [1, 4]
-    assert "--skip-bad" in (caught.value.hint or "")
+    assert caught.value.hint == "restore or remove them"
 
 
 def test_a_box_over_the_border_is_cut(pictures: Path) -> None:
@@ -299,7 +299,7 @@ def test_a_run_reads_boxes_from_training_to_submission(photos: Path, tmp_path: P
     with pytest.raises(CorruptImages, match="p3.png: the row with the id 'p3'"):
         ta.train(photos, recipe, settings=quiet)
     run = ta.train(photos, recipe, settings=ta.Settings(runs=tmp_path / "runs", device="cpu", skip_bad=True))
-    assert len(run.data["problems"]) == 3
+    assert run.left_out.images == 3
     assert run.scores("valid")["accuracy"].value == 1
     kept = pd.read_parquet(run.folder / "regions.parquet")
     assert len(kept) == 37 and kept["found"].all() and (kept["right"] - kept["left"] == 12).all()
@@ -308,7 +308,8 @@ def test_a_run_reads_boxes_from_training_to_submission(photos: Path, tmp_path: P
     assert (ta.predict(run, table, settings=quiet).predicted == table.labels).all()
     with pytest.raises(DataError, match="there are no such columns"):
         ta.predict(run, from_arrays(noise(30, 40)[None], [-1], run.classes), settings=quiet)
-    asked, _ = match_ids([f"p{n}" for n in range(30, 40)], str, photos / "train.csv", classes=run.classes)
+    ids = AskedIds([f"p{n}" for n in range(30, 40)], "id", str)
+    asked = find_test_images(ids, photos / "train.csv", classes=run.classes).table
     assert (ta.predict(run, asked, settings=quiet).predicted == np.arange(30, 40) % 2).all()
 
 

@@ -66,7 +66,14 @@ def test_it_is_json_and_it_prints(mixed):
     summary = summarize(scan(mixed))
     assert json.loads(json.dumps(summary.to_dict(), allow_nan=False)) == summary.to_dict()
     text = printed(summary)
-    for told in ("train", "all", "8×6 (60%), from 2×3 to 30×20", "corrupt image: 2", "other file: 1", "broken.png"):
+    for told in (
+        "train",
+        "all",
+        "8×6 (60%), from 2×3 to 30×20",
+        "corrupt image 2",
+        "not used: 1 file with the ending .txt",
+        "broken.png",
+    ):
         assert told in text
 
 
@@ -98,7 +105,7 @@ def test_long_lists_are_shortened(tree):
     table = scan(top).without(np.array([], dtype=int), [Problem("missing file", f"t.csv:{i}", "gone") for i in range(14)])
     text = printed(summarize(table))
     assert "… 8 more" in text and "1–3" in text and "class 12" not in text
-    assert "missing file: 14" in text and "… and 4 more" in text
+    assert "missing file 14" in text and "… and 4 more" in text
     assert len(summarize(table).to_dict()["problems"]) == 10 and len(summarize(table).classes) == 20
 
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_scored(run: ta.Run, other: Path, tmp_path: Path, setting
         ta.evaluate(run, other, mapping=MAP, settings=settings)
     found = ta.evaluate(run, other, mapping=MAP, settings=replace(settings, skip_bad=True))
     assert found.scores["accuracy"].n == 19
-    assert found.notes == ("1 of 20 images cannot be read and are excluded",)
+    assert found.notes == ("left out: 1 of 20 images (fake 1, real 0): corrupt image 1",)
 
 
 def test_the_command(run: ta.Run, other: Path, settings: Settings) -> None:

@@ -87,7 +87,7 @@ def test_one_probability(trained, expected, tmp_path) -> None:
 
 def test_a_column_for_each_class(trained, expected, tmp_path) -> None:
     sample = _sample(tmp_path / "s.csv", "real,ID,fake", [f"0,img_{i},1" for i in ORDER])
-    done = _submit(trained, sample, mapping={"editada": "fake"}, id_column="ID")
+    done = _submit(trained, sample, mapping={"editada": "fake"}, sample_id_column="ID")
     found = pd.read_csv(done.path, index_col="ID")
     assert list(pd.read_csv(done.path).columns) == ["real", "ID", "fake"] and done.kind == "classes"
     np.testing.assert_allclose(found[["real", "fake"]], expected.loc[found.index, ["real", "editada"]], atol=5e-7)
@@ -107,14 +107,14 @@ def test_through_a_table_of_test_images_with_paths_elsewhere(trained, tmp_path) 
     [
         ("id,label", ["img_0,7"], {}, "s.csv:2: the column 'label' holds '7', which is none of editada, real"),
         ("id,label", ["img_0,"], {}, "the column 'label' is empty"),
-        ("id,label", ["img_0,real", "img_0,real"], {}, "s.csv:3: duplicate id 'img_0', first in"),
+        ("id,label", ["img_0,real", "img_0,real"], {}, "s.csv:3: duplicate id 'img_0' in the column 'id', first in"),
         ("id,label", ["img_0,real", "nobody,real", "x,real"], {}, "s.csv:3: 'nobody' fits no image in"),
         ("id,label", ["img_0,real", "img_0.png,real"], {}, "s.csv:3: 'img_0.png' is the same image as 'img_0' in"),
         ("id,real,cat", ["img_0,0,1"], {}, "the column 'cat' is no class of the run and there is no column for 'editada'"),
         ("id", ["img_0"], {}, "expected an id and an answer column, found 'id' alone"),
         ("id,label", [], {}, "a header but no rows"),
         ("id,label", ["img_0,real"], {"mapping": {"rael": "1"}}, "did you mean 'real'"),
-        ("id,label", ["img_0,real"], {"id_column": "name"}, "unknown column 'name'"),
+        ("id,label", ["img_0,real"], {"sample_id_column": "name"}, "unknown column 'name'"),
         ("id,a,b", ["img_0,real,1"], {"kind": "label"}, "expected one answer column"),
     ],
 )

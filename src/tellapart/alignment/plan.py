@@ -212,7 +212,7 @@ def read_inventory(table: ImageTable, progress: Progress) -> tuple[FileInventory
             rows = range(start, min(start + _CHUNK, count))
             bad |= {row: problem for row, problem in zip(rows, pool.map(one, rows), strict=True) if problem}
             task.advance(len(rows))
-    return found, CorruptImages(list(bad), list(bad.values())) if bad else None
+    return found, CorruptImages(list(bad), list(bad.values()), hint=CorruptImages.SKIP) if bad else None
 
 
 def common_size(usable: np.ndarray, labels: np.ndarray, keep: float) -> tuple[int, int]:

@@ -114,7 +114,7 @@ def summarize(result: ShortcutResult, subject: str) -> str:
     if result.score is not None:
         text = f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold"
         parts.append(f"{text}, {REVERSED}" if result.is_reversed else text)
-    return "; ".join(parts)
+    return "; ".join(parts) or f"too few images to test {subject} together"
 
 
 def only_reversed(result: ShortcutResult, count: int, text: str, **details: Any) -> CheckResult:

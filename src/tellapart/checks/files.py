@@ -11,6 +11,7 @@ from pydantic import Field
 
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
+from tellapart.data.left_out import LeftOut, left_out
 from tellapart.data.metadata import FORMATS, MODES, NAMES
 from tellapart.data.reader import parse_locator
 from tellapart.recipe.schema import OptionsModel
@@ -68,23 +69,24 @@ class Files(HealthCheck):
         faults.by_kind["with the extension of another format"] = _endings(table, view.metadata, readable)
         faults.by_kind["of an unusual mode"] = _modes(view.metadata, readable)
         faults.by_kind["of an unusual size"] = _sizes(view.pixel_stats.sides, readable, self.options.size_factor)
-        return _result(table, faults)
+        rows = np.array(sorted(view.unreadable), dtype=np.int64)
+        unreadable = table.with_classes(rows, [view.unreadable[row] for row in rows.tolist()])
+        return _result(table, faults, left_out(table), left_out(table, unreadable))
 
 
-def _result(table: ImageTable, faults: _Faults) -> CheckResult:
-    left_out = Counter(problem.kind for problem in table.problems)
-    details = {"left_out": dict(left_out), **{kind: len(rows) for kind, rows in faults.by_kind.items()}}
-    bad = faults.rows("unreadable")
-    if not faults.reasons and not left_out:
+def _result(table: ImageTable, faults: _Faults, before: LeftOut, after: LeftOut) -> CheckResult:
+    """The result. `before`, `after`: what is left out without and with the unreadable images."""
+    details = {"left_out": after.to_dict(), **{kind: len(rows) for kind, rows in faults.by_kind.items()}}
+    bad, warning = faults.rows("unreadable"), after.warning()
+    excluded = [line for line in before.lines() if line != before.warning()]
+    if not faults.reasons and not excluded:
         return passed(len(table), "every file can be read, matches its extension, and has a usual mode and size", **details)
     scores, is_issue = np.zeros(len(table), np.float32), np.zeros(len(table), bool)
     rows = sorted(faults.reasons)
     is_issue[rows], scores[rows], scores[bad] = True, 0.5, 1.0
-    severity: Severity = "problem" if bad else "notice"
+    severity: Severity = "problem" if bad or warning else "notice"
     sentences = [faults.words()] if faults.reasons else []
-    if left_out:
-        kinds = ", ".join(f"{count:,} × {kind}" for kind, count in left_out.most_common())
-        sentences.append(f"excluded from the data: {kinds} (listed by `tellapart data`)")
+    sentences += [*excluded, *([warning.removeprefix("warning: ")] if warning else [])]
     return CheckResult(
         severity, "; ".join(sentences), _advice(faults), scores, is_issue, faults.reasons, None, details, frozenset(bad)
     )

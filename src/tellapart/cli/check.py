@@ -52,9 +52,13 @@ def run(
 
     Exit with code 7 if a leak or a problem is found.
     """
+    from tellapart.io import check_outside
+
+    if lists:
+        check_outside(lists, Path(data))
     for path in (output, fix_list, review, lists / "x.csv" if lists else None):
         if path:
-            opt.check_output(path)
+            opt.check_output(path, data)
     from tellapart.workflows.check import check, read_or_list
 
     table = read_or_list(

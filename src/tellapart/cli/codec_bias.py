@@ -41,7 +41,7 @@ def run(
     the images of DATA. Nothing is trained. The same command resumes after an interruption.
     """
     pairs = opt.class_map(mapping)
-    opt.check_figure(figure)
+    opt.check_figure(figure, data)
     from tellapart.workflows.codec_bias import codec_bias
 
     table = (

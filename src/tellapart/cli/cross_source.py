@@ -49,7 +49,7 @@ def run(
 
     if figure is not None and no_matrix:
         raise typer.BadParameter("--figure and --no-matrix: the figure shows the matrix; leave one of them out")
-    opt.check_figure(figure)
+    opt.check_figure(figure, data)
     table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs,

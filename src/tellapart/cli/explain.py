@@ -58,6 +58,9 @@ def run(
     as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Explain the predictions of a finished run: draw a map of the evidence in each image."""
+    from tellapart.runs.store import check_outside_data, open_run
+
+    check_outside_data(output, [open_run(run_id, runs)])
     settings, chosen = opt.settings(runs=runs, device=device, quiet=quiet), opt.options(options or [])
     if not mean:
         request = {"class_name": class_name, "methods": methods or (), "score": judged, "masks": masks, "seed": seed}

@@ -64,7 +64,8 @@ def _content(made: Run) -> dict[str, Any]:
     from tellapart.workflows.kfold import kfold_results
 
     scores = {split: scores_to_dict(made.scores(split)) for split in ("train", "valid") if made.scores(split)}
-    return {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": kfold_results(made), "cost": made.cost}
+    facts = {"run": made.id, "folder": str(made.folder), "scores": scores, "kfold": kfold_results(made), "cost": made.cost}
+    return {**facts, "left_out": made.left_out.to_dict()}
 
 
 def _print(made: Run) -> None:
@@ -75,7 +76,9 @@ def _print(made: Run) -> None:
         f"{made.recipe_name}: {found['n']:,} images of the train and validation splits; the test split stays sealed"
     )
     console.print(_table(made, found))
-    opt.print_lines(*_intervals(found), *(f"note: {note}" for note in made.cost["notes"]), f"run: {made.folder}")
+    opt.print_lines(
+        *_intervals(found), *made.left_out.lines(), *(f"note: {note}" for note in made.cost["notes"]), f"run: {made.folder}"
+    )
 
 
 def _table(made: Run, found: dict[str, Any]) -> Table:

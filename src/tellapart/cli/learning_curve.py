@@ -36,7 +36,7 @@ def run(
     from tellapart.workflows.learning_curve import learning_curve
 
     requested = _sizes(sizes)
-    opt.check_figure(figure)
+    opt.check_figure(figure, data)
     table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
         runs=runs,

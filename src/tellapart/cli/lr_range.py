@@ -36,7 +36,7 @@ def run(
     from tellapart.training.lr_range import LrRange
     from tellapart.workflows.lr_range import lr_range
 
-    opt.check_output(output)
+    opt.check_output(output, data)
     span = LrRange(start, end, steps)
     table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(

@@ -46,7 +46,7 @@ from tellapart.cli import (
     train,
 )
 from tellapart.cli import options as opt
-from tellapart.errors import TellapartError
+from tellapart.errors import SystemLimitError, TellapartError
 
 app = typer.Typer(
     name="tellapart",
@@ -94,6 +94,14 @@ def _root(version: Version = False, verbose: Verbose = False) -> None:
     """The options before a command; the help text is that of `app`."""
 
 
+#: Package of an extra → the extra; a command that lacks one says how to install it.
+_EXTRA_OF = {
+    **dict.fromkeys(("tensorboard", "mlflow", "sqlalchemy", "alembic"), "track"), "optuna": "search",
+    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client"), "web"),
+}  # fmt: skip
+
+
 def main() -> None:
     """Run the command line; a user error is one message and an exit code, never a traceback.
 
@@ -104,6 +112,12 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(prog_name="tellapart")
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        if extra is None or os.environ.get(opt.VERBOSE):
+            raise
+        _print_error(SystemLimitError(f"{error.name} is not installed", hint=f'pip install "tellapart[{extra}]"'))
+        sys.exit(SystemLimitError.exit_code)
     except TellapartError as error:
         if os.environ.get(opt.VERBOSE):
             traceback.print_exc()

@@ -245,14 +245,22 @@ def options(given: list[str]) -> dict[str, Any]:
     return found
 
 
-def check_output(path: Path) -> None:
-    """Refuse a file that cannot be written before hours of work, not after.
+def check_output(path: Path, data: str | Path | None = None) -> None:
+    """Refuse a file that cannot be written, or that would become part of the data, before hours of work, not after.
+
+    Args:
+        path: The file.
+        data: The data that the command reads.
 
     Raises:
         SystemLimitError: It is a folder, its folder cannot be made, or the permission is missing.
+        DataError: It lies inside the data, where the next command would read it as an image or a table.
     """
     from tellapart.errors import SystemLimitError
+    from tellapart.io import check_outside
 
+    if data is not None:
+        check_outside(path, Path(data))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         reason = "is a folder" if path.is_dir() else "" if os.access(path.parent, os.W_OK) else "no permission to write there"
@@ -262,16 +270,20 @@ def check_output(path: Path) -> None:
         raise SystemLimitError(f"{path}: {reason}", hint="choose another file with -o")
 
 
-def check_figure(figure: Path | None) -> None:
+def check_figure(figure: Path | None, data: str | Path | None = None) -> None:
     """Refuse a figure that cannot be written, or whose format is not known, before any image is read.
 
+    Args:
+        figure: The file; None: no figure.
+        data: The data that the command reads.
+
     Raises:
-        SystemLimitError: As for `check_output`.
+        SystemLimitError, DataError: As for `check_output`.
     """
     if figure is not None:
         if figure.suffix.lower() not in (".png", ".svg"):
             raise typer.BadParameter(f"--figure {figure}: expected a file name that ends in .png or .svg")
-        check_output(figure)
+        check_output(figure, data)
 
 
 def scanned(

@@ -26,10 +26,12 @@ def run(
 ) -> None:  # fmt: skip
     """Write a self-contained HTML report: the data, the leaderboard, and the curves, errors and recipe of each run."""
     from tellapart.reports.report import write_report
-    from tellapart.runs.store import select_runs
+    from tellapart.runs.store import check_outside_data, select_runs
 
     opt.check_output(output)
     chosen = select_runs(run_ids or [], runs)
+    if png is not None:
+        check_outside_data(png, chosen)
     if nearest:
         _search(chosen, runs)
     path = write_report(chosen, output, rank_by=rank_by, png=png)

@@ -43,7 +43,7 @@ def run(
     interruption.
     """
     pairs, names = opt.class_map(mapping), _names(perturbation)
-    opt.check_figure(figure)
+    opt.check_figure(figure, data)
     from tellapart.workflows.robustness import robustness
 
     table = (

@@ -41,7 +41,7 @@ def run(
     sizes = _shares(shares)
     if embedding and not near_duplicates:
         raise typer.BadParameter("--exact-only and --embedding: --exact-only does not search with features; leave one out")
-    opt.check_output(output)
+    opt.check_output(output, data)
     from tellapart.checks.review import read_review, write_rows
     from tellapart.workflows.split import images_location, split_dataset, write_split
 

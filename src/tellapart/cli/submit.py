@@ -31,14 +31,37 @@ Kind = Annotated[
     typer.Option("--as", metavar="KIND", help="label, probability or classes, if the sample does not determine it."),
 ]
 IdColumn = Annotated[
-    str | None, typer.Option("--id-column", metavar="COLUMN", help="Id column of the sample. Default: the first column.")
+    str | None,
+    typer.Option(
+        "--id-column",
+        metavar="COLUMN",
+        help="Column of test.csv that names the images; without a table, the id column of the sample. Default: the column "
+        "whose cells are files.",
+    ),
+]
+SampleIdColumn = Annotated[
+    str | None,
+    typer.Option(
+        "--sample-id-column",
+        metavar="COLUMN",
+        help="Id column of the sample. Default: the first column that is not a running number.",
+    ),
+]
+AnswerColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--answer-column",
+        metavar="COLUMN",
+        help="Column of the sample to fill; the others are copied. Default: all but the ids. Repeatable.",
+    ),
 ]
 
 
 def run(
     run_id: opt.RunId, test: Test, sample: SampleFile, output: Output = Path("submission.csv"), images: Images = None,
-    mapping: Map = None, kind: Kind = None, id_column: IdColumn = None, runs: opt.Runs = opt.RUNS,
-    device: opt.Device = "auto", as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    mapping: Map = None, kind: Kind = None, id_column: IdColumn = None, sample_id_column: SampleIdColumn = None,
+    answer_columns: AnswerColumns = None, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
+    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
     verify_files: opt.VerifyFiles = False,
 ) -> None:  # fmt: skip
     """Write a competition submission: the header, ids and row order of the sample, with the predictions of a run."""
@@ -51,13 +74,14 @@ def run(
     names = opt.pairs(mapping or [], "--map", "CLASS=TEXT, for example --map real=1,edited=0")
     done = submit(
         run_id, test=test, sample=sample, out=output, images=images, mapping=names, kind=kind,  # pyright: ignore[reportArgumentType]
-        id_column=id_column, settings=settings,
+        id_column=id_column, sample_id_column=sample_id_column, answer_columns=answer_columns or (), settings=settings,
     )  # fmt: skip
     if as_json:
         opt.print_json(_content(done))
         return
     lines = [f"{done.path}: {done.rows:,} rows, {done.column}: {done.asked}"]
     lines += [f"  {name}: {count:,}" for name, count in done.counts.items()]
+    lines += [f"note: {note}" for note in done.notes]
     lines += [f"note: {done.unasked:,} test images are not in the sample"] if done.unasked else []
     opt.print_lines(*lines, "first lines:", *(f"  {line}" for line in done.head))
 
@@ -66,4 +90,5 @@ def _content(done: Any) -> dict[str, Any]:
     return {
         "path": str(done.path), "kind": done.kind, "rows": done.rows, "column": done.column, "content": done.asked,
         "counts": done.counts, "not_in_sample": done.unasked,
+        "notes": list(done.notes),
     }  # fmt: skip

@@ -35,9 +35,18 @@ def run(
     splits = {split: made.scores(split) for split in ("train", "valid")}
     if as_json:
         scores = {split: {name: score.to_dict() for name, score in found.items()} for split, found in splits.items()}
-        opt.print_json({"run": made.id, "folder": str(made.folder), "scores": scores, "cost": made.cost})
+        opt.print_json(
+            {
+                "run": made.id,
+                "folder": str(made.folder),
+                "scores": scores,
+                "cost": made.cost,
+                "left_out": made.left_out.to_dict(),
+            }
+        )
         return
     lines = [f"{split:>6}  accuracy {s['accuracy']}  macro F1 {s['macro-f1']}" for split, s in splits.items()]
     positive = positive_in_words(made.classes, made.positive)
     lines += [f"positive class: {positive}"] if positive else []
-    opt.print_lines(*lines, *(f"  note: {note}" for note in made.cost["notes"]), f"run {made.id} in {made.folder}")
+    lines += [*made.left_out.lines(), *(f"  note: {note}" for note in made.cost["notes"])]
+    opt.print_lines(*lines, f"run {made.id} in {made.folder}")

@@ -41,21 +41,26 @@ _PROBED = 256  # headers read to resolve `auto`
 class CorruptImages(DataError):
     """Images of a table that cannot be decoded, all of them.
 
+    Args:
+        rows: Positions in the table.
+        problems: One a row.
+        hint: What to do; `SKIP` where the command can leave them out.
+
     Attributes:
         rows: Positions in the table.
         problems: One a row.
     """
 
-    def __init__(self, rows: Sequence[int], problems: Sequence[Problem]) -> None:
+    #: The hint of commands that have the option.
+    SKIP = "fix or remove them, or pass --skip-bad to exclude and report them"
+
+    def __init__(self, rows: Sequence[int], problems: Sequence[Problem], *, hint: str = "restore or remove them") -> None:
         self.rows = np.asarray(rows, dtype=np.int64)
         self.problems = tuple(problems)
         shown = "".join(f"\n    {p}" for p in problems[:10])
         more = f"\n    … and {len(problems) - 10:,} more" if len(problems) > 10 else ""
         count = f"{len(problems):,} image{'s' if len(problems) > 1 else ''}"
-        super().__init__(
-            f"{count} cannot be decoded:{shown}{more}",
-            hint="fix or remove them, or pass --skip-bad to exclude and report them",
-        )
+        super().__init__(f"{count} cannot be decoded:{shown}{more}", hint=hint)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ from tellapart.types import Problem
 _ENDINGS = ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .jp2 .j2k .avif"
 IMAGE_ENDINGS = frozenset(_ENDINGS.split())
 _SKIPPED = frozenset({"__MACOSX", "Thumbs.db", "thumbs.db", "desktop.ini", "@eaDir", "$RECYCLE.BIN"})
-_RUNS_MARKER = "ledger.jsonl"  # our own runs folder, when data and results share a folder
+#: In the folder of our own runs, which is no data when both share a folder.
+RUNS_MARKER = ".tellapart-runs"
+_LEDGER = "ledger.jsonl"  # in older ones
 
 
 class WalkedFolder(NamedTuple):
@@ -55,7 +57,7 @@ def walk(top: str) -> Iterator[WalkedFolder]:
             continue
         seen.add((stat.st_dev, stat.st_ino))
         walked, below = _sort_entries(here, relative)
-        if relative and any(entry.name == _RUNS_MARKER for entry in walked.files):
+        if relative and (any(entry.name == _LEDGER for entry in walked.files) or os.path.exists(f"{here}/{RUNS_MARKER}")):  # noqa: PTH110
             continue
         for entry in below:
             heappush(links if entry.is_symlink() else folders, f"{relative}/{entry.name}" if relative else entry.name)

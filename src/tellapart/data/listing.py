@@ -73,15 +73,19 @@ class Listing:
         paths, prefix = self.paths, self.prefix
         return [prefix + paths[row] for row in rows.tolist()] if prefix else [paths[row] for row in rows.tolist()]
 
-    def read(self, row: int) -> bytes:
-        """The content of one file.
+    def read(self, row: int, limit: int = -1) -> bytes:
+        """The content of one file, or its first `limit` bytes.
 
         Raises:
             DataError: It cannot be read.
         """
         path = self.paths[row]
         try:
-            return self.archive.read(path) if self.archive else (Path(self.root) / path).read_bytes()
+            if self.archive:
+                content = self.archive.read(path)
+                return content[:limit] if limit >= 0 else content
+            with (Path(self.root) / path).open("rb") as file:
+                return file.read(limit)
         except PermissionError as error:
             raise DataError(f"{path}: no permission to read it") from error
         except (OSError, ValueError) as error:

@@ -6,7 +6,6 @@ ones named. With `skip_bad` the rows in question are left out, and stay listed i
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +16,13 @@ import pandas as pd
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import header
 from tellapart.data.identity import identify
+from tellapart.data.left_out import check_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.split import DuplicateGroups, find_duplicates, split, summarize_duplicates
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
 from tellapart.types import SPLITS, ImageTable, Problem
-
-#: Problems that lose no labeled image: they are shown, and stop nothing.
-HARMLESS = frozenset({"other file", "look-alike classes"})
 
 
 @dataclass(frozen=True)
@@ -59,9 +56,7 @@ def prepare(
         DataError: The data have problems and `skip_bad` is not set.
         SplitError: They cannot be split.
     """
-    bad = [p for p in table.problems if p.kind not in HARMLESS]
-    if bad and not skip_bad:
-        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
+    check_problems(table, skip_bad)
     table = identify(table, progress, verify_files=verify_files)
     twins = find_duplicates(table)
     table = apply_split(table, split_from) if split_from else split(table, seed=seed, twins=twins)
@@ -134,19 +129,10 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
     return table.with_split(np.where(labeled, parts.fillna(""), "").astype(str))
 
 
-def format_problems(problems: Sequence[Problem], shown: int = 10) -> str:
-    """Counts per kind, then the first few."""
-    counts = Counter(p.kind for p in problems)
-    total = ", ".join(f"{kind}: {n:,}" for kind, n in counts.items())
-    lines = "".join(f"\n    {p}" for p in problems[:shown])
-    more = f"\n    … and {len(problems) - shown:,} more" if len(problems) > shown else ""
-    return f"the data have problems ({total}):{lines}{more}"
-
-
 def _leave_out(table: ImageTable, error: CorruptImages, skip_bad: bool) -> ImageTable:
     if not skip_bad:
-        raise error
-    table = table.without(error.rows, error.problems)
+        raise CorruptImages(error.rows.tolist(), error.problems, hint=CorruptImages.SKIP) from None
+    table = table.without(error.rows, table.with_classes(error.rows, error.problems))
     _check_remaining(table, error)
     return table
 

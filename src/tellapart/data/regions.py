@@ -45,7 +45,8 @@ def crop_box(size: tuple[int, int], inputs: Inputs, found: np.ndarray, path: str
     if not np.isnan(found).any():
         return _widened(found, rule.margin, size, path)
     if rule.missing == "error":
-        raise ImageError(path, f"no {words(inputs)}", hint="leave such images out, counted, with --skip-bad")
+        hint = "leave such images out, or train with `missing: whole` or `missing: center`"
+        raise ImageError(path, f"no {words(inputs)}", hint=hint)
     return _middle(size, inputs.keep) if rule.missing == "center" else (0, 0, *size)
 
 

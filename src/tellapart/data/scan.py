@@ -27,6 +27,7 @@ from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.data.layouts.base import ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing, list_archive, list_file, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
+from tellapart.data.unused_files import unused_files
 from tellapart.errors import DataError, NoLabelsError, unknown_name
 from tellapart.types import UNLABELED, ImageTable, Problem
 
@@ -157,6 +158,7 @@ def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group:
             *found.problems,
             *_label_problems(found, lacking, unknown, classes),
             *_look_alike_problems(found, classes),
+            *unused_files(found, pictures),
         ),
         layout=found.layout,
         notes=tuple(found.notes),
@@ -211,7 +213,7 @@ def _label_problems(found: LayoutRows, lacking: np.ndarray, unknown: np.ndarray,
     return [
         Problem("unlabeled row", found.where(row), "it has no label")
         if lacking[row]
-        else Problem("unknown label", found.where(row), why[found.class_names[row]])
+        else Problem("unknown label", found.where(row), why[found.class_names[row]], str(found.class_names[row]))
         for row in np.flatnonzero(lacking | unknown).tolist()
     ]
 

@@ -6,7 +6,7 @@ Sizes, formats and modes come from the headers of some images, evenly spaced ove
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import numpy as np
 
 from tellapart.data.class_names import positive_in_words
 from tellapart.data.decode import check_decompression_bomb
+from tellapart.data.left_out import HARMLESS, LeftOut, left_out
 from tellapart.data.open_image import open_file, open_image, quiet
 from tellapart.data.reader import ImageReader, parse_locator
 from tellapart.errors import ImageError
@@ -70,7 +71,7 @@ class Summary:
         bytes: Of all encoded images together; 0 where unknown.
         headers: Sizes, formats, modes.
         problems: What was left out, all of it.
-        notes: What was not used, or read in another way, each with the option to choose.
+        left_out: The same by class, with the images whose headers cannot be read, and the notes of the layout.
     """
 
     root: str
@@ -84,12 +85,17 @@ class Summary:
     bytes: int
     headers: Headers
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...] = ()
+    left_out: LeftOut
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was not used, or read in another way, each with the option to choose."""
+        return self.left_out.notes
 
     @property
     def problem_counts(self) -> dict[str, int]:
-        """Problems per kind, most frequent first."""
-        return dict(Counter(problem.kind for problem in self.problems).most_common())
+        """Problems per kind, most frequent first: images or files, and folders of empty classes."""
+        return _counted(self.problems)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values; of the problems the first ten and the number of each kind."""
@@ -109,11 +115,12 @@ class Summary:
                 "sizes": [{"width": w, "height": h, "images": n} for (w, h), n in headers.sizes.items()],
                 "formats": headers.formats,
                 "modes": headers.modes,
-                "unreadable": [problem.__dict__ for problem in headers.unreadable[:_SHOWN_PROBLEMS]],
+                "unreadable": [dict(vars(problem)) for problem in headers.unreadable[:_SHOWN_PROBLEMS]],
             },
             "problem_counts": self.problem_counts,
-            "problems": [problem.__dict__ for problem in self.problems[:_SHOWN_PROBLEMS]],
+            "problems": [dict(vars(problem)) for problem in self.problems[:_SHOWN_PROBLEMS]],
             "notes": list(self.notes),
+            "left_out": self.left_out.to_dict(),
         }
 
     def __rich__(self) -> RenderableType:
@@ -121,9 +128,8 @@ class Summary:
         from rich.text import Text
 
         lines = [f"{name:<12}{value}" for name, value in self._facts() if value]
-        notes = [Text(f"note        {note}") for note in self.notes]
         problems = self._problem_lines()
-        return Group(Text(self.root, style="bold"), Text(self.layout), self._grid(), *map(Text, lines), *notes, *problems)
+        return Group(Text(self.root, style="bold"), Text(self.layout), self._grid(), *map(Text, lines), *problems)
 
     def _facts(self) -> Iterable[tuple[str, str]]:
         headers = self.headers
@@ -161,14 +167,17 @@ class Summary:
     def _problem_lines(self) -> list[RenderableType]:
         from rich.text import Text
 
-        everything = (*self.problems, *self.headers.unreadable)
-        if not everything:
-            return [Text("no problems found", style="green")]
-        counts = Counter(problem.kind for problem in everything).most_common()
-        head = Text("problems    " + ", ".join(f"{kind}: {n:,}" for kind, n in counts), style="yellow")
-        more = len(everything) - _SHOWN_PROBLEMS
+        bad = [problem for problem in (*self.problems, *self.headers.unreadable) if problem.kind not in HARMLESS]
+        lines = self.left_out.further_lines()
+        notes = [Text(line, style="yellow" if line.startswith("warning") else "") for line in lines]
+        if not bad:
+            return [Text("no problems found", style="green"), *notes]
+        empty = sum(not problem.count for problem in bad)
+        figures = [self.left_out.summary()] * bool(self.left_out.images) + [f"empty class {empty}"] * bool(empty)
+        head = Text(f"problems    {'; '.join(figures)}", style="yellow")
+        more = len(bad) - _SHOWN_PROBLEMS
         tail = [Text(f"  … and {more:,} more")] if more > 0 else []
-        return [head, *(Text(f"  {problem}") for problem in everything[:_SHOWN_PROBLEMS]), *tail]
+        return [head, *(Text(f"  {problem}") for problem in bad[:_SHOWN_PROBLEMS]), *tail, *notes]
 
 
 def summarize(table: ImageTable, probe: int = 512) -> Summary:
@@ -181,6 +190,7 @@ def summarize(table: ImageTable, probe: int = 512) -> Summary:
     counts = table.counts()
     rows = counts.to_numpy().tolist()
     archive = parse_locator(table.paths[0]).archive if len(table) else ""
+    headers = read_headers(table, probe)
     return Summary(
         root=f"{table.root}/{archive}" if archive else table.root,
         layout=table.layout,
@@ -191,9 +201,9 @@ def summarize(table: ImageTable, probe: int = 512) -> Summary:
         groups=_distinct(table, "group"),
         positive=table.positive,
         bytes=int(table.frame["size"].to_numpy(dtype=np.int64).sum()),
-        headers=read_headers(table, probe),
+        headers=headers,
         problems=table.problems,
-        notes=table.notes,
+        left_out=left_out(table, headers.unreadable),
     )
 
 
@@ -204,19 +214,20 @@ def read_headers(table: ImageTable, probe: int = 512) -> Headers:
     formats: Counter[str] = Counter()
     modes: Counter[str] = Counter()
     unreadable: list[Problem] = []
+    failed: list[int] = []
     with ImageReader(table) as reader:
-        for locator in table.paths[rows].tolist():
+        for row in rows.tolist():
             try:
-                size, kind, mode = _header(reader, table.root, locator)
+                size, kind, mode = _header(reader, table.root, str(table.paths[row]))
             except ImageError as error:
                 unreadable.append(Problem("corrupt image", error.path, error.reason))
+                failed.append(row)
                 continue
             sizes[size] += 1
             formats[kind] += 1
             modes[mode] += 1
-    return Headers(
-        len(rows), dict(sizes.most_common()), dict(formats.most_common()), dict(modes.most_common()), tuple(unreadable)
-    )
+    named = tuple(table.with_classes(np.array(failed, dtype=np.int64), unreadable))
+    return Headers(len(rows), dict(sizes.most_common()), dict(formats.most_common()), dict(modes.most_common()), named)
 
 
 def _header(reader: ImageReader, root: str, locator: str) -> tuple[tuple[int, int], str, str]:
@@ -234,6 +245,14 @@ def _header(reader: ImageReader, root: str, locator: str) -> tuple[tuple[int, in
     with quiet(), open_file(Path(root) / locator, locator) if content is None else open_image(content, locator) as image:
         check_decompression_bomb(image, locator)
         return image.size, image.format or "?", image.mode
+
+
+def _counted(problems: Sequence[Problem]) -> dict[str, int]:
+    """Images or files per kind of problem, most frequent first."""
+    counts: Counter[str] = Counter()
+    for problem in problems:
+        counts[problem.kind] += max(problem.count, 1)
+    return dict(counts.most_common())
 
 
 def _distinct(table: ImageTable, column: str) -> int:

@@ -111,6 +111,27 @@ def input_words(inputs: Inputs) -> str:
 # --- rEADME.md of an exported folder: a model card with the front matter that model hubs read -------------------------
 
 
+#: Decodes a file as `data.decode.decode` does, with numpy and Pillow alone; a part of the README.
+READ_IMAGE = """\
+import numpy as np, onnxruntime
+from PIL import Image, ImageOps
+
+
+def read_image(path):
+    image = Image.open(path)
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16-bit gray: the upper 8 bits; the value that a PNG calls transparent is white
+        values = np.asarray(image).astype(np.int64)
+        if image.info.get("transparency") is not None:
+            values[values == image.info["transparency"]] = 65535
+        image = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+    return np.asarray(image.convert("RGB"))
+
+"""
 _FIRST = ("accuracy", "macro-f1", "auroc", "log-loss")  # of the front matter
 
 
@@ -184,17 +205,16 @@ def _use(inputs: tuple[Inputs, ...], eight: Int8Result | None) -> str:
     return f"""## Use
 
 ```python
-import numpy as np, onnxruntime
-from PIL import Image
-
+{READ_IMAGE}
 session = onnxruntime.InferenceSession("model.onnx")
-pixels = np.asarray(Image.open("photo.jpg").convert("RGB"))[None]  # uint8 (batch, height, width, 3), any size
+pixels = read_image("photo.jpg")[None]  # uint8 (batch, height, width, 3), any size
 print(session.get_modelmeta().custom_metadata_map["classes"])
 print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
 ```
 
 - `model.onnx`, opset {OPSET}: from decoded pictures to probabilities. All preprocessing is inside: {seen}; so are test-time
-  views, scaling and calibration. Pictures of one batch have one size. Turn pictures upright by their EXIF before.{small}
+  views, scaling and calibration. Pictures of one batch have one size. `read_image` decodes a file as
+  tellapart does: upright by its EXIF, the upper 8 of 16 bits, transparency over white.{small}
 - `model.safetensors`, `config.json`, `preprocessor_config.json`: the weights alone, with what the graph does around them.
 - `parity.json`: the check that the graph predicts as the run does."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from tellapart import formatting
+from tellapart.data.left_out import LeftOut
 from tellapart.errors import RunError, unknown_name
 from tellapart.leaderboards.comparisons import (
     Comparisons,
@@ -64,6 +65,7 @@ class Leaderboard:
         times_opened: Number of evaluations on the test split of these data.
         comparisons: Comparisons with the first run, and of all pairs.
         lineage: A line for each run that was derived from others: its members, cost and gain.
+        left_out: What was left out of the data, by class; one for each different loss among the runs.
     """
 
     runs: tuple[Run, ...]
@@ -80,6 +82,7 @@ class Leaderboard:
     times_opened: int
     comparisons: Comparisons
     lineage: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def opened(self) -> str:
@@ -97,6 +100,7 @@ class Leaderboard:
             "notes": list(self.notes),
             "top_two": self.top_two,
             "lineage": list(self.lineage),
+            "left_out": [found.to_dict() for found in self.left_out],
             "test_times_opened": self.times_opened,
             "against_first": self._comparisons_to_dict(),
             "pairs": [{"a": self.runs[a].id, "b": self.runs[b].id, **pair.to_dict()} for (a, b), pair in self.pairs().items()],
@@ -174,6 +178,7 @@ def build(runs: Sequence[Run], rank_by: str = "accuracy") -> Leaderboard:
         top_two=compare_top_two(ranked[0], ranked[1], names, stored, rank_by) if len(ranked) > 1 else "",
         times_opened=sum(times_opened(folder, data["fingerprint"]) for folder in {run.runs for run in ranked}),
         comparisons=comparisons,
+        left_out=tuple({repr(found): found for found in (run.left_out for run in ranked)}.values()),
         lineage=tuple(line for run in ranked if (line := lineage.line(run, {r.id: names[r] for r in ranked}))),
     )
 

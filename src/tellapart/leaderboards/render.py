@@ -68,7 +68,13 @@ def lines(board: Leaderboard) -> list[str]:
             f"“{NOT_SHOWN}”: not significantly more accurate (p < 0.05) than the metadata baseline on the same images."
         )
     notes += [f"Note: {note}" for note in board.notes]
+    notes += left_out_lines(board)
     return [*notes, *comparison_lines(board), *board.lineage, *opening_lines(board)]
+
+
+def left_out_lines(board: Leaderboard) -> list[str]:
+    """What was left out of the data, by class; each different loss if the runs differ in it."""
+    return list(dict.fromkeys(line for found in board.left_out for line in found.lines()))
 
 
 def comparison_lines(board: Leaderboard) -> list[str]:

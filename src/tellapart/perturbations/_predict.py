@@ -134,12 +134,12 @@ def readable_rows(table: ImageTable, run: Run, settings: Settings) -> ImageTable
                 problems.append(Problem("corrupt image", error.path, error.reason))
     if not bad:
         return table
-    found = CorruptImages(bad, problems)
+    found = CorruptImages(bad, problems, hint=CorruptImages.SKIP)
     if len(bad) == len(table):
         raise DataError(f"no readable image: {found.message}")
     if not settings.skip_bad:
         raise found
-    return table.without(np.asarray(bad), problems)
+    return table.without(np.asarray(bad), table.with_classes(np.asarray(bad), problems))
 
 
 def _check_box_size(pixels: np.ndarray, file: bytes, row: int, path: str) -> None:

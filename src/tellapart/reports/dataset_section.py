@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from tellapart import formatting
 from tellapart.leaderboards.leaderboard import Leaderboard
-from tellapart.leaderboards.render import comparison_lines, opening_lines
+from tellapart.leaderboards.render import comparison_lines, left_out_lines, opening_lines
 from tellapart.recipe.groups import BASELINE
 from tellapart.reports import figures
 from tellapart.reports.run_section import RunSection, run_section
@@ -46,7 +46,8 @@ class DatasetSection:
     chart: Markup | None
     samples: list[Samples]
     missing: list[Picture]
-    problems: list[tuple[str, int, list[Problem]]]
+    left_out: list[str]
+    problems: list[tuple[str, int, list[Problem], int]]
     duplicates: list[tuple[str, int]]
     duplicate_pairs: list[tuple[str, str]]  # examples of ids whose files are byte-identical
     board: Leaderboard
@@ -92,6 +93,7 @@ def dataset_section(board: Leaderboard, runs: Sequence[Run], key: str, png: Path
         chart=_count_chart(table, sheet, key),
         samples=shown,
         missing=missing,
+        left_out=left_out_lines(board),
         problems=_by_kind(table.problems),
         duplicates=_duplicates(ranked[0]),
         duplicate_pairs=[(str(a), str(b)) for a, b in (ranked[0].data.get("duplicates") or {}).get("examples", [])],
@@ -108,12 +110,15 @@ def dataset_section(board: Leaderboard, runs: Sequence[Run], key: str, png: Path
     )
 
 
-def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem]]]:
-    """Problems by kind: (kind, number, first problems), most frequent first."""
+def _by_kind(problems: Sequence[Problem]) -> list[tuple[str, int, list[Problem], int]]:
+    """Problems by kind: (kind, number of images, first problems, number of further problems), most frequent first."""
     kinds: dict[str, list[Problem]] = {}
     for problem in problems:
         kinds.setdefault(problem.kind, []).append(problem)
-    found = [(kind, len(some), some[:FIRST_PROBLEMS]) for kind, some in kinds.items()]
+    found = [
+        (kind, sum(max(p.count, 1) for p in some), some[:FIRST_PROBLEMS], len(some[FIRST_PROBLEMS:]))
+        for kind, some in kinds.items()
+    ]
     return sorted(found, key=lambda item: -item[1])
 
 

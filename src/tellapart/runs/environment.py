@@ -80,7 +80,7 @@ def describe_data(prepared: Prepared, recipe_name: str, split_fingerprint: str) 
         "name": table.name, "root": table.root, "layout": table.layout,
         "classes": list(table.classes), "positive": table.positive,
         "counts": counts, "unlabeled": len(table.unlabeled()),
-        "problems": [p.__dict__ for p in table.problems],
+        "notes": list(table.notes), "problems": [dict(vars(problem)) for problem in table.problems],
         "duplicates": {
             "images": twins.images, "across_splits": twins.across_splits, "across_classes": twins.across_classes,
             "examples": [list(pair) for pair in twins.examples],

@@ -35,7 +35,10 @@ def _what(run: Run) -> str:
 def _data(run: Run) -> str:
     counts = {split: sum(run.data["counts"][split].values()) for split in SPLITS if split in run.data["counts"]}
     sizes = ", ".join(f"{formatting.count(n)} for {formatting.PARTS[split]}" for split, n in counts.items())
-    return f"## Data\n\n{_plain(run.data['layout'])}. Labeled images: {sizes}. Data fingerprint `{run.data['fingerprint']}`."
+    layout = _plain(run.data["layout"].rstrip("."))
+    lines = [_plain(line[0].upper() + line[1:].rstrip(".")) for line in run.left_out.lines()]
+    lost = "".join(f"\n\n{line}." for line in lines)
+    return f"## Data\n\n{layout}. Labeled images: {sizes}. Data fingerprint `{run.data['fingerprint']}`.{lost}"
 
 
 def _scores(run: Run) -> str:

@@ -33,8 +33,10 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from tellapart.data.folder_walk import RUNS_MARKER
+from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import mark_complete, now, read_json, translate_os_errors
+from tellapart.io import check_outside, mark_complete, now, read_json, translate_os_errors
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
@@ -115,6 +117,14 @@ class Run:
         return read_json(self.folder / "data.json")
 
     @property
+    def left_out(self) -> LeftOut:
+        """What was left out of its data, by class."""
+        kept = {name: sum(counts.get(name, 0) for counts in self.data["counts"].values()) for name in self.classes}
+        unlabeled = {"": int(self.data["unlabeled"])} if self.data.get("unlabeled") else {}
+        problems = [Problem(**problem) for problem in self.data.get("problems", ())]
+        return summarize_problems(kept | unlabeled, problems, self.data.get("notes", ()))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return tuple(self.data["classes"])
@@ -179,6 +189,7 @@ class Run:
             positive=self.positive,
             problems=tuple(Problem(**p) for p in self.data["problems"]),
             layout=str(self.data["layout"]),
+            notes=tuple(self.data.get("notes", ())),
             name=str(self.data["name"]),
         )
 
@@ -236,6 +247,30 @@ def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
         hint = "train some with `tellapart compare DATA`, or pass another folder with --runs"
         raise RunError(f"{runs}: expected finished runs, found none", hint=hint)
     return found
+
+
+def check_outside_data(path: Path, runs: Sequence[Run]) -> None:
+    """Refuse a folder of pictures inside the class folders that runs were trained on, where it would become a class.
+
+    Raises:
+        DataError: It lies there.
+    """
+    for run in runs:
+        root = Path(str(run.data["root"]))
+        if root.name == run.data["name"] and str(run.data["layout"]).startswith("one folder per class"):
+            check_outside(path, root)
+
+
+def mark_runs(runs: Path) -> None:
+    """Create the folder of all runs, with the hidden file by which a walk of the data knows it.
+
+    Raises:
+        SystemLimitError: It cannot be created or written.
+    """
+    with translate_os_errors(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        if not (runs / RUNS_MARKER).exists():
+            (runs / RUNS_MARKER).write_text("The runs of tellapart: not read as data.\n", encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ def open_fabric(device: str, precision: str = "32") -> Any:
     """
     from lightning_fabric import Fabric
 
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision, with -q too
     kind, _, index = device.partition(":")
     if kind == "cpu" and precision == "16":
         raise SystemLimitError("precision 16 needs a GPU", hint="use train.precision=32 on a CPU")

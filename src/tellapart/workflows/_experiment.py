@@ -22,6 +22,7 @@ from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.class_names import guess_positive
 from tellapart.data.folds import HELD_OUT
+from tellapart.data.left_out import left_out
 from tellapart.data.prepare import Prepared, prepare
 from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
@@ -83,11 +84,14 @@ class Experiment:
         named = {n: r.model_copy(update={"inputs": resolve_inputs(r.inputs, train)}) for n, r in named.items()}
         table = drop_unreadable(self.prepared.table, named.values(), self.cache, skip_bad=self.settings.skip_bad)
         self.prepared = replace(self.prepared, table=table)
+        for line in left_out(table).lines():  # before hours of training, whatever the command prints at its end
+            self.settings.progress.say(f"  {line}", "yellow" if line.startswith("warning") else "")
         self.split_fingerprint = _fingerprint(table)
         return named
 
     def train(self, name: str, recipe: Recipe) -> Run:
         """One run: reused if it is finished, else resumed or trained."""
+        store.mark_runs(self.home)
         run_id = self.run_id(name, recipe)
         say = self.settings.progress.say
         waiting = functools.partial(say, f"  waiting for another process to finish {run_id}")
@@ -101,6 +105,8 @@ class Experiment:
         """The id of a run, the same for the same work. `more`: what it depends on besides recipe, data and split."""
         table = self.prepared.table
         asked = "" if table.positive == guess_positive(table.classes) else f" {table.positive}"
+        lost = left_out(table).lost  # a run says what was left out, so another loss is another run
+        asked += f" {[(kind, sorted(counts.items())) for kind, counts in lost.items()]}" if lost else ""
         key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}{more}", 4)
         return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.overwrite else "")
 

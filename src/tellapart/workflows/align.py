@@ -42,8 +42,8 @@ from tellapart.checks.compression import trace_separation
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import DECODER, decode, quiet
 from tellapart.data.identity import identify
+from tellapart.data.left_out import check_problems
 from tellapart.data.metadata import metadata_features
-from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitError
@@ -80,9 +80,7 @@ def align(
     """
     out, options = Path(out).expanduser(), options or AlignOptions()
     table = data if isinstance(data, ImageTable) else scan(data)
-    bad = [problem for problem in table.problems if problem.kind not in HARMLESS]
-    if bad and not settings.skip_bad:
-        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
+    bad = check_problems(table, settings.skip_bad)
     check_outside(out, scanned_from if isinstance(data, ImageTable) else data, table)
     table = identify(table, settings.progress, verify_files=settings.verify_files)
     identity = _identity(table, options)
@@ -155,7 +153,7 @@ class _AlignJob:
                 message = f"stopped; {len(copy.written):,} of {len(self.plan.rows):,} images are written"
                 raise Interrupted(message, hint="repeat the command to resume") from None
         if failed and not self.settings.skip_bad:
-            raise CorruptImages(*zip(*failed, strict=True))
+            raise CorruptImages(*zip(*failed, strict=True), hint=CorruptImages.SKIP)
         return [problem for _, problem in failed]
 
     def _writer(self, reader: ImageReader, copy: PartialCopy) -> Callable[[int], CopyLog | tuple[int, Problem]]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.data.identity import identify
-from tellapart.data.prepare import HARMLESS, format_problems
+from tellapart.data.left_out import check_problems, left_out
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, RunError, unknown_name
 from tellapart.inference.context import (
@@ -148,9 +148,7 @@ def other_images(run: Run, table: ImageTable, mapping: Mapping[str, str], seen: 
     Raises:
         DataError: The data have problems, a class that is none of the run's, or images that the run has seen (see `evaluate`).
     """
-    bad = [p for p in table.problems if p.kind not in HARMLESS]
-    if bad and not settings.skip_bad:
-        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
+    check_problems(table, settings.skip_bad)
     return select_unseen(run, _renamed(table, run, mapping), seen)
 
 
@@ -181,7 +179,6 @@ def evaluate_test(run: Run, settings: Settings, data: str | Path | ImageTable | 
 
 def _on_other(run: Run, images: OtherImages, settings: Settings) -> Evaluation:
     context, classifier, table = inference_context(settings), load_classifier(run), images.table
-    found = len(table)
     table = drop_unreadable(table, [classifier.recipe], context.cache, skip_bad=settings.skip_bad)
     if images.sealed:
         ledger.record(run.runs, run.id, run.data["fingerprint"], images.sealed, "evaluate", secrets.token_hex(4))
@@ -190,8 +187,7 @@ def _on_other(run: Run, images: OtherImages, settings: Settings) -> Evaluation:
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, "other", predictions, speed, run.positive, "evaluate")
     scores = {k: store.Score.from_dict(v) for k, v in read_json(folder / "scores.json")["other"].items()}
-    notes = [*images.notes]
-    notes += [f"{found - len(table):,} of {found:,} images cannot be read and are excluded"] if found > len(table) else []
+    notes = [*images.notes, *left_out(table).lines()]
     absent = [name for label, name in enumerate(run.classes) if label not in table.labels]
     notes += [f"no image of {', '.join(absent)} among them"] if absent else []
     notes += test_reuse_notes(run)
@@ -215,7 +211,9 @@ def _renamed(table: ImageTable, run: Run, mapping: Mapping[str, str]) -> ImageTa
     if not len(table):
         raise DataError(f"{table.name}: no image has a label", hint="use `tellapart predict` for images without labels")
     labels = np.array([run.classes.index(to) for to in meant], dtype=np.int64)[table.labels]
-    return replace(table, frame=table.frame.assign(label=labels), classes=run.classes, positive=run.positive)
+    problems = tuple(replace(problem, label=mapping.get(problem.label, problem.label)) for problem in table.problems)
+    frame = table.frame.assign(label=labels)
+    return replace(table, frame=frame, classes=run.classes, positive=run.positive, problems=problems)
 
 
 def _plain(shares: np.ndarray) -> list[list[float | None]]:

@@ -119,7 +119,8 @@ def _check_readable(batch: Sequence[ImagePrediction]) -> None:
     """Raise CorruptImages, which names all unreadable images of a batch, if there are any."""
     rows = [row for row, one in enumerate(batch) if one.error]
     if rows:
-        raise CorruptImages(rows, [Problem("corrupt image", batch[row].image, batch[row].error) for row in rows])
+        problems = [Problem("corrupt image", batch[row].image, batch[row].error) for row in rows]
+        raise CorruptImages(rows, problems, hint=CorruptImages.SKIP)
 
 
 def _total(sources: Sequence[Source], settings: Settings) -> int | None:

@@ -1,34 +1,41 @@
 """Competition submission: the sample submission, with the predictions of a run in its answer columns.
 
-Header, ids, order, separator and line ends are those of the sample. The content of its answer columns determines what is
-written: class names, the probability of one class, or a column of probabilities for each class. Ambiguous samples are an error.
+Header, ids, order, separator and line ends are those of the sample. The names and the content of its answer columns determine
+what is written: class names, the probability of one class, or a column of probabilities for each class. Where two readings are
+possible, the error names the option that decides.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from tellapart.data.layouts._csv import TextTable, delimiter_of, read_text_table
-from tellapart.data.layouts._id_lookup import match_ids
+from tellapart.data.cache import CorruptImages
+from tellapart.data.layouts._csv import TABLE_ENDINGS
+from tellapart.data.test_images import AskedIds, find_test_images
 from tellapart.errors import DataError, unknown_name
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision, has_decision
 from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.runs import store
 from tellapart.runs.store import Run
-from tellapart.types import Predictions
+from tellapart.types import ImageTable, Predictions
+from tellapart.workflows._sample_submission import (
+    KINDS,
+    Kind,
+    SampleSubmission,
+    is_share,
+    match_cells,
+    match_columns,
+    match_name,
+    read_sample,
+)
 from tellapart.workflows.predict import predict
 
-Kind = Literal["label", "probability", "classes"]
-KINDS: tuple[Kind, ...] = ("label", "probability", "classes")
 _DIGITS = 6
 
 
@@ -45,6 +52,7 @@ class Submission:
         counts: For labels: class → number of rows; else empty.
         unasked: Number of test images that are not in the sample.
         head: The first lines of the file.
+        notes: Columns that were passed over, and which columns of the test table were used.
     """
 
     path: Path
@@ -55,158 +63,69 @@ class Submission:
     counts: dict[str, int]
     unasked: int
     head: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def submit(
     run: str | Path | Run, *, test: str | Path, sample: str | Path, out: str | Path = "submission.csv",
     images: str | Path | None = None, mapping: Mapping[str, str] | None = None, kind: Kind | None = None,
-    id_column: str | None = None, settings: Settings = DEFAULTS,
+    id_column: str | None = None, sample_id_column: str | None = None, answer_columns: Sequence[str] = (),
+    settings: Settings = DEFAULTS,
 ) -> Submission:  # fmt: skip
     """Predict the rows of a sample submission and write the file.
 
     Args:
         run: A run, its id, the beginning of its id, or its path.
         test: The test images: their table, or a folder or archive of them.
-        sample: The sample submission: CSV or TSV with a header, ids in the first column.
+        sample: The sample submission: CSV or TSV with a header.
         out: The file to write, atomically.
         images: Folder or archive of the images, if it is neither `test` nor the folder of `test`.
         mapping: From class names of the run to what the file calls them: {"real": "1", "edited": "0"}. Classes of one name
             are answered as one, their probabilities added.
         kind: Content of the answer column, if the sample does not determine it.
-        id_column: Name of the id column; default: the first.
+        id_column: The column that names the images: of the table `test`, or of the sample where `test` is no table; None: the
+            one whose cells are files.
+        sample_id_column: The column of the sample that holds the ids; None: the first, a running number excepted.
+        answer_columns: The columns to fill; empty: all but that of the ids.
         settings: Folder of the runs, device, progress, …
 
     Raises:
         DataError: The sample cannot be understood, an id fits no image, or the classes do not fit; nothing is written.
         CorruptImages: A test image cannot be decoded; every row needs an answer, so none is left out.
     """
-    run = store.open_run(run, settings.runs)
-    form = _Form.of(Path(sample), id_column)
-    meant = _meant(run, mapping or {})
-    kind = kind or form.kind(meant, run)
-    form.check(kind, meant)
-    table, unasked = match_ids(form.ids, form.place, Path(test), Path(images) if images else None, run.classes)
-    predictions = predict(run, table, settings=settings)
-    cells = _cells(form, kind, meant, predictions, run)
+    run, out = store.open_run(run, settings.runs), Path(out)
+    mapping = mapping or {}
+    called = _called(run, mapping)
+    if sample_id_column is None and not Path(test).name.lower().endswith(TABLE_ENDINGS):
+        sample_id_column, id_column = id_column, None  # the sample is the only table
+    form = read_sample(Path(sample), sample_id_column, answer_columns, called)
+    plan = _plan(form, run, called, mapping, kind)
+    asked = AskedIds(form.ids, form.id_column, form.place)
+    place = Path(images) if images else None
+    found = find_test_images(asked, Path(test), place, id_column=id_column, classes=run.classes)
+    cells = plan.cells(_predicted(run, found.table, settings), run)
     text = form.filled(cells)
-    with translate_os_errors(Path(out)):
-        write_text_atomically(Path(out), text, durable=True)
-    return Submission(
-        Path(out), kind, len(form.ids), ", ".join(form.answers), _asked(kind, meant, run),
-        dict(Counter(cells[form.answers[0]]).most_common()) if kind == "label" else {}, unasked,
-        tuple(text.lstrip("\ufeff").splitlines()[:4]),
-    )  # fmt: skip
+    with translate_os_errors(out):
+        write_text_atomically(out, text, durable=True)
+    counts = dict(Counter(cells[form.answers[0]]).most_common()) if plan.kind == "label" else {}
+    head, notes = tuple(text.lstrip("\ufeff").splitlines()[:4]), (*form.notes, *found.notes)
+    return Submission(out, plan.kind, len(form.ids), ", ".join(form.answers), plan.asked, counts, found.unused, head, notes)
 
 
-@dataclass(frozen=True, eq=False)
-class _Form:
-    """A parsed sample submission."""
+def _predicted(run: Run, table: ImageTable, settings: Settings) -> Predictions:
+    """The predictions for every row.
 
-    path: Path
-    text: TextTable
-    id_column: str
-    mark: str  # the byte order mark, or ""
-    header: str  # the first line, verbatim
-    delimiter: str
-    line_end: str
-
-    @classmethod
-    def of(cls, path: Path, id_column: str | None) -> _Form:
-        """Read a sample; ids must be present and unique."""
-        if not path.is_file():
-            raise DataError(f"--sample {path}: not found", hint="pass the sample submission of the competition")
-        content = path.read_bytes()
-        text = read_text_table(content, str(path))
-        if not len(text.frame):
-            raise DataError(f"{path}: the sample has a header but no rows")
-        if len(text.names) < 2:
-            raise DataError(f"{path}: expected an id and an answer column, found {text.names[0]!r} alone")
-        if id_column is not None and id_column not in text.names:
-            raise DataError(f"{path}: {unknown_name('column', id_column, text.names)}", hint="pass one of them as --id-column")
-        raw = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
-        plain = raw.lstrip("\ufeff\r\n")
-        header = plain.splitlines()[0]
-        delimiter = delimiter_of(header, str(path))
-        line_end = "\r\n" if plain[len(header) :].startswith("\r\n") else "\n"
-        mark = "\ufeff" if raw.startswith("\ufeff") else ""
-        form = cls(path, text, id_column or text.names[0], mark, header, delimiter, line_end)
-        form._refuse_repeats()
-        return form
-
-    @property
-    def ids(self) -> list[str]:
-        return self.text.column(self.id_column)
-
-    @property
-    def answers(self) -> list[str]:
-        """The columns to fill."""
-        return [name for name in self.text.names if name != self.id_column]
-
-    def place(self, row: int) -> str:
-        return f"{self.path}:{self.text.lines[row]}"
-
-    def _refuse_repeats(self) -> None:
-        seen: dict[str, int] = {}
-        for row, name in enumerate(self.ids):
-            if not name.strip():
-                raise DataError(f"{self.place(row)}: no id")
-            if name in seen:
-                raise DataError(f"{self.place(row)}: duplicate id {name!r}, first in {self.place(seen[name])}")
-            seen[name] = row
-
-    def kind(self, meant: list[str], run: Run) -> Kind:
-        """The kind of content that the sample expects, by its columns and their values."""
-        if len(self.answers) > 1:
-            return "classes"
-        (column,) = self.answers
-        found = sorted(set(self.text.column(column)))
-        if set(found) <= set(meant):
-            return "label"
-        if len(run.classes) == 2 and any("." in cell for cell in found) and all(_is_share(cell) for cell in found):
-            return "probability"
-        if found == [""]:
-            raise DataError(
-                f"{self.path}: the column {column!r} is empty", hint=f"pass its content: --as {' or '.join(KINDS[:2])}"
-            )
-        foreign = next(cell for cell in found if cell not in meant)
-        row = self.text.column(column).index(foreign)
-        hint = (
-            f"say what a class is called there: --map {run.classes[0]}={foreign}; or that it is a probability: --as probability"
-        )
-        raise DataError(
-            f"{self.place(row)}: the column {column!r} holds {foreign!r}, which is none of {', '.join(meant)}", hint=hint
-        )
-
-    def check(self, kind: Kind, meant: list[str]) -> None:
-        """Raise an error for columns that do not match the kind."""
-        if kind != "classes" and len(self.answers) > 1:
-            raise DataError(f"{self.path}: expected one answer column for --as {kind}, found {', '.join(self.answers)}")
-        if kind == "classes":
-            foreign = [name for name in self.answers if name not in meant]
-            missing = [name for name in dict.fromkeys(meant) if name not in self.answers]
-            if foreign or missing:
-                said = [f"the column {foreign[0]!r} is no class of the run"] if foreign else []
-                said += [f"there is no column for {missing[0]!r}"] if missing else []
-                hint = f"map the class names to columns: --map {missing[0] if missing else meant[0]}=COLUMN"
-                raise DataError(f"{self.path}: {' and '.join(said)}; the classes are {', '.join(meant)}", hint=hint)
-
-    def filled(self, cells: Mapping[str, list[str]]) -> str:
-        """The sample with these values, one list per column."""
-        target = io.StringIO()
-        writer = csv.writer(target, delimiter=self.delimiter, lineterminator=self.line_end)
-        columns = [self.ids if name == self.id_column else cells[name] for name in self.text.names]
-        writer.writerows(zip(*columns, strict=True))
-        return f"{self.mark}{self.header}{self.line_end}{target.getvalue()}"
-
-
-def _is_share(cell: str) -> bool:
+    Raises:
+        CorruptImages: Some images cannot be read.
+    """
     try:
-        return 0 <= float(cell) <= 1
-    except ValueError:
-        return False
+        return predict(run, table, settings=settings)
+    except CorruptImages as error:
+        hint = "restore them: every row of a submission needs a prediction, so none can be left out"
+        raise CorruptImages(error.rows.tolist(), error.problems, hint=hint) from None
 
 
-def _meant(run: Run, mapping: Mapping[str, str]) -> list[str]:
+def _called(run: Run, mapping: Mapping[str, str]) -> list[str]:
     """Name of each class in the file, in the order of the classes of the run."""
     for name in mapping:
         if name not in run.classes:
@@ -214,34 +133,124 @@ def _meant(run: Run, mapping: Mapping[str, str]) -> list[str]:
     return [mapping.get(name, name) for name in run.classes]
 
 
-def _cells(form: _Form, kind: Kind, meant: list[str], predictions: Predictions, run: Run) -> dict[str, list[str]]:
-    """The values as text, by column."""
-    names = list(dict.fromkeys(meant))
-    proba = np.zeros((len(predictions), len(names)))
-    for c, name in enumerate(meant):
-        proba[:, names.index(name)] += predictions.proba[:, c]
-    if kind == "label":
+@dataclass(frozen=True)
+class _Plan:
+    """What to write.
+
+    Attributes:
+        kind: Content of the answer columns.
+        called: What each class of the run is called, in their order.
+        columns: Answer column → the name of the class whose probability it gets; for labels the column → "".
+    """
+
+    kind: Kind
+    called: tuple[str, ...]
+    columns: Mapping[str, str]
+
+    @property
+    def asked(self) -> str:
+        """Description, for people."""
+        if self.kind == "label":
+            return f"one of {', '.join(dict.fromkeys(self.called))}"
+        if self.kind == "classes":
+            return "the probability of each class"
+        return f"the probability of {next(iter(self.columns.values()))}"
+
+    def cells(self, predictions: Predictions, run: Run) -> dict[str, list[str]]:
+        """The values as text, by column."""
+        names = list(dict.fromkeys(self.called))
+        proba = np.zeros((len(predictions), len(names)))
+        for c, name in enumerate(self.called):
+            proba[:, names.index(name)] += predictions.proba[:, c]
+        if self.kind != "label":
+            return {column: [f"{p:.{_DIGITS}f}" for p in proba[:, names.index(of)]] for column, of in self.columns.items()}
+        column = next(iter(self.columns))
         told = decision(run) if has_decision(run) else None
         if told is not None and told.threshold is not None:
             above = told.scores(predictions.proba) >= told.threshold.threshold
-            positive = _positive(run)
-            return {form.answers[0]: [meant[positive if yes else 1 - positive] for yes in above]}
-        return {form.answers[0]: [names[k] for k in proba.argmax(axis=1)]}
-    if kind == "classes":
-        return {name: [f"{p:.{_DIGITS}f}" for p in proba[:, names.index(name)]] for name in form.answers}
-    return {form.answers[0]: [f"{p:.{_DIGITS}f}" for p in predictions.proba[:, _positive(run)]]}
+            positive = 1 if run.positive is None else run.classes.index(run.positive)
+            return {column: [self.called[positive if yes else 1 - positive] for yes in above]}
+        return {column: [names[k] for k in proba.argmax(axis=1)]}
 
 
-def _positive(run: Run) -> int:
-    if len(run.classes) != 2:
-        hint = "use --as label, or a sample with a column for each class"
-        raise DataError(f"{run.id} has {len(run.classes)} classes: expected two for a single probability", hint=hint)
-    return 1 if run.positive is None else run.classes.index(run.positive)
+def _plan(form: SampleSubmission, run: Run, called: list[str], mapping: Mapping[str, str], kind: Kind | None) -> _Plan:
+    """What the sample expects, by its columns and their cells.
+
+    Raises:
+        DataError: It is ambiguous, or does not fit the classes.
+    """
+    if kind in ("label", "probability") and len(form.answers) > 1:
+        hint = f"name the column to fill: --answer-column {form.answers[-1]}"
+        raise DataError(f"{form.path}: expected one answer column for --as {kind}, found {', '.join(form.answers)}", hint=hint)
+    if kind == "classes" or (kind is None and len(form.answers) > 1):
+        return _Plan("classes", tuple(called), match_columns(form, called))
+    column = next(iter(form.answers))
+    cells = form.text.column(column)
+    spelled = match_cells(cells, called)
+    if kind == "label" or (kind is None and spelled is not None and match_name(column, called) is None):
+        _refuse_partial(form, column, run, mapping)
+        return _Plan("label", tuple(spelled[name] for name in called) if spelled else tuple(called), {column: ""})
+    if kind == "probability" or (any("." in cell for cell in cells) and all(map(is_share, cells))):
+        return _Plan("probability", tuple(called), {column: _probability_of(form, column, called, mapping, run)})
+    raise _unclear(form, column, called, run)
 
 
-def _asked(kind: Kind, meant: list[str], run: Run) -> str:
-    if kind == "label":
-        return f"one of {', '.join(dict.fromkeys(meant))}"
-    if kind == "classes":
-        return "the probability of each class"
-    return f"the probability of {run.classes[_positive(run)]}"
+def _refuse_partial(form: SampleSubmission, column: str, run: Run, mapping: Mapping[str, str]) -> None:
+    """Refuse a map that names some classes, where the others do not occur in the sample under their own names."""
+    cells = set(form.text.column(column))
+    unmapped = [name for name in run.classes if name not in mapping and name not in cells]
+    if not mapping or not unmapped:
+        return
+    known = ",".join(f"{name}={mapping[name]}" for name in run.classes if name in mapping)
+    raise DataError(
+        f"{form.path}: --map leaves out {', '.join(unmapped)}, which the column {column!r} does not hold either",
+        hint=f"say what every class is called there: --map {known},{','.join(f'{name}=NAME' for name in unmapped)}",
+    )
+
+
+def _probability_of(form: SampleSubmission, column: str, called: list[str], mapping: Mapping[str, str], run: Run) -> str:
+    """The class whose probability one column holds, by what the file calls it.
+
+    The column bears its name; or the file calls two classes 0 and 1, and it is 1; or it is the positive class of the run.
+
+    Raises:
+        DataError: None of these holds, or they contradict each other.
+    """
+    if (own := match_name(column, called)) is not None:
+        return own
+    positive = None if run.positive is None else called[run.classes.index(run.positive)]
+    if set(called) == {"0", "1"}:
+        if mapping or positive in (None, "1"):
+            return "1"
+    elif positive is not None:
+        return positive
+    choices = " or ".join(f"--map {name}={column}" for name in run.classes[:2])
+    if len(set(called)) > 2:
+        message = f"{run.id} has {len(set(called))} classes, and {column!r} is none of them: whose probability is it?"
+        hint = (
+            f"name the class by the column, for example {choices}; or use --as label, or a sample with a column for each class"
+        )
+    else:
+        message = f"whose probability the column {column!r} holds is not clear: the classes are {', '.join(called)}"
+        hint = f"name the class by the column: {choices}"
+    raise DataError(f"{form.path}: {message}", hint=hint)
+
+
+def _unclear(form: SampleSubmission, column: str, called: list[str], run: Run) -> DataError:
+    """The error for a column whose content cannot be known; no direction is proposed."""
+    cells = form.text.column(column)
+    every = ",".join(f"{name}=NAME" for name in run.classes[:4]) + (",…" if len(run.classes) > 4 else "")
+    hint = f"say what every class is called there, --map {every}; or that the column is a probability, --as probability"
+    if not any(cell.strip() for cell in cells):
+        return DataError(
+            f"{form.path}: the column {column!r} is empty", hint=f"pass its content: --as {' or '.join(KINDS[:2])}"
+        )
+    if (own := match_name(column, called)) is not None:
+        message = f"the column {column!r} has the name of a class and holds {cells[0]!r}: a class name or a probability?"
+        return DataError(
+            f"{form.place(0)}: {message}", hint=f"--as probability writes the probability of {own}; --as label a name"
+        )
+    row, foreign = next((row, cell) for row, cell in enumerate(cells) if cell not in called)
+    return DataError(
+        f"{form.place(row)}: the column {column!r} holds {foreign!r}, which is none of {', '.join(called)}", hint=hint
+    )

@@ -30,9 +30,9 @@ from tellapart.data.archives import ARCHIVE_ENDINGS
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import decode, quiet
 from tellapart.data.identity import identify
+from tellapart.data.left_out import check_problems
 from tellapart.data.listing import list_archive, list_folder
 from tellapart.data.open_image import open_file
-from tellapart.data.prepare import HARMLESS, format_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, unknown_name
@@ -124,9 +124,7 @@ def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, 
     if path is not None and class_name is None and (path.is_dir() or path.name.lower().endswith(ARCHIVE_ENDINGS)):
         return _list_images(path)
     table = data if isinstance(data, ImageTable) else scan(data, least=1)
-    bad = [p for p in table.problems if p.kind not in HARMLESS]
-    if bad and not skip_bad:
-        raise DataError(format_problems(bad), hint="fix them, or pass --skip-bad to exclude and report these rows")
+    check_problems(table, skip_bad)
     if class_name is not None:
         if class_name not in table.classes:
             raise DataError(unknown_name("class", class_name, table.classes))
@@ -155,7 +153,8 @@ class ForgeryJob:
             self._fit([one.row for one in planned if one.part == "train"], reader)
             written, problems = self._write_all(planned, reader)
         if problems and not self.settings.skip_bad:
-            raise CorruptImages([one.row for one, _ in problems], [problem for _, problem in problems])
+            rows = [one.row for one, _ in problems]
+            raise CorruptImages(rows, [problem for _, problem in problems], hint=CorruptImages.SKIP)
         self._tables([one for one in planned if one.name in written], written)
         write_json(self.folder / _DONE, self.config)
         (self.folder / _BEGUN).unlink()

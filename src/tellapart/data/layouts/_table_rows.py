@@ -73,15 +73,15 @@ class TablePart:
         ]
 
     def _problem(self, row: int, found: int, fits: list[str], images: Listing, near: NearNames) -> Problem:
-        place, name = self.place(row), self.ids[row]
+        place, name, label = self.place(row), self.ids[row], self.labels[row] or ""
         if not name:
-            return Problem("missing id", place, f"the {self.columns.id!r} cell is empty")
+            return Problem("missing id", place, f"the {self.columns.id!r} cell is empty", label)
         if found == AMBIGUOUS:
             several = " and ".join(fits[:2]) + (f" and {len(fits) - 2} more" if len(fits) > 2 else "")
-            return Problem("ambiguous file", place, f"the id {name!r} fits {several}")
+            return Problem("ambiguous file", place, f"the id {name!r} fits {several}", label)
         if found == MISSING:
-            return Problem("missing file", place, f"no image file fits the id {name!r}{near.beside(name)}")
-        return Problem("empty file", place, f"{images.paths[found]} has no bytes")
+            return Problem("missing file", place, f"no image file fits the id {name!r}{near.beside(name)}", label)
+        return Problem("empty file", place, f"{images.paths[found]} has no bytes", label)
 
     def check_repeats(self) -> None:
         """No id twice.

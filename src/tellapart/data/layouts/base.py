@@ -81,6 +81,7 @@ class LayoutRows:
         group, source: (N,) object (str) or None.
         split: (N,) object, "train", "valid", "test" or "".
         notes: What could have been used and was not, or read in another way: one sentence each, with the option to choose.
+        other_files: Whether names alone hold the labels, so that every file that is no image is unused.
         more: Further columns of a table by name, (N,) object (str, "" where not given): to slice scores by.
     """
 
@@ -95,6 +96,7 @@ class LayoutRows:
     group: np.ndarray | None = None
     source: np.ndarray | None = None
     notes: Sequence[str] = ()
+    other_files: bool = False
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 

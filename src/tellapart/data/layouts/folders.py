@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import replace
 from typing import NamedTuple, final
 
 import numpy as np
@@ -17,6 +16,7 @@ import numpy as np
 from tellapart.data.layouts._aliases import normalize, parse_real_fake, parse_split
 from tellapart.data.layouts.base import Claim, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
+from tellapart.data.unused_files import image_kinds
 from tellapart.errors import DataError, NoLabelsError
 from tellapart.types import Problem
 
@@ -42,22 +42,7 @@ class Folders(Layout):
         found = read_folders(listing)
         if group and found.source is None:
             raise DataError("--group source: there are no folders besides those of the classes")
-        return replace(found, problems=[*found.problems, *_other_files(listing)])
-
-
-def _other_files(listing: Listing) -> list[Problem]:
-    """Files that are no images: one problem a kind, with the first as example."""
-    first: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    for row in np.flatnonzero(~listing.is_image).tolist():
-        ending = listing.endings[row]
-        counts[ending] += 1
-        first.setdefault(ending, listing.paths[row])
-    kinds = {ending: f"with the ending {ending}" if ending else "without an ending" for ending in counts}
-    return [
-        Problem("other file", first[ending], f"not used: {n:,} file{'s' if n > 1 else ''} {kinds[ending]}, no image")
-        for ending, n in sorted(counts.items())
-    ]
+        return found
 
 
 class FolderRole(NamedTuple):
@@ -90,7 +75,7 @@ def read_folders(listing: Listing) -> LayoutRows:
     parts = [tuple(folder.split("/")) if folder else () for folder in listing.folders]
     scheme = _scheme([(parts[i], int(counts[i])) for i in np.flatnonzero(counts)])
     meanings = [_meaning(part, scheme) for part in parts]
-    problems = _left_out(listing, images, meanings) + _empty_classes(listing.folders, meanings, counts)
+    problems = _left_out(listing, images, meanings) + _empty_classes(listing, meanings, counts)
 
     usable = np.fromiter((not m.problem for m in meanings), dtype=bool, count=len(meanings))
     rows = images[usable[listing.folder[images]] & (listing.sizes[images] > 0)]
@@ -111,6 +96,7 @@ def read_folders(listing: Listing) -> LayoutRows:
         problems=problems,
         split=column["split"],
         source=column["source"] if column["source"].any() else None,
+        other_files=True,
     )
 
 
@@ -209,24 +195,36 @@ def _left_out(listing: Listing, images: np.ndarray, meanings: list[FolderRole]) 
     outside = images[bad[listing.folder[images]]]
     empty = images[~bad[listing.folder[images]] & (listing.sizes[images] == 0)]
     return [Problem("no class folder", listing.paths[row], meanings[listing.folder[row]].problem) for row in outside] + [
-        Problem("empty file", listing.paths[row], "the file has no bytes") for row in empty
+        Problem("empty file", listing.paths[row], "the file has no bytes", meanings[listing.folder[row]].class_name or "")
+        for row in empty
     ]
 
 
-def _empty_classes(folders: list[str], meanings: list[FolderRole], counts: np.ndarray) -> list[Problem]:
-    """Class folders below which no image lies: named once a split and class."""
+def _empty_classes(listing: Listing, meanings: list[FolderRole], counts: np.ndarray) -> list[Problem]:
+    """Class folders below which no image lies: named once a split and class.
+
+    A folder of other files is no class, unless they are images that cannot be read, or the class has images elsewhere: results
+    of other commands may lie in the data.
+    """
     totals: Counter[tuple[str, str]] = Counter()
-    place: dict[tuple[str, str], str] = {}
-    for folder, meaning, count in zip(folders, meanings, counts.tolist(), strict=True):
+    folders: dict[tuple[str, str], list[int]] = {}
+    for number, (meaning, count) in enumerate(zip(meanings, counts.tolist(), strict=True)):
         if meaning.class_name is not None:
             key = (meaning.split, meaning.class_name)
             totals[key] += count
-            place.setdefault(key, folder)
+            folders.setdefault(key, []).append(number)
+    known = {name for (_, name), total in totals.items() if total}
     return [
-        Problem("empty class", place[key], f"the folder of class {key[1]!r} holds no image")
+        Problem("empty class", listing.folders[folders[key][0]], f"the folder of class {key[1]!r} holds no image", key[1], 0)
         for key, total in totals.items()
-        if not total
+        if not total and (key[1] in known or _could_be_class(listing, folders[key]))
     ]
+
+
+def _could_be_class(listing: Listing, folders: list[int]) -> bool:
+    """Whether folders without a readable image are empty, or hold images of other formats."""
+    rows = np.flatnonzero(np.isin(listing.folder, folders))
+    return not len(rows) or bool(image_kinds(listing, rows))
 
 
 def _no_classes(listing: Listing, images: np.ndarray) -> DataError:
