@@ -18,7 +18,7 @@ from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.types import SPLITS, ImageTable
 
 #: Columns of every table that say nothing about groups.
-_NO_GROUPS = frozenset({"id", "path", "label", "size", "stamp", "group", "split"})
+_NO_GROUPS = frozenset({"id", "path", "label", "size", "digest", "group", "split"})
 #: A column explains the pairs if this share of them agree in it, and this share of random pairs of one class at most. Five
 #: pairs agree by chance with a probability of 0.1⁵.
 _AGREE, _BY_CHANCE, _FEWEST_PAIRS = 0.9, 0.1, 5
