@@ -277,11 +277,11 @@ def test_bad_tables(tree, text, told):
 def test_no_permission_for_the_table(tree, monkeypatch):
     from pathlib import Path
 
-    def refuse(path):
+    def refuse(path, *_):
         raise PermissionError(13, "Permission denied", str(path))
 
     top = tree("1.png", files={"train.csv": LABELS})
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     assert "train.csv: no permission" in refused(top)
 
 
