@@ -225,7 +225,7 @@ def test_set_params_leaves_what_it_was_given_alone() -> None:
     [
         ({"classifier__kk": 3}, "unknown option 'kk'"),
         ({"clasifier__k": 3}, "Invalid parameter 'clasifier'"),
-        ({"classifier__k": 0}, "greater than or equal to 1"),
+        ({"classifier__k": 0}, "a number of at least 1"),
         ({"train__epochs": 3}, "does not use the section 'train'"),
         ({"classifier__k": object()}, "is no setting of a recipe"),
         ({"k": 3}, "Invalid parameter 'k'"),

@@ -147,7 +147,7 @@ def test_validation_of_one_class_is_said(context):
         ({"run": "a", "unsure": 0.9, "band": [0.2, 0.8]}, "give `band` or `unsure`, not both"),
         ({"run": "a", "band": [0.8, 0.2]}, "0 ≤ low ≤ high ≤ 1"),
         ({"run": "a", "cost": [0, 1]}, "costs must be greater than 0"),
-        ({"run": "a", "fpr": 5}, "less than 1"),
+        ({"run": "a", "fpr": 5}, "below 1"),
         ({"of": {**LINEAR, "seed": 3}}, "those of the outer recipe"),
         ({"of": {"classifier": {"family": "linaer"}}}, "did you mean 'linear'"),
     ],

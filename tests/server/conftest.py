@@ -14,6 +14,7 @@ from PIL import Image
 
 from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
+from tellapart.server import service
 from tellapart.server.app import create_app
 from tellapart.server.explanations import _TrainingImages
 from tellapart.server.settings import ServerSettings
@@ -40,7 +41,7 @@ def encoded(pixels: np.ndarray, kind: str = "png", **options: Any) -> bytes:
 def patience() -> Iterator[None]:
     """A request waits for what is still loading, on a busy machine too."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tellapart.server.service._LOADING", 600.0)
+        patch.setattr(service, "_LOADING", 600.0)
         patch.setattr(_TrainingImages.get, "__defaults__", (600.0,))
         yield
 

@@ -74,7 +74,7 @@ def share_interval(each: np.ndarray, units: np.ndarray | None) -> Interval:
     >>> [round(end, 3) for end in share_interval(right, None)]  # Wilson's for 75 of 100
     [0.657, 0.825]
     >>> [round(end, 3) for end in share_interval(right, np.arange(100) % 20)]  # five images of a group are equal
-    [0.514, 0.898]
+    [0.514, 0.895]
     """
     n, value = len(each), float(np.mean(each))
     groups = n if units is None else int(units.max()) + 1
