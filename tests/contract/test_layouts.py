@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,7 +56,48 @@ def _parquet(folder: Path) -> None:
         pq.write_table(pa.table({"image": images, "label": [0, 1, 0, 1]}), folder / "data" / f"{split}-00000-of-00001.parquet")
 
 
-WRITE: dict[str, Callable[[Path], None]] = {"folders": _folders, "table": _table, "idx": _idx, "parquet": _parquet}
+def _lists(folder: Path) -> None:
+    _images(folder, *(f"images/{i}.png" for i in range(5)))
+    (folder / "train.txt").write_text("images/0.png 0\nimages/1.png 1\nimages/2.png 0\n", encoding="utf-8")
+    (folder / "test.txt").write_text("images/3.png 0\nimages/4.png 1\n", encoding="utf-8")
+
+
+def _image_folder(folder: Path) -> None:
+    for split in ("train", "test"):
+        _images(folder, *(f"{split}/{i}.png" for i in range(3)))
+        lines = [json.dumps({"file_name": f"{i}.png", "label": ("cat", "dog")[i % 2]}) for i in range(3)]
+        (folder / split / "metadata.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
+def _nested_table(folder: Path) -> None:
+    _images(folder, *(f"images/{i}.png" for i in range(4)))
+    (folder / "labels").mkdir()
+    (folder / "labels" / "train.csv").write_text("id,label\n0,cat\n1,dog\n2,cat\n3,dog\n", encoding="utf-8")
+
+
+def _numpy_arrays(folder: Path) -> None:
+    for split, count in (("train", 6), ("test", 4)):
+        np.save(folder / f"x_{split}.npy", np.random.default_rng(count).integers(0, 256, (count, 3, 5), np.uint8))
+        np.save(folder / f"y_{split}.npy", np.arange(count) % 2)
+
+
+def _web_dataset(folder: Path) -> None:
+    _images(folder, *(f"{i:04d}.png" for i in range(4)))
+    for i in range(4):
+        (folder / f"{i:04d}.cls").write_text(str(i % 2), encoding="utf-8")
+
+
+WRITE: dict[str, Callable[[Path], None]] = {
+    "folders": _folders,
+    "idx": _idx,
+    "image_folder": _image_folder,
+    "lists": _lists,
+    "nested_table": _nested_table,
+    "numpy_arrays": _numpy_arrays,
+    "parquet": _parquet,
+    "table": _table,
+    "web_dataset": _web_dataset,
+}
 
 
 @pytest.mark.parametrize("promise", [p.name for p in promises("layout")])
@@ -71,4 +113,4 @@ def test_the_layout_that_wins_is_the_one_that_was_written(name: str, tmp_path: P
     from tellapart.data.scan import choose_layout
 
     WRITE[name](tmp_path)
-    assert type(choose_layout(list_folder(str(tmp_path)), LayoutOptions())) is registry.find("layouts", name)
+    assert type(choose_layout(list_folder(str(tmp_path)), LayoutOptions())[0]) is registry.find("layouts", name)

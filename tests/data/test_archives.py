@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import tarfile
+import warnings
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,8 @@ import pandas as pd
 import pytest
 
 from tellapart.data.archives import open_archive
-from tellapart.data.reader import ImageReader, parse_locator
+from tellapart.data.locator import parse_locator
+from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError
 from tellapart.types import ImageTable
@@ -97,11 +99,12 @@ def test_archives_with_members_outside_are_refused(tmp_path, write, name):
         reader.get(f"{path.name}::a/1.png")
 
 
-@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "a.tar.bz2", "a.tar.xz", "a.7z", "a.rar"])
-def test_compressed_archives_are_refused(tmp_path, name):
+@pytest.mark.parametrize("name", ["a.7z", "a.rar"])
+def test_archives_of_other_kinds_are_refused(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(DataError, match="decompress it first"):
+    with pytest.raises(DataError, match="are not read") as caught:
         scan(tmp_path / name)
+    assert f"7z x {tmp_path / name}" in caught.value.hint
 
 
 def test_broken_archives(tmp_path):
@@ -109,8 +112,6 @@ def test_broken_archives(tmp_path):
         (tmp_path / name).write_bytes(b"this is no archive" * 100)
         with pytest.raises(DataError, match=f"{name}: not a readable archive"):
             scan(tmp_path / name)
-    with pytest.raises(DataError, match="not a readable archive"):
-        scan(write_tar(tmp_path / "really-gz.tar", "a/1.png", mode="w:gz"))
     whole = write_tar(tmp_path / "cut.tar", "a/1.png", "b/1.png", content=bytes(5000))
     whole.write_bytes(whole.read_bytes()[:7500])
     with pytest.raises((DataError, ImageError)):
@@ -118,6 +119,15 @@ def test_broken_archives(tmp_path):
         with ImageReader(table) as reader:
             for path in table.paths:
                 reader.get(path)
+
+
+def test_a_name_that_occurs_twice_is_a_problem(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of the name too
+        archives = [write_zip(tmp_path / "a.zip", "a/1.png", "b/1.png", "b/1.png")]
+    archives.append(write_tar(tmp_path / "a.tar", "a/1.png", "b/1.png", "b/1.png"))
+    for path in archives:
+        assert [(p.kind, p.where) for p in scan(path).problems] == [("repeated name", "b/1.png")]
 
 
 def test_encrypted_zip_is_refused(tmp_path):
@@ -217,9 +227,11 @@ def test_no_permission(tree, monkeypatch):
         monkeypatch.setattr("builtins.open", refuse)
         with pytest.raises(ImageError, match="no permission"):
             reader.get("a/1.png")
+    monkeypatch.undo()
+    archive = write_zip(top.parent / "a.zip", "a/1.png")
     monkeypatch.setattr("tellapart.data.archives.ZipArchive", refuse)
     with pytest.raises(DataError, match="no permission"):
-        open_archive("a.zip")
+        open_archive(str(archive))
 
 
 def test_the_index_of_memory_rows_survives_take():

@@ -275,8 +275,11 @@ def test_no_permission(tree, monkeypatch):
         return real(path)
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match="b: no permission"):
+    with pytest.raises(DataError, match="only one class, 'a'") as caught:
         scan(top)
+    assert "b/: no permission to list this folder" in caught.value.hint
+    with pytest.raises(DataError, match="b: no permission"):
+        scan(top / "b")
 
 
 NAMES = st.sampled_from(["a", "b", "ü ber", "C#1", "x.y", "日本"])

@@ -26,7 +26,7 @@ import numpy as np
 from PIL import Image
 
 from tellapart.alignment.plan import IMAGES, SUBSAMPLING
-from tellapart.data.reader import parse_locator
+from tellapart.data.locator import parse_locator
 from tellapart.errors import DataError, RunError, SystemLimitError
 from tellapart.io import append_durably, flush_to_disk, read_json, write_bytes_atomically, write_json
 from tellapart.types import ImageTable

@@ -12,8 +12,8 @@ from pydantic import Field
 from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks.base import CheckResult, HealthCheck, Severity, passed
 from tellapart.data.left_out import LeftOut, left_out
+from tellapart.data.locator import parse_locator
 from tellapart.data.metadata import FORMATS, MODES, NAMES
-from tellapart.data.reader import parse_locator
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 

@@ -25,7 +25,7 @@ from tellapart.checks._shortcut import (
 )
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.layouts._aliases import parse_split
-from tellapart.data.reader import parse_locator
+from tellapart.data.locator import parse_locator
 from tellapart.types import ImageTable
 
 _SUBJECT = "names"

@@ -1,13 +1,14 @@
 """The members of a `.zip` or `.tar`, read in any order without unpacking.
 
 A zip carries a directory at its end. A tar has none: its headers are walked once, then each member is one `os.pread`
-from a known offset. A compressed tar has no random access and is refused.
+from a known offset. A compressed tar has no random access: it is unpacked once into the cache (`data/unpacked.py`).
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -17,10 +18,26 @@ from pathlib import Path
 from typing import NamedTuple, final
 
 from tellapart.data.digest_store import FileState
+from tellapart.data.file_kinds import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD, FileKind, kind_of
+from tellapart.data.unpacked import unpacked_tar
 from tellapart.errors import DataError
+from tellapart.types import Problem
 
-ARCHIVE_ENDINGS = (".zip", ".tar")
-COMPRESSED_ENDINGS = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".7z", ".rar")
+NPZ_ENDING = ".npz"  # a zip of NumPy arrays
+_KIND_OF_ENDING = {
+    ".zip": ZIP,
+    ".tar": TAR,
+    ".tar.gz": GZIP,
+    ".tgz": GZIP,
+    ".tar.bz2": BZIP2,
+    ".tbz2": BZIP2,
+    ".tar.xz": XZ,
+    ".txz": XZ,
+    ".tar.zst": ZSTD,
+    ".tzst": ZSTD,
+}
+ARCHIVE_ENDINGS = tuple(_KIND_OF_ENDING)
+REFUSED_ENDINGS = (".7z", ".rar")
 
 
 class Member(NamedTuple):
@@ -44,13 +61,17 @@ class Archive(ABC):
     def folders(self) -> list[str]:
         """Folders that the archive lists as such, empty ones too."""
 
-    def links(self) -> list[str]:
-        """Members that are links to nowhere in the archive, or of a kind that cannot be read."""
-        return []
+    @abstractmethod
+    def problems(self) -> list[Problem]:
+        """Members that cannot be listed or read."""
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int = -1) -> bytes:
         """The content of one member.
+
+        Args:
+            name: As in `members`.
+            limit: Bytes to read at most; −1: all.
 
         Raises:
             KeyError: No such member.
@@ -63,25 +84,50 @@ class Archive(ABC):
 
 
 def open_archive(path: str) -> Archive:
-    """Open a `.zip` or `.tar`.
+    """Open a `.zip` or `.npz`, a `.tar`, or a compressed tar.
 
     Raises:
-        DataError: Not an archive, compressed as a whole, encrypted, or with members that point outside.
+        DataError: Not an archive or of another kind than its name says, encrypted, or with members that point outside.
+        SystemLimitError: The cache cannot hold a compressed tar.
     """
-    lower = path.lower()
-    if lower.endswith(COMPRESSED_ENDINGS):
-        raise DataError(
-            f"{path}: a compressed archive cannot be read in any order",
-            hint=f"decompress it first (for example: {_unpack_command(path)}) and give the result",
-        )
+    ending = _ending(path)
+    if ending in REFUSED_ENDINGS:
+        raise DataError(f"{path}: {ending} archives are not read", hint=f"unpack it (7z x {path}) and give the folder")
+    expected = _KIND_OF_ENDING.get(ending, ZIP)
     try:
-        return ZipArchive(path) if lower.endswith(".zip") else TarArchive(path)
+        found = kind_of(path)
+        if found is not None and found != expected:
+            raise _misnamed(path, ending, expected, found)
+        if expected == ZIP:
+            return ZipArchive(path)
+        return TarArchive(path, path if expected == TAR else unpacked_tar(path, expected))
     except PermissionError as error:
         raise DataError(f"{path}: no permission to read it") from error
     except FileNotFoundError as error:
         raise DataError(f"{path} is gone") from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, ValueError, NotImplementedError, zlib.error) as error:
         raise DataError(f"{path}: not a readable archive ({error})", hint="is the download complete?") from error
+
+
+def is_archive(path: str) -> bool:
+    """Whether a path ends like an archive of files, one that is read or one that is refused.
+
+    >>> [is_archive(path) for path in ("A.ZIP", "b.tar.gz", "c.7z", "d.npz", "e.gz")]
+    [True, True, True, False, False]
+    """
+    return path.lower().endswith((*ARCHIVE_ENDINGS, *REFUSED_ENDINGS))
+
+
+def _ending(path: str) -> str:
+    known = (*ARCHIVE_ENDINGS, *REFUSED_ENDINGS, NPZ_ENDING)
+    return max((ending for ending in known if path.lower().endswith(ending)), key=len, default="")
+
+
+def _misnamed(path: str, ending: str, expected: FileKind, found: FileKind) -> DataError:
+    """A file of another kind than its name says, with what to do about it."""
+    right = path[: len(path) - len(ending)] + found.ending
+    advice = found.advice or f"rename it to {right}"
+    return DataError(f"{path}: expected {expected.words}, found a file that is {found.words}", hint=advice)
 
 
 def is_safe(name: str) -> bool:
@@ -105,10 +151,18 @@ class ZipArchive(Archive):
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._zip = zipfile.ZipFile(path)
-        # Zips made on Windows by old tools hold backslashes.
-        self._infos = {info.filename.replace("\\", "/"): info for info in self._zip.infolist()}
-        for name, info in self._infos.items():
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        self._problems: list[Problem] = []
+        for info in self._zip.infolist():
+            name = _decode_name(info)
+            if name is None:
+                self._problems.append(Problem("bad name", info.filename, _GARBLED))
+                continue
+            name = name.replace("\\", "/")  # zips made on Windows by old tools hold backslashes
             _check_member(path, name)
+            if name in self._infos:
+                self._problems.append(_repeated(name))
+            self._infos[name] = info
             if info.flag_bits & 1:
                 raise DataError(f"{path}: {name} is encrypted", hint="unpack the archive with its password first")
 
@@ -120,13 +174,18 @@ class ZipArchive(Archive):
         """Listed folders."""
         return [name.rstrip("/") for name in self._infos if name.endswith("/")]
 
-    def read(self, name: str) -> bytes:
+    def problems(self) -> list[Problem]:
+        """Names that cannot be decoded, and names that occur twice."""
+        return list(self._problems)
+
+    def read(self, name: str, limit: int = -1) -> bytes:
         """The content of one member; zipfile itself gives no more bytes than the directory states."""
         info = self._infos[name]
-        if info.file_size > max(_LARGE, _BOMB * info.compress_size):
+        if limit < 0 and info.file_size > max(_LARGE, _BOMB * info.compress_size):
             raise ValueError(f"{info.compress_size:,} bytes that unpack to {info.file_size:,}: a decompression bomb?")
         try:
-            return self._zip.read(info)
+            with self._zip.open(info) as file:
+                return file.read(limit)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise ValueError(f"cannot be unpacked ({error})") from error
 
@@ -137,12 +196,17 @@ class ZipArchive(Archive):
 
 @final
 class TarArchive(Archive):
-    """An uncompressed tar file."""
+    """A tar file.
 
-    def __init__(self, path: str) -> None:
+    Args:
+        path: The file, for messages.
+        plain: The uncompressed tar to read: the file itself, or its unpacked form in the cache.
+    """
+
+    def __init__(self, path: str, plain: str) -> None:
         super().__init__(path)
-        self._index = _tar_index(path, FileState.of(Path(path).stat()))
-        self._descriptor = os.open(path, os.O_RDONLY)
+        self._index = _tar_index(path, plain, FileState.of(Path(plain).stat()))
+        self._descriptor = os.open(plain, os.O_RDONLY)
 
     def members(self) -> list[Member]:
         """All regular files."""
@@ -152,13 +216,14 @@ class TarArchive(Archive):
         """Listed folders."""
         return list(self._index.folders)
 
-    def links(self) -> list[str]:
-        """Links to nowhere in the archive, devices, sparse files."""
-        return list(self._index.links)
+    def problems(self) -> list[Problem]:
+        """Links to nowhere in the archive, devices, sparse files, and names that occur twice."""
+        return list(self._index.problems)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, limit: int = -1) -> bytes:
         """The content of one member."""
         offset, size = self._index.files[name]
+        size = size if limit < 0 else min(size, limit)
         content = os.pread(self._descriptor, size, offset)
         while 0 < len(content) < size:  # one pread gives at most 2 GiB
             more = os.pread(self._descriptor, size - len(content), offset + len(content))
@@ -177,23 +242,26 @@ class TarArchive(Archive):
 class _TarIndex(NamedTuple):
     files: dict[str, tuple[int, int]]  # name → (offset, size) in bytes
     folders: tuple[str, ...]
-    links: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 @lru_cache(maxsize=4)
-def _tar_index(path: str, state: FileState) -> _TarIndex:
+def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     """Walk the headers once; `state` is there so that a changed file is walked again."""
     del state
     files: dict[str, tuple[int, int]] = {}
     folders: list[str] = []
     links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
-    with tarfile.open(path, mode="r:") as tar:
+    problems: list[Problem] = []
+    with tarfile.open(plain, mode="r:") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
             _check_member(path, name)
             if info.isdir():
                 folders.append(name)
             elif info.isreg() and not info.issparse():
+                if name in files:
+                    problems.append(_repeated(name))
                 files[name] = (info.offset_data, info.size)
             elif info.islnk():
                 links[name] = posixpath.normpath(info.linkname)
@@ -202,7 +270,45 @@ def _tar_index(path: str, state: FileState) -> _TarIndex:
             # tarfile keeps every header; a million of them would be a gigabyte.
             tar.members = []  # pyright: ignore[reportAttributeAccessIssue]
     files |= {name: files[target] for name, target in links.items() if target in files}
-    return _TarIndex(files, tuple(folders), tuple(name for name in links if name not in files))
+    problems += [Problem("missing file", name, _NO_FILE) for name in links if name not in files]
+    return _TarIndex(files, tuple(folders), tuple(problems))
+
+
+_NO_FILE = "is a link to nowhere in the archive, or not a regular file"
+_GARBLED = "the archive does not say how this name is encoded, and it is not UTF-8: pack it again with UTF-8 names"
+_UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
+
+
+def _repeated(name: str) -> Problem:
+    return Problem("repeated name", name, "the archive holds two files of this name; the last of them is read")
+
+
+def _decode_name(info: zipfile.ZipInfo) -> str | None:
+    """The name of a zip's member; None when its encoding is unknown.
+
+    `zipfile` reads a name as cp437 unless the flag says UTF-8. macOS writes UTF-8 without the flag, as unzip, 7z and bsdtar
+    know. Info-ZIP writes the name once more, as UTF-8, into an extra field (PKWARE's APPNOTE.TXT, 4.6.9).
+    """
+    if info.flag_bits & _UTF8_FLAG or info.orig_filename.isascii():
+        return info.filename
+    raw = info.orig_filename.encode("cp437")
+    for field in (_unicode_path(info.extra, raw), raw):
+        try:
+            if field is not None:
+                return field.decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+    return None
+
+
+def _unicode_path(extra: bytes, raw: bytes) -> bytes | None:
+    """The UTF-8 name in the extra field of a member, if it belongs to the name beside it."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack("<HH", extra[:4])
+        if kind == _UNICODE_PATH and length > 5 and struct.unpack("<I", extra[5:9])[0] == zlib.crc32(raw):
+            return extra[9 : 4 + length]
+        extra = extra[4 + length :]
+    return None
 
 
 def _check_member(path: str, name: str) -> None:
@@ -211,12 +317,3 @@ def _check_member(path: str, name: str) -> None:
             f"{path}: the member {name!r} points outside the archive, so the archive is not trusted",
             hint="unpack it yourself into an empty folder, look at it, and give that folder",
         )
-
-
-def _unpack_command(path: str) -> str:
-    lower = path.lower()
-    if lower.endswith((".7z", ".rar")):
-        return f"7z x {path}"
-    if lower.endswith((".gz", ".tgz")):
-        return f"gunzip {path}"
-    return f"tar xf {path}"

@@ -1,8 +1,8 @@
-"""The folder of the decoded images: where it is, how large it may grow, and who may write.
+"""The folder of the decoded images and unpacked archives: where it is, how large it may grow, and who may write.
 
-Each finished file `<digest>.npy` has a lock `<digest>.lock`, held while it is written as
-`.<digest>.npy.<process>.tmp`. The files that were not used for longest go first. `digests.sqlite` beside them is bounded by
-itself (`digest_store`).
+Each finished file (`<digest>.npy`: decoded images, `<digest>.tar`: a compressed tar) has a lock `<digest>.lock`, held while it
+is written as `.<name>.<process>.tmp`. The files that were not used for longest go first. `digests.sqlite` beside them is
+bounded by itself (`digest_store`).
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -21,6 +21,11 @@ from tellapart.errors import SystemLimitError
 GIB = 1 << 30
 #: The digests of files that were read before; see `digest_store`.
 DIGESTS = "digests.sqlite"
+#: Ending of a finished file → how a message about its size begins, and how to need less.
+_NEED = {
+    ".npy": ("the decoded images need", "choose a smaller inputs.size or inputs.limit"),
+    ".tar": ("the unpacked archive needs", "unpack the archive yourself and give the folder"),
+}
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,9 @@ class Entry:
 def entries(folder: Path | None = None) -> list[Entry]:
     """The files of the cache, least recently used first."""
     found = []
-    for path in (folder or default_folder()).glob("*.npy"):
+    for path in (folder or default_folder()).glob("*.*"):
+        if path.suffix not in _NEED or path.name.startswith("."):
+            continue
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
             found.append(Entry(path, status.st_size, status.st_mtime))
@@ -73,19 +80,25 @@ def limit_bytes() -> int:
     raise SystemLimitError(f"TELLAPART_CACHE_GIB={text!r}: expected a positive number of GiB, such as 20 or 0.5")
 
 
-def make_room(folder: Path, needed: int, path: Path) -> None:
-    """Remove what was not used for longest until `needed` bytes fit. The caller holds the lock of `path`.
+def make_room(folder: Path, needed: int, path: Path, written: int = 0) -> None:
+    """Remove what was not used for longest until a file fits. The caller holds the lock of `path`.
+
+    Args:
+        folder: The cache.
+        needed: Bytes of the file.
+        path: The file.
+        written: Bytes of it that are on the disk already.
 
     Raises:
         SystemLimitError: They do not fit into an empty cache, or the disk has not so much left.
     """
-    bound = limit_bytes()
+    bound, (need, less) = limit_bytes(), _NEED[path.suffix]
     if needed > bound:
         raise SystemLimitError(
-            f"the decoded images need {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
-            hint="choose a smaller inputs.size or inputs.limit, or raise TELLAPART_CACHE_GIB",
+            f"{need} {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
+            hint=f"{less}, or raise TELLAPART_CACHE_GIB",
         )
-    _remove_leftovers(folder, path)
+    _remove_leftovers(folder, None if written else path)
     others = [entry for entry in entries(folder) if entry.path != path]
     total = sum(e.bytes for e in others)
     for entry in others:
@@ -94,10 +107,9 @@ def make_room(folder: Path, needed: int, path: Path) -> None:
         entry.path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
         total -= entry.bytes
     free = os.statvfs(folder)
-    if needed > free.f_bavail * free.f_frsize:
+    if needed - written > free.f_bavail * free.f_frsize:
         raise SystemLimitError(
-            f"{folder}: the decoded images need {needed / GIB:.2f} GiB, but the disk has "
-            f"{free.f_bavail * free.f_frsize / GIB:.2f} GiB left",
+            f"{folder}: {need} {needed / GIB:.2f} GiB, but the disk has {free.f_bavail * free.f_frsize / GIB:.2f} GiB left",
             hint="free some space, run `tellapart cache --clear`, or set TELLAPART_CACHE to another disk",
         )
 

@@ -6,7 +6,7 @@ Nothing is opened. `os.scandir` visits each folder once.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from operator import attrgetter
 from typing import NamedTuple
@@ -28,35 +28,47 @@ class WalkedFolder(NamedTuple):
     Attributes:
         path: Relative to the top, with forward slashes; "" is the top.
         files: Its regular files, sorted by name.
-        problems: Entries that cannot be listed (dead links, devices, names that are not UTF-8; a folder ends in "/"), sorted
-            by name.
+        problems: Entries that cannot be listed (dead links, loops of links, devices, names that are not UTF-8), and folders
+            that
+            cannot be read or were read before; a folder ends in "/". Sorted by name.
+        entered: False for a folder of which only its problem is known.
     """
 
     path: str
     files: list[os.DirEntry[str]]
     problems: list[Problem]
+    entered: bool = True
 
 
 def walk(top: str) -> Iterator[WalkedFolder]:
     """Every folder below `top`, one at a time: parents first, then by path. No file is opened, none is `stat`-ed.
 
     Hidden entries, those that operating systems leave behind, and tellapart's own runs folder are skipped. A folder is
-    visited once, however often it is linked; links to folders come last. Only the names of one folder and the paths of
-    the folders still to be visited are in memory.
+    visited once, however often it is linked; links to folders come last, and those that lead to a visited folder are a problem:
+    a "loop of links" or a "linked folder". Only the names of one folder and the paths of the folders still to be visited are in
+    memory.
 
     Raises:
-        DataError: The folder or one below it cannot be read.
+        DataError: The folder itself cannot be read.
     """
     folders, links = [""], []  # heaps: a folder sorts before what is below it, so that they come out in order
-    seen: set[tuple[int, int]] = set()
+    seen: dict[tuple[int, int], str] = {}
     while folders or links:
         relative = heappop(folders or links)
         here = f"{top.rstrip('/')}/{relative}" if relative else top
-        stat = _stat_folder(here)
-        if stat.st_ino and (stat.st_dev, stat.st_ino) in seen:  # some network disks number nothing
+        try:
+            stat = os.stat(here)  # noqa: PTH116 (a Path here costs more than the call)
+            place = (stat.st_dev, stat.st_ino)
+            if stat.st_ino and place in seen:  # some network disks number nothing
+                yield WalkedFolder(relative, [], [_visited(relative, seen[place])], entered=False)
+                continue
+            walked, below = _sort_entries(here, relative)
+        except OSError as error:
+            if not relative:
+                raise _unreadable(top, error) from error
+            yield WalkedFolder(relative, [], [Problem("unreadable folder", f"{relative}/", _reason(error))], entered=False)
             continue
-        seen.add((stat.st_dev, stat.st_ino))
-        walked, below = _sort_entries(here, relative)
+        seen[place] = relative
         if relative and (any(entry.name == _LEDGER for entry in walked.files) or os.path.exists(f"{here}/{RUNS_MARKER}")):  # noqa: PTH110
             continue
         for entry in below:
@@ -74,7 +86,7 @@ def walk_images(folder: str) -> Iterator[tuple[str, str]]:
     for walked in walk(folder):
         inside = f"{head}{walked.path}/" if walked.path else head
         readable = [(inside + entry.name, "") for entry in walked.files if _is_image(entry.name)]
-        bad = [(head + p.where, p.message) for p in walked.problems if p.where[-1] == "/" or _is_image(p.where)]
+        bad = [(head + p.where, p.message) for p in walked.problems if _hides_images(p)]
         yield from sorted([*readable, *bad]) if bad else readable
 
 
@@ -119,15 +131,20 @@ def _sort_entries(here: str, relative: str) -> tuple[WalkedFolder, list[os.DirEn
     problems: list[Problem] = []
     for entry in sorted(_entries(here), key=attrgetter("name")):
         child = f"{relative}/{entry.name}" if relative else entry.name
-        if is_skipped(entry.name) or is_no_text(f"{child}/" if entry.is_dir() else child, problems):
+        if is_skipped(entry.name) or is_no_text(f"{child}/" if _is(entry.is_dir) else child, problems):
             continue
-        if entry.is_dir():
+        if _is(entry.is_dir):
             below.append(entry)
-        elif entry.is_file():
+        elif _is(entry.is_file):
             files.append(entry)
         else:
             problems.append(not_a_file(entry, child))
     return WalkedFolder(relative, files, problems), below
+
+
+def _hides_images(problem: Problem) -> bool:
+    """Whether a problem names an image, or a folder whose images are not seen elsewhere."""
+    return _is_image(problem.where) or (problem.where[-1] == "/" and problem.kind not in ("loop of links", "linked folder"))
 
 
 def _is_image(name: str) -> bool:
@@ -135,17 +152,30 @@ def _is_image(name: str) -> bool:
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except PermissionError as error:
-        raise DataError(
-            f"{folder}: no permission to list this folder", hint="make it readable, or give another folder"
-        ) from error
+    with os.scandir(folder) as entries:
+        return list(entries)
 
 
-def _stat_folder(folder: str) -> os.stat_result:
+def _is(kind: Callable[[], bool]) -> bool:
+    """The answer of `entry.is_dir` or `entry.is_file`; False where links form a loop or the folder may not be entered."""
     try:
-        return os.stat(folder)  # noqa: PTH116 (a Path here costs more than the call)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read ({error.strerror})") from error
+        return kind()
+    except OSError:
+        return False
+
+
+def _visited(relative: str, first: str) -> Problem:
+    """A link to a folder that was read under another path."""
+    if not first or relative.startswith(f"{first}/"):
+        return Problem("loop of links", f"{relative}/", "is a link to a folder above it: not followed")
+    return Problem("linked folder", f"{relative}/", f"is a link to {first}/, which is read there: not followed")
+
+
+def _unreadable(folder: str, error: OSError) -> DataError:
+    if isinstance(error, PermissionError):
+        return DataError(f"{folder}: no permission to list this folder", hint="make it readable, or give another folder")
+    return DataError(f"{folder}: cannot be read ({error.strerror})")
+
+
+def _reason(error: OSError) -> str:
+    return "no permission to list this folder" if isinstance(error, PermissionError) else f"cannot be read ({error.strerror})"

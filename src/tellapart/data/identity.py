@@ -23,7 +23,8 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.digest_store import DigestStore, FileState, state_key
-from tellapart.data.reader import ImageReader, parse_locator
+from tellapart.data.locator import parse_locator
+from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError
 from tellapart.progress import SILENT, Progress, Task
 from tellapart.types import ImageTable

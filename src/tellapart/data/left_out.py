@@ -17,7 +17,7 @@ from tellapart.types import ImageTable, Problem
 
 _UNUSED = frozenset({"other file", "image without a row"})  # what was found beside the labeled images and is not used
 #: Problems that stop nothing.
-HARMLESS = _UNUSED | {"look-alike classes"}
+HARMLESS = _UNUSED | {"look-alike classes", "loop of links"}
 _NO_IMAGE = frozenset({"empty class"})  # problems that are no image
 _SURE = 0.01  # p-value, corrected for the number of classes, from which a loss is said to depend on the class
 _NAMED = 5  # classes that are named, those that lost most

@@ -7,7 +7,7 @@ number, name), so that a million files in a thousand folders are understood a fo
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ import pandas as pd
 
 from tellapart.data.archives import Archive, open_archive
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of, is_no_text, is_skipped, not_a_file, walk, walk_images
+from tellapart.data.locator import loose_locator
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, ImageTable, Problem
 
@@ -71,7 +72,7 @@ class Listing:
     def locators(self, rows: np.ndarray) -> list[str]:
         """Locators of files. `rows`: (M,) int."""
         paths, prefix = self.paths, self.prefix
-        return [prefix + paths[row] for row in rows.tolist()] if prefix else [paths[row] for row in rows.tolist()]
+        return [prefix + paths[row] if prefix else loose_locator(paths[row]) for row in rows.tolist()]
 
     def read(self, row: int, limit: int = -1) -> bytes:
         """The content of one file, or its first `limit` bytes.
@@ -82,14 +83,21 @@ class Listing:
         path = self.paths[row]
         try:
             if self.archive:
-                content = self.archive.read(path)
-                return content[:limit] if limit >= 0 else content
+                return self.archive.read(path, limit)
             with (Path(self.root) / path).open("rb") as file:
                 return file.read(limit)
         except PermissionError as error:
             raise DataError(f"{path}: no permission to read it") from error
         except (OSError, ValueError) as error:
             raise DataError(f"{path}: cannot be read ({error})") from error
+
+    def head(self, row: int, limit: int = 64 << 10) -> bytes:
+        """The first whole lines of a file, for a guess at what it is; nothing where it cannot be read."""
+        try:
+            content = self.read(row, limit + 1)
+        except DataError:
+            return b""
+        return content if len(content) <= limit else content[: content.rfind(b"\n") + 1]
 
     def only(self, rows: np.ndarray) -> Listing:
         """The same tree with only some of its files. `rows`: (M,) int."""
@@ -109,15 +117,17 @@ def list_folder(path: str) -> Listing:
     """All files below a folder.
 
     Raises:
-        DataError: The folder or one below it cannot be read.
+        DataError: The folder itself cannot be read.
     """
     folders: list[str] = []
     entries: list[tuple[str, int, int]] = []  # name, folder number, size
     problems: list[Problem] = []
     for walked in walk(path):
+        problems += walked.problems
+        if not walked.entered:
+            continue
         number = len(folders)
         folders.append(walked.path)
-        problems += walked.problems
         for entry in walked.files:
             try:
                 size = entry.stat().st_size
@@ -134,6 +144,23 @@ def list_file(path: str) -> Listing:
     return _listing(root, "", [""], [(name, 0, Path(path).stat().st_size)], [], None)
 
 
+def list_files(paths: Iterable[str], root: str | None = None) -> Listing:
+    """Some files, wherever they lie.
+
+    Args:
+        paths: Absolute paths. Those that name no regular file are left out; one must remain.
+        root: A folder above all of them; None: the one that they share.
+    """
+    kept = [path for path in sorted(set(map(os.path.normpath, paths))) if os.path.isfile(path)]  # noqa: PTH113
+    top = os.path.commonpath([os.path.dirname(path) for path in kept]) if root is None else root  # noqa: PTH120
+    number = {"": 0}
+    entries: list[tuple[str, int, int]] = []
+    for path in kept:
+        folder, _, name = path[len(top.rstrip("/")) + 1 :].rpartition("/")
+        entries.append((name, _add_folder(number, folder), os.path.getsize(path)))  # noqa: PTH202
+    return _listing(top, "", list(number), entries, [], None)
+
+
 def list_archive(path: str) -> Listing:
     """All members of an archive; the root is the archive's folder."""
     archive = open_archive(path)
@@ -143,8 +170,7 @@ def list_archive(path: str) -> Listing:
         if not _is_skipped_path(folder):
             _add_folder(number, folder)
     entries: list[tuple[str, int, int]] = []
-    message = "is a link to nowhere in the archive, or not a regular file"
-    problems = [Problem("missing file", name, message) for name in archive.links() if not _is_skipped_path(name)]
+    problems = [problem for problem in archive.problems() if not _is_skipped_path(problem.where)]
     for member in archive.members():
         if not _is_skipped_path(member.name) and not is_no_text(member.name, problems):
             folder, _, base = member.name.rpartition("/")

@@ -1,56 +1,29 @@
-"""Encoded images by locator, in any order, from wherever they lie.
+"""Encoded images by locator (`data/locator.py`), in any order, from wherever they lie.
 
-a/b.png                   a loose file                    → bytes
-a.zip::x/y.png            a member of an archive          → bytes
-p.parquet#17              row 17 of a parquet table       → bytes
-images-idx3-ubyte.gz#17   image 17 of an IDX file         → (H, W) uint8
-a.zip::p.parquet#17       both
-memory#17                 row 17 of `ImageTable.memory`   → what lies there
+A file, a member of an archive or a row of a parquet table gives bytes; a row of an IDX file gives (H, W) uint8, one of a NumPy
+array (H, W) or (H, W, 3) uint8, one of the memory what lies there.
 """
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeVar, final
+from typing import Any, Self, TypeVar, final
 
 import numpy as np
 
 from tellapart.data.archives import Archive, is_safe, open_archive
 from tellapart.data.layouts.idx import load_idx_images
+from tellapart.data.layouts.numpy_arrays import load_array
+from tellapart.data.locator import Locator, parse_locator
 from tellapart.errors import DataError, ImageError
 from tellapart.types import ImageTable
 
-_ARCHIVE = re.compile(r"(.+?\.(?:zip|tar))::(.*)\Z", re.IGNORECASE | re.DOTALL)
-_ROW = re.compile(r"(memory|.+\.parquet|.+\.pq|.+ubyte(?:\.gz)?)#(\d+)\Z", re.IGNORECASE | re.DOTALL)
 _T = TypeVar("_T")
 _KEPT_BYTES = 256 * 2**20  # of decoded parquet row groups
-
-
-class Locator(NamedTuple):
-    """A locator taken apart."""
-
-    archive: str  # "" for files that are not in an archive
-    file: str
-    row: int | None  # for files that hold many images
-
-
-def parse_locator(locator: str) -> Locator:
-    """Take a locator apart.
-
-    >>> parse_locator("d/a.zip::p.parquet#3")
-    Locator(archive='d/a.zip', file='p.parquet', row=3)
-    >>> parse_locator("photos::2024/a#1.png")
-    Locator(archive='', file='photos::2024/a#1.png', row=None)
-    """
-    inside = _ARCHIVE.match(locator)
-    archive, file = inside.groups() if inside else ("", locator)
-    row = _ROW.match(file)
-    return Locator(archive, row.group(1), int(row.group(2))) if row else Locator(archive, file, None)
 
 
 @final
@@ -121,8 +94,8 @@ class ImageReader:
         key = f"{where.archive}::{where.file}"
         if where.file.lower().endswith((".parquet", ".pq")):
             return self._kept(self._tables, key, lambda: self._parquet(where)).get(where.row)
-        images = self._kept(self._arrays, key, lambda: load_idx_images(self._content(where.archive, where.file), key))
-        return images[where.row]
+        load = load_array if where.file.lower().endswith(".npy") else load_idx_images
+        return self._kept(self._arrays, key, lambda: load(self._content(where.archive, where.file), key))[where.row]
 
     def _content(self, archive: str, file: str) -> bytes:
         if not archive:

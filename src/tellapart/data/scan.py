@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import replace
@@ -19,13 +20,15 @@ import numpy as np
 import pandas as pd
 
 from tellapart import registry
-from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
+from tellapart.data.archives import NPZ_ENDING, is_archive
 from tellapart.data.class_names import difference, guess_positive, look_alikes
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._csv import TABLE_ENDINGS
-from tellapart.data.layouts.base import ColumnOptions, Layout, LayoutOptions, LayoutRows
-from tellapart.data.listing import Listing, list_archive, list_file, list_folder
+from tellapart.data.layouts.base import Claim, ColumnOptions, Layout, LayoutOptions, LayoutRows
+from tellapart.data.layouts.image_folder import JSON_LINES
+from tellapart.data.layouts.lists import LIST_ENDINGS
+from tellapart.data.listing import Listing, list_archive, list_file, list_files, list_folder
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.unused_files import unused_files
 from tellapart.errors import DataError, NoLabelsError, unknown_name
@@ -33,7 +36,7 @@ from tellapart.types import UNLABELED, ImageTable, Problem
 
 __all__ = ["from_arrays", "from_bytes", "scan"]
 
-_EXPECTED = "a folder, CSV, parquet file, .zip or .tar of labeled images"
+_EXPECTED = "a folder, an archive, a table, a list or a parquet file of labeled images"
 
 
 def scan(
@@ -51,10 +54,10 @@ def scan(
     """Read a set of labeled images.
 
     Args:
-        path: A folder, a CSV or TSV, a parquet file, a `.zip` or `.tar`, or a folder of IDX files.
+        path: A folder, an archive, a CSV or TSV, a list, JSON lines, a parquet file, an `.npz`, or shards (`a-{000..009}.tar`).
         images: Where the images of a CSV lie, when that is not the folder beside it: a folder or an archive.
         id_column: The column of the table that names the image.
-        label_column: The column that names its class.
+        label_column: The column that names its class; or "folder", "first-folder", "last-folder" for the names of folders.
         group: The column whose rows must stay in one split ("source" works for folders too).
         split_column: The column that holds the splits; `COLUMN=VALUE`: the rows of that value are the test split; "none": no
             column and no folder does. Left out: a column called `split`, `subset`, `is_test`, …, if all its cells are clear.
@@ -68,25 +71,46 @@ def scan(
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
     """
+    check_is_local(str(path))
     listing, file = _list(_absolute(path))
     elsewhere = None if images is None else _list_images(_absolute(images))
     options = LayoutOptions(ColumnOptions(id_column, label_column, group, split_column, unlabeled), elsewhere, file)
-    found = choose_layout(listing, options).read(listing, options)
+    layout, others = choose_layout(listing, options)
+    found = layout.read(listing, options)
+    found = replace(found, notes=[*found.notes, *others])
     pictures = listing if elsewhere is None else elsewhere
     return replace(_assemble(found, pictures, positive, group, least), name=os.path.basename(_absolute(path)))  # noqa: PTH119
 
 
-def choose_layout(listing: Listing, options: LayoutOptions) -> Layout:
-    """The layout that is surest of a listing; of equally sure ones the first by name.
+def choose_layout(listing: Listing, options: LayoutOptions) -> tuple[Layout, list[str]]:
+    """The layout that is surest of a listing, and what else could hold labels.
 
     Raises:
-        DataError: No layout claims it.
+        DataError: No layout claims it, or two are equally sure.
     """
     layouts: list[Layout] = [registry.find("layouts", name)() for name in registry.names("layouts")]
     claims = [(claim, layout) for layout in layouts if (claim := layout.claims(listing, options)) is not None]
     if not claims:
         raise _nothing(listing) if options.file is None else _not_a_data_set(f"{listing.root}/{options.file}")
-    return max(claims, key=lambda pair: pair[0].certainty)[1]
+    claims.sort(key=lambda pair: -pair[0].certainty)
+    best, layout = claims[0]
+    if len(claims) > 1 and claims[1][0].certainty == best.certainty:
+        raise _several_sources(listing, [claim for claim, _ in claims if claim.certainty == best.certainty])
+    return layout, [_other_labels(claim) for claim, _ in claims[1:] if claim.source]
+
+
+def _several_sources(listing: Listing, claims: list[Claim]) -> DataError:
+    reasons = " ".join(claim.reason for claim in claims)
+    choices = " or ".join(f"{claim.option} (from {claim.source})" for claim in claims if claim.option)
+    return DataError(
+        f"{listing.where}: the labels could be in {' or in '.join(claim.source for claim in claims)}. {reasons}",
+        hint=f"choose one: {choices}",
+    )
+
+
+def _other_labels(claim: Claim) -> str:
+    choose = f"; to use it: {claim.option}" if claim.option else ""
+    return f"Not used: {claim.source} could hold labels too{choose}."
 
 
 def _absolute(path: str | Path) -> str:
@@ -94,19 +118,79 @@ def _absolute(path: str | Path) -> str:
     return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
 
 
+#: Beginning of an address → what it is, and what to do.
+_REMOTE = {
+    "s3": ("an S3 store", "copy it to this machine first: aws s3 cp --recursive {} DIR"),
+    "gs": ("Google Cloud Storage", "copy it to this machine first: gcloud storage cp -r {} DIR"),
+    "http": ("a web server", "download it first: curl -LO {}"),
+    "https": ("a web server", "download it first: curl -LO {}"),
+    "hf": ("the Hugging Face hub", "download it first: hf download --repo-type dataset NAME"),
+    "file": ("this machine, but as an address", "give the path without file://"),
+}
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)\Z", re.DOTALL)  # a Path keeps one slash of two
+
+
+def check_is_local(path: str) -> None:
+    """Data are read from this machine.
+
+    Raises:
+        DataError: The path is an address, such as `s3://bucket/data`.
+    """
+    found = _ADDRESS.match(path)
+    if found is None or Path(path).exists():
+        return
+    what, advice = _REMOTE.get(found[1].lower(), ("another machine", "copy it to this machine first"))
+    address = f"{found[1]}://{found[2]}"
+    raise DataError(f"{address}: expected {_EXPECTED} on this machine; this is in {what}", hint=advice.format(address))
+
+
 def _list(top: str) -> tuple[Listing, str | None]:
     """The files to read, and the name of the one file that the path names, if it is not an archive."""
-    lower = top.lower()
     if not Path(top).exists():
+        shards = expand_braces(top)
+        if len(shards) > 1:
+            return _list_shards(shards), None
         raise DataError(f"{top}: not found", hint=f"give {_EXPECTED}")
     if Path(top).is_dir():
         return list_folder(top), None
-    if lower.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):
+    if is_archive(top) or top.lower().endswith(NPZ_ENDING):
         return list_archive(top), None
     folder, name = os.path.split(top)
     if ending_of(name) in IMAGE_ENDINGS:
         raise _not_a_data_set(top)
-    return list_folder(folder) if lower.endswith(TABLE_ENDINGS) else list_file(top), name
+    whole = ending_of(name) in (*TABLE_ENDINGS, *LIST_ENDINGS, JSON_LINES)
+    return list_folder(folder) if whole else list_file(top), name
+
+
+def expand_braces(text: str) -> list[str]:
+    """The names that a pattern of shards stands for, as a shell expands it.
+
+    >>> expand_braces("a-{08..10}.tar"), expand_braces("{train,val}.tar")
+    (['a-08.tar', 'a-09.tar', 'a-10.tar'], ['train.tar', 'val.tar'])
+    """
+    found = _BRACES.search(text)
+    if found is None:
+        return [text]
+    first, last = found["first"], found["last"]
+    inside = (
+        [f"{number:0{len(first)}d}" for number in range(int(first), min(int(last), int(first) + _MOST_SHARDS) + 1)]
+        if first
+        else found["words"].split(",")
+    )
+    ends = expand_braces(text[found.end() :])
+    return [text[: found.start()] + one + end for one in inside for end in ends]
+
+
+_BRACES = re.compile(r"\{(?:(?P<first>\d+)\.\.(?P<last>\d+)|(?P<words>[^{}]*,[^{}]*))\}")
+_MOST_SHARDS = 100_000
+
+
+def _list_shards(paths: list[str]) -> Listing:
+    lost = [path for path in paths if not Path(path).is_file()]
+    if lost:
+        more = f" and {len(lost) - 1:,} more of {len(paths):,} shards" if len(lost) > 1 else ""
+        raise DataError(f"{lost[0]}{more}: not found", hint="name only shards that are there, or give their folder")
+    return list_files(paths)
 
 
 def _not_a_data_set(top: str) -> DataError:
@@ -117,8 +201,8 @@ def _not_a_data_set(top: str) -> DataError:
 
 def _list_images(top: str) -> Listing:
     """The files of `--images`."""
-    if Path(top).exists() and not (Path(top).is_dir() or top.lower().endswith(ARCHIVE_ENDINGS)):
-        raise DataError(f"--images {top}: expected a folder, .zip or .tar")
+    if Path(top).exists() and not (Path(top).is_dir() or is_archive(top)):
+        raise DataError(f"--images {top}: expected a folder or an archive")
     return _list(top)[0]
 
 
@@ -247,8 +331,9 @@ def _positive(given: str | None, classes: tuple[str, ...]) -> str | None:
 
 def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> DataError:
     hint = f"understood as: {found.layout}"
-    if found.problems:
-        hint += f" Left out: {len(found.problems):,}, the first: {found.problems[0]}"
+    problems = [*listing.problems, *found.problems]
+    if problems:
+        hint += f" Left out: {len(problems):,}, the first: {problems[0]}"
     if not classes:
         return NoLabelsError(f"{listing.where}: no image has a label", hint=hint)
     return DataError(
@@ -260,8 +345,12 @@ def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> D
 def _nothing(listing: Listing) -> DataError:
     kinds = Counter(listing.endings.tolist()).most_common(5)
     there = ", ".join(f"{n:,} {ending or 'without ending'}" for ending, n in kinds)
-    archives = [path for path in listing.paths if path.lower().endswith(ARCHIVE_ENDINGS)]
-    return DataError(
-        f"{listing.where}: no images in it ({f'files there: {there}' if there else 'it is empty'})",
-        hint=f"give the archive itself: {posixpath.join(listing.root, archives[0])}" if archives else f"give {_EXPECTED}",
-    )
+    archives = [path for path in listing.paths if is_archive(path)]
+    hint = f"give {_EXPECTED}"
+    if archives and listing.archive:
+        hint = f"unpack {listing.where} first, then give the archive of the labeled images among {', '.join(archives[:3])}"
+    elif archives:
+        hint = f"give the archive itself: {posixpath.join(listing.root, archives[0])}"
+        hint += f", or one of {len(archives) - 1:,} more" if len(archives) > 1 else ""
+    found = f"files there: {there}" if there else "it is empty"
+    return DataError(f"{listing.where}: no images in it ({found})", hint=hint)

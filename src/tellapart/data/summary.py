@@ -16,8 +16,9 @@ import numpy as np
 from tellapart.data.class_names import positive_in_words
 from tellapart.data.decode import check_decompression_bomb
 from tellapart.data.left_out import HARMLESS, LeftOut, left_out
+from tellapart.data.locator import parse_locator
 from tellapart.data.open_image import open_file, open_image, quiet
-from tellapart.data.reader import ImageReader, parse_locator
+from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError
 from tellapart.types import ImageTable, Problem
 

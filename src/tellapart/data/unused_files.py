@@ -14,7 +14,7 @@ import numpy as np
 from tellapart.data.layouts._aliases import normalize
 from tellapart.data.layouts.base import LayoutRows
 from tellapart.data.listing import Listing
-from tellapart.data.reader import parse_locator
+from tellapart.data.locator import parse_locator
 from tellapart.errors import DataError
 from tellapart.types import Problem
 

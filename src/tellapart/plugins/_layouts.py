@@ -66,7 +66,7 @@ def _claims(tested: _Tested) -> None:
     """Its own data set is claimed with a certainty between 0 and 1 and a reason of one sentence."""
     claim = tested.claim()
     expect(isinstance(claim, Claim), "a Claim on its own data set", claim)
-    certainty, reason = claim or (0.0, "")
+    certainty, reason = (claim.certainty, claim.reason) if claim else (0.0, "")
     expect(0 <= certainty <= 1, "a certainty between 0 and 1", certainty)
     expect(len(reason) > 10 and reason.endswith("."), "a reason that is a sentence", repr(reason))
 

@@ -16,7 +16,7 @@ from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pairs import connect_pairs, pairs_across_splits
 from tellapart.checks.duplicates import exact_duplicates, star_pairs
 from tellapart.checks.near_duplicates import NearDuplicates, find_near_duplicates
-from tellapart.data.reader import parse_locator
+from tellapart.data.locator import parse_locator
 from tellapart.data.split import SHARES, split, summarize_duplicates
 from tellapart.errors import DataError, SplitError
 from tellapart.progress import SILENT, Progress

@@ -30,6 +30,7 @@ class FileFinder:
         self._cut = len(base) + 1 if base else 0
         self._base = f"{base}/" if base else ""
         self._skip = frozenset(skip)
+        self._head = posixpath.join(listing.root, self._base) if not listing.archive else "\0"
 
     def find(self, ids: Sequence[str], splits: Sequence[str]) -> tuple[np.ndarray, dict[int, list[str]]]:
         """Rows of the listing, and what was ambiguous.
@@ -41,12 +42,15 @@ class FileFinder:
         Returns:
             (N,) int64 file numbers, `MISSING` or `AMBIGUOUS`; and for each ambiguous position the paths that fit.
         """
-        keys = [_clean(name) for name in ids]
+        keys = [_clean(name.removeprefix(self._head)) for name in ids]
         by_path = self._exact.by_path
         found = np.fromiter((by_path.get(key, MISSING) for key in keys), dtype=np.int64, count=len(keys))
         ambiguous: dict[int, list[str]] = {}
         for position in np.flatnonzero(found == MISSING).tolist():
-            fits = self._exact.search(keys[position], splits[position])
+            if ids[position].startswith(self._head):  # an absolute path of this machine: no file elsewhere will do
+                fits = self._exact.with_or_without_ending(keys[position])
+            else:
+                fits = self._exact.search(keys[position], splits[position])
             if not fits and not keys[position].isascii():
                 # The same letter may be one code point or two (é): compare in one normal form.
                 fits = self._composed.search(_compose(keys[position]), splits[position])
@@ -135,14 +139,15 @@ class _Lookup:
         for first in range(len(folders)):
             tail = "/".join(folders[first:])
             places = [f"{self._folders[number]}/{name}" for number in self._folder_by_tail.get(tail)]
-            fits = [row for path in places for row in self._with_or_without_ending(path)]
+            fits = [row for path in places for row in self.with_or_without_ending(path)]
             if fits := self._of_split(fits, split):
                 return fits
         if folders and self._folder_by_tail.get(folders[-1]):
             return []
         return self._of_split(self._by_name.get(name), split)
 
-    def _with_or_without_ending(self, path: str) -> list[int]:
+    def with_or_without_ending(self, path: str) -> list[int]:
+        """Files of exactly this path, which may lack its ending."""
         return [self.by_path[path]] if path in self.by_path else self._by_stem.get(path)
 
     def _of_split(self, rows: list[int], split: str) -> list[int]:

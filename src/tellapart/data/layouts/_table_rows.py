@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ class TableFile:
     path: str
     part: str  # "train", "valid" or "test" from its name, else ""
     split: str  # the split of rows without one of their own: `part`, or "" for a table alone
+    parse: Callable[[bytes, str], TextTable] = read_text_table  # content and path → its cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +153,7 @@ def read_part(table: TableFile, listing: Listing, choices: ColumnOptions) -> Tab
     Raises:
         DataError: Its text, columns or split names cannot be understood.
     """
-    text = read_text_table(listing.read(table.row), table.path)
+    text = table.parse(listing.read(table.row), table.path)
     columns = detect_columns(text, choices, needs_label=table.split in ("", "train"))
     count = len(text.lines)
     splits = read_splits(text, choices.split_column, count, columns.used, table.split)

@@ -21,7 +21,8 @@ class ColumnOptions(NamedTuple):
     """What the user said about columns; None where the layout is to find it out.
 
     Attributes:
-        id_column, label_column, group: Names of columns.
+        id_column, group: Names of columns.
+        label_column: Name of a column; or "folder", "first-folder", "last-folder": the folder that names the class of an image.
         split_column: Name of a column, `COLUMN=VALUE` for the rows that are the test split, or "none".
         unlabeled: The text in the label column that means "no label".
     """
@@ -56,13 +57,22 @@ class Claim(NamedTuple):
     """How sure a layout is that a listing is one of its own.
 
     Attributes:
-        certainty: In [0, 1]. Own layouts: 1 table named by the user, 0.9 IDX, 0.8 table found, 0.7 parquet, 0.6 flags that need
-            a table, 0.5 class folders.
+        certainty: In [0, 1]. Own layouts: 1 what the user named; 0.9 IDX, NumPy, WebDataset; 0.85 lists, metadata.jsonl; 0.8 a
+            table beside the images; 0.7 parquet; 0.6 options that need a table; 0.5 class folders, a table elsewhere; 0.1
+            images that no folder could label.
         reason: Why, in one sentence.
+        source: What holds the labels, for messages, such as "labels.csv" or "the folder names".
+        option: The option of the command line that makes this layout the surest one; "" when there is none.
     """
 
     certainty: float
     reason: str
+    source: str = ""
+    option: str = ""
+
+
+#: Values of the label column that choose a folder name.
+FOLDER_COLUMNS = FOLDER, FIRST_FOLDER, LAST_FOLDER = "folder", "first-folder", "last-folder"
 
 
 @dataclass(frozen=True, eq=False)

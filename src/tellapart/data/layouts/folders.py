@@ -2,7 +2,8 @@
 
 Three things are read off a path, a folder at a time: the split (`train/`, `Test/`, … at the first depth that has
 a training folder), the class, and the source (the other folder names). When folders named "real" and "fake"
-(in many words, also `0_real`, `1_fake`) occur, they are the class at whatever depth; else the first folder is.
+(in many words, also `0_real`, `1_fake`) occur, they are the class at whatever depth; else the first or the last folder is
+(`data/layouts/_class_depth.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from typing import NamedTuple, final
 import numpy as np
 
 from tellapart.data.layouts._aliases import normalize, parse_real_fake, parse_split
-from tellapart.data.layouts.base import Claim, Layout, LayoutOptions, LayoutRows
+from tellapart.data.layouts._class_depth import is_last_folder
+from tellapart.data.layouts.base import (
+    FIRST_FOLDER,
+    FOLDER,
+    FOLDER_COLUMNS,
+    LAST_FOLDER,
+    Claim,
+    Layout,
+    LayoutOptions,
+    LayoutRows,
+)
 from tellapart.data.listing import Listing
 from tellapart.data.unused_files import image_kinds
 from tellapart.errors import DataError, NoLabelsError
@@ -29,7 +40,14 @@ class Folders(Layout):
         """See `Layout`."""
         if options.file is not None or options.images is not None or not listing.is_image.any():
             return None
-        return Claim(0.5, "There are images, whose folders could name their classes.")
+        if options.columns.label_column in FOLDER_COLUMNS:
+            return Claim(1.0, f"The label column is {options.columns.label_column}.", "the folder names")
+        names = class_folders(listing)
+        if len(names) < 2:
+            return Claim(0.1, "There are images.")
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        reason = f"There are images in folders that could name {len(names)} classes: {shown}."
+        return Claim(0.5, reason, "the folder names", f"--label-column {FOLDER}")
 
     def read(self, listing: Listing, options: LayoutOptions) -> LayoutRows:
         """See `Layout`."""
@@ -39,7 +57,7 @@ class Folders(Layout):
                 f"--group {group}: images in class folders have no columns",
                 hint="use --group source for the folders above or below the class, or write a train.csv",
             )
-        found = read_folders(listing)
+        found = read_folders(listing, options.columns.label_column)
         if group and found.source is None:
             raise DataError("--group source: there are no folders besides those of the classes")
         return found
@@ -60,20 +78,41 @@ class _Scheme(NamedTuple):
     prefix: tuple[str, ...]  # leading folders that all images share
     split_depth: int | None
     real_fake: bool
+    last: bool  # whether the last folder is the class; else the first is
     spelling: dict[str, str]  # for real and fake: plain name → the spelling used
     unlabeled: frozenset[str]  # splits without any class folder
 
 
-def read_folders(listing: Listing) -> LayoutRows:
+def class_folders(listing: Listing) -> list[str]:
+    """The class names that the folders of a tree give, sorted; where the first or the last could be it, those of the first."""
+    parts, counts = _parts(listing)
+    folders = [(parts[i], int(counts[i])) for i in np.flatnonzero(counts)]
+    try:
+        scheme = _scheme(folders, None, listing.where)
+    except DataError:
+        scheme = _scheme(folders, FIRST_FOLDER, listing.where)
+    return sorted({name for folder, _ in folders if (name := _meaning(folder, scheme).class_name) is not None})
+
+
+def _parts(listing: Listing) -> tuple[list[tuple[str, ...]], np.ndarray]:
+    """The names in each folder's path, and its number of images, (F,) int64."""
+    counts = np.bincount(listing.folder[listing.is_image], minlength=len(listing.folders))
+    return [tuple(folder.split("/")) if folder else () for folder in listing.folders], counts
+
+
+def read_folders(listing: Listing, chosen: str | None = None) -> LayoutRows:
     """Understand a tree of folders.
 
+    Args:
+        listing: The tree.
+        chosen: "first-folder" or "last-folder", the folder that is the class; else it is found out.
+
     Raises:
-        DataError: No image lies in a class folder.
+        DataError: No image lies in a class folder, or the class could be the first or the last folder.
     """
     images = np.flatnonzero(listing.is_image)
-    counts = np.bincount(listing.folder[images], minlength=len(listing.folders))
-    parts = [tuple(folder.split("/")) if folder else () for folder in listing.folders]
-    scheme = _scheme([(parts[i], int(counts[i])) for i in np.flatnonzero(counts)])
+    parts, counts = _parts(listing)
+    scheme = _scheme([(parts[i], int(counts[i])) for i in np.flatnonzero(counts)], chosen, listing.where)
     meanings = [_meaning(part, scheme) for part in parts]
     problems = _left_out(listing, images, meanings) + _empty_classes(listing, meanings, counts)
 
@@ -100,17 +139,25 @@ def read_folders(listing: Listing) -> LayoutRows:
     )
 
 
-def _scheme(folders: list[tuple[tuple[str, ...], int]]) -> _Scheme:
-    """Decide how to read the names. `folders`: (path parts, number of images) of folders with images."""
+def _scheme(folders: list[tuple[tuple[str, ...], int]], chosen: str | None, where: str) -> _Scheme:
+    """Decide how to read the names.
+
+    Args:
+        folders: (path parts, number of images) of folders with images.
+        chosen: As for `read_folders`.
+        where: The tree, for messages.
+    """
     prefix = _common_prefix([parts for parts, _ in folders])
     below = [(parts[len(prefix) :], count) for parts, count in folders]
     depth = _split_depth([parts for parts, _ in below])
     rest = [(parts if depth is None else parts[:depth] + parts[depth + 1 :], count) for parts, count in below]
-    real_fake = _is_real_fake(rest)
+    found_out = chosen not in (FIRST_FOLDER, LAST_FOLDER)
+    real_fake = found_out and _is_real_fake(rest)
     bare = [_bare(name) for parts, _ in rest for name in parts if real_fake and parse_real_fake(name)]
     spelling = {normalize(name): name for name in reversed(bare)}  # the first spelling counts
     unlabeled = frozenset() if depth is None else _unlabeled_splits([parts for parts, _ in below], depth)
-    return _Scheme(prefix, depth, real_fake, spelling, unlabeled)
+    last = chosen == LAST_FOLDER or (found_out and not real_fake and is_last_folder([parts for parts, _ in rest], where))
+    return _Scheme(prefix, depth, real_fake, last, spelling, unlabeled)
 
 
 def _unlabeled_splits(folders: list[tuple[str, ...]], depth: int) -> frozenset[str]:
@@ -179,7 +226,7 @@ def _meaning(parts: tuple[str, ...], scheme: _Scheme) -> FolderRole:
 def _class_place(parts: tuple[str, ...], scheme: _Scheme) -> int | None:
     """Which part of a path is the class."""
     if not scheme.real_fake:
-        return 0 if parts else None
+        return (len(parts) - 1 if scheme.last else 0) if parts else None
     return next(
         (i for i, name in enumerate(parts) if normalize(_bare(name)) in scheme.spelling and parse_real_fake(name)), None
     )
@@ -242,6 +289,8 @@ def _describe(scheme: _Scheme, meanings: list[FolderRole], counts: np.ndarray) -
     names = sorted({m.class_name for m in used if m.class_name is not None})
     listed = ", ".join(names[:6]) + (", …" if len(names) > 6 else "")
     text = f"one folder per class ({len(names)}: {listed})"
+    if scheme.last:
+        text += ", the last folder of each path,"
     if scheme.split_depth is not None:
         text += " inside folders for " + ", ".join(s for s in ("train", "valid", "test") if any(m.split == s for m in used))
     if scheme.unlabeled:

@@ -13,6 +13,7 @@ from typing import final
 
 import numpy as np
 
+from tellapart.data.layouts._absolute_paths import files_elsewhere
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.layouts._columns import has_columns
 from tellapart.data.layouts._csv import TABLE_ENDINGS, read_text_table
@@ -34,13 +35,14 @@ class Table(Layout):
     def claims(self, listing: Listing, options: LayoutOptions) -> Claim | None:
         """See `Layout`."""
         if options.file is not None:
-            return Claim(1.0, f"{options.file} is a table.") if options.file.lower().endswith(TABLE_ENDINGS) else None
+            return Claim(0.95, f"{options.file} is a table.") if options.file.lower().endswith(TABLE_ENDINGS) else None
         try:
             chosen = choose_tables(listing, find_tables(listing, top_folder(listing)), options.columns)
         except DataError as error:  # `read` raises it again, if this layout wins
             return Claim(0.8, f"There are tables, but {error.message}.")
         if chosen:
-            return Claim(0.8, f"{' and '.join(table.path for table in chosen)} could name the images and their labels.")
+            names = " and ".join(table.path for table in chosen)
+            return Claim(0.8, f"{names} could name the images and their labels.", names, "--label-column COLUMN")
         columns = options.columns
         if options.images is not None or columns.id_column or columns.label_column or columns.split_column or columns.unlabeled:
             return Claim(0.6, "The flags name images or columns, which only a table has.")
@@ -124,6 +126,8 @@ def read_tables(
     Raises:
         DataError: Columns or ids are ambiguous, an id occurs twice, or no id fits a file.
     """
+    if images is listing and (elsewhere := files_elsewhere(tables, listing, choices)):
+        images, base = elsewhere, ""
     skip = [table.row for table in tables] if images is listing else []
     finder, near = FileFinder(images, base, skip), NearNames(images)
     parts: list[TablePart] = []

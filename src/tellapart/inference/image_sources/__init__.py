@@ -4,7 +4,7 @@
     photos/           every file below with the extension of an image, sorted by name
     'photos/*.jpg'    a pattern, quoted so that the shell does not expand it; ** matches any depth
     test.csv          the images named in a CSV or TSV (`csv.py`)
-    a.zip, a.tar      the images inside
+    a.zip, a.tar.gz   the images inside; every kind of archive that `data.archives` reads
     p.parquet         a table that holds the images themselves
     t10k-images-idx3-ubyte.gz    the images of an IDX file
     -                 standard input: names, one a line or one a NUL; or one encoded image (`stdin.py`)
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import final
 
-from tellapart.data.archives import ARCHIVE_ENDINGS, COMPRESSED_ENDINGS
+from tellapart.data.archives import is_archive
 from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.errors import DataError
 from tellapart.inference.image_sources.base import (
@@ -96,7 +96,7 @@ def _container(path: Path, options: SourceOptions) -> Source | None:
     from tellapart.inference.image_sources.csv import CsvSource
 
     name = path.name.lower()
-    if name.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):  # compressed ones are refused when opened
+    if is_archive(name):
         return ArchiveSource(path)
     if name.endswith((*PARQUET_ENDINGS, *IDX_ENDINGS)):
         return RowSource(path)
