@@ -235,7 +235,7 @@ def _assemble(found: LayoutRows, pictures: Listing, positive: str | None, group:
     return ImageTable(
         frame,
         classes,
-        pictures.root,
+        pictures.root if found.root is None else found.root,
         positive=_positive(positive, classes),
         problems=(
             *pictures.problems,

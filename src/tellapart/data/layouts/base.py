@@ -92,6 +92,7 @@ class LayoutRows:
         split: (N,) object, "train", "valid", "test" or "".
         notes: What could have been used and was not, or read in another way: one sentence each, with the option to choose.
         other_files: Whether names alone hold the labels, so that every file that is no image is unused.
+        root: The folder that the locators are relative to, where it is not the root of the listing that holds the images.
         more: Further columns of a table by name, (N,) object (str, "" where not given): to slice scores by.
     """
 
@@ -107,6 +108,7 @@ class LayoutRows:
     source: np.ndarray | None = None
     notes: Sequence[str] = ()
     other_files: bool = False
+    root: str | None = None
     more: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 

@@ -57,12 +57,12 @@ def _find(listing: Listing, options: LayoutOptions) -> list[TableFile]:
     found = []
     for row in np.flatnonzero(np.isin(listing.endings, (JSON_LINES, ".csv"))).tolist():
         path = listing.paths[row]
-        wanted = path == options.file if options.file is not None else posixpath.basename(path).lower() in _NAMES
+        wanted = posixpath.basename(path).lower() in _NAMES or path.lower().endswith(JSON_LINES)
         folder = posixpath.relpath(posixpath.dirname(path) or ".", top or ".") if options.images is None else "."
         parse = partial(_parse, folder="" if folder == "." else folder, choices=options.columns)
-        if wanted or (options.file is None and path.lower().endswith(JSON_LINES)):
+        if wanted and options.file in (None, path):
             part = _part_of(_stem(path)) or next(filter(None, map(parse_split, reversed(path.split("/")[:-1]))), "")
-            if _describes(listing, row, options.columns):
+            if path == options.file or _describes(listing, row, options.columns):
                 found.append(TableFile(row, path, part, part, parse))
     order = ("train", "valid", "test", "")
     return sorted(found, key=lambda table: (order.index(table.part), table.path))
@@ -73,7 +73,7 @@ def _top(listing: Listing, options: LayoutOptions) -> str:
 
 
 def _describes(listing: Listing, row: int, choices: ColumnOptions) -> bool:
-    """Whether the first lines have a file name and a label."""
+    """Whether the first lines have a file name and a label. A damaged `metadata.jsonl` counts: reading it says what is wrong."""
     head, path = listing.head(row), listing.paths[row]
     try:
         if path.lower().endswith(JSON_LINES):
@@ -81,7 +81,7 @@ def _describes(listing: Listing, row: int, choices: ColumnOptions) -> bool:
         names = read_text_table(head, path).names
         return "file_name" in names and has_columns(names, choices)
     except DataError:
-        return False
+        return posixpath.basename(path).lower() == _NAMES[0]
 
 
 def _parse(content: bytes, path: str, folder: str, choices: ColumnOptions) -> TextTable:

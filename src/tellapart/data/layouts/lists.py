@@ -79,9 +79,10 @@ def _find(listing: Listing, options: LayoutOptions) -> dict[str, _Shape]:
     if options.file is not None:
         rows = [row for row, path in enumerate(listing.paths) if path == options.file]
     else:
-        with_images = set(np.unique(listing.folder[listing.is_image]).tolist())
         rows = np.flatnonzero(np.isin(listing.endings, (*LIST_ENDINGS, *TABLE_ENDINGS))).tolist()
-        rows = [row for row in rows if _part_of(_stem(listing.names[row])) or int(listing.folder[row]) not in with_images]
+        if len(rows) > _MOST:  # captions lie beside their images
+            captioned = {listing.paths[row].rpartition(".")[0] for row in np.flatnonzero(listing.is_image).tolist()}
+            rows = [row for row in rows if listing.paths[row].rpartition(".")[0] not in captioned]
         rows = sorted(rows, key=lambda row: listing.paths[row].count("/"))[:_MOST]
     found: dict[str, _Shape] = {}
     finders: dict[str, FileFinder] = {}
@@ -130,7 +131,8 @@ def _first_lines(listing: Listing, row: int) -> list[str]:
         return []
     is_table = listing.endings[row] in TABLE_ENDINGS
     cells = [cell for delimiter in _DELIMITERS for cell in _split(lines[0], delimiter)]
-    return lines if any(_is_path(cell) or (not is_table and any(map(str.isdigit, cell))) for cell in cells) else []
+    bare = not is_table and len(lines[0].split()) <= 3 and any(map(str.isdigit, lines[0]))  # 2008_000008  1
+    return lines if bare or any(map(_is_path, cells)) else []
 
 
 def _is_path(cell: str) -> bool:
@@ -141,10 +143,12 @@ def _shape(lines: list[str], finder: FileFinder, listing: Listing) -> _Shape | N
     """How to split lines so that one column names images; None when there is no way."""
     for delimiter in _DELIMITERS:
         rows = [_split(line, delimiter) for line in lines]
-        if len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        width = len(rows[0])
+        alike = [row for row in rows if len(row) == width]  # a line with a cell too few is an error later
+        if width < 2 or len(alike) < 0.8 * len(rows):
             continue
-        for column in range(len(rows[0])):
-            names = [row[column] for row in rows]
+        for column in range(width):
+            names = [row[column] for row in alike]
             found = finder.find(names, [""] * len(names))[0] >= 0
             found |= [not listing.archive and name.startswith("/") and os.path.isfile(name) for name in names]  # noqa: PTH113
             if found.mean() >= 0.5 and (found[0] or ending_of(names[0]) in IMAGE_ENDINGS):

@@ -199,6 +199,7 @@ def _join(
     return LayoutRows(
         ids=[part.ids[row] for part, rows in zip(parts, keep, strict=True) for row in rows.tolist()],
         locators=images.locators(chosen),
+        root=images.root,
         class_names=class_names,
         sizes=images.sizes[chosen],
         where=lambda i: parts[part_of[i]].place(row_of[i]),
