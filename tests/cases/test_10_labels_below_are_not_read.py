@@ -10,6 +10,7 @@ from PIL import Image
 
 from tellapart.data.scan import scan
 from tellapart.errors import DataError
+from tellapart.workflows.check import read_or_list
 
 
 @pytest.fixture
@@ -49,3 +50,11 @@ def test_one_folder_of_images_and_a_table_beside_it(tmp_path: Path) -> None:
         Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / "images" / f"{i}.png")
     (tmp_path / "labels" / "train.csv").write_text("id,label\n0,a\n1,b\n2,a\n3,b\n")
     assert scan(tmp_path).labels.tolist() == [0, 1, 0, 1]
+
+
+def test_check_does_not_list_the_images_without_labels(tmp_path: Path, rows: list[tuple[str, str]]) -> None:
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "train.csv").write_text("id,label\n" + "".join(f"{i},{c}\n" for i, c in rows))
+    with pytest.raises(DataError, match="the labels could be in"):
+        read_or_list(lambda: scan(tmp_path, least=1), tmp_path)
+    assert len(read_or_list(lambda: scan(tmp_path / "images" / "batch1", least=1), tmp_path / "images" / "batch1")) == 10

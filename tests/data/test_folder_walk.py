@@ -70,7 +70,7 @@ def refuse(monkeypatch, ending, error):
     ("error", "told"),
     [
         (PermissionError(13, "Permission denied"), "no permission to list"),
-        (FileNotFoundError(2, "No such file"), "No such file"),
+        (FileNotFoundError(2, "No such"), "No such"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_a_problem(tree, monkeypatch, error, told):

@@ -12,7 +12,7 @@ Clear = Annotated[bool, typer.Option("--clear", help="Remove all cached images."
 
 
 def run(clear: Clear = False, as_json: opt.AsJson = False, verbose: opt.Verbose = False) -> None:
-    """Show the folder and size of the cache of decoded images, or clear it."""
+    """Show the folder and size of the cache of decoded images and unpacked archives, or clear it."""
     from tellapart.data import cache_dir as cache
 
     folder = cache.default_folder()
@@ -32,5 +32,5 @@ def run(clear: Clear = False, as_json: opt.AsJson = False, verbose: opt.Verbose 
     files = f"{len(found)} file{'' if len(found) == 1 else 's'}"
     opt.print_lines(
         f"{folder}: {files}, {total / cache.GIB:.2f} GiB of at most {cache.limit_bytes() / cache.GIB:g} GiB",
-        "`tellapart cache --clear` removes them; images are decoded again when they are needed",
+        "`tellapart cache --clear` removes them; they are made again when they are needed",
     )

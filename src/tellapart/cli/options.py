@@ -24,7 +24,7 @@ _DATA, _RUN, _OUTPUT = "Data options", "Run options", "Output options"
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A folder, a CSV/TSV, a parquet file, a .zip or .tar, or an IDX folder.")
+    str, typer.Argument(metavar="DATA", help="A folder, an archive, a CSV/TSV, a list, a parquet file, an .npz or shards.")
 ]
 OtherData = Annotated[str | None, typer.Argument(metavar="[DATA]", help="Other labeled images. Default: the run's own data.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run: its id, the beginning of its id, or its path.")]
@@ -64,7 +64,12 @@ IdColumn = Annotated[
 ]
 LabelColumn = Annotated[
     str | None,
-    typer.Option("--label-column", metavar="COLUMN", help="Column of a CSV that holds the classes.", rich_help_panel=_DATA),
+    typer.Option(
+        "--label-column",
+        metavar="COLUMN",
+        help="Column of a CSV or list that holds the classes; or folder, first-folder or last-folder.",
+        rich_help_panel=_DATA,
+    ),
 ]
 Group = Annotated[
     str | None,

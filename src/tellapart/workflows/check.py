@@ -143,11 +143,7 @@ def read_or_list(scanned: Callable[[], ImageTable], data: str | Path) -> ImageTa
         folder = Path(data)
         if not folder.is_dir() or any(folder.glob("*.[ct]sv")):
             raise
-        try:
-            return from_paths([folder])
-        except DataError:
-            pass
-        raise
+        return from_paths([folder])
 
 
 def _build_checks(only: Sequence[str], skip: Sequence[str], options: Mapping[str, Any]) -> dict[str, HealthCheck]:

@@ -113,7 +113,7 @@ def test_two_lists_that_could_be_it(tree):
 @pytest.mark.parametrize(
     "name_and_text",
     [
-        ("README.txt", "Images of 2 cats and a dog, 2024\n"),
+        ("README.txt", "2 cats and a dog, 2024\n"),
         ("classes.txt", "cat\ndog\n"),
         ("train.csv", "id,label\n1,cat\n2,dog\n"),
     ],

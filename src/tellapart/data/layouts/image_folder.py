@@ -73,7 +73,7 @@ def _top(listing: Listing, options: LayoutOptions) -> str:
 
 
 def _describes(listing: Listing, row: int, choices: ColumnOptions) -> bool:
-    """Whether the first lines have a file name and a label. A damaged `metadata.jsonl` counts: reading it says what is wrong."""
+    """Whether the first lines have a file name and a label; of a damaged `metadata.jsonl`, `read` says what is wrong."""
     head, path = listing.head(row), listing.paths[row]
     try:
         if path.lower().endswith(JSON_LINES):

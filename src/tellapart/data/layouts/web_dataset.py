@@ -128,6 +128,8 @@ def _label_source(shard: _Shard, choices: ColumnOptions) -> str:
         DataError: Two keys could be the label.
     """
     listing, companions, chosen = shard.listing, _companions(shard.listing), choices.label_column
+    if not any(".cls" in of for of in companions.values()) and len(companions) < listing.is_image.sum() / 2:
+        return ""
     keys = [
         (int(listing.folder[row]), listing.names[row].rpartition(".")[0]) for row in np.flatnonzero(listing.is_image).tolist()
     ]
