@@ -272,10 +272,11 @@ def test_a_data_set_is_read_by_the_layout_of_the_package_of_adding(extras: Path,
         (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "d" / name).write_bytes(b"x")
     assert ta.scan(tmp_path / "d").classes == ("a", "b")
-    (tmp_path / "d" / "list.txt").write_text("a/1.png cat\nb/2.png dog\nb/9.png dog\n", encoding="utf-8")
+    (tmp_path / "d" / "catalog.txt").write_text("cat: a/1.png\ndog: b/2.png\ndog: b/9.png\n", encoding="utf-8")
     table = ta.scan(tmp_path / "d")
     assert table.classes == ("cat", "dog") and table.ids.tolist() == ["a/1.png", "b/2.png"]
-    assert [problem.where for problem in table.problems] == ["list.txt:3", "b/"] and table.layout == "list.txt: 2 images."
+    assert [problem.where for problem in table.problems] == ["catalog.txt:3", "b/"] and table.layout == "catalog.txt: 2 images."
+    assert table.notes == ("Not used: the folder names could hold labels too; to use it: --label-column folder.",)
 
 
 def test_every_kind_of_plug_in_is_shown(extras: Path) -> None:

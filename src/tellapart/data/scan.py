@@ -96,7 +96,9 @@ def choose_layout(listing: Listing, options: LayoutOptions) -> tuple[Layout, lis
     best, layout = claims[0]
     if len(claims) > 1 and claims[1][0].certainty == best.certainty:
         raise _several_sources(listing, [claim for claim, _ in claims if claim.certainty == best.certainty])
-    return layout, [_other_labels(claim) for claim, _ in claims[1:] if claim.source]
+    used = set(best.source.split(" and "))  # a file that another layout would read in another way is used all the same
+    others = [claim for claim, _ in claims[1:] if claim.source and used.isdisjoint(claim.source.split(" and "))]
+    return layout, [_other_labels(claim) for claim in others]
 
 
 def _several_sources(listing: Listing, claims: list[Claim]) -> DataError:
