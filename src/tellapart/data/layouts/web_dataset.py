@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+from collections.abc import Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -156,7 +157,7 @@ def _kind(source: str) -> str:
     return f"{source} file" if source in (".cls", ".txt") else f".json file with {source!r}"
 
 
-def _repeat(texts: list[str | None]) -> bool:
+def _repeat(texts: Sequence[str | None]) -> bool:
     """Whether texts repeat as class names do, and captions do not."""
     return len(set(texts)) <= max(2, len(texts) // 2)
 
