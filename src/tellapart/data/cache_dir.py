@@ -80,14 +80,14 @@ def limit_bytes() -> int:
     raise SystemLimitError(f"TELLAPART_CACHE_GIB={text!r}: expected a positive number of GiB, such as 20 or 0.5")
 
 
-def make_room(folder: Path, needed: int, path: Path, written: int = 0) -> None:
+def make_room(folder: Path, needed: int, path: Path, written: int | None = None) -> None:
     """Remove what was not used for longest until a file fits. The caller holds the lock of `path`.
 
     Args:
         folder: The cache.
         needed: Bytes of the file.
         path: The file.
-        written: Bytes of it that are on the disk already.
+        written: Bytes of it that are on the disk already; None: it is not begun, and what a killed process left of it goes.
 
     Raises:
         SystemLimitError: They do not fit into an empty cache, or the disk has not so much left.
@@ -98,7 +98,7 @@ def make_room(folder: Path, needed: int, path: Path, written: int = 0) -> None:
             f"{need} {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
             hint=f"{less}, or raise TELLAPART_CACHE_GIB",
         )
-    _remove_leftovers(folder, None if written else path)
+    _remove_leftovers(folder, path if written is None else None)
     others = [entry for entry in entries(folder) if entry.path != path]
     total = sum(e.bytes for e in others)
     for entry in others:
@@ -107,7 +107,7 @@ def make_room(folder: Path, needed: int, path: Path, written: int = 0) -> None:
         entry.path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
         total -= entry.bytes
     free = os.statvfs(folder)
-    if needed - written > free.f_bavail * free.f_frsize:
+    if needed - (written or 0) > free.f_bavail * free.f_frsize:
         raise SystemLimitError(
             f"{folder}: {need} {needed / GIB:.2f} GiB, but the disk has {free.f_bavail * free.f_frsize / GIB:.2f} GiB left",
             hint="free some space, run `tellapart cache --clear`, or set TELLAPART_CACHE to another disk",

@@ -80,7 +80,7 @@ def _find(listing: Listing, options: LayoutOptions) -> dict[str, _Shape]:
         rows = [row for row, path in enumerate(listing.paths) if path == options.file]
     else:
         rows = np.flatnonzero(np.isin(listing.endings, (*LIST_ENDINGS, *TABLE_ENDINGS))).tolist()
-        if len(rows) > _MOST:  # captions lie beside their images
+        if rows:  # a file with the name of an image beside it is its caption
             captioned = {listing.paths[row].rpartition(".")[0] for row in np.flatnonzero(listing.is_image).tolist()}
             rows = [row for row in rows if listing.paths[row].rpartition(".")[0] not in captioned]
         rows = sorted(rows, key=lambda row: listing.paths[row].count("/"))[:_MOST]

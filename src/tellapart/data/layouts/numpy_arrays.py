@@ -39,9 +39,9 @@ class NumpyArrays(Layout):
         """See `Layout`."""
         if options.file is not None or options.images is not None or listing.is_image.any():
             return None
-        packed = np.flatnonzero(listing.endings == NPZ_ENDING)
-        if len(packed):
-            return Claim(0.9, f"{listing.paths[packed[0]]} holds NumPy arrays, and there are no image files.")
+        packed = [listing.paths[row] for row in np.flatnonzero(listing.endings == NPZ_ENDING).tolist()]
+        if packed or listing.where.lower().endswith(NPZ_ENDING):
+            return Claim(0.9, f"{packed[0] if packed else listing.where} holds NumPy arrays, and there are no image files.")
         pairs = _find(listing)
         return Claim(0.9, f"{listing.paths[pairs[0].images]} is an array of images by its name.") if pairs else None
 
