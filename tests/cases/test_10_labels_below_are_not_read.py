@@ -40,7 +40,7 @@ def test_metadata_among_the_images_is_read(tmp_path: Path, rows: list[tuple[str,
     (tmp_path / "images" / "metadata.jsonl").write_text("\n".join(lines))
     table = scan(tmp_path / "images")
     assert [table.classes[n] for n in table.labels] == [label for _, label in rows]
-    assert "the folder names could hold labels too" in table.layout
+    assert "the folder names could hold labels too" in table.notes[0]
 
 
 def test_one_folder_of_images_and_a_table_beside_it(tmp_path: Path) -> None:

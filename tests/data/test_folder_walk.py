@@ -28,7 +28,7 @@ def test_a_link_to_itself_is_named(tree):
 
 
 def test_a_link_to_a_folder_above_is_a_loop_and_harmless(tree):
-    from tellapart.data.prepare import HARMLESS
+    from tellapart.data.left_out import HARMLESS
 
     top = tree("a/1.png", "b/1.png")
     (top / "a" / "up").symlink_to(top)

@@ -40,12 +40,12 @@ def test_one_file_in_each_split(tree, pack, kind):
         table = scan(path)
         assert table.ids.tolist() == ["train/1.png", "train/2.png", "test/1.png", "test/2.png"]
         assert table.frame["split"].tolist() == ["train", "train", "test", "test"] and table.classes == ("cat", "dog")
-        assert "Not used" not in table.layout
+        assert not table.notes
 
 
 def test_a_table_at_the_top_is_named_once(tree):
     table = scan(tree("a/1.png", "b/2.png", files={"metadata.csv": "file_name,label\na/1.png,x\nb/2.png,y\n"}))
-    assert table.classes == ("x", "y") and table.layout.count("Not used") == 1 and "the folder names" in table.layout
+    assert table.classes == ("x", "y") and len(table.notes) == 1 and "the folder names" in table.notes[0]
 
 
 def test_values_of_all_kinds(tree):

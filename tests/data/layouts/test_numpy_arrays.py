@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
+from tellapart.data.identity import identify
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
 from tellapart.errors import DataError
@@ -42,7 +43,7 @@ def test_the_usual_names(tmp_path, save, train, test):
         assert table.frame["split"].tolist() == ["train"] * 6 + ["valid" if "val" in test[0] else "test"] * 3
         expected = [*arrays[train[0]], *arrays[test[0]]]
         assert all(np.array_equal(image, other) for image, other in zip(read(table), expected, strict=True))
-        assert not table.problems and table.fingerprint == scan(path).fingerprint
+        assert not table.problems and identify(table).fingerprint == identify(scan(path)).fingerprint
 
 
 @pytest.mark.parametrize(("shape", "seen"), [((4, 5, 6, 3), (5, 6, 3)), ((4, 3, 5, 6), (5, 6, 3)), ((4, 5, 6, 1), (5, 6))])

@@ -179,7 +179,7 @@ def _samples(shard: _Shard, source: str) -> _Samples:
     for row in np.flatnonzero(listing.is_image).tolist():
         key = int(listing.folder[row]), listing.names[row].rpartition(".")[0]
         main = key[0], key[1].partition(".")[0]
-        place = shard.locators(np.array([row]))[0]
+        place = shard.locators(np.array([row]))[0] if shard.path else listing.paths[row]
         if key not in companions and main != key and main in companions:
             problems.append(
                 Problem("other file", place, f"not used: it belongs to the sample {main[1]!r} but is not its image")
