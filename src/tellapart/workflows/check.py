@@ -17,7 +17,7 @@ from tellapart.checks.base import SEVERITIES, CheckResult, HealthCheck, Severity
 from tellapart.checks.review import COLUMNS, Review, read_review
 from tellapart.data.listing import from_paths
 from tellapart.data.scan import scan
-from tellapart.errors import DataError, NoLabelsError, RecipeError, TellapartError
+from tellapart.errors import NoLabelsError, RecipeError, TellapartError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import check_options
 from tellapart.types import ImageTable
