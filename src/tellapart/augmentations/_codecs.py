@@ -1,6 +1,7 @@
-"""Writing images with a lossy codec and reading them again, by Pillow: image by image, on all threads that torch may use.
+"""Encode and decode images with a lossy codec, by Pillow: image by image, on all threads that torch may use.
 
-The images go to the CPU and back. Parameters are drawn before the threads start, so their order changes nothing.
+The images are moved to the CPU and back. Parameters are drawn before the threads start, so the order of the threads has no
+effect.
 """
 
 from __future__ import annotations
@@ -22,24 +23,24 @@ from tellapart.data.open_image import open_image
 
 
 class RecompressOptions(RandomApply.Options):
-    """Options of every codec."""
+    """Options of all codecs."""
 
-    quality: QualityRange = Field(default=(50, 95), description="smallest and largest quality, 1 to 100")
+    quality: QualityRange = Field(default=(50, 95), description="minimum and maximum quality, 1 to 100")
     times: CountRange = Field(
-        default=(1, 1), description="fewest and most compressions one after another, each of its own quality"
+        default=(1, 1), description="minimum and maximum number of compressions in a row, each with a quality drawn for it"
     )
 
 
 def recompress(
     images: Tensor, options: RecompressOptions, save: Callable[[Image.Image, Any, int], None], generator: torch.Generator
 ) -> Tensor:
-    """Each image compressed some times.
+    """Compress each image one or more times.
 
     Args:
         images: (K, C, H, W) uint8.
-        options: Quality and times, drawn evenly for each image.
-        save: Writes a picture into a file with a quality.
-        generator: Of the parameters.
+        options: Ranges of quality and number of compressions, drawn uniformly for each image.
+        save: Function that writes an image to a file with a given quality.
+        generator: Random generator for the parameters.
 
     Returns:
         (K, C, H, W) uint8 in channels_last.
@@ -61,7 +62,7 @@ def recompress(
 
 
 def roundtrip(pixels: np.ndarray, save: Callable[[Image.Image, Any, int], None], quality: int) -> np.ndarray:
-    """One image through a codec: (H, W, C) uint8 → the same."""
+    """Encode and decode one image: (H, W, C) uint8 → the same shape."""
     gray = pixels.shape[2] == 1
     picture = Image.fromarray(pixels[:, :, 0] if gray else pixels)
     file = io.BytesIO()

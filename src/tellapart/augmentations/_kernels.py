@@ -1,7 +1,7 @@
-"""Linear filters along both axes as one matrix an axis and image: blur, and shrinking and enlarging again.
+"""Linear filters along both axes, as one matrix per axis and image: blur, and downscaling followed by upscaling.
 
-A (B, H, W) plane becomes rows @ plane @ columnsᵀ: two batched matrix products, whatever the filter's width, each image with a
-filter of its own. At 100 px that is 12 million multiplications an image of three channels.
+A (B, H, W) plane becomes rows @ plane @ columnsᵀ: two batched matrix products for any width of the filter, with a separate
+filter for each image. At 100 px this takes 12 million multiplications per image of three channels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def gaussian(side: int, sigma: Tensor) -> Tensor:
     here = torch.arange(side, device=sigma.device)
     steps = torch.arange(max(2 * side - 1, 1), device=sigma.device).float()
     exponent = -0.5 * (steps / sigma[:, None]).square()
-    # 0 beyond five sigma: the tiny numbers there, denormal, would make the products ten times as slow
+    # 0 beyond five sigma: the denormal numbers there would make the products ten times as slow
     bell = exponent.clamp(min=-12.5).exp() * (exponent >= -12.5)
     inner = (here > 0) & (here < side - 1)  # the end pixels are not doubled
     weights = bell[:, (here[:, None] - here).abs()]
@@ -72,7 +72,7 @@ def _triangle(x: Tensor) -> Tensor:
 
 
 def _cubic(x: Tensor) -> Tensor:
-    """Keys 1981 with a = −0.5, as Pillow."""
+    """Cubic kernel of Keys 1981 with a = −0.5, as in Pillow."""
     x = x.abs()
     near = (1.5 * x - 2.5) * x * x + 1
     far = ((-0.5 * x + 2.5) * x - 4) * x + 2
@@ -87,7 +87,8 @@ def _box(x: Tensor) -> Tensor:
     return ((x > -0.5) & (x <= 0.5)).float()
 
 
-#: name → (kernel, support), as Pillow's filters of these names; `box` averages areas downwards and repeats pixels upwards.
+#: Name → (kernel, support), as the filters of these names in Pillow; `box` averages areas when downscaling and repeats pixels
+#: when upscaling.
 KERNELS: dict[str, tuple[Kernel, float]] = {
     "box": (_box, 0.5),
     "bilinear": (_triangle, 1.0),

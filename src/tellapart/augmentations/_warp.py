@@ -1,12 +1,12 @@
-"""The kernels under the augmentations: pick pixels, sample between pixels, mix channels. One pass each, a batch at a time.
+"""Kernels of the augmentations: gather pixels, resample, mix channels. Each processes a batch in one pass.
 
-A geometric matrix (B, 2, 3) leads from a pixel of the output back to a place in the input, both as (x, y) in pixels from the
-middle of the picture; what lies outside the input is the input reflected, without its edge doubled (numpy's "reflect").
-A color matrix (B, 3, 4) leads from the old (r, g, b, 1), 0 … 255, to the new (r, g, b).
+A geometric matrix (B, 2, 3) maps a pixel of the output to a position in the input, both as (x, y) in pixels from the center of
+the image; outside the input, the input is reflected without repeating the edge (numpy's "reflect"). A color matrix (B, 3, 4)
+maps the old (r, g, b, 1), 0 … 255, to the new (r, g, b).
 
-Measured on one Xeon core, 64 images of 100×100×3: sampling float planes out of a channels-last float copy 2.7 ms, and 4.0 ms
-where torch reflects; reflecting the grid here costs 0.9 ms, and nothing where no place is outside. Interleaving planes by
-`stack` takes 0.7 ms, `contiguous(channels_last)` 2.1 ms; picking whole pixels by `index_select` takes 2.1 ms, indexing
+Measured on one Xeon core with 64 images of 100×100×3: sampling float planes from a channels-last float copy takes 2.7 ms, and
+4.0 ms if torch reflects; reflecting the grid here takes 0.9 ms, and no time if no position is outside. Interleaving planes by
+`stack` takes 0.7 ms, `contiguous(channels_last)` 2.1 ms; gathering whole pixels by `index_select` takes 2.1 ms, indexing
 `x[batch, rows, columns]` 8.3 ms.
 """
 
@@ -23,28 +23,28 @@ from tellapart.errors import RecipeError
 
 #: (images, generator) → images of the same shape.
 Change = Callable[[Tensor, torch.Generator], Tensor]
-#: Of red, green and blue: ITU-R BT.601, as Pillow and torchvision weigh them.
+#: Luma weights of red, green and blue: ITU-R BT.601, as in Pillow and torchvision.
 LUMA = (0.299, 0.587, 0.114)
 
 
 def identity(count: int, axes: int) -> Tensor:
-    """(count, axes, axes + 1) float32: changes nothing."""
+    """Identity matrices: (count, axes, axes + 1) float32."""
     return torch.eye(axes, axes + 1).expand(count, -1, -1)
 
 
 def compose(outer: Tensor, inner: Tensor) -> Tensor:
-    """The matrix that does `inner`, then `outer`; both (B, n, n + 1)."""
+    """Matrix of `inner` followed by `outer`; both (B, n, n + 1)."""
     linear = outer[:, :, :-1] @ inner
     linear[:, :, -1] += outer[:, :, -1]
     return linear
 
 
 def gather(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
-    """Whole pixels, none resampled: for matrices that mirror, turn by quarters and move by whole pixels.
+    """Gather whole pixels without resampling, for flips, rotations by multiples of 90° and shifts by whole pixels.
 
     Args:
         images: (B, C, H, W) uint8.
-        matrices: (B, 2, 3) float32 on the CPU, their linear part a signed permutation.
+        matrices: (B, 2, 3) float32 on the CPU; the linear part is a signed permutation.
         size: Height and width of the output.
 
     Returns:
@@ -62,7 +62,7 @@ def gather(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def warp(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear samples, before rounding: (B, C, *size) float32 in planes.
+    """Resample bilinearly, without rounding: (B, C, *size) float32 in planes.
 
     Args:
         images: (B, C, H, W) uint8.
@@ -70,7 +70,7 @@ def warp(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
         size: Height and width of the output.
     """
     height, width = images.shape[2:]
-    # places in -1 … 1 between the middles of the outermost pixels
+    # positions in -1 … 1 between the centers of the outermost pixels
     scale = torch.tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)])
     matrices = matrices * scale[:, None]
     reach = matrices[:, :, 0].abs() * (size[1] - 1) / 2 + matrices[:, :, 1].abs() * (size[0] - 1) / 2 + matrices[:, :, 2].abs()
@@ -88,7 +88,7 @@ def warp(images: Tensor, matrices: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def mix_channels(values: Tensor, matrices: Tensor) -> Tensor:
-    """Mix channels: (B, C, H, W) float32 or uint8 → the same shape in float32 planes, neither rounded nor bounded."""
+    """Mix channels: (B, C, H, W) float32 or uint8 → the same shape in float32 planes, neither rounded nor clipped."""
     count, channels, *size = values.shape
     matrices = matrices.to(values.device)
     linear, constant = matrices[:, :, :3], matrices[:, :, 3:]
@@ -102,33 +102,33 @@ def mix_channels(values: Tensor, matrices: Tensor) -> Tensor:
 
 
 def mean_color(values: Tensor) -> Tensor:
-    """(B, C, H, W) → (B, 3) float32, 0 … 255; a gray image has three equal means."""
+    """Mean color: (B, C, H, W) → (B, 3) float32, 0 … 255; a gray image has three equal means."""
     return values.mean((2, 3), dtype=torch.float32).expand(-1, 3)
 
 
 def to_bytes(values: Tensor) -> Tensor:
-    """Round and bound (B, C, H, W) float32 planes, which are used up: uint8 in channels_last."""
+    """Round and clip (B, C, H, W) float32 planes, which may be overwritten, to uint8 in channels_last."""
     rounded = values.add_(0.5).clamp_(0, 255).to(torch.uint8)
     return torch.stack(rounded.unbind(1), -1).permute(0, 3, 1, 2)
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased: (B, C, H, W) uint8 → (B, C, *size) uint8 in channels_last."""
+    """Resize bilinearly with antialiasing: (B, C, H, W) uint8 → (B, C, *size) uint8 in channels_last."""
     if tuple(images.shape[2:]) == tuple(size):
         return images
-    if images.device.type != "cpu":  # the kernel for bytes is the CPU's
+    if images.device.type != "cpu":  # torch has a kernel for uint8 on the CPU only
         return to_bytes(F.interpolate(images.float(), size, mode="bilinear", antialias=True))
     resized = F.interpolate(images, size, mode="bilinear", antialias=True)
     return resized.contiguous(memory_format=torch.channels_last)
 
 
 def take(images: Tensor, rows: Tensor) -> Tensor:
-    """Some images of a batch, in channels_last: rows (K,) int64."""
+    """Select images of a batch, in channels_last: rows (K,) int64."""
     return images.permute(0, 2, 3, 1).index_select(0, rows.to(images.device)).permute(0, 3, 1, 2)
 
 
 def by_group(images: Tensor, group: Tensor, changes: Sequence[Change], generator: torch.Generator) -> Tensor:
-    """Each image by the change of its group: images (B, C, H, W) uint8, group (B,) int64 on the CPU → the same shape."""
+    """Apply to each image the change of its group: images (B, C, H, W) uint8, group (B,) int64 on the CPU → the same shape."""
     out = torch.empty_like(images, memory_format=torch.channels_last)
     for number, change in enumerate(changes):
         rows = (group == number).nonzero()[:, 0]
@@ -142,7 +142,7 @@ def _from_middle(side: int) -> Tensor:
 
 
 def _places(matrices: Tensor, to: int, of: int, places: Tensor, side: int) -> Tensor:
-    """Where output `places` along axis `of` lie along the input's axis `to`, of `side` pixels: (B, len(places)) int64."""
+    """Positions of output `places` on axis `of` along the input's axis `to`, of `side` pixels: (B, len(places)) int64."""
     found = matrices[:, to, of, None] * places + matrices[:, to, 2, None] + (side - 1) / 2
     period = max(2 * (side - 1), 1)
     inside = found.round().long().remainder(period)
@@ -153,11 +153,11 @@ def _places(matrices: Tensor, to: int, of: int, places: Tensor, side: int) -> Te
 
 
 def to_windows(tops: Tensor, lefts: Tensor, window: Size, size: Size) -> Tensor:
-    """Matrices (B, 2, 3) that cut windows out of images of `size`.
+    """Compute matrices (B, 2, 3) that crop windows from images of `size`.
 
     Args:
-        tops: (B,) first row of each.
-        lefts: (B,) first column of each.
+        tops: (B,) first row of each window.
+        lefts: (B,) first column of each window.
         window: Height and width of the window.
         size: Height and width of the images.
     """
@@ -171,13 +171,13 @@ def check_window(name: str, side: int, size: Size) -> Size:
     """Height and width of a square window.
 
     Raises:
-        RecipeError: It is larger than the images.
+        RecipeError: The window is larger than the images.
     """
     if side > min(size):
         raise RecipeError(
             f"augment: {name}: expected a window no larger than the images, found {side}×{side} for images of "
             f"{size[0]}×{size[1]}",
-            hint=f"at most {min(size)}, or larger images with inputs.size",
+            hint=f"set at most {min(size)}, or a larger inputs.size",
         )
     return side, side
 

@@ -1,4 +1,4 @@
-"""Rotation, shift, scale and shear together, sampled once between pixels; what opens is filled with the image reflected."""
+"""Rotation, shift, scale and shear, resampled once; areas outside the image are filled by reflection."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Affine(Geometry):
-    """All drawn evenly, as torchvision's RandomAffine does, bilinear; its shifts are whole pixels, these are not."""
+    """Random affine transform with uniform parameters, bilinear, as torchvision's RandomAffine; shifts are not rounded to
+    pixels.
+    """
 
     class Options(OptionsModel):
         """Options of `affine`."""
 
-        degrees: float = Field(default=0.0, ge=0, le=180, description="largest rotation, to either side")
-        shift: float = Field(default=0.1, ge=0, le=1, description="largest shift, as a share of the side, along each axis")
-        scale: PositiveRange = Field(default=(0.9, 1.1), description="smallest and largest magnification")
-        shear: float = Field(default=0.0, ge=0, lt=90, description="largest angle by which columns lean, in degrees")
+        degrees: float = Field(default=0.0, ge=0, le=180, description="maximum rotation in either direction")
+        shift: float = Field(default=0.1, ge=0, le=1, description="maximum shift along each axis, as a fraction of the side")
+        scale: PositiveRange = Field(default=(0.9, 1.1), description="minimum and maximum magnification")
+        shear: float = Field(default=0.0, ge=0, lt=90, description="maximum shear angle of the columns, in degrees")
 
     options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
-        """Matrices (count, 2, 3); the size stays."""
+        """Return matrices (count, 2, 3); the size does not change."""
         wanted = self.options
         angle = uniform(-wanted.degrees, wanted.degrees, count, generator).deg2rad()
         shift_x = uniform(-wanted.shift, wanted.shift, count, generator) * size[1]
@@ -37,14 +39,14 @@ class Affine(Geometry):
 
 
 def inverse_matrices(angle: Tensor, shift_x: Tensor, shift_y: Tensor, scale: Tensor, lean: Tensor) -> Tensor:
-    """(B, 2, 3): from the output back to the input, where the image was sheared, scaled, rotated, then shifted.
+    """Matrix from output to input positions of shear, scale, rotation and shift, in this order: (B, 2, 3).
 
     Args:
         angle: (B,) radians, clockwise.
         shift_x: (B,) pixels to the right.
         shift_y: (B,) pixels down.
         scale: (B,) magnification.
-        lean: (B,) tangent of the shear: how far a column leans to the left, per row down.
+        lean: (B,) tangent of the shear angle: shift of a column to the left, per row downwards.
     """
     cosine, sine = angle.cos(), angle.sin()
     # (rotation · scale · shear)⁻¹ = shear⁻¹ · rotation⁻¹ / scale

@@ -1,7 +1,7 @@
-"""The interface of augmentations: a batch of uint8 images in, an altered one out, parameters drawn per image.
+"""The interface of augmentations: a batch of uint8 images in, an augmented batch out, with parameters drawn for each image.
 
-Neighbors in a recipe that only say where a pixel comes from (`Geometry`) or how its channels mix (`Color`) are done in one
-pass: each gives its matrix, the matrices are multiplied, the image is sampled once. So three rotations do not blur three times.
+Adjacent augmentations of a recipe that only move pixels (`Geometry`) or mix channels (`Color`) are applied in one pass: their
+matrices are multiplied, and the image is resampled once. Three rotations thus do not blur three times.
 """
 
 from __future__ import annotations
@@ -22,38 +22,39 @@ from tellapart.errors import RecipeError
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
 
-#: Values that the CPU works on at a time: its caches hold them. 64 images of 224×224 take 60 ms so, 71 to 130 at once.
+#: Values that the CPU processes at a time, to fit its caches: 64 images of 224×224 take 60 ms, instead of 71 to 130 at once.
 _AT_ONCE = 2**20
-#: {name: options}; a list of options is short for `of`, the entries of a combinator.
+#: {name: options}; a list in place of the options stands for `of`, the entries of a combinator.
 Entry = dict[str, Any]
 
 
 class Augmentation(ABC):
-    """One operation. One file each; the file name is the name in recipes."""
+    """Base class of augmentations. One file each; the file name is the name in recipes."""
 
     class Options(OptionsModel):
-        """Options of the operation."""
+        """Options of the augmentation."""
 
     def __init__(self, options: OptionsModel) -> None:
         self.options = options
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (B, C, H, W) uint8, not changed in place → (B, C, H', W') uint8; `generator` decides everything.
+        """Augment a batch: (B, C, H, W) uint8, not modified in place → (B, C, H', W') uint8.
 
-        C is 3 (RGB) or 1 (gray). `generator` is of the CPU also where the images are not; what it gives is moved.
+        C is 3 (RGB) or 1 (gray). All randomness comes from `generator`, which is on the CPU even if the images are not; its
+        numbers are moved to their device.
         """
 
 
 class Geometry(Augmentation):
-    """An operation that only moves pixels: it gives a matrix from output to input positions."""
+    """An augmentation that only moves pixels, by a matrix from output to input positions."""
 
-    #: Every pixel of the output is a pixel of the input: mirroring, rotations by multiples of 90°, shifts by whole pixels.
+    #: Whether every output pixel is an input pixel, as in flips, rotations by multiples of 90°, and shifts by whole pixels.
     exact: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
-        """Matrices (count, 2, 3) float32 as in `_sampling`, and the output's height and width, for images of `size`."""
+        """Return matrices (count, 2, 3) float32 as in `_warp`, and height and width of the output, for images of `size`."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last."""
@@ -61,18 +62,20 @@ class Geometry(Augmentation):
 
 
 class Color(Augmentation):
-    """Mixes the channels of each pixel; a hue or a saturation of a gray image does nothing."""
+    """An augmentation that mixes the channels of each pixel; hue and saturation have no effect on gray images."""
 
     #: Whether the matrix depends on the image's mean.
     measures: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Parameters, one row an image: (count, …) float32."""
+        """Draw parameters, one row per image: (count, …) float32."""
 
     @abstractmethod
     def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:
-        """drawn: what `draw` gave; mean: (B, 3), the images' mean color, 0 … 255 → (B, 3, 4), as in `_sampling`."""
+        """Color matrices (B, 3, 4), as in `_warp`, from the result of `draw` and the mean color of the images, (B, 3) in 0 …
+        255.
+        """
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → the same shape, in channels_last."""
@@ -80,18 +83,18 @@ class Color(Augmentation):
 
 
 class RandomApply(Augmentation):
-    """Changes some images and leaves the others as they are."""
+    """An augmentation that is applied to some images and leaves the others unchanged."""
 
     class Options(OptionsModel):
-        """Options of every such operation."""
+        """Options of all such augmentations."""
 
-        probability: float = Field(default=0.5, ge=0, le=1, description="share of the images that are changed")
+        probability: float = Field(default=0.5, ge=0, le=1, description="fraction of the images that are changed")
 
     options: Options
 
     @abstractmethod
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (K, C, H, W) uint8, those to be changed → the same shape; they may be used up."""
+        """Change all given images, which may be overwritten: (K, C, H, W) uint8 → the same shape."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """images: (B, C, H, W) uint8 → the same shape, in channels_last."""
@@ -107,12 +110,12 @@ class RandomApply(Augmentation):
 
 @dataclass(frozen=True)
 class MixedBatch:
-    """A batch whose images each hold some of another image; so do their labels: share · own + (1 − share) · partner's.
+    """A batch of mixed images, with mixed labels: share · own label + (1 − share) · label of the partner.
 
     Attributes:
         images: (B, C, H, W) uint8.
-        partner: (B,) int64, the row of the other image in the batch that went in.
-        share: (B,) float32, what is left of the own image, 0 … 1.
+        partner: (B,) int64, row of the other image in the input batch.
+        share: (B,) float32 in [0, 1], share of the own image.
     """
 
     images: Tensor
@@ -121,29 +124,29 @@ class MixedBatch:
 
 
 class MixAugmentation(Augmentation):
-    """Mixes images of a batch with one another, which changes labels too: only as the last of a recipe."""
+    """An augmentation that mixes the images of a batch and their labels; only as the last entry of a recipe."""
 
     @abstractmethod
     def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
-        """images: (B, C, H, W) uint8, not changed in place."""
+        """Mix a batch: (B, C, H, W) uint8, not modified in place."""
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """The images of `mix`; for looking at."""
+        """The images of `mix` without labels, for display."""
         return self.mix(images, generator).images
 
 
 class UnionAugmentation(Augmentation):
-    """Makes several versions of each image: the set is joined with altered copies of itself."""
+    """An augmentation that extends the training set with augmented versions of each image."""
 
     versions: int
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: torch.Generator, versions: Tensor | None = None) -> Tensor:
-        """images: (B, C, H, W) uint8; versions: (B,) int64, which version of each; none: drawn evenly."""
+        """Augment images, (B, C, H, W) uint8; versions: (B,) int64, version of each image; None: drawn uniformly."""
 
 
 class Steps:
-    """Operations in order, neighbors fused; what a pipeline and the combinators are made of."""
+    """Augmentations in order, adjacent ones fused; used by the pipeline and by combinators."""
 
     def __init__(self, operations: Sequence[Augmentation]) -> None:
         self.runs: list[list[Augmentation]] = []
@@ -156,10 +159,10 @@ class Steps:
 
     @classmethod
     def within(cls, entries: Sequence[Entry], owner: str) -> Steps:
-        """The operations inside the combinator `owner`.
+        """Create the augmentations inside the combinator `owner`.
 
         Raises:
-            RecipeError: One that works only on the outside: `union`, `mixup` and their like.
+            RecipeError: An augmentation cannot be nested, such as `union` or `mixup`.
         """
         operations = build(entries)
         for operation, entry in zip(operations, entries, strict=True):
@@ -178,12 +181,12 @@ class Steps:
         return images
 
     def same_size(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """As calling it; a smaller window is resampled back to the size that went in, since a batch has one size."""
+        """Augment, and resample smaller windows back to the input size, since all images of a batch have one size."""
         return _warp.resize(self(images, generator), (images.shape[2], images.shape[3]))
 
 
 class Pipeline:
-    """The `augment` section of a recipe.
+    """The `augment` section of a recipe, ready to apply.
 
     Raises:
         RecipeError: An unknown name or option; a `union` that is not first; a `mixup` or `cutmix` that is not last.
@@ -200,31 +203,31 @@ class Pipeline:
         self._mixing = next((o for o in operations if isinstance(o, MixAugmentation)), None)
         self._joining = next((o for o in operations if isinstance(o, UnionAugmentation)), None)
         self._steps = Steps([o for o in operations if not isinstance(o, MixAugmentation | UnionAugmentation)])
-        #: How many versions of each image an epoch holds: 1, or those of a `union`.
+        #: Number of versions of each image in an epoch: 1, or the number of versions of a `union`.
         self.versions = self._joining.versions if self._joining else 1
 
     def __call__(self, images: Tensor, generator: torch.Generator, versions: Tensor | None = None) -> Tensor:
-        """Augment a batch; never mixes.
+        """Augment a batch, without mixing.
 
         Args:
             images: (B, C, H, W) uint8.
-            generator: Of the CPU; decides everything.
-            versions: (B,) int64, which version of each image a `union` makes; none: drawn evenly.
+            generator: Random generator on the CPU, the only source of randomness.
+            versions: (B,) int64, version of each image for a `union`; None: drawn uniformly.
 
         Returns:
-            (B, C, H', W') uint8; the images themselves where there is nothing to do.
+            (B, C, H', W') uint8; the images themselves if the recipe has no augmentations.
         """
         if self._joining:
             images = self._joining(images, generator, versions)
         return self._steps(images, generator)
 
     def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch | None:
-        """images: (B, C, H, W) uint8, what the call gave; none where the recipe mixes nothing."""
+        """Mix the result of a call, (B, C, H, W) uint8; None if the recipe does not mix."""
         return self._mixing.mix(images, generator) if self._mixing else None
 
 
 def build(entries: Sequence[Entry]) -> list[Augmentation]:
-    """The operations that entries name.
+    """Create the augmentations that entries name.
 
     Raises:
         RecipeError: An unknown name or option.
@@ -239,9 +242,9 @@ def build(entries: Sequence[Entry]) -> list[Augmentation]:
 
 
 def apply_fused(operations: Sequence[Augmentation], images: Tensor, generator: torch.Generator) -> Tensor:
-    """Geometry and color in one pass. images: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last.
+    """Apply geometry and color in one pass: (B, C, H, W) uint8 → (B, C, H', W') uint8, in channels_last.
 
-    The geometry is done first; a contrast is around the mean of what it leaves. Exact operations alone resample nothing.
+    The geometry is applied first; contrast is relative to the mean after it. Exact operations alone resample nothing.
     """
     count, size = len(images), (images.shape[2], images.shape[3])
     place, colors, exact, moved = _warp.identity(count, 2), [], True, False
@@ -265,7 +268,7 @@ def apply_fused(operations: Sequence[Augmentation], images: Tensor, generator: t
 
 
 def _color_matrix(colors: list[tuple[Color, Tensor]], values: Tensor) -> Tensor:
-    """All color operations as one (B, 3, 4), on the device of the images."""
+    """All color operations as one matrix (B, 3, 4), on the device of the images."""
     measures = any(operation.measures for operation, _ in colors)
     mean = _warp.mean_color(values) if measures else torch.zeros(len(values), 3, device=values.device)
     total = _warp.identity(len(values), 3).to(values.device)

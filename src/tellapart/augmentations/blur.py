@@ -1,4 +1,4 @@
-"""Gaussian blur of some images, each with a width of its own; the image is reflected at its border."""
+"""Gaussian blur of some images, with a separate width for each; the image is reflected at its border."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tellapart.augmentations.base import RandomApply
 
 
 class Blur(RandomApply):
-    """As torchvision's GaussianBlur with a kernel wide enough to hold the whole bell."""
+    """Gaussian blur as torchvision's GaussianBlur with a kernel that is large enough for the whole Gaussian."""
 
     class Options(RandomApply.Options):
         """Options of `blur`."""
 
         sigma: PositiveRange = Field(
-            default=(0.3, 1.5), description="smallest and largest standard deviation of the bell, in pixels"
+            default=(0.3, 1.5), description="minimum and maximum standard deviation of the Gaussian, in pixels"
         )
 
     options: Options

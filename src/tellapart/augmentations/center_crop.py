@@ -1,4 +1,4 @@
-"""The middle of each image."""
+"""Center crop of each image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class CenterCrop(Geometry):
-    """Always the same window, so of use beside others, inside `union` or `one_of`; there it is enlarged."""
+    """Center crop. The window is always the same, so it is useful inside `union` or `one_of`; there it is enlarged."""
 
     class Options(OptionsModel):
         """Options of `center_crop`."""
 
-        size: int = Field(ge=1, description="side of the window, pixels; at most the image's")
+        size: int = Field(ge=1, description="side of the window, in pixels; at most that of the image")
 
     exact: ClassVar[bool] = True
     options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
-        """Matrices (count, 2, 3) and the size of the window.
+        """Return matrices (count, 2, 3) and the size of the window.
 
         Raises:
             RecipeError: The window is larger than the images.

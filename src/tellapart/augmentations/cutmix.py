@@ -1,4 +1,6 @@
-"""CutMix (Yun et al. 2019): a rectangle of every image comes from another of its batch; its label is shared by area."""
+"""CutMix (Yun et al. 2019): a rectangle of each image is replaced by one from another image of the batch; labels are mixed by
+area.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,23 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Cutmix(MixAugmentation):
-    """The area is drawn by Beta(alpha, alpha), for each image instead of once a batch. Must be the last entry."""
+    """CutMix with an area from Beta(alpha, alpha), drawn for each image, not once per batch. Must be the last entry."""
 
     class Options(OptionsModel):
         """Options of `cutmix`."""
 
-        alpha: float = Field(default=1.0, gt=0, description="of Beta(alpha, alpha), the share that stays; 1 is even")
+        alpha: float = Field(
+            default=1.0,
+            gt=0,
+            description="parameter of Beta(alpha, alpha), the distribution of the remaining share; 1 is uniform",
+        )
 
     options: Options
 
     def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
-        """images: (B, C, H, W) uint8. The rectangle is cut at the border, and the share is what then stays."""
+        """Mix a batch, (B, C, H, W) uint8. The rectangle is clipped at the border; the share is that of the remaining
+        pixels.
+        """
         side = (1 - beta(self.options.alpha, len(images), generator)).sqrt()
         partner = torch.randperm(len(images), generator=generator)
         rows, columns = (_stretch(length, side, generator) for length in images.shape[2:])
@@ -34,7 +42,7 @@ class Cutmix(MixAugmentation):
 
 
 def _stretch(length: int, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Which pixels of an axis the rectangles hold, around a middle drawn evenly: share (B,) → (B, length) bool."""
+    """Pixels of an axis inside the rectangles, with uniform random centers: share (B,) → (B, length) bool."""
     half = (share * length / 2)[:, None]
     middle = torch.rand(len(share), 1, generator=generator) * length
     centers = torch.arange(length) + 0.5

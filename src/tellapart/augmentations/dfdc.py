@@ -1,6 +1,7 @@
 """Strong augmentation for deepfake detection, as published by the winner of the Deepfake Detection Challenge (DFDC).
 
-Source: S. Seferbekov 2020, github.com/selimsef/dfdc_deepfake_challenge, `create_train_transforms`. Its parts: JPEG of quality
+Source: S. Seferbekov 2020, github.com/selimsef/dfdc_deepfake_challenge, `create_train_transforms`. It consists of JPEG of
+    quality
 60 to 100 (half of the images), Gaussian noise (a tenth), blur (a twentieth), mirror, an isotropic resize with one of three
 pairs of kernels, brightness and contrast or color (seven tenths), gray (a fifth), shift, scale and rotation (half).
 """
@@ -13,7 +14,8 @@ from torch import Tensor
 from tellapart.augmentations.base import Augmentation, Entry, Steps
 from tellapart.recipe.schema import OptionsModel
 
-#: The original enlarges or shrinks faces of every size to one; here the size is fixed, so half are shrunk and enlarged again.
+#: The original resizes faces of any size to one size; here the size is fixed, so half of the images are downscaled and
+#: upscaled.
 ENTRIES: list[Entry] = [
     {"jpeg": {"probability": 0.5, "quality": [60, 100]}},
     {"noise": {"probability": 0.1, "sigma": [3.2, 7.1]}},
@@ -45,12 +47,12 @@ ENTRIES: list[Entry] = [
 
 
 class Dfdc(Augmentation):
-    """Without its color shift along principal components; what opens is reflected, there black."""
+    """DFDC augmentation without the color shift along principal components; borders are reflected instead of black."""
 
     def __init__(self, options: OptionsModel) -> None:
         super().__init__(options)
         self._steps = Steps.within(ENTRIES, "dfdc")
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (B, C, H, W) uint8 → the same shape."""
+        """Augment a batch: (B, C, H, W) uint8 → the same shape."""
         return self._steps(images, generator)

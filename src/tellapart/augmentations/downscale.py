@@ -1,4 +1,6 @@
-"""Shrinking and enlarging again: what a picture loses when it is saved small. Antialiased, with varied kernels."""
+"""Downscaling followed by upscaling, which simulates images that were stored at a smaller size. Antialiased, with various
+kernels.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,24 @@ _Kernel = Literal["box", "bilinear", "bicubic", "lanczos"]
 
 
 class Downscale(RandomApply):
-    """Both resamplings of an image are one filter; the kernels are Pillow's, one drawn for each direction and image."""
+    """Downscale and upscale in one filter; the kernels are those of Pillow, drawn for each direction and image."""
 
     class Options(RandomApply.Options):
         """Options of `downscale`."""
 
-        factor: ShareRange = Field(default=(0.4, 1.0), description="smallest and largest side of the small picture, as a share")
+        factor: ShareRange = Field(
+            default=(0.4, 1.0), description="minimum and maximum side of the downscaled image, as a fraction"
+        )
         kernels: list[_Kernel] = Field(
-            default=["box", "bilinear", "bicubic", "lanczos"], min_length=1, description="to choose from, each way"
+            default=["box", "bilinear", "bicubic", "lanczos"],
+            min_length=1,
+            description="resampling kernels to draw from, for each direction",
         )
 
     options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (K, C, H, W) uint8 → the same shape."""
+        """Apply to all given images: (K, C, H, W) uint8 → the same shape."""
         count, _, height, width = images.shape
         factor = uniform(self.options.factor[0], self.options.factor[1], count, generator)
         kernels = torch.randint(len(self.options.kernels), (count, 2), generator=generator)
@@ -38,7 +44,7 @@ class Downscale(RandomApply):
         return _kernels.filtered(images, rows, columns)
 
     def _matrices(self, side: int, factor: Tensor, kernels: Tensor) -> Tensor:
-        """(K, side, side), by factors (K,) and the numbers of the kernels (K, 2): down and up."""
+        """Filter matrices (K, side, side) from factors (K,) and indices of the kernels (K, 2), down and up."""
         small = (factor * side).round().clamp(min=1)
         matrices = torch.empty(len(factor), side, side)
         for down, up in kernels.unique(dim=0).tolist():

@@ -1,6 +1,6 @@
-"""One of five windows of each image, drawn evenly: the four corners and the middle.
+"""One of five crops of each image, drawn uniformly: the four corners and the center.
 
-Krizhevsky et al. 2012 average a net's answers over them; here one is picked to train on.
+Krizhevsky et al. 2012 average the predictions of a net over them; here, one of them is used for training.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class FiveCrop(Geometry):
-    """The net is trained on images of the window's size; inside `union`, `one_of` and `compose` the window is enlarged."""
+    """Five-crop. The net is trained on images of the window's size; inside `union`, `one_of` and `compose`, windows are
+    enlarged.
+    """
 
     class Options(OptionsModel):
         """Options of `five_crop`."""
 
-        size: int = Field(ge=1, description="side of the window, pixels; at most the image's")
+        size: int = Field(ge=1, description="side of the window, in pixels; at most that of the image")
 
     exact: ClassVar[bool] = True
     options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
-        """Matrices (count, 2, 3) and the size of the window.
+        """Return matrices (count, 2, 3) and the size of the window.
 
         Raises:
             RecipeError: The window is larger than the images.

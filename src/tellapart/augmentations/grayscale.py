@@ -1,4 +1,4 @@
-"""Some images without their colors: luma (ITU-R BT.601) in all three channels."""
+"""Conversion of some images to grayscale: luma (ITU-R BT.601) in all three channels."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Grayscale(Color):
-    """As torchvision's RandomGrayscale. Does nothing to images that are gray already."""
+    """Random grayscale as torchvision's RandomGrayscale; no effect on gray images."""
 
     class Options(OptionsModel):
         """Options of `grayscale`."""
 
-        probability: float = Field(default=0.1, ge=0, le=1, description="share of the images that lose their colors")
+        probability: float = Field(default=0.1, ge=0, le=1, description="fraction of the images that are converted")
 
     options: Options
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """(count, 1): 1 for images that lose their colors, else 0."""
+        """Draw (count, 1): 1 for images that are converted, else 0."""
         return (torch.rand(count, 1, generator=generator) < self.options.probability).float()
 
     def matrix(self, drawn: Tensor, mean: Tensor) -> Tensor:
-        """(B, 3, 4): luma thrice, or no change."""
+        """Color matrices (B, 3, 4): luma in all channels, or the identity."""
         unchanged = torch.eye(3, 4, device=drawn.device)
         luma = torch.tensor([*LUMA, 0.0], device=drawn.device).expand(3, 4)
         return torch.lerp(unchanged, luma, drawn[:, :, None])

@@ -13,7 +13,7 @@ from tellapart.augmentations.base import RandomApply
 
 
 class Jpeg(RandomApply):
-    """Slow beside the others: each image is written and read, on as many threads as torch may use."""
+    """JPEG compression. Slower than most: each image is encoded and decoded, on as many threads as torch may use."""
 
     class Options(RecompressOptions):
         """Options of `jpeg`."""
@@ -21,7 +21,7 @@ class Jpeg(RandomApply):
     options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (K, C, H, W) uint8 → the same shape."""
+        """Apply to all given images: (K, C, H, W) uint8 → the same shape."""
         return recompress(images, self.options, _save, generator)
 
 

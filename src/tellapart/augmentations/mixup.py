@@ -1,4 +1,4 @@
-"""mixup (Zhang et al. 2018): every image becomes a weighted mean of itself and another of its batch, and so does its label."""
+"""mixup (Zhang et al. 2018): each image and its label become a weighted mean with those of another image of the batch."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Mixup(MixAugmentation):
-    """The share is drawn from Beta(alpha, alpha), for each image instead of once a batch. Must be the last entry."""
+    """mixup with weights from Beta(alpha, alpha), drawn for each image, not once per batch. Must be the last entry."""
 
     class Options(OptionsModel):
         """Options of `mixup`."""
 
-        alpha: float = Field(default=0.2, gt=0, description="of Beta(alpha, alpha): small is nearly unmixed, 1 is even")
+        alpha: float = Field(
+            default=0.2, gt=0, description="parameter of Beta(alpha, alpha): small values mix little, 1 is uniform"
+        )
 
     options: Options
 
     def mix(self, images: Tensor, generator: torch.Generator) -> MixedBatch:
-        """images: (B, C, H, W) uint8."""
+        """Mix a batch, (B, C, H, W) uint8."""
         share = beta(self.options.alpha, len(images), generator)
         partner = torch.randperm(len(images), generator=generator)
         own = images.float()

@@ -1,4 +1,4 @@
-"""Random erasing (Zhong et al. 2020): a rectangle of some images is filled, so that no single part decides."""
+"""Random erasing (Zhong et al. 2020): fills a rectangle of some images, so that the net does not rely on a single region."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ _TRIES = 10
 
 
 class RandomErasing(RandomApply):
-    """Area, shape and place are drawn as by torchvision's RandomErasing; where no rectangle fits, the image stays."""
+    """Random erasing; area, shape and position as in torchvision's RandomErasing. If no rectangle fits, the image is
+    unchanged.
+    """
 
     class Options(RandomApply.Options):
         """Options of `random_erasing`."""
 
-        area: ShareRange = Field(default=(0.02, 0.33), description="smallest and largest rectangle, of the image's area")
-        ratio: PositiveRange = Field(default=(0.3, 3.3), description="smallest and largest height ÷ width")
+        area: ShareRange = Field(
+            default=(0.02, 0.33), description="minimum and maximum area of the rectangle, as a fraction of the image"
+        )
+        ratio: PositiveRange = Field(default=(0.3, 3.3), description="minimum and maximum height ÷ width")
         fill: Literal["black", "mean", "noise"] = Field(
-            default="noise", description="black; the image's mean color; or every value drawn evenly from 0 to 255"
+            default="noise", description="fill: black, the mean color of the image, or uniform random values from 0 to 255"
         )
 
     options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (K, C, H, W) uint8 → the same shape."""
+        """Apply to all given images: (K, C, H, W) uint8 → the same shape."""
         top, left, height, width = self._rectangles(len(images), (images.shape[2], images.shape[3]), generator)
         rows, columns = (torch.arange(side) for side in images.shape[2:])
         in_rows = (rows >= top[:, None]) & (rows < (top + height)[:, None])
@@ -39,7 +43,7 @@ class RandomErasing(RandomApply):
         return torch.where(inside, self._filling(images, generator), images)
 
     def _filling(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Broadcasts to images (K, C, H, W) uint8."""
+        """Fill values, uint8, broadcastable to images (K, C, H, W)."""
         count, channels, height, width = images.shape
         if self.options.fill == "black":
             return images.new_zeros(1)
@@ -51,7 +55,9 @@ class RandomErasing(RandomApply):
     def _rectangles(
         self, count: int, size: tuple[int, int], generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Top, left, height and width, each (count,): of the first of some tries that fits; else a height and width of 0."""
+        """Top, left, height and width, each (count,), of the first of several tries that fits; height and width are 0 if none
+        fits.
+        """
         low, high = self.options.area
         area = (torch.rand(count, _TRIES, generator=generator) * (high - low) + low) * (size[0] * size[1])
         ratio = log_uniform(self.options.ratio, (count, _TRIES), generator)

@@ -1,4 +1,6 @@
-"""A window of random place, area and shape, enlarged to the size of the image: Szegedy et al. 2015, "Going deeper"."""
+"""Random resized crop: a window of random position, area and shape, enlarged to the image size (Szegedy et al. 2015, "Going
+deeper").
+"""
 
 from __future__ import annotations
 
@@ -15,18 +17,22 @@ _TRIES = 10
 
 
 class RandomResizedCrop(Geometry):
-    """Drawn as torchvision's RandomResizedCrop does; bilinear, and the pixels beside the window are seen at its border."""
+    """Random resized crop as torchvision's RandomResizedCrop; bilinear, with the pixels outside the window used at its
+    border.
+    """
 
     class Options(OptionsModel):
         """Options of `random_resized_crop`."""
 
-        scale: ShareRange = Field(default=(0.5, 1.0), description="smallest and largest area of the window, of the image's")
-        ratio: PositiveRange = Field(default=(3 / 4, 4 / 3), description="smallest and largest width ÷ height of the window")
+        scale: ShareRange = Field(
+            default=(0.5, 1.0), description="minimum and maximum area of the window, as a fraction of the image"
+        )
+        ratio: PositiveRange = Field(default=(3 / 4, 4 / 3), description="minimum and maximum width ÷ height of the window")
 
     options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
-        """Matrices (count, 2, 3); the size stays."""
+        """Return matrices (count, 2, 3); the size does not change."""
         height, width = self._windows(count, size, generator)
         tops, lefts = (
             (torch.rand(count, generator=generator) * (side - window + 1)).floor()
@@ -39,7 +45,9 @@ class RandomResizedCrop(Geometry):
         return matrices, size
 
     def _windows(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Heights and widths (count,): the first of some tries that fits, else the largest of an allowed shape."""
+        """Heights and widths (count,) of the first of several tries that fits, else of the largest window with an allowed
+        shape.
+        """
         low, high = self.options.scale
         area = (torch.rand(count, _TRIES, generator=generator) * (high - low) + low) * (size[0] * size[1])
         ratio = log_uniform(self.options.ratio, (count, _TRIES), generator)

@@ -1,4 +1,4 @@
-"""Rotation by multiples of 90°: exact, no pixel is resampled."""
+"""Rotation by multiples of 90°, without resampling."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Rotate90(Geometry):
-    """Rotates each image by one of the given angles; images that are not square get 0° or 180°."""
+    """Rotation of each image by one of the given angles; images that are not square are rotated by 0° or 180°."""
 
     class Options(OptionsModel):
         """Options of `rotate90`."""
 
         degrees: list[Literal[0, 90, 180, 270]] = Field(
-            default=[0, 90, 180, 270], min_length=1, description="the rotations, counter-clockwise, that are equally likely"
+            default=[0, 90, 180, 270], min_length=1, description="counter-clockwise rotations, drawn with equal probability"
         )
 
     exact: ClassVar[bool] = True
     options: Options
 
     def draw(self, count: int, size: Size, generator: torch.Generator) -> tuple[Tensor, Size]:
-        """Matrices (count, 2, 3); the size stays.
+        """Return matrices (count, 2, 3); the size does not change.
 
         Raises:
             RecipeError: The images are not square, and only 90° or 270° may be drawn.

@@ -1,4 +1,4 @@
-"""The training set joined with altered versions of itself: an epoch shows each image once in every version."""
+"""Union of the training set and augmented versions of it: an epoch contains each image once in every version."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Union(UnionAugmentation):
-    """In a recipe also as a list: `union: [[], [{flip: {}}]]` is the set and a version of it with random flips.
+    """Union of versions, in a recipe also as a list: `union: [[], [{flip: {}}]]` is the set and a version with random flips.
 
-    Must be the first entry; entries after it work on all versions. Windows are enlarged to the size that went in.
+    Must be the first entry; later entries apply to all versions. Windows are enlarged to the input size.
     """
 
     class Options(OptionsModel):
         """Options of `union`."""
 
         of: list[list[dict[str, Any]]] = Field(
-            min_length=1, description="versions, each a list of {name: options}; [] is the image as it is"
+            min_length=1, description="versions, each a list of {name: options}; [] is the unchanged image"
         )
 
     def __init__(self, options: Options) -> None:
@@ -32,7 +32,7 @@ class Union(UnionAugmentation):
         self.versions = len(self._made)
 
     def __call__(self, images: Tensor, generator: torch.Generator, versions: Tensor | None = None) -> Tensor:
-        """images: (B, C, H, W) uint8 → the same shape; versions: (B,) int64, which of each; none: drawn evenly."""
+        """Augment images, (B, C, H, W) uint8; versions: (B,) int64, version of each image; None: drawn uniformly."""
         if versions is None:
             versions = torch.randint(self.versions, (len(images),), generator=generator)
         return _warp.by_group(images, versions.cpu(), [steps.same_size for steps in self._made], generator)

@@ -13,7 +13,10 @@ from tellapart.augmentations.base import RandomApply
 
 
 class Webp(RandomApply):
-    """The slowest of all: written (with libwebp's fastest method) and read image by image, several times slower than `jpeg`."""
+    """WebP compression. The slowest augmentation: images are encoded (with libwebp's fastest method) and decoded one by one,
+    several
+    times slower than `jpeg`.
+    """
 
     class Options(RecompressOptions):
         """Options of `webp`."""
@@ -21,7 +24,7 @@ class Webp(RandomApply):
     options: Options
 
     def change(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """images: (K, C, H, W) uint8 → the same shape."""
+        """Apply to all given images: (K, C, H, W) uint8 → the same shape."""
         return recompress(images, self.options, _save, generator)
 
 

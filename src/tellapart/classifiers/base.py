@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Context:
-    """What a fit or a prediction may use besides its images.
+    """Resources for a fit or a prediction, besides its images.
 
     Attributes:
         cache: Decodes images, each once.

@@ -1,8 +1,7 @@
 """Linear classifiers, logistic regression or ridge; validation selects the strength of the L2 penalty.
 
 Logistic: multinomial, scikit-learn's L-BFGS solver. Ridge: least squares on one-hot targets in closed form (Hoerl & Kennard
-    1970,
-"Ridge Regression"), all penalties from one product; a temperature, fitted on the validation split, turns its values into
+1970, "Ridge Regression"), all penalties from one product; a temperature, fitted on the validation split, turns its values into
 probabilities.
 """
 

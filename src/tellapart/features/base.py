@@ -16,7 +16,7 @@ from tellapart.recipe.schema import OptionsModel
 
 @dataclass(frozen=True)
 class FitContext:
-    """What a descriptor may use when it is fitted, besides images and labels.
+    """Resources for fitting a descriptor, besides images and labels.
 
     A part of `classifiers.base.Context`, which descriptors cannot import: classifiers are a higher layer.
 

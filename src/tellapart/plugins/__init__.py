@@ -1,14 +1,14 @@
-"""What a package that extends tellapart imports: the base class of every kind, and a checker that tests a class of yours.
+"""Public names for packages that extend tellapart: the base class of each kind, and a checker that tests your class.
 
     from tellapart.plugins import Descriptor, OptionsModel, check_descriptor
 
     class Brightness(Descriptor):
         ...
 
-    check_descriptor(Brightness, {"bins": 8})    # raises PluginError: which promise is broken, and how
+    check_descriptor(Brightness, {"bins": 8})    # raises PluginError if a promise is broken
 
-`promises("descriptor")` lists what is tested. Names are imported when they are first used: `import tellapart.plugins` imports
-no torch. `docs/adding.md` has an example of every kind.
+`promises("descriptor")` lists the promises that are tested. Names are imported on first use: `import tellapart.plugins` does
+not import torch. `docs/adding.md` has an example of each kind.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ __all__ = [
     "passed", "promises",
 ]  # fmt: skip
 
-#: Kind → the module that holds its promises.
+#: Kind → module with its promises.
 _MODULES = {
     "classifier": "_classifiers",
     "descriptor": "_descriptors",
@@ -120,7 +120,7 @@ def promises(kind: str) -> tuple[Promise, ...]:
             "logger" or "layout".
 
     Raises:
-        ValueError: There is no such kind.
+        ValueError: The kind is unknown.
     """
     if kind not in _MODULES:
         raise ValueError(unknown_name("kind", kind, _MODULES))

@@ -1,4 +1,4 @@
-"""What an augmentation promises, tested on small pictures."""
+"""Promises of an augmentation, tested on small images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIZES = ((1, 1), (1, 9), (7, 5), (33, 20))
 
 @dataclass(frozen=True)
 class _Tested:
-    """An augmentation class, its options, and the side of the pictures that it must take."""
+    """An augmentation class, its options, and the side of the images that it must accept."""
 
     cls: type[Augmentation]
     options: OptionsModel
@@ -32,7 +32,7 @@ class _Tested:
         return _tensor(textured(count, self.size, self.size, seed)[..., :channels])
 
     def made(self, images: Tensor, seed: int = 3) -> Tensor:
-        """What a new one makes of images; the seed decides what is drawn."""
+        """Apply a new augmentation to images, with random numbers from this seed."""
         return self.cls(self.options)(images, torch.Generator().manual_seed(seed))
 
 
@@ -43,20 +43,22 @@ def check_augmentation(
 
     Args:
         cls: The class.
-        options: As in a recipe.
-        size: Side of the pictures that it must take; it may refuse other sizes with a TellapartError.
-        only: Name of the one promise to test; left out: all of `promises("augmentation")`.
+        options: Options, as in a recipe.
+        size: Side of the images that it must accept; it may refuse other sizes with a TellapartError.
+        only: Name of the promise to test; None: all of `promises("augmentation")`.
 
     Raises:
-        PluginError: A promise is broken: which, what was expected, what was found.
-        RecipeError: The options are none of this class.
+        PluginError: A promise is broken; the message names it, the expected and the actual result.
+        RecipeError: The options are not valid for this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__), size), only)
 
 
 @PROMISES.promise("uint8 images in and out")
 def _shape(tested: _Tested) -> None:
-    """(B, C, H, W) uint8 gives (B, C, H', W') uint8, of color and of gray images; the size is the same for every batch."""
+    """(B, C, H, W) uint8 gives (B, C, H', W') uint8, of color and of gray images; the output size is the same for every
+    batch.
+    """
     sizes = set()
     for channels in (1, 3):
         for count in (1, 2, 6):
@@ -67,12 +69,12 @@ def _shape(tested: _Tested) -> None:
     expect(len(sizes) == 1, "one size for all batches", sorted(sizes))
 
 
-@PROMISES.promise("the generator decides everything")
+@PROMISES.promise("all randomness comes from the generator")
 def _deterministic(tested: _Tested) -> None:
-    """The same seed gives the same images, whatever was made before, and torch's own generator is left alone."""
+    """The same seed gives the same images, regardless of earlier calls, and torch's global generator is not used."""
     images, before = tested.images(), torch.get_rng_state()
     first = tested.made(images)
-    expect(bool(torch.equal(torch.get_rng_state(), before)), "torch's global generator as it was", "it was used")
+    expect(bool(torch.equal(torch.get_rng_state(), before)), "an unused global generator of torch", "it was used")
     torch.manual_seed(1234)
     try:
         augmentation = tested.cls(tested.options)
@@ -80,31 +82,31 @@ def _deterministic(tested: _Tested) -> None:
         again = augmentation(images, torch.Generator().manual_seed(3))
     finally:
         torch.set_rng_state(before)
-    expect(bool(torch.equal(first, again)), "the same images of the same seed", "other images")
+    expect(bool(torch.equal(first, again)), "the same images for the same seed", "different images")
 
 
-@PROMISES.promise("images are not changed in place")
+@PROMISES.promise("images are not modified in place")
 def _untouched(tested: _Tested) -> None:
-    """The images that are handed in stay as they are, however they lie in memory."""
+    """The images that are passed in are not modified, whatever their memory format."""
     for form in (torch.contiguous_format, torch.channels_last):
         images = tested.images().contiguous(memory_format=form)
         before = images.clone()
         for seed in range(4):
             tested.made(images, seed)
-        expect(bool(torch.equal(images, before)), "the images as they were", "they were changed in place")
+        expect(bool(torch.equal(images, before)), "unmodified images", "images modified in place")
 
 
-@PROMISES.promise("layout in memory does not matter")
+@PROMISES.promise("the memory format does not matter")
 def _layout(tested: _Tested) -> None:
-    """Images in channels_last give the same as contiguous ones."""
+    """Images in channels_last give the same result as contiguous ones."""
     images = tested.images()
     found = tested.made(images.contiguous(memory_format=torch.channels_last))
-    expect(bool(torch.equal(found, tested.made(images))), "the same images from channels_last", "other images")
+    expect(bool(torch.equal(found, tested.made(images))), "the same images from channels_last", "different images")
 
 
 @PROMISES.promise("rows depend on their own image alone")
 def _alone(tested: _Tested) -> None:
-    """What becomes of an image does not depend on the others of its batch, unless the augmentation is a `MixAugmentation`."""
+    """The result for an image does not depend on the rest of the batch, unless the augmentation is a `MixAugmentation`."""
     if issubclass(tested.cls, MixAugmentation):
         return
     images = tested.images()
@@ -112,12 +114,12 @@ def _alone(tested: _Tested) -> None:
     others[2] = images[2]
     for seed in range(4):
         same = torch.equal(tested.made(images, seed)[2], tested.made(others, seed)[2])
-        expect(bool(same), "the same image beside other images", "another image")
+        expect(bool(same), "the same image in another batch", "a different image")
 
 
 @PROMISES.promise("an empty batch")
 def _empty(tested: _Tested) -> None:
-    """No images give no images, of the same number of channels."""
+    """An empty batch gives an empty batch with the same number of channels."""
     for channels in (1, 3):
         images = tested.images(2, channels)[:0]
         _check_images(tested.made(images), images, "no images")
@@ -125,7 +127,7 @@ def _empty(tested: _Tested) -> None:
 
 @PROMISES.promise("small and odd sizes")
 def _sizes(tested: _Tested) -> None:
-    """Images of any size are altered, or refused with a TellapartError that says what is needed."""
+    """Images of any size are accepted, or refused with a TellapartError that states the requirement."""
     for height, width in _SIZES:
         for channels in (1, 3):
             images = _tensor(textured(3, height, width)[..., :channels])
@@ -135,16 +137,16 @@ def _sizes(tested: _Tested) -> None:
 
 @PROMISES.promise("black and white images")
 def _extremes(tested: _Tested) -> None:
-    """Black and white images are altered without an error."""
+    """Black and white images are accepted without an error."""
     for value in (0, 255):
         images = torch.full((3, 3, tested.size, tested.size), value, dtype=torch.uint8)
         _check_images(tested.made(images), images, f"images of {value}")
 
 
-@PROMISES.promise("a mix says what it is made of")
+@PROMISES.promise("a mix reports partners and shares")
 def _mix(tested: _Tested) -> None:
-    """A `MixAugmentation` tells each image's partner, and its own share, which is that of the pixels; others have nothing to
-    tell.
+    """A `MixAugmentation` returns the partner of each image and the image's own share, which equals its share of the pixels;
+    other augmentations return no mix.
     """
     if not issubclass(tested.cls, MixAugmentation):
         return
@@ -159,7 +161,7 @@ def _mix(tested: _Tested) -> None:
         expect(bool(((mixed.share >= 0) & (mixed.share <= 1)).all()), "shares in [0, 1]", mixed.share.tolist())
         wanted = mixed.share * values + (1 - mixed.share) * values[mixed.partner]
         gap = float((mixed.images.float().mean((1, 2, 3)) - wanted).abs().max())
-        expect(gap <= 1, "labels shared as pixels are, to a gray level", f"a difference of {gap:.3g}")
+        expect(gap <= 1, "label shares that equal the pixel shares, to one gray level", f"a difference of {gap:.3g}")
 
 
 def _tensor(pixels: Any) -> Tensor:

@@ -38,11 +38,11 @@ def check_combiner(cls: type[Combiner], options: Mapping[str, Any] | None = None
     Args:
         cls: The class.
         options: Options, as on the command line or in a recipe.
-        only: Name of the one promise to test; left out: all of `promises("combiner")`.
+        only: Name of the promise to test; None: all of `promises("combiner")`.
 
     Raises:
-        PluginError: A promise is broken: which, what was expected, what was found.
-        RecipeError: The options are none of this class.
+        PluginError: A promise is broken; the message names it, the expected and the actual result.
+        RecipeError: The options are not valid for this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__)), only)
 

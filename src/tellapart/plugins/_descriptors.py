@@ -1,4 +1,4 @@
-"""What a descriptor promises, tested on small pictures."""
+"""Promises of a descriptor, tested on small images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tellapart.recipe.schema import OptionsModel
 
 PROMISES = Promises("descriptor", options=True)
 _COUNT = 12
-#: Sides that are small or odd: (height, width).
+#: Small and odd sizes: (height, width).
 _SIZES = ((1, 1), (2, 3), (7, 7), (17, 23), (1, 40))
 
 
 @dataclass(frozen=True)
 class _Tested:
-    """A descriptor class, its options, and the shape of the pictures that it must take."""
+    """A descriptor class, its options, and the shape of the images that it must accept."""
 
     cls: type[Descriptor]
     options: OptionsModel
@@ -37,7 +37,7 @@ class _Tested:
         return textured(_COUNT, self.size, self.size, seed)
 
     def fitted(self, pictures: np.ndarray | None = None) -> Descriptor:
-        """A new one, fitted on these pictures; left out: on `pictures()`."""
+        """Return a new descriptor, fitted on these images (None: on `pictures()`)."""
         pictures = self.pictures() if pictures is None else pictures
         descriptor = self.cls(self.options)
         descriptor.fit(DecodedImages(pictures, np.arange(len(pictures))), np.arange(len(pictures)) % 2, FitContext(seed=3))
@@ -51,19 +51,19 @@ def check_descriptor(
 
     Args:
         cls: The class.
-        options: As in a recipe.
-        size: Side of the color pictures that it must take; it may refuse all others with a TellapartError.
-        only: Name of the one promise to test; left out: all of `promises("descriptor")`.
+        options: Options, as in a recipe.
+        size: Side of the color images that it must accept; it may refuse other sizes with a TellapartError.
+        only: Name of the promise to test; None: all of `promises("descriptor")`.
 
     Raises:
-        PluginError: A promise is broken: which, what was expected, what was found.
-        RecipeError: The options are none of this class.
+        PluginError: A promise is broken; the message names it, the expected and the actual result.
+        RecipeError: The options are not valid for this class.
     """
     checked = check_options(cls.Options, options or {}, cls.__name__)
     PROMISES.check(cls, _Tested(cls, checked, size), only)
 
 
-@PROMISES.promise("one float32 vector an image")
+@PROMISES.promise("one float32 vector per image")
 def _shape(tested: _Tested) -> None:
     """B images give (B, D) float32, and D is the same for every batch."""
     descriptor, pictures = tested.fitted(), tested.pictures(1)
@@ -77,7 +77,7 @@ def _shape(tested: _Tested) -> None:
 
 @PROMISES.promise("values are finite")
 def _finite(tested: _Tested) -> None:
-    """Values are finite, of black, white and noise too."""
+    """Values are finite, also for black, white and noise images."""
     descriptor, side = tested.fitted(), tested.size
     black = np.zeros((2, side, side, 3), np.uint8)
     for what, pictures in (
@@ -87,44 +87,44 @@ def _finite(tested: _Tested) -> None:
         ("textured", tested.pictures()),
     ):
         bad = int((~np.isfinite(descriptor(pictures))).sum())
-        expect(not bad, f"finite values of {what} images", f"{bad:,} that are not")
+        expect(not bad, f"finite values for {what} images", f"{bad:,} values that are not finite")
 
 
 @PROMISES.promise("rows depend on their own image alone")
 def _alone(tested: _Tested) -> None:
-    """The vector of an image is the same alone, in a batch, and beside other images."""
+    """The vector of an image is the same alone, in a batch, and for any order of the images."""
     descriptor, pictures = tested.fitted(), tested.pictures(1)
     together = descriptor(pictures)
     alone = np.concatenate([descriptor(pictures[i : i + 1]) for i in range(len(pictures))])
     expect_close(alone, together, "the same vector alone and in a batch")
     others = noise(*pictures.shape, seed=5)
     others[3] = pictures[3]
-    expect_close(descriptor(others)[3], together[3], "the same vector beside other images")
+    expect_close(descriptor(others)[3], together[3], "the same vector in another batch")
     order = np.arange(len(pictures))[::-1]
     expect_close(descriptor(pictures[order]), together[order], "the same vectors in another order")
 
 
 @PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
-    """Fitted twice on the same images with the same seed, and asked twice, it gives the same."""
+    """Two fits on the same images with the same seed, and two calls, give the same vectors."""
     pictures, first = tested.pictures(1), tested.fitted()
     found = first(pictures)
-    expect_equal(first(pictures), found, "the same vectors when asked again")
+    expect_equal(first(pictures), found, "the same vectors in a second call")
     expect_equal(tested.fitted()(pictures), found, "the same vectors after a second fit with the same seed")
 
 
 @PROMISES.promise("fit forgets")
 def _forgets(tested: _Tested) -> None:
-    """A second fit leaves nothing of the first."""
+    """A second fit does not depend on the first."""
     descriptor = tested.fitted(tested.pictures(7))
     pictures = tested.pictures()
     descriptor.fit(DecodedImages(pictures, np.arange(_COUNT)), np.arange(_COUNT) % 2, FitContext(seed=3))
-    expect_equal(descriptor(tested.pictures(1)), tested.fitted()(tested.pictures(1)), "the vectors of a fresh fit")
+    expect_equal(descriptor(tested.pictures(1)), tested.fitted()(tested.pictures(1)), "the vectors of a new descriptor")
 
 
 @PROMISES.promise("gray or color images")
 def _channels(tested: _Tested) -> None:
-    """Color images are taken; gray ones too, or refused with a TellapartError."""
+    """Color images are accepted; gray images are accepted or refused with a TellapartError."""
     with may_refuse():
         gray = tested.pictures()[..., :1]
         _check_vectors(tested.fitted(gray)(gray), len(gray), "gray images")
@@ -132,7 +132,7 @@ def _channels(tested: _Tested) -> None:
 
 @PROMISES.promise("small and odd sizes")
 def _sizes(tested: _Tested) -> None:
-    """Images of any size give finite vectors, or a TellapartError that says what is needed."""
+    """Images of any size give finite vectors, or a TellapartError that states the requirement."""
     for height, width in _SIZES:
         pictures = textured(_COUNT, height, width)
         with may_refuse():
@@ -147,13 +147,13 @@ def _empty(tested: _Tested) -> None:
     expect(found.shape == (0, width), f"shape (0, {width})", found.shape)
 
 
-@PROMISES.promise("images are not changed")
+@PROMISES.promise("images are not modified")
 def _untouched(tested: _Tested) -> None:
-    """The images that are handed in stay as they are, when fitted and when asked."""
+    """The images that are passed in are not modified, neither by `fit` nor by a call."""
     pictures = tested.pictures()
     before = pictures.copy()
     tested.fitted(pictures)(pictures)
-    expect_equal(pictures, before, "the images as they were")
+    expect_equal(pictures, before, "unmodified images")
 
 
 @PROMISES.promise("arrays hold all parameters")
@@ -169,6 +169,6 @@ def _saved(tested: _Tested) -> None:
 
 
 def _check_vectors(found: np.ndarray, count: int, what: str) -> None:
-    expect(found.ndim == 2 and len(found) == count, f"({count}, D) vectors of {what}", found.shape)
-    expect(found.dtype == np.float32, f"float32 vectors of {what}", found.dtype)
-    expect(bool(np.isfinite(found).all()), f"finite vectors of {what}", "values that are not")
+    expect(found.ndim == 2 and len(found) == count, f"({count}, D) vectors for {what}", found.shape)
+    expect(found.dtype == np.float32, f"float32 vectors for {what}", found.dtype)
+    expect(bool(np.isfinite(found).all()), f"finite vectors for {what}", "values that are not finite")

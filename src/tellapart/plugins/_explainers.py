@@ -1,4 +1,4 @@
-"""What an explainer promises, tested on a tiny network and on nearest neighbors."""
+"""Promises of an explainer, tested on a tiny network and on nearest neighbors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Tested:
     options: OptionsModel
 
     def map(self, image: np.ndarray, label: int = 1, seed: int = 3) -> Heatmap:
-        """What a new one says of a picture, asked about a network."""
+        """Explain the prediction of a network for an image with a new explainer."""
         return self.cls(self.options, seed)(_network(), image, label)
 
 
@@ -38,19 +38,19 @@ def check_explainer(cls: type[Explainer], options: Mapping[str, Any] | None = No
 
     Args:
         cls: The class.
-        options: Of its `Options`. Make it quick: few masks, large windows.
-        only: Name of the one promise to test; left out: all of `promises("explainer")`.
+        options: Values of its `Options`. Choose fast ones: few masks, large windows.
+        only: Name of the promise to test; None: all of `promises("explainer")`.
 
     Raises:
-        PluginError: A promise is broken: which, what was expected, what was found.
-        RecipeError: The options are none of this class.
+        PluginError: A promise is broken; the message names it, the expected and the actual result.
+        RecipeError: The options are not valid for this class.
     """
     PROMISES.check(cls, _Tested(cls, check_options(cls.Options, options or {}, cls.__name__)), only)
 
 
-@PROMISES.promise("a map of the picture's own size")
+@PROMISES.promise("a map of the size of the image")
 def _shape(tested: _Tested) -> None:
-    """Pictures of every size give a Heatmap of (H, W) float32 in [0, 1], for the class that was asked for."""
+    """Images of any size give a Heatmap of (H, W) float32 in [0, 1], for the requested class."""
     for height, width in _SIZES:
         for label in (0, 2):
             found = tested.map(textured(1, height, width)[0], label)
@@ -58,9 +58,9 @@ def _shape(tested: _Tested) -> None:
             expect(found.class_name == f"class {label}", f"the class 'class {label}'", repr(found.class_name))
 
 
-@PROMISES.promise("small pictures")
+@PROMISES.promise("small images")
 def _small(tested: _Tested) -> None:
-    """Tiny pictures are explained, or refused with a TellapartError."""
+    """Tiny images are explained, or refused with a TellapartError."""
     for height, width in ((1, 1), (2, 3), (1, 20)):
         with may_refuse():
             _check_map(tested.map(textured(1, height, width)[0]), height, width)
@@ -68,7 +68,7 @@ def _small(tested: _Tested) -> None:
 
 @PROMISES.promise("values are finite")
 def _finite(tested: _Tested) -> None:
-    """What is found before it is scaled is finite, of black, white and noisy pictures too."""
+    """Values before scaling are finite, also for black, white and noise images."""
     pictures = {
         "textured": textured(1, 18, 22)[0],
         "black": np.zeros((18, 22, 3), np.uint8),
@@ -76,43 +76,43 @@ def _finite(tested: _Tested) -> None:
     }
     for what, image in pictures.items():
         values = np.asarray(tested.cls(tested.options, 3)._values(_network(), image, 1), dtype=np.float64)
-        expect(bool(np.isfinite(values).all()), f"finite values of a {what} picture", "values that are not")
+        expect(bool(np.isfinite(values).all()), f"finite values for a {what} image", "values that are not finite")
 
 
 @PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
-    """The same seed gives the same map, and torch's own generator is left alone."""
+    """The same seed gives the same map, and torch's global generator is not used."""
     image, before = textured(1, 18, 22)[0], torch.get_rng_state()
     first = tested.map(image)
-    expect(bool(torch.equal(torch.get_rng_state(), before)), "torch's global generator as it was", "it was used")
-    expect_equal(tested.map(image).values, first.values, "the same map of the same seed")
+    expect(bool(torch.equal(torch.get_rng_state(), before)), "an unused global generator of torch", "it was used")
+    expect_equal(tested.map(image).values, first.values, "the same map for the same seed")
 
 
-@PROMISES.promise("pictures are not changed")
+@PROMISES.promise("images are not modified")
 def _untouched(tested: _Tested) -> None:
-    """The picture that is handed in stays as it is."""
+    """The image that is passed in is not modified."""
     image = textured(1, 18, 22)[0]
     before = image.copy()
     tested.map(image)
-    expect_equal(image, before, "the picture as it was")
+    expect_equal(image, before, "an unmodified image")
 
 
-@PROMISES.promise("the classifier is not changed")
+@PROMISES.promise("the classifier is not modified")
 def _classifier(tested: _Tested) -> None:
-    """The network answers the same after it was explained."""
+    """The network gives the same predictions after it was explained."""
     images = textured(3, 16, 16)
     before = _network().predict(list(images))
     tested.map(images[0])
-    expect_equal(_network().predict(list(images)), before, "the answers as they were")
+    expect_equal(_network().predict(list(images)), before, "the same predictions as before")
 
 
-@PROMISES.promise("classifiers that are no networks")
+@PROMISES.promise("classifiers other than networks")
 def _any(tested: _Tested) -> None:
     """A classifier without gradients is explained, or refused with a RunError."""
     try:
         found = tested.cls(tested.options, 3)(ExplainedModel(*tiny_neighbors(), "knn"), textured(1, 18, 22)[0], 1)
     except RunError as error:
-        expect(len(error.message) > 10, "an error that says what is needed", repr(error.message))
+        expect(len(error.message) > 10, "an error that states the requirement", repr(error.message))
         return
     _check_map(found, 18, 22)
 

@@ -1,4 +1,4 @@
-"""What a layout of a data set promises, tested on a small data set that the author of the layout writes."""
+"""Promises of a layout, tested on a small data set that the author of the layout writes."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tellapart.plugins._promises import Promises, expect, expect_equal, may_refu
 from tellapart.types import UNLABELED, ImageTable
 
 PROMISES = Promises("layout")
-#: Writes a small data set of the layout into an empty folder.
+#: Function that writes a small data set of the layout into an empty folder.
 Write = Callable[[Path], None]
-_READ = 16  # images that are read, at most
+_READ = 16  # maximum number of images that are read
 _SPLITS = {"train", "valid", "test", ""}
 
 
 @dataclass(frozen=True)
 class _Tested:
-    """A layout class, a folder that holds a data set of it, an empty folder, and what the files held at first."""
+    """A layout class, a folder with a data set of it, an empty folder, and the original contents of the files."""
 
     cls: type[Layout]
     data: Path
@@ -34,11 +34,11 @@ class _Tested:
     contents: Mapping[Path, bytes]
 
     def claim(self, listing: Listing | None = None) -> Claim | None:
-        """What a new layout claims; left out: of the data set."""
+        """Claim of a new layout on a listing (None: that of the data set)."""
         return self.cls().claims(list_folder(str(self.data)) if listing is None else listing, LayoutOptions())
 
     def rows(self, listing: Listing | None = None) -> LayoutRows:
-        """What a new layout reads; left out: from the data set."""
+        """Rows that a new layout reads from a listing (None: that of the data set)."""
         return self.cls().read(list_folder(str(self.data)) if listing is None else listing, LayoutOptions())
 
 
@@ -47,11 +47,11 @@ def check_layout(cls: type[Layout], write: Write, *, only: str | None = None) ->
 
     Args:
         cls: The class.
-        write: Writes a small data set of this layout into the empty folder that it gets. At least one row must have a label.
-        only: Name of the one promise to test; left out: all of `promises("layout")`.
+        write: Function that writes a small data set of this layout into an empty folder. At least one row must have a label.
+        only: Name of the promise to test; None: all of `promises("layout")`.
 
     Raises:
-        PluginError: A promise is broken: which, what was expected, what was found.
+        PluginError: A promise is broken; the message names it, the expected and the actual result.
     """
     with tempfile.TemporaryDirectory() as folder:
         data, empty = Path(folder) / "data", Path(folder) / "empty"
@@ -63,7 +63,7 @@ def check_layout(cls: type[Layout], write: Write, *, only: str | None = None) ->
 
 @PROMISES.promise("a claim has a certainty and a reason")
 def _claims(tested: _Tested) -> None:
-    """Its own data set is claimed with a certainty between 0 and 1 and a reason of one sentence."""
+    """The layout claims its own data set with a certainty between 0 and 1 and a reason of one sentence."""
     claim = tested.claim()
     expect(isinstance(claim, Claim), "a Claim on its own data set", claim)
     certainty, reason = (claim.certainty, claim.reason) if claim else (0.0, "")
@@ -73,15 +73,15 @@ def _claims(tested: _Tested) -> None:
 
 @PROMISES.promise("other files are not claimed")
 def _strangers(tested: _Tested) -> None:
-    """An empty folder, and a folder that holds a note, are not claimed."""
+    """An empty folder and a folder with a text file are not claimed."""
     expect(tested.claim(list_folder(str(tested.empty))) is None, "no claim on an empty folder", "a claim")
     (tested.empty / "notes.md").write_text("nothing to see", encoding="utf-8")
-    expect(tested.claim(list_folder(str(tested.empty))) is None, "no claim on a folder that holds a note", "a claim")
+    expect(tested.claim(list_folder(str(tested.empty))) is None, "no claim on a folder with a text file", "a claim")
 
 
 @PROMISES.promise("one value for each row")
 def _shapes(tested: _Tested) -> None:
-    """Every column has N values of its type: labels are texts or None, splits are known names, sizes int64."""
+    """Every column has N values of its type: labels are strings or None, splits are known names, sizes are int64."""
     rows = tested.rows()
     count = len(rows.ids)
     expect(count > 0, "at least one row", 0)
@@ -93,22 +93,22 @@ def _shapes(tested: _Tested) -> None:
         kind = np.dtype(np.int64) if name == "sizes" else np.dtype(object)
         expect(values.dtype == kind, f"{name} of type {kind}", values.dtype)
     names = set(rows.class_names.tolist())
-    expect(all(name is None or (isinstance(name, str) and name) for name in names), "labels that are texts or None", names)
+    expect(all(name is None or (isinstance(name, str) and name) for name in names), "labels that are strings or None", names)
     expect(bool(names - {None}), "a row with a label", "none")
     expect(set(rows.split.tolist()) <= _SPLITS, 'the splits "train", "valid", "test" or ""', set(rows.split.tolist()))
 
 
-@PROMISES.promise("ids are unique texts")
+@PROMISES.promise("ids are unique strings")
 def _ids(tested: _Tested) -> None:
-    """Every row has an id of its own, which is not empty."""
+    """Every row has a unique id that is not empty."""
     ids = tested.rows().ids
-    expect(all(isinstance(name, str) and name for name in ids), "ids that are texts", ids[:3])
+    expect(all(isinstance(name, str) and name for name in ids), "ids that are strings", ids[:3])
     expect(len(set(ids)) == len(ids), f"{len(ids)} different ids", len(set(ids)))
 
 
 @PROMISES.promise("locators can be read")
 def _locators(tested: _Tested) -> None:
-    """Every locator leads to an image, or to bare pixels."""
+    """Every locator points to an image file or to raw pixels."""
     rows = tested.rows()
     columns = {"id": rows.ids, "path": rows.locators}
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
@@ -120,7 +120,7 @@ def _locators(tested: _Tested) -> None:
 
 @PROMISES.promise("archives are read like folders")
 def _archives(tested: _Tested) -> None:
-    """A zip archive of the data set gives the same ids, labels and splits: files are read through the listing."""
+    """A zip archive of the data set gives the same ids, labels and splits, since files are read through the listing."""
     path = tested.data.parent / "data.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in sorted(tested.data.rglob("*")):
@@ -132,40 +132,40 @@ def _archives(tested: _Tested) -> None:
     expect_equal(packed.class_names, rows.class_names, "the same labels from a zip archive")
     expect_equal(packed.split, rows.split, "the same splits from a zip archive")
     inside = all(locator.startswith("data.zip::") for locator in packed.locators)
-    expect(inside, "locators that begin with the archive: `listing.locators(rows)`", packed.locators[:3])
+    expect(inside, "locators that start with the path of the archive, as from `listing.locators(rows)`", packed.locators[:3])
 
 
 @PROMISES.promise("deterministic")
 def _deterministic(tested: _Tested) -> None:
-    """Two layouts claim and read the same."""
-    expect(tested.claim() == tested.claim(), "the same claim twice", "two claims")
+    """Two instances of the layout claim and read the same."""
+    expect(tested.claim() == tested.claim(), "the same claim twice", "two different claims")
     first, second = tested.rows(), tested.rows()
-    expect(first.ids == second.ids and first.locators == second.locators, "the same rows twice", "other rows")
+    expect(first.ids == second.ids and first.locators == second.locators, "the same rows twice", "different rows")
     expect_equal(first.class_names, second.class_names, "the same labels twice")
 
 
-@PROMISES.promise("rows and problems have a place")
+@PROMISES.promise("rows and problems have a location")
 def _described(tested: _Tested) -> None:
-    """The layout says in a sentence what it read; every row and every problem has a place that an error can name."""
+    """The layout describes in a sentence what it read; every row and problem has a location for error messages."""
     rows = tested.rows()
-    expect(rows.layout.endswith("."), "a sentence that says what was read", repr(rows.layout))
+    expect(rows.layout.endswith("."), "a sentence that describes what was read", repr(rows.layout))
     places = [rows.where(row) for row in range(len(rows.ids))]
-    expect(all(isinstance(place, str) and place for place in places), "a place for each row", places[:3])
+    expect(all(isinstance(place, str) and place for place in places), "a location for each row", places[:3])
     bad = [problem for problem in rows.problems if not (problem.kind and problem.where and problem.message)]
-    expect(not bad, "a kind, a place and a message for each problem", bad[:3])
+    expect(not bad, "a kind, a location and a message for each problem", bad[:3])
 
 
-@PROMISES.promise("files are not changed")
+@PROMISES.promise("files are not modified")
 def _untouched(tested: _Tested) -> None:
-    """The data set is the same after it was claimed and read."""
+    """Claiming and reading do not modify the data set."""
     tested.claim()
     tested.rows()
-    expect(_contents(tested.data) == tested.contents, "the files as they were", "files that changed, came or went")
+    expect(_contents(tested.data) == tested.contents, "unmodified files", "files that were changed, added or removed")
 
 
 @PROMISES.promise("damaged files are named")
 def _damaged(tested: _Tested) -> None:
-    """With garbage in every file that is not an image, `claims` raises nothing and `read` at most a TellapartError."""
+    """If all files other than images are damaged, `claims` raises no error, and `read` at most a TellapartError."""
     listing = list_folder(str(tested.data))
     for row in np.flatnonzero(~listing.is_image).tolist():
         (tested.data / listing.paths[row]).write_bytes(b"\0\xffdamaged")

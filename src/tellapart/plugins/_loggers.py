@@ -1,6 +1,6 @@
-"""What a logger promises, tested with runs that are told of, cut off, and told of again.
+"""Promises of a logger, tested with runs that are logged, interrupted, and logged again.
 
-What a logger has written is known to its own program alone: a function `read` says what is there.
+The output of a logger can only be read by the program that it is for; a function `read` returns what was logged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tellapart.runs.loggers.base import RunLogger
 from tellapart.types import Score
 
 PROMISES = Promises("logger")
-#: From the folder of the runs and the name of a run to the (figure, epoch) of everything that was logged, repeats included.
+#: Maps the folder of the runs and the name of a run to the (metric, epoch) of all logged values, including repeats.
 Read = Callable[[Path, str], Iterable[tuple[str, int]]]
 _RECIPE = Recipe.model_validate({"classifier": {"family": "metadata"}})
 
@@ -42,7 +42,7 @@ class _Tested:
             used.close()
 
     def points(self, run: str) -> list[tuple[str, int]] | None:
-        """What was logged of a run; None where that cannot be known."""
+        """Logged values of a run; None without `read`."""
         return None if self.read is None else sorted(self.read(self.runs, run))
 
 
@@ -51,13 +51,13 @@ def check_logger(cls: type[RunLogger], *, runs: Path | None = None, read: Read |
 
     Args:
         cls: The class.
-        runs: An empty folder to work in; left out: one that is removed afterwards.
-        read: From the folder and the name of a run to a (figure, epoch) of each value that was logged. Without it, only errors
-            are found, and not what is missing or written twice.
-        only: Name of the one promise to test; left out: all of `promises("logger")`.
+        runs: An empty folder to work in; None: a temporary folder.
+        read: Maps the folder and the name of a run to the (metric, epoch) of each logged value. Without it, only errors are
+            found, and not values that are missing or logged twice.
+        only: Name of the promise to test; None: all of `promises("logger")`.
 
     Raises:
-        PluginError: A promise is broken: which, what was expected, what was found.
+        PluginError: A promise is broken; the message names it, the expected and the actual result.
     """
     if runs is not None:
         PROMISES.check(cls, _Tested(cls, runs, read), only)
@@ -66,21 +66,21 @@ def check_logger(cls: type[RunLogger], *, runs: Path | None = None, read: Read |
         PROMISES.check(cls, _Tested(cls, Path(folder), read), only)
 
 
-@PROMISES.promise("every epoch and score is there")
+@PROMISES.promise("every epoch and score is logged")
 def _whole(tested: _Tested) -> None:
-    """A run that is told of from start to finish has its figures at each epoch, and its scores."""
+    """A run that is logged from start to end has its metrics at each epoch, and its scores."""
     tested.log("whole", 1, 2, 3, finish=True)
     points = tested.points("whole")
     if points is not None:
         epochs = {epoch for _, epoch in points}
         expect({1, 2, 3} <= epochs, "figures at the epochs 1, 2 and 3", sorted(epochs))
         names = len({name for name, _ in points})
-        expect(names >= 3, "two figures and a score, at least", f"{names} names")
+        expect(names >= 3, "at least two metrics and a score", f"{names} names")
 
 
-@PROMISES.promise("nothing twice")
+@PROMISES.promise("no value twice")
 def _resumed(tested: _Tested) -> None:
-    """A run that was cut off and goes on, or is told of again when it is finished, has every figure once an epoch."""
+    """A run that is resumed, or logged again after it has finished, has every metric once per epoch."""
     tested.log("resumed", 1, 2)
     tested.log("resumed", 1, 2, 3, finish=True)
     tested.log("resumed", 1, 2, 3, finish=True)
@@ -91,9 +91,9 @@ def _resumed(tested: _Tested) -> None:
         expect({1, 2, 3} <= {epoch for _, epoch in points}, "figures at the epochs 1, 2 and 3", points)
 
 
-@PROMISES.promise("an epoch that is done again")
+@PROMISES.promise("a repeated epoch")
 def _again(tested: _Tested) -> None:
-    """An epoch that comes a second time, as after a crash, is logged once."""
+    """An epoch that is repeated, as after a crash, is logged once."""
     tested.log("again", 1, 2, 2, 3)
     points = tested.points("again")
     if points is not None:
@@ -103,7 +103,7 @@ def _again(tested: _Tested) -> None:
 
 @PROMISES.promise("close at any time")
 def _close(tested: _Tested) -> None:
-    """It can be closed before a run, after its start, and twice."""
+    """A logger can be closed before a run, after its start, and twice."""
     unused = tested.cls(tested.runs)
     unused.close()
     unused.close()
@@ -115,7 +115,7 @@ def _close(tested: _Tested) -> None:
 
 @PROMISES.promise("one run after another")
 def _several(tested: _Tested) -> None:
-    """One logger is told of several runs, one after the other, and keeps them apart."""
+    """A logger can log several runs one after another, and keeps them separate."""
     logger = tested.cls(tested.runs)
     tested.log("first", 1, 2, finish=True, logger=logger)
     tested.log("second", 1, 2, 3, 4, finish=True, logger=logger)
@@ -127,9 +127,9 @@ def _several(tested: _Tested) -> None:
             expect(found == last, f"the epochs 1 … {last} of {run}", f"a last epoch of {found}")
 
 
-@PROMISES.promise("figures that are missing or not finite")
+@PROMISES.promise("metrics that are missing or not finite")
 def _not_finite(tested: _Tested) -> None:
-    """NaN, infinity, None and texts among the figures are no error."""
+    """NaN, infinity, None and strings among the metrics are no error."""
     logger = tested.cls(tested.runs)
     logger.start("odd", _RECIPE)
     odd = {"train_loss": float("nan"), "lr": float("inf"), "valid_loss": None, "note": "text", "best": False}
@@ -141,20 +141,20 @@ def _not_finite(tested: _Tested) -> None:
 
 @PROMISES.promise("a run without epochs")
 def _no_epochs(tested: _Tested) -> None:
-    """A run that does not train by epochs has its scores."""
+    """A run that is not trained in epochs has its scores."""
     tested.log("plain", finish=True)
     points = tested.points("plain")
     expect(points is None or bool(points), "its scores", "nothing")
 
 
-@PROMISES.promise("entries are not changed")
+@PROMISES.promise("entries are not modified")
 def _untouched(tested: _Tested) -> None:
-    """The entry of an epoch stays as it is."""
+    """The entry of an epoch is not modified."""
     logger, entry = tested.cls(tested.runs), _entry(1)
     logger.start("untouched", _RECIPE)
     logger.epoch(entry)
     logger.close()
-    expect(entry == _entry(1), f"the entry as it was, {_entry(1)}", entry)
+    expect(entry == _entry(1), f"the unmodified entry {_entry(1)}", entry)
 
 
 def _entry(epoch: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Promises: what a class that tellapart is extended with has to keep, each with a name, and how they are tested."""
+"""Promises: named requirements that every class of a plug-in kind must satisfy, and how they are tested."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tellapart.recipe.schema import OptionsModel
 
 @dataclass(frozen=True)
 class Promise:
-    """One thing that every class of a kind has to keep.
+    """A requirement that every class of a kind must satisfy.
 
     Attributes:
         kind: "descriptor", "net", …
-        name: A few words, unique within the kind.
-        says: One sentence.
-        keep: Called with what is tested; raises where the promise is broken.
+        name: Short name, unique within the kind.
+        sentence: Description in one sentence.
+        keep: Function of the tested class; raises if the promise is broken.
     """
 
     kind: str
@@ -31,7 +31,7 @@ class Promise:
 
 
 class Broken(Exception):
-    """A promise is broken: what was expected, what was found."""
+    """A promise is broken: the expected and the actual result."""
 
     def __init__(self, expected: str, found: str) -> None:
         super().__init__(f"expected {expected}, found {found}")
@@ -44,11 +44,11 @@ class Promises:
     def __init__(self, kind: str, *, options: bool = False) -> None:
         self.kind = kind
         self.all: list[Promise] = []
-        if options:  # what is tested has `cls.Options`
+        if options:  # the tested class has `cls.Options`
             self.promise("options are described")(_described)
 
     def promise(self, name: str) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
-        """Add a function as a promise; its docstring is the sentence."""
+        """Register a function as a promise; its docstring is the sentence."""
 
         def add(keep: Callable[[Any], None]) -> Callable[[Any], None]:
             self.all.append(Promise(self.kind, name, " ".join((keep.__doc__ or "").split()), keep))
@@ -57,15 +57,15 @@ class Promises:
         return add
 
     def check(self, plugin: type, tested: Any, only: str | None = None) -> None:
-        """Test every promise, or the one of this name.
+        """Test all promises, or only one.
 
         Args:
-            plugin: The class, for messages.
-            tested: What the promises are called with.
-            only: Name of the one promise to test.
+            plugin: The class, named in messages.
+            tested: Argument of the promises.
+            only: Name of the promise to test; None: all.
 
         Raises:
-            PluginError: The first promise that is broken.
+            PluginError: A promise is broken; the message names the first one.
             ValueError: There is no promise of that name.
         """
         chosen = [one for one in self.all if only in (None, one.name)]
@@ -76,26 +76,26 @@ class Promises:
                 one.keep(tested)
             except Broken as broken:
                 raise PluginError(self.kind, plugin.__name__, one.name, broken.expected, broken.found) from None
-            except Exception as error:  # whatever a plug-in may raise
+            except Exception as error:  # a plug-in may raise anything
                 found = f"{type(error).__name__}: {error}"
                 raise PluginError(self.kind, plugin.__name__, one.name, "no error", found) from error
 
 
 def expect(kept: bool, expected: str, found: Any) -> None:
-    """Raise where a promise is not kept.
+    """Raise an error if a promise is not kept.
 
     Raises:
-        Broken: It is not.
+        Broken: The promise is not kept.
     """
     if not kept:
         raise Broken(expected, str(found))
 
 
 def expect_close(found: np.ndarray, wanted: np.ndarray, what: str, tolerance: float = 1e-5) -> None:
-    """Raise where two arrays differ by more than `tolerance`, relative to the largest value, or in shape.
+    """Raise an error if two arrays differ in shape, or by more than `tolerance` relative to the largest value.
 
     Raises:
-        Broken: They do.
+        Broken: The arrays differ.
     """
     expect(found.shape == wanted.shape, f"{what}: shape {wanted.shape}", f"shape {found.shape}")
     if wanted.size:
@@ -105,10 +105,10 @@ def expect_close(found: np.ndarray, wanted: np.ndarray, what: str, tolerance: fl
 
 
 def expect_equal(found: np.ndarray, wanted: np.ndarray, what: str) -> None:
-    """Raise where two arrays differ.
+    """Raise an error if two arrays differ.
 
     Raises:
-        Broken: They do.
+        Broken: The arrays differ.
     """
     expect(found.shape == wanted.shape, f"{what}: shape {wanted.shape}", f"shape {found.shape}")
     different = int((np.asarray(found) != np.asarray(wanted)).sum())
@@ -121,30 +121,30 @@ def _described(tested: Any) -> None:
 
 
 def expect_described(options: type[OptionsModel]) -> None:
-    """Raise where an option has no description, or unknown options are taken.
+    """Raise an error if an option has no description, or if unknown options are accepted.
 
     Raises:
-        Broken: One has none.
+        Broken: An option has no description, or unknown options are accepted.
     """
     bare = [name for name, info in options.model_fields.items() if not info.description]
-    expect(not bare, 'a description of every option: `Field(…, description="…")`', f"none of {', '.join(bare)}")
+    expect(not bare, 'a description of every option: `Field(…, description="…")`', f"none for {', '.join(bare)}")
     extra = options.model_config.get("extra")
     expect(extra == "forbid", "Options that extend OptionsModel, which refuses unknown names", f"extra={extra!r}")
 
 
 def expect_table_untouched(before: Any, after: Any) -> None:
-    """Raise where the frame of a table has changed.
+    """Raise an error if the frame of a table has changed.
 
     Raises:
-        Broken: It has.
+        Broken: The frame has changed.
     """
-    expect(before.equals(after), "the table as it was", "columns or cells were changed")
+    expect(before.equals(after), "an unmodified table", "changed columns or cells")
 
 
 @contextmanager
 def may_refuse() -> Iterator[None]:
-    """What is inside may raise a TellapartError, which says what is needed; any other error is a crash."""
+    """Allow a TellapartError in the block, which states the requirement; any other error is a crash."""
     try:
         yield
     except TellapartError as error:
-        expect(len(error.message) > 10, "an error that says what is needed", repr(error.message))
+        expect(len(error.message) > 10, "an error that states the requirement", repr(error.message))

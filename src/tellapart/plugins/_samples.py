@@ -1,4 +1,4 @@
-"""What plug-ins are tested on: small pictures and tables that are made here, the same at every call."""
+"""Small synthetic images and tables on which plug-ins are tested; the same for every call."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tellapart.types import ImageTable
 
 
 def noise(count: int, height: int, width: int, channels: int = 3, seed: int = 0) -> np.ndarray:
-    """Gray values drawn evenly: (count, height, width, channels) uint8."""
+    """Uniform random gray values: (count, height, width, channels) uint8."""
     return np.random.default_rng(seed).integers(0, 256, (count, height, width, channels), dtype=np.uint8)
 
 
 def textured(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Pictures with edges, slopes and some noise, as photographs have: (count, height, width, 3) uint8."""
+    """Images with edges, gradients and some noise, as in photographs: (count, height, width, 3) uint8."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     found = []
@@ -36,21 +36,21 @@ def textured(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def levels(labels: np.ndarray, classes: int, side: int = 12, seed: int = 0) -> np.ndarray:
-    """Noise around one brightness a class: (N, side, side, 3) uint8."""
+    """Noise around one brightness per class: (N, side, side, 3) uint8."""
     level = (labels + 1) * 255 // (classes + 1)
     drawn = np.random.default_rng(seed).integers(-20, 20, (len(labels), side, side, 3))
     return (level[:, None, None, None] + drawn).clip(0, 255).astype(np.uint8)
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """A picture, encoded without loss."""
+    """An image, encoded losslessly."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
 
 
 def table(count: int = 60, classes: int = 3, seed: int = 0, split: str = "train") -> ImageTable:
-    """Encoded pictures that can be learnt from pixels, and a little from the size of the file."""
+    """Encoded images whose class can be predicted from pixels, and partly from the file size."""
     labels = np.arange(count) % classes
     ids = [f"{split}-{seed}-{i}" for i in range(count)]
     names = [f"class {c}" for c in range(classes)]
@@ -60,7 +60,7 @@ def table(count: int = 60, classes: int = 3, seed: int = 0, split: str = "train"
 def mixed_table(
     labels: Sequence[int], classes: Sequence[str] = ("cat", "dog"), split: Sequence[str] | None = None, seed: int = 0
 ) -> ImageTable:
-    """Encoded textured pictures, the last twice where there are more than three; labels of −1 are unknown."""
+    """Encoded textured images; if there are more than three, the last occurs twice. A label of −1 is unknown."""
     pictures = list(textured(len(labels), 24, 24, seed))
     if len(pictures) > 3:
         pictures[-1] = pictures[-2]
@@ -69,7 +69,7 @@ def mixed_table(
 
 @cache
 def tiny_network() -> tuple[Classifier, Context]:
-    """A network with two small convolutions, trained for an epoch on color pictures of 16×16."""
+    """A network with two small convolutions, trained for one epoch on color images of 16×16."""
     return _fitted(
         {
             "inputs": {"size": 16, "mode": "rgb"},
@@ -81,12 +81,12 @@ def tiny_network() -> tuple[Classifier, Context]:
 
 @cache
 def tiny_neighbors() -> tuple[Classifier, Context]:
-    """Nearest neighbors on pixels: a classifier without gradients."""
+    """Nearest neighbors on pixels, as a classifier without gradients."""
     return _fitted({"inputs": {"size": 16, "mode": "rgb"}, "classifier": {"family": "knn", "k": 3}})
 
 
 def save_tiny_network(folder: Path) -> Path:
-    """The folder of a network that was trained on 16×16 color pictures, as the folder of a run holds it."""
+    """The model folder of a network trained on 16×16 color images, as in a run."""
     tiny_network()[0].save(folder)
     return folder
 
