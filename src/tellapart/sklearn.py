@@ -3,8 +3,8 @@
 scikit-learn passes arrays and labels; recipes are trained on tables of uint8 images with a validation split. The conversion:
 
 1. Images are (N, H, W) or (N, H, W, 1 or 3), or rows of N × D with `image_shape`, and become uint8 by `value_range`.
-2. A share of what `fit` gets, stratified, becomes the validation split; images passed to `predict` are never used for training.
-3. Settings of the recipe are parameters: `classifier__C`, `train__optimizer__lr`; they are kept in `overrides`.
+2. A stratified fraction of the images passed to `fit` becomes the validation split; images passed to `predict` are never used
+for training. 3. Settings of the recipe are parameters: `classifier__C`, `train__optimizer__lr`; they are kept in `overrides`.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ __all__ = ["InvalidImages", "InvalidSetting", "RecipeClassifier", "as_estimator"
 
 
 class InvalidSetting(RecipeError, ValueError):
-    """A setting that the recipe does not take; also the ValueError that scikit-learn expects."""
+    """A setting that the recipe does not accept; also a ValueError, as scikit-learn expects."""
 
 
 class InvalidImages(DataError, ValueError):
-    """Arrays that are no images; also the ValueError that scikit-learn expects."""
+    """Arrays that are not images; also a ValueError, as scikit-learn expects."""
 
 
 def as_estimator(
@@ -46,10 +46,10 @@ def as_estimator(
     image_shape: tuple[int, ...] | str | None = None, value_range: tuple[float, float] | None = None,
     validation_fraction: float = 0.1, random_state: int | np.random.RandomState | None = None, device: str = "cpu",
 ) -> RecipeClassifier:  # fmt: skip
-    """A recipe as a scikit-learn classifier. Arguments as of `RecipeClassifier`; the recipe is read at once.
+    """Create a scikit-learn classifier from a recipe, which is read at once. Arguments as for `RecipeClassifier`.
 
     Raises:
-        InvalidSetting: No such recipe, or an override that it does not take.
+        InvalidSetting: The recipe is unknown, or does not accept an override.
 
     >>> as_estimator("knn").set_params(classifier__k=3).get_params()["classifier__k"]
     3
@@ -70,21 +70,21 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         recipe: A packaged name, a path to a .yaml file, or a `Recipe`.
         overrides: Settings of the recipe: {"classifier__C": 1.0} or ["classifier.C=1.0"]. `set_params(classifier__C=1.0)`
             adds to them, and `get_params()` has every setting of the recipe.
-        image_shape: What a row of a 2-D X is: (H, W) or (H, W, C) pixels in C order; or "row": no picture but D measured
-            values, taken as an image one pixel high, each value scaled between its smallest and largest in `fit` to 256
-            levels, beyond them clipped, and never resampled. None: X is (N, H, W) or (N, H, W, C), C = 1 or 3.
-        value_range: (black, white), such as (0, 1); values beyond are errors. None: whole numbers from 0 to 255.
-        validation_fraction: Share of each class that `fit` does not learn from and that only chooses (an epoch, a penalty, a
-            temperature); rounded, and never the last image of a class. 0: none.
-        random_state: Of the validation part and of everything random in the recipe. None: the recipe's seed.
+        image_shape: Shape of a row of a 2-D X: (H, W) or (H, W, C) pixels in C order; or "row" for D measured values instead
+            of pixels, which become an image of one row: each value is scaled from its range in `fit` to 256 levels and
+            clipped; it is never resampled. None: X is (N, H, W) or (N, H, W, C), C = 1 or 3.
+        value_range: (black, white), such as (0, 1); values outside are errors. None: integers from 0 to 255.
+        validation_fraction: Fraction of each class that `fit` uses for selection only (an epoch, a penalty, a temperature), not
+            for training; rounded, and never the last image of a class. 0: none.
+        random_state: Random seed of the validation split and of the recipe. None: the seed of the recipe.
         device: "cpu", "cuda", "mps", "auto".
 
     Attributes:
-        classes_: (C,) the labels that occur, sorted.
-        n_features_in_: Values of an image, H · W · C.
+        classes_: (C,) labels that occur, sorted.
+        n_features_in_: Number of values of an image, H · W · C.
         image_shape_: (H, W, C).
         classifier_: The fitted `Classifier`; its `recipe` has all settings resolved.
-        notes_: What was done otherwise than asked, such as components that were clipped.
+        notes_: Deviations from what was requested, such as a reduced number of components.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
             y: (N,) labels: text, integers or booleans.
 
         Raises:
-            ValueError: X or y are not what a classifier can learn from; `InvalidImages`, `InvalidSetting` are such errors.
+            ValueError: X or y cannot be used for training; `InvalidImages` and `InvalidSetting` are ValueErrors.
         """
         flat, shape = self._flat(X)
         checked: Any = validate_data(self, flat, y)
@@ -118,18 +118,18 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         if self.image_shape == "row":
             self.column_low_, self.column_high_ = flat.min(axis=0), flat.max(axis=0)
         elif self.value_range is None and flat.dtype.kind == "f" and flat.max() <= 1:
-            raise InvalidImages("X has floats that are nowhere above 1", hint="for pixels from 0 to 1 say value_range=(0, 1)")
+            raise InvalidImages("X has floats that do not exceed 1", hint="for pixels from 0 to 1 set value_range=(0, 1)")
         self.classes_, labels = np.unique(y, return_inverse=True)
         self._learn(self._table(flat, labels))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each image, the first of equals: (N,) of the labels' own type."""
+        """Predict the most probable class of each image, the first one for ties: (N,), of the type of the labels."""
         proba = self.predict_proba(X)
         return self.classes_[proba.argmax(axis=1)]
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities in the order of `classes_`: (N, C) float64; rows sum to 1."""
+        """Predict probabilities in the order of `classes_`: (N, C) float64; rows sum to 1."""
         check_is_fitted(self)
         flat, shape = self._flat(X)
         if shape and shape != self.image_shape_:
@@ -140,7 +140,9 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return proba / proba.sum(axis=1, keepdims=True)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; with `deep` the settings of the recipe too, as far as it can be read: `fit` says why not."""
+        """Parameters by name; with `deep`, also the settings of the recipe. If it cannot be read, they are omitted and `fit`
+        raises the error.
+        """
         params = super().get_params(deep=False)
         if not deep:
             return params
@@ -154,7 +156,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         """Set parameters; `section__option` changes a setting of the recipe.
 
         Raises:
-            InvalidSetting: The recipe has no such setting, or not with this value.
+            InvalidSetting: The recipe has no such setting, or does not accept the value.
         """
         settings = {key: value for key, value in params.items() if key.partition("__")[0] in Recipe.model_fields}
         super().set_params(**{key: value for key, value in params.items() if key not in settings})
@@ -165,10 +167,10 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def resolved(self, overrides: Any = None) -> Recipe:
-        """The recipe with the overrides, its own or others, before any data has been seen.
+        """The recipe with overrides (None: those of this classifier), before any data are seen.
 
         Raises:
-            InvalidSetting: It cannot be read.
+            InvalidSetting: The recipe cannot be read.
         """
         overrides = _as_mapping(self.overrides if overrides is None else overrides)
         try:
@@ -185,8 +187,8 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def _flat(self, X: Any) -> tuple[Any, tuple[int, ...] | None]:
-        """Images as rows, with their (H, W, C); what has no shape of its own as it is, with None."""
-        if getattr(X, "ndim", 3) < 3:  # frames and sparse matrices are 2-D, and scikit-learn reads them itself
+        """Convert images to rows, with their shape (H, W, C); an array without image shape is returned unchanged, with None."""
+        if getattr(X, "ndim", 3) < 3:  # frames and sparse matrices are 2-D; scikit-learn reads them
             return X, None
         images = np.asarray(X)
         if images.ndim < 3:
@@ -200,9 +202,9 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return "classifier_" in vars(self)
 
     def _shape_of(self, found: tuple[int, ...] | None, width: int) -> tuple[int, ...]:
-        """(H, W, C) of the images that `fit` got; `found`: by their array, `width`: values of a row."""
+        """Shape (H, W, C) of the images passed to `fit`; `found`: shape of the array, `width`: number of values per row."""
         if self.image_shape is None and found is None:
-            hint = 'say image_shape=(H, W) or (H, W, C) for flattened pixels, image_shape="row" for measured values'
+            hint = 'set image_shape=(H, W) or (H, W, C) for flattened pixels, image_shape="row" for measured values'
             raise InvalidImages(f"X has rows of {width:,} values: expected images, (N, H, W) or (N, H, W, C)", hint=hint)
         row = (1, width, 1) if self.image_shape == "row" else None
         asked = row or (found if found and self.image_shape is None else _image_shape(self.image_shape))
@@ -212,15 +214,15 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return asked
 
     def _table(self, flat: np.ndarray, labels: np.ndarray) -> ImageTable:
-        """flat: (N, D) checked numbers; labels: (N,) int, −1 unknown."""
+        """Create a table from checked numbers, (N, D), and labels, (N,) int, −1 for unknown."""
         pixels = self._scaled(flat) if self.image_shape == "row" else _pixels(flat, self.value_range)
         height, width, channels = self.image_shape_
         images = pixels.reshape(-1, height, width, channels) if channels > 1 else pixels.reshape(-1, height, width)
         return from_arrays(images, labels, [str(name) for name in self.classes_])
 
     def _scaled(self, flat: np.ndarray) -> np.ndarray:
-        """Each column's range in `fit` as 0 … 255; a column that was constant there is 0: (N, D) uint8."""
-        # halves: the gap between the ends of float64 is beyond float64
+        """Scale the range of each column in `fit` to 0 … 255; a constant column is 0: (N, D) uint8."""
+        # halved, since the difference between the limits of float64 overflows
         low, high, x = (part.astype(np.float64) / 2 for part in (self.column_low_, self.column_high_, flat))
         share = (x.clip(low, high) - low) / np.where(high > low, high - low, 1)
         return np.rint(share * 255).astype(np.uint8)
@@ -238,7 +240,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         family.check(recipe)
         self.classifier_ = family(recipe).fit(train, valid, context)
         self.notes_ = tuple(context.notes)
-        if context.stopped_by_hand:  # the best so far is there; but a search around this fit must end too
+        if context.stopped_by_hand:  # the best weights so far are kept, but a search around this fit must end too
             raise KeyboardInterrupt
 
     def _seeded(self, recipe: Recipe) -> Recipe:
@@ -246,7 +248,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
             return recipe
         given = self.random_state
         if not isinstance(given, int | np.integer) or given < 0:
-            given = check_random_state(given).randint(2**31 - 1)  # says what is wrong with a negative number
+            given = check_random_state(given).randint(2**31 - 1)  # raises an error for a negative number
         return recipe.model_copy(update={"seed": int(given)})
 
     def _context(self) -> Context:
@@ -254,7 +256,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _image_shape(given: Any) -> tuple[int, ...]:
-    """(H, W) or (H, W, C) as (H, W, C)."""
+    """Convert (H, W) or (H, W, C) to (H, W, C)."""
     sides = (*given, 1)[:3] if isinstance(given, tuple | list) and len(given) in (2, 3) else (0, 0, 0)
     if not all(isinstance(side, int | np.integer) and side >= 1 for side in sides) or sides[2] not in (1, 3):
         raise InvalidSetting(f'image_shape is {given!r}: expected (H, W), (H, W, 1), (H, W, 3), "row" or None')
@@ -268,8 +270,8 @@ def _pixels(flat: np.ndarray, value_range: Any) -> np.ndarray:
             return flat
         if flat.dtype.kind not in "iuf" or flat.min() < 0 or flat.max() > 255 or (flat != np.rint(flat)).any():
             found = f"{flat.dtype} from {float(flat.min()):g} to {float(flat.max()):g}"
-            hint = "for other numbers say which are black and white, such as value_range=(0, 1)"
-            raise InvalidImages(f"X must hold whole numbers from 0 to 255; got {found}", hint=hint)
+            hint = "for other numbers set the values of black and white, such as value_range=(0, 1)"
+            raise InvalidImages(f"X must contain integers from 0 to 255; got {found}", hint=hint)
         return flat.astype(np.uint8)
     ends = np.asarray(value_range)
     if ends.shape != (2,) or ends.dtype.kind not in "iuf" or not 0 < np.ptp(ends) < np.inf:
@@ -282,7 +284,9 @@ def _pixels(flat: np.ndarray, value_range: Any) -> np.ndarray:
 
 
 def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Which rows are the validation part: (N,) bool. Of each class its share, rounded, but never its last image."""
+    """Rows of the validation split: (N,) bool. The fraction of each class is rounded; at least one image of it remains for
+    training.
+    """
     if not isinstance(fraction, int | float | np.number) or not 0 <= fraction < 1:
         raise InvalidSetting(f"validation_fraction is {fraction!r}: expected a number from 0 to below 1")
     generator, held = np.random.default_rng(seed), np.zeros(len(labels), dtype=bool)
@@ -293,12 +297,12 @@ def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
 
 
 def _as_mapping(overrides: Any) -> dict[str, Any]:
-    """Settings as values by name, `section__option`."""
+    """Convert settings to values by name, `section__option`."""
     if isinstance(overrides, Mapping):
         return {str(key).replace(".", "__"): value for key, value in overrides.items()}
     texts = list(overrides) if isinstance(overrides, list | tuple) else [overrides]
     if wrong := [text for text in texts if not isinstance(text, str) or "=" not in text]:
-        raise InvalidSetting(f"overrides: {wrong[0]!r}: expected a mapping, or texts such as 'train.epochs=3'")
+        raise InvalidSetting(f"overrides: {wrong[0]!r}: expected a mapping, or strings such as 'train.epochs=3'")
     found = {}
     for text in texts:
         key, _, value = text.partition("=")
@@ -314,17 +318,17 @@ def _written(key: str, value: Any) -> str:
     try:
         text = json.dumps(value, default=_plain, ensure_ascii=False)
     except (TypeError, ValueError):
-        raise InvalidSetting(f"{key}: {value!r} ({type(value).__name__}) is no setting of a recipe") from None
+        raise InvalidSetting(f"{key}: {value!r} ({type(value).__name__}) is not a setting of a recipe") from None
     return f"{key.replace('__', '.')}={text}"
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no word for: numbers and arrays of numpy, paths."""
+    """Convert values that JSON cannot represent: numbers and arrays of NumPy, paths."""
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(Path(value))
 
 
 def _with(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
-    """A recipe that is given as such, with some settings changed."""
+    """Return a given recipe with some settings changed."""
     content = yaml.safe_load(recipe.dump())
     for key, value in overrides.items():
         *sections, option = key.split("__")
@@ -338,7 +342,7 @@ def _with(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
 
 
 def _flattened(content: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Settings of nested sections as `section__option`."""
+    """Flatten settings of nested sections to `section__option`."""
     found: dict[str, Any] = {}
     for key, value in content.items():
         found |= _flattened(value, f"{above}{key}__") if isinstance(value, dict) and value else {f"{above}{key}": value}

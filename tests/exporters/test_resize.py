@@ -83,7 +83,7 @@ def test_a_picture_of_another_size_is_refused() -> None:
     for height, width in ((16, 12), (17, 12)):
         assert_equal(inputs, asked, pictures(0, height, width))
     for height, width in ((19, 12), (12, 16), (8, 6), (1, 1)):
-        with pytest.raises(Exception, match="resize: none, so the kept part of a picture must be 8 x 6"):
+        with pytest.raises(Exception, match="resize: none, so the kept part of an image must be 8 x 6"):
             asked.run(None, {"images": pictures(0, height, width)})
 
 

@@ -105,7 +105,7 @@ class ExplainedModel:
 
     def to_input(self, image: np.ndarray) -> Tensor:
         """The input of the network for an image: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
-        pixels = decode_to(image, self.inputs, "the picture")
+        pixels = decode_to(image, self.inputs, "the image")
         return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
 
 

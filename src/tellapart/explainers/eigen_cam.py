@@ -16,7 +16,7 @@ from tellapart.explainers.base import Explainer
 
 
 class EigenCam(Explainer):
-    """For networks; independent of the class. Resolution of the last stage."""
+    """Eigen-CAM, for networks; independent of the class. Resolution of the last stage."""
 
     options: Options
 

@@ -14,7 +14,7 @@ from tellapart.explainers.base import Explainer
 
 
 class GradCam(Explainer):
-    """For networks; one forward and one backward pass. Resolution of the last stage."""
+    """Grad-CAM, for networks; one forward and one backward pass. Resolution of the last stage."""
 
     options: Options
 

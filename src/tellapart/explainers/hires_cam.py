@@ -14,7 +14,7 @@ from tellapart.explainers.base import Explainer
 
 
 class HiresCam(Explainer):
-    """For networks; one forward and one backward pass. Resolution of the last stage."""
+    """HiResCAM, for networks; one forward and one backward pass. Resolution of the last stage."""
 
     options: Options
 

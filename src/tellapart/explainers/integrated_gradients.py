@@ -22,7 +22,7 @@ _BATCH = 8  # points in one forward and backward pass
 
 
 class IntegratedGradients(Explainer):
-    """For networks; resolution of the input of the net."""
+    """Integrated gradients, for networks; resolution of the input of the net."""
 
     options: Options
 
@@ -36,7 +36,7 @@ class IntegratedGradients(Explainer):
 
     def _values(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:
         parts = np.abs(self.contributions(model, image, label))
-        # clipped, as a handful of pixels would leave the rest dark
+        # clipped, since a few very large values would leave the rest dark
         return map_to_image(np.minimum(parts, np.quantile(parts, 0.995)), model.inputs, *image.shape[:2])
 
     def contributions(self, model: ExplainedModel, image: np.ndarray, label: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Occlusion(Explainer):
-    """For any classifier; one prediction per window."""
+    """Occlusion, for any classifier; one prediction per window."""
 
     options: Options
 

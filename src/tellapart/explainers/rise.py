@@ -20,7 +20,7 @@ from tellapart.recipe.schema import OptionsModel
 
 
 class Rise(Explainer):
-    """For any classifier; one prediction per mask."""
+    """RISE, for any classifier; one prediction per mask."""
 
     options: Options
 

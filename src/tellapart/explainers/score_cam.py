@@ -20,7 +20,7 @@ _BATCH = 32  # masked images in one pass
 
 
 class ScoreCam(Explainer):
-    """For networks; gradients are used only to choose the layer. Resolution of the last stage."""
+    """Score-CAM, for networks; gradients are used only to choose the layer. Resolution of the last stage."""
 
     options: Options
 

@@ -1,4 +1,4 @@
-"""Graphs of ONNX written by hand: a list of nodes that grows, with names that cannot clash."""
+"""Builder of ONNX graphs: a growing list of nodes with unique names."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-#: Of the operators; what torch's exporter writes without converting, and ONNX Runtime reads since 1.17.
+#: Version of the operators: the one that torch's exporter writes without conversion; ONNX Runtime reads it since 1.17.
 OPSET = 20
-#: Of the file format that goes with it.
+#: Version of the file format for this opset.
 IR_VERSION = 10
 
 
 class GraphBuilder:
-    """Nodes in order, and the constants that they use.
+    """Nodes in topological order, and their constants.
 
     Attributes:
-        nodes: onnx.NodeProto, each after those whose results it uses.
-        constants: onnx.TensorProto.
+        nodes: onnx.NodeProto, each after the nodes whose results it uses.
+        constants: Constants, onnx.TensorProto.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -26,7 +26,7 @@ class GraphBuilder:
         self.constants: list[Any] = []
 
     def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """One more node with one result; gives the result's name."""
+        """Add a node with one result; returns the name of the result."""
         from onnx import helper
 
         name = f"{self.prefix}/{kind}_{len(self.nodes)}"
@@ -34,7 +34,7 @@ class GraphBuilder:
         return name
 
     def constant(self, value: Any, kind: type = np.float64) -> str:
-        """A constant of any shape; gives its name."""
+        """Add a constant of any shape; returns its name."""
         from onnx import numpy_helper
 
         name = f"{self.prefix}/constant_{len(self.constants)}"
@@ -42,7 +42,7 @@ class GraphBuilder:
         return name
 
     def cast(self, value: str, kind: type) -> str:
-        """`value` as another NumPy type."""
+        """Cast `value` to another NumPy type."""
         from onnx import helper
 
         return self.add("Cast", value, to=helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
@@ -50,14 +50,14 @@ class GraphBuilder:
     def branch(
         self, condition: str, then: tuple[GraphBuilder, str], other: tuple[GraphBuilder, str], kind: type, shape: list[Any]
     ) -> str:
-        """One of two results by a condition; only what leads to it is computed.
+        """Select one of two results by a condition; only the selected branch is computed.
 
         Args:
-            condition: A bool without dimensions.
-            then: Nodes, which may use what stands before this one, and which of their results.
-            other: The same, for false.
+            condition: A scalar bool.
+            then: Nodes, which may use earlier results, and the name of the result.
+            other: The same for false.
             kind: NumPy type of the result.
-            shape: Its dimensions: numbers, or names.
+            shape: Dimensions of the result, numbers or names.
         """
         from onnx import helper
 

@@ -1,6 +1,6 @@
-"""From pictures of any size to what a net takes, as nodes of ONNX: the steps of `data.decode` after decoding, in their order.
+"""Preprocessing of images of any size as ONNX nodes: the steps of `data.decode` after decoding, in their order.
 
-`keep`, then the rule of `resize`, then gray. A picture that has the net's size already passes unchanged, as it does there.
+`keep`, then the rule of `resize`, then gray. An image of the net's size is not resampled, as in `data.decode`.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from tellapart.exporters._onnx_builder import GraphBuilder
 from tellapart.exporters._onnx_resize import Axis, resized
 from tellapart.recipe.schema import Inputs
 
-_LUMA = (19595.0, 38470.0, 7471.0)  # in units of 2⁻¹⁶, ITU-R 601-2 as Pillow rounds it
+_LUMA = (19595.0, 38470.0, 7471.0)  # in units of 2⁻¹⁶: ITU-R 601-2, rounded as in Pillow
 
 
 def preprocess(nodes: GraphBuilder, images: str, inputs: Inputs) -> str:
-    """(B, H, W, 3) uint8 RGB → (B, height, width, C) uint8, as the cache holds them.
+    """Preprocess images: (B, H, W, 3) uint8 RGB → (B, height, width, C) uint8, as in the cache.
 
     Args:
-        nodes: Changed in place.
-        images: The pictures' name.
-        inputs: Resolved.
+        nodes: Graph to extend in place.
+        images: Name of the images.
+        inputs: Resolved `inputs` section.
     """
     height, width = target_size(inputs)
     pixels = nodes.add("Transpose", images, perm=[0, 3, 1, 2])
@@ -38,17 +38,17 @@ def preprocess(nodes: GraphBuilder, images: str, inputs: Inputs) -> str:
 
 
 def any_size(inputs: Inputs) -> bool:
-    """Whether pictures of other sizes than one are taken, so that the graph's input has free sides."""
+    """Whether images of several sizes are accepted, so that the sides of the graph's input are dynamic."""
     return inputs.resize != "none" or inputs.keep < 1
 
 
 def _side(nodes: GraphBuilder, pixels: str, axis: int) -> str:
-    """Length of an axis: int64 without dimensions."""
+    """Length of an axis: scalar int64."""
     return nodes.add("Squeeze", nodes.add("Shape", pixels, start=axis, end=axis + 1))
 
 
 def _middle(nodes: GraphBuilder, pixels: str, share: float) -> str:
-    """The middle of both sides, `share` of each, at least one pixel."""
+    """Crop to the center: the fraction `share` of each side, at least one pixel."""
     whole = nodes.add("Shape", pixels, start=2, end=4)
     kept = nodes.add("Round", nodes.add("Mul", nodes.cast(whole, np.float64), nodes.constant(share)))
     kept = nodes.cast(nodes.add("Max", kept, nodes.constant(1)), np.int64)
@@ -57,22 +57,22 @@ def _middle(nodes: GraphBuilder, pixels: str, share: float) -> str:
 
 
 def _same_size(nodes: GraphBuilder, pixels: str, height: int, width: int) -> str:
-    """Whether pictures have the net's size: bool without dimensions."""
+    """Whether images have the net's size: scalar bool."""
     found = nodes.add("Equal", nodes.add("Shape", pixels, start=2, end=4), nodes.constant([height, width], np.int64))
     return nodes.cast(nodes.add("ReduceMin", nodes.cast(found, np.int32), keepdims=0), np.bool_)
 
 
 def _refuse_others(nodes: GraphBuilder, pixels: str, height: int, width: int) -> str:
-    """The pictures, where they have the net's size; else the look-up fails, and its name says why."""
+    """Return images of the net's size; for other sizes, a gather fails whose name states the reason."""
     wrong = nodes.cast(nodes.add("Not", _same_size(nodes, pixels, height, width)), np.int64)
     zero = nodes.add("Gather", nodes.constant([0], np.int64), wrong)
-    nodes.nodes[-1].name = f"resize: none, so the kept part of a picture must be {height} x {width}"
+    nodes.nodes[-1].name = f"resize: none, so the kept part of an image must be {height} x {width}"
     start = nodes.add("Add", nodes.constant([0, 0], np.int64), zero)
     return nodes.add("Slice", pixels, start, nodes.constant([height, width], np.int64), nodes.constant([2, 3], np.int64))
 
 
 def _sized(nodes: GraphBuilder, pixels: str, how: str, height: int, width: int) -> str:
-    """By a rule of `Inputs.resize` other than none; nothing is computed for pictures that have the size."""
+    """Resize by a rule of `Inputs.resize` other than none; images of the right size are not computed again."""
     other, as_is = GraphBuilder(f"{nodes.prefix}/resize"), GraphBuilder(f"{nodes.prefix}/as_is")
     sides = _side(other, pixels, 2), _side(other, pixels, 3)
     if how == "center":
@@ -85,7 +85,7 @@ def _sized(nodes: GraphBuilder, pixels: str, how: str, height: int, width: int) 
 
 
 def _axes(nodes: GraphBuilder, how: str, sides: tuple[str, str], targets: tuple[int, int]) -> tuple[Axis, Axis]:
-    """What of each axis becomes what, (rows, columns), in Pillow's own arithmetic: `ImageOps.fit` and `ImageOps.pad`."""
+    """Source and target ranges of both axes, (rows, columns), computed as in Pillow's `ImageOps.fit` and `ImageOps.pad`."""
     zero = nodes.constant(0)
     lengths = [nodes.cast(side, np.float64) for side in sides]
     counts: list[Any] = [nodes.constant(target) for target in targets]
@@ -102,7 +102,7 @@ def _axes(nodes: GraphBuilder, how: str, sides: tuple[str, str], targets: tuple[
 
 
 def _fitted_box(nodes: GraphBuilder, lengths: list[str], targets: tuple[int, int]) -> list[tuple[str, str]]:
-    """(start, length) of rows and columns: the largest box of the wanted shape, in the middle; in float32, as Pillow has it."""
+    """(start, length) of rows and columns of the largest centered box with the target's shape; in float32, as in Pillow."""
     add, (high, wide), ratio = nodes.add, lengths, nodes.constant(targets[1] / targets[0])
     found = add("Div", wide, high)
     equal, wider = add("Equal", found, ratio), add("GreaterOrEqual", found, ratio)
@@ -117,7 +117,7 @@ def _fitted_box(nodes: GraphBuilder, lengths: list[str], targets: tuple[int, int
 
 
 def _contained(nodes: GraphBuilder, lengths: list[str], targets: tuple[int, int]) -> tuple[list[str], list[str]]:
-    """Counts and places of rows and columns: the longer side fills its target, the other lies in the middle."""
+    """Counts and positions of rows and columns: the longer side fills its target, the other is centered."""
     add, (high, wide), ratio = nodes.add, lengths, nodes.constant(targets[1] / targets[0])
     full = [nodes.constant(target) for target in targets]
     found = add("Div", wide, high)
@@ -133,7 +133,7 @@ def _contained(nodes: GraphBuilder, lengths: list[str], targets: tuple[int, int]
 
 
 def _centered(nodes: GraphBuilder, pixels: str, sides: tuple[str, str], targets: tuple[int, int]) -> str:
-    """The middle; where there is too little, the picture reflected, as often as needed. No pixel is resampled."""
+    """Crop to the center, and pad smaller images by reflection, repeatedly if needed, without resampling."""
     add = nodes.add
     for axis, (side, target) in enumerate(zip(sides, targets, strict=True), 2):
         two, wanted = nodes.constant(2, np.int64), nodes.constant(target, np.int64)

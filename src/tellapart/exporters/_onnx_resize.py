@@ -1,17 +1,17 @@
-"""Pillow's antialiased bicubic resize as nodes of ONNX, equal to it in every pixel.
+"""Pillow's antialiased bicubic resize as ONNX nodes, equal in every pixel.
 
-ONNX has a Resize with antialiasing of its own, which is off by up to five levels at odd ratios. Pillow works in whole numbers,
-and so does this: of each pixel of the result the weights of the pixels that it is made of are computed from the size of the
-picture, scaled to sum to 1 and rounded to multiples of 2⁻²²; first along the rows, then along the columns, each time rounded
-and clipped to 0 … 255. Newer releases take the columns of a much taller picture first, which is faster and not the same. Sums
-of 8-bit pixels times such weights are exact in double precision in any order, so a product of matrices gives what Pillow gives.
-It costs more than Pillow, which skips the weights that are 0.
+The antialiased Resize of ONNX differs by up to five levels at odd ratios. Pillow computes in integers, and so does this graph:
+for each pixel of the result, the weights of its source pixels are computed from the size of the image, scaled to sum to 1, and
+rounded to multiples of 2⁻²². The rows are processed first, then the columns, with rounding and clipping to 0 … 255 after each.
+Newer releases of Pillow process the columns of a much taller image first, which is faster and gives other results. Sums of
+8-bit pixels times such weights are exact in double precision in any order, so a matrix product gives the same result as Pillow.
+It is slower than Pillow, which skips weights of 0.
 
-Legend: an axis of `side` pixels; from it `length` pixels from `start` on, both of which may be fractions, become `count` pixels
-that are laid at `place` of `target` pixels; the rest stays black.
+Notation: on an axis of `side` pixels, the `length` pixels from `start` on (both may be fractions) become `count` pixels at
+position `place` of `target` pixels; the other pixels are black.
 
-Sources: Keys 1981, "Cubic convolution interpolation", with a = −0.5; Pillow's documented behavior, and its results, which
-`tests/export/test_resize.py` compares with.
+Sources: Keys 1981, "Cubic convolution interpolation", with a = −0.5; Pillow's documentation, and its results, with which
+`tests/exporters/test_resize.py` compares.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from PIL import Image
 
 from tellapart.exporters._onnx_builder import GraphBuilder
 
-_REACH = 2.0  # pixels on either side that the cubic weighs
+_REACH = 2.0  # support of the cubic kernel, in pixels on either side
 _UNIT = 2.0**22
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Names of values without dimensions: `side` int64, the others float64. See the module."""
+    """Names of scalars: `side` int64, the others float64. See the module."""
 
     side: str
     start: str
@@ -53,7 +53,7 @@ def resized(nodes: GraphBuilder, pixels: str, rows: Axis, columns: Axis) -> str:
 
 @functools.cache
 def falls_first() -> bool:
-    """Whether the Pillow that is installed shrinks the columns of a tall picture first, as it does since some release."""
+    """Whether the installed Pillow resizes the columns of a tall image first, as newer releases do."""
     tall = Image.fromarray(np.tile(np.array([[0, 255, 255, 0, 255]], np.uint8).T, (20, 2)) ^ np.array([[0, 255]], np.uint8))
     across = tall.resize((3, tall.height), Image.Resampling.BICUBIC)
     both = tall.resize((3, 7), Image.Resampling.BICUBIC)
@@ -61,7 +61,7 @@ def falls_first() -> bool:
 
 
 def _passes(nodes: GraphBuilder, pixels: str, down: str, along: str, fall_first: bool) -> str:
-    """Both passes in an order. `down`: weights of the rows (h, H); `along`: those of the columns (W, w)."""
+    """Apply both passes in one order. `down`: weights of the rows (h, H); `along`: weights of the columns (W, w)."""
     found = nodes.cast(pixels, np.float64)
     for fall in (fall_first, not fall_first):
         found = _rounded(nodes, nodes.add("MatMul", down, found) if fall else nodes.add("MatMul", found, along))
@@ -69,7 +69,7 @@ def _passes(nodes: GraphBuilder, pixels: str, down: str, along: str, fall_first:
 
 
 def _much_taller(nodes: GraphBuilder, rows: Axis, columns: Axis) -> str:
-    """Whether the height loses more pixels than twice what the width loses."""
+    """Whether the height decreases by more than twice as many pixels as the width."""
     add, number = nodes.add, nodes.constant
     high, wide = (add("Sub", nodes.cast(axis.side, np.float64), axis.count) for axis in (rows, columns))
     more = add("Greater", high, add("Mul", wide, number(2)))
@@ -77,7 +77,7 @@ def _much_taller(nodes: GraphBuilder, rows: Axis, columns: Axis) -> str:
 
 
 def weights(nodes: GraphBuilder, axis: Axis) -> str:
-    """(target, side) float64, whole numbers: the weights in units of 2⁻²²."""
+    """Weights in units of 2⁻²²: (target, side) float64, integers."""
     add, number = nodes.add, nodes.constant
     zero, one, half = (number(value) for value in (0, 1, 0.5))
     scale = add("Div", axis.length, axis.count)
@@ -101,7 +101,7 @@ def weights(nodes: GraphBuilder, axis: Axis) -> str:
 
 
 def _cubic(nodes: GraphBuilder, away: str) -> str:
-    """The weight of a pixel so many pixels away; beyond two none."""
+    """Cubic kernel as a function of the distance in pixels; 0 beyond two."""
     add, number = nodes.add, nodes.constant
     x = add("Abs", away)
     near = add("Mul", add("Sub", add("Mul", number(1.5), x), number(2.5)), x)
@@ -113,6 +113,6 @@ def _cubic(nodes: GraphBuilder, away: str) -> str:
 
 
 def _rounded(nodes: GraphBuilder, sums: str) -> str:
-    """Sums in units of 2⁻²² as pixels: float64, whole numbers in 0 … 255."""
+    """Convert sums in units of 2⁻²² to pixels: float64, integers in 0 … 255."""
     level = nodes.add("Floor", nodes.add("Add", nodes.add("Div", sums, nodes.constant(_UNIT)), nodes.constant(0.5)))
     return nodes.add("Min", nodes.add("Max", level, nodes.constant(0)), nodes.constant(255))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tellapart.classifiers._torch_inference import InferenceModule
 
-_BICUBIC = 3  # as Pillow and the hubs number it
+_BICUBIC = 3  # code of the interpolation in Pillow and on the hubs
 
 
 def weights(module: InferenceModule) -> dict[str, torch.Tensor]:
@@ -59,7 +59,7 @@ def config(run: Run, classifier: Classifier) -> dict[str, Any]:
 
 
 def preprocessor(module: InferenceModule) -> dict[str, Any]:
-    """The content of preprocessor_config.json: what model.onnx does by itself, for whoever uses the weights alone."""
+    """The content of preprocessor_config.json: the preprocessing inside model.onnx, for use of the weights alone."""
     first = module.inputs[0]
     height, width = target_size(first)
     return {
@@ -163,17 +163,20 @@ def license_of(run: Run) -> tuple[str, str]:
     starts = str(run.cost["pretrained"])
     if starts == "no":
         sentence = (
-            "The weights were trained from random ones on the data above by whoever made this run. No license was stated: "
-            "add yours here, and mind the terms of the images."
+            "The weights were trained from random initial weights on the data above, by the author of this run. No license was stated: "
+            "add yours here, and observe the terms of the images."
         )
         return "other", sentence
     name = _published(run)
-    known = f"which state the license `{name}`" if name else "whose license is not known here: look it up where they come from"
-    return name or "other", f"The weights started from others ({starts}), {known}. They may bind what was made of them."
+    known = f"which state the license `{name}`" if name else "whose license is unknown: look it up at their source"
+    return (
+        name or "other",
+        f"The weights were initialized from others ({starts}), {known}. Their terms may apply to derived weights.",
+    )
 
 
 def _published(run: Run) -> str:
-    """What timm states of its published weights; "" where it says nothing, or the weights are others."""
+    """License that timm states for its published weights; "" if it states none, or for other weights."""
     options = run.recipe["classifier"]
     if options.get("net") != "timm" or options.get("weights") != "hub":
         return ""
@@ -184,11 +187,11 @@ def _published(run: Run) -> str:
 
 
 def _front(run: Run) -> str:
-    """YAML between the dashes."""
+    """YAML of the front matter."""
     part = "test" if run.evaluations else "valid"
     scores = run.scores(part)
     metrics = [{"type": name, "value": scores[name].value, "name": name} for name in _FIRST if name in scores]
-    data = Path(str(run.data["name"])).name  # not where it lay
+    data = Path(str(run.data["name"])).name  # without its folder
     name = {"name": data, "type": data, "split": formatting.PARTS[part]}
     result = {"task": {"type": "image-classification"}, "dataset": name, "metrics": metrics}
     content: dict[str, Any] = {
@@ -201,7 +204,7 @@ def _front(run: Run) -> str:
 
 def _use(inputs: tuple[Inputs, ...], eight: Int8Result | None) -> str:
     seen = "; ".join(input_words(one) for one in inputs)
-    small = "\n- `model.int8.onnx`: the same in eight bits; its loss stands below." if eight else ""
+    small = "\n- `model.int8.onnx`: the graph in int8; its loss of accuracy is stated below." if eight else ""
     return f"""## Use
 
 ```python
@@ -212,31 +215,31 @@ print(session.get_modelmeta().custom_metadata_map["classes"])
 print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
 ```
 
-- `model.onnx`, opset {OPSET}: from decoded pictures to probabilities. All preprocessing is inside: {seen}; so are test-time
-  views, scaling and calibration. Pictures of one batch have one size. `read_image` decodes a file as
-  tellapart does: upright by its EXIF, the upper 8 of 16 bits, transparency over white.{small}
-- `model.safetensors`, `config.json`, `preprocessor_config.json`: the weights alone, with what the graph does around them.
-- `parity.json`: the check that the graph predicts as the run does."""
+- `model.onnx`, opset {OPSET}: from decoded images to probabilities. The graph contains all preprocessing ({seen}), test-time
+  views, scaling and calibration. All images of a batch must have the same size. `read_image` decodes a file as
+  tellapart does: upright by its EXIF orientation, the upper 8 of 16 bits, transparency over white.{small}
+- `model.safetensors`, `config.json`, `preprocessor_config.json`: the weights alone, and their configuration and preprocessing.
+- `parity.json`: the parity check, which compares the predictions of the graph with those of the run."""
 
 
 def _null(run: Run) -> str:
-    """What the metadata baseline reaches on the same images."""
+    """Score of the metadata baseline on the same images."""
     found = [one for one in store.list_runs(run.runs) if one.family == BASELINE and _same_images(one, run)]
     if not found:
         hint = "`tellapart train DATA -r metadata` adds one"
-        text = f"There is no metadata baseline on the same images, so nothing shows that the run looks at the pixels ({hint})."
+        text = f"There is no metadata baseline on the same images, so it cannot be tested whether the run uses the pixels ({hint})."
         return f"## Beside the metadata baseline\n\n{text}"
     lines = []
     for part in ("valid", "test"):
         baseline, own = found[-1].scores(part), run.scores(part)
         if "accuracy" in baseline and "accuracy" in own:
             lines.append(
-                f"The metadata baseline, which sees only what the file's metadata say and no pixel, reaches an accuracy of "
+                f"The metadata baseline, which uses the metadata of the files only and no pixels, has an accuracy of "
                 f"{formatting.score_sentence(baseline['accuracy'])} on {formatting.PARTS[part]}; "
                 f"this run {formatting.score_sentence(own['accuracy'])}."
             )
     return "## Beside the metadata baseline\n\n" + (
-        "\n".join(lines) or "The metadata baseline run has no scores to set beside these."
+        "\n".join(lines) or "The metadata baseline run has no scores to compare with."
     )
 
 
@@ -259,6 +262,6 @@ def _proof(parity: Parity, eight: Int8Result | None) -> str:
         return text
     return (
         f"{text}\n\nIn int8, calibrated on {formatting.count(eight.images)} training images, it is right on "
-        f"{100 * eight.accuracy:.1f} % of the validation images; {100 * eight.changed:.1f} % are answered otherwise. "
+        f"{100 * eight.accuracy:.1f} % of the validation images; {100 * eight.changed:.1f} % are predicted differently. "
         f"{eight.in_words}"
     )

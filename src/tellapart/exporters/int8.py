@@ -26,10 +26,10 @@ from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 
-#: Accuracy on validation that may be lost: whatever the test says, and where it says that the loss is real.
+#: Maximum loss of accuracy on validation: in any case, and if the paired test is significant.
 WORST, WORST_REAL = 0.02, 0.01
 _QUANTIZED = ["Conv", "Gemm", "MatMul"]
-_PIXELS = 32 * 224 * 224  # of a batch, at most
+_PIXELS = 32 * 224 * 224  # maximum size of a batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ def quantize_int8(
     table = run.table()
     train, valid = _of_ids(table, table.where(split="train").ids, count), _of_ids(table, answers.ids, len(answers))
     if not len(train):
-        raise RunError(f"{run.id} has no training image left to calibrate int8 on")
+        raise RunError(f"{run.id} has no training images to calibrate int8 on")
     quantized = _quantized(model, _batches([cache.images(train, one) for one in inputs], inputs))
     asked = [cache.images(valid, one) for one in inputs]
     full, small = (
@@ -109,7 +109,7 @@ def _answers(
 ) -> Predictions:
     """Predictions of a core on the validation split; the stored ones of a calibrated run are cross-fitted."""
     session, found = Session(model.SerializeToString(), stored.run_id), []
-    with progress.task(f"answering validation in {stored.run_id}", len(stored), "img") as task:
+    with progress.task(f"predicting validation in {stored.run_id}", len(stored), "img") as task:
         for batch in _batches(images, inputs):
             found.append(session.run(batch))
             task.advance(len(found[-1]))
@@ -120,7 +120,7 @@ def refuse_loss(found: Int8Result, whose: str) -> None:
     """Raise RunError if too much accuracy is lost."""
     lost, real = found.comparison.difference.value, found.comparison.test.a_is_better
     if lost > WORST or (real and lost > WORST_REAL):
-        limits = f"at most {100 * WORST:g} points may be lost, and {100 * WORST_REAL:g} where the loss is real"
+        limits = f"at most {100 * WORST:g} points may be lost, and {100 * WORST_REAL:g} if the loss is significant"
         raise RunError(
             f"{whose} in int8 loses {100 * lost:.1f} points of accuracy on validation; {limits}. {found.in_words}",
             hint="export without --int8, or pass a larger --calibration-images",
@@ -128,14 +128,14 @@ def refuse_loss(found: Int8Result, whose: str) -> None:
 
 
 def _of_ids(table: ImageTable, ids: np.ndarray, count: int) -> ImageTable:
-    """Rows of these ids, in their order; of many `count`, spread evenly."""
+    """Rows of these ids, in their order; at most `count`, evenly spaced."""
     place = {name: row for row, name in enumerate(table.ids)}
     chosen = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), count)).astype(np.int64)) if len(ids) else []
     return table.take(np.array([place[ids[row]] for row in chosen], dtype=np.int64))
 
 
 def _batches(images: Sequence[DecodedImages], inputs: Sequence[Inputs]) -> Iterator[dict[str, np.ndarray]]:
-    """Name of each input of the core → (B, H, W, C) uint8."""
+    """Inputs of the core: name → (B, H, W, C) uint8."""
     size = max(1, min(64, _PIXELS // max(height * width for height, width in map(target_size, inputs))))
     names = pixel_names(inputs)
     for start in range(0, len(images[0]), size):
@@ -143,7 +143,7 @@ def _batches(images: Sequence[DecodedImages], inputs: Sequence[Inputs]) -> Itera
 
 
 def _quantized(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
-    """By ONNX Runtime's own tools, which work on files."""
+    """Quantize with the tools of ONNX Runtime, which work on files."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -163,12 +163,12 @@ def _quantized(model: Any, batches: Iterator[Mapping[str, np.ndarray]]) -> Any:
                 nodes_to_exclude=_double(onnx.load(ready)),
             )  # fmt: skip
             return onnx.load(done)
-        except Exception as error:  # the tools raise nearly anything
+        except Exception as error:  # the tools raise errors of many types
             raise RunError(f"ONNX Runtime cannot quantize this graph ({str(error).strip()[:200]})") from error
 
 
 def _double(model: Any) -> list[str]:
-    """Products in double precision: those of calibrations and combiners."""
+    """Matrix products in double precision, which are those of calibration maps and combiners."""
     from onnx import TensorProto
 
     double = {one.name for one in model.graph.initializer if one.data_type == TensorProto.DOUBLE}

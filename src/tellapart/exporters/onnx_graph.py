@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 IMAGES, PROBABILITIES = "images", "probabilities"
 _MOST = 2**31 - 1  # bytes of a protobuf
-_TRACED = 2  # images of the example: of a single one the exporter would keep the number
+_TRACED = 2  # images of the example; with a single one, the exporter would fix the batch size
 
 
 def require() -> None:
@@ -84,7 +84,7 @@ def export_graph(module: InferenceModule) -> Any:
                 dynamic_shapes=(tuple({0: batch} for _ in names),), opset_version=OPSET, external_data=False,
             )  # fmt: skip
             model = found.model_proto
-    except Exception as error:  # torch's exporter raises nearly anything for what it does not know
+    except Exception as error:  # torch's exporter raises errors of many types
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RunError(
             f"torch cannot write this net as a graph ({first[:200]})",

@@ -27,9 +27,9 @@ class Session:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads()
-        # idle threads look for work for so long, which bridges two operators, then sleep: decoders need their cores
+        # idle threads spin for this long, enough between two operators, then sleep: decoders need their cores
         options.add_session_config_entry("session.intra_op.spin_duration_us", "200")
-        options.log_severity_level = 3  # errors; warnings about single nodes help nobody
+        options.log_severity_level = 3  # errors only; warnings about single nodes are not useful
         self.whose = whose
         try:
             self._session: Any = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -18,14 +18,14 @@ from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.errors import RunError
 from tellapart.recipe.schema import Inputs
 
-#: Largest difference of a probability that passes.
+#: Maximum difference of a probability for the check to pass.
 LIMIT = 1e-4
 #: Batch sizes.
 BATCHES = (1, 2, 5)
 #: (B, H, W, 3) uint8 → (B, classes) float32.
 Ask = Callable[[np.ndarray], np.ndarray]
 
-#: Photograph, and the box of it: left, top, width, height. Odd sides, a tall one, a wide one, a small one.
+#: Photograph and box (left, top, width, height): odd sides, a tall, a wide and a small one.
 _BOXES = {
     "astronaut": (120, 0, 257, 255), "coffee": (40, 30, 500, 333), "chelsea": (0, 100, 451, 90),
     "rocket": (250, 0, 133, 420), "hubble": (300, 200, 64, 64), "text": (10, 10, 31, 47),
@@ -41,7 +41,7 @@ class Parity:
         limit: The largest difference allowed.
         sizes: (height, width) of the images.
         batches: Sizes of the batches.
-        answers: Number of images that both predicted.
+        answers: Number of predictions that were compared.
     """
 
     largest: float
@@ -90,8 +90,8 @@ def largest_difference(ask: Ask, reference: Ask, images: Sequence[np.ndarray]) -
     """The largest difference of a probability over all images, in batches of 1, 2 and 5.
 
     Args:
-        ask: The prediction to test, called once per batch.
-        reference: The reference, called once per image, with the largest batch.
+        ask: The function to test, called once per batch.
+        reference: The reference function, called once per image, with the largest batch.
         images: (H, W, 3) uint8 each, for example `golden_images()`.
 
     Returns:

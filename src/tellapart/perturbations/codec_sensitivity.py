@@ -240,7 +240,7 @@ def _groups(predictions: Predictions, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _mean(values: np.ndarray, groups: np.ndarray | None) -> Score:
-    """A mean with its t interval; groups are what varies, where there are any."""
+    """A mean with its t interval, over groups if there are any."""
     codes = group_codes(groups)
     codes = np.arange(len(values)) if codes is None else codes
     mean = float(values.mean())

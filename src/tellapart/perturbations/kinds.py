@@ -1,4 +1,4 @@
-"""Nine perturbations of images, each from weak to strong, as they happen between the camera and the classifier.
+"""Nine perturbations of images that occur between camera and classifier, each from weak to strong.
 
 A perturbation takes the decoded pixels of a file at their original size and returns a new file, since a classifier may use the
 file and not only its pixels: JPEG and WebP as their codecs write them, everything else as PNG. Metadata of the original file

@@ -38,7 +38,7 @@ class RobustnessCell:
 
     Attributes:
         perturbation: Its name.
-        strength: Of it.
+        strength: Strength of the perturbation.
         n: Number of images.
         scores: The scores of `KEPT` that are defined; empty if the run cannot predict the images.
         flips: Share of the predictions that differ from those on the unperturbed images; None without predictions.

@@ -19,7 +19,14 @@ _PACKAGES = (
     "pandas", "pillow", "skops",
 )  # fmt: skip
 
-_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")  # those by which libraries choose their code
+_INSTRUCTIONS = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "amx_bf16",
+    "asimd",
+    "bf16",
+)  # instruction sets by which libraries select their code
 
 
 def describe_environment(device: str) -> dict[str, Any]:
@@ -45,7 +52,7 @@ def _version(package: str) -> str | None:
 
 
 def _cpuinfo(*keys: str) -> str:
-    """What Linux says of the first processor under one of `keys`; "" elsewhere."""
+    """Value of one of `keys` for the first processor in Linux's `/proc/cpuinfo`; "" on other systems."""
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
         for line in file:
             if line.startswith(keys):

@@ -33,7 +33,7 @@ def record(runs: Path, run_id: str, data: str, n: int, by: str, session: str) ->
     line = json.dumps(asdict(opening)).encode() + b"\n"
     with (runs / "ledger.jsonl").open("a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-        file.write(line if file.read() in (b"", b"\n") else b"\n" + line)  # after a line that was cut short, start a new one
+        file.write(line if file.read() in (b"", b"\n") else b"\n" + line)  # start a new line after a truncated one
         file.flush()
         os.fsync(file.fileno())
     return opening
@@ -42,7 +42,7 @@ def record(runs: Path, run_id: str, data: str, n: int, by: str, session: str) ->
 def openings(runs: Path, data: str) -> list[Opening]:
     """All evaluations on the test split of one data set, oldest first.
 
-    A line that a full disk cut short is ignored: the line is written before the evaluation, which then did not happen.
+    A line that was truncated by a full disk is ignored: it is written before the evaluation, which then did not happen.
     """
     path = runs / "ledger.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -61,7 +61,9 @@ def times_opened(runs: Path, data: str) -> int:
 
 
 def opened_before(run: Run) -> int:
-    """How often the test split of a run's data had been evaluated when the run was started: counted then, not told by times."""
+    """How often the test split of a run's data had been evaluated when the run was started: counted at that time, not derived
+    from timestamps.
+    """
     return int(run.environment.get("opened_before", 0))
 
 

@@ -16,7 +16,7 @@ from tellapart.runs.store import Run
 from tellapart.types import Score
 
 GAIN, EFFECT, KFOLD = "gain.json", "effect.json", "kfold.json"
-#: Up to this many members are named; of more, their number.
+#: Maximum number of members that are named; more are counted.
 NAMED = 6
 
 
@@ -35,7 +35,7 @@ def line(run: Run, names: Mapping[str, str]) -> str:
 
     Args:
         run: Any run.
-        names: What the table calls a run, by id.
+        names: Display name of a run, by id.
     """
     name, cost = names.get(run.id, run.id), f"{formatting.duration(run.cost['fit_seconds'])} to fit"
     if (gained := gain(run)) is not None:
@@ -54,7 +54,7 @@ def in_words(gained: Mapping[str, Any], names: Mapping[str, str]) -> str:
 
     Args:
         gained: The content of `gain.json`.
-        names: What the table calls a run, by id.
+        names: Display name of a run, by id.
     """
     test, difference = gained["test"], gained["difference"]
     ends = " … ".join(formatting.points(math.nan if (end := difference[of]) is None else end) for of in ("low", "high"))
@@ -74,7 +74,7 @@ def _content(run: Run, name: str) -> dict[str, Any] | None:
 
 
 def _folds_in_words(folds: Mapping[str, Any]) -> str:
-    """How much the folds differ, and the pooled score."""
+    """Describe the variation over folds and the pooled score."""
     models = f"{len(folds['each'])} models of {folds['folds']} folds"
     over, pooled = folds["over_folds"].get("accuracy"), folds["pooled"].get("accuracy")
     if over is None or pooled is None:
@@ -84,7 +84,7 @@ def _folds_in_words(folds: Mapping[str, Any]) -> str:
 
 
 def _effect_in_words(effect: Mapping[str, Any]) -> str:
-    """Whether calibration helped."""
+    """Describe the effect of a calibration."""
     if effect["result"] is None:
         return "no map was fitted"
     p = "" if effect["p_value"] is None else f" {formatting.p_value(effect['p_value'])}"
@@ -92,7 +92,7 @@ def _effect_in_words(effect: Mapping[str, Any]) -> str:
 
 
 def _named(member: str, names: Mapping[str, str]) -> str:
-    """A member as the table calls it: by id, by path, or an epoch of a run, `id@12`."""
+    """Display name of a member, given by id, by path, or as an epoch of a run, `id@12`."""
     path, _, epoch = member.partition("@")
     run = path.rstrip("/").rpartition("/")[2]
     return names.get(run, run) + (f" at epoch {epoch}" if epoch else "")

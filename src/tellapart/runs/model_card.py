@@ -12,7 +12,7 @@ from tellapart.recipe.groups import BASELINE
 from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS
 
-#: More classes than this are counted, not named.
+#: Maximum number of classes that are named; more are counted.
 NAMED_CLASSES = 20
 
 
@@ -28,7 +28,7 @@ def _what(run: Run) -> str:
     positive = f" The positive class is {_plain(run.positive)}." if run.positive else ""
     return (
         f"An image classifier of the family `{run.family}`, made by tellapart (run `{run.id}`). "
-        f"It tells {len(classes)} classes apart: {named}.{positive}"
+        f"It distinguishes {len(classes)} classes: {named}.{positive}"
     )
 
 
@@ -43,7 +43,7 @@ def _data(run: Run) -> str:
 
 def _scores(run: Run) -> str:
     found = {split: scores for split in SPLITS if (scores := run.scores(split))}
-    rows = ["| metric | part | value | 95 % interval | n |", "|---|---|---:|---:|---:|"]
+    rows = ["| metric | split | value | 95 % interval | n |", "|---|---|---:|---:|---:|"]
     for metric in dict.fromkeys(name for scores in found.values() for name in scores):
         rows += [_score_row(metric, split, scores) for split, scores in found.items() if metric in scores]
     opened = f"The test split was scored {formatting.times_in_words(len(run.evaluations))} for this run."
@@ -79,15 +79,17 @@ def _training(run: Run) -> str:
 
 def _limits(run: Run) -> str:
     points = [
-        "The scores hold for images like those above. Other cameras, generators, sizes or re-saving were not tried.",
-        "The intervals describe the choice of test images, not what another random seed would give.",
+        "The scores are valid for images like those above. Other cameras, generators, sizes and re-encoding were not tested.",
+        "The intervals describe the sampling of test images, not the variation over random seeds.",
     ]
     if run.family != "calibrated":
         points.append("The probabilities are those of the classifier; they were not calibrated.")
     if not run.evaluations:
-        points.insert(0, "It was never scored on test images; the validation scores helped to choose it and flatter it.")
+        points.insert(
+            0, "It was not evaluated on test images; the validation scores were used to select it and are therefore too high."
+        )
     if run.family == BASELINE:
-        points.insert(0, "It never sees a pixel: it is a yardstick for the others, not a detector.")
+        points.insert(0, "It does not use pixels: it is a baseline for other runs, not a detector.")
     points += [_plain(note) for note in run.cost["notes"]]
     return "## Limits\n\n" + "\n".join(f"- {point}" for point in points)
 

@@ -10,7 +10,7 @@
         scores.json               {"train": {metric: Score}, "valid": {…}, "cost": {…}}
         log.jsonl                 one line per epoch
         resume/                   only while unfinished
-        done                      the marker, written after everything else is flushed to the disk
+        done                      marker, written after everything else is flushed to the disk
     runs/evaluations/<id>/<n>/    one evaluation of the test split: predictions/test.parquet, scores.json
     runs/ledger.jsonl             one line per evaluation of a test split
 
@@ -173,14 +173,14 @@ class Run:
         return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
 
     def table(self) -> ImageTable:
-        """The images of this run, with their split and the digests that they had then. The files may have changed or moved.
+        """The images of this run, with their split and their digests at that time. The files may have changed or moved since.
 
         Raises:
-            RunError: It was made by a development version of tellapart that kept no digests.
+            RunError: The run was made by a development version of tellapart that stored no digests.
         """
         frame = pd.read_parquet(self.folder / "split.parquet").astype({"id": object, "path": object})
         if "digest" not in frame:
-            made = "was made by a development version of tellapart that kept no digests of its images"
+            made = "was made by a development version of tellapart that stored no digests of its images"
             raise RunError(f"{self.folder} {made}", hint="train it again")
         return ImageTable(
             frame,
@@ -198,7 +198,9 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
     """Find a finished run by its path, its id, or the beginning of its id. A run is returned as it is.
 
     Raises:
-        RunError: No such run, several, one that is not finished, or one of an older tellapart that this one cannot read.
+        RunError: No run or several runs match, or the run is not finished, or it was made by an older tellapart that this
+            version cannot
+            read.
     """
     if isinstance(name, Run):
         return name
@@ -217,10 +219,11 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
 
 
 def list_runs(runs: Path) -> list[Run]:
-    """All finished runs in a folder, in the order in which they were finished, as their markers say; a copy keeps it.
+    """All finished runs in a folder, in the order in which they were finished according to their markers, which copies
+    preserve.
 
     Raises:
-        RunError: One is of an older tellapart, which this one cannot read.
+        RunError: A run was made by an older tellapart that this version cannot read.
     """
     done = runs.glob(f"*/{DONE}") if runs.is_dir() else ()
     return [_opened(p.parent) for p in sorted(done, key=lambda p: (p.read_text(encoding="utf-8"), p.parent.name))]
@@ -230,7 +233,7 @@ def _opened(folder: Path) -> Run:
     run = Run(folder.resolve())
     known = (folder / "environment.json").exists()
     written_by = str((run.environment.get("packages", {}).get("tellapart") if known else None) or "")
-    if written_by.startswith("0.1."):  # other names of recipes, families and files
+    if written_by.startswith("0.1."):  # its names of recipes, families and files differ
         hint = "train it again, or move its folder elsewhere"
         raise RunError(f"{folder} was written by tellapart {written_by}, whose runs this version cannot read", hint=hint)
     return run
@@ -300,7 +303,7 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
 
 
 def mark_done(folder: Path) -> Run:
-    """Remove what was only needed to resume, flush everything to the disk, then write the `done` marker."""
+    """Remove the files for resuming, flush everything to the disk, then write the `done` marker."""
     shutil.rmtree(folder / "resume", ignore_errors=True)
     mark_complete(folder / DONE, now("microseconds") + "\n")
     return Run(folder.resolve())
@@ -314,12 +317,12 @@ def next_evaluation(run: Run) -> Path:
     folder = parent / str(number)
     try:
         folder.mkdir()
-    except FileExistsError:  # another process has just taken the number
+    except FileExistsError:  # another process has just used this number
         return next_evaluation(run)
     (folder / "predictions").mkdir()
     return folder
 
 
 def scores_to_dict(scores: Mapping[str, Score]) -> dict[str, Any]:
-    """Plain JSON values of several scores."""
+    """Scores as plain JSON values."""
     return {name: score.to_dict() for name, score in scores.items()}

@@ -1,1 +1,1 @@
-"""Which candidates a sweep tries: spaces of settings, and the ways through them. Nothing is trained here."""
+"""Search spaces and search strategies of a sweep. This package trains nothing."""

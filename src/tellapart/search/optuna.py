@@ -1,6 +1,6 @@
-"""Draws that learn from those before: optuna's tree-structured Parzen estimator (Bergstra et al. 2011); the extra `search`.
+"""Sequential search with Optuna's tree-structured Parzen estimator (Bergstra et al. 2011); needs the extra `search`.
 
-The state is an SQLite file. A draw that was asked for and never answered, because the process was killed, is asked for again.
+The state is an SQLite file. A trial without a result, because the process was killed, is repeated.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tellapart.search.space import Range, Setting, Space
 
 
 class ParzenSearch:
-    """Rounds of draws, and what came of them.
+    """Rounds of trials and their results.
 
     Args:
         path: The SQLite file; created, or resumed.
-        space: What is drawn from; `count` draws in all.
-        seed: Of the first session; later ones draw on, not again.
-        batch: Draws a round, judged together.
+        space: The search space; its `count` is the total number of trials.
+        seed: Random seed of the first session; later sessions continue with new draws.
+        batch: Number of trials per round, which are scored together.
     """
 
     def __init__(self, path: Path, space: Space, seed: int, batch: int) -> None:
@@ -32,14 +32,14 @@ class ParzenSearch:
                 storage=f"sqlite:///{path.resolve()}", study_name="sweep", direction="maximize", load_if_exists=True
             )
             drawn = len(self.study.trials)
-        except Exception as error:  # a damaged file raises whatever the library below the library raises
-            hint = "delete it to start the draws again; finished trials are stored separately"
+        except Exception as error:  # a damaged file raises errors of many types
+            hint = "delete it to restart the search; finished trials are stored separately"
             raise RunError(f"{path}: cannot be read as an optuna study ({error})", hint=hint) from error
         self.study.sampler = optuna.samplers.TPESampler(seed=seed + drawn)
         self.distributions = _distributions(optuna, space)
 
     def rounds(self) -> Iterator[list[Setting]]:
-        """Cells to judge; `tell` must answer a round before the next is asked for."""
+        """Yield rounds of cells to score; the results of a round must be reported before the next one is requested."""
         self.asked = [t for t in self.study.trials if not t.state.is_finished()]
         while True:
             room = min(self.batch - len(self.asked), self.space.count - len(self.study.trials))
@@ -50,7 +50,7 @@ class ParzenSearch:
             self.asked = []
 
     def tell(self, values: Sequence[float | None]) -> None:
-        """The validation accuracy of each cell of the round, None where it could not be fitted."""
+        """Report the validation accuracy of each cell of the round; None if it could not be fitted."""
         for trial, value in zip(self.asked, values, strict=True):
             self.study.tell(trial.number, value, state=_state(value))
 
@@ -60,15 +60,15 @@ class ParzenSearch:
 
 
 def require() -> Any:
-    """The library.
+    """Import Optuna.
 
     Raises:
-        SystemLimitError: It is not installed.
+        SystemLimitError: Optuna is not installed.
     """
     try:
         import optuna
     except ImportError:
-        hint = "pip install 'tellapart[search]', or draw at random: --random N"
+        hint = "pip install 'tellapart[search]', or use random search: --random N"
         raise SystemLimitError("--optuna needs optuna, which is not installed", hint=hint) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

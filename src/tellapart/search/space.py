@@ -1,7 +1,7 @@
-"""A space of settings: lists of values, ranges, and which way goes through it.
+"""Search space of a sweep: lists of values, ranges, and the search strategy.
 
-features.pca=200,300,400                  a list: YAML values between commas; [64, 128] and 'a,b' are one value each
-classifier.C=1e-3..1e3:log                a range; `log`: evenly in the logarithm, `int`: whole numbers, both with commas
+features.pca=200,300,400                  a list of YAML values, separated by commas; [64, 128] and 'a,b' are one value each
+classifier.C=1e-3..1e3:log                a range; `log`: log-uniform, `int`: integers, both separated by a comma
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tellapart.errors import RecipeError
 from tellapart.recipe.load import Recipe, load
 from tellapart.recipe.schema import Inputs
 
-#: Setting → its value as YAML text: what `recipe.load` takes as overrides.
+#: Setting → value as YAML text, as `recipe.load` accepts for overrides.
 Setting = dict[str, str]
 Strategy = Literal["grid", "random", "optuna"]
 _RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>.+?)(?::(?P<kinds>[^:]*))?")
@@ -31,11 +31,11 @@ _RANGE = re.compile(r"(?P<low>.+?)\.\.(?P<high>.+?)(?::(?P<kinds>[^:]*))?")
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers between `low` and `high`, both included.
+    """Range of numbers from `low` to `high`, both included.
 
     Attributes:
-        log: Drawn evenly in the logarithm.
-        integer: Whole numbers only.
+        log: Whether numbers are drawn log-uniformly.
+        integer: Whether only integers are drawn.
     """
 
     low: float
@@ -44,19 +44,19 @@ class Range:
     integer: bool = False
 
     def text(self, value: float) -> str:
-        """A number of this range as it is tried: whole, or with six digits."""
+        """Round a number of this range: to an integer, or to six digits."""
         return str(round(value)) if self.integer else f"{value:.6g}"
 
 
 @dataclass(frozen=True)
 class Space:
-    """What is varied, and how it is gone through.
+    """A search space and a search strategy.
 
     Attributes:
         choices: Setting → values as YAML text, distinct.
         ranges: Setting → range.
-        strategy: "grid": every combination; "random": draws; "optuna": draws that learn from those before.
-        count: Draws; of a grid, its cells.
+        strategy: "grid": all combinations; "random": random draws; "optuna": draws that depend on earlier results.
+        count: Number of draws, or of cells of a grid.
     """
 
     choices: Mapping[str, tuple[str, ...]]
@@ -66,17 +66,17 @@ class Space:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """What is varied."""
+        """Names of the varied settings."""
         return (*self.choices, *self.ranges)
 
     def corners(self) -> list[Setting]:
-        """Two cells: the first values and the low ends, the last values and the high ends."""
+        """Two cells: first values and low ends; last values and high ends."""
         first = {k: v[0] for k, v in self.choices.items()} | {k: r.text(r.low) for k, r in self.ranges.items()}
         last = {k: v[-1] for k, v in self.choices.items()} | {k: r.text(r.high) for k, r in self.ranges.items()}
         return [first, last]
 
     def identity(self) -> str:
-        """JSON of all but the number of draws: more draws go on with the same sweep."""
+        """JSON of everything except the number of draws, so that a sweep can be resumed with more draws."""
         ranges = {name: asdict(found) for name, found in self.ranges.items()}
         return json.dumps([self.strategy, {k: list(v) for k, v in self.choices.items()}, ranges])
 
@@ -84,10 +84,10 @@ class Space:
 def space(
     grid: Mapping[str, Sequence[Any]], ranges: Mapping[str, Range | str], random: int | None, optuna: int | None
 ) -> Space:
-    """Check the requested space.
+    """Create a search space after checking the request.
 
     Args:
-        grid: Setting → values.
+        grid: Setting → list of values.
         ranges: Setting → range, or its text.
         random: Number of random draws; None: no random search.
         optuna: Number of trials of Optuna; None: no Optuna.
@@ -103,7 +103,9 @@ def space(
         raise RecipeError(f"{twice[0]} has both values and a range: pass one of them")
     count = random if optuna is None else optuna
     if ranges and count is None:
-        raise RecipeError(f"{next(iter(ranges))} is a range, which has no grid", hint="add --random 20 or --optuna 20")
+        raise RecipeError(
+            f"{next(iter(ranges))} is a range, which cannot be searched as a grid", hint="add --random 20 or --optuna 20"
+        )
     if count is not None and count < 1:
         raise RecipeError(f"expected at least one draw, found {count}")
     choices = {name: _distinct(name, values) for name, values in grid.items()}
@@ -114,13 +116,13 @@ def space(
 
 
 def parse_grid(entries: Iterable[str]) -> dict[str, list[Any]]:
-    """Values by setting; a setting that is named again gets the further values.
+    """Parse values by setting; values of a repeated setting are appended.
 
     >>> parse_grid(["features.pca=200,300", "classifier.stages=[{widths: [64, 128]}],[]"])
     {'features.pca': [200, 300], 'classifier.stages': [[{'widths': [64, 128]}], []]}
 
     Raises:
-        RecipeError: No KEY=VALUE, or values that are not YAML.
+        RecipeError: An entry is not KEY=VALUE, or the values are not YAML.
     """
     found: dict[str, list[Any]] = {}
     for entry in entries:
@@ -130,13 +132,13 @@ def parse_grid(entries: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def parse_ranges(entries: Iterable[str]) -> dict[str, Range]:
-    """Ranges by setting.
+    """Parse ranges by setting.
 
     >>> parse_ranges(["train.batch=16..128:int,log"])
     {'train.batch': Range(low=16.0, high=128.0, log=True, integer=True)}
 
     Raises:
-        RecipeError: Not a range, or a setting that is named twice.
+        RecipeError: An entry is not a range, or a setting is repeated.
     """
     found: dict[str, Range] = {}
     for entry in entries:
@@ -151,7 +153,7 @@ def parse_range(name: str, text: str) -> Range:
     """Parse one range: LOW..HIGH, optionally followed by :log, :int or :log,int.
 
     Raises:
-        RecipeError: It cannot be read, is empty, or has no logarithm.
+        RecipeError: The range cannot be parsed, is empty, or has no logarithm.
     """
     parts = _RANGE.fullmatch(text.strip())
     kinds = set((parts["kinds"] or "").split(",")) - {""} if parts else set()
@@ -176,16 +178,16 @@ def _sides(flag: str, entry: str, expected: str) -> tuple[str, str]:
 
 
 def _values(entry: str, text: str) -> list[Any]:
-    """Values between commas are a YAML list without its brackets."""
+    """Parse values separated by commas, as a YAML list without brackets."""
     try:
         return yaml.safe_load(f"[{text}]")
     except yaml.YAMLError as error:
         reason = getattr(error, "problem", None) or str(error)
-        raise RecipeError(f"--grid {entry}: not YAML values between commas: {reason}") from None
+        raise RecipeError(f"--grid {entry}: expected YAML values separated by commas: {reason}") from None
 
 
 def _distinct(name: str, values: Sequence[Any]) -> tuple[str, ...]:
-    """As YAML text: JSON is YAML, and keeps strings and numbers apart."""
+    """Convert values to YAML text by JSON, which distinguishes strings and numbers."""
     if isinstance(values, str) or not len(values):
         raise RecipeError(f"{name}: expected a list of values, found {values!r}")
     return tuple(dict.fromkeys(json.dumps(value, ensure_ascii=False, default=str) for value in values))
@@ -203,13 +205,13 @@ def _number(text: str) -> float:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One recipe to try.
+    """One candidate recipe.
 
     Attributes:
-        key: 16 hex digits over every setting of the recipe.
-        cell: What was varied, as YAML text.
-        values: The same, as the recipe understood it; lists and mappings stay text.
-        recipe: Resolved, but for its inputs.
+        key: 16 hex digits of a hash of all settings of the recipe.
+        cell: Varied settings, as YAML text.
+        values: The same settings as parsed by the recipe; lists and mappings remain text.
+        recipe: Recipe, resolved except for its inputs.
     """
 
     key: str
@@ -218,20 +220,20 @@ class Candidate:
     recipe: Recipe
 
     def with_inputs(self, inputs: Inputs) -> Candidate:
-        """The same, with its inputs resolved against the data."""
+        """Return the candidate with its inputs resolved for the data."""
         return replace(self, recipe=self.recipe.model_copy(update={"inputs": inputs}))
 
 
 def candidates(name: str, overrides: Sequence[str], cells: Iterable[Setting]) -> list[Candidate]:
-    """The recipe in each cell, in order; cells that mean the same recipe (`1`, `1.0`) give one candidate.
+    """Create the recipe of each cell, in order; cells that give the same recipe (`1`, `1.0`) are one candidate.
 
     Args:
-        name: Of the recipe, or a path to it.
-        overrides: What all cells change.
-        cells: What each changes beside that.
+        name: Name of the recipe, or a path to it.
+        overrides: Overrides for all cells.
+        cells: Settings of each cell.
 
     Raises:
-        RecipeError: A setting that the recipe does not have, or a value out of range; says which.
+        RecipeError: A setting is unknown, or a value is out of range; the message names it.
     """
     found: dict[str, Candidate] = {}
     for cell in cells:
@@ -241,7 +243,7 @@ def candidates(name: str, overrides: Sequence[str], cells: Iterable[Setting]) ->
 
 
 def candidate(name: str, overrides: Sequence[str], cell: Setting) -> Candidate:
-    """The recipe in one cell; checked as far as it can be without the data."""
+    """Create the recipe of one cell; checked as far as possible without the data."""
     recipe = load(name, [*overrides, *(f"{setting}={text}" for setting, text in cell.items())])
     registry.find("classifiers", recipe.classifier.family).check(recipe)
     key = hashlib.blake2b(recipe.model_dump_json().encode(), digest_size=8).hexdigest()
@@ -271,11 +273,11 @@ def grid_points(space: Space) -> Iterator[Setting]:
 # --- random draws (Bergstra & Bengio 2012, "Random Search for Hyper-Parameter Optimization") --------------------------
 
 
-_TRIES = 20  # draws for one that is new, on average, before the space counts as used up
+_TRIES = 20  # average number of draws per new cell at which the space counts as exhausted
 
 
 def random_points(space: Space, seed: int) -> list[Setting]:
-    """`space.count` distinct cells, or fewer where the space has no more."""
+    """Draw `space.count` distinct cells, or fewer if the space is exhausted."""
     found: dict[tuple[str, ...], Setting] = {}
     for number in range(_TRIES * space.count):
         cell = _draw(space, np.random.default_rng([seed, number]))
@@ -291,7 +293,7 @@ def _draw(space: Space, generator: np.random.Generator) -> Setting:
 
 
 def _between(found: Range, generator: np.random.Generator) -> float:
-    """Of whole numbers, each has the cell from itself to the next."""
+    """Draw a number from a range; each integer has the interval from itself to the next."""
     low, high = found.low, found.high + (1 if found.integer else 0)
     value = math.exp(generator.uniform(math.log(low), math.log(high))) if found.log else generator.uniform(low, high)
     return min(math.floor(value), found.high) if found.integer else value

@@ -1,4 +1,4 @@
-"""What a sweep found, as a table: one row a trial, best first."""
+"""Results of a sweep as a table with one row per trial, best first."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from tellapart.types import Score
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What a sweep found.
+    """Results of a sweep.
 
     Attributes:
-        recipe: Its name.
-        data: What a person calls the data.
-        settings: What was varied.
-        table: One row a trial, best first: each setting, `explained_variance` where there are components, `train`, `valid`,
-            `valid_low`, `valid_high` and `gap` (train less valid) as fractions, `train_n`, `valid_n`, `log_loss` (valid, nats),
-            `p` (exact paired test against the best, on validation), `seconds` of the fit, `run` where the trial is one.
-        best: The best row's settings.
-        run: The best one, as a run.
-        folder: Where the table is kept.
-        notes: What is worth knowing.
+        recipe: Name of the recipe.
+        data: Display name of the data.
+        settings: Varied settings.
+        table: One row per trial, best first: each setting, `explained_variance` with PCA, `train`, `valid`, `valid_low`,
+            `valid_high` and `gap` (train − valid) as fractions, `train_n`, `valid_n`, `log_loss` (valid, nats), `p` (exact
+            paired test against the best, on validation), `seconds` of the fit, `run` if the trial is a run.
+        best: Settings of the best row.
+        run: The best trial as a run.
+        folder: Folder of the table.
+        notes: Remarks.
     """
 
     recipe: str
@@ -50,17 +50,17 @@ class Study:
 
     @property
     def title(self) -> str:
-        """Recipe and data."""
+        """Title: recipe and data."""
         return f"{self.recipe} on {self.data}"
 
     @property
     def within(self) -> int:
-        """How many others lie within the interval of the best."""
+        """Number of other trials within the interval of the best."""
         return int((self.table["valid"].iloc[1:] >= self.table["valid_low"].iloc[0]).sum())
 
     @property
     def alike(self) -> int:
-        """How many others the paired test cannot tell from the best."""
+        """Number of other trials that are not significantly different from the best."""
         return int((self.table["p"].iloc[1:] >= LEVEL).sum())
 
     def to_dict(self) -> dict[str, Any]:
@@ -81,22 +81,22 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def ranked(trials: Iterable[Trial]) -> list[Trial]:
-    """By validation accuracy; of equals, the lower log-loss first, then the earlier one."""
+    """Rank by validation accuracy; ties by log-loss, then by order."""
     return sorted(trials, key=lambda t: (-t.valid.value, t.log_loss if math.isfinite(t.log_loss) else math.inf))
 
 
 def tabulate(trials: list[Trial], groups: np.ndarray | None) -> pd.DataFrame:
-    """The table of a study.
+    """Create the table of a study.
 
     Args:
-        trials: Ranked; at least one.
-        groups: (N,) object, of the validation images; None: all are independent.
+        trials: Ranked trials, at least one.
+        groups: (N,) object (str), groups of the validation images; None if images are independent.
     """
     rows = [_row(trial, trials[0], groups) for trial in trials]
     table = pd.DataFrame(rows)
     if "explained_variance" not in table:
         return table
-    place = len(trials[0].values)  # after the settings, also where only later rows have it
+    place = len(trials[0].values)  # after the settings, even if only later rows have it
     table.insert(place, "explained_variance", table.pop("explained_variance"))
     return table
 
@@ -110,25 +110,25 @@ def _row(trial: Trial, best: Trial, groups: np.ndarray | None) -> dict[str, Any]
     }  # fmt: skip
 
 
-# --- finished trials, one JSON line each, written as soon as they are known: a killed sweep loses what was ru ---------
+# --- finished trials, one JSON line each, written at once, so that a killed sweep loses only running tri ---------
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A candidate that was fitted and scored.
+    """A fitted and scored candidate.
 
     Attributes:
-        key: Of the candidate.
-        cell: What was varied, as YAML text.
-        values: The same as values.
-        train: Accuracy on (a sample of) the training part.
-        valid: Accuracy on the validation part.
-        log_loss: On the validation part, nats.
-        right: (N,) bool, which validation images it got right, in the table's order.
-        seconds: Of its fit, without what candidates share.
-        facts: Such as `explained_variance`.
-        run: The run's id, where it is one.
-        notes: What was done otherwise than asked.
+        key: Key of the candidate.
+        cell: Varied settings, as YAML text.
+        values: The same settings as values.
+        train: Accuracy on (a sample of) the training split.
+        valid: Accuracy on the validation split.
+        log_loss: Log-loss on the validation split, in nats.
+        right: (N,) bool, whether each validation image is predicted correctly, in the order of the table.
+        seconds: Time of the fit, without steps that candidates share.
+        facts: Further figures, such as `explained_variance`.
+        run: Id of the run; None if the trial is not a run.
+        notes: Deviations from what was requested.
     """
 
     key: str
@@ -145,11 +145,11 @@ class Trial:
 
     @property
     def gap(self) -> float:
-        """Overfitting: train less validation accuracy."""
+        """Training accuracy minus validation accuracy, a measure of overfitting."""
         return self.train.value - self.valid.value
 
     def to_line(self) -> str:
-        """One line of JSON."""
+        """Convert to one line of JSON."""
         plain = {name: getattr(self, name) for name in self.__dataclass_fields__}
         scores = {"train": self.train.to_dict(), "valid": self.valid.to_dict()}
         packed = base64.b64encode(np.packbits(self.right).tobytes()).decode()
@@ -179,11 +179,11 @@ class TrialFile:
         for number, line in enumerate(whole.splitlines(), 1):
             trial = self._read(line, number)
             self.found[trial.key] = trial
-        if torn:  # the process was killed while it wrote; a line that follows must begin on its own
+        if torn:  # the process was killed while writing; the next trial must start on a new line
             os.truncate(path, path.stat().st_size - len(torn))
 
     def add(self, trial: Trial) -> None:
-        """Keep it, on the disk too."""
+        """Add a trial, also to the file."""
         append_durably(self.path, trial.to_line().encode() + b"\n")
         self.found[trial.key] = trial
 
@@ -192,4 +192,4 @@ class TrialFile:
             return Trial.from_line(line.decode())
         except (ValueError, KeyError, TypeError) as error:
             hint = "delete that line to repeat its trial, or start over with --overwrite"
-            raise RunError(f"{self.path}:{number}: not a trial ({error})", hint=hint) from None
+            raise RunError(f"{self.path}:{number}: not a valid trial ({error})", hint=hint) from None

@@ -51,7 +51,7 @@ class SplitData:
 
 
 class NonFiniteLoss(TellapartError):
-    """The loss is not finite any more."""
+    """The loss is no longer finite."""
 
 
 def train(

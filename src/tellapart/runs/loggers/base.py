@@ -53,7 +53,7 @@ class RunLogger(ABC):
 
 
 def figures(entry: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of one line of `log.jsonl`, but for its epoch, under names that programs group by what stands before "/".
+    """The numbers of one line of `log.jsonl`, except for its epoch, under names that programs group by the prefix before "/".
 
     >>> figures({"epoch": 3, "train_loss": 0.5, "lr": 0.01, "best": True})
     {'loss/train': 0.5, 'lr': 0.01}

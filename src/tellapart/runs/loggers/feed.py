@@ -65,14 +65,14 @@ class LoggerFeed:
         for name, logger in list(self.loggers.items()):
             try:
                 what(logger)
-            except Exception as error:  # by the program behind the logger, nearly anything; hours of training are worth more
+            except Exception as error:  # loggers may raise errors of any type, which must not end a long training
                 del self.loggers[name]
                 again = "repeat the command after the run has finished to log it completely"
                 self.progress.say(f"  the logger {name} failed and is no longer used ({error}); {again}", "red")
 
 
 def curves(entries: Iterable[Mapping[str, Any]]) -> Curves:
-    """Loss and accuracy of both parts by epoch, as far as they were measured."""
+    """Loss and accuracy of both splits by epoch, if they were measured."""
     entries, rows = list(entries), {}
     for kind in ("loss", "accuracy"):
         of = {part: [e[f"{part}_{kind}"] for e in entries if e.get(f"{part}_{kind}") is not None] for part in _PARTS}

@@ -1,5 +1,7 @@
-"""MLflow: runs of the experiment "tellapart" in one SQLite file, looked at with
-`mlflow server --backend-store-uri sqlite:///runs/mlflow.db` of a full MLflow; the small one of `tellapart[track]` only writes.
+"""MLflow: runs of the experiment "tellapart" in one SQLite file.
+
+Show them with `mlflow server --backend-store-uri sqlite:///runs/mlflow.db` of a full MLflow; the small MLflow of
+`tellapart[track]` only writes.
 """
 
 from __future__ import annotations
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 
 _EXPERIMENT = "tellapart"
 _RUN = "tellapart.run"
-_BATCH = 100  # parameters that MLflow takes at once
-_LONGEST = 6000  # characters of a parameter, MLflow's own bound
+_BATCH = 100  # maximum number of parameters per call of MLflow
+_LONGEST = 6000  # maximum length of a parameter in MLflow
 
 
 class MLflow(RunLogger):
     """One MLflow run per run, identified by its tag `tellapart.run`. Steps that exist are not logged again.
 
-    It is opened at its first `start`, and sends nothing anywhere: MLflow's telemetry is off.
+    The connection is opened by the first `start`. MLflow's telemetry is off, so nothing is sent.
     """
 
     def __init__(self, runs: Path) -> None:
@@ -61,12 +63,12 @@ class MLflow(RunLogger):
             self.last = 0
 
     def epoch(self, entry: Mapping[str, Any]) -> None:
-        """One step of every metric."""
+        """Log one step of every metric."""
         self.last = int(entry["epoch"])
         self._log(figures(entry))
 
     def finish(self, scores: Scores) -> None:
-        """The scores, at the last epoch, and the status FINISHED."""
+        """Log the scores at the last epoch, and set the status FINISHED."""
         self._log(final(scores))
         self._end("FINISHED")
 
@@ -118,7 +120,7 @@ def _flat(content: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, An
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without MLflow's telemetry, its deprecation warnings, and its remarks on making tables."""
+    """Disable MLflow's telemetry, deprecation warnings, and messages about the creation of tables."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

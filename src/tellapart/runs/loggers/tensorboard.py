@@ -1,4 +1,4 @@
-"""TensorBoard: event files in `runs/tensorboard/<run>`, looked at with `tensorboard --logdir runs/tensorboard`."""
+"""TensorBoard: event files in `runs/tensorboard/<run>`, shown by `tensorboard --logdir runs/tensorboard`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tellapart.runs.loggers.base import RunLogger, Scores, figures, final
 
 
 class TensorBoard(RunLogger):
-    """One folder per run. A resumed run is rewritten from its first epoch: a step that is logged twice is drawn twice."""
+    """One folder per run. A resumed run is rewritten from its first epoch: TensorBoard draws a step twice if it is logged
+    twice.
+    """
 
     def __init__(self, runs: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -22,7 +24,7 @@ class TensorBoard(RunLogger):
         self.last = 0
 
     def start(self, run_id: str, recipe: Recipe) -> None:
-        """Remove what an earlier session wrote of this run, and open its folder."""
+        """Remove the files of an earlier session of this run, and open its folder."""
         self.close()
         place = self.folder / run_id
         for old in place.glob("events.out.tfevents.*"):
@@ -31,13 +33,13 @@ class TensorBoard(RunLogger):
         self.writer.add_text("recipe", textwrap.indent(recipe.dump(), "    "), 0)
 
     def epoch(self, entry: Mapping[str, Any]) -> None:
-        """One point a curve; an epoch that is done again after a crash has its points already."""
+        """Add one point per curve; an epoch that is repeated after a crash is not logged again."""
         if entry["epoch"] > self.last:
             self.last = int(entry["epoch"])
             self._write(figures(entry))
 
     def finish(self, scores: Scores) -> None:
-        """Points at the last epoch; at 0 for what does not train by epochs."""
+        """Add points at the last epoch; at 0 for runs without epochs."""
         self._write(final(scores))
 
     def close(self) -> None:
