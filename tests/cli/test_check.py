@@ -104,7 +104,7 @@ def test_the_page_stands_alone(tell, leaky, tmp_path):
         for script in re.findall(r"<script>(.*?)</script>", page, re.DOTALL):
             assert base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() in allowed
     page = (tmp_path / "here" / "health.html").read_text("utf-8")
-    assert page.count('<img src="data:image/png') == 2 and "no picture" in page
+    assert page.count('<img src="data:image/png') == 2 and "no image" in page
 
 
 def test_names_cannot_write_into_the_pages(tell, photos, tmp_path):

@@ -84,7 +84,7 @@ def test_names_are_escaped_and_missing_files_are_said(world, run):
     for path in Path(place.table.root).rglob("*.png"):
         path.unlink()
     text = page_of(made)
-    assert "<script>" not in text and "&lt;script&gt;" in text and "<b>dog" not in text and "no picture:" in text
+    assert "<script>" not in text and "&lt;script&gt;" in text and "<b>dog" not in text and "no image:" in text
 
 
 # --- nearest training image -------------------------------------------------------------------------------------------

@@ -83,5 +83,5 @@ def test_mean_maps_have_a_row_each_and_say_what_is_missing(tmp_path) -> None:
         for method in ("grad_cam", "rise") for name, n in (("real", 1), ("fake", 0))
     ]  # fmt: skip
     said = texts(class_sheet(found))
-    assert said.count("no picture") == 2 and "real, n = 1" in said and "fake, n = 0" in said
+    assert said.count("no image") == 2 and "real, n = 1" in said and "fake, n = 0" in said
     drawn(class_sheet(found), tmp_path)

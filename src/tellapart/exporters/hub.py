@@ -163,7 +163,7 @@ def license_of(run: Run) -> tuple[str, str]:
     starts = str(run.cost["pretrained"])
     if starts == "no":
         sentence = (
-            "The weights were trained from random initial weights on the data above, by the author of this run. No license was stated: "
+            "The weights were trained from random weights on the data above, by the author of this run. No license was stated: "
             "add yours here, and observe the terms of the images."
         )
         return "other", sentence
@@ -227,7 +227,7 @@ def _null(run: Run) -> str:
     found = [one for one in store.list_runs(run.runs) if one.family == BASELINE and _same_images(one, run)]
     if not found:
         hint = "`tellapart train DATA -r metadata` adds one"
-        text = f"There is no metadata baseline on the same images, so it cannot be tested whether the run uses the pixels ({hint})."
+        text = f"There is no metadata baseline on the same images, so nothing shows whether the run uses the pixels ({hint})."
         return f"## Beside the metadata baseline\n\n{text}"
     lines = []
     for part in ("valid", "test"):

@@ -1,4 +1,4 @@
-"""Settings of the workflows, and what every prediction with a finished run needs: its classifier, a device, a context."""
+"""Settings of the workflows, and the requirements of predictions with a finished run: classifier, device, context."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def load_classifier(run: Run) -> Classifier:
         return family.load(run.folder, resolved)
     except TellapartError:
         raise
-    except Exception as error:  # damaged or missing files raise nearly anything, by the library that reads them
+    except Exception as error:  # damaged or missing files raise errors of many types, depending on the library
         hint = "copy the run again from its source, or train it again with --overwrite"
         raise RunError(f"{run.folder}: the classifier cannot be loaded ({error})", hint=hint) from error
 

@@ -49,7 +49,7 @@ class Nearest:
         training: Number of training images that were searched: all of them.
         usual: Median distance of a training image to the nearest other one; nan if there is only one.
         found: The nearest first.
-        pictures: A thumbnail of each, (H, W, 3) uint8.
+        pictures: Thumbnail of each, (H, W, 3) uint8.
     """
 
     by: str
@@ -59,7 +59,7 @@ class Nearest:
     pictures: tuple[np.ndarray, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values, without the pictures."""
+        """Plain JSON values, without the thumbnails."""
         usual = None if np.isnan(self.usual) else self.usual
         found = [asdict(one) for one in self.found]
         return {"by": self.by, "training": self.training, "usual_distance": usual, "nearest": found}
@@ -121,7 +121,7 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 
 
 def shrunk(pixels: np.ndarray, share: float) -> np.ndarray:
-    """Each side by `share` ≤ 1, antialiased: (H, W, 3) uint8 → (h, w, 3) uint8."""
+    """Scale each side by `share` ≤ 1, with antialiasing: (H, W, 3) uint8 → (h, w, 3) uint8."""
     if share >= 1:
         return pixels
     height, width = (max(round(side * share), 1) for side in pixels.shape[:2])

@@ -19,7 +19,7 @@ class ImagePrediction:
         proba: (C,) float32, sums to 1; (0,) if the image cannot be read.
         decision: A class or "unsure", if the run has decision rules; else "".
         reason: The rule that decided; else "".
-        stability: Over re-saved versions of the image, if requested.
+        stability: Stability over re-saved versions of the image, if requested.
         error: Why the image cannot be read; else "".
     """
 
@@ -33,7 +33,7 @@ class ImagePrediction:
 
     @classmethod
     def unreadable(cls, image: str, error: str) -> ImagePrediction:
-        """Of an image that cannot be read. `error`: why."""
+        """Create the prediction for an image that cannot be read. `error`: the reason."""
         return cls(image, "", np.zeros(0, np.float32), error=error)
 
     def to_dict(self, classes: Sequence[str]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import Problem
 
-_ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # of NVIDIA, of AMD, of either in a virtual machine of Windows
+_ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # NVIDIA, AMD, either in a virtual machine of Windows
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +168,7 @@ def load_predictor(
         run: A run, its id, the beginning of its id, or its path.
         settings: Folder of the runs, device, and progress.
         runtime: "auto": ONNX Runtime on a CPU where the run can be exported, else torch. The first call exports the graph,
-            which takes seconds, and stores it beside the runs. If that fails, a line says why and torch is used.
+            which takes seconds, and stores it beside the runs. If that fails, a message states the reason and torch is used.
 
     Raises:
         RunError: No such run, or its files are damaged; with "onnx" also: it cannot be exported.

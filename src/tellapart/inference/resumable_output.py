@@ -29,7 +29,7 @@ _SYNC_INTERVAL = 2.0  # seconds between two flushes to the disk: the work that a
 
 @dataclass(frozen=True)
 class Counts:
-    """What is done so far.
+    """Counts of the images predicted so far.
 
     Attributes:
         images: Number of images, unreadable ones included.
@@ -92,14 +92,14 @@ class ResumableFile:
         fewer.
 
         Raises:
-            DataError: They are not: files were added, removed or renamed.
+            DataError: The images differ: files were added, removed or renamed.
         """
         for name in names:
             self._names.update(_encoded(name))
         if self._resumed is not None and self._names.hexdigest() != self._resumed["names"]:
             raise DataError(
                 f"{self._path}: its {self.done.images:,} images are not the first {self.done.images:,} that are named now",
-                hint="undo what was added, removed or renamed since, or pass --overwrite to start over",
+                hint="undo later additions, removals or renames, or pass --overwrite to start over",
             )
         self._resumed = None
 
@@ -133,7 +133,7 @@ class ResumableFile:
         """Give the file its final name."""
         self.sync()
         self.writer.finish(self._path, self.out)
-        flush_to_disk(self.out.parent)  # else a power cut could undo the renaming
+        flush_to_disk(self.out.parent)  # otherwise a power failure could undo the renaming
         self._state.unlink(missing_ok=True)
 
     def discard(self) -> None:

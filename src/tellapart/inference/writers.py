@@ -95,7 +95,7 @@ class JsonLinesWriter(PredictionWriter):
 
 @final
 class ParquetWriter(PredictionWriter):
-    """Typed columns; null where there is no value."""
+    """Typed columns; null for missing values."""
 
     def head(self) -> bytes:
         """See `PredictionWriter`; the schema, with which an Arrow stream begins."""

@@ -17,9 +17,9 @@ from tellapart.reports.templating import environment
 from tellapart.runs.store import Run
 from tellapart.workflows.codec_bias import CodecBias, describe, stored
 
-#: Classes that are drawn, when there are more than two: the worst.
+#: Maximum number of classes that are drawn, the most sensitive first.
 CLASSES_UP_TO = 4
-_APART = 0.17  # between the two sides of one way, in lines
+_APART = 0.17  # offset between own images and others, in lines
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ def shifts(found: CodecBias) -> Figure:
         _panel(axes, found, one, color)
     for axes in panels[len(shown) :]:
         axes.set_axis_off()
-        panels[len(shown) - 2].tick_params(labelbottom=True)  # the panel above it is the last of its column
+        panels[len(shown) - 2].tick_params(labelbottom=True)  # the last panel of its column
     figure.supxlabel("change in probability", color=MUTED, fontsize=9)
     handles = [
         panels[0].plot([], [], "o", color=color, markersize=5, label="images of the class")[0],

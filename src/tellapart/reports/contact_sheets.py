@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # `synth` draws its sheet without torch
 
 COLUMNS, GAP, LABEL = 6, 6, 18
 SMALLEST, LARGEST = 96, 256
-_FORGERY_SIDE = 512  # pixels of the longer side of a forgery, at most
+_FORGERY_SIDE = 512  # maximum length of the longer side of a forgery, in pixels
 
 
 def augmentation_sheet(
@@ -105,8 +105,8 @@ def _mixed(
 
 
 def _grid(pictures: Sequence[np.ndarray], labels: Sequence[str], longest: int) -> Image.Image:
-    """Arrange pictures in cells of the size of the first one; smaller pictures are centered, at the same scale."""
-    enlarged = max(1, -(-SMALLEST // longest))  # whole pixels, so that small pictures stay sharp
+    """Arrange images in cells of the size of the first one; smaller images are centered, at the same scale."""
+    enlarged = max(1, -(-SMALLEST // longest))  # integer scale, so that small images remain sharp
     scale = enlarged if enlarged > 1 else min(1.0, LARGEST / longest)
     height, width = (round(side * scale) for side in pictures[0].shape[:2])
     columns, rows = min(COLUMNS, len(pictures)), -(-len(pictures) // COLUMNS)

@@ -1,4 +1,4 @@
-"""The pictures of generalization: the cross-source matrix as a heat map, the learning curve with its guess."""
+"""Figures of generalization: the cross-source matrix as a heat map, and the learning curve with its extrapolation."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tellapart.reports.figures import INK, MUTED, RIGHT, VALID, shorten, styled
 from tellapart.reports.svg import write_png
 from tellapart.types import Score
 
-_NUMBERS = 12  # sources up to which cells hold their number
+_NUMBERS = 12  # maximum number of sources with numbers in the cells
 
 
 @styled
 def heatmap(found: CrossSourceMatrix) -> Figure:
-    """Heat map of classifiers trained on one source, evaluated on each: AUROC where all cells have it, else accuracy.
+    """Draw a heat map of classifiers trained on one source, evaluated on each: AUROC if all cells have it, else accuracy.
 
     White is 0.5 and below (chance), dark is 1; a frame marks the cells whose source is in the training split.
 
@@ -66,7 +66,7 @@ def heatmap(found: CrossSourceMatrix) -> Figure:
 
 @styled
 def learning(curve: LearningCurve) -> Figure:
-    """Accuracy against the number of training images, with intervals, the seeds and, where possible, an extrapolation."""
+    """Draw accuracy against the number of training images, with intervals, seeds and, if possible, an extrapolation."""
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.add_subplot()
     n = np.array([size.images for size in curve.sizes], dtype=np.float64)
@@ -79,7 +79,13 @@ def learning(curve: LearningCurve) -> Figure:
         law = curve.law
         x = np.geomspace(n[0], law.images, 60)
         axes.plot(
-            x, 1 - law.a * x**-law.b, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), label="power law: a guess", gid="law"
+            x,
+            1 - law.a * x**-law.b,
+            color=MUTED,
+            linewidth=1,
+            linestyle=(0, (4, 3)),
+            label="power law, extrapolated",
+            gid="law",
         )
         axes.plot([law.images] * 2, [law.low, law.high], color=MUTED, linewidth=1.4)
         axes.plot([law.images], [law.accuracy], "o", markersize=5, color=MUTED, markerfacecolor="none", gid="guess")
@@ -98,7 +104,7 @@ def learning(curve: LearningCurve) -> Figure:
 
 
 def write_figure(figure: Figure, path: Path) -> Path:
-    """Write as .svg or .png, by the ending, on white."""
+    """Write a figure as .svg or .png, by the file extension, on white."""
     if path.suffix.lower() == ".png":
         return write_png(figure, path)
     with translate_os_errors(path):

@@ -1,4 +1,4 @@
-"""A picture of an explanation: the image under its maps, then its nearest training images and its frequencies."""
+"""Figure of an explanation: the image with its heatmaps, its nearest training images, and its frequencies."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from tellapart.reports.figures import INK, LINE, MUTED, TEST, TRAIN, VALID, shor
 from tellapart.workflows.class_maps import ClassMap
 from tellapart.workflows.explain import Views
 
-#: From nothing to most; as even to the eye as it looks, in color and in gray.
+#: Color map for evidence, perceptually uniform in color and in gray.
 COLORS = "inferno"
-_STRONGEST = 0.75  # opacity where the map is highest: the picture stays visible
-_DOTS = 120  # an inch
-_SIDE = 2.6  # inches of one picture
-_VIEW_WIDTH = 13.0  # inches of the rows of views
+_STRONGEST = 0.75  # opacity at the highest value of the map, so that the image remains visible
+_DOTS = 120  # pixels per inch
+_SIDE = 2.6  # size of an image, in inches
+_VIEW_WIDTH = 13.0  # height of the rows of views, in inches
 
 
 def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Lay a map over a picture: the higher, the less of the picture is seen.
+    """Blend a heatmap with an image: the higher the value, the more opaque the map.
 
     Args:
         pixels: (H, W, 3) uint8.
@@ -46,13 +46,13 @@ def overlay(pixels: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 @styled
 def sheet(found: Sequence[Explanation], viewed: Views | None = None) -> Figure:
-    """One picture under the maps of one or several methods, and its views.
+    """Draw an image with the heatmaps of one or several methods, and its views.
 
     Args:
-        found: Of the same picture; may be empty where there are views.
-        viewed: The views of that picture.
+        found: Explanations of the image; may be empty if there are views.
+        viewed: Views of the image.
     """
-    rows: list[tuple[float, float, str]] = []  # width and height in inches, and what is drawn
+    rows: list[tuple[float, float, str]] = []  # width and height in inches, and drawing function
     if found:
         height, across = found[0].pixels.shape[:2]
         tall = min(max(_SIDE * height / across, 1.2), 3 * _SIDE)
@@ -74,7 +74,7 @@ def sheet(found: Sequence[Explanation], viewed: Views | None = None) -> Figure:
 
 @styled
 def class_sheet(found: Sequence[ClassMap]) -> Figure:
-    """A row for each method, a mean picture and a mean map for each class. `found`: as `class_maps` gives them."""
+    """Draw a row for each method with the mean image and the mean map of each class. `found`: as returned by `class_maps`."""
     methods, classes = (list(dict.fromkeys(names)) for names in zip(*((m.method, m.class_name) for m in found), strict=True))
     by_name = {(m.method, m.class_name): m for m in found}
     height, across = found[0].values.shape
@@ -90,16 +90,16 @@ def class_sheet(found: Sequence[ClassMap]) -> Figure:
             if one.n:
                 _show(right, one.values, method, most)
             else:
-                right.text(0.5, 0.5, "no picture", ha="center", va="center", fontsize=8, color=MUTED)
+                right.text(0.5, 0.5, "no image", ha="center", va="center", fontsize=8, color=MUTED)
     for place in axes.flat:
         place.set_axis_off()
-    _bar(figure, list(axes.flat), "mean of maps, each of its highest", most)
+    _bar(figure, list(axes.flat), "mean of maps, each relative to its maximum", most)
     return figure
 
 
 @styled
 def save(figure: Figure, path: Path) -> None:
-    """Write a sheet as the file's ending says."""
+    """Write a figure in the format of the file extension."""
     figure.savefig(path, dpi=_DOTS)
 
 
@@ -110,11 +110,11 @@ def _draw_maps(part: SubFigure, found: Sequence[Explanation]) -> None:
         _show(place, overlay(one.pixels, one.heatmap.values), f"{one.heatmap.method}, {one.heatmap.class_name}")
     for place in axes:
         place.set_axis_off()
-    _bar(part, list(axes), "evidence, of its highest", 1.0)
+    _bar(part, list(axes), "evidence, relative to the maximum", 1.0)
 
 
 def _show(axes: Axes, pixels: np.ndarray, title: str, most: float | None = None) -> None:
-    """A picture, or a map up to `most`."""
+    """Draw an image, or a map with values up to `most`."""
     axes.imshow(pixels, **({} if most is None else {"cmap": COLORS, "vmin": 0, "vmax": most}))
     axes.set_title(title, color=INK, fontsize=9)
 
@@ -124,25 +124,25 @@ def _bar(figure: Figure | SubFigure, axes: list[Axes], label: str, most: float) 
     bar.set_label(label, fontsize=8)
 
 
-# --- what of a picture is no map over its pixels, drawn: the nearest training images, and the frequencies -------------
+# --- views other than heatmaps: nearest training images and frequencies ------------------------------------------------
 
 
-#: Of classes in the plot of rings, after the picture's own line; told apart by color-blind readers.
+#: Colors of classes in the plot of rings, suitable for color-blind readers; the image has its own color.
 _CLASS_COLORS = (TEST, VALID, TRAIN, "#cc79a7")
-_DRAWN = len(_CLASS_COLORS)  # classes that are drawn: the nearest ones
-_APART = 15.0  # decibels from a class's mean at which the colors of a difference end
-_GRAIN = 3.0  # standard deviations of the residual at which its grays end
+_DRAWN = len(_CLASS_COLORS)  # maximum number of classes that are drawn, the nearest first
+_APART = 15.0  # limit of the color scale of differences, in decibels
+_GRAIN = 3.0  # limit of the gray scale of a residual, in standard deviations
 
 
 def draw_nearest(part: SubFigure, viewed: Views) -> None:
-    """The picture, and the training images nearest to it with class and distance."""
+    """Draw the image and its nearest training images, with class and distance."""
     near = viewed.nearest
     if near is None:
         return
     axes = part.subplots(1, NEIGHBORS + 1, squeeze=False)[0]
-    usual = "" if math.isnan(near.usual) else f"; usual among them: {near.usual:.3g}"
+    usual = "" if math.isnan(near.usual) else f"; typical distance between them: {near.usual:.3g}"
     part.suptitle(f"nearest of {near.training:,} training images, by {near.by}{usual}", color=MUTED, fontsize=9)
-    _show_views_figure(axes[0], viewed.pixels, "the picture")
+    _show_views_figure(axes[0], viewed.pixels, "the image")
     for place, one, pixels in zip(axes[1:], near.found, near.pictures, strict=False):
         _show_views_figure(place, pixels, f"{shorten(one.class_name, 18)}, {one.distance:.3g}")
         place.text(0.5, -0.03, shorten(one.id, 26), transform=place.transAxes, ha="center", va="top", fontsize=7, color=MUTED)
@@ -151,21 +151,21 @@ def draw_nearest(part: SubFigure, viewed: Views) -> None:
 
 
 def draw_frequency(part: SubFigure, viewed: Views) -> None:
-    """The residual, the spectrum, its difference from the two nearest classes, and all rings."""
+    """Draw the residual, the spectrum, its difference from the two nearest classes, and all rings."""
     found = viewed.frequency
     if found is None:
         return
     axes = part.subplots(1, 5, width_ratios=(1, 1, 1, 1, 2))
     near = sorted(found.distance, key=lambda name: found.distance[name])
     height, width = found.power.shape
-    heading = f"frequencies of the picture's own pixels, the middle {width}×{height}; mean spectra of training images"
+    heading = f"frequencies of the original pixels of the image, the central {width}×{height}; mean spectra of training images"
     part.suptitle(heading, color=MUTED, fontsize=9)
     _draw_residual(axes[0], found.residual)
-    _show_views_figure(axes[1], found.power, "its spectrum, log", cmap="magma")
+    _show_views_figure(axes[1], found.power, "spectrum, log", cmap="magma")
     for place, name in zip(axes[2:4], near, strict=False):
         apart = found.power - found.classes[name].power
         _show_views_figure(
-            place, apart, f"less {shorten(name, 14)} (±{_APART:.0f} dB)", cmap="RdBu_r", vmin=-_APART, vmax=_APART
+            place, apart, f"minus {shorten(name, 14)} (±{_APART:.0f} dB)", cmap="RdBu_r", vmin=-_APART, vmax=_APART
         )
     for place in axes[:4]:
         place.set_axis_off()
@@ -181,15 +181,15 @@ def _draw_residual(axes: Axes, residual: np.ndarray) -> None:
 
 
 def _draw_rings(axes: Axes, found: Frequencies, names: list[str]) -> None:
-    """Decibels of each ring: bands of mean ± one standard deviation, and the picture's own line."""
+    """Draw decibels of each ring: bands of mean ± one standard deviation, and a line for the image."""
     at = (np.arange(len(found.rings)) + 0.5) / len(found.rings)
     for name, color in zip(names, _CLASS_COLORS, strict=False):
         of = found.classes[name]
         axes.fill_between(at, of.rings - of.spread, of.rings + of.spread, color=color, alpha=0.18, linewidth=0)
-        label = f"{shorten(name, 14)}, n = {of.n:,}: {found.distance[name]:.2g} sd away"
+        label = f"{shorten(name, 14)}, n = {of.n:,}: distance {found.distance[name]:.2g} sd"
         axes.plot(at, of.rings, color=color, linewidth=1.2, label=label)
-    axes.plot(at, found.rings, color=INK, linewidth=1.4, label="the picture")
-    axes.set_xlabel("frequency, of the highest")
+    axes.plot(at, found.rings, color=INK, linewidth=1.4, label="the image")
+    axes.set_xlabel("frequency, relative to the highest")
     axes.set_ylabel("power, dB")
     axes.grid(True, color=LINE)
     axes.legend(fontsize=7.5)

@@ -1,9 +1,9 @@
-"""The figures of the report, as matplotlib `Figure`s that nothing global holds on to.
+"""Figures of the report, as matplotlib `Figure`s without global state.
 
-Colors are those of Okabe and Ito (2008), told apart by color-blind readers, and mean the same thing in every figure:
-green is train, vermilion is validation (and wrong answers), blue is test (and right answers). They are drawn in the
-values of `PALETTE`; `report.svg` replaces these by the page's own colors, so that a figure follows the theme, and a
-PNG keeps them. Text stays text, in the bundled DejaVu Sans, so that the layout is the same on every machine.
+Colors are those of Okabe and Ito (2008), which color-blind readers can distinguish, and have the same meaning in every figure:
+green is training, vermilion is validation (and wrong predictions), blue is test (and correct predictions). Figures are drawn in
+the values of `PALETTE`; `reports.svg` replaces these by the colors of the page, so that a figure follows the theme, while a PNG
+keeps them. Text remains text, in the bundled DejaVu Sans, so that the layout is the same on every machine.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from tellapart.types import Score
 
 INK, MUTED, LINE, PAPER = "#1c2126", "#59626b", "#d9dee2", "#fefefe"
 TRAIN, VALID, TEST = "#009e73", "#d55e00", "#0072b2"
-RIGHT, WRONG = "#0072b3", "#d55e01"  # as test and validation, but always dark enough for white numbers
-#: Drawn color → the page's CSS variable.
+RIGHT, WRONG = "#0072b3", "#d55e01"  # colors of test and validation, dark enough for white numbers
+#: Drawn color → CSS variable of the page.
 PALETTE = {
     INK: "--ink",
     MUTED: "--muted",
@@ -41,7 +41,7 @@ PALETTE = {
     WRONG: "--wrong",
 }
 SPLIT_COLORS = {"train": TRAIN, "valid": VALID, "test": TEST}
-#: The same two for pixels inside a figure, where one value serves both themes.
+#: The same two colors for pixels inside a figure, with one value for both themes.
 RIGHT_RGB, WRONG_RGB = (0x12, 0x7F, 0xC2), (0xE0, 0x6A, 0x12)
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.labelsize": 9, "axes.titlesize": 9.5, "xtick.labelsize": 8.5,
@@ -55,13 +55,13 @@ STYLE: dict[Any, Any] = {
 }  # fmt: skip
 P = ParamSpec("P")
 R = TypeVar("R")
-#: Above this many classes a confusion matrix shows no numbers.
+#: Maximum number of classes for a confusion matrix with numbers.
 NUMBERS_UP_TO = 15
 NAMES_UP_TO = 40
 
 
 def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Run with the report's style; characters that DejaVu lacks are no reason to warn, the browser has them."""
+    """Apply the style of the report; no warning for characters that DejaVu lacks, since browsers have them."""
 
     @functools.wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -74,7 +74,7 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
 
 @dataclass(frozen=True)
 class Dots:
-    """One row of the dot-and-interval plot."""
+    """One row of the plot of dots and intervals."""
 
     name: str
     valid: Score | None
@@ -83,10 +83,10 @@ class Dots:
 
 @styled
 def leaderboard(rows: Sequence[Dots], references: Mapping[str, float], metric: str = "accuracy") -> Figure:
-    """Validation (ring) and test (dot) with their 95 % intervals, one row a run, the first on top.
+    """Draw validation (ring) and test scores (dot) with 95 % intervals, one row per run, the first on top.
 
     Args:
-        rows: In the order of the leaderboard.
+        rows: Rows in the order of the leaderboard.
         references: Name → value of dashed vertical lines, such as the metadata baseline's score.
         metric: The axis label.
     """
@@ -117,7 +117,7 @@ def _interval(axes: Axes, score: Score | None, y: float, color: str, *, filled: 
 
 
 def _legend(axes: Axes, entries: Sequence[tuple[str, str, str]]) -> None:
-    """(label, edge, face) of round markers, right above the axes."""
+    """Draw a legend of round markers (label, edge, face) at the upper right of the axes."""
     handles = [
         axes.plot([], [], "o", markersize=6, markeredgewidth=1.6, color=edge, markerfacecolor=face, label=label)[0]
         for label, edge, face in entries
@@ -132,7 +132,7 @@ def _legend_above(axes: Axes, handles: Sequence[Any]) -> None:
 
 @styled
 def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss and accuracy per epoch on train and validation, the kept epoch marked.
+    """Draw loss and accuracy per epoch on training and validation, with the kept epoch marked.
 
     Args:
         log: Lines of `log.jsonl`, at least one.
@@ -158,7 +158,7 @@ def curves(log: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _curve(axes: Axes, log: Sequence[Mapping[str, Any]], key: str, color: str, label: str, best: float | None) -> None:
-    """One line; epochs without the value (None or absent) are gaps."""
+    """Draw one line; epochs without a value (None or absent) are gaps."""
     epochs = np.array([float(line["epoch"]) for line in log])
     values = np.array([float("nan") if line.get(key) is None else float(line[key]) for line in log])
     if not np.isfinite(values).any():
@@ -170,21 +170,22 @@ def _curve(axes: Axes, log: Sequence[Mapping[str, Any]], key: str, color: str, l
 
 
 def best_epoch(log: Sequence[Mapping[str, Any]]) -> float | None:
-    """The epoch whose weights were kept: the last line with `best: true`, or None."""
+    """Find the epoch whose weights were kept: the last line with `best: true`, or None."""
     marked = [float(line["epoch"]) for line in log if line.get("best")]
     return marked[-1] if marked else None
 
 
 @styled
 def confusion(counts: np.ndarray, classes: Sequence[str], by: str = "counts") -> Figure:
-    """A heat map of a confusion matrix: color is a share, blue where right, vermilion where wrong.
+    """Draw a confusion matrix as a heat map: the color shows a share, blue for correct, vermilion for wrong predictions.
 
-    The share enters as its square root, so that rare confusions are seen; with up to 15 classes the cells hold numbers.
+    Colors use the square root of the share, so that rare confusions are visible; with up to 15 classes, cells contain numbers.
 
     Args:
-        counts: (C, C) int, rows are true classes, columns are predicted ones.
+        counts: (C, C) int; rows are true classes, columns are predicted classes.
         classes: C names.
-        by: "counts": cells hold counts, colors are shares of the row; "row", "column": cells hold these shares in per cent.
+        by: "counts": cells contain counts, colors are shares of the row; "row", "column": cells contain these shares in per
+            cent.
     """
     number = len(classes)
     side = min(6.6, max(2.2, 0.52 * number + 0.6)) if number <= NUMBERS_UP_TO else 6.6
@@ -203,7 +204,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], by: str = "counts") ->
 
 
 def _cells(axes: Axes, counts: np.ndarray, shade: np.ndarray, shares: np.ndarray | None) -> None:
-    """Squares with their numbers; each text is named `n-<true>-<predicted>` in the SVG, of shares `s-…`."""
+    """Draw cells with numbers; the id of each text in the SVG is `n-<true>-<predicted>`, or `s-…` for shares."""
     size = (9.5 if len(counts) <= 10 else 7.5) - (shares is not None)
     for i, j in np.ndindex(*counts.shape):
         color = RIGHT if i == j else WRONG
@@ -217,7 +218,9 @@ def _cells(axes: Axes, counts: np.ndarray, shade: np.ndarray, shares: np.ndarray
 
 
 def _rgba(shade: np.ndarray) -> np.ndarray:
-    """(C, C) in [0, 1] → (C, C, 4) uint8 whose alpha is the shade, so that the page's background shows through."""
+    """Convert shares (C, C) in [0, 1] to (C, C, 4) uint8 with the shade as alpha, so that the background of the page is
+    visible.
+    """
     picture = np.empty((*shade.shape, 4), dtype=np.uint8)
     picture[..., :3] = WRONG_RGB
     picture[np.eye(len(shade), dtype=bool), :3] = RIGHT_RGB
@@ -226,7 +229,7 @@ def _rgba(shade: np.ndarray) -> np.ndarray:
 
 
 def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
-    """Class names on both axes: all of them up to `NAMES_UP_TO`, else every k-th."""
+    """Label both axes with class names: all of them up to `NAMES_UP_TO`, else every k-th."""
     number = len(classes)
     step = 1 if number <= NAMES_UP_TO else math.ceil(number / 28)
     size = 8.5 if number <= NUMBERS_UP_TO else 7 if number <= 28 else 6.5
@@ -241,7 +244,7 @@ def _class_axes(axes: Axes, classes: Sequence[str]) -> None:
 
 
 def _shade_key(axes: Axes, side: float, of: str) -> None:
-    """A narrow double color bar beside the matrix: what the shades mean, shares `of` what. `side`: inches."""
+    """Draw a narrow double color bar next to the matrix, labeled as shares of `of`. `side`: side of the matrix in inches."""
     key = axes.inset_axes((1 + 0.18 / side, 0.0, 0.24 / side, min(1.0, 2.4 / side)))
     picture = np.empty((64, 2, 4), dtype=np.uint8)
     picture[:, 0, :3], picture[:, 1, :3] = RIGHT_RGB, WRONG_RGB
@@ -257,10 +260,10 @@ def _shade_key(axes: Axes, side: float, of: str) -> None:
 
 @styled
 def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) -> Figure:
-    """Images per class as thin stacked bars, most first: for more classes than a table shows well.
+    """Draw images per class as thin stacked bars, the largest class first; used if there are too many classes for a table.
 
     Args:
-        counts: Split → C counts, stacked in this order.
+        counts: Split → C counts; splits are stacked in this order.
         classes: C names.
     """
     total = np.sum(list(counts.values()), axis=0)
@@ -287,7 +290,7 @@ def class_counts(counts: Mapping[str, Sequence[int]], classes: Sequence[str]) ->
 
 
 def shorten(name: str, limit: int = 22) -> str:
-    """The name, cut in the middle when it is long.
+    """Shorten a long name in the middle.
 
     >>> shorten("a_very_long_class_name_indeed", 15)
     'a_very_…_indeed'

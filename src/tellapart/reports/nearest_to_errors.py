@@ -1,9 +1,10 @@
-"""The nearest training image to each mistake: what the classifier may have taken it for.
+"""The nearest training image to each error, as a possible cause of the error.
 
-Distances are Euclidean, between the vectors of `tellapart.inference.embedding`. A nearest image of the wrong class that looks
-the same speaks for a wrong label or a twin; one that looks like nothing of the kind, for vectors that see something else.
+Distances are Euclidean, between the features of `tellapart.inference.embedding`. A nearest image of the wrong class that looks
+the same suggests a wrong label or a near-duplicate; one that looks different suggests that the features describe something
+else.
 
-    runs/evaluations/<run>/nearest-<part>/nearest.json      what was found, used again; a run folder is never rewritten
+    runs/evaluations/<run>/nearest-<part>/nearest.json      stored result, which is reused; a run folder is never rewritten
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ MOST = 12
 
 @dataclass(frozen=True)
 class NearestToError:
-    """A mistake and the training image nearest to it.
+    """An error and its nearest training image.
 
     Attributes:
-        id, true, said: The mistake: its id, its class, and what it was taken for.
-        proba: Of what it was taken for.
-        nearest: The training image.
-        nearest_class: Its class.
-        distance: Between the two, ≥ 0, in the units of the vectors.
-        closer: Share of the training part that is nearer to the mistake than the nearest image of its true class.
+        id, true, said: Id, true class and predicted class of the error.
+        proba: Probability of the predicted class.
+        nearest: Id of the training image.
+        nearest_class: Class of the training image.
+        distance: Distance between the two, ≥ 0, in the units of the features.
+        closer: Share of the training split that is nearer to the error than the nearest image of its true class.
     """
 
     id: str
@@ -50,13 +51,13 @@ class NearestToError:
 
 @dataclass(frozen=True)
 class Nearest:
-    """What was found for one part.
+    """Results for one split.
 
     Attributes:
         part: "valid" or "test".
-        by: The distance, in words.
-        training: Images that were searched, all of the training part.
-        found: The surest mistakes first.
+        by: Description of the features.
+        training: Number of images that were searched, the whole training split.
+        found: The errors, the most confident first.
     """
 
     part: str
@@ -72,24 +73,24 @@ class Nearest:
 def nearest_training(
     run: Run, part: str = "valid", *, most: int = MOST, by: str | None = None, settings: Settings = DEFAULTS
 ) -> Nearest:
-    """Search the whole training part for the neighbors of the surest mistakes, and keep what was found.
+    """Search the training split for the nearest images to the most confident errors, and store the result.
 
     Args:
-        run: With stored predictions on the part.
-        part: "valid", or "test" once it was opened: nothing is answered here.
-        most: Mistakes at most.
-        by: "pixels" in place of the run's own vectors.
+        run: A run with stored predictions for the split.
+        part: "valid", or "test" if it was opened; nothing is predicted here.
+        most: Maximum number of errors.
+        by: "pixels" to use pixels instead of the features of the run.
         settings: Device and progress.
 
     Raises:
-        DataError: No predictions on the part, or an unknown `by`.
+        DataError: There are no predictions for the split, or `by` is unknown.
         CorruptImages: Images that cannot be read, because they moved or are damaged.
     """
     if by not in (None, "pixels"):
-        raise DataError(f"by {by!r}: expected pixels, or None for the run's own vectors")
+        raise DataError(f"by {by!r}: expected pixels, or None for the features of the run")
     predictions = run.predictions(part)
     if predictions is None or not len(predictions):
-        raise DataError(f"{run.id} has no predictions on its {part} part")
+        raise DataError(f"{run.id} has no predictions on its {part} split")
     table, rows = run.table(), _mistakes(predictions, most)
     train = table.where(split="train")
     asked = table.take(_places(table, predictions.ids[rows]))
@@ -106,7 +107,7 @@ def nearest_training(
 
 
 def stored(run: Run, part: str) -> Nearest | None:
-    """What `nearest_training` kept; None when it was not asked."""
+    """Read the result stored by `nearest_training`; None if there is none."""
     path = run.runs / "evaluations" / run.id / f"nearest-{part}" / "nearest.json"
     if not path.exists():
         return None
@@ -117,7 +118,7 @@ def stored(run: Run, part: str) -> Nearest | None:
 def _near(
     predictions: Predictions, rows: np.ndarray, train: ImageTable, X: np.ndarray, Q: np.ndarray
 ) -> Sequence[NearestToError]:
-    """One a mistake. `X`: (N, D), `Q`: (len(rows), D) float32."""
+    """Find the nearest training image to each error. `X`: (N, D), `Q`: (len(rows), D) float32."""
     distance, index = (found[:, 0] for found in search_by("euclidean", X).nearest(Q, 1))
     names, labels, found = predictions.classes, train.labels, []
     for place, row in enumerate(rows):
@@ -136,7 +137,7 @@ def _near(
 
 
 def _mistakes(predictions: Predictions, most: int) -> np.ndarray:
-    """Rows of wrong answers, the surest first: as `pictures.mistakes`."""
+    """Rows of wrong predictions, the most confident first, as in `thumbnails.mistakes`."""
     sure = predictions.proba.max(axis=1)
     wrong = np.flatnonzero((predictions.predicted != predictions.labels) & (predictions.labels >= 0))
     return wrong[np.argsort(-sure[wrong], kind="stable")][:most]

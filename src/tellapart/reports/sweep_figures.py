@@ -1,6 +1,6 @@
-"""The pictures of a sweep: a heat map over two settings, and train and validation accuracy as curves.
+"""Figures of a sweep: a heat map over two settings, and curves of training and validation accuracy.
 
-Where more settings vary, each point shows the best over the others. Draws, which form no grid, become points.
+If more settings vary, each point shows the best over the others. Random draws, which form no grid, are drawn as points.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from tellapart.reports.figures import INK, LINE, MUTED, TRAIN, VALID, shorten, s
 from tellapart.reports.svg import write_png
 from tellapart.search.study import Study
 
-_MOST = 40  # values of a setting up to which it is an axis of cells
-_NUMBERS = 12  # columns up to which cells hold their number
-_NAMED = 12  # lines up to which each stands in the legend
-_WIDE = 30.0  # largest / smallest value from which an axis is logarithmic
+_MOST = 40  # maximum number of values of a setting for an axis of cells
+_NUMBERS = 12  # maximum number of columns with numbers in the cells
+_NAMED = 12  # maximum number of lines in the legend
+_WIDE = 30.0  # ratio of the largest to the smallest value from which an axis is logarithmic
 
 
 def write_figures(study: Study) -> list[Path]:
-    """Write `heatmap` (of two settings or more) and `curves` into the study's folder, each as SVG and PNG; gives the paths."""
+    """Write `heatmap` (for two settings or more) and `curves` to the folder of the study, as SVG and PNG; returns the paths."""
     drawn = {"curves": curves(study.table, study.settings, study.title)}
     if len(study.settings) > 1:
         drawn = {"heatmap": heatmap(study.table, study.settings, study.title), **drawn}
@@ -45,14 +45,14 @@ def write_figures(study: Study) -> list[Path]:
 
 @styled
 def heatmap(table: pd.DataFrame, settings: Sequence[str], title: str = "") -> Figure:
-    """Validation accuracy over the first two settings, the darker the better.
+    """Draw validation accuracy over the first two settings; darker is better.
 
-    The best is framed; a dot marks those that the paired test cannot tell from it.
+    The best is framed; a dot marks trials that are not significantly different from it.
 
     Args:
-        table: Of a study.
-        settings: Two at least; the first lies along x, the second along y.
-        title: Above the figure.
+        table: Table of a study.
+        settings: At least two settings; the first is on the x axis, the second on the y axis.
+        title: Title of the figure.
     """
     across, up = settings[:2]
     best = _best_over_others(table, [across, up])
@@ -90,7 +90,7 @@ def _cell(axes: Axes, place: tuple[int, int], row: dict[str, Any], shade: float,
 
 @styled
 def _cloud(best: pd.DataFrame, across: str, up: str, title: str) -> Figure:
-    """The same for draws: a point each."""
+    """Draw the same for random draws, with one point each."""
     figure = Figure(figsize=(6.4, 4.4), layout="constrained")
     axes = figure.add_subplot()
     x, y = _places(axes, _column(best, across), "x"), _places(axes, _column(best, up), "y")
@@ -103,18 +103,18 @@ def _cloud(best: pd.DataFrame, across: str, up: str, title: str) -> Figure:
     )
     axes.set(xlabel=across, ylabel=up)
     low, high = best["valid"].min(), best["valid"].max()
-    _name(axes, title, f"validation accuracy, pale {low:.3f} to dark {high:.3f}")
+    _name(axes, title, f"validation accuracy, light {low:.3f} to dark {high:.3f}")
     return figure
 
 
 @styled
 def curves(table: pd.DataFrame, settings: Sequence[str], title: str = "") -> Figure:
-    """Train and validation accuracy along the first setting, one line a value of the second.
+    """Draw training and validation accuracy along the first setting, one line per value of the second.
 
     Args:
-        table: Of a study.
-        settings: One at least.
-        title: Above the figure.
+        table: Table of a study.
+        settings: At least one setting.
+        title: Title of the figure.
     """
     best = _best_over_others(table, settings[:2])
     lines = settings[1] if len(settings) > 1 and _is_grid(best, *settings[:2]) else None
@@ -138,7 +138,7 @@ def curves(table: pd.DataFrame, settings: Sequence[str], title: str = "") -> Fig
 
 
 def _both(axes: Axes, table: pd.DataFrame, across: str, *, joined: bool) -> None:
-    """Train, and validation with its interval, in one frame."""
+    """Draw training accuracy, and validation accuracy with its interval, in one panel."""
     x = _places(axes, _column(table, across), "x")
     order = np.argsort(x, kind="stable")
     table, x = table.iloc[order], x[order]
@@ -151,7 +151,7 @@ def _both(axes: Axes, table: pd.DataFrame, across: str, *, joined: bool) -> None
 
 
 def _family_of_lines(axes: Axes, best: pd.DataFrame, names: tuple[str, str], part: str, color: str) -> None:
-    """One line a value of the second setting, darker with the value."""
+    """Draw one line per value of the second setting, darker for larger values."""
     across, lines = names
     found = _values(best, lines)
     x_of = dict(zip(_values(best, across), _places(axes, _values(best, across), "x"), strict=True))
@@ -169,7 +169,7 @@ def _family_of_lines(axes: Axes, best: pd.DataFrame, names: tuple[str, str], par
 
 
 def _best_over_others(table: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    """The first row (tables are sorted) of each combination; `first` marks the best of all."""
+    """Select the first row (tables are sorted) of each combination; `first` marks the best of all."""
     marked = table.assign(first=np.arange(len(table)) == 0)
     return marked.drop_duplicates(list(settings)).reset_index(drop=True)
 
@@ -180,7 +180,7 @@ def _is_grid(best: pd.DataFrame, across: str, up: str) -> bool:
 
 
 def _values(table: pd.DataFrame, setting: str) -> list[Any]:
-    """Distinct values: numbers rising, others by name."""
+    """Sort distinct values: numbers in increasing order, others by name."""
     return _ordered(_column(table, setting))
 
 
@@ -194,7 +194,7 @@ def _ordered(values: Sequence[Any]) -> list[Any]:
 
 
 def _places(axes: Axes, values: Sequence[Any], side: str) -> np.ndarray:
-    """Where values lie on an axis, which is set up for them: (N,) float64. Numbers keep their distances, names do not."""
+    """Set up an axis and return the positions of values on it: (N,) float64. Numbers are to scale, names evenly spaced."""
     names, axis = _ordered(values), axes.xaxis if side == "x" else axes.yaxis
     if all(_is_number(v) for v in names):
         if names[0] > 0 and names[-1] / names[0] >= _WIDE:
@@ -210,7 +210,7 @@ def _places(axes: Axes, values: Sequence[Any], side: str) -> np.ndarray:
 
 
 def _shades(valid: Sequence[float]) -> np.ndarray:
-    """0 for the worst, 1 for the best: (N,) float64."""
+    """Scale values to 0 for the worst and 1 for the best: (N,) float64."""
     found = np.asarray(valid, dtype=np.float64)
     low, high = found.min(), found.max()
     return np.ones(len(found)) if math.isclose(low, high) else (found - low) / (high - low)
@@ -230,27 +230,27 @@ def _name(axes: Axes, *lines: str) -> None:
 
 @styled
 def _write_svg(figure: Figure, path: Path) -> Path:
-    """A file of its own, on white; colors stay as they are drawn."""
+    """Write a figure to a file, on white, with the colors as drawn."""
     with translate_os_errors(path):
         FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})
     return path
 
 
-# --- the picture of a learning-rate range test, in the style of the report's figures ----------------------------------
+# --- learning rate range test, in the style of the report's figures -----------------------------------------------------
 
 
 @styled
 def rates_figure(
     rates: Sequence[float], losses: Sequence[float], smooth: Sequence[float], marks: dict[str, float], title: str = ""
 ) -> Figure:
-    """Loss against learning rate, which is drawn logarithmically.
+    """Draw the loss against the learning rate, on a logarithmic axis.
 
     Args:
-        rates: (K,) rising.
-        losses: (K,) of single batches, drawn pale.
-        smooth: (K,) their moving average; the axis follows it, so that an explosion does not flatten the rest.
-        marks: Name → rate of vertical lines; the first is the suggestion.
-        title: Above the figure.
+        rates: (K,) learning rates, increasing.
+        losses: (K,) losses of single batches, drawn in a light color.
+        smooth: (K,) moving average of the losses; it determines the axis, so that divergence does not flatten the rest.
+        marks: Name → learning rate of vertical lines; the first is the suggestion.
+        title: Title of the figure.
     """
     figure = Figure(figsize=(8.6, 3.4), layout="constrained")
     axes = figure.add_subplot()

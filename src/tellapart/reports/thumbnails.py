@@ -1,7 +1,7 @@
-"""Small pictures of the data inside the page: samples of each class, and the mistakes a run was surest of.
+"""Thumbnails embedded in the page: samples of each class, and the most confident errors of a run.
 
-Pictures up to 64 pixels are kept pixel by pixel (PNG); larger ones are shrunk to 192 pixels on their longest side
-(JPEG), up to two device pixels for each that the page shows. A picture that cannot be read is named with its reason.
+Images of up to 64 pixels are embedded unchanged (PNG); larger images are downsampled to 192 pixels on their longest side
+(JPEG), up to two device pixels per displayed pixel. An image that cannot be read is listed with the reason.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Picture:
 
     Attributes:
         id: Its id.
-        uri: `data:` address, "" when the image cannot be read.
-        width, height: Pixels of the embedded picture.
-        reason: Why there is no picture.
+        uri: `data:` URI; "" if the image cannot be read.
+        width, height: Size of the thumbnail in pixels.
+        reason: Why there is no thumbnail.
     """
 
     id: str
@@ -43,13 +43,13 @@ class Picture:
 
     @property
     def tiny(self) -> bool:
-        """Whether its pixels are shown as squares."""
+        """Whether pixels are displayed as squares."""
         return max(self.width, self.height) <= TINY
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that a run got wrong."""
+    """A wrong prediction of a run."""
 
     picture: Picture
     true: str
@@ -60,7 +60,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Samples:
-    """Some pictures of one class."""
+    """Sample images of one class."""
 
     name: str
     count: int
@@ -68,13 +68,13 @@ class Samples:
 
     @property
     def shown(self) -> list[Picture]:
-        """Those that could be read."""
+        """Thumbnails of the images that could be read."""
         return [picture for picture in self.pictures if picture.uri]
 
 
 @final
 class ThumbnailCache:
-    """Pictures of one table; each is read once, and open files are kept until the album is closed."""
+    """Thumbnails of the images of a table; each image is read once, and files remain open until the album is closed."""
 
     def __init__(self, table: ImageTable) -> None:
         self.table = table
@@ -89,13 +89,13 @@ class ThumbnailCache:
         self._reader.close()
 
     def picture(self, image_id: str) -> Picture:
-        """The picture of one id."""
+        """Thumbnail of one image, by id."""
         if image_id not in self._known:
             self._known[image_id] = self._read(image_id)
         return self._known[image_id]
 
     def missing(self) -> list[Picture]:
-        """Those asked for that could not be read."""
+        """Requested images that could not be read."""
         return [picture for picture in self._known.values() if not picture.uri]
 
     def _read(self, image_id: str) -> Picture:
@@ -110,7 +110,7 @@ class ThumbnailCache:
 
 
 def embed(pixels: np.ndarray, image_id: str = "") -> Picture:
-    """(H, W, 3) uint8 RGB as a picture for the page."""
+    """Encode (H, W, 3) uint8 RGB as a thumbnail."""
     image = Image.fromarray(pixels)
     image.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
     target = io.BytesIO()
@@ -121,7 +121,7 @@ def embed(pixels: np.ndarray, image_id: str = "") -> Picture:
 
 
 def samples(album: ThumbnailCache) -> list[Samples]:
-    """Up to `PER_CLASS` pictures, evenly spaced in the training part, of the first `MOST_CLASSES` classes."""
+    """Select up to `PER_CLASS` images of each of the first `MOST_CLASSES` classes, evenly spaced in the training split."""
     table = album.table
     part = "train" if "train" in table.split_counts() else next(iter(table.split_counts()), None)
     source = table.where(split=part) if part else table
@@ -134,7 +134,7 @@ def samples(album: ThumbnailCache) -> list[Samples]:
 
 
 def mistakes(predictions: Predictions, album: ThumbnailCache, most: int = MOST_MISTAKES) -> list[Mistake]:
-    """Wrong answers, those with the highest probability first (of equals the first in the table)."""
+    """Find wrong predictions, the highest probability first; ties in the order of the table."""
     sure = predictions.proba.max(axis=1)
     wrong = np.flatnonzero((predictions.predicted != predictions.labels) & (predictions.labels >= 0))
     rows = wrong[np.argsort(-sure[wrong], kind="stable")][:most]

@@ -1,8 +1,7 @@
 """Request guard: host, token, origin, rate limit, body size, timeout. All checks precede the parsing of images.
 
-1. Host: a server on the loopback interface, or on one address, accepts only its own names in the `Host` header. This prevents
-DNS
-   rebinding.
+1. Host: a server on the loopback interface, or on one address, accepts only its own names in the `Host` header. This
+   prevents DNS rebinding.
 2. Token: compared in constant time; sent as `Bearer TOKEN`, or as the password of `Basic`, for which browsers prompt.
 3. Origin: form posts from other sites are refused, although there are no cookies that they could exploit.
 4. Rate limit: a token bucket for each client address.

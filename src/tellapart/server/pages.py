@@ -2,8 +2,8 @@
 
     GET  /                 the form: choose, drop or paste an image
     POST /                 the form with the whole result, for browsers without scripts
-    POST /parts/<part>     one part of the result (prediction, map, nearest, stability), for the script, which sends the image
-    again GET  /leaderboard, /runs/<id>, /compare, /api
+    POST /parts/<part>     one part of the result (prediction, map, nearest, stability), for the script, which resends the image
+    GET  /leaderboard, /runs/<id>, /compare, /api
 
 Static files are read when the server starts; no path from a request reaches the disk. Templates escape all values.
 """

@@ -1,4 +1,4 @@
-"""From names on the command line to a stream of images, each read when its turn comes.
+"""Resolve names on the command line to a stream of images, which are read lazily.
 
     a.jpg             a file, whatever its extension
     photos/           every file below with the extension of an image, sorted by name

@@ -43,11 +43,11 @@ DEFAULT_OPTIONS = SourceOptions()
 
 @dataclass(frozen=True, eq=False)
 class ImageRef:
-    """One image to be read when its turn comes.
+    """One image that is read later.
 
     Attributes:
         name: Its name in the predictions.
-        source: Reads it.
+        source: The source that reads it.
         key: Argument of `source.read`.
         reason: Why it cannot be read, if that is known beforehand; else "".
     """
@@ -145,7 +145,7 @@ class UniqueImages:
     All names are held in memory: about 100 bytes each at 30 characters, so 106 MiB for a million.
 
     Attributes:
-        duplicates: Images left out so far because their name came before.
+        duplicates: Number of images omitted so far because their name is repeated.
     """
 
     def __init__(self, sources: Iterable[Source]) -> None:

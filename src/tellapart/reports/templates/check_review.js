@@ -1,4 +1,4 @@
-// Write the decisions to a CSV: one line per finding, its action last. Nothing else leaves this page.
+// Write the decisions to a CSV: one line per finding, its action last. No other data leave this page.
 (() => {
   const form = document.getElementById("review");
   const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
