@@ -141,7 +141,7 @@ def test_distances_beside_numpy(trained):
 
 
 def test_what_has_no_neighbors(trained, world, run):
-    with pytest.raises(DataError, match="no predictions on its test part"):
+    with pytest.raises(DataError, match="no predictions on its test split"):
         nearest_training(trained, "test")
     with pytest.raises(DataError, match="expected pixels"):
         nearest_training(trained, by="color")

@@ -60,11 +60,11 @@ def test_a_sheet_has_maps_and_views(tmp_path) -> None:
         "nearest of 9 training images",
         "2",
         "noise residual",
-        "less a",
-        "1.5 sd away",
+        "minus a",
+        "distance 1.5 sd",
     ):
         assert part in said, part
-    assert "usual among them" not in said  # one training image has no usual distance
+    assert "typical distance between them" not in said  # undefined for one training image
     drawn(figure, tmp_path)
 
 

@@ -25,8 +25,8 @@ def test_the_recipe_in_the_card_is_the_recipe(world, run):
 
 def test_limits_are_told(world, run):
     place = world(["a", "b"])
-    assert "never scored on test images" in write_card(run(place, "svm", test=False))
-    assert "never sees a pixel" in write_card(run(place, "metadata", family="metadata", seed=2))
+    assert "not evaluated on test images" in write_card(run(place, "svm", test=False))
+    assert "does not use pixels" in write_card(run(place, "metadata", family="metadata", seed=2))
 
 
 def test_names_cannot_break_the_markdown(world, run):

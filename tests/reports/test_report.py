@@ -314,7 +314,7 @@ def test_images_that_moved_are_named_not_shown(world, run, tmp_path):
     page = page_of([run(place, "svm", skill=0.5)], tmp_path / "report.html")
     assert not page.find("img")
     assert "cannot be shown" in " ".join(e["text"] for e in page.find("p", class_="warning"))
-    assert "no picture" in " ".join(e["text"] for e in page.find("div", class_="frame"))
+    assert "no image" in " ".join(e["text"] for e in page.find("div", class_="frame"))
 
 
 def test_many_classes(world, run, tmp_path):

@@ -176,7 +176,7 @@ class Isotonic:
     Rows that are mapped to zero for all classes keep their original probabilities.
 
     Attributes:
-        knots: For each class (of two classes: the second only) the original p, increasing, and the calibrated p.
+        knots: Original p, increasing, and calibrated p of each class (with two classes: of the second only).
 
     >>> calibration = Isotonic.fit(np.array([[.8, .2], [.6, .4], [.4, .6], [.1, .9]]), np.array([0, 1, 0, 1]))
     >>> calibration(np.array([[.5, .5], [.05, .95]])).tolist()
@@ -213,7 +213,7 @@ class Beta:
     """Beta calibration, one class against the rest: σ(a ln p − b ln(1−p) + c) with a, b ≥ 0.
 
     Attributes:
-        curves: a, b, c for each class (of two classes: the second only).
+        curves: a, b, c of each class (with two classes: of the second only).
 
     >>> Beta(((1.0, 1.0, 0.0),))(np.array([[.8, .2]])).round(3)
     array([[0.8, 0.2]], dtype=float32)

@@ -68,7 +68,7 @@ def threshold_for_fpr(positive: np.ndarray, scores: np.ndarray, fpr: float) -> T
     Args:
         positive: (N,) bool; both values must occur.
         scores: (N,) float, for example the probability of the positive class.
-        fpr: In [0, 1].
+        fpr: Maximum false-positive rate, in [0, 1].
 
     Raises:
         DataError: There are no positive or no negative images, or `fpr` is not in [0, 1].

@@ -91,15 +91,15 @@ class Member:
         return found
 
     def has_out_of_fold(self, find: Find) -> bool:
-        """Whether it stored out-of-fold predictions for training images, as k-fold runs do."""
+        """Whether the member stored out-of-fold predictions for training images, as k-fold runs do."""
         return self.epoch is None and (self.folder(find) / "predictions" / f"{OUT_OF_FOLD}.parquet").exists()
 
     def stored_predictions(self, part: str, rows: ImageTable, find: Find) -> np.ndarray:
-        """Its stored predictions for `rows`, images of its own data: (N, C) float32.
+        """Stored predictions of the member for `rows`, images of its own data: (N, C) float32.
 
         Raises:
-            RunError: They cannot be read.
-            DataError: They are for other images.
+            RunError: The predictions cannot be read.
+            DataError: The predictions are for other images.
         """
         path = self.folder(find) / "predictions" / f"{part}.parquet"
         try:

@@ -39,7 +39,7 @@ class SoftmaxClassifier(FeatureClassifier):
         """Keep the candidate of the lowest validation log loss; the middle one if the validation split cannot decide.
 
         Args:
-            candidates: At least one, in the order of their penalties.
+            candidates: Weights and biases, at least one pair, in the order of their penalties.
             X_valid: (M, D) float32.
             y_valid: (M,) int64.
             soften: Fit a temperature for each candidate first; W and b are multiplied by it.

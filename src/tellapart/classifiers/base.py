@@ -178,7 +178,7 @@ class Differentiable(ABC):
         """The network in evaluation mode, on the CPU: (B, C, H, W) uint8, or float in 0 … 255 → (B, classes) logits.
 
         Raises:
-            RunError: It was trained on features, so no gradient reaches the pixels.
+            RunError: The network was trained on features, so no gradient reaches the pixels.
         """
 
     @abstractmethod
@@ -213,7 +213,7 @@ def as_module(classifier: Classifier, context: Context, whose: str = "") -> Infe
         whose: Prefix of the error message.
 
     Raises:
-        RunError: Its family has no network on whole images, or a component cannot be exported as a graph.
+        RunError: The family has no network on whole images, or a component cannot be exported as a graph.
     """
     if isinstance(classifier, Exportable):
         return classifier.inference_module(context)

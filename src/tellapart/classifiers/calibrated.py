@@ -195,7 +195,7 @@ class Calibrated(Classifier, Exportable):
         return {"seen": tuple(map(float, seen)), "prior": tuple(map(float, prior))}
 
     def _threshold(self, decision: Decision, proba: np.ndarray, labels: np.ndarray) -> Threshold | None:
-        """The threshold on corrected probabilities (N, C), if the options ask for one."""
+        """The threshold on corrected probabilities (N, C), if the options request one."""
         fpr, cost = self.options.fpr, self.options.cost
         if fpr is None and cost is None:
             return None

@@ -104,7 +104,7 @@ class FeatureClassifier(Classifier):
             recipes: Resolved recipes, with resolved inputs.
             train: Training split.
             valid: Validation split.
-            context: Its `notes` receive what concerns all candidates.
+            context: Context; notes that concern all candidates are added to its `notes`.
         """
         for same_features in _grouped(range(len(recipes)), lambda i: _feature_key(recipes[i])):
             most = max(same_features, key=lambda i: _components(recipes[i]))

@@ -88,7 +88,7 @@ class Spectra:
 
     Args:
         run: A finished run; its training images must still be readable.
-        settings: For the progress display.
+        settings: Settings with the progress display.
 
     Raises:
         CorruptImages: Training images cannot be read.

@@ -22,7 +22,7 @@ def map_to_image(values: np.ndarray, inputs: Inputs, height: int, width: int) ->
 
     Args:
         values: (h, w) float32 over the input of the classifier.
-        inputs: How images are resized to the input; resolved.
+        inputs: Resolved `inputs` section.
         height: Height of the image.
         width: Width of the image.
 
@@ -67,7 +67,7 @@ def resize_for_explaining(pixels: np.ndarray, inputs: Inputs, path: str) -> np.n
         (h, w, 3) uint8; unchanged if it is small enough.
 
     Raises:
-        ImageError: It is too large, and cannot be downsampled.
+        ImageError: The image is too large, and cannot be downsampled.
     """
     height, width = pixels.shape[:2]
     if inputs.resize in ("center", "none"):

@@ -31,7 +31,7 @@ class ExplainedModel:
 
     Args:
         classifier: A fitted classifier.
-        context: Its context; nothing is cached on disk.
+        context: Context of the classifier; nothing is cached on disk.
         name: Name of the run in messages.
     """
 

@@ -140,7 +140,7 @@ def readme(run: Run, inputs: tuple[Inputs, ...], parity: Parity, eight: Int8Resu
 
     Args:
         run: The exported run.
-        inputs: How images are resized.
+        inputs: Resolved `inputs` section.
         parity: The parity check of model.onnx.
         eight: The int8 graph, if one was made.
     """

@@ -77,7 +77,7 @@ def quantize_int8(
         run: The run; its training split calibrates, its validation split measures the loss.
         count: Maximum number of training images, evenly spaced over the split.
         cache: Source of decoded images.
-        progress: Where progress is reported.
+        progress: Progress display.
 
     Raises:
         RunError: There are no validation predictions to compare with, it cannot be quantized, or the loss is too large.

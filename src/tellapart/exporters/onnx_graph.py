@@ -39,7 +39,7 @@ def require() -> None:
     """Check that the packages for exporting are installed.
 
     Raises:
-        SystemLimitError: One is missing.
+        SystemLimitError: A package is missing.
     """
     for name in ("onnx", "onnxruntime", "onnxscript"):
         if not installed(name):

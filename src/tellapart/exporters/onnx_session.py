@@ -19,7 +19,7 @@ class Session:
 
     Args:
         model: The serialized onnx.ModelProto.
-        whose: Names the graph in errors.
+        whose: Name of the graph in errors.
     """
 
     def __init__(self, model: bytes, whose: str) -> None:

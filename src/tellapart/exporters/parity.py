@@ -111,13 +111,13 @@ def check_parity(ask: Ask, reference: Ask, images: Sequence[np.ndarray], whose: 
     """Compare, and raise an error if the predictions differ.
 
     Args:
-        ask: As for `largest_difference`.
-        reference: The same.
-        images: The same.
-        whose: Names the graph in the error.
+        ask: Function to test, as for `largest_difference`.
+        reference: Reference function, as for `largest_difference`.
+        images: Images, as for `largest_difference`.
+        whose: Name of the graph in the error.
 
     Raises:
-        RunError: They differ by more than `LIMIT`.
+        RunError: The predictions differ by more than `LIMIT`.
     """
     largest = largest_difference(ask, reference, images)
     sizes = tuple((int(image.shape[0]), int(image.shape[1])) for image in images)

@@ -48,7 +48,7 @@ class Embedding(Descriptor):
 
         Raises:
             RunError: The run is not a network on images.
-            RecipeError: It was trained on images of another shape.
+            RecipeError: The run was trained on images of another shape.
         """
         del labels
         folder = context.parents(self.options.run)
@@ -102,7 +102,7 @@ def _network_on_images(folder: Path) -> Recipe:
     """The recipe of a run.
 
     Raises:
-        RunError: Its family is not network, or it was trained on features.
+        RunError: The family of the run is not network, or the run was trained on features.
     """
     recipe = recipes.load(str(folder / "recipe.yaml"))
     if recipe.classifier.family != "network":

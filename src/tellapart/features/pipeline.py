@@ -1,4 +1,4 @@
-"""From images to the feature matrix of a classical classifier: descriptors, standardization, PCA.
+"""Feature pipeline of the classical classifiers: descriptors, standardization, PCA.
 
 Memory: the matrix itself plus what one block of images needs, independent of the number of images.
 """
@@ -29,7 +29,7 @@ class FeaturePipeline:
 
     Attributes:
         arrays: `mean`, `scale` (D,) and, with PCA, `components` (K, D), `center` (D,), `explained` (K,), all float32.
-        descriptors: In the order of the recipe.
+        descriptors: Descriptors, in the order of the recipe.
         notes: Deviations from what was requested, and other remarks.
     """
 

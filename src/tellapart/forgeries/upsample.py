@@ -14,8 +14,8 @@ from scipy import ndimage
 from tellapart.forgeries.base import Forgery
 
 _SMOOTH = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 16  # enlarges evenly: each of the four phases of a pixel gets the same weight
-_UNEVEN = (0.01, 0.08)  # standard deviation of what is added to its weights
-_APART = 0.01  # standard deviation between the kernels of the channels, which are nearly one
+_UNEVEN = (0.01, 0.08)  # standard deviation of the noise added to its weights
+_APART = 0.01  # standard deviation between the kernels of the channels, which are nearly equal
 _BOX = (0.2, 0.6)  # weight that a repeated value gives to its eight neighbors
 
 

@@ -31,7 +31,7 @@ class Settings:
         skip_bad: Exclude and report bad rows instead of stopping.
         split_from: A run whose split is reused.
         overwrite: Train again even if the run exists.
-        progress: Where long work reports its progress.
+        progress: Progress display of long operations.
         loggers: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
         verify_files: Read every file to identify it, also those that seem unchanged since they were read.
     """

@@ -31,7 +31,7 @@ class Neighbor:
 
     Attributes:
         id: Id of the training image.
-        class_name: Its class.
+        class_name: Class of the training image.
         distance: ≥ 0, in the units of the features.
     """
 
@@ -93,12 +93,12 @@ class NearestImages:
         """The training images nearest to one image.
 
         Args:
-            content: Encoded, or (H, W, 3) uint8.
-            path: Its name, for errors.
+            content: An encoded image, or (H, W, 3) uint8.
+            path: Name of the image in errors.
             count: Maximum number of neighbors.
 
         Raises:
-            ImageError: It cannot be decoded, or one of its neighbors cannot any more.
+            ImageError: The image or one of its nearest training images cannot be decoded.
         """
         query = self._vectors.embed_one(content, path)[None]
         distance, index = (found[0] for found in self._search.nearest(query, min(count, len(self.train))))

@@ -41,7 +41,7 @@ class OnnxModel:
     """A core that passed the parity check.
 
     Attributes:
-        inputs: How images are decoded, for each input of the graph.
+        inputs: Resolved `inputs` section for each input of the graph.
         session: The loaded graph.
     """
 
@@ -96,7 +96,7 @@ def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tu
     """Export the core of a classifier: (onnx.ModelProto, its inputs).
 
     Raises:
-        RunError: It cannot be exported; `whose` begins the message.
+        RunError: The run cannot be exported; the message starts with `whose`.
     """
     from tellapart.classifiers.base import as_module
 
@@ -106,7 +106,7 @@ def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tu
 
 
 def key(run: Run) -> dict[str, Any]:
-    """What a core depends on: when the run and its parents were finished, and the versions of tellapart and ONNX Runtime."""
+    """Dependencies of a core: finish times of the run and its parents, and the versions of tellapart and ONNX Runtime."""
     finished = {one.id: (one.folder / store.DONE).read_text(encoding="utf-8").strip() for one in _with_parents(run)}
     return {"runs": finished, "tellapart": package_version("tellapart"), "onnxruntime": package_version("onnxruntime")}
 

@@ -171,7 +171,7 @@ def load_predictor(
             which takes seconds, and stores it beside the runs. If that fails, a message states the reason and torch is used.
 
     Raises:
-        RunError: No such run, or its files are damaged; with "onnx" also: it cannot be exported.
+        RunError: The run does not exist, or its files are damaged; with "onnx", also if it cannot be exported.
         SystemLimitError: With "onnx": ONNX Runtime is not installed, or there is no room beside the runs.
     """
     run = store.open_run(run, settings.runs)

@@ -26,7 +26,7 @@ _POLL = 0.1  # seconds between two checks whether the consumer has stopped
 
 @dataclass(frozen=True)
 class BatchLimit:
-    """When a batch is full, whichever comes first.
+    """Maximum size of a batch; the limit that is reached first applies.
 
     Attributes:
         images: Number of images.
@@ -59,7 +59,7 @@ def prefetch(items: Iterable[ImageRef | Source], limit: BatchLimit) -> Iterator[
         limit: Size of a batch.
 
     Raises:
-        TellapartError: What `items` raises, after the batches of the images before it.
+        TellapartError: Errors of `items`, after the batches of the preceding images.
     """
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(1)
     stop = threading.Event()

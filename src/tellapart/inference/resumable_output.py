@@ -55,7 +55,7 @@ class ResumableFile:
     """An unfinished file of predictions, locked by this process.
 
     Attributes:
-        writer: Its format.
+        writer: Writer of the file format.
         done: Counts of the images in it.
     """
 
@@ -153,7 +153,7 @@ def open_resumable(out: Path, writer: PredictionWriter, command: dict[str, Any],
 
     Args:
         out: The final file.
-        writer: Its format.
+        writer: Writer of the file format.
         command: Everything that the rows depend on; it must be the same on resuming.
         overwrite: Start over even if there is an unfinished file.
 

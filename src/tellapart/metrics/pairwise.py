@@ -99,7 +99,7 @@ def stack(predictions: Iterable[Predictions], positive: str | None = None) -> St
 
     Args:
         predictions: Labeled predictions for the same ids, in any order; at least one.
-        positive: Of two classes, the one whose probability is the score; the second class if None.
+        positive: With two classes, the class whose probability is the score; the second class if None.
 
     Raises:
         DataError: The predictions do not have the same ids, labels and classes, or an image has no label.

@@ -55,7 +55,7 @@ def score_all(predictions: Predictions, positive: str | None = None) -> dict[str
         positive: The class whose probability is the score of the ROC curve; the second class if None.
 
     Raises:
-        DataError: No image, an unlabeled image, or a `positive` that is not a class.
+        DataError: There is no image, an image has no label, or `positive` is not a class.
 
     >>> p = np.array([[.9, .1], [.8, .2], [.3, .7], [.6, .4]], dtype=np.float32)
     >>> ids = np.array(list("abcd"), dtype=object)

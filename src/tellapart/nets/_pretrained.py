@@ -149,7 +149,7 @@ def fetch_url(url: str, model: str) -> Path:
     """Return the file at `url` from torch's checkpoint cache, after downloading it if needed; never a partial file.
 
     Raises:
-        SystemLimitError: It cannot be fetched.
+        SystemLimitError: The file cannot be fetched.
     """
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
     if path.exists():
@@ -170,7 +170,7 @@ def fetch_hub(repository: str, file: str | None, model: str) -> Path:
     Without `file`: model.safetensors, or pytorch_model.bin if there is no such file.
 
     Raises:
-        SystemLimitError: It cannot be fetched.
+        SystemLimitError: The file cannot be fetched.
     """
     from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError

@@ -201,7 +201,7 @@ def image_shape(shape: tuple[int, ...], net: str) -> tuple[int, int, int]:
     """Check that `shape` is (C, H, W).
 
     Raises:
-        RecipeError: It is the shape of a feature vector.
+        RecipeError: `shape` is that of a feature vector.
     """
     if len(shape) != 3:
         raise RecipeError(f"net: {net} takes images, not feature vectors", hint="remove `features`, or use `net: mlp`")

@@ -1,1 +1,1 @@
-"""How the predictions of a finished run change when its images are perturbed; needs images and a classifier."""
+"""Changes of the predictions of a finished run when its images are perturbed; needs images and a classifier."""

@@ -43,8 +43,8 @@ class Perturbation:
     """One kind of perturbation.
 
     Attributes:
-        name: The name on the command line.
-        strengths: From weak to strong; those of brightness from dark to bright.
+        name: Name on the command line.
+        strengths: Strengths from weak to strong; for brightness, from dark to bright.
         words: Text for a sentence, with `{}` for the strength: "JPEG at quality {}".
         shown: Format of a strength for `str.format`.
         apply: (pixels (H, W, C) uint8 with C = 1 or 3, strength, id) → an encoded file.

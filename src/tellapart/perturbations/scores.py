@@ -37,7 +37,7 @@ class RobustnessCell:
     """One perturbation at one strength.
 
     Attributes:
-        perturbation: Its name.
+        perturbation: Name of the perturbation.
         strength: Strength of the perturbation.
         n: Number of images.
         scores: The scores of `KEPT` that are defined; empty if the run cannot predict the images.
@@ -116,7 +116,7 @@ class Robustness:
         clean: Scores on the unperturbed images, processed in the same way: decoded and encoded as PNG.
         recoded: Share of the predictions on them that differ from those on the original files.
         cells: One for each perturbation and strength, in the order of `PERTURBATIONS`.
-        opened: How often the test split of the run's data has been opened.
+        opened: Number of openings of the test split of the run's data.
         notes: Excluded images, and remarks.
         folder: The folder of predictions and results.
     """

@@ -43,7 +43,7 @@ def stability(predictor: Predictor, content: bytes, name: str = "image", rule: D
     Args:
         predictor: A loaded run.
         content: An encoded file.
-        name: For errors.
+        name: Name of the image in errors.
         rule: The decision rule of that run; None: it is read from the run.
 
     Raises:
@@ -62,7 +62,7 @@ def recompress(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
 
     Args:
         content: An encoded file.
-        name: For errors.
+        name: Name of the image in errors.
         inputs: Inputs of the run, which limit the pixels of an image.
 
     Raises:

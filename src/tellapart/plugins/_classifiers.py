@@ -195,7 +195,7 @@ def _train(tested: _Tested) -> None:
 
 @PROMISES.promise("two classes and many")
 def _classes(tested: _Tested) -> None:
-    """It can be fitted on 2 and on 25 classes."""
+    """A classifier can be fitted on 2 and on 25 classes."""
     for classes in (2, 25):
         classifier, context = tested.fitted(table(4 * classes, classes))
         found = classifier.predict(table(2 * classes, classes, 2), context).proba
@@ -204,7 +204,7 @@ def _classes(tested: _Tested) -> None:
 
 @PROMISES.promise("two images are enough")
 def _two(tested: _Tested) -> None:
-    """It can be fitted on one image of each of two classes."""
+    """A classifier can be fitted on one image of each of two classes."""
     classifier, context = tested.fitted(table(2, 2))
     _check_rows(classifier.predict(table(4, 2, 2), context).proba, (4, 2), "a fit on two images")
 

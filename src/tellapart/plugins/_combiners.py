@@ -67,7 +67,7 @@ def _alone(tested: _Tested) -> None:
     expect_close(combiner(stacked[:, order]), together[order], "the same predictions in another order")
     others = _sample(8)[0]
     others[:, 3] = stacked[:, 3]
-    expect_close(combiner(others)[3], together[3], "the same prediction beside other images")
+    expect_close(combiner(others)[3], together[3], "the same prediction in another batch")
 
 
 @PROMISES.promise("deterministic")
@@ -99,7 +99,7 @@ def _untouched(tested: _Tested) -> None:
 
 @PROMISES.promise("no validation images")
 def _no_validation(tested: _Tested) -> None:
-    """It can be fitted without images, or without known labels, and still predicts."""
+    """A combiner can be fitted without images or without known labels, and predicts afterwards."""
     empty = tested.fitted(count=0)
     _check_rows(empty(_sample(1)[0]), (60, 3), "a fit on no images")
     stacked, labels = _sample()

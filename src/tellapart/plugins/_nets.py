@@ -47,7 +47,7 @@ def check_net(
 
     Args:
         cls: The class.
-        options: Options, as in a recipe under `classifier:`; `net` may be left out. Make it small.
+        options: Options, as in a recipe under `classifier:`; `net` may be omitted. Make it small.
         shape: (C, H, W) of an input, or (D,), that it must accept; it may refuse other shapes with a RecipeError.
         only: Name of the promise to test; None: all of `promises("net")`.
 
@@ -61,7 +61,7 @@ def check_net(
 
 @PROMISES.promise("logits for every class")
 def _logits(tested: _Tested) -> None:
-    """It gives (B, classes) finite logits, for two classes and for more."""
+    """A net gives (B, classes) finite logits, for two classes and for more."""
     for classes in (2, 3, 17):
         body = tested.body(classes=classes)
         expect(isinstance(body, HeadedNet), "a Body", type(body).__name__)

@@ -82,7 +82,7 @@ def render_section(run: Run, row: Row, key: str, sheet: FigureSheet, level: int 
 
     Args:
         run: The run.
-        row: Its row of the leaderboard.
+        row: Row of the run in the leaderboard.
         key: Unique key on the page.
         sheet: Destination of the figures.
         level: Level of the headings.
@@ -163,7 +163,7 @@ def reliability_diagram(series: Sequence[Series], split: str, classes: int) -> F
     """Draw accuracy against confidence with Wilson intervals, above the number of predictions per bin.
 
     Args:
-        series: At least one; the first is the run of the section.
+        series: At least one series; the first is the run of the section.
         split: "valid" or "test", for the color.
         classes: Number of classes; confidence cannot be below 1 / classes.
     """
@@ -196,7 +196,7 @@ def risk_coverage_curve(series: Sequence[Series], split: str) -> Figure:
     """Draw the error rate of the most confident predictions against their share.
 
     Args:
-        series: At least one; the first is the run of the section.
+        series: At least one series; the first is the run of the section.
         split: "valid" or "test", for the color.
     """
     figure = Figure(figsize=(4.3, 4.4), layout="constrained")

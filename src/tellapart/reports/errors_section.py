@@ -69,7 +69,7 @@ def render_section(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: F
 
     Args:
         run: The run.
-        row: Its row of the leaderboard.
+        row: Row of the run in the leaderboard.
         key: Unique key on the page.
         album: Thumbnails of the data.
         sheet: Destination of the figure.

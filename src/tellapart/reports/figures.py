@@ -199,7 +199,7 @@ def confusion(counts: np.ndarray, classes: Sequence[str], by: str = "counts") ->
     else:
         axes.imshow(_rgba(shade), interpolation="none", aspect="equal", extent=(-0.5, number - 0.5, number - 0.5, -0.5))
     _class_axes(axes, classes)
-    _shade_key(axes, side, "answered\nclass" if by == "column" else "true class")
+    _shade_key(axes, side, "predicted\nclass" if by == "column" else "true class")
     return figure
 
 

@@ -60,7 +60,7 @@ def render_section(run: Run, row: Row, key: str, sheet: FigureSheet, level: int 
 
     Args:
         run: The run.
-        row: Its row of the leaderboard.
+        row: Row of the run in the leaderboard.
         key: Unique key on the page.
         sheet: Destination of the figures.
         level: Level of the headings.

@@ -123,7 +123,7 @@ def run_section(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: Figu
 
     Args:
         run: The run.
-        row: Its row of the leaderboard.
+        row: Row of the run in the leaderboard.
         key: Unique key on the page.
         album: Thumbnails of the data.
         sheet: Destination of the figures.

@@ -29,7 +29,7 @@ class Picture:
     """One image of the table, ready for the page.
 
     Attributes:
-        id: Its id.
+        id: Id of the image.
         uri: `data:` URI; "" if the image cannot be read.
         width, height: Size of the thumbnail in pixels.
         reason: Why there is no thumbnail.

@@ -61,14 +61,14 @@ def times_opened(runs: Path, data: str) -> int:
 
 
 def opened_before(run: Run) -> int:
-    """How often the test split of a run's data had been evaluated when the run was started: counted at that time, not derived
+    """Number of evaluations of the test split of a run's data when the run was started: counted at that time, not derived
     from timestamps.
     """
     return int(run.environment.get("opened_before", 0))
 
 
 def test_openings(run: Run) -> int:
-    """How often the test split of a run's data has been evaluated."""
+    """Number of evaluations of the test split of a run's data until now."""
     return times_opened(run.runs, run.data["fingerprint"])
 
 

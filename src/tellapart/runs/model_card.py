@@ -68,7 +68,7 @@ def _cost(run: Run) -> str:
 
 
 def _training(run: Run) -> str:
-    """How a network was trained; "" for other families."""
+    """Description of the training of a network; "" for other families."""
     cost = run.cost
     if "precision" not in cost:
         return ""

@@ -61,7 +61,7 @@ class Evaluation:
 
     @property
     def scores(self) -> Scores:
-        """Every metric on the test split."""
+        """Scores on the test split, by metric."""
         return {name: Score.from_dict(score) for name, score in self._content["test"].items()}
 
     @property
@@ -147,7 +147,7 @@ class Run:
         return self._scores["cost"]
 
     def scores(self, split: str) -> Scores:
-        """Every metric on `split`; empty if that split was not scored."""
+        """Scores on `split`, by metric; empty if that split was not scored."""
         if split == "test":
             return self.evaluations[-1].scores if self.evaluations else {}
         return {name: Score.from_dict(score) for name, score in self._scores.get(split, {}).items()}

@@ -93,7 +93,8 @@ def space(
         optuna: Number of trials of Optuna; None: no Optuna.
 
     Raises:
-        RecipeError: No setting to vary, two strategies, a range without a number of draws, or a setting that is given twice.
+        RecipeError: There is no setting to vary, there are two strategies, a range has no number of draws, or a setting is
+            repeated.
     """
     if not grid and not ranges:
         raise RecipeError("no setting to vary", hint="pass --grid KEY=VALUE,VALUE or --range KEY=LOW..HIGH; see docs/sweep.md")

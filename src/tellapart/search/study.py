@@ -120,7 +120,7 @@ class Trial:
     Attributes:
         key: Key of the candidate.
         cell: Varied settings, as YAML text.
-        values: The same settings as values.
+        values: Varied settings as plain values.
         train: Accuracy on (a sample of) the training split.
         valid: Accuracy on the validation split.
         log_loss: Log-loss on the validation split, in nats.

@@ -140,7 +140,7 @@ def _add_image_routes(app: FastAPI, service: PredictionService) -> None:
         request: Request, run: str | None = None, class_name: str | None = None, method: str | None = None,
         format: Literal["png", "json"] = "png",
     ) -> Response:  # fmt: skip
-        """Where in the image the evidence for a class is: the image with a heatmap (PNG), or the heatmap alone (JSON)."""
+        """Location of the evidence for a class: the image with a heatmap (PNG), or the heatmap alone (JSON)."""
         model = service.models.get(run)
         upload = (await parse_request(request, service.options)).uploads[0]
         explanation = await service.explain(model, upload, class_name, method)

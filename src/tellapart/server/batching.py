@@ -43,7 +43,7 @@ class Batcher:
 
     Args:
         predict_batch: Encoded images and their names → predictions.
-        name: Of the run; names the thread.
+        name: Name of the run, used for the thread.
         batch_size: Maximum number of images in a batch.
         waiting: Maximum number of images in the queue.
         on_batch: Called after each batch with the number of images, and how many of them could not be read.
@@ -94,7 +94,7 @@ class Batcher:
         return self._thread.is_alive()
 
     def close(self) -> None:
-        """Predict what is in the queue, then end the thread."""
+        """Predict the images in the queue, then end the thread."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -150,7 +150,7 @@ class BackgroundWorker:
     """One thread for slow work, with a bounded queue.
 
     Args:
-        name: Of the run; names the thread.
+        name: Name of the run, used for the thread.
         waiting: Maximum number of tasks, the running one included.
     """
 

@@ -1,6 +1,6 @@
-"""How reliable a prediction is, in one word, measured on the validation split.
+"""Reliability of a prediction in one word, measured on the validation split.
 
-A predicted probability of 97 % need not mean 97 % accuracy. What was measured is the accuracy on validation images predicted
+A predicted probability of 97 % need not mean 97 % accuracy. The measured value is the accuracy on validation images predicted
 with at least the same probability (the 50 most probable ones if there are fewer). The lower end of the 95 % interval of that
 accuracy gives the word: at least 0.9 is "sure", at least 0.7 "fairly sure", below "not sure". If the validation images have
 groups, the interval is over groups. If the run's own decision rule abstains, the word is "unsure". If the run was calibrated
@@ -36,10 +36,10 @@ class Assessment:
     Attributes:
         decision: A class, or "unsure".
         label: Index of the decided class; of the most probable class if the run abstains.
-        probability: Of the class `label`.
+        probability: Probability of the class `label`.
         confidence: "sure", "fairly sure", "not sure"; "unsure" if the run abstains.
-        reason: What decision and confidence are based on, in one sentence.
-        accuracy: On validation images predicted with at least this probability; None if unknown.
+        reason: Basis of decision and confidence, in one sentence.
+        accuracy: Accuracy on validation images predicted with at least this probability; None if unknown.
     """
 
     decision: str

@@ -44,7 +44,7 @@ class Explanation:
         pixels: (H, W, 3) uint8: the explained image.
         heatmap: The heatmap, of the same size.
         predicted: The most probable class.
-        note: How the image was changed first; "" if it was not.
+        note: Description of changes to the image before the explanation; "" if there are none.
     """
 
     pixels: np.ndarray
@@ -70,7 +70,7 @@ class Explanations:
         self._training = _TrainingImages(run, options)
 
     def prepare(self) -> None:
-        """Load the classifier, and torch's libraries by explaining a blank image: that takes seconds."""
+        """Load the classifier, and torch's libraries by explaining a blank image, which takes seconds."""
         subject, pixels = self._subject, np.full((32, 32, 3), 128, np.uint8)
         with contextlib.suppress(TellapartError):  # a run that accepts one image size only
             subject.predict([pixels])
@@ -82,7 +82,7 @@ class Explanations:
 
         Args:
             content: The encoded image.
-            name: Of the image, for errors.
+            name: Name of the image in errors.
             class_name: None: the most probable class.
             method: None: grad_cam for a network on images, else occlusion.
 
@@ -121,7 +121,7 @@ class Explanations:
 
         Raises:
             NotReady: The training images are still being read.
-            TellapartError: They cannot be read, because they were moved or are corrupt.
+            TellapartError: The training images cannot be read, because they were moved or are corrupt.
         """
         return self._training.get().search(content, name)
 

@@ -112,7 +112,7 @@ class LeaderboardService:
         """Content of the page of one run.
 
         Raises:
-            RequestError: There is no such run.
+            RequestError: The run does not exist.
         """
         board, position = self._find(run_id)
         run, row = board.runs[position], board.rows[position]
@@ -128,7 +128,7 @@ class LeaderboardService:
         """Compare two runs on the images that both have predicted.
 
         Raises:
-            RequestError: No such run, or the runs share no images.
+            RequestError: A run does not exist, or the runs share no images.
         """
         board, first = self._find(a)
         other, second = self._find(b)

@@ -59,8 +59,8 @@ class RequestError(Exception):
 
     Attributes:
         status: HTTP status, 4xx or 5xx.
-        message: What is wrong.
-        hint: What to do about it.
+        message: Description of the error.
+        hint: Suggested action.
         headers: Additional response headers.
     """
 

@@ -34,7 +34,7 @@ def preview(content: bytes, name: str, max_pixels: int) -> Preview:
     """Decode an image, apply its EXIF orientation and shrink it.
 
     Raises:
-        ImageError: It cannot be decoded.
+        ImageError: The image cannot be decoded.
     """
     image = Image.fromarray(decode(content, path=name, max_pixels=max_pixels))
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)

@@ -1,4 +1,5 @@
-"""The web page: the same predictions as the API. It works as a plain form; a script adds comfort.
+"""The web page: the same predictions as the API. It works as a plain form; a script adds drop, paste and updates without
+reload.
 
     GET  /                 the form: choose, drop or paste an image
     POST /                 the form with the whole result, for browsers without scripts
@@ -50,8 +51,8 @@ class Pages:
     """Renders pages and fragments.
 
     Args:
-        service: Predicts.
-        app: Its endpoints are listed on the page of the API.
+        service: Prediction service.
+        app: Application, whose endpoints are listed on the page of the API.
     """
 
     def __init__(self, service: PredictionService, app: FastAPI) -> None:

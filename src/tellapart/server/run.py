@@ -34,7 +34,7 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
 
     Raises:
         WebExtraError: The extra `web` is not installed.
-        RunError: No such run, or it cannot be loaded.
+        RunError: A run does not exist or cannot be loaded.
         SystemLimitError: The server cannot listen on the address.
     """
     create_app, uvicorn = _imported()

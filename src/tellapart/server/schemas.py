@@ -48,7 +48,7 @@ class MetadataInfo(BaseModel):
 class ImageVersion(BaseModel):
     """The prediction for the image after it was compressed or scaled again."""
 
-    version: str = Field(description='what was done to the image, such as "JPEG 90"; "as is" for the uploaded file')
+    version: str = Field(description='change to the image, such as "JPEG 90"; "as is" for the uploaded file')
     decision: str = Field(description="the decided class, or unsure; without a decision rule the most probable class")
     probability: float = Field(description="probability of `stability.class`")
 
@@ -80,7 +80,7 @@ class Prediction(BaseModel):
     probabilities: dict[str, float] = Field(description="class → probability, in label order; they sum to 1")
     decision: str = Field(description="a class, or unsure if the run's decision rule abstains")
     confidence: str = Field(description="sure, fairly sure, not sure; or unsure if the run's decision rule abstains")
-    reason: str = Field(description="what decision and confidence are based on")
+    reason: str = Field(description="basis of decision and confidence")
     summary: str = Field(description='the decision for a reader: "edited, 97 %, sure"')
     validation_accuracy: ScoreInfo | None = Field(
         description="accuracy on validation images predicted with about this probability or more"
@@ -144,7 +144,7 @@ class BatchPrediction(BaseModel):
 
 
 class HeatmapInfo(BaseModel):
-    """Where in the image the evidence for a class is."""
+    """Location of the evidence for a class in the image."""
 
     image: str
     run: str

@@ -67,7 +67,7 @@ class ServedModel:
         self._worker.submit(self._prepare)
 
     async def predict(self, contents: Sequence[bytes]) -> list[ProbaOrReason]:
-        """For each encoded image its probabilities, or the reason why it cannot be read."""
+        """Predict encoded images: probabilities of each, or the reason why it cannot be read."""
         return await self.batcher.predict(contents)
 
     async def explain(self, content: bytes, name: str, class_name: str | None, method: str | None) -> Explanation:
@@ -97,7 +97,7 @@ class ServedModel:
         return await self._worker.run(work)
 
     def close(self) -> None:
-        """Predict what is in the queue, then stop."""
+        """Predict the images in the queue, then stop."""
         self.batcher.close()
         self._worker.close()
 
@@ -140,7 +140,7 @@ class ServedModels:
 
 
 class PredictionService:
-    """Everything that a request needs.
+    """Prediction service of the API and the pages.
 
     Args:
         runs: Finished runs; the first is used when a request names none.

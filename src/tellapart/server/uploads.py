@@ -33,7 +33,7 @@ class Upload:
     Attributes:
         name: File name given by the client; for messages only.
         content: The encoded image.
-        width, height: In pixels, from the header; 0 if it cannot be read.
+        width, height: Size in pixels, from the header; 0 if it cannot be read.
         error: Why the image is not predicted; "" if it is.
     """
 
@@ -86,7 +86,7 @@ async def parse_request(request: Request, options: ServerSettings, max_images: i
         max_images: Maximum number of images. If it is 1, an invalid image is an error; else the image carries its error.
 
     Raises:
-        RequestError: No image, too many, too large, not an image, or a malformed form.
+        RequestError: There is no image, or too many; an image is too large or not an image; or the form is malformed.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":

@@ -65,7 +65,7 @@ def train(
         model: uint8 (B, C, H, W) or float32 (B, D) → logits (B, classes).
         splits: Training and validation split; without validation images, the last epoch counts as the best.
         config: The `train` section of the recipe.
-        fabric: From `open_fabric`.
+        fabric: Fabric from `open_fabric`.
         augment: Applied to training batches.
         seed: Random seed for shuffling, augmentation and dropout.
         log: Called once per epoch with a dict of figures.

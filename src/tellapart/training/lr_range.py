@@ -106,7 +106,7 @@ class LrRangeResult:
 
     @property
     def rule(self) -> str | None:
-        """Which of the two rules gave `peak`, in words."""
+        """Description of the rule that gave `peak`."""
         if self.peak is None:
             return None
         steepest = self.peak == self.steepest
@@ -142,7 +142,7 @@ def lr_range_test(
         model: uint8 (B, C, H, W) or float32 (B, D) → logits (B, classes).
         split: The training split.
         config: The `train` section of the recipe; its schedule, average and limits are ignored.
-        fabric: From `open_fabric`.
+        fabric: Fabric from `open_fabric`.
         augment: Applied to the batches.
         seed: Random seed for shuffling, augmentation and dropout.
         span: The learning rates.

@@ -54,7 +54,7 @@ def choose_precision(model: nn.Module, image: torch.Tensor, device: torch.device
     Args:
         model: The net, on the CPU.
         image: One training image, (1, C, H, W) uint8 or (1, D) float32.
-        device: Where the net is trained.
+        device: Device on which the net is trained.
     """
     import torch
 

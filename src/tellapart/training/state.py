@@ -1,4 +1,4 @@
-"""Everything that changes during a training run, and the files to resume it from.
+"""State of a training run, and the files from which it is resumed.
 
 `resume/state.safetensors`: weights, average, optimizer, random generators, step, figures so far; rewritten after every epoch.
 `resume/best.safetensors`: the weights of the best epoch, written first, so that the state never refers to missing weights.

@@ -60,8 +60,8 @@ def open_sources(named: Sequence[str | Path], options: SourceOptions = DEFAULT_O
     """The sources of some names. No image is read yet.
 
     Args:
-        named: See the list above.
-        options: How names are resolved.
+        named: Names as in the list above.
+        options: Options for resolving names.
 
     Raises:
         DataError: A name does not exist or cannot be read; a URL while URLs are not allowed.

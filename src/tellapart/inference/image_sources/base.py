@@ -25,7 +25,7 @@ _GLOB = frozenset("*?[")
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """How the names of images are resolved.
+    """Options for resolving the names of images.
 
     Attributes:
         images: Folder or archive that holds the images of a table; None: the folder of the table.
@@ -46,7 +46,7 @@ class ImageRef:
     """One image that is read later.
 
     Attributes:
-        name: Its name in the predictions.
+        name: Name of the image in the predictions.
         source: The source that reads it.
         key: Argument of `source.read`.
         reason: Why it cannot be read, if that is known beforehand; else "".
@@ -61,7 +61,7 @@ class ImageRef:
         """The encoded file, or (H, W) uint8 of an IDX file.
 
         Raises:
-            ImageError: It cannot be read.
+            ImageError: The image cannot be read.
         """
         if self.reason:
             raise ImageError(self.name, self.reason)
@@ -76,7 +76,7 @@ class Source(ABC):
         """The images, in an order that is the same every time; among them sources that are exhausted and can be closed.
 
         Raises:
-            DataError: It is damaged as a whole.
+            DataError: The source as a whole is damaged.
         """
 
     @abstractmethod
@@ -84,7 +84,7 @@ class Source(ABC):
         """Read one image. Thread-safe.
 
         Raises:
-            ImageError: It cannot be read.
+            ImageError: The image cannot be read.
         """
 
     def count(self) -> int | None:

@@ -87,7 +87,7 @@ def read_listed(listing: Listing, name: str, row: int) -> bytes:
     """One file of a listing.
 
     Raises:
-        ImageError: It cannot be read.
+        ImageError: The image cannot be read.
     """
     if listing.sizes[row] > LARGEST:
         raise ImageError(name, f"is larger than {LARGEST >> 20:,} MiB")

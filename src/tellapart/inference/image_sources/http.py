@@ -56,7 +56,7 @@ def fetch(url: str, name: str) -> bytes:
 
     Args:
         url: http or https.
-        name: For errors.
+        name: Name of the image in errors.
 
     Raises:
         ImageError: The server reports an error, the image is too large or too slow, or a redirect is not allowed.

@@ -32,9 +32,9 @@ class StandardInput(Source):
     """The images of standard input, which can be read once.
 
     Args:
-        options: How names are resolved.
-        opens: From a name and the options to its source: `open_source`.
-        read: From a number to at most that many bytes, b"" at the end; None: file descriptor 0.
+        options: Options for resolving names.
+        opens: Function that returns the source of a name with options: `open_source`.
+        read: Function that reads at most the given number of bytes, b"" at the end; None: file descriptor 0.
     """
 
     def __init__(

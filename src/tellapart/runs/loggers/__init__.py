@@ -18,7 +18,7 @@ def open_loggers(names: Iterable[str], runs: Path) -> dict[str, RunLogger]:
 
     Raises:
         RecipeError: Unknown logger.
-        SystemLimitError: Its packages are not installed.
+        SystemLimitError: The packages of a logger are not installed.
     """
     return {name: _open(name, runs) for name in names}
 
