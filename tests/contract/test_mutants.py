@@ -611,7 +611,7 @@ KINDS: dict[str, tuple[type, dict[type, str]]] = {
             NanAverage: "probabilities of exactly 0 and 1",
             LeakyAverage: ALONE,
             ChangingAverage: "inputs are not modified",
-            HoardingAverage: "fit forgets",
+            HoardingAverage: "fits are independent",
         },
     ),
     "explainer": (

@@ -1,8 +1,8 @@
 """The contract of a classifier family.
 
-A family is one file with one final class. `__init__` only stores its arguments; `fit` forgets earlier fits; `predict` gives the
-same probabilities in any order and batch size and does not use labels; `save` and `load` use safetensors, JSON and skops, never
-pickle. `tests/contract/` tests every family against this contract.
+A family is one file with one final class. `__init__` only stores its arguments; `fit` does not depend on earlier fits;
+`predict` gives the same probabilities in any order and batch size and does not use labels; `save` and `load` use safetensors,
+JSON and skops, never pickle. `tests/contract/` tests every family against this contract.
 
 Two abilities are optional and stated by base classes: `Differentiable` (a network with gradients) and `Exportable` (a torch
 module that an exporter can trace).

@@ -56,7 +56,7 @@ def histograms(values: np.ndarray, bins: int, grid: int) -> np.ndarray:
         grid: Cells along each side.
 
     Returns:
-        (B, grid² · C · bins) float32 in [0, 1]; each histogram sums to 1, or is 0 where a cell has no pixel.
+        (B, grid² · C · bins) float32 in [0, 1]; each histogram sums to 1, or is 0 if a cell has no pixel.
     """
     count, channels, height, width = values.shape
     cells = cell_index(height, grid)[:, None] * grid + cell_index(width, grid)  # (H, W)

@@ -1,4 +1,4 @@
-"""The decision rules of a run: a class or "unsure" for each image, where the run was calibrated with such rules."""
+"""The decision rules of a run: a class or "unsure" for each image, if the run was calibrated with such rules."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
         return found
     say = settings.progress.say
     with store.lock_run(home, run.id, lambda: say(f"  waiting for another process to finish exporting {run.id}")) as folder:
-        found = _read(folder, run)  # another process may have made it meanwhile
+        found = _read(folder, run)  # another process may have exported it in the meantime
         if found is None:
             classifier = load_classifier(run)
             context = memory_context(settings)

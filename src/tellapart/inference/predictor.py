@@ -91,7 +91,7 @@ class TorchPredictor(Predictor):
 
     def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems = np.arange(len(contents)), []
-        while True:  # first without the images that cannot be decoded, then without those where a required region is missing
+        while True:  # first without the images that cannot be decoded, then without those in which a required region is missing
             try:
                 return BatchOutput(rows, self._proba([contents[int(row)] for row in rows]), tuple(problems))
             except CorruptImages as error:
@@ -147,7 +147,7 @@ class OnnxPredictor(Predictor):
     def _decoded(
         self, contents: Sequence[bytes | np.ndarray], names: list[str]
     ) -> Iterator[tuple[int, list[list[np.ndarray] | ImageError]]]:
-        """(first position, decoded images or errors), a batch at a time; the next batch is being decoded meanwhile."""
+        """(first position, decoded images or errors), one batch at a time, while the next batch is decoded."""
 
         def submit(start: int) -> list[Future[list[np.ndarray] | ImageError]]:
             stop = min(start + self.batch, len(contents))
@@ -167,7 +167,7 @@ def load_predictor(
     Args:
         run: A run, its id, the beginning of its id, or its path.
         settings: Folder of the runs, device, and progress.
-        runtime: "auto": ONNX Runtime on a CPU where the run can be exported, else torch. The first call exports the graph,
+        runtime: "auto": ONNX Runtime on a CPU if the run can be exported, else torch. The first call exports the graph,
             which takes seconds, and stores it beside the runs. If that fails, a message states the reason and torch is used.
 
     Raises:
@@ -202,7 +202,7 @@ def _batch_size(inputs: Sequence[Inputs]) -> int:
 
 
 def _on_cpu(device: str) -> bool:
-    """Whether a device is the CPU. torch takes seconds to import, so it is only consulted where there may be an accelerator."""
+    """Whether a device is the CPU. torch takes seconds to import, so it is imported only if there may be an accelerator."""
     if device == "auto" and sys.platform == "linux" and not any(Path(f"/dev/{node}").exists() for node in _ACCELERATORS):
         return True
     return resolve_device(device) == "cpu"

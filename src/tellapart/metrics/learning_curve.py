@@ -1,4 +1,4 @@
-"""Learning curve: accuracy as a function of the number of training images, extrapolated where a power law fits.
+"""Learning curve: accuracy as a function of the number of training images, extrapolated if a power law fits.
 
 The error often decreases as a power of the number of images, e = a · n^(−b) (Cortes et al. 1994, "Learning curves: asymptotic
 values and rate of convergence"; Hestness et al. 2017, "Deep learning scaling is predictable, empirically"). The curve is

@@ -6,7 +6,7 @@
     scaled 3/4  both sides times 0.75 and back, as PNG
     scaled 1/2  both sides times 0.5 and back, as PNG
 
-The perturbations are those of `perturbations/kinds.py`. The decision of a run is that of its rules where it has some, else its
+The perturbations are those of `perturbations/kinds.py`. The decision of a run is that of its rules if it has any, else its
 most probable class. An image is stable if all four other versions get the same decision as the file itself. A stable decision
 may still be wrong.
 """

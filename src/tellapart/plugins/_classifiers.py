@@ -167,7 +167,7 @@ def _deterministic(tested: _Tested) -> None:
     expect_equal(classifier.predict(asked, context).proba, tested.proba(asked), "the same predictions after a second fit")
 
 
-@PROMISES.promise("fit forgets")
+@PROMISES.promise("fits are independent")
 def _forgets(tested: _Tested) -> None:
     """A second fit does not depend on the first, not even on its number of classes."""
     asked = table(30, seed=2, split="test")

@@ -79,7 +79,7 @@ def _deterministic(tested: _Tested) -> None:
     )
 
 
-@PROMISES.promise("fit forgets")
+@PROMISES.promise("fits are independent")
 def _forgets(tested: _Tested) -> None:
     """A second fit does not depend on the first."""
     combiner = tested.fitted(7, 40, 4, 2)

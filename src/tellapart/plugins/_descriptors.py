@@ -113,7 +113,7 @@ def _deterministic(tested: _Tested) -> None:
     expect_equal(tested.fitted()(pictures), found, "the same vectors after a second fit with the same seed")
 
 
-@PROMISES.promise("fit forgets")
+@PROMISES.promise("fits are independent")
 def _forgets(tested: _Tested) -> None:
     """A second fit does not depend on the first."""
     descriptor = tested.fitted(tested.pictures(7))

@@ -75,7 +75,7 @@ def _claims(tested: _Tested) -> None:
 def _strangers(tested: _Tested) -> None:
     """An empty folder and a folder with a text file are not claimed."""
     expect(tested.claim(list_folder(str(tested.empty))) is None, "no claim on an empty folder", "a claim")
-    (tested.empty / "notes.md").write_text("nothing to see", encoding="utf-8")
+    (tested.empty / "notes.md").write_text("some notes", encoding="utf-8")
     expect(tested.claim(list_folder(str(tested.empty))) is None, "no claim on a folder with a text file", "a claim")
 
 

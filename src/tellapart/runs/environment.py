@@ -1,4 +1,4 @@
-"""The environment of a run: enough to reproduce it, or to see why it cannot be reproduced."""
+"""The environment of a run, recorded to reproduce it, or to find out why it cannot be reproduced."""
 
 from __future__ import annotations
 

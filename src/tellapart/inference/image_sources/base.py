@@ -18,7 +18,7 @@ IDX_ENDINGS = ("ubyte", "ubyte.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
 URL_BEGINNINGS = ("http://", "https://")
 STANDARD_INPUT = "-"
-#: Limit of the bytes of one encoded image. A photograph has some millions; a larger file is a video or a mistake.
+#: Limit of the bytes of one encoded image. A photograph has some millions; a larger file is probably not an image.
 LARGEST = 2**30
 _GLOB = frozenset("*?[")
 
@@ -164,7 +164,7 @@ class UniqueImages:
 
 
 def count_images(sources: Sequence[Source]) -> int | None:
-    """Number of images of all sources, for a progress bar; None if one of them does not know it."""
+    """Number of images of all sources, for a progress bar; None if the number of one of them is unknown."""
     total = 0
     for source in sources:
         count = source.count()
