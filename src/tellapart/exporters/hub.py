@@ -108,7 +108,7 @@ def input_words(inputs: Inputs) -> str:
     return f"{kept}{height}×{width} (resize: {inputs.resize}), {'gray' if inputs.mode == 'gray' else 'RGB'}"
 
 
-# --- rEADME.md of an exported folder: a model card with the front matter that model hubs read -------------------------
+# --- README.md of an exported folder: a model card with the front matter that model hubs read -------------------------
 
 
 #: Decodes a file as `data.decode.decode` does, with numpy and Pillow alone; a part of the README.

@@ -110,7 +110,7 @@ def _row(trial: Trial, best: Trial, groups: np.ndarray | None) -> dict[str, Any]
     }  # fmt: skip
 
 
-# --- finished trials, one JSON line each, written at once, so that a killed sweep loses only running tri ---------
+# --- finished trials, one JSON line each, written at once, so that a killed sweep loses running trials only ------------
 
 
 @dataclass(frozen=True, eq=False)
