@@ -227,7 +227,7 @@ def test_set_params_leaves_what_it_was_given_alone() -> None:
         ({"clasifier__k": 3}, "Invalid parameter 'clasifier'"),
         ({"classifier__k": 0}, "a number of at least 1"),
         ({"train__epochs": 3}, "does not use the section 'train'"),
-        ({"classifier__k": object()}, "is no setting of a recipe"),
+        ({"classifier__k": object()}, "is not a setting of a recipe"),
         ({"k": 3}, "Invalid parameter 'k'"),
     ],
 )
@@ -324,15 +324,15 @@ FLAT = X.reshape(60, -1)
 @pytest.mark.parametrize(
     ("settings", "x", "match"),
     [
-        ({}, FLAT, r"rows of 30 values(.|\n)*say image_shape="),
+        ({}, FLAT, r"rows of 30 values(.|\n)*set image_shape="),
         ({"image_shape": (6, 6)}, FLAT, r"image_shape is \(6, 6\), but X has rows of 30 values"),
         ({"image_shape": (5, 6)}, X, r"image_shape is \(5, 6\), but X has images of 6 × 5 × 1"),
         ({"image_shape": "row"}, X, "but X has images of 6 × 5 × 1"),
         ({"image_shape": (3, 5, 2)}, FLAT, r"image_shape is \(3, 5, 2\): expected"),
         ({"image_shape": "auto"}, FLAT, "image_shape is 'auto': expected"),
-        ({}, X / 255, r"nowhere above 1(.|\n)*value_range=\(0, 1\)"),
-        ({}, X + 0.5, "must hold whole numbers from 0 to 255; got float64 from"),
-        ({}, X.astype(int) - 200, "must hold whole numbers"),
+        ({}, X / 255, r"do not exceed 1(.|\n)*value_range=\(0, 1\)"),
+        ({}, X + 0.5, "must contain integers from 0 to 255; got float64 from"),
+        ({}, X.astype(int) - 200, "must contain integers"),
         ({}, X > 90, "got bool from 0 to 1"),
         ({"value_range": (0, 1)}, X, r"outside value_range=\(0, 1\)"),
         ({"value_range": (1, 1)}, X, "two different numbers"),

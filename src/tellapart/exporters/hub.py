@@ -111,7 +111,7 @@ def input_words(inputs: Inputs) -> str:
 # --- README.md of an exported folder: a model card with the front matter that model hubs read -------------------------
 
 
-#: Decodes a file as `data.decode.decode` does, with numpy and Pillow alone; a part of the README.
+#: Code in the README that decodes a file as `data.decode.decode` does, with NumPy and Pillow only.
 READ_IMAGE = """\
 import numpy as np, onnxruntime
 from PIL import Image, ImageOps

@@ -65,7 +65,7 @@ class Leaderboard:
         times_opened: Number of evaluations on the test split of these data.
         comparisons: Comparisons with the first run, and of all pairs.
         lineage: A line for each run that was derived from others: its members, cost and gain.
-        left_out: What was left out of the data, by class; one for each different loss among the runs.
+        left_out: Rows that were excluded from the data, by class; one entry for each distinct result among the runs.
     """
 
     runs: tuple[Run, ...]

@@ -73,7 +73,7 @@ def lines(board: Leaderboard) -> list[str]:
 
 
 def left_out_lines(board: Leaderboard) -> list[str]:
-    """What was left out of the data, by class; each different loss if the runs differ in it."""
+    """Describe the rows that were excluded from the data, by class; every distinct result if the runs differ."""
     return list(dict.fromkeys(line for found in board.left_out for line in found.lines()))
 
 

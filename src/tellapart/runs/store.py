@@ -118,7 +118,7 @@ class Run:
 
     @property
     def left_out(self) -> LeftOut:
-        """What was left out of its data, by class."""
+        """Rows that were excluded from the data, by class."""
         kept = {name: sum(counts.get(name, 0) for counts in self.data["counts"].values()) for name in self.classes}
         unlabeled = {"": int(self.data["unlabeled"])} if self.data.get("unlabeled") else {}
         problems = [Problem(**problem) for problem in self.data.get("problems", ())]
@@ -253,10 +253,10 @@ def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
 
 
 def check_outside_data(path: Path, runs: Sequence[Run]) -> None:
-    """Refuse a folder of pictures inside the class folders that runs were trained on, where it would become a class.
+    """Refuse an output folder of images inside the class folders on which runs were trained, since it would become a class.
 
     Raises:
-        DataError: It lies there.
+        DataError: The folder is inside the class folders.
     """
     for run in runs:
         root = Path(str(run.data["root"]))
@@ -265,10 +265,10 @@ def check_outside_data(path: Path, runs: Sequence[Run]) -> None:
 
 
 def mark_runs(runs: Path) -> None:
-    """Create the folder of all runs, with the hidden file by which a walk of the data knows it.
+    """Create the folder of all runs, with the hidden file by which a walk of the data recognizes it.
 
     Raises:
-        SystemLimitError: It cannot be created or written.
+        SystemLimitError: The folder cannot be created or written.
     """
     with translate_os_errors(runs):
         runs.mkdir(parents=True, exist_ok=True)
