@@ -150,4 +150,4 @@ def test_a_missing_extra_says_how_to_install_it(package, tmp_path, monkeypatch, 
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr().err
-    assert ended.value.code in (1, 6) and "Traceback" not in said and "pip install" in said and "tellapart[" in said, said
+    assert ended.value.code in (1, 6) and "Traceback" not in said and "pip install" in said and ".[" in said, said

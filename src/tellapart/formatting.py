@@ -39,7 +39,8 @@ def score_sentence(score: Score) -> str:
     >>> score_sentence(Score(0.9124, 800, 0.891, 0.93))
     '0.912 (95 % interval 0.891–0.930, n = 800)'
     """
-    return f"{fraction(score.value)} (95 % interval {interval(score)}, n = {count(score.n)})"
+    defined = math.isfinite(score.low) and math.isfinite(score.high)
+    return f"{fraction(score.value)} ({'95 % interval ' if defined else ''}{interval(score)}, n = {count(score.n)})"
 
 
 def count(value: int | None) -> str:

@@ -187,3 +187,10 @@ def test_a_run_helps_to_find_near_duplicates(tell, photos, tmp_path):
     assert tell("split", photos, *options, "--runs", tmp_path / "elsewhere").code == 0 and (tmp_path / "split.csv").exists()
     both = tell("split", photos, *options, "--exact-only")
     assert both.code == 2 and "--exact-only and --embedding" in both.err
+
+
+def test_help_lists_every_check():
+    from tellapart import registry
+    from tellapart.cli.check import _CHECKS
+
+    assert _CHECKS.replace(" or ", ", ").split(", ") == registry.names("checks")

@@ -150,7 +150,7 @@ def test_a_missing_extra_is_named_before_any_work(
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(SystemLimitError, match=f"{name} needs packages") as caught:
         LoggerFeed([name], tmp_path, SILENT)
-    assert caught.value.hint == 'pip install "tellapart[track]"'
+    assert caught.value.hint == 'in the checkout: pip install ".[track]"'
 
 
 def test_no_logger_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

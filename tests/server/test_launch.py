@@ -146,7 +146,7 @@ def test_the_extra_is_named_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(run_module.WebExtraError, match="uvicorn is not installed") as caught:
         run_module.serve([], ServerSettings(), 0, ready=print)
-    assert 'pip install "tellapart[web]"' in str(caught.value.hint)
+    assert 'pip install ".[web]"' in str(caught.value.hint)
 
 
 def test_static_files_and_templates_come_with_the_package() -> None:

@@ -31,7 +31,8 @@ Cost = Annotated[
     typer.Option(
         "--cost",
         metavar="MISS=COST|ALARM=COST",
-        help="Two classes: choose the threshold of lowest total cost. Repeatable.",
+        help="Two classes: choose the threshold of lowest total cost; costs of a false negative (MISS=5) and of a false "
+        "positive (ALARM=1). Default of each: 1. Repeatable.",
     ),
 ]
 Unsure = Annotated[
@@ -55,8 +56,8 @@ def run(
 ) -> None:  # fmt: skip
     """Calibrate a finished run: make a child run with calibrated probabilities and, on request, decisions.
 
-    Everything is fitted on the validation split, in this order: map, prior, threshold, abstention ("unsure"). RUN itself is
-    not changed.
+    Everything is fitted on the validation split, in this order: calibration map, prior, threshold, abstention
+    ("unsure"). RUN is not changed.
     """
     from tellapart.workflows.calibrate import calibrate
 
@@ -81,7 +82,9 @@ def _numbers(flag: str, given: list[str] | None) -> dict[str, float]:
         except ValueError:
             equals = ""
         if not equals or not name:
-            raise typer.BadParameter(f"{flag} {one}: expected NAME=NUMBER, for example fake=0.02")
+            raise typer.BadParameter(
+                f"{flag} {one}: expected NAME=NUMBER, for example {'MISS=5' if flag == '--cost' else 'fake=0.02'}"
+            )
     return found
 
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 #: The exit code when there is a leak or a problem.
 FOUND = 7
+_CHECKS = (
+    "balance, class_names, compression, duplicates, files, groups, labels, metadata, missing_classes, names, near_duplicates, "
+    "pixels, quality or shift"
+)
 _STYLES = {"leak": "bold red", "problem": "yellow", "notice": "cyan", "fine": "green", "skipped": "dim"}
 Reviewed = Annotated[
     Path | None,
@@ -22,7 +26,10 @@ Reviewed = Annotated[
         "--reviewed", metavar="CSV", help="Apply an edited fix list: exclude rows marked drop, accept rows marked keep."
     ),
 ]
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="CHECK", help="Run only this check. Repeatable.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="CHECK", help=f"Run only this check: {_CHECKS}. Repeatable."),
+]
 Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="CHECK", help="Skip this check. Repeatable.")]
 Options = Annotated[
     list[str] | None,

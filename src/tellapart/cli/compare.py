@@ -24,7 +24,8 @@ Recipes = Annotated[
     ),
 ]
 Minutes = Annotated[
-    float | None, typer.Option("--minutes", min=0.01, help="Limit the training time; the networks share 70 % of it.")
+    float | None,
+    typer.Option("--minutes", min=0.01, help="Time limit for all recipes; the networks share 70 % of it."),
 ]
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="The HTML report to write.")]
 

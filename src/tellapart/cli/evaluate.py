@@ -81,7 +81,7 @@ def _print(found: Evaluation, decisions: list[str], slices: SliceReport | None) 
     console = opt.out()
     table = Table(title=f"{found.run} on {found.data}{where}", title_justify="left", box=None, pad_edge=False)
     table.add_column("score")
-    table.add_column("value [95 % interval]")
+    table.add_column("value")
     for name, score in found.scores.items():
         table.add_row(name, score_sentence(score))
     console.print(table)

@@ -116,7 +116,7 @@ def main() -> None:
         extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
         if extra is None or os.environ.get(opt.VERBOSE):
             raise
-        _print_error(SystemLimitError(f"{error.name} is not installed", hint=f'pip install "tellapart[{extra}]"'))
+        _print_error(SystemLimitError(f"{error.name} is not installed", hint=f'in the checkout: pip install ".[{extra}]"'))
         sys.exit(SystemLimitError.exit_code)
     except TellapartError as error:
         if os.environ.get(opt.VERBOSE):

@@ -56,25 +56,28 @@ Loggers = Annotated[
 
 Images = Annotated[
     Path | None,
-    typer.Option("--images", metavar="DIR", help="Folder of the images that a CSV names.", rich_help_panel=_DATA),
+    typer.Option("--images", metavar="DIR", help="Folder or archive of the images of a table.", rich_help_panel=_DATA),
 ]
 IdColumn = Annotated[
     str | None,
-    typer.Option("--id-column", metavar="COLUMN", help="Column of a CSV that names the images.", rich_help_panel=_DATA),
+    typer.Option("--id-column", metavar="COLUMN", help="Column of the table that names the images.", rich_help_panel=_DATA),
 ]
 LabelColumn = Annotated[
     str | None,
     typer.Option(
         "--label-column",
         metavar="COLUMN",
-        help="Column of a CSV or list that holds the classes; or folder, first-folder or last-folder.",
+        help="Column of the table that holds the classes; or folder, first-folder or last-folder, for a folder of the path.",
         rich_help_panel=_DATA,
     ),
 ]
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group", metavar="COLUMN", help="Column of a CSV; rows with equal values stay in one split.", rich_help_panel=_DATA
+        "--group",
+        metavar="COLUMN",
+        help="Column; images with equal values stay in one split.",
+        rich_help_panel=_DATA,
     ),
 ]
 SplitColumn = Annotated[
@@ -134,7 +137,7 @@ Device = Annotated[
 ]
 Overwrite = Annotated[
     bool,
-    typer.Option("--overwrite", help="Make the run again even if it exists; the earlier run is kept.", rich_help_panel=_RUN),
+    typer.Option("--overwrite", help="Make a new run even if a finished one exists, which is kept.", rich_help_panel=_RUN),
 ]
 
 # --- what is printed and written --------------------------------------------------------------------------------------

@@ -35,8 +35,7 @@ IdColumn = Annotated[
     typer.Option(
         "--id-column",
         metavar="COLUMN",
-        help="Column of test.csv that names the images; without a table, the id column of the sample. Default: the column "
-        "whose cells are files.",
+        help="Column of test.csv that names the image files. Default: the column whose cells name files.",
     ),
 ]
 SampleIdColumn = Annotated[

@@ -34,7 +34,7 @@ def kfold_tables(prepared: Prepared, count: int, *, share: float, seed: int = 0)
         SplitError: Fewer than two folds, or some fold would have no image of a class to learn from or to be judged on.
     """
     if count < 2:
-        raise SplitError(f"{count} folds: at least 2 are needed", hint="5 and 10 are usual")
+        raise SplitError(f"{count} folds: at least 2 are needed", hint="5 or 10 are common")
     table, twins = prepared.table, prepared.twins
     if len(twins.cluster) != len(table):  # bad rows were left out since
         twins = find_duplicates(table)

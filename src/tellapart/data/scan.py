@@ -143,7 +143,7 @@ def check_is_local(path: str) -> None:
         return
     what, advice = _REMOTE.get(found[1].lower(), ("another machine", "copy it to this machine first"))
     address = f"{found[1]}://{found[2]}"
-    raise DataError(f"{address}: expected {_EXPECTED} on this machine; this is in {what}", hint=advice.format(address))
+    raise DataError(f"{address}: expected {_EXPECTED} on this machine; this address is in {what}", hint=advice.format(address))
 
 
 def _list(top: str) -> tuple[Listing, str | None]:
@@ -332,14 +332,16 @@ def _positive(given: str | None, classes: tuple[str, ...]) -> str | None:
 
 
 def _too_few(classes: tuple[str, ...], found: LayoutRows, listing: Listing) -> DataError:
-    hint = f"understood as: {found.layout}"
+    hint = f"the data were read as: {found.layout}"
     problems = [*listing.problems, *found.problems]
     if problems:
         hint += f" Left out: {len(problems):,}, the first: {problems[0]}"
     if not classes:
         return NoLabelsError(f"{listing.where}: no image has a label", hint=hint)
+    labeled = sum(name is not None for name in found.class_names.tolist())
+    others = f" ({len(found.ids) - labeled:,} others have no label)" if labeled < len(found.ids) else ""
     return DataError(
-        f"{listing.where}: only one class, {classes[0]!r}, with {len(found.ids):,} images; at least two are needed",
+        f"{listing.where}: only one class, {classes[0]!r}, with {labeled:,} images{others}; at least two classes are needed",
         hint=hint,
     )
 

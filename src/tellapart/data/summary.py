@@ -172,7 +172,10 @@ class Summary:
         lines = self.left_out.further_lines()
         notes = [Text(line, style="yellow" if line.startswith("warning") else "") for line in lines]
         if not bad:
-            return [Text("no problems found", style="green"), *notes]
+            return [
+                Text("no problems found in names and headers (`tellapart check` decodes the pixels)", style="green"),
+                *notes,
+            ]
         empty = sum(not problem.count for problem in bad)
         figures = [self.left_out.summary()] * bool(self.left_out.images) + [f"empty class {empty}"] * bool(empty)
         head = Text(f"problems    {'; '.join(figures)}", style="yellow")

@@ -43,7 +43,7 @@ def require() -> None:
     """
     for name in ("onnx", "onnxruntime", "onnxscript"):
         if not installed(name):
-            hint = 'pip install "tellapart[export]"'
+            hint = 'in the checkout: pip install ".[export]"'
             raise SystemLimitError(f"exporting needs the package {name}, which is not installed", hint=hint)
 
 

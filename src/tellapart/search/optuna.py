@@ -68,7 +68,7 @@ def require() -> Any:
     try:
         import optuna
     except ImportError:
-        hint = "pip install 'tellapart[search]', or use random search: --random N"
+        hint = "in the checkout: pip install '.[search]'; or use random search: --random N"
         raise SystemLimitError("--optuna needs optuna, which is not installed", hint=hint) from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

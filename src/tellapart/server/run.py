@@ -64,7 +64,7 @@ def _imported() -> tuple[Any, Any]:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _WEB_EXTRA:
             raise
-        raise WebExtraError(f"{error.name} is not installed", hint='pip install "tellapart[web]"') from None
+        raise WebExtraError(f"{error.name} is not installed", hint='in the checkout: pip install ".[web]"') from None
     return create_app, uvicorn
 
 

@@ -39,6 +39,10 @@ def open_fabric(device: str, precision: str = "32") -> Any:
             return Fabric(accelerator=kind, devices=[int(index)] if index else 1, precision=_PRECISIONS[precision])  # type: ignore[arg-type]
     except Exception as error:  # Fabric raises its own exceptions, RuntimeError and ValueError for this
         hint = "use --device cpu, which is always available"
+        if kind not in ("cpu", "cuda", "mps"):
+            raise SystemLimitError(f"unknown device {device!r}: expected cpu, cuda, cuda:N, mps or auto", hint=hint) from None
+        if kind == "cuda" and not torch.cuda.is_available():
+            raise SystemLimitError(f"the device {device!r} is not available: PyTorch finds no CUDA GPU", hint=hint) from None
         raise SystemLimitError(f"the device {device!r} is not available ({error})", hint=hint) from None
 
 

@@ -89,7 +89,7 @@ def select_unseen(run: Run, table: ImageTable, seen: Seen) -> OtherImages:
         return OtherImages(table, int((split == "test").sum()), (f"not independent: {_counts(split)}",))
     left = len(table) - len(known)
     if not left:
-        hint = "drop DATA to score the run on its validation split, or on its test split with --open-test"
+        hint = "omit DATA to score the run on its validation split, or on its test split with --open-test"
         raise DataError(text, hint=hint)
     if seen == "refuse":
         raise DataError(text, hint=f"pass --exclude-seen to score the run on the {left:,} other image{'s' * (left > 1)}")

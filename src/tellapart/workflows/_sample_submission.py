@@ -78,7 +78,8 @@ def read_sample(path: Path, id_column: str | None, answers: Sequence[str], names
         DataError: It cannot be read, has no rows or no column to fill; an id is missing or occurs twice.
     """
     if not path.is_file():
-        raise DataError(f"--sample {path}: not found", hint="pass the sample submission of the competition")
+        why = "is a folder; expected a CSV or TSV file" if path.is_dir() else "not found"
+        raise DataError(f"--sample {path}: {why}", hint="pass the sample submission of the competition")
     content = path.read_bytes()
     text = read_text_table(content, str(path))
     if not len(text.frame):

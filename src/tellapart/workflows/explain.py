@@ -66,7 +66,7 @@ def explain(
     """
     run = store.open_run(run, settings.runs)
     if class_name is not None and class_name not in run.classes:
-        raise DataError(unknown_name(f"class of {run.id}", class_name, run.classes))
+        raise DataError(unknown_name("class", class_name, run.classes), hint=f"the classes are those of {run.id}")
     model, explainers = prepare(run, methods, options or {}, seed, settings)
     control = model.reinitialized(seed) if score or masks else None
     truths = _masks_in(masks) if masks else {}

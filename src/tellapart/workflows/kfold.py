@@ -107,7 +107,7 @@ class _Plan:
 
     def __post_init__(self) -> None:
         if self.folds < 2:  # before anything is decoded
-            raise SplitError(f"{self.folds} folds: at least 2 are needed", hint="5 and 10 are usual")
+            raise SplitError(f"--folds {self.folds}: at least 2 folds are needed", hint="5 or 10 are common")
         if self.repeats < 1 or self.seeds < 1:
             raise SplitError(f"{self.repeats} repeats and {self.seeds} seeds: at least 1 of each is needed")
 

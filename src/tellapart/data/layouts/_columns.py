@@ -118,7 +118,7 @@ def choose_column(cells: Cells, known: Sequence[str], chosen: str | None, what: 
     if len(candidates) > 1:
         raise DataError(
             f"{cells.path}: the {what} column could be {' or '.join(map(repr, candidates))}",
-            hint=f"choose one: {flag} {candidates[0]}",
+            hint="choose one: " + " or ".join(f"{flag} {name}" for name in candidates),
         )
     return candidates[0] if candidates else None
 

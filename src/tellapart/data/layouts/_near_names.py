@@ -79,8 +79,12 @@ def _difference(name: str, file: str) -> tuple[str, str]:
     if stem.strip() == of_file.strip():
         return "the ids have other blanks", f"write them as the files are called ({of_file} for {stem})"
     if _unpadded(stem) == _unpadded(of_file):
-        lost = "lost their leading zeros" if len(stem) < len(of_file) else "have other leading zeros"
-        return f"the ids {lost}", f"write them as text with all digits ({of_file} for {stem})"
+        if len(stem) < len(of_file):
+            return "the ids lost their leading zeros", f"write them as text with all digits ({of_file} for {stem})"
+        return (
+            "the ids have leading zeros that the files do not have",
+            f"write them as the files are called ({of_file} for {stem})",
+        )
     return "the ids are written in another way", f"write them as the files are called ({of_file} for {stem})"
 
 

@@ -7,6 +7,7 @@ with the option that uses it.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -163,10 +164,16 @@ def _mapped(cells: Cells, column: str, texts: list[str], meaning: dict[str, str]
     if unknown is not None:
         raise DataError(
             f"{cells.place(unknown)}: {texts[unknown]!r} in the column {column!r} is no split; expected train, valid or test",
-            hint=f"correct the cell; make its rows the test split with --split-column {column}={texts[unknown]}; or ignore the "
-            f"column with --split-column {IGNORE}",
+            hint=_remedy(column, texts[unknown]),
         )
     return np.array([meaning[text] if text else default for text in texts], dtype=object)
+
+
+def _remedy(column: str, text: str) -> str:
+    ignore = f"ignore the column with --split-column {IGNORE}"
+    if close := difflib.get_close_matches(text.lower(), ("train", "valid", "validation", "test"), n=1, cutoff=0.75):
+        return f"did you mean {close[0]!r}? Correct the cell, or {ignore}"
+    return f"correct the cell; make its rows the test split with --split-column {column}={text}; or {ignore}"
 
 
 def _texts(cells: Cells, column: str) -> list[str]:

@@ -27,5 +27,5 @@ def _open(name: str, runs: Path) -> RunLogger:
     try:
         return registry.find("loggers", name)(runs)
     except ImportError as error:
-        hint = 'pip install "tellapart[track]"'
+        hint = 'in the checkout: pip install ".[track]"'
         raise SystemLimitError(f"the logger {name} needs packages that are not installed ({error})", hint=hint) from error
