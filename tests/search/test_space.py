@@ -71,7 +71,7 @@ def test_ranges_that_make_no_sense_are_refused(text, message):
     ("asked", "message"),
     [
         (({}, {}, None, None), "no setting to vary"),
-        (({}, {"a": "1..2"}, None, None), "has no grid"),
+        (({}, {"a": "1..2"}, None, None), "cannot be searched as a grid"),
         (({"a": [1]}, {}, 3, 3), "pass one of them"),
         (({"a": [1]}, {"a": "1..2"}, 3, None), "both values and a range"),
         (({"a": []}, {}, None, None), "expected a list of values"),

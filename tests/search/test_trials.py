@@ -45,7 +45,7 @@ def test_a_torn_last_line_is_ignored_and_written_over(tmp_path: Path, cut: int) 
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "trials.jsonl"
     path.write_text("{}\n" + trial("a").to_line() + "\n")
-    with pytest.raises(RunError, match=r"trials.jsonl:1: not a trial"):
+    with pytest.raises(RunError, match=r"trials.jsonl:1: not a valid trial"):
         TrialFile(path)
 
 
