@@ -140,9 +140,7 @@ class RecipeClassifier(ClassifierMixin, BaseEstimator):
         return proba / proba.sum(axis=1, keepdims=True)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Parameters by name; with `deep`, also the settings of the recipe. If it cannot be read, they are omitted and `fit`
-        raises the error.
-        """
+        """Parameters by name; with `deep`, also the settings of the recipe, if it can be read (else `fit` raises the error)."""
         params = super().get_params(deep=False)
         if not deep:
             return params
@@ -284,9 +282,7 @@ def _pixels(flat: np.ndarray, value_range: Any) -> np.ndarray:
 
 
 def _held_out(labels: np.ndarray, fraction: float, seed: int) -> np.ndarray:
-    """Rows of the validation split: (N,) bool. The fraction of each class is rounded; at least one image of it remains for
-    training.
-    """
+    """Rows of the validation split: (N,) bool. Fractions are rounded; at least one image of each class remains."""
     if not isinstance(fraction, int | float | np.number) or not 0 <= fraction < 1:
         raise InvalidSetting(f"validation_fraction is {fraction!r}: expected a number from 0 to below 1")
     generator, held = np.random.default_rng(seed), np.zeros(len(labels), dtype=bool)

@@ -105,5 +105,5 @@ def test_other_images_are_no_test_split(run: ta.Run, settings: Settings, tmp_pat
 def test_a_run_without_digests_is_to_be_trained_again(run: ta.Run, settings: Settings) -> None:
     table = run.table()
     table.frame.drop(columns="digest").to_parquet(run.folder / "split.parquet", index=False)
-    with pytest.raises(RunError, match=r"kept no digests of its images[\s\S]*train it again"):
+    with pytest.raises(RunError, match=r"stored no digests of its images[\s\S]*train it again"):
         ta.evaluate(run, open_test=True, settings=settings)

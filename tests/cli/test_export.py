@@ -70,7 +70,7 @@ def test_a_folder_that_answers_by_itself(tell, trained, tmp_path):
     ):
         assert heading in card, heading
     assert (
-        "The metadata baseline, which sees only what the file's metadata say" in card
+        "The metadata baseline, which uses the metadata of the files only" in card
         and "In int8, calibrated on 9 training images" in card
     )
     ast.parse(card.split("```python\n")[1].split("```")[0])

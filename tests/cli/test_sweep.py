@@ -56,7 +56,7 @@ def test_draws(tell, photos):
         ([], "no setting to vary"),
         (["--grid", "features.pcs=1"], "did you mean 'pca'"),
         (["--grid", "features.pca"], "expected KEY=VALUE"),
-        (["--grid", "features.pca=[1"], "not YAML values"),
+        (["--grid", "features.pca=[1"], "expected YAML values"),
         (["--grid", "features.pca=0"], "at least 1"),
         (["--range", "features.pca=1..5:int"], "add --random 20"),
         (["--range", "features.pca=5..1", "--random", "2"], "LOW below HIGH"),
