@@ -131,12 +131,15 @@ def test_a_missing_extra_says_how_to_install_it(package, tmp_path, monkeypatch, 
     import numpy as np
     from PIL import Image
 
+    import tellapart
+    import tellapart.server
     from tellapart.cli.main import main
 
     for c, name in enumerate(("a", "b")):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(8):
             Image.fromarray(np.full((4, 4, 3), 100 * c + i, np.uint8)).save(tmp_path / "data" / name / f"{i}.png")
+    monkeypatch.setattr(tellapart, "server", tellapart.server)  # importing it again replaces the attribute
     for name in [name for name in sys.modules if name.partition(".")[0] == package or name.startswith("tellapart.server")]:
         monkeypatch.delitem(sys.modules, name)
     for name in ("tellapart.runs.loggers.mlflow", "tellapart.runs.loggers.tensorboard"):

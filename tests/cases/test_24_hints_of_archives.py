@@ -57,11 +57,11 @@ def test_a_gzip_and_a_zip_called_tar(data: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("address", "told", "advice"),
     [
-        ("s3://bucket/data", "an S3 store", "aws s3 cp --recursive s3://bucket/data DIR"),
+        ("s3://bucket/data", "an S3 store", "aws s3 sync s3://bucket/data DIR"),
         ("gs://bucket/data", "Google Cloud Storage", "gcloud storage cp -r gs://bucket/data DIR"),
         ("https://example.org/data.zip", "a web server", "curl -LO https://example.org/data.zip"),
-        ("hf://datasets/a/b", "the Hugging Face hub", "hf download"),
-        ("file:///data", "an address", "give the path without file://"),
+        ("hf://datasets/a/b", "the Hugging Face hub", "snapshot_download"),
+        ("file:///data", "an address", "pass the path without file://"),
         ("abfs://x@y/data", "another machine", "copy it to this machine first"),
     ],
 )

@@ -25,7 +25,7 @@ def make(top: Path, files: list[str], ids: list[str]) -> Path:
 CASES = [
     (["00001.png", "00002.png"], ["1", "2"], "lost their leading zeros", ["00001", "00002"]),
     (["x/img_0001.png", "x/img_0002.png"], ["img_1", "img_2"], "lost their leading zeros", ["img_0001", "img_0002"]),
-    (["1.png", "2.png"], ["001", "002"], "have other leading zeros", ["1", "2"]),
+    (["1.png", "2.png"], ["001", "002"], "have leading zeros that the files do not have", ["1", "2"]),
     (["1.png", "2.png"], ["1.0", "2.0"], "are floats", ["1", "2"]),
     (["0001.png", "0002.png"], ["1.0", "2.0"], "are floats", ["0001", "0002"]),
     (["img1.png", "img2.png"], ["IMG1.PNG", "IMG2.PNG"], "differ in upper and lower case", ["img1", "img2"]),

@@ -1,9 +1,12 @@
-"""What a file is, by its first bytes: for errors about files whose name says something else."""
+"""What a file is, by its first bytes, and what an address is: for errors about files and paths that cannot be read as named."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
+
+from tellapart.errors import DataError
 
 
 class FileKind(NamedTuple):
@@ -71,3 +74,33 @@ def kind_of_bytes(head: bytes) -> FileKind | None:
     if found is None and head.lstrip().lower().startswith(_PAGES):
         return FileKind("html", "a web page", "", _AGAIN)
     return found
+
+
+#: Beginning of an address → where it is, and what to do.
+_REMOTE = {
+    "s3": ("an S3 store", "copy it to this machine first: aws s3 sync {} DIR"),
+    "gs": ("Google Cloud Storage", "copy it to this machine first: gcloud storage cp -r {} DIR"),
+    "http": ("a web server", "download it first: curl -LO {}"),
+    "https": ("a web server", "download it first: curl -LO {}"),
+    "hf": ("the Hugging Face hub", "download it first, for example with snapshot_download of huggingface_hub"),
+    "file": ("this machine, but given as an address", "pass the path without file://"),
+}
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)\Z", re.DOTALL)  # a Path keeps one slash of two
+
+
+def refuse_address(path: str, expected: str) -> None:
+    """Refuse an address such as `s3://bucket/data`: data are read from this machine.
+
+    Args:
+        path: What the user passed.
+        expected: What can be read instead, for the message.
+
+    Raises:
+        DataError: The path is an address.
+    """
+    found = _ADDRESS.match(path)
+    if found is None or Path(path).exists():
+        return
+    where, advice = _REMOTE.get(found[1].lower(), ("another machine", "copy it to this machine first"))
+    address = f"{found[1]}://{found[2]}"
+    raise DataError(f"{address}: expected {expected} on this machine; this address is in {where}", hint=advice.format(address))

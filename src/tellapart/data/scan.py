@@ -22,6 +22,7 @@ import pandas as pd
 from tellapart import registry
 from tellapart.data.archives import NPZ_ENDING, is_archive
 from tellapart.data.class_names import difference, guess_positive, look_alikes
+from tellapart.data.file_kinds import refuse_address
 from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._csv import TABLE_ENDINGS
@@ -71,7 +72,7 @@ def scan(
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
     """
-    check_is_local(str(path))
+    refuse_address(str(path), _EXPECTED)
     listing, file = _list(_absolute(path))
     elsewhere = None if images is None else _list_images(_absolute(images))
     options = LayoutOptions(ColumnOptions(id_column, label_column, group, split_column, unlabeled), elsewhere, file)
@@ -118,32 +119,6 @@ def _other_labels(claim: Claim) -> str:
 def _absolute(path: str | Path) -> str:
     """Absolute, without `..`, links kept as they are (`Path.resolve` would follow them, `Path.absolute` keeps `..`)."""
     return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
-
-
-#: Beginning of an address → what it is, and what to do.
-_REMOTE = {
-    "s3": ("an S3 store", "copy it to this machine first: aws s3 cp --recursive {} DIR"),
-    "gs": ("Google Cloud Storage", "copy it to this machine first: gcloud storage cp -r {} DIR"),
-    "http": ("a web server", "download it first: curl -LO {}"),
-    "https": ("a web server", "download it first: curl -LO {}"),
-    "hf": ("the Hugging Face hub", "download it first: hf download --repo-type dataset NAME"),
-    "file": ("this machine, but as an address", "give the path without file://"),
-}
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(.*)\Z", re.DOTALL)  # a Path keeps one slash of two
-
-
-def check_is_local(path: str) -> None:
-    """Data are read from this machine.
-
-    Raises:
-        DataError: The path is an address, such as `s3://bucket/data`.
-    """
-    found = _ADDRESS.match(path)
-    if found is None or Path(path).exists():
-        return
-    what, advice = _REMOTE.get(found[1].lower(), ("another machine", "copy it to this machine first"))
-    address = f"{found[1]}://{found[2]}"
-    raise DataError(f"{address}: expected {_EXPECTED} on this machine; this address is in {what}", hint=advice.format(address))
 
 
 def _list(top: str) -> tuple[Listing, str | None]:

@@ -30,7 +30,7 @@ def test_a_missing_one_is_not_replaced_by_a_namesake(tree):
     assert len(table) == 2 and [(p.kind, p.where) for p in table.problems] == [
         ("missing file", "train.csv:4"),
         ("missing file", "train.csv:5"),
-        ("image without a row", "b/"),
+        ("image without a row", "./"),
     ]
 
 
