@@ -75,7 +75,7 @@ def face(three: np.ndarray, photographs: list[np.ndarray], rng: np.random.Genera
     """One crop from three faces, (3, 25, 25) float32 in [0, 1]."""
     import cv2
 
-    low = np.tensordot(rng.dirichlet(np.ones(3)), three, 1).astype(np.float32)
+    low = np.tensordot(mixture(rng), three, 1).astype(np.float32)
     low = low[:, ::-1] if rng.random() < 0.5 else low
     gray = cv2.resize(np.ascontiguousarray(low), (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) * 255
     features(gray, rng)
@@ -88,6 +88,14 @@ def face(three: np.ndarray, photographs: list[np.ndarray], rng: np.random.Genera
     outside = np.hypot((y - middle[0]) / reach[0], (x - middle[1]) / reach[1])
     share = np.clip((outside - 0.95) / 0.1, 0, 1)[..., None]
     return np.clip(skin * (1 - share) + behind * share, 0, 255).astype(np.uint8)
+
+
+def mixture(rng: np.random.Generator) -> np.ndarray:
+    """Shares of three faces, (3,): none above 0.6, else two crops of one dominant photograph would be near-duplicates."""
+    while True:
+        shares = rng.dirichlet(np.ones(3))
+        if shares.max() <= 0.6:
+            return shares
 
 
 def features(gray: np.ndarray, rng: np.random.Generator) -> None:

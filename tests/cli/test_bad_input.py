@@ -55,7 +55,7 @@ def test_nothing_there(tell, tmp_path, verb):
 def test_one_class(tell, photos, verb):
     fails(tell, 3, *verb, photos / "dark", says="20 images but no labels")
     shutil.rmtree(photos / "dark")
-    fails(tell, 3, *verb, photos, says="only one class, 'light', with 20 images; at least two are needed")
+    fails(tell, 3, *verb, photos, says="only one class, 'light', with 20 images; at least two classes are needed")
 
 
 def test_an_empty_class_is_named(tell, photos):

@@ -71,7 +71,7 @@ def test_minutes_are_divided_among_the_models(ask: Ask, photos: Path) -> None:
 
 def test_bad_input(ask: Ask, photos: Path) -> None:
     for arguments, kind, message in (
-        (("-r", "knn", "--folds", 1), SplitError, "at least 2 are needed"),
+        (("-r", "knn", "--folds", 1), SplitError, "at least 2 folds are needed"),
         (("-r", "knn", "--folds", 17), SplitError, "too small for 17 folds"),
         (("-r", "knnn"), RecipeError, "did you mean 'knn'"),
     ):

@@ -142,7 +142,7 @@ def test_what_cannot_be_exported_answers_with_torch(home: Path, settings: Settin
     run = run_of(home, "network")
     assert isinstance(load_predictor(run, settings), TorchPredictor)
     assert f"using torch for {run.id}: exporting needs the package onnxruntime" in heard.lines[-1]
-    with pytest.raises(SystemLimitError, match=r'pip install "tellapart\[export\]"'):
+    with pytest.raises(SystemLimitError, match=r'pip install "\.\[export\]"'):
         load_predictor(run, settings, "onnx")
 
 

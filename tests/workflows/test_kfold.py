@@ -299,7 +299,7 @@ def test_fold_runs_of_a_killed_call_are_used_as_they_are(folder: Path, settings:
 
 
 def test_too_few_folds_or_images(folder: Path, settings: Settings) -> None:
-    with pytest.raises(SplitError, match="1 folds: at least 2 are needed"):
+    with pytest.raises(SplitError, match="1: at least 2 folds are needed"):
         kfold(folder, "knn", folds=1, settings=settings)
     with pytest.raises(SplitError, match="0 repeats and 1 seeds"):
         kfold(folder, "knn", repeats=0, settings=settings)

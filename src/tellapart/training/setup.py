@@ -27,6 +27,7 @@ def open_fabric(device: str, precision: str = "32") -> Any:
     Raises:
         SystemLimitError: The device is not available.
     """
+    import torch
     from lightning_fabric import Fabric
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce the precision, with -q too
