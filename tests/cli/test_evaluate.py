@@ -28,6 +28,8 @@ def test_scores_confusions_and_what_is_not_defined(tell, run):
     assert (code, err) == (0, "")
     assert "accuracy" in out and "n = 4)" in out
     assert "undefined: top-3 (there are no more than 3 classes); top-5" in out
+    positive = "ositive class: light (the second class; choose with --positive)"
+    assert positive in out and positive in tell("leaderboard", "--runs", "runs").out
     assert "all images are predicted correctly" in out and "test split opened: never" in out
     content = json.loads(tell("evaluate", run, *QUIET, "--json").out)
     assert content["confusion"] == {

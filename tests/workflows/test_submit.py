@@ -85,6 +85,12 @@ def test_one_probability(trained, expected, tmp_path) -> None:
     np.testing.assert_allclose(found, expected.loc[found.index, "editada"], atol=5e-7)
 
 
+def test_what_comes_before_the_header_is_kept(trained, tmp_path) -> None:
+    sample = _sample(tmp_path / "s.csv", "sep=;\r\n\r\nid;p", ["img_4;0.5", "img_1;0.5"], end="\r\n", mark="\ufeff")
+    written = _submit(trained, sample).path.read_bytes()
+    assert written.startswith("\ufeffsep=;\r\n\r\nid;p\r\nimg_4;".encode()) and written.count(b"\r\n") == 5
+
+
 def test_a_column_for_each_class(trained, expected, tmp_path) -> None:
     sample = _sample(tmp_path / "s.csv", "real,ID,fake", [f"0,img_{i},1" for i in ORDER])
     done = _submit(trained, sample, mapping={"editada": "fake"}, sample_id_column="ID")

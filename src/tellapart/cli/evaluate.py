@@ -69,12 +69,13 @@ def run(
         more = {"decisions": decisions, "slices": slices.to_dict() if slices else None}
         opt.print_json(found.to_dict() | {name: content for name, content in more.items() if content})
     else:
-        _print(found, decision_lines(evaluated, found.predictions, found.part), slices)
+        _print(found, evaluated.positive, decision_lines(evaluated, found.predictions, found.part), slices)
 
 
-def _print(found: Evaluation, decisions: list[str], slices: SliceReport | None) -> None:
+def _print(found: Evaluation, positive: str | None, decisions: list[str], slices: SliceReport | None) -> None:
     from rich.table import Table
 
+    from tellapart.data.class_names import positive_in_words
     from tellapart.formatting import PARTS, score_sentence, times_in_words
 
     where = "" if found.part == "other" else f", {PARTS[found.part]} split"
@@ -85,8 +86,12 @@ def _print(found: Evaluation, decisions: list[str], slices: SliceReport | None) 
     for name, score in found.scores.items():
         table.add_row(name, score_sentence(score))
     console.print(table)
+    named = positive_in_words(found.predictions.classes, positive)
     missing = "; ".join(f"{', '.join(names)} ({why})" for why, names in _reasons(found).items())
-    lines = [*([f"undefined: {missing}"] if missing else []), *_confusions(found), *decisions]
+    lines = [
+        *([f"positive class: {named}"] if named else []), *([f"undefined: {missing}"] if missing else []),
+        *_confusions(found), *decisions,
+    ]  # fmt: skip
     opt.print_lines(*lines, *(f"note: {note}" for note in found.notes), f"test split opened: {times_in_words(found.opened)}")
     if slices:
         console.print()

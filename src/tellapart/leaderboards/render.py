@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tellapart import formatting
+from tellapart.data.class_names import positive_in_words
 from tellapart.formatting import duration, rate
 from tellapart.leaderboards.row import NOT_SHOWN, Row
 from tellapart.metrics.pairwise import PairedTest
@@ -63,6 +64,8 @@ def lines(board: Leaderboard) -> list[str]:
     """Footnotes of the table."""
     devices = ", ".join(sorted({row.device for row in board.rows}))
     notes = [CAPTION, f"Fit time and img/s: measured once each, on {devices}."]
+    if positive := positive_in_words(board.classes, board.positive):
+        notes.append(f"Positive class: {positive}.")
     if any(row.mark for row in board.rows):
         notes.append(
             f"“{NOT_SHOWN}”: not significantly more accurate (p < 0.05) than the metadata baseline on the same images."

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from tellapart.data.layouts._aliases import normalize
-from tellapart.data.layouts._csv import TextTable, delimiter_of, read_text_table
+from tellapart.data.layouts._csv import TextTable, read_text_table
 from tellapart.errors import DataError, unknown_name
 
 Kind = Literal["label", "probability", "classes"]
@@ -33,7 +33,7 @@ class SampleSubmission:
         answers: The columns to fill.
         notes: What was passed over.
         mark: The byte order mark, or "".
-        header: The first line, verbatim.
+        header: The lines up to the names of the columns, verbatim.
         delimiter, line_end: As in the file.
     """
 
@@ -101,12 +101,11 @@ def read_sample(path: Path, id_column: str | None, answers: Sequence[str], names
     kept = [repr(name) for name in text.names if name not in (id_column, *columns)]
     notes = [f"{path.name}: the ids are the column {id_column!r}; copied as given: {', '.join(kept)}"] if kept else []
     raw = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8")
-    plain = raw.lstrip("\ufeff\r\n")
-    header = plain.splitlines()[0]
-    line_end = "\r\n" if plain[len(header) :].startswith("\r\n") else "\n"
     mark = "\ufeff" if raw.startswith("\ufeff") else ""
-    delimiter = delimiter_of(header, str(path))
-    sample = SampleSubmission(path, text, id_column, columns, tuple(notes), mark, header, delimiter, line_end)
+    head = "".join(io.StringIO(raw.removeprefix(mark), newline="").readlines()[: text.skipped + 1])
+    header = head.rstrip("\r\n")
+    line_end = head[len(header) :] or "\n"
+    sample = SampleSubmission(path, text, id_column, columns, tuple(notes), mark, header, text.delimiter, line_end)
     _refuse_repeats(sample)
     return sample
 

@@ -31,6 +31,7 @@ class TextTable:
         frame: The cells; columns are numbered.
         lines: (N,) int64, line of each row in the file (exact unless a quoted cell holds a line break).
         delimiter: What separates the cells.
+        skipped: How many lines come before the header: blank ones, and Excel's `sep=;`.
     """
 
     path: str
@@ -38,6 +39,7 @@ class TextTable:
     frame: pd.DataFrame
     lines: np.ndarray
     delimiter: str = ","
+    skipped: int = 0
 
     def column(self, name: str) -> list[str]:
         """The cells of one column, N."""
@@ -66,7 +68,7 @@ def read_text_table(content: bytes, path: str, header_only: bool = False) -> Tex
         raise DataError(f"{path}:{skipped + 1}: duplicate column {twice[0]!r}", hint="rename one of the two")
     frame = frame.iloc[1:]
     filled = (frame != "").any(axis=1).to_numpy(dtype=bool) if len(frame) else np.zeros(0, dtype=bool)
-    return TextTable(path, names, frame[filled], np.flatnonzero(filled) + 2 + skipped, delimiter)
+    return TextTable(path, names, frame[filled], np.flatnonzero(filled) + 2 + skipped, delimiter, skipped)
 
 
 def _decode(content: bytes, path: str) -> str:
