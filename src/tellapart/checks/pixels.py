@@ -70,9 +70,16 @@ _ADVICE = (
 
 
 def _without_explained(result: ShortcutResult, grid: list[Association]) -> ShortcutResult:
-    """Sort drawn features first, and drop strokes that are no more frequent than the grid of a compression explains."""
-    explained = max((c.effect for c in grid), default=0.0) + WITHIN
-    kept = [c for c in result.associations if c.feature.name not in STROKES or c.effect > explained]
+    """Sort drawn features first, and drop strokes that are no more frequent than the grid of a compression explains.
+
+    A grid looks like strokes, so it explains them where the same class has more of both. Writing hides a grid: then one class has
+    more strokes and less grid, which explains nothing.
+    """
+    explained = {(c.label, c.more): c.effect + WITHIN for c in grid}
+    kept = [
+        c for c in result.associations
+        if c.feature.name not in STROKES or c.effect > explained.get((c.label, c.more), 0.0)
+    ]  # fmt: skip
     return replace(result, associations=sorted(kept, key=lambda c: c.feature.name not in DRAWN))
 
 
