@@ -72,8 +72,8 @@ _ADVICE = (
 def _without_explained(result: ShortcutResult, grid: list[Association]) -> ShortcutResult:
     """Sort drawn features first, and drop strokes that are no more frequent than the grid of a compression explains.
 
-    A grid looks like strokes, so it explains them where the same class has more of both. Writing hides a grid: then one class has
-    more strokes and less grid, which explains nothing.
+    A grid looks like strokes, so it explains them where the same class has more of both. Writing hides a grid: then one class
+    has more strokes and less grid, which explains nothing.
     """
     explained = {(c.label, c.more): c.effect + WITHIN for c in grid}
     kept = [
