@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.terminal import json_text, one_line, plain_writer
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from tellapart.inference.context import Settings
@@ -132,7 +131,7 @@ def _print(kind: str, run_id: str, images: list[str], stability: bool, options: 
     from tellapart.progress import SILENT
     from tellapart.workflows.predict import predict_iter
 
-    stream = sys.stdout  # rich replaces sys.stdout while it shows a progress bar
+    stream, write = sys.stdout, plain_writer()  # rich replaces sys.stdout while it shows a progress bar
     predictor = load_predictor(run_id, settings)
     if stream.isatty() and settings.progress is not SILENT:
         settings = replace(settings, progress=_without_bars())
@@ -141,11 +140,11 @@ def _print(kind: str, run_id: str, images: list[str], stability: bool, options: 
     if kind == "text":
         _print_text(stream, found, decides=rules.decides)
     elif kind == "json":
-        _print_json(stream, (one.to_dict(rules.classes) for one in found))
+        _print_json(write, (one.to_dict(rules.classes) for one in found))
     else:
         writer, head = WRITERS[kind](rules, stability, errors=False), True
         for one in found:
-            stream.write(((writer.head() if head else b"") + writer.rows([one])).decode())
+            write(((writer.head() if head else b"") + writer.rows([one])).decode())
             head = False
 
 
@@ -160,20 +159,19 @@ def _without_bars() -> Progress:
     return MessagesOnly(opt.err())
 
 
-def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
+def _print_json(write: Callable[[str], object], entries: Iterable[dict[str, Any]]) -> None:
     """One JSON document in the format of `print_json`, written one entry at a time."""
     between = "[\n"
     for entry in entries:
-        text = json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False)
-        stream.write(between + textwrap.indent(text, "  "))
+        write(between + textwrap.indent(json_text(entry, indent=2), "  "))
         between = ",\n"
-    stream.write("\n]\n" if between == ",\n" else "[]\n")
+    write("\n]\n" if between == ",\n" else "[]\n")
 
 
 def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, decides: bool) -> None:
     from tellapart.calibration.decision import UNSURE_NAME
 
-    console, count, unsure, unstable, checked = _console(stream), 0, 0, 0, False
+    console, count, unsure, unstable, checked = opt.out(stream), 0, 0, 0, False
     for one in found:
         console.print(_line(one), highlight=False, soft_wrap=True)
         count, unsure = count + 1, unsure + (one.decision == UNSURE_NAME)
@@ -188,21 +186,15 @@ def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, decides: bo
 def _line(one: ImagePrediction) -> Text:
     from rich.text import Text
 
-    share = float(one.proba.max())
+    name, share = one_line(one.image), float(one.proba.max())
     if one.decision:
         reason = f" ({one.predicted} {share:.1%}; {one.reason})"
-        line = Text.assemble(f"{one.image}: ", (one.decision, "bold"), reason)
+        line = Text.assemble(f"{name}: ", (one.decision, "bold"), reason)
     else:
-        line = Text.assemble(f"{one.image}: ", (one.predicted, "bold"), f" {share:.1%}")
+        line = Text.assemble(f"{name}: ", (one.predicted, "bold"), f" {share:.1%}")
     if (found := one.stability) is not None:
         span = f"; {one.predicted} {found.lowest:.1%} to {found.highest:.1%}"
         line.append(
             f" · unchanged in {found.unchanged} of {found.resaved} re-saved versions{span}", "" if found.stable else "bold red"
         )
     return line
-
-
-def _console(stream: TextIO) -> Console:
-    from rich.console import Console
-
-    return Console(file=stream) if stream.isatty() else Console(file=stream, width=120)

@@ -59,7 +59,7 @@ def run(
         host=host, token=_token(token_file, token, settings.progress), max_bytes=max_bytes, max_pixels=max_pixels,
         timeout=timeout, rate=rate, connections=connections, keep=keep, settings=settings,
     )  # fmt: skip
-    serve(run_ids, options, port, ready=lambda address: print(address, flush=True))
+    serve(run_ids, options, port, ready=opt.print_lines)
 
 
 def _token(file: Path | None, typed: str | None, progress: Progress) -> str | None:

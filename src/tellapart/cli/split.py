@@ -9,6 +9,7 @@ import typer
 
 from tellapart.cli import options as opt
 from tellapart.cli.check import Reviewed
+from tellapart.terminal import one_line
 
 if TYPE_CHECKING:
     from tellapart.workflows.split import SplitResult
@@ -99,7 +100,7 @@ def _print(found: SplitResult, output: Path, command: str) -> None:
     for heading in ("class", *counts.columns):
         table.add_column(str(heading), justify="left" if heading == "class" else "right", overflow="fold")
     for name, of in counts.iterrows():
-        table.add_row(str(name), *(f"{count:,}" for count in of))
+        table.add_row(one_line(str(name)), *(f"{count:,}" for count in of))
     opt.out().print(table)
     near = "" if found.near is None else f", {found.near:,} pairs of near-duplicates"
     plural = "s" if found.groups > 1 else ""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from tellapart.errors import DataError
 from tellapart.inference.decision import DecisionRule
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.io import atomic_path
+from tellapart.terminal import json_text
 
 _GROUP = 2**16  # rows of a parquet row group
 _DECISION = ("decision", "reason")
@@ -89,8 +89,7 @@ class JsonLinesWriter(PredictionWriter):
 
     def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
         """See `PredictionWriter`."""
-        lines = (json.dumps(one.to_dict(self.rule.classes), ensure_ascii=False, allow_nan=False) for one in predictions)
-        return "".join(f"{line}\n" for line in lines).encode()
+        return "".join(f"{json_text(one.to_dict(self.rule.classes))}\n" for one in predictions).encode()
 
 
 @final
