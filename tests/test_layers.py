@@ -22,7 +22,7 @@ LAYERS = (
     ("terminal",),
     ("errors", "progress"),
     ("types",),
-    ("formatting", "io", "registry"),
+    ("formatting", "io", "registry", "spreadsheet"),
     ("recipe",),
     ("metrics", "combiners"),
     ("calibration",),

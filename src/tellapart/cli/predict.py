@@ -56,13 +56,23 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start FILE from the beginning instead of resuming.", rich_help_panel="Run options")
 ]
 
+RawCsv = Annotated[
+    bool,
+    typer.Option(
+        "--raw-csv",
+        help="Write CSV cells that begin with =, +, - or @ as they are; otherwise a single quote keeps spreadsheets from "
+        "running them.",
+        rich_help_panel="Output options",
+    ),
+]
+
 
 def run(
     run_id: opt.RunId, images: ImageNames, output: Output = None, as_csv: AsCsv = False, as_lines: AsLines = False,
     as_parquet: AsParquet = False, stability: Stability = False, allow_urls: AllowUrls = False,
     folder: opt.Images = None, id_column: opt.IdColumn = None, skip_bad: opt.SkipBad = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: Overwrite = False,
-    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    raw_csv: RawCsv = False, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Predict the classes of images with a finished run.
 
@@ -80,23 +90,25 @@ def run(
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, overwrite=overwrite)
     kind = wanted[0] if wanted else None
     if output is None:
-        _print(kind or "text", run_id, images, stability, options, settings)
+        _print(kind or "text", run_id, images, stability, raw_csv, options, settings)
     else:
-        _write(output, kind, run_id, images, stability, options, settings, as_json)
+        _write(output, kind, run_id, images, stability, raw_csv, options, settings, as_json)
 
 
 # --- to a file --------------------------------------------------------------------------------------------------------
 
 
 def _write(
-    out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings,
-    as_json: bool,
+    out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, raw_csv: bool, options: SourceOptions,
+    settings: Settings, as_json: bool,
 ) -> None:  # fmt: skip
     from tellapart.errors import DataError
     from tellapart.workflows.predict import predict_to_file
 
     opt.check_output(out)
-    done = predict_to_file(run_id, images, out, format=kind, stability=stability, options=options, settings=settings)
+    done = predict_to_file(
+        run_id, images, out, format=kind, stability=stability, raw_csv=raw_csv, options=options, settings=settings
+    )
     if as_json:
         opt.print_json(done.to_dict())
     else:
@@ -123,7 +135,9 @@ def _summary(done: PredictSummary) -> list[str]:
 # --- to standard output -----------------------------------------------------------------------------------------------
 
 
-def _print(kind: str, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings) -> None:
+def _print(
+    kind: str, run_id: str, images: list[str], stability: bool, raw_csv: bool, options: SourceOptions, settings: Settings
+) -> None:
     """Print predictions as they are made."""
     from tellapart.inference.decision import DecisionRule
     from tellapart.inference.predictor import load_predictor
@@ -142,7 +156,7 @@ def _print(kind: str, run_id: str, images: list[str], stability: bool, options: 
     elif kind == "json":
         _print_json(write, (one.to_dict(rules.classes) for one in found))
     else:
-        writer, head = WRITERS[kind](rules, stability, errors=False), True
+        writer, head = WRITERS[kind](rules, stability, errors=False, guarded=not raw_csv), True
         for one in found:
             write(((writer.head() if head else b"") + writer.rows([one])).decode())
             head = False

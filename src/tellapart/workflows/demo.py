@@ -32,6 +32,7 @@ from scipy import ndimage
 from tellapart.data.sample_photos import PHOTOGRAPHS, Photograph
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.forgeries._edits import AREA, KINDS, edit
+from tellapart.spreadsheet import frame_csv
 from tellapart.types import SPLITS
 
 VERSION = 1  # increased when the same settings give other files
@@ -158,8 +159,8 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple
             "source": frame["kind"],
         }
     )
-    table.to_csv(folder / "train.csv", index=False, lineterminator="\n")
-    frame.to_csv(folder / "provenance.csv", index=False, lineterminator="\n", float_format="%.4f")
+    (folder / "train.csv").write_text(frame_csv(table), encoding="utf-8")
+    (folder / "provenance.csv").write_text(frame_csv(frame, float_format="%.4f"), encoding="utf-8")
     (folder / "README.txt").write_text(_readme(frame, size), encoding="utf-8")
 
 
