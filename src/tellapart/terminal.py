@@ -86,7 +86,7 @@ def protect() -> None:
     import rich.text
 
     # Every text of rich is made here; rich itself removes five of the control characters, and obeys the others.
-    rich.text.strip_control_codes = lambda text, *_: visible(text)
+    rich.text.strip_control_codes = lambda text, *_: visible(text)  # pyright: ignore[reportPrivateImportUsage]
     warnings.formatwarning = _format_warning
     sys.excepthook = _print_exception
     if logging.lastResort is not None:  # the handler of records that no other handler takes; it writes to standard error

@@ -6,6 +6,7 @@ import ast
 import csv
 import io
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ import tellapart
 from tellapart.checks.review import read_review
 from tellapart.cli.main import main
 from tellapart.data.scan import scan
-from tellapart.spreadsheet import runs
+from tellapart.spreadsheet import guard, runs
 
 SOURCE = Path(tellapart.__file__).parent
 NAMES = ("=cmd|' C'!A0", "+1+1", "-1+1", "@SUM(1)", "'=1", "a;=1+1", "plain")
@@ -146,3 +147,41 @@ def test_there_is_one_writer() -> None:
         if isinstance(node, ast.Attribute) and (node.attr == "to_csv" or ast.unparse(node) in ("csv.writer", "csv.DictWriter"))
     ]
     assert not wrong, wrong
+
+
+def test_the_review_page_guards_as_the_writer_does() -> None:
+    """Its script writes `reviewed.csv` in the browser; both patterns are the same."""
+    script = (SOURCE / "reports" / "templates" / "check_review.js").read_text("utf-8")
+    number = re.search(r"number = /\^(.+)\$/i;", script)
+    begins = re.search(r"guard = \(text\) => \(/\^(.+?)/\.test", script)
+    assert number and begins
+    texts = [
+        *NAMES,
+        *CLASSES,
+        "-0.5",
+        "+1e-5",
+        "-inf",
+        "''-a",
+        "'a",
+        "\t",
+        "\r",
+        "\n=",
+        "\uff1d1",
+        "\uff0b",
+        "\uff0d",
+        "\uff20",
+        ".5",
+    ]
+    for text in texts:
+        guarded = re.match(begins[1], text) and not re.fullmatch(number[1], text, re.IGNORECASE)
+        assert bool(guarded) == (guard(text) != text), text
+
+
+def test_the_review_page_keeps_every_character_of_an_id() -> None:
+    """Rows that are not shown are copied from an attribute: nothing in it is made visible."""
+    from tellapart.reports.templating import environment
+
+    source = environment().loader.get_source(environment(), "check_review.html")[0]  # pyright: ignore[reportOptionalMemberAccess]
+    tag = next(line for line in source.splitlines() if "data-rest" in line)
+    made = environment().from_string(tag).render(columns=("id",), rest='"\x1b\u202e"')
+    assert "\x1b\u202e" in made and "&#34;" in made

@@ -46,7 +46,7 @@ def protected(monkeypatch: pytest.MonkeyPatch) -> None:
     """What `protect` changes for the process is undone after a test."""
     import rich.text
 
-    monkeypatch.setattr(rich.text, "strip_control_codes", rich.text.strip_control_codes)
+    monkeypatch.setattr(rich.text, "strip_control_codes", vars(rich.text)["strip_control_codes"])
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(logging.lastResort, "formatter", None)

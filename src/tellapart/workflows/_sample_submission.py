@@ -5,6 +5,7 @@ Nothing is guessed where two readings are possible: the error names both and the
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
