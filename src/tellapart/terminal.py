@@ -12,6 +12,7 @@ import json
 import logging
 import re
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable
@@ -89,6 +90,8 @@ def protect() -> None:
     rich.text.strip_control_codes = lambda text, *_: visible(text)  # pyright: ignore[reportPrivateImportUsage]
     warnings.formatwarning = _format_warning
     sys.excepthook = _print_exception
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = lambda raised: _print_exception(raised.exc_type, raised.exc_value, raised.exc_traceback)
     if logging.lastResort is not None:  # the handler of records that no other handler takes; it writes to standard error
         logging.lastResort.setFormatter(_Formatter())
 

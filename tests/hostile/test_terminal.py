@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -49,6 +50,7 @@ def protected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rich.text, "strip_control_codes", vars(rich.text)["strip_control_codes"])
     monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.__excepthook__)
     monkeypatch.setattr(logging.lastResort, "formatter", None)
     monkeypatch.setenv("NO_COLOR", "1")
     terminal.protect()
@@ -114,6 +116,17 @@ def test_warnings_records_and_tracebacks_are_escaped(capsys: pytest.CaptureFixtu
         terminal.print_traceback()
     text = capsys.readouterr().err
     assert is_safe(text) and text.count(SHOWN) == 2
+
+
+def test_tracebacks_of_threads_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    def fails() -> None:
+        raise ValueError(HOSTILE)
+
+    thread = threading.Thread(target=fails)
+    thread.start()
+    thread.join()
+    text = capsys.readouterr().err
+    assert is_safe(text) and SHOWN in text
 
 
 def test_text_for_programs_is_escaped_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
