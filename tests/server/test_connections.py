@@ -99,6 +99,23 @@ def test_the_time_limit_of_a_head_ends_no_request() -> None:
     asyncio.run(steps())
 
 
+def test_an_upload_that_goes_on_is_newer_than_one_that_stopped() -> None:
+    async def steps() -> None:
+        server = Server(2)
+        goes_on, stopped = server.connect(), server.connect()
+        for one in (goes_on, stopped):
+            one.data_received(HEAD + b"\r\nh")
+        stopped.since = goes_on.since = 0.0
+        goes_on.data_received(b"al")
+        server.connect()
+        assert stopped.closed and not goes_on.closed
+        for one in list(server.state.connections):
+            one.connection_lost(None)
+        await settle()
+
+    asyncio.run(steps())
+
+
 @pytest.mark.parametrize(("limit", "opened", "left"), [(4, 10, 4), (0, 10, 10), (0, CONNECTIONS + 9, CONNECTIONS - 1)])
 def test_the_oldest_waiting_connection_is_replaced(limit: int, opened: int, left: int) -> None:
     async def steps() -> None:

@@ -2,8 +2,9 @@
 
 uvicorn has neither. Whoever opens connections and sends half a head, or half a body, could hold all of them. Here a connection
 is closed if the head of a request (request line and headers) is not complete within ten seconds. If an address holds too many
-connections, or if all addresses together do, a new connection replaces the oldest one that waits for its client. Connections
-whose request is being processed are never closed, and a new request is always read, also if its own address holds too many.
+connections, or if all addresses together do, a new connection replaces the one that has waited longest for its client.
+Connections whose request is being processed are never closed, and a new request is always read, also if its own address holds
+too many.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ class ConnectionProtocol(H11Protocol):
     Attributes:
         per_address: Number of connections per address; 0: no limit.
         address: Address of the client; see `client_address`.
-        since: When the wait for the client began, in seconds of the event loop.
+        since: When the connection was opened, or when bytes of a request last arrived after its head was complete, in seconds
+            of
+            the event loop.
         closed: Whether the connection was given up here.
     """
 
@@ -52,10 +55,11 @@ class ConnectionProtocol(H11Protocol):
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:
-            self.since = self.loop.time()
             self._stop()
         elif self._timer is None and self.idle:
             self._timer = self.loop.call_later(HEAD_TIMEOUT, self._give_up)
+        if not self.idle:
+            self.since = self.loop.time()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is closed."""
@@ -78,7 +82,7 @@ class ConnectionProtocol(H11Protocol):
         self.transport.abort()
 
     def _make_room(self) -> None:
-        """Close the oldest waiting connection of this address, or of all, if there are too many."""
+        """Close the connection of this address, or of all, that has waited longest, if there are too many."""
         for limit, own in ((self.per_address, True), (CONNECTIONS - 1, False)):
             others: list[Any] = [one for one in self.connections if one is not self and not one.closed]  # pyright: ignore
             if own:

@@ -30,7 +30,8 @@ class ServerSettings:
         max_pixels: Maximum number of pixels of one image, checked in its header before decoding.
         timeout: Seconds for one request, from its first line to the last byte of the response.
         rate: Requests per second and client, sustained; bursts of four seconds' worth are allowed. 0: no limit.
-        connections: Number of connections of one client at once; a further one replaces the oldest that waits for its client.
+        connections: Number of connections of one client at once; a further one replaces the one that has waited longest for its
+            client.
             0: no limit. Used by `tellapart serve`, not by other ASGI servers.
         keep: Folder in which images and predictions are stored; None: nothing is stored.
         batch: Maximum number of images in a batch.
