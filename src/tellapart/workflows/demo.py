@@ -32,6 +32,7 @@ from scipy import ndimage
 from tellapart.data.sample_photos import PHOTOGRAPHS, Photograph
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.forgeries._edits import AREA, KINDS, edit
+from tellapart.io import write_text_atomically
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import SPLITS
 
@@ -159,8 +160,8 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple
             "source": frame["kind"],
         }
     )
-    (folder / "train.csv").write_text(frame_csv(table), encoding="utf-8")
-    (folder / "provenance.csv").write_text(frame_csv(frame, float_format="%.4f"), encoding="utf-8")
+    write_text_atomically(folder / "train.csv", frame_csv(table), durable=False)
+    write_text_atomically(folder / "provenance.csv", frame_csv(frame, float_format="%.4f"), durable=False)
     (folder / "README.txt").write_text(_readme(frame, size), encoding="utf-8")
 
 
