@@ -161,7 +161,8 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple
         }
     )
     write_text_atomically(folder / "train.csv", frame_csv(table), durable=False)
-    write_text_atomically(folder / "provenance.csv", frame_csv(frame, float_format="%.4f"), durable=False)
+    provenance = frame_csv(frame, float_format="%.4f")
+    write_text_atomically(folder / "provenance.csv", provenance, durable=False)
     (folder / "README.txt").write_text(_readme(frame, size), encoding="utf-8")
 
 
