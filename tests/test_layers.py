@@ -19,9 +19,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "tellapart"
 #: A module imports from its own package and from the rows above it, never from its neighbors in a row.
 LAYERS = (
+    ("terminal",),
     ("errors", "progress"),
     ("types",),
-    ("formatting", "io", "registry"),
+    ("formatting", "io", "registry", "spreadsheet"),
     ("recipe",),
     ("metrics", "combiners"),
     ("calibration",),

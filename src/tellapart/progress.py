@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from tellapart.terminal import hanging
+
 #: "loss" → "train" → one value per epoch; the curves of one row share a scale.
 Curves = Mapping[str, Mapping[str, Sequence[float]]]
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -38,7 +40,7 @@ class Progress(ABC):
 
     @abstractmethod
     def say(self, text: str, style: str = "") -> None:
-        """Print one line verbatim: brackets in file names are no markup. `style`: a style of rich, such as "bold"."""
+        """Print a line; brackets in names are no markup, further lines are indented. `style`: of rich, such as "bold"."""
 
     @abstractmethod
     def curves(self, rows: Curves) -> None:
@@ -79,8 +81,8 @@ class Terminal(Progress):
         self.drawn = ""
 
     def say(self, text: str, style: str = "") -> None:
-        """Print one line."""
-        self.console.print(text, style=style or None, markup=False, highlight=False, soft_wrap=True)
+        """Print a line."""
+        self.console.print(hanging(text), style=style or None, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
@@ -96,7 +98,8 @@ class Terminal(Progress):
         if not self.console.is_terminal:
             return
         if not rows and self.drawn:
-            self.say(self.drawn, "dim")
+            for line in self.drawn.splitlines():
+                self.say(line, "dim")
         self.drawn = draw(rows, self.console.width)
 
 
@@ -120,8 +123,9 @@ class _Bar(Task):
                     yield Text(owner.drawn, style="dim", no_wrap=True, overflow="crop")
 
         columns = (
-            TextColumn("  {task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("[dim]{task.fields[note]}"),
+            TextColumn("  {task.description}", markup=False), BarColumn(bar_width=20), MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}", markup=False), TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
         )  # fmt: skip
         bar = Bars(*columns, console=self.console, transient=True, refresh_per_second=4)
         bar.start()

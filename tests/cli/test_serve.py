@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from tellapart.cli import serve
-from tellapart.errors import RunError
+from tellapart.errors import RunError, SystemLimitError
 from tellapart.server import run
 
 
@@ -42,12 +42,25 @@ def test_it_is_private_and_keeps_nothing_unless_told_otherwise(told: dict[str, A
 def test_every_option_arrives(told: dict[str, Any], tmp_path: Any) -> None:
     given = [
         *("--host", "0.0.0.0", "--port", "0", "--token", "t", "--max-bytes", "5000", "--max-pixels", "9"),
-        *("--timeout", "2.5", "--rate", "0", "--keep", str(tmp_path), "--runs", "elsewhere", "--device", "cpu"),
+        *(
+            "--timeout",
+            "2.5",
+            "--rate",
+            "0",
+            "--connections",
+            "7",
+            "--keep",
+            str(tmp_path),
+            "--runs",
+            "elsewhere",
+            "--device",
+            "cpu",
+        ),
     ]
     assert invoke("a", *given).exit_code == 0
     options = told["options"]
     assert (options.host, told["port"], options.token, options.max_bytes, options.max_pixels) == ("0.0.0.0", 0, "t", 5000, 9)
-    assert (options.timeout, options.rate, options.keep) == (2.5, 0, tmp_path)
+    assert (options.timeout, options.rate, options.connections, options.keep) == (2.5, 0, 7, tmp_path)
     assert (str(options.settings.runs), options.settings.device, options.is_private) == ("elsewhere", "cpu", False)
 
 
@@ -58,7 +71,27 @@ def test_the_token_may_come_from_the_environment(told: dict[str, Any]) -> None:
     assert told["options"].token is None
 
 
-@pytest.mark.parametrize("wrong", [(), ("a", "--port", "70000"), ("a", "--rate", "-1"), ("a", "--timeout", "0")])
+def test_a_token_on_the_command_line_works_with_a_warning(told: dict[str, Any]) -> None:
+    found = invoke("a", "--token", "t")
+    assert told["options"].token == "t"
+    assert "other users of this machine can read the token" in found.stderr and "--token-file" in found.stderr
+
+
+def test_the_token_may_come_from_a_file(told: dict[str, Any], tmp_path: Any) -> None:
+    file = tmp_path / "token"
+    file.write_text("  secret \nnot this\n")
+    found = invoke("a", "--token-file", str(file), TELLAPART_TOKEN="other")
+    assert told["options"].token == "secret" and found.stderr == ""
+    told.clear()
+    both = invoke("a", "--token-file", str(file), "--token", "t")
+    assert both.exit_code == 2 and "choose one" in both.stderr and not told
+    file.write_text("\n")
+    assert isinstance(invoke("a", "--token-file", str(file)).exception, SystemLimitError) and not told
+
+
+@pytest.mark.parametrize(
+    "wrong", [(), ("a", "--port", "70000"), ("a", "--rate", "-1"), ("a", "--connections", "-1"), ("a", "--timeout", "0")]
+)
 def test_wrong_usage(told: dict[str, Any], wrong: tuple[str, ...]) -> None:
     assert invoke(*wrong).exit_code == 2 and not told
 

@@ -11,6 +11,7 @@ from tellapart.alignment.plan import SUBSAMPLING, AlignOptions, CropPlan, FileIn
 from tellapart.alignment.result import AlignResult
 from tellapart.alignment.writer import MANIFEST, CopyLog
 from tellapart.formatting import score_sentence
+from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable, Problem
 
 _OWN = {"id", "path", "label", "size", "digest", "group", "source", "split"}
@@ -38,12 +39,12 @@ def manifest_files(
     labeled = (everything["label"] != "").to_numpy()
     columns = ["id", "label", *(name for name in _KEPT if name in table.frame)]
     left = _left_out(table, inventory, plan, lost)
-    made = {MANIFEST: _csv(everything), "README.txt": _readme(result)}
+    made = {MANIFEST: frame_csv(everything), "README.txt": _readme(result)}
     if len(left):
-        made["left-out.csv"] = _csv(left)
+        made["left-out.csv"] = frame_csv(left)
     if not labeled.all():
-        made["test.csv"] = _csv(everything.loc[~labeled, ["id"]])
-    return made | {"train.csv": _csv(everything.loc[labeled, columns])}
+        made["test.csv"] = frame_csv(everything.loc[~labeled, ["id"]])
+    return made | {"train.csv": frame_csv(everything.loc[labeled, columns])}
 
 
 def _manifest(
@@ -86,10 +87,6 @@ def _left_out(table: ImageTable, inventory: FileInventory, plan: CropPlan, lost:
 def _names(table: ImageTable, rows: np.ndarray) -> np.ndarray:
     """Class names of the rows, "" for rows without a label: (M,) object."""
     return np.array([*table.classes, ""], dtype=object)[table.labels[rows]]
-
-
-def _csv(frame: pd.DataFrame) -> str:
-    return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _readme(result: AlignResult) -> str:

@@ -17,6 +17,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
+from tellapart.spreadsheet import unguard
 from tellapart.types import ImageTable
 
 _COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "width", "height", "format"}
@@ -87,7 +88,7 @@ def _manifest(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
-            rows = list(reader)
+            rows = [{name: unguard(cell) for name, cell in row.items()} for row in reader]
         missing = _COLUMNS - set(reader.fieldnames or ())
         if missing:
             raise ValueError(f"no column {', '.join(sorted(missing))}")

@@ -12,6 +12,7 @@ from tellapart.checks.base import CheckResult
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.io import translate_os_errors, write_text_atomically
+from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable
 
 COLUMNS = ("id", "check", "severity", "score", "reason", "action")
@@ -59,8 +60,8 @@ class Review:
         return replace(result, severity="fine", summary=f"{count}; before: {result.summary}", advice="", **changes)
 
 
-def write_rows(rows: pd.DataFrame, path: Path) -> Path:
-    """Write flagged rows as CSV, atomically.
+def write_rows(rows: pd.DataFrame, path: Path, *, guarded: bool = True) -> Path:
+    """Write flagged rows as CSV, atomically. `guarded`: see `spreadsheet.csv_text`.
 
     Raises:
         SystemLimitError: The file cannot be written.
@@ -69,7 +70,7 @@ def write_rows(rows: pd.DataFrame, path: Path) -> Path:
         if path.is_dir():
             raise SystemLimitError(f"{path}: is a folder", hint="give a file name")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text_atomically(path, rows.to_csv(index=False, lineterminator="\n"), durable=True)
+        write_text_atomically(path, frame_csv(rows, guarded=guarded), durable=True)
     return path
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.terminal import one_line
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -155,7 +156,7 @@ def _classes(found: AlignResult) -> Table:
         table.add_column(heading, justify="left" if heading == "class" else "right")
     for name, of in found.classes.items():
         row = (f"{of.written:,}", f"{of.small:,}", f"{of.unreadable:,}", f"{of.gray:.1%}")
-        table.add_row(name or "(no label)", *row)
+        table.add_row(one_line(name) or "(no label)", *row)
     return table
 
 

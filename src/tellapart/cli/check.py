@@ -117,8 +117,8 @@ def _write(
 
 
 def _print(health: HealthReport, written: list[Path]) -> None:
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     table, console = Table(box=None, pad_edge=False, title_justify="left"), opt.out()
     for heading in ("check", "", "images", "result"):
@@ -126,8 +126,8 @@ def _print(health: HealthReport, written: list[Path]) -> None:
     for one in health.checks:
         severity, count = one.result.severity, int(one.result.is_issue.sum())
         style = "bold red" if one.failure else _STYLES[severity]
-        name = f"[{style}]{'failed' if one.failure else severity}[/]"
-        cell = escape(_two_lines(one.result.summary, health, console.width))
+        name = Text("failed" if one.failure else severity, style)
+        cell = _two_lines(one.result.summary, health, console.width)
         table.add_row(one.name, name, f"{count:,}" if count else "", cell)
     console.print(table)
     opt.print_lines(*(f"→ {one.name}: {one.result.advice}" for one in health.checks if one.result.advice))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import Annotated
 
 import typer
@@ -47,6 +46,7 @@ from tellapart.cli import (
 )
 from tellapart.cli import options as opt
 from tellapart.errors import SystemLimitError, TellapartError
+from tellapart.terminal import hanging, print_traceback, protect
 
 app = typer.Typer(
     name="tellapart",
@@ -75,7 +75,7 @@ for _panel, _modules in PANELS.items():
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"tellapart {tellapart.__version__}")
+        opt.print_lines(f"tellapart {tellapart.__version__}")
         raise typer.Exit
 
 
@@ -110,6 +110,7 @@ def main() -> None:
     # GNU OpenMP's threads spin while they wait, which starves other processes on the same cores. With a bounded spin a training
     # step beside one busy process is 1.14 to 1.39 × as fast; alone, the bound costs 1 to 7 % (benchmarks/train_step.py --busy).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    protect()
     try:
         app(prog_name="tellapart")
     except ModuleNotFoundError as error:
@@ -120,7 +121,7 @@ def main() -> None:
         sys.exit(SystemLimitError.exit_code)
     except TellapartError as error:
         if os.environ.get(opt.VERBOSE):
-            traceback.print_exc()
+            print_traceback()
         _print_error(error)
         sys.exit(error.exit_code)
 
@@ -129,9 +130,9 @@ def _print_error(error: TellapartError) -> None:
     from rich.text import Text
 
     console = opt.err()
-    console.print(Text.assemble(("error:", "bold red"), f" {error.message}"), highlight=False, soft_wrap=True)
+    console.print(Text.assemble(("error:", "bold red"), f" {hanging(error.message)}"), highlight=False, soft_wrap=True)
     if error.hint:
-        console.print(f"  → {error.hint}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"  → {hanging(error.hint)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

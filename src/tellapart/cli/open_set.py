@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.terminal import one_line
 
 if TYPE_CHECKING:
     from tellapart.types import Score
@@ -56,7 +57,7 @@ def _print(found: OpenSetReport) -> None:
         taken, most = max(one.predicted_as.items(), key=lambda pair: pair[1])
         scores = (one.auroc, one.rejected, one.false_alarms, one.accuracy)
         mistaken = Text(f"{taken} {most:.0%}" if most else "–")
-        table.add_row(Text(one.unknown), f"{one.rejected.n:,}", *map(_score, scores), mistaken)
+        table.add_row(one_line(one.unknown), f"{one.rejected.n:,}", *map(_score, scores), mistaken)
     console = opt.out()
     console.print(table)
     lines = [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from tellapart.progress import SILENT, Progress, Terminal
+from tellapart.terminal import hanging, json_text, plain_writer, protect
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -184,18 +184,24 @@ Sample = Annotated[
 ]
 
 
-def out() -> Console:
-    """Console on standard output. Piped output is 120 wide, so that tables do not fold."""
+def out(file: TextIO | None = None) -> Console:
+    """Console on standard output, or on `file`. Piped output is 120 wide, so that tables do not fold.
+
+    Strings are plain text: names hold no markup and no `:codes:` of emoji. Control characters in them are shown escaped.
+    """
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=120)
+    protect()
+    width = None if (file or sys.stdout).isatty() else 120
+    return Console(file=file, width=width, markup=False, emoji=False)
 
 
 def err() -> Console:
-    """Console on standard error."""
+    """Console on standard error; see `out`."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    protect()
+    return Console(stderr=True, markup=False, emoji=False)
 
 
 def progress(quiet: bool) -> Progress:
@@ -204,15 +210,15 @@ def progress(quiet: bool) -> Progress:
 
 
 def print_lines(*lines: str) -> None:
-    """Lines on standard output, not folded; brackets are no markup."""
+    """Lines on standard output, not folded. What follows a line feed, in a name, is indented."""
     console = out()
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(hanging(line), highlight=False, soft_wrap=True)
 
 
 def print_json(content: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
+    plain_writer()(json_text(content, indent=2) + "\n")
 
 
 def pairs(given: list[str], flag: str, expected: str) -> dict[str, str]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.terminal import json_text, one_line, plain_writer
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.text import Text
 
     from tellapart.inference.context import Settings
@@ -57,13 +56,23 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Start FILE from the beginning instead of resuming.", rich_help_panel="Run options")
 ]
 
+RawCsv = Annotated[
+    bool,
+    typer.Option(
+        "--raw-csv",
+        help="Write CSV cells that begin with =, +, - or @ as they are; otherwise a single quote keeps spreadsheets from "
+        "running them.",
+        rich_help_panel="Output options",
+    ),
+]
+
 
 def run(
     run_id: opt.RunId, images: ImageNames, output: Output = None, as_csv: AsCsv = False, as_lines: AsLines = False,
     as_parquet: AsParquet = False, stability: Stability = False, allow_urls: AllowUrls = False,
     folder: opt.Images = None, id_column: opt.IdColumn = None, skip_bad: opt.SkipBad = False,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", overwrite: Overwrite = False,
-    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    raw_csv: RawCsv = False, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Predict the classes of images with a finished run.
 
@@ -81,23 +90,25 @@ def run(
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, overwrite=overwrite)
     kind = wanted[0] if wanted else None
     if output is None:
-        _print(kind or "text", run_id, images, stability, options, settings)
+        _print(kind or "text", run_id, images, stability, raw_csv, options, settings)
     else:
-        _write(output, kind, run_id, images, stability, options, settings, as_json)
+        _write(output, kind, run_id, images, stability, raw_csv, options, settings, as_json)
 
 
 # --- to a file --------------------------------------------------------------------------------------------------------
 
 
 def _write(
-    out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings,
-    as_json: bool,
+    out: Path, kind: str | None, run_id: str, images: list[str], stability: bool, raw_csv: bool, options: SourceOptions,
+    settings: Settings, as_json: bool,
 ) -> None:  # fmt: skip
     from tellapart.errors import DataError
     from tellapart.workflows.predict import predict_to_file
 
     opt.check_output(out)
-    done = predict_to_file(run_id, images, out, format=kind, stability=stability, options=options, settings=settings)
+    done = predict_to_file(
+        run_id, images, out, format=kind, stability=stability, raw_csv=raw_csv, options=options, settings=settings
+    )
     if as_json:
         opt.print_json(done.to_dict())
     else:
@@ -124,7 +135,9 @@ def _summary(done: PredictSummary) -> list[str]:
 # --- to standard output -----------------------------------------------------------------------------------------------
 
 
-def _print(kind: str, run_id: str, images: list[str], stability: bool, options: SourceOptions, settings: Settings) -> None:
+def _print(
+    kind: str, run_id: str, images: list[str], stability: bool, raw_csv: bool, options: SourceOptions, settings: Settings
+) -> None:
     """Print predictions as they are made."""
     from tellapart.inference.decision import DecisionRule
     from tellapart.inference.predictor import load_predictor
@@ -132,7 +145,7 @@ def _print(kind: str, run_id: str, images: list[str], stability: bool, options: 
     from tellapart.progress import SILENT
     from tellapart.workflows.predict import predict_iter
 
-    stream = sys.stdout  # rich replaces sys.stdout while it shows a progress bar
+    stream, write = sys.stdout, plain_writer()  # rich replaces sys.stdout while it shows a progress bar
     predictor = load_predictor(run_id, settings)
     if stream.isatty() and settings.progress is not SILENT:
         settings = replace(settings, progress=_without_bars())
@@ -141,11 +154,11 @@ def _print(kind: str, run_id: str, images: list[str], stability: bool, options: 
     if kind == "text":
         _print_text(stream, found, decides=rules.decides)
     elif kind == "json":
-        _print_json(stream, (one.to_dict(rules.classes) for one in found))
+        _print_json(write, (one.to_dict(rules.classes) for one in found))
     else:
-        writer, head = WRITERS[kind](rules, stability, errors=False), True
+        writer, head = WRITERS[kind](rules, stability, errors=False, guarded=not raw_csv), True
         for one in found:
-            stream.write(((writer.head() if head else b"") + writer.rows([one])).decode())
+            write(((writer.head() if head else b"") + writer.rows([one])).decode())
             head = False
 
 
@@ -160,20 +173,19 @@ def _without_bars() -> Progress:
     return MessagesOnly(opt.err())
 
 
-def _print_json(stream: TextIO, entries: Iterable[dict[str, Any]]) -> None:
+def _print_json(write: Callable[[str], object], entries: Iterable[dict[str, Any]]) -> None:
     """One JSON document in the format of `print_json`, written one entry at a time."""
     between = "[\n"
     for entry in entries:
-        text = json.dumps(entry, indent=2, ensure_ascii=False, allow_nan=False)
-        stream.write(between + textwrap.indent(text, "  "))
+        write(between + textwrap.indent(json_text(entry, indent=2), "  "))
         between = ",\n"
-    stream.write("\n]\n" if between == ",\n" else "[]\n")
+    write("\n]\n" if between == ",\n" else "[]\n")
 
 
 def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, decides: bool) -> None:
     from tellapart.calibration.decision import UNSURE_NAME
 
-    console, count, unsure, unstable, checked = _console(stream), 0, 0, 0, False
+    console, count, unsure, unstable, checked = opt.out(stream), 0, 0, 0, False
     for one in found:
         console.print(_line(one), highlight=False, soft_wrap=True)
         count, unsure = count + 1, unsure + (one.decision == UNSURE_NAME)
@@ -188,21 +200,15 @@ def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, decides: bo
 def _line(one: ImagePrediction) -> Text:
     from rich.text import Text
 
-    share = float(one.proba.max())
+    name, share = one_line(one.image), float(one.proba.max())
     if one.decision:
         reason = f" ({one.predicted} {share:.1%}; {one.reason})"
-        line = Text.assemble(f"{one.image}: ", (one.decision, "bold"), reason)
+        line = Text.assemble(f"{name}: ", (one.decision, "bold"), reason)
     else:
-        line = Text.assemble(f"{one.image}: ", (one.predicted, "bold"), f" {share:.1%}")
+        line = Text.assemble(f"{name}: ", (one.predicted, "bold"), f" {share:.1%}")
     if (found := one.stability) is not None:
         span = f"; {one.predicted} {found.lowest:.1%} to {found.highest:.1%}"
         line.append(
             f" · unchanged in {found.unchanged} of {found.resaved} re-saved versions{span}", "" if found.stable else "bold red"
         )
     return line
-
-
-def _console(stream: TextIO) -> Console:
-    from rich.console import Console
-
-    return Console(file=stream) if stream.isatty() else Console(file=stream, width=120)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.terminal import plain_writer
 
 _COLUMNS = 100
 
@@ -35,9 +36,9 @@ def run(
     elif as_json:
         opt.print_json(recipes.load(name, overrides or ()).model_dump(mode="json"))
     elif resolved or overrides:
-        print(recipes.load(name, overrides or ()).dump(), end="")
+        plain_writer()(recipes.load(name, overrides or ()).dump())
     else:
-        print(recipes.text(name), end="")
+        plain_writer()(recipes.text(name))
 
 
 def summary(text: str) -> str:
@@ -68,8 +69,7 @@ def _list(tree: bool, as_json: bool) -> None:
         opt.print_json(entries)
         return
     wide = max(len(e["recipe"]) for e in entries)
-    for line in _tree(entries, wide) if tree else [f"{e['recipe']:<{wide}}  {e['summary']}{_rows(e)}" for e in entries]:
-        print(line)
+    opt.print_lines(*(_tree(entries, wide) if tree else [f"{e['recipe']:<{wide}}  {e['summary']}{_rows(e)}" for e in entries]))
 
 
 def _kind(name: str) -> dict[str, str | None]:

@@ -9,6 +9,8 @@ import typer
 
 from tellapart.cli import options as opt
 from tellapart.cli.check import Reviewed
+from tellapart.cli.predict import RawCsv
+from tellapart.terminal import one_line
 
 if TYPE_CHECKING:
     from tellapart.workflows.split import SplitResult
@@ -35,7 +37,7 @@ def run(
     images: opt.Images = None, id_column: opt.IdColumn = None, label_column: opt.LabelColumn = None, group: opt.Group = None,
     split_column: opt.SplitColumn = None, unlabeled: opt.Unlabeled = None,
     seed: opt.Seed = 0, verify_files: opt.VerifyFiles = False, runs: opt.Runs = opt.RUNS,
-    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    raw_csv: RawCsv = False, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Split DATA into train, validation and test; duplicates, near-duplicates and groups stay in one split."""
     sizes = _shares(shares)
@@ -61,7 +63,7 @@ def run(
         table, near_duplicates=near_duplicates, embedding=embedding, runs=runs, shares=sizes, seed=seed, overwrite=overwrite,
         progress=opt.progress(quiet),
     )  # fmt: skip
-    write_rows(write_split(found), output)
+    write_rows(write_split(found), output, guarded=not raw_csv)
     command = _command(output, images_location(found.table))
     if as_json:
         content = found.to_dict()
@@ -99,7 +101,7 @@ def _print(found: SplitResult, output: Path, command: str) -> None:
     for heading in ("class", *counts.columns):
         table.add_column(str(heading), justify="left" if heading == "class" else "right", overflow="fold")
     for name, of in counts.iterrows():
-        table.add_row(str(name), *(f"{count:,}" for count in of))
+        table.add_row(one_line(str(name)), *(f"{count:,}" for count in of))
     opt.out().print(table)
     near = "" if found.near is None else f", {found.near:,} pairs of near-duplicates"
     plural = "s" if found.groups > 1 else ""

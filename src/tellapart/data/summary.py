@@ -20,6 +20,7 @@ from tellapart.data.locator import parse_locator
 from tellapart.data.open_image import open_file, open_image, quiet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError
+from tellapart.terminal import one_line
 from tellapart.types import ImageTable, Problem
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Summary:
 
         lines = [f"{name:<12}{value}" for name, value in self._facts() if value]
         problems = self._problem_lines()
-        return Group(Text(self.root, style="bold"), Text(self.layout), self._grid(), *map(Text, lines), *problems)
+        return Group(Text(one_line(self.root), style="bold"), Text(self.layout), self._grid(), *map(Text, lines), *problems)
 
     def _facts(self) -> Iterable[tuple[str, str]]:
         headers = self.headers
@@ -157,7 +158,7 @@ class Summary:
         names = list(self.classes)
         shown = names if len(names) <= _SHOWN_CLASSES + 1 else names[:_SHOWN_CLASSES]
         for name in shown:
-            grid.add_row(name, *(f"{self.classes[name][split]:,}" for split in splits))
+            grid.add_row(one_line(name), *(f"{self.classes[name][split]:,}" for split in splits))
         if rest := names[len(shown) :]:
             spans = [[self.classes[name][split] for name in rest] for split in splits]
             grid.add_row(f"… {len(rest):,} more", *(_span(values) for values in spans))

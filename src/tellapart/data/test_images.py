@@ -82,7 +82,7 @@ def find_test_images(
         listing = _listed(images or test)
         files = _files(asked.ids, asked, listing)
         return TestImages(_table(asked, listing, files, {}, classes), int(listing.is_image.sum()) - len(files))
-    text = read_text_table(test.read_bytes(), str(test))
+    text = read_text_table(test.read_bytes(), str(test), literal=True)
     listing = _listed(images or Path(os.path.abspath(test)).parent)  # noqa: PTH100
     row_column, rows = _rows(text, asked, id_column)
     column, files = _pictures(text, rows, row_column, asked, listing, id_column)

@@ -12,9 +12,6 @@ Nothing can be appended to a parquet file. Until the end it is a stream of Arrow
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,6 +21,8 @@ from tellapart.errors import DataError
 from tellapart.inference.decision import DecisionRule
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.io import atomic_path
+from tellapart.spreadsheet import csv_text
+from tellapart.terminal import json_text
 
 _GROUP = 2**16  # rows of a parquet row group
 _DECISION = ("decision", "reason")
@@ -37,10 +36,11 @@ class PredictionWriter(ABC):
         rule: The decision rule of the run, with its classes.
         stability: Whether the predictions have a `stability`.
         errors: Whether images that cannot be read get a row.
+        guarded: Whether CSV cells are written so that a spreadsheet does not run them; see `spreadsheet.csv_text`.
     """
 
-    def __init__(self, rule: DecisionRule, stability: bool, errors: bool = True) -> None:
-        self.rule, self.stability, self.errors = rule, stability, errors
+    def __init__(self, rule: DecisionRule, stability: bool, errors: bool = True, guarded: bool = True) -> None:
+        self.rule, self.stability, self.errors, self.guarded = rule, stability, errors, guarded
 
     @abstractmethod
     def head(self) -> bytes:
@@ -64,11 +64,14 @@ class CsvWriter(PredictionWriter):
         first = ["image", "predicted", *(_DECISION if self.rule.decides else ())]
         last = [*(_STABILITY if self.stability else ()), *(["error"] if self.errors else [])]
         classes = [f"p.{name}" if name in (*first, *last) else name for name in self.rule.classes]
-        return _csv([[*first, *classes, *last]])
+        return self._bytes([[*first, *classes, *last]])
 
     def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
         """See `PredictionWriter`."""
-        return _csv([self._row(one) for one in predictions])
+        return self._bytes([self._row(one) for one in predictions])
+
+    def _bytes(self, rows: list[list[str]]) -> bytes:
+        return csv_text(rows, guarded=self.guarded).encode()
 
     def _row(self, one: ImagePrediction) -> list[str]:
         decision = [one.decision, one.reason] if self.rule.decides else []
@@ -89,8 +92,7 @@ class JsonLinesWriter(PredictionWriter):
 
     def rows(self, predictions: Sequence[ImagePrediction]) -> bytes:
         """See `PredictionWriter`."""
-        lines = (json.dumps(one.to_dict(self.rule.classes), ensure_ascii=False, allow_nan=False) for one in predictions)
-        return "".join(f"{line}\n" for line in lines).encode()
+        return "".join(f"{json_text(one.to_dict(self.rule.classes))}\n" for one in predictions).encode()
 
 
 @final
@@ -179,9 +181,3 @@ def _groups(stream: Any) -> Iterator[Any]:
             held = held.slice(_GROUP)
     if held.num_rows:
         yield held
-
-
-def _csv(rows: list[list[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()

@@ -29,6 +29,7 @@ from tellapart.reports.figures import INK, MUTED, PAPER, TEST, TRAIN, VALID, sho
 from tellapart.reports.svg import inline
 from tellapart.reports.templating import TEMPLATES, environment
 from tellapart.reports.thumbnails import Picture, ThumbnailCache
+from tellapart.spreadsheet import frame_csv
 from tellapart.workflows.check import CheckRun, HealthReport
 
 #: Thumbnails per check in the health report; rows with thumbnails on the review page.
@@ -107,7 +108,7 @@ def write_review(health: HealthReport, path: Path) -> Path:
                       _example(position[image], partner[check], reason, score, health, album))
             for image, check, severity, score, reason, action in _plain(rows.head(MOST_REVIEWED))
         ]  # fmt: skip
-    rest = rows.iloc[MOST_REVIEWED:].to_csv(index=False, header=False, lineterminator="\n")
+    rest = frame_csv(rows.iloc[MOST_REVIEWED:], header=False)
     left = max(len(rows) - MOST_REVIEWED, 0)
     return _write("check_review.html", path, health, rows=shown, rest=rest, left=left, columns=COLUMNS)
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from tellapart import formatting
+from tellapart.terminal import visible
 from tellapart.types import Score
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def environment() -> Environment:
-    """Create the environment: all values are escaped unless marked safe, and undefined names are errors."""
+    """Create the environment: all values are escaped unless marked safe, and undefined names are errors.
+
+    Control characters and overrides of the direction of writing are shown escaped, as on a terminal.
+    """
     made = Environment(
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -32,6 +39,10 @@ def environment() -> Environment:
     }  # fmt: skip
     made.tests["late"] = lambda note: str(note).startswith(formatting.LATE)
     return made
+
+
+def _shown(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def percent(score: Score) -> str:

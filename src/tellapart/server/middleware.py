@@ -1,12 +1,16 @@
-"""Request guard: host, token, origin, rate limit, body size, timeout. All checks precede the parsing of images.
+"""Request guard: host, framing, rate limit, token, origin, body size, timeout. All checks precede the parsing of images.
 
 1. Host: a server on the loopback interface, or on one address, accepts only its own names in the `Host` header. This
    prevents DNS rebinding.
-2. Token: compared in constant time; sent as `Bearer TOKEN`, or as the password of `Basic`, for which browsers prompt.
-3. Origin: form posts from other sites are refused, although there are no cookies that they could exploit.
-4. Rate limit: a token bucket for each client address.
-5. Body size: reading stops at `max_bytes`, whatever the `Content-Length` header is.
-6. Timeout: a request ends after `timeout` seconds.
+2. Framing: a request with both `Content-Length` and `Transfer-Encoding` is refused and its connection closed, since a proxy
+   could see its end, and thus the next request, elsewhere (RFC 9112, section 6.1).
+3. Rate limit: a token bucket for each client address. Requests without the right token count, whatever they ask for.
+4. Token: compared in constant time; sent as `Bearer TOKEN`, or as the password of `Basic`, for which browsers prompt.
+5. Origin: form posts from other sites are refused, although there are no cookies that they could exploit.
+6. Body size: reading stops at `max_bytes`, whatever the `Content-Length` header is.
+7. Timeout: a request ends after `timeout` seconds.
+
+Before a request is complete, `connections` limits the connection.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -124,11 +129,10 @@ class RequestGuard:
         """Raise RequestError, or let a request pass."""
         headers = Headers(scope=scope)  # type: ignore[arg-type]
         self._check_host(headers.get("host", ""))
-        self._check_token(scope["path"], headers.get("authorization", ""))
+        _check_framing(headers, scope.get("http_version", "1.1"))
+        self._check_rate_and_token(scope, headers.get("authorization", ""))
         if scope["method"] == "POST":
             _check_origin(headers)
-        if not scope["path"].startswith(_NO_RATE_LIMIT):
-            self._check_rate(scope)
         if body.declared > body.limit:
             raise body.too_large()
 
@@ -136,18 +140,27 @@ class RequestGuard:
         if self.options.host not in EVERYWHERE and _name(host) not in (*LOOPBACK, self.options.host.lower()):
             raise RequestError(421, f"unexpected Host header {host[:100]!r}", "use the address that the server listens on")
 
-    def _check_token(self, path: str, header: str) -> None:
-        if self.options.token is None or path in _NO_TOKEN:
-            return
-        if not hmac.compare_digest(_token(header), self.options.token.encode()):
+    def _check_rate_and_token(self, scope: Scope, header: str) -> None:
+        """Count the request against the rate of its address, then check its token.
+
+        In this order: an address that has used up its rate gets the same response for a right and a wrong token, so that the
+        rate limits guessing. With the right token, cheap requests do not count.
+        """
+        path, token = scope["path"], self.options.token
+        guarded = token is not None and path not in _NO_TOKEN
+        right = token is None or not guarded or hmac.compare_digest(_token(header), token.encode())
+        cheap = right and path.startswith(_NO_RATE_LIMIT)
+        if guarded or not cheap:
+            self._check_rate(scope, cost=0 if cheap else 1)
+        if not right:
             challenge = 'Basic realm="tellapart (any name; the token is the password)", charset="UTF-8"'
             raise RequestError(
                 401, "a token is required", "send the header Authorization: Bearer TOKEN", {"www-authenticate": challenge}
             )
 
-    def _check_rate(self, scope: Scope) -> None:
-        client = (scope.get("client") or ("unknown",))[0]
-        wait = self.rate.acquire(str(client), time.monotonic()) if self.rate else 0.0
+    def _check_rate(self, scope: Scope, cost: int) -> None:
+        client = client_address((scope.get("client") or ("unknown",))[0])
+        wait = self.rate.acquire(client, time.monotonic(), cost) if self.rate else 0.0
         if wait:
             retry = {"retry-after": str(math.ceil(wait))}
             raise RequestError(429, "too many requests from this address", f"wait {math.ceil(wait)} s", retry)
@@ -160,19 +173,20 @@ class TokenBucket:
         self.per_second, self.burst = per_second, max(burst, 1.0)
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # client → tokens, time of that count
 
-    def acquire(self, client: str, now: float) -> float:
-        """Take a token.
+    def acquire(self, client: str, now: float, cost: int = 1) -> float:
+        """Take a token, or only ask whether there is one.
 
         Args:
             client: Address of the client.
             now: Seconds of a monotonic clock.
+            cost: 1, or 0 to take none.
 
         Returns:
             0.0 if there was a token, else the seconds until the next one.
         """
         left, when = self._left.pop(client, (self.burst, now))
         left = min(self.burst, left + (now - when) * self.per_second)
-        self._left[client] = (left - 1 if left >= 1 else left, now)
+        self._left[client] = (left - cost if left >= 1 else left, now)
         while len(self._left) > _CLIENTS:
             self._left.popitem(last=False)
         return 0.0 if left >= 1 else (1 - left) / self.per_second
@@ -243,6 +257,15 @@ def _too_slow(body: _LimitedBody, seconds: float) -> RequestError:
     return RequestError(408, f"the request was not received within {seconds:g} s", "send it again over a faster connection")
 
 
+def _check_framing(headers: Headers, version: str) -> None:
+    """Refuse a request whose end is ambiguous. Different `Content-Length` headers are refused by the parser, h11."""
+    length, encoding = "content-length" in headers, "transfer-encoding" in headers
+    if encoding and (length or version == "1.0"):
+        expected = "expected one of Content-Length and Transfer-Encoding, found both"
+        message = expected if length else "HTTP/1.0 has no Transfer-Encoding"
+        raise RequestError(400, message, "send Content-Length alone", {"connection": "close"})
+
+
 def _check_origin(headers: Headers) -> None:
     """Refuse form posts from other sites. Programs send no `Origin` header and pass."""
     origin = headers.get("origin")
@@ -262,6 +285,23 @@ def _name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def client_address(host: str) -> str:
+    """What counts as one client: an IPv4 address, or the network (/64) of an IPv6 address, of which one client has 2^64.
+
+    >>> client_address("192.0.2.7"), client_address("2001:db8::1:2:3:4"), client_address("::ffff:192.0.2.7")
+    ('192.0.2.7', '2001:db8::', '192.0.2.7')
+    >>> client_address("testclient")
+    'testclient'
+    """
+    try:
+        address = IPv6Address(host.partition("%")[0])
+    except AddressValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(IPv6Address(int(address) >> 64 << 64))
 
 
 def _token(header: str) -> bytes:

@@ -1,6 +1,7 @@
 """Run the application with uvicorn in one process: each model is loaded once and used by one thread.
 
-More than a few hundred connections at once are refused. TLS and protection from slow clients are the job of a reverse proxy.
+`connections` limits the connections of each address and closes those whose client is too slow. TLS is the job of a reverse
+proxy.
 """
 
 from __future__ import annotations
@@ -8,13 +9,15 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import SystemLimitError, TellapartError
 from tellapart.runs import store
 from tellapart.server.settings import ServerSettings
 
-_CONNECTIONS = 512  # at once; uvicorn answers further ones with 503
+if TYPE_CHECKING:
+    import uvicorn
+
 _WEB_EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client")
 _IN_USE = "choose another port with --port; 0 takes any free port"
 
@@ -37,7 +40,7 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         RunError: A run does not exist or cannot be loaded.
         SystemLimitError: The server cannot listen on the address.
     """
-    create_app, uvicorn = _imported()
+    create_app = _imported()
     say = options.settings.progress.say
     listening = _listen(options.host, port)
     with listening:
@@ -45,27 +48,42 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         app = create_app(runs, options)
         address = _address(options.host, listening.getsockname()[1])
         if not options.is_private and options.token is None:
-            say(f"  {options.host} can be reached from other machines, and no token is required: see --token", "yellow")
+            say(f"  {options.host} can be reached from other machines, and no token is required: see --token-file", "yellow")
         say(f"  {', '.join(run.id for run in runs)}: serving at {address}; stop with Ctrl-C")
         ready(address)
-        config = uvicorn.Config(
-            app, ws="none", lifespan="on", log_level="error", access_log=False, proxy_headers=False,
-            server_header=False, limit_concurrency=_CONNECTIONS, timeout_keep_alive=5, timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        uvicorn.Server(config).run([listening])
+        http_server(app, options).run([listening])
 
 
-def _imported() -> tuple[Any, Any]:
+def http_server(app: Any, options: ServerSettings) -> uvicorn.Server:
+    """The uvicorn server of an ASGI application, with the limits on connections.
+
+    Args:
+        app: The application.
+        options: `connections` is used here.
+    """
+    import uvicorn
+
+    from tellapart.server import connections
+
+    config = uvicorn.Config(
+        app, http=connections.protocol(options.connections), ws="none", lifespan="on", log_level="error", access_log=False,
+        proxy_headers=False, server_header=False, limit_concurrency=connections.CONNECTIONS, timeout_keep_alive=5,
+        timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def _imported() -> Any:
     try:
         import python_multipart  # noqa: F401  # used by Starlette to parse forms
-        import uvicorn
+        import uvicorn  # noqa: F401  # used by `http_server`
 
         from tellapart.server.app import create_app
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _WEB_EXTRA:
             raise
         raise WebExtraError(f"{error.name} is not installed", hint='in the checkout: pip install ".[web]"') from None
-    return create_app, uvicorn
+    return create_app
 
 
 def _listen(host: str, port: int) -> socket.socket:

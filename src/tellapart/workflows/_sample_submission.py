@@ -5,7 +5,6 @@ Nothing is guessed where two readings are possible: the error names both and the
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Literal
 from tellapart.data.layouts._aliases import normalize
 from tellapart.data.layouts._csv import TextTable, read_text_table
 from tellapart.errors import DataError, unknown_name
+from tellapart.spreadsheet import csv_text
 
 Kind = Literal["label", "probability", "classes"]
 KINDS: tuple[Kind, ...] = ("label", "probability", "classes")
@@ -57,12 +57,10 @@ class SampleSubmission:
         return f"{self.path}:{self.text.lines[row]}"
 
     def filled(self, cells: Mapping[str, list[str]]) -> str:
-        """The sample with these values, one list per answer column."""
-        target = io.StringIO()
-        writer = csv.writer(target, delimiter=self.delimiter, lineterminator=self.line_end)
+        """The sample with these values, one list per answer column; cells are as in the sample, whatever they begin with."""
         columns = [cells[name] if name in cells else self.text.column(name) for name in self.text.names]
-        writer.writerows(zip(*columns, strict=True))
-        return f"{self.mark}{self.header}{self.line_end}{target.getvalue()}"
+        rows = csv_text(zip(*columns, strict=True), guarded=False, delimiter=self.delimiter, line_end=self.line_end)
+        return f"{self.mark}{self.header}{self.line_end}{rows}"
 
 
 def read_sample(path: Path, id_column: str | None, answers: Sequence[str], names: Sequence[str]) -> SampleSubmission:
@@ -81,7 +79,7 @@ def read_sample(path: Path, id_column: str | None, answers: Sequence[str], names
         why = "is a folder; expected a CSV or TSV file" if path.is_dir() else "not found"
         raise DataError(f"--sample {path}: {why}", hint="pass the sample submission of the competition")
     content = path.read_bytes()
-    text = read_text_table(content, str(path))
+    text = read_text_table(content, str(path), literal=True)
     if not len(text.frame):
         raise DataError(f"{path}: the sample has a header but no rows")
     if len(text.names) < 2:

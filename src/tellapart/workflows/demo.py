@@ -32,6 +32,8 @@ from scipy import ndimage
 from tellapart.data.sample_photos import PHOTOGRAPHS, Photograph
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.forgeries._edits import AREA, KINDS, edit
+from tellapart.io import write_text_atomically
+from tellapart.spreadsheet import frame_csv
 from tellapart.types import SPLITS
 
 VERSION = 1  # increased when the same settings give other files
@@ -158,8 +160,9 @@ def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple
             "source": frame["kind"],
         }
     )
-    table.to_csv(folder / "train.csv", index=False, lineterminator="\n")
-    frame.to_csv(folder / "provenance.csv", index=False, lineterminator="\n", float_format="%.4f")
+    write_text_atomically(folder / "train.csv", frame_csv(table), durable=False)
+    provenance = frame_csv(frame, float_format="%.4f")
+    write_text_atomically(folder / "provenance.csv", provenance, durable=False)
     (folder / "README.txt").write_text(_readme(frame, size), encoding="utf-8")
 
 

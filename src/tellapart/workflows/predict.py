@@ -168,7 +168,7 @@ class PredictSummary:
 
 def predict_to_file(
     run: str | Path | Run, images: Sequence[str | Path], out: str | Path, *, format: str | None = None,
-    stability: bool = False, options: SourceOptions = DEFAULT_OPTIONS, settings: Settings = DEFAULTS,
+    stability: bool = False, raw_csv: bool = False, options: SourceOptions = DEFAULT_OPTIONS, settings: Settings = DEFAULTS,
 ) -> PredictSummary:  # fmt: skip
     """Predict any number of images and write a row for each. Memory holds a few batches and the names, not the images.
 
@@ -180,6 +180,7 @@ def predict_to_file(
         out: The file. An existing file is replaced when the new one is complete.
         format: "csv", "json-lines" or "parquet"; None: by the extension of `out`.
         stability: Also predict re-saved versions of each image.
+        raw_csv: Whether to write CSV cells that a spreadsheet would run as they are, instead of with a single quote in front.
         options: How names are resolved.
         settings: Folder of the runs, device, progress; `skip_bad`: write no row for images that cannot be read; `overwrite`:
             start over even if there is an unfinished file.
@@ -194,8 +195,8 @@ def predict_to_file(
     kind = format_of(out, format)
     unique = UniqueImages(sources := open_sources(images, options))
     predictor = BatchPredictor(load_predictor(run, settings), stability)
-    writer = WRITERS[kind](predictor.rule, stability, errors=not settings.skip_bad)
-    command = _command(predictor, images, kind, stability, options, settings)
+    writer = WRITERS[kind](predictor.rule, stability, errors=not settings.skip_bad, guarded=not raw_csv)
+    command = _command(predictor, images, kind, stability, options, settings) | ({"--raw-csv": True} if raw_csv else {})
     with open_resumable(out, writer, command, settings.overwrite) as file:
         before = file.done.images
         try:

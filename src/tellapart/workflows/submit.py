@@ -23,6 +23,7 @@ from tellapart.inference.decision import decision, has_decision
 from tellapart.io import translate_os_errors, write_text_atomically
 from tellapart.runs import store
 from tellapart.runs.store import Run
+from tellapart.spreadsheet import runs
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._sample_submission import (
     KINDS,
@@ -108,8 +109,18 @@ def submit(
     with translate_os_errors(out):
         write_text_atomically(out, text, durable=True)
     counts = dict(Counter(cells[form.answers[0]]).most_common()) if plan.kind == "label" else {}
-    head, notes = tuple(text.lstrip("\ufeff").splitlines()[:4]), (*form.notes, *found.notes)
+    head, notes = tuple(text.lstrip("\ufeff").splitlines()[:4]), (*form.notes, *found.notes, *_formulas(form, cells))
     return Submission(out, plan.kind, len(form.ids), ", ".join(form.answers), plan.asked, counts, found.unused, head, notes)
+
+
+def _formulas(form: SampleSubmission, cells: Mapping[str, list[str]]) -> list[str]:
+    """A note on cells that a spreadsheet would run. They are written as they are: a competition compares ids byte by byte."""
+    columns = [cells[name] if name in cells else form.text.column(name) for name in form.text.names]
+    found = [cell for column in columns for cell in column if runs(cell)]
+    if not found:
+        return []
+    count = f"{len(found):,} cell{'s' if len(found) > 1 else ''} begin{'' if len(found) > 1 else 's'} with =, +, - or @"
+    return [f"{count} ({found[0]!r}) and must stay as in the sample; a spreadsheet may run them as formulas"]
 
 
 def _predicted(run: Run, table: ImageTable, settings: Settings) -> Predictions:

@@ -36,6 +36,7 @@ from tellapart.runs.store import Run
 from tellapart.search.optuna import ParzenSearch, require
 from tellapart.search.space import Candidate, Range, Space, candidate, candidates, grid_points, random_points, space
 from tellapart.search.study import Study, Trial, TrialFile, ranked, tabulate
+from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable, Predictions, Score
 from tellapart.workflows._experiment import Experiment
 
@@ -172,7 +173,7 @@ class _Work:
         table = tabulate(trials, groups_of(self.valid))
         name, data = self.source.name, self.experiment.prepared.table.name
         study = Study(name, data, asked.settings, table, trials[0].values, run, folder, tuple(notes))
-        write_text_atomically(folder / "table.csv", table.to_csv(index=False), durable=True)
+        write_text_atomically(folder / "table.csv", frame_csv(table), durable=True)
         said = {"strategy": asked.strategy, "space": json.loads(asked.identity()), "overrides": list(self.source.overrides)}
         write_json(folder / "table.json", study.to_dict() | {"requested": said}, durable=True)
         return study

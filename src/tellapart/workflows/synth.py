@@ -40,6 +40,7 @@ from tellapart.forgeries._plan import REAL, PlannedImage, plan_forgeries
 from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import translate_os_errors, write_bytes_atomically, write_json, write_text_atomically
+from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable, Problem
 
 VERSION = 1  # increased when the same settings give other files
@@ -243,7 +244,7 @@ class ForgeryJob:
         if not any(one.group for one in planned):
             table = table.drop(columns="group")
         for name, content in (("provenance.csv", frame), ("train.csv", table)):
-            text = content.to_csv(index=False, lineterminator="\n", float_format="%.4f")
+            text = frame_csv(content, float_format="%.4f")
             write_text_atomically(self.folder / name, text, durable=False)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from tellapart.errors import DataError
+from tellapart.spreadsheet import unguard
 
 TABLE_ENDINGS = (".csv", ".tsv")
 _DELIMITERS = (",", ";", "\t", "|")
@@ -50,8 +51,15 @@ class TextTable:
         return f"{self.path}:{self.lines[row]}"
 
 
-def read_text_table(content: bytes, path: str, header_only: bool = False) -> TextTable:
+def read_text_table(content: bytes, path: str, header_only: bool = False, literal: bool = False) -> TextTable:
     """Parse a table with a header.
+
+    Args:
+        content: The file.
+        path: Where it was read, for messages.
+        header_only: Whether to read the header alone.
+        literal: Whether cells are kept as they are written. If not, the single quote that keeps a spreadsheet from running a
+            cell, as in our own tables, is removed (`spreadsheet.unguard`).
 
     Raises:
         DataError: Not UTF-8, no header, a column name twice, a row of the wrong length.
@@ -62,6 +70,8 @@ def read_text_table(content: bytes, path: str, header_only: bool = False) -> Tex
         raise DataError(f"{path}: the table is empty", hint="its first line must name the columns")
     delimiter = delimiter or delimiter_of(header, path)
     frame = _parse(text, delimiter, path, skipped, header_only)
+    if not literal and "'" in text:
+        frame = frame.apply(lambda cells: cells.map(unguard) if cells.str.startswith("'").any() else cells)
     names = [str(cell).strip() for cell in frame.iloc[0]]
     twice = sorted({name for name in names if name and names.count(name) > 1})
     if twice:

@@ -24,6 +24,7 @@ from tellapart.errors import DataError
 from tellapart.inference.image_sources.base import URL_BEGINNINGS, FileSource, ImageRef, Source, SourceOptions
 from tellapart.inference.image_sources.containers import read_listed
 from tellapart.inference.image_sources.http import HttpSource
+from tellapart.spreadsheet import unguard
 
 _AT_ONCE = 1024  # ids looked up together
 
@@ -129,4 +130,4 @@ class CsvSource(FileSource):
             if len(row) > width:
                 raise DataError(f"{self._path}:{line}: expected {width} cells, found {len(row)}")
             if any(row):
-                yield line, row[place] if place < len(row) else ""
+                yield line, unguard(row[place]) if place < len(row) else ""

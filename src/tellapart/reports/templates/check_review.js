@@ -1,10 +1,13 @@
 // Write the decisions to a CSV: one line per finding, its action last. No other data leave this page.
 (() => {
   const form = document.getElementById("review");
-  const cell = (text) => (/[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+  // As spreadsheet.py: a single quote before what a spreadsheet would run.
+  const number = /^[+-]?(\d+\.?\d*|\.\d+|inf)(e[+-]?\d+)?$/i;
+  const guard = (text) => (/^'*[=+\-@\t\r\n＝＋－＠]/.test(text) && !number.test(text) ? `'${text}` : text);
+  const quote = (text) => (/[",;\t\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   const lines = () => [...form.querySelectorAll(".decide")].map((row) => {
     const action = row.querySelector("input:checked")?.value ?? "review";
-    return [...JSON.parse(row.dataset.values), action].map((value) => cell(String(value))).join(",");
+    return [...JSON.parse(row.dataset.values), action].map((value) => quote(guard(String(value)))).join(",");
   });
   const updateCount = () => {
     const actions = [...form.querySelectorAll("input:checked")].map((input) => input.value);
