@@ -9,9 +9,12 @@ import os
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from operator import attrgetter
-from typing import NamedTuple
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Literal, NamedTuple
 
 from tellapart.errors import DataError
+from tellapart.io import explain_os_error
 from tellapart.types import Problem
 
 _ENDINGS = ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .jp2 .j2k .avif"
@@ -88,6 +91,24 @@ def walk_images(folder: str) -> Iterator[tuple[str, str]]:
         readable = [(inside + entry.name, "") for entry in walked.files if _is_image(entry.name)]
         bad = [(head + p.where, p.message) for p in walked.problems if _hides_images(p)]
         yield from sorted([*readable, *bad]) if bad else readable
+
+
+def path_kind(path: str | Path) -> Literal["folder", "file", "special", ""]:
+    """What a path that the user gave names, links followed: "" where there is nothing.
+
+    Raises:
+        DataError: The system refuses to look: no permission, links that form a loop, a name that is too long.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        found = explain_os_error(error, path)
+        raise DataError(found.message, hint=found.hint) from error
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: a path cannot contain a NUL character") from error
+    return "folder" if S_ISDIR(mode) else "file" if S_ISREG(mode) else "special"
 
 
 def ending_of(name: str) -> str:

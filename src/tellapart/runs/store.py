@@ -36,7 +36,7 @@ import yaml
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import check_outside, mark_complete, now, read_json, translate_os_errors
+from tellapart.io import check_is_text, check_outside, make_folder, mark_complete, now, read_json, translate_os_errors
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
@@ -268,10 +268,11 @@ def mark_runs(runs: Path) -> None:
     """Create the folder of all runs, with the hidden file by which a walk of the data recognizes it.
 
     Raises:
-        SystemLimitError: The folder cannot be created or written.
+        SystemLimitError: The folder cannot be created or written, or its path is not UTF-8.
     """
+    check_is_text(runs)
     with translate_os_errors(runs):
-        runs.mkdir(parents=True, exist_ok=True)
+        make_folder(runs)
         if not (runs / RUNS_MARKER).exists():
             (runs / RUNS_MARKER).write_text("The runs of tellapart: not read as data.\n", encoding="utf-8")
 
@@ -290,7 +291,7 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
     """
     folder = runs / run_id
     with translate_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = (folder / ".lock").open("w")
     with lock:
         try:
