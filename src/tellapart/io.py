@@ -87,12 +87,10 @@ def explain_os_error(error: OSError | SafetensorError, where: Path | str = "") -
     said = (error.strerror if isinstance(error, OSError) else None) or str(error)
     reason, hint = (_FULL | _READ_OR_WRITTEN).get(number or 0, (said, None))
     place = (error.filename if isinstance(error, OSError) else None) or where
-    if not place and number == errno.ENOENT and not _is_somewhere():
-        return SystemLimitError("the current folder was removed", hint="change to another folder, then repeat the command")
     return SystemLimitError(f"{_shown(place)}: {reason}" if place else reason, hint=hint)
 
 
-def _is_somewhere() -> bool:
+def is_somewhere() -> bool:
     """Whether the current folder exists."""
     try:
         return bool(os.getcwd())  # noqa: PTH109

@@ -12,8 +12,9 @@ from types import FrameType
 from typing import TextIO
 
 from tellapart.errors import SystemLimitError
-from tellapart.io import ESCAPE
+from tellapart.io import ESCAPE, is_somewhere
 
+_NARROWEST = 20  # characters of a line
 _STREAMS = {0: "stdin", 1: "stdout", 2: "stderr"}
 #: Signals that stop a command as Ctrl-C does: what was finished is kept.
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
@@ -25,6 +26,8 @@ def open_streams() -> None:
     A closed stream becomes the null device; else the next file that is opened would take its number, and what is printed would
     end in that file. Under an ASCII locale, `é` is written as `\\u00e9`, which is valid JSON too.
     """
+    if (width := os.environ.get("COLUMNS", "80")) and not (width.isdecimal() and int(width) >= _NARROWEST):
+        del os.environ["COLUMNS"]  # no word would fit into a line
     for number, name in _STREAMS.items():
         try:
             os.fstat(number)
@@ -35,6 +38,16 @@ def open_streams() -> None:
             setattr(sys, name, open(os.devnull, "r+" if number == 0 else "w", encoding="utf-8"))  # noqa: PTH123, SIM115
         elif number and getattr(stream, "reconfigure", None):
             stream.reconfigure(errors=ESCAPE)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def check_current_folder() -> None:
+    """Stop where the current folder was removed: relative paths mean nothing there, and torch cannot be loaded.
+
+    Raises:
+        SystemLimitError: The current folder does not exist.
+    """
+    if not is_somewhere():
+        raise SystemLimitError("the current folder was removed", hint="change to another folder, then repeat the command")
 
 
 def close_output() -> None:

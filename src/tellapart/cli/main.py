@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
 import tellapart
 from tellapart.cli import (
@@ -49,19 +48,18 @@ from tellapart.cli import (
 )
 from tellapart.cli import options as opt
 from tellapart.cli._failures import as_error
-from tellapart.cli._process import close_output, open_streams, stopped_by_signals
+from tellapart.cli._process import check_current_folder, close_output, open_streams, stopped_by_signals
 from tellapart.errors import Interrupted, TellapartError
 
 
 class _Commands(TyperGroup):
-    """The commands; whatever one of them raises becomes an error of tellapart."""
+    """The commands. Typer would end with "Aborted." where one of them raises an EOFError, and without a word after Ctrl-C."""
 
     def invoke(self, ctx: Any) -> Any:
+        check_current_folder()
         try:
             return super().invoke(ctx)
-        except (TellapartError, typer.Exit, typer.Abort, TyperException, BrokenPipeError):
-            raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (EOFError, KeyboardInterrupt) as error:
             raise as_error(error) from error
 
 
@@ -129,11 +127,12 @@ def main() -> None:
                 close_output()
         except BrokenPipeError:
             sys.exit(1)
-        except TellapartError as error:
+        except (Exception, KeyboardInterrupt) as error:
             if os.environ.get(opt.VERBOSE):
                 traceback.print_exc()
-            _print_error(error)
-            sys.exit(128 + received.number if isinstance(error, Interrupted) and received.number else error.exit_code)
+            shown = as_error(error)
+            _print_error(shown)
+            sys.exit(128 + received.number if isinstance(shown, Interrupted) and received.number else shown.exit_code)
 
 
 def _print_error(error: TellapartError) -> None:

@@ -69,10 +69,13 @@ def default_folder() -> Path:
     """Where the cache lies, by the environment.
 
     Raises:
-        SystemLimitError: This user has no home folder, as in some containers, and no variable names another place.
+        SystemLimitError: TELLAPART_CACHE names the home of an unknown user; or this user has no home folder, as in some
+            containers, and no variable names another place.
     """
     if own := os.environ.get("TELLAPART_CACHE"):
-        return expand(own)
+        if (folder := expand(own)).parts[:1] and folder.parts[0].startswith("~"):
+            raise SystemLimitError(f"TELLAPART_CACHE={own!r}: there is no such user", hint="write the whole path")
+        return folder
     if os.path.isabs(standard := os.environ.get("XDG_CACHE_HOME", "")):  # noqa: PTH117 (the standard ignores relative ones)
         return Path(standard) / "tellapart"
     home = expand("~")
@@ -84,7 +87,7 @@ def default_folder() -> Path:
 
 def limit_bytes() -> int:
     """How large the cache may grow."""
-    text = os.environ.get("TELLAPART_CACHE_GIB", "20")
+    text = os.environ.get("TELLAPART_CACHE_GIB") or "20"
     with contextlib.suppress(ValueError, OverflowError):
         if float(text) > 0:
             return int(float(text) * GIB)

@@ -130,10 +130,20 @@ def is_no_text(path: str, problems: list[Problem]) -> bool:
     """Whether a path is not UTF-8, which no table could name and no report could print; if so, it is a problem."""
     if path.isascii():
         return False
+    shown, reason = readable_name(path)
+    if reason:
+        problems.append(Problem("bad name", shown, reason))
+    return bool(reason)
+
+
+def readable_name(path: str) -> tuple[str, str]:
+    """A path as it can be printed, and why it cannot be used: "" for a valid one."""
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if shown != path:
-        problems.append(Problem("bad name", shown, "the name is not valid UTF-8: rename it"))
-    return shown != path
+    if shown == path:
+        return path, ""
+    if "\ufffd" not in shown:  # the locale is not UTF-8, but the name is
+        return shown, "the name cannot be read under this locale: set PYTHONUTF8=1"
+    return shown, "the name is not valid UTF-8: rename it"
 
 
 def not_a_file(entry: os.DirEntry[str], child: str) -> Problem:

@@ -73,6 +73,8 @@ def scan(
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
     """
+    if not str(path):
+        raise DataError("the path of the data is empty", hint=f"give {_EXPECTED}")
     refuse_address(str(path), _EXPECTED)
     listing, file = _list(_absolute(path))
     elsewhere = None if images is None else _list_images(_absolute(images))
