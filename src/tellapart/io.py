@@ -139,6 +139,19 @@ def make_folder(path: Path) -> None:
             folder.mkdir(exist_ok=True)
 
 
+def file_name(text: str, otherwise: str) -> str:
+    """A text, such as the name of a class, as a file name: letters, digits and `_.-` only, at most 60 characters.
+
+    Args:
+        text: Any text.
+        otherwise: The name where nothing is left.
+
+    >>> file_name("../a b", "run"), file_name("..", "run")
+    ('a-b', 'run')
+    """
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:60] or otherwise
+
+
 def check_is_text(path: Path) -> None:
     """Refuse a place to write whose path is not UTF-8: the libraries that write parquet and safetensors cannot name it.
 

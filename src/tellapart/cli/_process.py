@@ -14,7 +14,7 @@ from typing import TextIO
 from tellapart.errors import SystemLimitError
 from tellapart.io import ESCAPE, is_somewhere
 
-_NARROWEST = 20  # characters of a line
+_NARROWEST, _WIDEST = 20, 10_000  # characters of a line
 _STREAMS = {0: "stdin", 1: "stdout", 2: "stderr"}
 #: Signals that stop a command as Ctrl-C does: what was finished is kept.
 _STOPS = (signal.SIGTERM, signal.SIGHUP)
@@ -26,7 +26,7 @@ def open_streams() -> None:
     A closed stream becomes the null device; else the next file that is opened would take its number, and what is printed would
     end in that file. Under an ASCII locale, `é` is written as `\\u00e9`, which is valid JSON too.
     """
-    if (width := os.environ.get("COLUMNS", "80")) and not (width.isdecimal() and int(width) >= _NARROWEST):
+    if (width := os.environ.get("COLUMNS", "80")) and not (width.isdecimal() and _NARROWEST <= int(width) <= _WIDEST):
         del os.environ["COLUMNS"]  # no word would fit into a line
     for number, name in _STREAMS.items():
         try:

@@ -252,8 +252,7 @@ class ForgeryJob:
 def _check_outside(data: str | Path | ImageTable, out: Path) -> None:
     """Raise an error if the output lies inside the data: the next call would read forged images as real ones."""
     root = Path(data.root if isinstance(data, ImageTable) else data).absolute()
-    folder = root if root.is_dir() else root.parent
-    if root.is_dir() and out.absolute().is_relative_to(folder):
+    if path_kind(root) == "folder" and out.absolute().is_relative_to(root):
         raise DataError(f"{out}: the output folder lies inside the data ({root})", hint="choose a folder outside")
 
 
