@@ -16,7 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -280,7 +280,15 @@ def test_links_that_form_a_loop(tell, photos, trained):
     assert code == 3 and "dark/x.png: cannot be read (Too many levels" in err and "Traceback" not in err
 
 
-def test_two_thousand_folders(tell, photos, lab_photos, trained, tmp_path):
+@pytest.fixture
+def swept(tmp_path) -> Iterator[None]:
+    """Remove deep folders afterwards: `shutil.rmtree`, with which pytest cleans up, recurses."""
+    yield
+    subprocess.run(["rm", "-rf", *tmp_path.iterdir()], check=True)
+
+
+@pytest.mark.usefixtures("swept")
+def test_two_thousand_folders(tell, photos, lab_photos, trained):
     here = os.open(photos, os.O_RDONLY)
     try:
         for _ in range(1_980):
@@ -300,8 +308,6 @@ def test_two_thousand_folders(tell, photos, lab_photos, trained, tmp_path):
     assert deep.is_dir()
     code, _, err = tell("train", lab_photos, "-r", "knn", "-q", "--runs", deep)
     assert code in (0, 6) and "Traceback" not in err and "a fault of tellapart" not in err
-    for top in (tmp_path / "here" / "e", photos / "d"):  # shutil.rmtree, with which pytest cleans up, recurses
-        subprocess.run(["rm", "-rf", top], check=True)
 
 
 def test_folders_that_may_be_listed_but_not_entered(tell, photos, trained, monkeypatch):
