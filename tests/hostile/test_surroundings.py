@@ -455,9 +455,8 @@ def test_odd_variables_of_the_cache(monkeypatch, tmp_path, tell, photos):
     assert default_folder() == tmp_path / ".cache" / "tellapart"
     monkeypatch.setenv("TELLAPART_CACHE", "~/c")
     assert default_folder() == tmp_path / "c"
-    monkeypatch.setenv("TELLAPART_CACHE_GIB", "")
     assert limit_bytes() == 20 << 30
-    for wrong in ("abc", "-1", "0", "nan", "inf", "1e999"):
+    for wrong in ("", "abc", "-1", "0", "nan", "inf", "1e999"):
         monkeypatch.setenv("TELLAPART_CACHE_GIB", wrong)
         ends_in_a_sentence(tell("train", photos, "-r", "knn", "-q"), 6, f"TELLAPART_CACHE_GIB='{wrong}'")
     monkeypatch.delenv("TELLAPART_CACHE_GIB")
@@ -626,6 +625,22 @@ def test_a_terminated_training_resumes(tell, photos, monkeypatch):
     ends_in_a_sentence(answer, 143, "stopped by hand after epoch 2")
     code, _, err = tell(*train[:-1])
     assert code == 0 and "resuming" in err and "after epoch 2" in err
+
+
+def test_a_resumed_run_says_in_which_precision_it_was_trained(tell, photos, monkeypatch):
+    """Also where it was not chosen anew but read back."""
+    train = ("train", photos, "-r", "mlp", "--epochs", "2", "-q")
+    with monkeypatch.context() as patch:
+        patch.setattr("tellapart.classifiers.network.choose_precision", lambda *_: "bf16")
+        interrupt(patch, "tellapart.training.loop._train_and_validate", signal.SIGTERM, 2)
+        assert tell(*train)[0] == 143
+    monkeypatch.setattr("tellapart.classifiers.network.choose_precision", lambda *_: "32")
+    code, out, err = tell(*train, "--json")
+    assert code == 0, err
+    folder = Path("runs") / json.loads(out)["run"]
+    cost = read_json(folder / "scores.json")["cost"]
+    assert cost["precision"] == "bf16" and "trained in bf16, chosen by train.precision: auto" in cost["notes"]
+    assert "bf16" in (folder / "card.md").read_text("utf-8")
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, function: str, number: int, when: int) -> None:

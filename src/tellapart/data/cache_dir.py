@@ -87,7 +87,7 @@ def default_folder() -> Path:
 
 def limit_bytes() -> int:
     """How large the cache may grow."""
-    text = os.environ.get("TELLAPART_CACHE_GIB") or "20"
+    text = os.environ.get("TELLAPART_CACHE_GIB", "20")
     with contextlib.suppress(ValueError, OverflowError):
         if float(text) > 0:
             return int(float(text) * GIB)
