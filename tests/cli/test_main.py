@@ -231,6 +231,7 @@ def test_recipes_are_listed_and_shown(tell):
             ["compare", "{photos}", "-r", "knn", "-s", "classifier.kk=1"],
             "-s classifier.kk=1: none of metadata, knn has such",
         ),
+        (["train", "{photos}", "-r", "knn", "--epochs", "3"], "leave out --epochs, --minutes and what sets train"),
         (["compare", "{photos}", "--rank-by", "f2"], "rank_by 'f2': expected one of accuracy"),
     ],
 )

@@ -270,6 +270,9 @@ def test_links_that_form_a_loop(tell, photos, trained):
         ends_in_a_sentence(tell(*arguments), 3, "the links in this path form a loop")
     for arguments in (["train", photos, "-r", "knn", "--runs", "a"], ["predict", trained, photos, "-o", "a/x.csv"]):
         ends_in_a_sentence(tell(*arguments), 6, "error: a")
+    for arguments in (["split", photos, "-o", "a/x.csv"], ["combine", "--runs", "a"], ["align", photos, "-o", "a/x"]):
+        code, out, err = tell(*arguments)
+        assert code in (5, 6) and out == "" and "a fault of tellapart" not in err, (arguments, err)
     (photos / "dark" / "x.png").symlink_to("x.png")
     (photos / "dark" / "y").symlink_to("y")
     (photos / "self").symlink_to(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import traceback
@@ -42,6 +43,9 @@ def _of_system(error: BaseException) -> TellapartError | None:
         return explain_os_error(error)
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
         return SystemLimitError("the memory is used up", hint="end other programs, or use a machine with more memory")
+    if isinstance(error, RuntimeError) and text.startswith("Symlink loop from "):  # of Path.resolve before Python 3.13
+        loop = OSError(errno.ELOOP, text, text.removeprefix("Symlink loop from ").strip("'\""))
+        return explain_os_error(loop)
     if isinstance(error, RuntimeError) and "can't start new thread" in text:
         return SystemLimitError("no further thread can be started", hint="raise the limit of processes: `ulimit -u`")
     if isinstance(error, ImportError) and "Too many open files" in text:
