@@ -1,5 +1,17 @@
-"""`python -m tellapart`: the command line, where its script is not on the path."""
+"""The console script, and `python -m tellapart`: a first Ctrl-C may come while the command line is still imported."""
 
-from tellapart.cli.main import main
+import sys
 
-main()
+
+def main() -> None:
+    """Import the command line and run it."""
+    try:
+        from tellapart.cli.main import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("error: stopped\n")
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -83,8 +83,11 @@ class PluginError(TellapartError):
         super().__init__(f"{kind} {name}: {promise}: expected {expected}; found {found}")
 
 
+_MOST_NAMES = 24  # in one message
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for an unknown name, with the closest names or all of them.
+    """The message for an unknown name, with the closest names, or all of them if they are few.
 
     >>> unknown_name("recipe", "metdata", ["metadata", "svm"])
     "unknown recipe 'metdata': did you mean 'metadata'?"
@@ -95,6 +98,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if close:
         return f"unknown {kind} {name!r}: did you mean {' or '.join(repr(c) for c in close)}?"
+    if len(names) > _MOST_NAMES:
+        near = ", ".join(difflib.get_close_matches(name, names, n=3, cutoff=0))
+        return f"unknown {kind} {name!r}: it is none of {len(names)}; the closest are {near}"
     return f"unknown {kind} {name!r}: " + (f"expected one of {', '.join(names)}" if names else "there are none")
 
 

@@ -16,6 +16,7 @@ When to pass `durable=True` (flush the file and its folder to the disk, `fsync`,
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import errno
 import json
@@ -30,21 +31,75 @@ from safetensors import SafetensorError
 
 from tellapart.errors import DataError, RunError, SystemLimitError
 
+#: Error handler of `str.encode` that writes a character as JSON would escape it: `\u00e9` for an é where only ASCII can be
+#: written, `\udcff` for the byte FF of a name that is not UTF-8. JSON reads both back: such a name still opens its file.
+ESCAPE = "tellapart.escape"
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+codecs.register_error(ESCAPE, _escape)
+
+_ELSEWHERE = "choose another folder with --runs"
 _FULL = {
     errno.ENOSPC: ("the disk is full", "free some space, then repeat the command: it resumes"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, then repeat the command: it resumes"),
     errno.EFBIG: ("files as large as this are not allowed here", "choose another disk with --runs, or raise `ulimit -f`"),
 }
-
-
 _DENIED = {
-    errno.EACCES: ("no permission to write here", "choose another folder with --runs"),
-    errno.EPERM: ("no permission to write here", "choose another folder with --runs"),
-    errno.EROFS: ("this file system is read-only", "choose another folder with --runs"),
-    errno.ENOTDIR: ("a component of this path is a file, not a folder", "choose another folder with --runs"),
-    errno.ENAMETOOLONG: ("this path is too long", "choose another folder with --runs"),
-    errno.EEXIST: ("a component of this path is a file, not a folder", "choose another folder with --runs"),
+    errno.EACCES: ("no permission to write here", _ELSEWHERE),
+    errno.EPERM: ("no permission to write here", _ELSEWHERE),
+    errno.EROFS: ("this file system is read-only", _ELSEWHERE),
+    errno.ENOTDIR: ("a component of this path is a file, not a folder", _ELSEWHERE),
+    errno.ENAMETOOLONG: ("this path is too long", _ELSEWHERE),
+    errno.ELOOP: ("the links in this path form a loop", _ELSEWHERE),
+    errno.EEXIST: ("a component of this path is a file, not a folder", _ELSEWHERE),
 }
+_READ_OR_WRITTEN = {
+    errno.ENOENT: ("no such file or folder", "check whether it was removed or renamed while the command ran"),
+    errno.EACCES: ("no permission", "change the permissions, or choose another place"),
+    errno.EPERM: ("no permission", "change the permissions, or choose another place"),
+    errno.EROFS: ("this file system is read-only", "choose another place"),
+    errno.ENOTDIR: ("a component of this path is a file, not a folder", "check the path"),
+    errno.ENAMETOOLONG: (
+        "this path is too long",
+        "use a shorter one: most systems take 255 bytes a name, 4,096 a path",
+    ),
+    errno.ELOOP: ("the links in this path form a loop", "remove the link"),
+    errno.EMFILE: ("too many files are open", "raise the limit: `ulimit -n 1024`"),
+    errno.ENFILE: ("too many files are open on this machine", "end other programs, then repeat the command"),
+    errno.ENOMEM: ("the memory is used up", "end other programs, or use a machine with more memory"),
+}
+
+
+def explain_os_error(error: OSError | SafetensorError, where: Path | str = "") -> SystemLimitError:
+    """An operating-system error as a sentence that names the path and what to do.
+
+    Args:
+        error: What the system refused.
+        where: The file or folder to name where the error itself names none.
+    """
+    number = error.errno if isinstance(error, OSError) else _number_in(error)
+    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    reason, hint = (_FULL | _READ_OR_WRITTEN).get(number or 0, (said, None))
+    place = (error.filename if isinstance(error, OSError) else None) or where
+    return SystemLimitError(f"{_shown(place)}: {reason}" if place else reason, hint=hint)
+
+
+def is_somewhere() -> bool:
+    """Whether the current folder exists."""
+    try:
+        return bool(os.getcwd())  # noqa: PTH109
+    except OSError:
+        return False
+
+
+def _shown(place: Path | str | bytes | int) -> str:
+    return os.fsdecode(place) if isinstance(place, str | bytes | Path) else f"file descriptor {place}"
 
 
 @contextlib.contextmanager
@@ -72,6 +127,53 @@ def _number_in(error: SafetensorError) -> int | None:
     """The error number in the message of safetensors, such as "I/O error: No space left on device (os error 28)"."""
     match = re.search(r"\(os error (\d+)\)", str(error))
     return int(match[1]) if match else None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; one that exists is fine.
+
+    As `Path.mkdir(parents=True)`, which fails with a RecursionError below a thousand new folders.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not os.path.isdir(folder):  # noqa: PTH112 (unlike a Path, False for a name that is too long)
+            folder.mkdir(exist_ok=True)
+
+
+def file_name(text: str, otherwise: str) -> str:
+    """A text, such as the name of a class, as a file name: letters, digits and `_.-` only, at most 60 characters.
+
+    Args:
+        text: Any text.
+        otherwise: The name where nothing is left.
+
+    >>> file_name("../a b", "run"), file_name("..", "run")
+    ('a-b', 'run')
+    """
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:60] or otherwise
+
+
+def check_is_text(path: Path) -> None:
+    """Refuse a place to write whose path is not UTF-8: the libraries that write parquet and safetensors cannot name it.
+
+    Raises:
+        SystemLimitError: A name in the absolute path holds bytes that are not UTF-8.
+    """
+    if not is_text(full := os.path.abspath(path)):  # noqa: PTH100
+        raise SystemLimitError(f"{full}: this path is not valid UTF-8", hint="choose a folder with another name")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name from the file system is valid UTF-8; Python holds other bytes as lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def expand(path: str | Path) -> Path:
+    """A path with `~` and `~user` replaced by the home folder; both stay as they are where there is none, as in a shell."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises a RuntimeError)
 
 
 @contextlib.contextmanager
@@ -108,8 +210,8 @@ def write_bytes_atomically(path: Path, content: bytes, *, durable: bool) -> None
 
 
 def write_text_atomically(path: Path, text: str, *, durable: bool) -> None:
-    """Write UTF-8 text as `write_bytes_atomically` writes bytes; line ends stay as they are."""
-    write_bytes_atomically(path, text.encode(), durable=durable)
+    """Write UTF-8 text as `write_bytes_atomically` writes bytes; line ends stay as they are. See `ESCAPE`."""
+    write_bytes_atomically(path, text.encode(errors=ESCAPE), durable=durable)
 
 
 def write_json(path: Path, content: Any, *, durable: bool = False) -> None:
@@ -179,7 +281,7 @@ def check_outside(path: Path, data: Path) -> None:
     Raises:
         DataError: `path` lies inside the folder `data`, where the next command would read it as an image or a table.
     """
-    top = data.expanduser().resolve()
-    if top.is_dir() and path.expanduser().resolve().is_relative_to(top) and path.suffix.lower() not in _NOT_READ:
+    top = expand(data).resolve()
+    if top.is_dir() and expand(path).resolve().is_relative_to(top) and path.suffix.lower() not in _NOT_READ:
         hint = f"choose a place outside, for example {top.parent / f'{top.name}-{path.name}'}"
         raise DataError(f"{path} lies inside the data ({top}), where other commands would read it", hint=hint)

@@ -173,6 +173,6 @@ def test_the_command_says_it(own: Path, run: ta.Run, settings: Settings, tmp_pat
     found = CliRunner().invoke(app, ["evaluate", run.id, str(mixed), "--exclude-seen", *runs])
     assert found.exit_code == 0 and "note: 60 images are excluded: 42 of 61 images were used for training" in found.stdout
     found = CliRunner().invoke(app, ["evaluate", run.id, str(mixed), "--include-seen", "--verify-files", *runs])
-    assert found.exit_code == 0 and "test split opened: once" in found.stdout
+    assert found.exit_code == 0 and "test split of the run opened: once" in found.stdout
     found = CliRunner().invoke(app, ["evaluate", run.id, str(mixed), "--include-seen", "--exclude-seen", *runs])
     assert found.exit_code == 2

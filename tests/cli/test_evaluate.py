@@ -44,7 +44,7 @@ def test_wrong_answers_are_counted(tell, run, photos):
     (other / "dark" / "00.png").unlink()
     out = tell("evaluate", run, other, *swapped, "--include-seen", *QUIET).out
     assert "errors: 39 of 39; true → predicted: dark → light: 20 of 20 (100.0%); light → dark: 19 of 19 (100.0%)" in out
-    assert "note: not independent: 2" in out and "test split opened: once" in out
+    assert "note: not independent: 2" in out and "test split of the run opened: once" in out
 
 
 def test_slices_fit_80_columns_and_say_what_is_undefined():

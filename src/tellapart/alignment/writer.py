@@ -28,7 +28,7 @@ from PIL import Image
 from tellapart.alignment.plan import IMAGES, SUBSAMPLING
 from tellapart.data.locator import parse_locator
 from tellapart.errors import DataError, RunError, SystemLimitError
-from tellapart.io import append_durably, flush_to_disk, read_json, write_bytes_atomically, write_json
+from tellapart.io import append_durably, expand, flush_to_disk, read_json, write_bytes_atomically, write_json
 from tellapart.types import ImageTable
 
 MARKER, MANIFEST = "align.json", "manifest.csv"
@@ -186,7 +186,7 @@ def check_outside(folder: Path, data: str | Path | None, table: ImageTable) -> N
     """
     tops = [Path(table.root)] if any(_is_plain_file(str(path)) for path in table.paths) else []
     if data is not None:
-        given = Path(data).expanduser()
+        given = expand(data)
         tops += [given] if given.is_dir() else [given.parent] if given.suffix.lower() in _TABLES else []
     for top in tops:
         if folder.resolve().is_relative_to(top.resolve()):

@@ -24,7 +24,9 @@ Prior = Annotated[
 ]
 Fpr = Annotated[
     float | None,
-    typer.Option("--fpr", metavar="SHARE", help="Two classes: choose the threshold for this false-positive rate."),
+    typer.Option(
+        "--fpr", metavar="SHARE", min=0, max=1, help="Two classes: choose the threshold for this false-positive rate."
+    ),
 ]
 Cost = Annotated[
     list[str] | None,
@@ -38,7 +40,11 @@ Cost = Annotated[
 Unsure = Annotated[
     float | None,
     typer.Option(
-        "--unsure", metavar="COVERAGE", help="Abstain where the conformal prediction set of this coverage is not one class."
+        "--unsure",
+        metavar="COVERAGE",
+        min=0,
+        max=1,
+        help="Abstain where the conformal prediction set of this coverage is not one class.",
     ),
 ]
 Band = Annotated[

@@ -33,7 +33,12 @@ Only = Annotated[
 Skip = Annotated[list[str] | None, typer.Option("--skip", metavar="CHECK", help="Skip this check. Repeatable.")]
 Options = Annotated[
     list[str] | None,
-    typer.Option("-s", "--set", metavar="CHECK.OPTION=VALUE", help="Set an option of a check; see docs/checks. Repeatable."),
+    typer.Option(
+        "-s",
+        "--set",
+        metavar="CHECK.OPTION=VALUE",
+        help="Set an option of a check, for example near_duplicates.candidates=16. Repeatable.",
+    ),
 ]
 Output = Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Write a report with pictures (HTML).")]
 Lists = Annotated[Path | None, typer.Option("--list", metavar="DIR", help="Write one CSV per check with the images it found.")]

@@ -92,7 +92,9 @@ def _print(found: Evaluation, positive: str | None, decisions: list[str], slices
         *([f"positive class: {named}"] if named else []), *([f"undefined: {missing}"] if missing else []),
         *_confusions(found), *decisions,
     ]  # fmt: skip
-    opt.print_lines(*lines, *(f"note: {note}" for note in found.notes), f"test split opened: {times_in_words(found.opened)}")
+    of = " of the run" if found.part == "other" else ""
+    opened = f"test split{of} opened: {times_in_words(found.opened)}"
+    opt.print_lines(*lines, *(f"note: {note}" for note in found.notes), opened)
     if slices:
         console.print()
         print_slices(console, slices)

@@ -25,9 +25,7 @@ ClassName = Annotated[
 ]
 Methods = Annotated[
     list[str] | None,
-    typer.Option(
-        "-m", "--method", metavar="NAME", help="grad_cam (networks), occlusion (any run), … Repeatable. See docs/explain.md."
-    ),
+    typer.Option("-m", "--method", metavar="NAME", help="grad_cam (networks), occlusion (any run), … Repeatable."),
 ]
 Options = Annotated[
     list[str] | None,

@@ -1,16 +1,17 @@
 """The console script: commands, errors and exit codes.
 
 Exit codes: 0 success · 1 other error · 2 usage · 3 data · 4 recipe · 5 run · 6 the machine (disk, permission, device) ·
-7 `check` found a leak or a problem · 130 Ctrl-C.
+7 `check` found a leak or a problem · 129 SIGHUP · 130 Ctrl-C · 143 SIGTERM.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 import tellapart
 from tellapart.cli import (
@@ -45,19 +46,34 @@ from tellapart.cli import (
     train,
 )
 from tellapart.cli import options as opt
-from tellapart.errors import SystemLimitError, TellapartError
+from tellapart.cli._failures import as_error
+from tellapart.cli._process import check_current_folder, close_output, open_streams, stopped_by_signals
+from tellapart.errors import Interrupted, TellapartError
 from tellapart.terminal import hanging, print_traceback, protect
+
+
+class _Commands(TyperGroup):
+    """The commands. Typer would end with "Aborted." where one of them raises an EOFError, and without a word after Ctrl-C."""
+
+    def invoke(self, ctx: Any) -> Any:
+        check_current_folder()
+        try:
+            return super().invoke(ctx)
+        except (EOFError, KeyboardInterrupt) as error:
+            raise as_error(error) from error
+
 
 app = typer.Typer(
     name="tellapart",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Image classification workbench: train, compare and judge every kind of image classifier on a folder or a CSV.",
     epilog="Exit codes: 0 success, 1 other error, 2 usage, 3 data, 4 recipe, 5 run, 6 system, 7 `check` found a leak or a "
-    "problem, 130 Ctrl-C. NO_COLOR turns colors off; TELLAPART_CACHE and TELLAPART_CACHE_GIB set the folder and the "
-    "size of the cache.",
+    "problem, 130 Ctrl-C, 143 SIGTERM. NO_COLOR turns colors off; TELLAPART_CACHE and TELLAPART_CACHE_GIB set the folder and "
+    "the size of the cache.",
 )
 #: Panel of `--help` → its commands. Each command is the function `run` of a module of its name.
 PANELS = {
@@ -94,36 +110,30 @@ def _root(version: Version = False, verbose: Verbose = False) -> None:
     """The options before a command; the help text is that of `app`."""
 
 
-#: Package of an extra → the extra; a command that lacks one says how to install it.
-_EXTRA_OF = {
-    **dict.fromkeys(("tensorboard", "mlflow", "sqlalchemy", "alembic"), "track"), "optuna": "search",
-    **dict.fromkeys(("onnx", "onnxscript", "onnxruntime"), "export"),
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client"), "web"),
-}  # fmt: skip
-
-
 def main() -> None:
-    """Run the command line; a user error is one message and an exit code, never a traceback.
+    """Run the command line; an error is one message and an exit code, never a traceback.
 
-    Typer itself handles Ctrl-C (exit code 130) and closed pipes (`tellapart … | head`).
+    A closed pipe (`tellapart … | head`) ends it quietly.
     """
     # GNU OpenMP's threads spin while they wait, which starves other processes on the same cores. With a bounded spin a training
     # step beside one busy process is 1.14 to 1.39 × as fast; alone, the bound costs 1 to 7 % (benchmarks/train_step.py --busy).
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    open_streams()
     protect()
-    try:
-        app(prog_name="tellapart")
-    except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
-        if extra is None or os.environ.get(opt.VERBOSE):
-            raise
-        _print_error(SystemLimitError(f"{error.name} is not installed", hint=f'in the checkout: pip install ".[{extra}]"'))
-        sys.exit(SystemLimitError.exit_code)
-    except TellapartError as error:
-        if os.environ.get(opt.VERBOSE):
-            print_traceback()
-        _print_error(error)
-        sys.exit(error.exit_code)
+    with stopped_by_signals() as received:
+        try:
+            try:
+                app(prog_name="tellapart")
+            finally:
+                close_output()
+        except BrokenPipeError:
+            sys.exit(1)
+        except (Exception, KeyboardInterrupt) as error:
+            if os.environ.get(opt.VERBOSE):
+                print_traceback()
+            shown = as_error(error)
+            _print_error(shown)
+            sys.exit(128 + received.number if isinstance(shown, Interrupted) and received.number else shown.exit_code)
 
 
 def _print_error(error: TellapartError) -> None:

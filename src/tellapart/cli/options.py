@@ -271,12 +271,13 @@ def check_output(path: Path, data: str | Path | None = None) -> None:
         DataError: It lies inside the data, where the next command would read it as an image or a table.
     """
     from tellapart.errors import SystemLimitError
-    from tellapart.io import check_outside
+    from tellapart.io import check_is_text, check_outside, make_folder
 
+    check_is_text(path)
     if data is not None:
         check_outside(path, Path(data))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         reason = "is a folder" if path.is_dir() else "" if os.access(path.parent, os.W_OK) else "no permission to write there"
     except OSError as error:
         reason = f"cannot be written ({error.strerror})"

@@ -28,8 +28,7 @@ ImageNames = Annotated[
     list[str],
     typer.Argument(
         metavar="IMAGE…",
-        help="Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - reads standard input. See "
-        "docs/predict.md.",
+        help="Files, folders, quoted patterns, CSV/TSV or parquet tables, .zip, .tar, IDX; - reads standard input.",
     ),
 ]
 Output = Annotated[

@@ -27,7 +27,7 @@ def run(
 ) -> None:  # fmt: skip
     """List the recipes, or show one.
 
-    Letters and numbers in brackets name the published systems that a recipe rebuilds; see docs/systems.md.
+    Letters and numbers in brackets name the published systems that a recipe rebuilds.
     """
     from tellapart.recipe import load as recipes
 

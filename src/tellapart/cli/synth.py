@@ -17,9 +17,7 @@ Reals = Annotated[str, typer.Argument(metavar="REALS", help="Real images: a fold
 Output = Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the data set to write.")]
 Kinds = Annotated[
     list[str] | None,
-    typer.Option(
-        "-k", "--kind", metavar="KIND", help="splice, inpaint, … Repeatable. Default: all in turn. See docs/synth.md."
-    ),
+    typer.Option("-k", "--kind", metavar="KIND", help="splice, inpaint, … Repeatable. Default: all in turn."),
 ]
 ClassName = Annotated[
     str | None, typer.Option("--class", metavar="NAME", help="The class of the real images, if REALS has labels.")

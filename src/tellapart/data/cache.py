@@ -103,9 +103,14 @@ class PixelCache:
     """
 
     def __init__(self, folder: Path | None = None, progress: Progress = SILENT) -> None:
-        self.folder = folder or default_folder()
+        self._folder = folder
         self.progress = progress
         self._open: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where the files lie; looked up on use: predicting needs no cache, and some machines have no place for it."""
+        return self._folder or default_folder()
 
     def images(self, table: ImageTable, inputs: Inputs) -> DecodedImages:
         """The pixels of `table`; those of a larger table that was asked for before are used again.

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.errors import SystemLimitError
+from tellapart.io import expand
 
 GIB = 1 << 30
 #: The digests of files that were read before; see `digest_store`.
@@ -65,10 +66,23 @@ def clear(folder: Path | None = None) -> int:
 
 
 def default_folder() -> Path:
-    """Where the cache lies, by the environment."""
+    """Where the cache lies, by the environment.
+
+    Raises:
+        SystemLimitError: TELLAPART_CACHE names the home of an unknown user; or this user has no home folder, as in some
+            containers, and no variable names another place.
+    """
     if own := os.environ.get("TELLAPART_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tellapart"
+        if (folder := expand(own)).parts[:1] and folder.parts[0].startswith("~"):
+            raise SystemLimitError(f"TELLAPART_CACHE={own!r}: there is no such user", hint="write the whole path")
+        return folder
+    if os.path.isabs(standard := os.environ.get("XDG_CACHE_HOME", "")):  # noqa: PTH117 (the standard ignores relative ones)
+        return Path(standard) / "tellapart"
+    home = expand("~")
+    if not home.is_absolute():
+        hint = "set TELLAPART_CACHE to a folder that you may write"
+        raise SystemLimitError("this user has no home folder, in which the cache would lie", hint=hint)
+    return home / ".cache" / "tellapart"
 
 
 def limit_bytes() -> int:

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import os
 import sqlite3
-import struct
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -57,7 +56,7 @@ def state_key(path: str, state: FileState, inside: str = "") -> bytes:
         state: Its state.
         inside: The member or row of the file that the digest is of; "" for the file itself.
     """
-    text = struct.pack("<qqqQ", *state) + f"{path}\0{inside}".encode("utf-8", "surrogatepass")
+    text = f"{tuple(state)}\0{path}\0{inside}".encode("utf-8", "surrogatepass")  # a time may exceed 64 bits of ns
     return hashlib.blake2b(text, digest_size=_DIGEST_BYTES).digest()
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from tellapart.data.digest_store import FileState
 from tellapart.data.regions import NOTHING
 from tellapart.errors import DataError
+from tellapart.io import expand
 from tellapart.recipe.schema import FaceRegion
 
 _LEAST = 32  # pixels
@@ -140,7 +141,7 @@ def _file(rule: FaceRegion) -> Path:
             hint = "install OpenCV 4 (opencv-python-headless<5), which carries it, or choose detector: yunet"
             raise DataError(f"detector: haar: this OpenCV ({cv2.__version__}) has no {_CASCADE}", hint=hint)
         return path
-    path = Path(rule.model or "").expanduser()
+    path = expand(rule.model or "")
     if not path.is_file():
         hint = "copy face_detection_yunet_2023mar.onnx of OpenCV's model zoo to this machine; nothing is downloaded"
         raise DataError(f"inputs.region.face.model: {path}: no such file", hint=hint)

@@ -9,9 +9,12 @@ import os
 from collections.abc import Callable, Iterator
 from heapq import heappop, heappush
 from operator import attrgetter
-from typing import NamedTuple
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
+from typing import Literal, NamedTuple
 
 from tellapart.errors import DataError
+from tellapart.io import explain_os_error
 from tellapart.types import Problem
 
 _ENDINGS = ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .jp2 .j2k .avif"
@@ -90,6 +93,24 @@ def walk_images(folder: str) -> Iterator[tuple[str, str]]:
         yield from sorted([*readable, *bad]) if bad else readable
 
 
+def path_kind(path: str | Path) -> Literal["folder", "file", "special", ""]:
+    """What a path that the user gave names, links followed: "" where there is nothing.
+
+    Raises:
+        DataError: The system refuses to look: no permission, links that form a loop, a name that is too long.
+    """
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except OSError as error:
+        found = explain_os_error(error, path)
+        raise DataError(found.message, hint=found.hint) from error
+    except ValueError as error:
+        raise DataError(f"{str(path)!r}: a path cannot contain a NUL character") from error
+    return "folder" if S_ISDIR(mode) else "file" if S_ISREG(mode) else "special"
+
+
 def ending_of(name: str) -> str:
     """Lower-case ending with the dot; "" when there is none.
 
@@ -109,10 +130,20 @@ def is_no_text(path: str, problems: list[Problem]) -> bool:
     """Whether a path is not UTF-8, which no table could name and no report could print; if so, it is a problem."""
     if path.isascii():
         return False
+    shown, reason = readable_name(path)
+    if reason:
+        problems.append(Problem("bad name", shown, reason))
+    return bool(reason)
+
+
+def readable_name(path: str) -> tuple[str, str]:
+    """A path as it can be printed, and why it cannot be used: "" for a valid one."""
     shown = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    if shown != path:
-        problems.append(Problem("bad name", shown, "the name is not valid UTF-8: rename it"))
-    return shown != path
+    if shown == path:
+        return path, ""
+    if "\ufffd" not in shown:  # the locale is not UTF-8, but the name is
+        return shown, "the name cannot be read under this locale: set PYTHONUTF8=1"
+    return shown, "the name is not valid UTF-8: rename it"
 
 
 def not_a_file(entry: os.DirEntry[str], child: str) -> Problem:

@@ -16,7 +16,16 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.archives import Archive, open_archive
-from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of, is_no_text, is_skipped, not_a_file, walk, walk_images
+from tellapart.data.folder_walk import (
+    IMAGE_ENDINGS,
+    ending_of,
+    is_no_text,
+    is_skipped,
+    not_a_file,
+    path_kind,
+    walk,
+    walk_images,
+)
 from tellapart.data.locator import loose_locator
 from tellapart.errors import DataError
 from tellapart.types import UNLABELED, ImageTable, Problem
@@ -250,6 +259,7 @@ def from_paths(paths: Sequence[str | Path], classes: Sequence[str] = ()) -> Imag
 
 
 def _images(path: Path) -> Iterator[tuple[str, str]]:
-    if not path.exists():
+    kind = path_kind(path)
+    if not kind:
         raise DataError(f"{path}: no such file or folder", hint="name image files or folders of them")
-    return walk_images(str(path)) if path.is_dir() else iter([(str(path), "")])
+    return walk_images(str(path)) if kind == "folder" else iter([(str(path), "")])

@@ -23,7 +23,7 @@ from tellapart import registry
 from tellapart.data.archives import NPZ_ENDING, is_archive
 from tellapart.data.class_names import difference, guess_positive, look_alikes
 from tellapart.data.file_kinds import refuse_address
-from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of
+from tellapart.data.folder_walk import IMAGE_ENDINGS, ending_of, path_kind
 from tellapart.data.layouts._aliases import order_classes
 from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.data.layouts.base import Claim, ColumnOptions, Layout, LayoutOptions, LayoutRows
@@ -33,6 +33,7 @@ from tellapart.data.listing import Listing, list_archive, list_file, list_files,
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.unused_files import unused_files
 from tellapart.errors import DataError, NoLabelsError, unknown_name
+from tellapart.io import expand
 from tellapart.types import UNLABELED, ImageTable, Problem
 
 __all__ = ["from_arrays", "from_bytes", "scan"]
@@ -72,6 +73,8 @@ def scan(
     Raises:
         DataError: The data cannot be used; says what was expected and found, where, and what to do.
     """
+    if not str(path):
+        raise DataError("the path of the data is empty", hint=f"give {_EXPECTED}")
     refuse_address(str(path), _EXPECTED)
     listing, file = _list(_absolute(path))
     elsewhere = None if images is None else _list_images(_absolute(images))
@@ -118,17 +121,18 @@ def _other_labels(claim: Claim) -> str:
 
 def _absolute(path: str | Path) -> str:
     """Absolute, without `..`, links kept as they are (`Path.resolve` would follow them, `Path.absolute` keeps `..`)."""
-    return os.path.abspath(Path(path).expanduser())  # noqa: PTH100
+    return os.path.abspath(expand(path))  # noqa: PTH100
 
 
 def _list(top: str) -> tuple[Listing, str | None]:
     """The files to read, and the name of the one file that the path names, if it is not an archive."""
-    if not Path(top).exists():
+    kind = path_kind(top)
+    if not kind:
         shards = expand_braces(top)
         if len(shards) > 1:
             return _list_shards(shards), None
         raise DataError(f"{top}: not found", hint=f"give {_EXPECTED}")
-    if Path(top).is_dir():
+    if kind == "folder":
         return list_folder(top), None
     if is_archive(top) or top.lower().endswith(NPZ_ENDING):
         return list_archive(top), None
@@ -163,7 +167,7 @@ _MOST_SHARDS = 100_000
 
 
 def _list_shards(paths: list[str]) -> Listing:
-    lost = [path for path in paths if not Path(path).is_file()]
+    lost = [path for path in paths if path_kind(path) != "file"]
     if lost:
         more = f" and {len(lost) - 1:,} more of {len(paths):,} shards" if len(lost) > 1 else ""
         raise DataError(f"{lost[0]}{more}: not found", hint="name only shards that are there, or give their folder")
@@ -178,7 +182,7 @@ def _not_a_data_set(top: str) -> DataError:
 
 def _list_images(top: str) -> Listing:
     """The files of `--images`."""
-    if Path(top).exists() and not (Path(top).is_dir() or is_archive(top)):
+    if path_kind(top) not in ("folder", "") and not is_archive(top):
         raise DataError(f"--images {top}: expected a folder or an archive")
     return _list(top)[0]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tellapart.data.archives import ARCHIVE_ENDINGS
+from tellapart.data.folder_walk import path_kind
 from tellapart.data.layouts._columns import further_columns
 from tellapart.data.layouts._csv import TABLE_ENDINGS, TextTable, read_text_table
 from tellapart.data.layouts._id_lookup import AMBIGUOUS, FileFinder
@@ -73,7 +74,7 @@ def find_test_images(
     Raises:
         DataError: An id fits no image, or several; two ids fit one image; the columns are ambiguous; something is not there.
     """
-    if not test.exists():
+    if not path_kind(test):
         raise DataError(f"--test {test}: not found", hint="give test.csv, or the folder or archive of the test images")
     if not test.name.lower().endswith(TABLE_ENDINGS):
         if id_column is not None:
@@ -108,10 +109,11 @@ def _table(
 
 
 def _listed(where: Path) -> Listing:
-    if not where.exists():
+    kind = path_kind(where)
+    if not kind:
         raise DataError(f"{where}: not found", hint="give the folder or archive of the test images")
     top = os.path.abspath(where)  # noqa: PTH100
-    if where.is_dir():
+    if kind == "folder":
         return list_folder(top)
     if top.lower().endswith(ARCHIVE_ENDINGS):
         return list_archive(top)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tellapart.errors import RecipeError, SystemLimitError, unknown_name
+from tellapart.io import expand
 from tellapart.nets._weights import load_into, read_weights
 from tellapart.nets.base import HeadedNet, NetOptions, Width, dense_head
 
@@ -117,7 +118,7 @@ def load_weights(
     if options.weights == "hub":
         whose, path = hub()
     else:
-        path = Path(options.weights).expanduser()
+        path = expand(options.weights)
         whose = ""
     tensors = read_weights(path)
     if any(name.startswith("body.trunk.") for name in tensors):

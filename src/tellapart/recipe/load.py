@@ -276,8 +276,10 @@ def _check_sections(recipe: Recipe, used: frozenset[str], where: str) -> None:
     for section in ("augment", "features", "train"):
         if getattr(recipe, section) is not None and section not in used:
             takes = ", ".join(sorted({"inputs", "classifier", "seed", *used}))
+            options = "--epochs, --minutes and " if section == "train" else ""
             raise RecipeError(
-                f"{where}: the family {recipe.classifier.family!r} does not use the section {section!r}; it takes {takes}"
+                f"{where}: the family {recipe.classifier.family!r} does not use the section {section!r}; it takes {takes}",
+                hint=f"leave out {options}what sets {section}",
             )
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ import yaml
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import check_outside, mark_complete, now, read_json, translate_os_errors
+from tellapart.io import check_is_text, check_outside, make_folder, mark_complete, now, read_json, translate_os_errors
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
@@ -205,9 +206,9 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
     if isinstance(name, Run):
         return name
     for folder in (Path(name), runs / name):
-        if (folder / DONE).exists():
+        if os.path.exists(folder / DONE):  # noqa: PTH110 (False, too, for a name that is too long)
             return _opened(folder)
-        if (folder / "recipe.yaml").exists():
+        if os.path.exists(folder / "recipe.yaml"):  # noqa: PTH110
             raise RunError(f"{folder} is not finished", hint="repeat the same train or compare command to resume it")
     known = {run.id: run for run in list_runs(runs)}
     found = [run for run_id, run in known.items() if run_id.startswith(str(name))]
@@ -268,10 +269,11 @@ def mark_runs(runs: Path) -> None:
     """Create the folder of all runs, with the hidden file by which a walk of the data recognizes it.
 
     Raises:
-        SystemLimitError: The folder cannot be created or written.
+        SystemLimitError: The folder cannot be created or written, or its path is not UTF-8.
     """
+    check_is_text(runs)
     with translate_os_errors(runs):
-        runs.mkdir(parents=True, exist_ok=True)
+        make_folder(runs)
         if not (runs / RUNS_MARKER).exists():
             (runs / RUNS_MARKER).write_text("The runs of tellapart: not read as data.\n", encoding="utf-8")
 
@@ -290,7 +292,7 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
     """
     folder = runs / run_id
     with translate_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock = (folder / ".lock").open("w")
     with lock:
         try:

@@ -97,7 +97,7 @@ def space(
             repeated.
     """
     if not grid and not ranges:
-        raise RecipeError("no setting to vary", hint="pass --grid KEY=VALUE,VALUE or --range KEY=LOW..HIGH; see docs/sweep.md")
+        raise RecipeError("no setting to vary", hint="pass --grid KEY=VALUE,VALUE or --range KEY=LOW..HIGH")
     if random is not None and optuna is not None:
         raise RecipeError("--random and --optuna exclude each other: pass one of them")
     if twice := sorted(set(grid) & set(ranges)):

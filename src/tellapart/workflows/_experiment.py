@@ -28,7 +28,7 @@ from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
 from tellapart.errors import Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings, drop_unreadable, load_classifier, predict_timed, resolve_device
-from tellapart.io import mark_complete, now, read_json, translate_os_errors, write_json
+from tellapart.io import file_name, mark_complete, now, read_json, translate_os_errors, write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
 from tellapart.runs import ledger, store
@@ -108,7 +108,7 @@ class Experiment:
         lost = left_out(table).lost  # a run says what was left out, so another loss is another run
         asked += f" {[(kind, sorted(counts.items())) for kind, counts in lost.items()]}" if lost else ""
         key = _digest(f"{recipe.digest()} {table.fingerprint} {self.split_fingerprint}{asked}{more}", 4)
-        return f"{name}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.overwrite else "")
+        return f"{file_name(name, 'run')}-{key}" + (f"-{secrets.token_hex(2)}" if self.settings.overwrite else "")
 
     def _make(self, name: str, recipe: Recipe, folder: Path) -> Run:
         started, self.started_from = now(), set()

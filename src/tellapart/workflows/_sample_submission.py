@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tellapart.data.folder_walk import path_kind
 from tellapart.data.layouts._aliases import normalize
 from tellapart.data.layouts._csv import TextTable, read_text_table
 from tellapart.errors import DataError, unknown_name
@@ -75,8 +76,8 @@ def read_sample(path: Path, id_column: str | None, answers: Sequence[str], names
     Raises:
         DataError: It cannot be read, has no rows or no column to fill; an id is missing or occurs twice.
     """
-    if not path.is_file():
-        why = "is a folder; expected a CSV or TSV file" if path.is_dir() else "not found"
+    if (kind := path_kind(path)) != "file":
+        why = "is a folder; expected a CSV or TSV file" if kind == "folder" else "not found"
         raise DataError(f"--sample {path}: {why}", hint="pass the sample submission of the competition")
     content = path.read_bytes()
     text = read_text_table(content, str(path), literal=True)

@@ -49,6 +49,7 @@ from tellapart.data.scan import scan
 from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitError
 from tellapart.features._jpeg_traces import COUNT, traces
 from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.io import expand
 from tellapart.types import ImageTable, Problem, Score
 
 #: Stored in the settings of every copy: increase it when the same settings give other files.
@@ -78,7 +79,7 @@ def align(
         SystemLimitError: The disk is full, or permission is denied.
         Interrupted: Ctrl-C; written images are kept.
     """
-    out, options = Path(out).expanduser(), options or AlignOptions()
+    out, options = expand(out), options or AlignOptions()
     table = data if isinstance(data, ImageTable) else scan(data)
     bad = check_problems(table, settings.skip_bad)
     check_outside(out, scanned_from if isinstance(data, ImageTable) else data, table)

@@ -28,7 +28,7 @@ from tellapart.errors import RunError
 from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision
-from tellapart.io import now, read_json, write_json
+from tellapart.io import file_name, now, read_json, write_json
 from tellapart.metrics.delong import ScoreDifference, paired_bootstrap
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
@@ -146,7 +146,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
     key = (
         f"{made.recipe.digest()} {parent.id} {parent.data['fingerprint']} {parent.data['split_fingerprint']} {parent.positive}"
     )
-    run_id = f"{name}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
+    run_id = f"{file_name(name, how)}-{hashlib.blake2b(key.encode(), digest_size=4).hexdigest()}"
     if settings.overwrite:
         run_id += f"-{secrets.token_hex(2)}"
     with store.lock_run(settings.runs, run_id) as folder:

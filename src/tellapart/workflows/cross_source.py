@@ -10,7 +10,6 @@ used.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -132,7 +131,7 @@ class _Crossing:
         if left_over:
             self.notes.append(f"{title}: excluded {left_over:,} images that share a group or file with the training images")
         self.experiment.settings.progress.say(f"{len(self.made) + 1}/{self.total} {title}", "bold")
-        run = _train(self.experiment.with_split(prepared, self.folder / "runs"), _plain(title), self.recipe)
+        run = _train(self.experiment.with_split(prepared, self.folder / "runs"), title, self.recipe)
         self.made[trained_on] = _predictions(run, HELD_OUT)
         return self.made[trained_on]
 
@@ -159,8 +158,3 @@ def _resolved(recipe: str | Path | Recipe, overrides: Sequence[str]) -> tuple[st
             f"{name} is an ensemble of finished runs: there is nothing to train", hint="pass a recipe of its members"
         )
     return name, found
-
-
-def _plain(name: str) -> str:
-    """A valid folder name."""
-    return re.sub(r"[^\w.-]+", "-", name).strip("-.")[:60] or "source"

@@ -25,7 +25,7 @@ from tellapart.inference.context import (
     load_classifier,
     predict_timed,
 )
-from tellapart.io import read_json
+from tellapart.io import file_name, read_json
 from tellapart.metrics.classification import confusion_matrix, confusion_shares
 from tellapart.metrics.score_all import undefined
 from tellapart.runs import ledger, store
@@ -183,7 +183,8 @@ def _on_other(run: Run, images: OtherImages, settings: Settings) -> Evaluation:
     if images.sealed:
         ledger.record(run.runs, run.id, run.data["fingerprint"], images.sealed, "evaluate", secrets.token_hex(4))
     predictions, speed = predict_timed(classifier, table, run.id, context)
-    folder = run.runs / "evaluations" / run.id / f"{Path(table.name).name.partition('.')[0]}-{table.fingerprint[:8]}"
+    name = file_name(Path(table.name).name.partition(".")[0], "images")
+    folder = run.runs / "evaluations" / run.id / f"{name}-{table.fingerprint[:8]}"
     (folder / "predictions").mkdir(parents=True, exist_ok=True)
     write_evaluation(folder, "other", predictions, speed, run.positive, "evaluate")
     scores = {k: store.Score.from_dict(v) for k, v in read_json(folder / "scores.json")["other"].items()}

@@ -26,7 +26,7 @@ from tellapart.classifiers.base import Context, groups_of
 from tellapart.classifiers.feature_classifier import FeatureClassifier
 from tellapart.errors import DataError, Interrupted, RecipeError, SystemLimitError, TellapartError
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import write_json, write_text_atomically
+from tellapart.io import file_name, write_json, write_text_atomically
 from tellapart.metrics.intervals import wilson
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
@@ -235,7 +235,7 @@ class _Work:
 def _folder(settings: Settings, source: _Source, identity: str) -> Iterator[Path]:
     """The folder of the sweep, locked; emptied with `overwrite`."""
     digest = hashlib.blake2b(f"{source.base().digest()} {settings.seed} {identity}".encode(), digest_size=4).hexdigest()
-    name = f"{source.name}-{digest}"
+    name = f"{file_name(source.name, 'sweep')}-{digest}"
     with store.lock_run(
         settings.runs / "sweeps", name, lambda: settings.progress.say(f"  waiting for another process to finish {name}")
     ) as folder:

@@ -29,6 +29,7 @@ from tellapart import registry
 from tellapart.data.archives import ARCHIVE_ENDINGS
 from tellapart.data.cache import CorruptImages
 from tellapart.data.decode import decode, quiet
+from tellapart.data.folder_walk import path_kind
 from tellapart.data.identity import identify
 from tellapart.data.left_out import check_problems
 from tellapart.data.listing import list_archive, list_folder
@@ -120,9 +121,10 @@ def load_reals(data: str | Path | ImageTable, class_name: str | None = None, *, 
         DataError: No images, or no such class.
     """
     path = None if isinstance(data, ImageTable) else Path(data)
-    if path is not None and not path.exists():
+    kind = path_kind(path) if path is not None else ""
+    if path is not None and not kind:
         raise DataError(f"{path}: not found", hint="pass a folder, an archive or a table of real images")
-    if path is not None and class_name is None and (path.is_dir() or path.name.lower().endswith(ARCHIVE_ENDINGS)):
+    if path is not None and class_name is None and (kind == "folder" or path.name.lower().endswith(ARCHIVE_ENDINGS)):
         return _list_images(path)
     table = data if isinstance(data, ImageTable) else scan(data, least=1)
     check_problems(table, skip_bad)
@@ -251,8 +253,7 @@ class ForgeryJob:
 def _check_outside(data: str | Path | ImageTable, out: Path) -> None:
     """Raise an error if the output lies inside the data: the next call would read forged images as real ones."""
     root = Path(data.root if isinstance(data, ImageTable) else data).absolute()
-    folder = root if root.is_dir() else root.parent
-    if root.is_dir() and out.absolute().is_relative_to(folder):
+    if path_kind(root) == "folder" and out.absolute().is_relative_to(root):
         raise DataError(f"{out}: the output folder lies inside the data ({root})", hint="choose a folder outside")
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import final
 
 from tellapart.data.archives import is_archive
+from tellapart.data.folder_walk import path_kind
 from tellapart.data.layouts._csv import TABLE_ENDINGS
 from tellapart.errors import DataError
 from tellapart.inference.image_sources.base import (
@@ -82,10 +83,10 @@ def open_source(name: str, options: SourceOptions = DEFAULT_OPTIONS) -> Source:
         return StandardInput(options, open_source)
     if name.lower().startswith(URL_BEGINNINGS):
         return HttpSource(name, options.allow_urls)
-    path = Path(name)
-    if path.is_dir():
+    path, kind = Path(name), path_kind(name)
+    if kind == "folder":
         return FolderSource(path)
-    if not path.is_file():
+    if kind != "file":
         return _pattern(name, options)
     return _container(path, options) or FolderSource(path)
 

@@ -11,7 +11,7 @@ from typing import Any, final
 
 import numpy as np
 
-from tellapart.data.folder_walk import walk_images
+from tellapart.data.folder_walk import readable_name, walk_images
 from tellapart.errors import ImageError
 
 IDX_ENDINGS = ("ubyte", "ubyte.gz")
@@ -127,8 +127,8 @@ class FolderSource(FileSource):
         return (self._item(name, reason) for name, reason in listed)
 
     def _item(self, path: str, reason: str) -> ImageRef:
-        shown = path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-        return ImageRef(shown, self, path, reason or ("" if shown == path else "the name is not valid UTF-8: rename it"))
+        shown, bad = (path, "") if path.isascii() else readable_name(path)
+        return ImageRef(shown, self, path, reason or bad)
 
 
 def iter_items(source: Source) -> Iterator[ImageRef | Source]:
