@@ -32,7 +32,8 @@ Keep = Annotated[
 def run(
     run_ids: RunIds, host: Host = "127.0.0.1", port: Port = 8000, token: Token = None, max_bytes: MaxBytes = 20_000_000,
     max_pixels: MaxPixels = 50_000_000, timeout: Timeout = 30.0, rate: Rate = 10.0, memory: Memory = 320_000_000,
-    keep: Keep = None, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    keep: Keep = None, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Serve finished runs as a web page and a JSON API until Ctrl-C."""
     from tellapart.inference.context import Settings
@@ -42,7 +43,6 @@ def run(
     settings = Settings(runs, device, progress=opt.progress(quiet))
     options = ServerSettings(
         host=host, token=token or None, max_bytes=max_bytes, max_pixels=max_pixels, timeout=timeout, rate=rate, memory=memory,
-        keep=keep,
-        settings=settings,
+        keep=keep, settings=settings,
     )  # fmt: skip
     serve(run_ids, options, port, ready=lambda address: print(address, flush=True))

@@ -294,8 +294,8 @@ async def as_http_error(work: Awaitable[T]) -> T:
     """Wait for a result; an error that the client can do something about becomes an HTTP error.
 
     Raises:
-        RequestError: 503 if the server is busy or something is still loading; 413 if the image is too large; 422 if the image or
-            a parameter is invalid.
+        RequestError: 503 if the server is busy or something is still loading; 413 if the image is too large; 422 if the
+            image or a parameter is invalid.
     """
     try:
         return await work
