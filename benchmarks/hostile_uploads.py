@@ -1,4 +1,4 @@
-"""Hostile uploads for `serve_load.py --hostile`, made in memory: what an attacker sends to stop a server or to fill its memory."""
+"""Hostile uploads for `serve_load.py --hostile`, made in memory: what stops a server, or fills its memory."""
 
 from __future__ import annotations
 

@@ -14,8 +14,8 @@ tenth upload is one of `hostile_uploads.py` instead (bombs, scans, slow conversi
 batches of 50 megapixels), for which any refusal is right but no internal error and no lost connection. The time of a good
 request then includes the waits after a 503, and the figures go to `benchmarks/results/serve_load_hostile.json`.
 
-Resident memory is that of the server's process and of its children, together, every half second, in MiB: at the start (after the warm-up), in the middle, at the
-end, and the slope of a line through the second half.
+Resident memory is that of the server's process and of its children, together, every half second, in MiB: at the start (after the
+warm-up), in the middle, at the end, and the slope of a line through the second half.
 """
 
 from __future__ import annotations
@@ -179,20 +179,20 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process and its descendants, MiB; pages that they share count several times."""
+def resident(pids: list[int]) -> float:
+    """Resident memory of processes, MiB; pages that they share count several times."""
     pages = 0
-    for one in tree(pid):
+    for one in pids:
         with contextlib.suppress(OSError):
             pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def watch(pid: int, memory: list[tuple[float, float]]) -> None:
+async def watch(pid: int, memory: list[tuple[float, float, float]]) -> None:
     """Note the memory every half second."""
     began = time.perf_counter()
     while True:
-        memory.append((time.perf_counter() - began, resident(pid)))
+        memory.append((time.perf_counter() - began, resident(tree(pid)), resident([pid])))
         await asyncio.sleep(0.5)
 
 
@@ -206,7 +206,7 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
             for name, body, status in bad:
                 await refused(client, name, body, status, alone)
     for length, tally in ((warm_up, Tally()), (seconds, found := Tally())):
-        memory: list[tuple[float, float]] = []
+        memory: list[tuple[float, float, float]] = []
         watching = asyncio.create_task(watch(pid, memory))
         began = time.perf_counter()
         await asyncio.gather(
@@ -227,7 +227,7 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
     }
 
 
-def summary(found: Tally, alone: Tally, memory: list[tuple[float, float]], took: float) -> dict[str, Any]:
+def summary(found: Tally, alone: Tally, memory: list[tuple[float, float, float]], took: float) -> dict[str, Any]:
     """The figures."""
     second = np.array(memory[len(memory) // 2 :])
     slope = float(np.polyfit(second[:, 0], second[:, 1], 1)[0] * 60) if len(second) > 2 else None
@@ -236,11 +236,14 @@ def summary(found: Tally, alone: Tally, memory: list[tuple[float, float]], took:
         "images_per_second": round(found.images / took, 1), "errors": len(found.errors), "first_errors": found.errors[:5],
         "busy_503": found.busy, "statuses": dict(sorted(found.statuses.items())),
         "errors_of_good": sum("good" in error or "batch failed" in error for error in found.errors),
-        "single": quantiles(found.good), "batch_of_8": quantiles(found.batches), "refused_or_hostile": quantiles(found.refusals),
+        "single": quantiles(found.good), "batch_of_8": quantiles(found.batches),
+        "refused_or_hostile": quantiles(found.refusals),
         "refusals_alone": quantiles(alone.refusals) | {"errors": len(alone.errors)},
         "resident_mib": {
             "start": round(memory[0][1]), "middle": round(memory[len(memory) // 2][1]), "end": round(memory[-1][1]),
-            "most": round(max(value for _, value in memory)), "slope_per_minute_in_second_half": slope and round(slope, 2),
+            "most": round(max(one[1] for one in memory)), "most_of_server_alone": round(max(one[2] for one in memory)),
+            "end_of_server_alone": round(memory[-1][2]),
+            "slope_per_minute_in_second_half": slope and round(slope, 2),
         },
     }  # fmt: skip
 
@@ -283,7 +286,7 @@ def small_run(folder: Path) -> tuple[str, str]:
         "--runs",
         str(folder / "runs"),
     ]
-    subprocess.run([*command, "--set", "train.epochs=2", "-q"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, "-r", "cnn-small", "--set", "train.epochs=2", "-q"], check=True, stdout=subprocess.DEVNULL)
     return "cnn-small", str(folder / "runs")
 
 

@@ -31,7 +31,7 @@ Keep = Annotated[
 
 def run(
     run_ids: RunIds, host: Host = "127.0.0.1", port: Port = 8000, token: Token = None, max_bytes: MaxBytes = 20_000_000,
-    max_pixels: MaxPixels = 50_000_000, timeout: Timeout = 30.0, rate: Rate = 10.0, memory: Memory = 320_000_000,
+    max_pixels: MaxPixels = 50_000_000, timeout: Timeout = 30.0, rate: Rate = 10.0, memory: Memory = 440_000_000,
     keep: Keep = None, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", quiet: opt.Quiet = False,
     verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip

@@ -20,7 +20,7 @@ from tellapart.errors import RunError
 from tellapart.recipe.schema import Inputs
 
 _BATCH = 32  # most images in a batch: they are held at their original size
-_HELD = 2**25  # most bytes of images in a batch
+_HELD = 2**24  # most bytes of images in a batch
 
 
 class ExplainedModel:

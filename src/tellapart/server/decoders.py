@@ -28,7 +28,7 @@ from tellapart.server.budget import Budget, Busy
 from tellapart.server.decoding_process import DecodingProcess
 
 #: Pictures whose decoding takes more bytes wait for the processes of large ones.
-LARGE = 32_000_000
+LARGE = 20_000_000
 _HEADROOM = 96_000_000  # bytes of a process besides pictures: the file, copies of it, texts in it
 _SECONDS, _PER_MEGABYTE = 2.0, 0.04  # CPU time of a task: at the start, and for each megabyte of decoded pixels
 _NICE = 10  # large pictures and explanations let small ones go first

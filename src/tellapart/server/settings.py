@@ -40,7 +40,7 @@ class ServerSettings:
     keep: Path | None = None
     batch: int = 32
     waiting: int = 256
-    memory: int = 320_000_000
+    memory: int = 440_000_000
     settings: Settings = DEFAULTS
 
     @property
