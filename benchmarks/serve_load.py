@@ -14,8 +14,8 @@ tenth upload is one of `hostile_uploads.py` instead (bombs, scans, slow conversi
 batches of 50 megapixels), for which any refusal is right but no internal error and no lost connection. The time of a good
 request then includes the waits after a 503, and the figures go to `benchmarks/results/serve_load_hostile.json`.
 
-Resident memory is that of the server's process and of its children, together, every half second, in MiB: at the start (after the
-warm-up), in the middle, at the end, and the slope of a line through the second half.
+Resident memory is that of the server's process and of its children, together, every half second, in MiB: at the start (after
+the warm-up), in the middle, at the end, and the slope of a line through the second half.
 """
 
 from __future__ import annotations

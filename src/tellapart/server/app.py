@@ -58,6 +58,7 @@ def create_app(runs: Sequence[Run], options: ServerSettings | None = None) -> Fa
         lifespan=_lifespan(service),
         description="Predictions of finished runs. Send images as a form (field `image`) or as the request body.",
     )  # fmt: skip
+    app.state.service = service
     pages = Pages(service, app)
 
     def render_error(scope: Scope, error: RequestError) -> Response:

@@ -52,12 +52,14 @@ class Budget:
                 async with asyncio.timeout(patience):
                     await turn
             except BaseException as error:
-                if turn.done() and not turn.cancelled():
+                if turn.done() and not turn.cancelled():  # granted in the same moment
                     self._give_back(size)
-                else:
+                elif (size, turn) in self._waiting:
                     self._waiting.remove((size, turn))
                     self._wake()
-                raise Busy from None if isinstance(error, TimeoutError) else error
+                if isinstance(error, TimeoutError):
+                    raise Busy from None
+                raise
         else:
             self.free -= size
         try:

@@ -117,12 +117,22 @@ class Decoders:
     @property
     def most(self) -> int:
         """Bytes that decoding one picture may take."""
-        return self._large.budget.total
+        return self.large_budget.total
+
+    @property
+    def large_budget(self) -> Budget:
+        """Memory for large pictures."""
+        return self._large.budget
+
+    @property
+    def processes(self) -> list[DecodingProcess]:
+        """All processes."""
+        return [*self._small.processes, *self._large.processes]
 
     @property
     def pids(self) -> list[int]:
-        """Ids of the processes."""
-        return [process.pid for lane in (self._small, self._large) for process in lane.processes]
+        """Their ids."""
+        return [process.pid for process in self.processes]
 
     async def header(self, content: bytes, name: str) -> Header:
         """Read the header of an upload; nothing is decoded.

@@ -38,6 +38,11 @@ class DecodingProcess:
         """Id of the process."""
         return self._process.pid
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it works on a task."""
+        return self._busy
+
     def ask(self, task: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytearray]:
         """Let it do one task: (values of the reply, bytes of the reply).
 
@@ -60,7 +65,9 @@ class DecodingProcess:
             reason = _ended(process.wait(), task["seconds"])
         with self._lock:
             self._busy = False
-            if values["last"] and not self._closed:
+            if self._closed:
+                _end(self._process)
+            elif values["last"]:
                 self._replace()
         if reason:
             raise ImageError(task["name"], reason)
@@ -76,16 +83,13 @@ class DecodingProcess:
         """End the process, for good."""
         with self._lock:
             self._closed = True
-            self._process.kill()
-            self._process.wait()
+            if self._busy:  # `ask` closes the pipes, which it reads
+                self._process.kill()
+            else:
+                _end(self._process)
 
     def _replace(self) -> None:
-        for pipe in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):  # what is left to send
-                if pipe is not None:
-                    pipe.close()
-        self._process.kill()
-        self._process.wait()
+        _end(self._process)
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
@@ -101,6 +105,15 @@ class DecodingProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment,
             start_new_session=True,  # Ctrl-C is for the server, which finishes its requests
         )  # fmt: skip
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(OSError):  # what is left to send
+            if pipe is not None:
+                pipe.close()
 
 
 def _exchange(process: subprocess.Popen[bytes], task: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytearray]:

@@ -63,7 +63,7 @@ class ServedModel:
         self.explanations = Explanations(run, options)
         on_batch = functools.partial(metrics.batch, run.id)
         self.batcher = Batcher(self.predictor.predict_batch, run.id, options.batch, options.waiting, on_batch)
-        self._worker, self._prepared = BackgroundWorker(run.id), threading.Event()
+        self.work, self._prepared = BackgroundWorker(run.id), threading.Event()
 
     @property
     def id(self) -> str:
@@ -75,7 +75,7 @@ class ServedModel:
         target = io.BytesIO()
         Image.fromarray(np.full((32, 32, 3), 128, np.uint8)).save(target, "png")
         self.predictor.predict_batch([target.getvalue()])
-        self._worker.submit(self._prepare)
+        self.work.submit(self._prepare)
 
     async def predict(self, uploads: Sequence[Upload]) -> list[ProbaOrReason]:
         """Predict images: probabilities of each, or the reason why it cannot be read.
@@ -89,7 +89,7 @@ class ServedModel:
         await self._wait_until_prepared()
         side, crop = self.explanations.size
         picture = await self.decoders.picture(upload.content, upload.name, upload.header, side, crop)
-        return await self._worker.run(lambda step: self.explanations.heatmap(picture, class_name, method, step))
+        return await self.work.run(lambda step: self.explanations.heatmap(picture, class_name, method, step))
 
     async def stability(self, upload: Upload) -> Stability:
         """Predict the image again after compression and scaling."""
@@ -104,7 +104,7 @@ class ServedModel:
     async def nearest(self, upload: Upload) -> Nearest:
         """Find the nearest training images."""
         await self._wait_until_prepared()
-        images = await self._worker.run(lambda _: self.explanations.training_images())
+        images = await self.work.run(lambda _: self.explanations.training_images())
         reading = reading_of((images.inputs,))
         async with self.decoders.opened(upload.content, upload.name, upload.header, reading) as content:
 
@@ -112,7 +112,7 @@ class ServedModel:
                 step()
                 return images.search(content, upload.name)
 
-            return await self._worker.run(search)
+            return await self.work.run(search)
 
     def stuck(self, now: float) -> str:
         """A sentence if a thread has worked on one item for longer than a request may take; else "".
@@ -120,7 +120,7 @@ class ServedModel:
         Args:
             now: Seconds of the monotonic clock.
         """
-        for work, stopwatch in (("batch", self.batcher.stopwatch), ("explanation", self._worker.stopwatch)):
+        for work, stopwatch in (("batch", self.batcher.stopwatch), ("explanation", self.work.stopwatch)):
             seconds = stopwatch.seconds(now)
             if seconds > self.options.timeout:
                 return f"{self.id} has worked on one {work} for {seconds:,.0f} s, longer than a request may take"
@@ -153,7 +153,7 @@ class ServedModel:
     def close(self) -> None:
         """Predict the images in the queue, then stop."""
         self.batcher.close()
-        self._worker.close()
+        self.work.close()
 
 
 class ServedModels:

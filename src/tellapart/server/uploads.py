@@ -87,11 +87,14 @@ class Receiver:
     Args:
         options: The limits.
         decoders: Read the headers.
+
+    Attributes:
+        free: Bytes that may still arrive.
     """
 
     def __init__(self, options: ServerSettings, decoders: Decoders) -> None:
         self.options, self.decoders = options, decoders
-        self._free = max(_RECEIVED, 2 * options.max_bytes)
+        self.free = max(_RECEIVED, 2 * options.max_bytes)
 
     @asynccontextmanager
     async def receive(self, request: Request, max_images: int = 1) -> AsyncIterator[ParsedForm]:
@@ -122,7 +125,7 @@ class Receiver:
                     uploads.append(Upload(_plain(name), b"", error=error.message))
             yield ParsedForm(tuple(uploads), fields)
         finally:
-            self._free += body.size
+            self.free += body.size
 
     def take(self, size: int) -> None:
         """Count bytes that have arrived.
@@ -130,9 +133,9 @@ class Receiver:
         Raises:
             RequestError: There is no room for them.
         """
-        if size > self._free:
+        if size > self.free:
             raise RequestError(503, "the server is receiving too many images at once", "try again in a moment", _RETRY_AFTER)
-        self._free -= size
+        self.free -= size
 
     async def _parsed(self, request: Request, body: _Body) -> tuple[list[tuple[str, bytes]], dict[str, str]]:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
