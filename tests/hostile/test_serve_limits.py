@@ -92,7 +92,7 @@ def test_a_picture_of_too_much_work_is_refused_and_the_next_is_predicted(client:
 
 def test_a_batch_holds_one_large_picture_at_a_time(run: Run, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """The memory that is reserved never exceeds the budget, however many pictures are sent."""
-    large = encoded(Image.new("RGB", (3_000, 3_000)), compress_level=1)  # 36 MB each; 42 MB for two processes of small ones
+    large = encoded(Image.new("RGB", (3_000, 3_000)), compress_level=1)  # 36 MB each
     options = ServerSettings(settings=settings, rate=0, timeout=600.0, memory=100_000_000)
     monkeypatch.setattr(service_module, "_PATIENCE", 600.0)
     held: list[int] = []

@@ -110,9 +110,9 @@ class Decoders:
     def __init__(self, memory: int, max_pixels: int, patience: float) -> None:
         self.max_pixels, self.patience = max_pixels, patience
         count = max(2, min(os.cpu_count() or 1, 8))
-        small = min(LARGE, memory // (2 * count))
-        self._small, self._large = _Lane(count, count * small, 0), _Lane(1, memory - count * small, _NICE)
-        self._limit = small
+        small = min(2 * LARGE, memory // 4)
+        self._small, self._large = _Lane(count, small, 0), _Lane(1, memory - small, _NICE)
+        self._limit = small // 2
 
     @property
     def most(self) -> int:
