@@ -1,6 +1,6 @@
 """Many clients at once on `tellapart serve`: errors, waiting times, memory.
 
-    python benchmarks/serve_load.py RUN [--runs runs] [--seconds 120] [--clients 32] [--warm-up 5] -o serve_load.json
+    python benchmarks/serve_load.py [RUN] [--runs runs] [--seconds 120] [--clients 32] [--warm-up 5] [--hostile] [-o FILE.json]
 
 Starts the server as a process of its own on a free port, and as many clients as asked for, each of which sends the next
 picture as soon as it has an answer. The pictures are photographs that scikit-image carries, scaled to sides of 48 to 1,024
@@ -9,8 +9,13 @@ pixels, as JPEG and PNG; every twentieth upload is one that must be refused (tru
 with its 4xx, is an error; a 503 ("busy") is counted apart and asked again after the time that it names. Times are from the
 first byte sent to the last one read, so of 100 MB they hold the sending; `refusals_alone` are measured before the load.
 
-Resident memory is that of the server's process, every second, in MiB: at the start (after the warm-up), in the middle, at the
-end, and the slope of a line through the second half.
+Without RUN, a small network is trained first, on noise, in a temporary folder; nothing else is needed. With `--hostile` every
+tenth upload is one of `hostile_uploads.py` instead (bombs, scans, slow conversions, half headers, huge forms, explanations and
+batches of 50 megapixels), for which any refusal is right but no internal error and no lost connection. The time of a good
+request then includes the waits after a 503, and the figures go to `benchmarks/results/serve_load_hostile.json`.
+
+Resident memory is that of the server's process and of its children, together, every half second, in MiB: at the start (after
+the warm-up), in the middle, at the end, and the slope of a line through the second half.
 """
 
 from __future__ import annotations
@@ -23,12 +28,10 @@ import json
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +42,14 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from hostile_uploads import ALLOWED, Hostile, bomb, hostile_uploads
 from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.runs.environment import describe_environment
 
 SIDES = (48, 64, 100, 224, 320, 512, 720, 1024)
 #: What is wrong, the body or its length in bytes, and the status that it must get.
-BAD_EVERY, BATCH_EVERY, BATCH = 20, 50, 8
+BAD_EVERY, HOSTILE_EVERY, BATCH_EVERY, BATCH = 20, 10, 50, 8
+RESULTS = Path(__file__).parent / "results"
 PROGRAM = "import typer; from tellapart.cli import serve; typer.run(serve.run)"
 
 
@@ -84,17 +89,6 @@ def wrong(good: bytes) -> list[tuple[str, bytes | int, int]]:
     ]  # fmt: skip
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG whose header promises very many pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = zlib.compress(bytes(10_000_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
 async def refused(client: httpx.AsyncClient, name: str, body: bytes | int, status: int, tally: Tally) -> None:
     """One upload that must get its 4xx."""
 
@@ -114,12 +108,22 @@ async def refused(client: httpx.AsyncClient, name: str, body: bytes | int, statu
         tally.errors.append(f"{name}: {reply.status_code} in place of {status}: {reply.text[:200]}")
 
 
+async def attacked(client: httpx.AsyncClient, upload: Hostile, tally: Tally) -> None:
+    """One hostile upload: any refusal is right."""
+    began = time.perf_counter()
+    reply = await client.post(upload.path, **upload.arguments())
+    tally.refusals.append(time.perf_counter() - began)
+    tally.statuses[f"{upload.name}: {reply.status_code}"] += 1
+    if reply.status_code not in ALLOWED:
+        tally.errors.append(f"{upload.name}: {reply.status_code}: {reply.text[:200]}")
+
+
 async def asked(client: httpx.AsyncClient, contents: list[bytes], tally: Tally) -> None:
     """One good upload, of one picture or a batch; asked again while the server is busy."""
     files = [("image", (f"{i}.jpg", content, "image/jpeg")) for i, content in enumerate(contents)]
     path = "/api/predict" if len(contents) == 1 else "/api/predict/batch"
+    began = time.perf_counter()
     while True:
-        began = time.perf_counter()
         reply = await client.post(path, files=files)
         seconds = time.perf_counter() - began
         tally.statuses[f"good: {reply.status_code}"] += 1
@@ -143,15 +147,18 @@ async def loaded(client: httpx.AsyncClient, body: bytes) -> None:
 
 
 async def one_client(
-    address: str, seed: int, until: float, bodies: list[bytes], bad: list[tuple[str, bytes | int, int]], tally: Tally
-) -> None:
+    address: str, seed: int, until: float, bodies: list[bytes], bad: list[tuple[str, bytes | int, int]],
+    hostile: list[Hostile], tally: Tally,
+) -> None:  # fmt: skip
     """Send until the time is over."""
     draw, number = random.Random(seed), seed
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         while time.perf_counter() < until:
             number += 1
             try:
-                if number % BAD_EVERY == 0:
+                if hostile and number % HOSTILE_EVERY == 0:
+                    await attacked(client, draw.choice(hostile), tally)
+                elif not hostile and number % BAD_EVERY == 0:
                     await refused(client, *draw.choice(bad), tally)
                 else:
                     count = BATCH if number % BATCH_EVERY == 1 else 1
@@ -160,21 +167,36 @@ async def one_client(
                 tally.errors.append(f"{type(error).__name__}: {error}")
 
 
-def resident(pid: int) -> float:
-    """Resident memory of a process, MiB."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+def tree(pid: int) -> list[int]:
+    """A process and its descendants."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def resident(pids: list[int]) -> float:
+    """Resident memory of processes, MiB; pages that they share count several times."""
+    pages = 0
+    for one in pids:
+        with contextlib.suppress(OSError):
+            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-async def watch(pid: int, memory: list[tuple[float, float]]) -> None:
-    """Note the memory every second."""
+async def watch(pid: int, memory: list[tuple[float, float, float]]) -> None:
+    """Note the memory every half second."""
     began = time.perf_counter()
     while True:
-        memory.append((time.perf_counter() - began, resident(pid)))
-        await asyncio.sleep(1)
+        memory.append((time.perf_counter() - began, resident(tree(pid)), resident([pid])))
+        await asyncio.sleep(0.5)
 
 
-async def load(address: str, pid: int, clients: int, warm_up: float, seconds: float) -> dict[str, Any]:
+async def load(address: str, pid: int, clients: int, warm_up: float, seconds: float, hostile: list[Hostile]) -> dict[str, Any]:
     """Refusals alone, a warm-up, then the load."""
     bodies, alone = pictures(), Tally()
     bad = wrong(bodies[5])
@@ -184,21 +206,28 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
             for name, body, status in bad:
                 await refused(client, name, body, status, alone)
     for length, tally in ((warm_up, Tally()), (seconds, found := Tally())):
-        memory: list[tuple[float, float]] = []
+        memory: list[tuple[float, float, float]] = []
         watching = asyncio.create_task(watch(pid, memory))
         began = time.perf_counter()
-        await asyncio.gather(*(one_client(address, seed, began + length, bodies, bad, tally) for seed in range(clients)))
+        await asyncio.gather(
+            *(one_client(address, seed, began + length, bodies, bad, hostile, tally) for seed in range(clients))
+        )
         took = time.perf_counter() - began
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
     async with httpx.AsyncClient(base_url=address, timeout=60) as client:
         health = (await client.get("/health")).json()
+        answered = (await client.post("/api/predict", content=bodies[0], headers={"content-type": "image/jpeg"})).status_code
         metrics = (await client.get("/metrics")).text
-    return summary(found, alone, memory, took) | {"health_after": health, "batches": batch_sizes(metrics)}
+    return summary(found, alone, memory, took) | {
+        "health_after": health,
+        "good_after": answered,
+        "batches": batch_sizes(metrics),
+    }
 
 
-def summary(found: Tally, alone: Tally, memory: list[tuple[float, float]], took: float) -> dict[str, Any]:
+def summary(found: Tally, alone: Tally, memory: list[tuple[float, float, float]], took: float) -> dict[str, Any]:
     """The figures."""
     second = np.array(memory[len(memory) // 2 :])
     slope = float(np.polyfit(second[:, 0], second[:, 1], 1)[0] * 60) if len(second) > 2 else None
@@ -206,11 +235,15 @@ def summary(found: Tally, alone: Tally, memory: list[tuple[float, float]], took:
         "seconds": round(took, 1), "requests": sum(found.statuses.values()), "images": found.images,
         "images_per_second": round(found.images / took, 1), "errors": len(found.errors), "first_errors": found.errors[:5],
         "busy_503": found.busy, "statuses": dict(sorted(found.statuses.items())),
-        "single": quantiles(found.good), "batch_of_8": quantiles(found.batches), "refusals": quantiles(found.refusals),
+        "errors_of_good": sum("good" in error or "batch failed" in error for error in found.errors),
+        "single": quantiles(found.good), "batch_of_8": quantiles(found.batches),
+        "refused_or_hostile": quantiles(found.refusals),
         "refusals_alone": quantiles(alone.refusals) | {"errors": len(alone.errors)},
         "resident_mib": {
             "start": round(memory[0][1]), "middle": round(memory[len(memory) // 2][1]), "end": round(memory[-1][1]),
-            "most": round(max(value for _, value in memory)), "slope_per_minute_in_second_half": slope and round(slope, 2),
+            "most": round(max(one[1] for one in memory)), "most_of_server_alone": round(max(one[2] for one in memory)),
+            "end_of_server_alone": round(memory[-1][2]),
+            "slope_per_minute_in_second_half": slope and round(slope, 2),
         },
     }  # fmt: skip
 
@@ -234,40 +267,95 @@ def batch_sizes(metrics: str) -> dict[str, float]:
     return {"times_asked": values["batches_total"], "mean_size": round(values["images_total"] / values["batches_total"], 2)}
 
 
-def main() -> None:
-    """Start the server, load it, print what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run")
-    parser.add_argument("--runs", default="runs")
-    parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--warm-up", type=float, default=5)
-    parser.add_argument("-o", "--output", type=Path)
-    given = parser.parse_args()
+def small_run(folder: Path) -> tuple[str, str]:
+    """Train a small network on bright and dark noise: (name of the run, its folder of runs)."""
+    rng = np.random.default_rng(0)
+    for number, name in enumerate(("bright", "dark")):
+        (folder / "photos" / name).mkdir(parents=True)
+        for index in range(60):
+            pixels = rng.integers(0, 80, (64, 64, 3)) + 150 * (1 - number)
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / name / f"{index}.png")
+    command = [
+        sys.executable,
+        "-m",
+        "tellapart",
+        "train",
+        str(folder / "photos"),
+        "-r",
+        "cnn-small",
+        "--runs",
+        str(folder / "runs"),
+    ]
+    subprocess.run([*command, "-r", "cnn-small", "--set", "train.epochs=2", "-q"], check=True, stdout=subprocess.DEVNULL)
+    return "cnn-small", str(folder / "runs")
+
+
+def left_behind(pids: list[int]) -> int:
+    """How many of the processes are still there, ten seconds after the server ended at the latest."""
+    for _ in range(100):
+        alive = [pid for pid in pids if b"decode_worker" in command_line(pid)]
+        if not alive:
+            return 0
+        time.sleep(0.1)
+    return len(alive)
+
+
+def command_line(pid: int) -> bytes:
+    """The command line of a process; empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def measure(run: str, runs: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Start the server, load it, stop it."""
+    hostile = hostile_uploads() if given.hostile else []
     with tempfile.TemporaryFile("w+") as said:
-        command = [sys.executable, "-c", PROGRAM, given.run, "--runs", given.runs, "--port", "0", "--rate", "0", "-q"]
+        command = [sys.executable, "-c", PROGRAM, run, "--runs", runs, "--port", "0", "--rate", "0", "-q"]
+        began = time.perf_counter()
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
         assert server.stdout is not None
+        pids: list[int] = []
         try:
             address = server.stdout.readline().strip()
             if not urlsplit(address).port:
                 said.seek(0)
                 sys.exit(f"the server did not start:\n{said.read()}")
-            found = asyncio.run(load(address, server.pid, given.clients, given.warm_up, given.seconds))
-            found["alive"] = server.poll() is None
+            started = time.perf_counter() - began
+            found = asyncio.run(load(address, server.pid, given.clients, given.warm_up, given.seconds, hostile))
+            found |= {"seconds_to_start": round(started, 2), "alive": server.poll() is None}
+            pids = tree(server.pid)[1:]
         finally:
             server.send_signal(signal.SIGINT)
             server.wait(60)
         said.seek(0)
-        found["server_said"] = said.read()[-500:]
+        return found | {"processes": len(pids), "left_behind": left_behind(pids), "server_said": said.read()[-500:]}
+
+
+def main() -> None:
+    """Measure, print and store the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?")
+    parser.add_argument("--runs", default="runs")
+    parser.add_argument("--seconds", type=float, default=120)
+    parser.add_argument("--clients", type=int, default=32)
+    parser.add_argument("--warm-up", type=float, default=5)
+    parser.add_argument("--hostile", action="store_true")
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run, runs = (given.run, given.runs) if given.run else small_run(Path(folder))
+        found = measure(run, runs, given)
     content = {
-        "machine": describe_environment("cpu"), "run": given.run, "clients": given.clients,
-        "load_average": [round(value, 2) for value in os.getloadavg()], **found,
+        "machine": describe_environment("cpu"), "run": given.run or "cnn-small, trained on noise of 64×64 pixels",
+        "clients": given.clients, "load_average": [round(value, 2) for value in os.getloadavg()], **found,
     }  # fmt: skip
     text = json.dumps(content, indent=2)
     print(text)
-    if given.output:
-        given.output.write_text(text + "\n", encoding="utf-8")
+    output = given.output or (RESULTS / "serve_load_hostile.json" if given.hostile else None)
+    if output:
+        output.write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

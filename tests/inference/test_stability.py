@@ -13,7 +13,8 @@ from tellapart.data.listing import from_paths
 from tellapart.errors import ImageError
 from tellapart.inference.decision import DecisionRule
 from tellapart.inference.predictor import load_predictor
-from tellapart.perturbations.stability import RECOMPRESSIONS, stability, summarize
+from tellapart.perturbations.recompression import RECOMPRESSIONS
+from tellapart.perturbations.stability import stability, summarize
 from tellapart.workflows.calibrate import calibrate
 from tellapart.workflows.predict import predict
 

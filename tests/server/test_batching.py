@@ -114,15 +114,15 @@ def test_slow_work_is_bounded_and_its_errors_arrive() -> None:
     lane, wait = BackgroundWorker("test", waiting=2), threading.Event()
 
     async def crowd() -> list:
-        tasks = [asyncio.create_task(lane.run(wait.wait)) for _ in range(2)]
+        tasks = [asyncio.create_task(lane.run(lambda _: wait.wait())) for _ in range(2)]
         await asyncio.sleep(0.05)
         with pytest.raises(QueueFull):
-            await lane.run(int)
+            await lane.run(lambda _: 0)
         wait.set()
         await asyncio.gather(*tasks)
         with pytest.raises(ZeroDivisionError):
-            await lane.run(lambda: 1 // 0)
-        return [await lane.run(lambda: 7)]
+            await lane.run(lambda _: 1 // 0)
+        return [await lane.run(lambda _: 7)]
 
     assert asyncio.run(crowd()) == [7]
     lane.close()

@@ -29,7 +29,7 @@ from tellapart.nets.base import Model, Net, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.training.loop import Batches, SplitData, forward, train
-from tellapart.training.setup import choose_precision, open_fabric, tune_allocator
+from tellapart.training.setup import choose_precision, open_device, open_fabric, tune_allocator
 from tellapart.training.state import stored_precision
 from tellapart.types import ImageTable
 
@@ -104,7 +104,7 @@ class Network(Classifier, Differentiable, Exportable):
         return (first, second), config, open_fabric(context.device, config.precision)
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
-        device = open_fabric(context.device).device
+        device = open_device(context.device)
         model = self.model.to(device)
         total = torch.zeros(len(table), len(self.classes))
         if not len(table):

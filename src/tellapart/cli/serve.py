@@ -32,6 +32,10 @@ Token = Annotated[
 ]
 MaxBytes = Annotated[int, typer.Option("--max-bytes", min=1000, help="Largest total size of the images of one request.")]
 MaxPixels = Annotated[int, typer.Option("--max-pixels", min=1, help="Largest number of pixels of one image.")]
+Memory = Annotated[
+    int,
+    typer.Option("--memory", metavar="BYTES", min=1_000_000, help="Memory for decoded images; the loaded runs come on top."),
+]
 Timeout = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.1, help="Time limit of one request.")]
 Rate = Annotated[float, typer.Option("--rate", min=0, help="Sustained number of requests per second and client; 0: unlimited.")]
 Connections = Annotated[
@@ -46,7 +50,7 @@ Keep = Annotated[
 def run(
     run_ids: RunIds, host: Host = "127.0.0.1", port: Port = 8000, token_file: TokenFile = None, token: Token = None,
     max_bytes: MaxBytes = 20_000_000, max_pixels: MaxPixels = 50_000_000, timeout: Timeout = 30.0, rate: Rate = 10.0,
-    connections: Connections = 64, keep: Keep = None,
+    connections: Connections = 64, memory: Memory = 440_000_000, keep: Keep = None,
     runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Serve finished runs as a web page and a JSON API until Ctrl-C."""
@@ -57,7 +61,7 @@ def run(
     settings = Settings(runs, device, progress=opt.progress(quiet))
     options = ServerSettings(
         host=host, token=_token(token_file, token, settings.progress), max_bytes=max_bytes, max_pixels=max_pixels,
-        timeout=timeout, rate=rate, connections=connections, keep=keep, settings=settings,
+        timeout=timeout, rate=rate, connections=connections, memory=memory, keep=keep, settings=settings,
     )  # fmt: skip
     serve(run_ids, options, port, ready=opt.print_lines)
 

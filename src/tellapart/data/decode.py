@@ -21,15 +21,14 @@ import PIL
 from PIL import Image, ImageOps
 
 from tellapart.data import tiff_samples
-from tellapart.data.faces import find_face
 from tellapart.data.open_image import first_line, open_image, orientation, quiet, upright
-from tellapart.data.regions import NOTHING, crop_box
 from tellapart.data.whole_files import load_whole
 from tellapart.errors import ImageError
 from tellapart.recipe.schema import Inputs
 
 #: Part of every cache key: another decoder may give other pixels.
 DECODER = f"pillow-{PIL.__version__}/2"
+_BAND = 2**20  # pixels
 _GRAY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
 
 
@@ -55,7 +54,7 @@ def decode(
         ImageError: Not an image, truncated, of an unknown pixel type, or too large.
     """
     with quiet():
-        return _pixels(_open(content, path, max_pixels), mode)
+        return _pixels(decode_image(content, path, max_pixels), mode)
 
 
 def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image", found: np.ndarray | None = None) -> np.ndarray:
@@ -77,8 +76,10 @@ def decode_to(content: bytes | np.ndarray, inputs: Inputs, path: str = "image", 
         pixels = content if content.ndim == 3 else content[:, :, None]
         if pixels.shape[2] == (1 if mode == "gray" else 3):
             return np.ascontiguousarray(pixels)
-    image = _open(content, path, inputs.max_pixels)
+    image = decode_image(content, path, inputs.max_pixels)
     if not whole:
+        from tellapart.data.regions import crop_box  # imports pandas, which the decoding processes of `serve` do without
+
         image = image.crop(crop_box(image.size, inputs, _find(image, inputs) if found is None else found, path))
     return _pixels(_fit(image, (width, height), inputs.resize, path), mode)
 
@@ -89,7 +90,7 @@ def decode_rgb(content: bytes | np.ndarray, path: str, max_pixels: int) -> np.nd
     Raises:
         ImageError: As for `decode`.
     """
-    return content if isinstance(content, np.ndarray) else np.asarray(_open(content, path, max_pixels))
+    return content if isinstance(content, np.ndarray) else np.asarray(decode_image(content, path, max_pixels))
 
 
 def find_region(content: bytes | np.ndarray, inputs: Inputs, path: str = "image") -> np.ndarray:
@@ -99,11 +100,14 @@ def find_region(content: bytes | np.ndarray, inputs: Inputs, path: str = "image"
         ImageError: As for `decode`.
         DataError: The detector is not there.
     """
-    return _find(_open(content, path, inputs.max_pixels), inputs)
+    return _find(decode_image(content, path, inputs.max_pixels), inputs)
 
 
 def _find(image: Image.Image, inputs: Inputs) -> np.ndarray:
     """A face; a box stands in the table, and is not seen in an image."""
+    from tellapart.data.faces import find_face
+    from tellapart.data.regions import NOTHING
+
     face = inputs.region.face if inputs.region else None
     return find_face(np.asarray(image.convert("RGB")), face) if face else NOTHING
 
@@ -143,8 +147,8 @@ def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = In
         raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}: a decompression bomb?", hint=hint)
 
 
-def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:
-    """An opened, loaded, upright image of mode L or RGB."""
+def decode_image(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:
+    """Decode one image at its own size to a Pillow image of mode L or RGB, upright. Arguments and errors as of `decode`."""
     if isinstance(content, np.ndarray):
         return Image.fromarray(np.ascontiguousarray(content))
     image = open_image(content, path)
@@ -154,6 +158,8 @@ def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Imag
         return upright(_eight_bit(image, path))
     except ImageError:
         raise
+    except MemoryError:
+        raise ImageError(path, "there is not enough memory to decode it") from None
     except Exception as error:  # decoders raise nearly anything on damaged data
         raise ImageError(path, f"cannot be decoded ({first_line(error)})") from None
 
@@ -172,9 +178,13 @@ def _eight_bit(image: Image.Image, path: str) -> Image.Image:
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    image = image.convert("RGBA")
-    paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    laid = Image.alpha_composite(paper, image).convert("RGB")
+    """An image with transparency, over white. In bands: each copy of 50 megapixels takes 200 MB, and this makes one."""
+    laid = Image.new("RGB", image.size)
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        box = (0, top, image.width, min(top + rows, image.height))
+        band = image.crop(box).convert("RGBA")
+        laid.paste(Image.alpha_composite(Image.new("RGBA", band.size, (255, 255, 255, 255)), band).convert("RGB"), box)
     laid.info = image.info
     return laid
 

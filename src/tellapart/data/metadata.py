@@ -22,20 +22,22 @@ import re
 import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile, get_sampling
 
 from tellapart.data.decode import header
 from tellapart.data.jpeg_quality import estimate_quality
 from tellapart.data.open_image import open_with_metadata, orientation, quiet
-from tellapart.data.reader import ImageReader
 from tellapart.errors import ImageError
 from tellapart.progress import SILENT, Progress
-from tellapart.types import ImageTable
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tellapart.types import ImageTable
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "MPO")
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F")
@@ -294,6 +296,10 @@ def add_header_columns(table: ImageTable, progress: Progress = SILENT) -> pd.Dat
         table: N images, of which only headers are read.
         progress: Receives the progress.
     """
+    import pandas as pd  # not at the top: the decoding processes of `serve` import this module
+
+    from tellapart.data.reader import ImageReader
+
     rows: list[tuple[float, float, str]] = []
     with ImageReader(table) as reader, progress.task("reading headers", len(table), "img") as task:
         for path in table.paths:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,7 @@ from tellapart.errors import RunError
 from tellapart.recipe.schema import Inputs
 
 _BATCH = 32  # most images in a batch: they are held at their original size
-_HELD = 2**27  # most bytes of images in a batch
+_HELD = 2**24  # most bytes of images in a batch
 
 
 class ExplainedModel:
@@ -38,6 +38,7 @@ class ExplainedModel:
     def __init__(self, classifier: Classifier, context: Context, name: str = "") -> None:
         self.original, self.context, self.name = classifier, context, name
         self.classifier = _without_region(classifier, context) if classifier.recipe.inputs.region else classifier
+        self.step: Callable[[], None] = _go_on  # called between passes; may raise to end an explanation
         self.layers: dict[str, str] = {}  # option `layer` → the layer that was chosen for the first map
 
     @property
@@ -66,6 +67,7 @@ class ExplainedModel:
         return self.original.predict(table, self._fresh_context()).proba[0]
 
     def _predict_batch(self, images: list[np.ndarray]) -> np.ndarray:
+        self.step()
         if not images:
             return np.zeros((0, len(self.classes)), np.float32)
         table = from_arrays(np.stack(images), [-1] * len(images), self.classes)
@@ -107,6 +109,10 @@ class ExplainedModel:
         """The input of the network for an image: (H, W, 3) uint8 → (1, C, h, w) float32 in 0 … 255."""
         pixels = decode_to(image, self.inputs, "the image")
         return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
+
+
+def _go_on() -> None:
+    """The step of an explanation that nobody ends."""
 
 
 def _without_region(classifier: Classifier, context: Context) -> Classifier:

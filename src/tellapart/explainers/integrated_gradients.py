@@ -47,6 +47,7 @@ class IntegratedGradients(Explainer):
         points, weights = np.polynomial.legendre.leggauss(self.options.steps)
         total = torch.zeros_like(x)
         for start in range(0, len(points), _BATCH):
+            model.step()
             t = torch.tensor((points[start : start + _BATCH] + 1) / 2, dtype=torch.float32)[:, None, None, None]
             w = torch.tensor(weights[start : start + _BATCH] / 2, dtype=torch.float32)[:, None, None, None]
             path = (empty + t * (x - empty)).requires_grad_(True)

@@ -19,6 +19,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
 from tellapart.inference.context import Settings
 from tellapart.inference.embedding import Embedder
+from tellapart.recipe.schema import Inputs
 from tellapart.runs.store import Run
 
 NEIGHBORS = 5
@@ -89,11 +90,16 @@ class NearestImages:
             sample = np.unique(np.linspace(0, len(X) - 1, min(len(X), _SAMPLED)).astype(np.int64))
             self._usual = float(np.median(self._search.nearest(X[sample], 2)[0][:, 1]))  # the nearest is the image itself
 
+    @property
+    def inputs(self) -> Inputs:
+        """How an image is decoded to be searched for."""
+        return self._vectors.inputs
+
     def search(self, content: bytes | np.ndarray, path: str, count: int = NEIGHBORS) -> Nearest:
         """The training images nearest to one image.
 
         Args:
-            content: An encoded image, or (H, W, 3) uint8.
+            content: An encoded image, or (H, W) or (H, W, 3) uint8.
             path: Name of the image in errors.
             count: Maximum number of neighbors.
 

@@ -14,6 +14,7 @@ from typing import Literal, final
 import numpy as np
 
 from tellapart.classifiers.base import Context
+from tellapart.classifiers.calibrated import unwrap
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import decode, decode_to, quiet, target_size
 from tellapart.data.memory import from_arrays, from_bytes
@@ -42,6 +43,20 @@ class BatchOutput:
     rows: np.ndarray
     proba: np.ndarray
     problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a predictor reads of an image.
+
+    Attributes:
+        what: "inputs": pixels at the size that `inputs` says, as `decode_to` gives them; "images": decoded images at their own
+            size; "files": encoded files.
+        inputs: Distinct `inputs` sections that images are decoded with; of "inputs" there is one.
+    """
+
+    what: Literal["inputs", "images", "files"]
+    inputs: tuple[Inputs, ...] = ()
 
 
 class Predictor(ABC):
@@ -74,6 +89,11 @@ class Predictor(ABC):
             return BatchOutput(np.zeros(0, np.int64), np.zeros((0, len(self.classes)), np.float32))
         return self._predict(contents, [str(i) for i in range(len(contents))] if names is None else list(names))
 
+    @property
+    @abstractmethod
+    def reading(self) -> Reading:
+        """The least that `predict_batch` can be given for the same predictions."""
+
     @abstractmethod
     def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput: ...
 
@@ -88,6 +108,15 @@ class TorchPredictor(Predictor):
         self.classifier = load_classifier(run)
         self.device = resolve_device(settings.device)
         self.parents = lambda name: store.open_run(name, settings.runs).folder
+
+    @property
+    def reading(self) -> Reading:
+        """Pixels at the input size for networks and classifiers on features; files for what may read them."""
+        from tellapart.classifiers.feature_classifier import FeatureClassifier
+        from tellapart.classifiers.network import Network
+
+        base = unwrap(self.classifier, Context(PixelCache(), device=self.device, parents=self.parents))
+        return reading_of((base.recipe.inputs,)) if isinstance(base, FeatureClassifier | Network) else Reading("files")
 
     def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems = np.arange(len(contents)), []
@@ -131,6 +160,11 @@ class OnnxPredictor(Predictor):
         self.model = model
         self.batch = _batch_size(model.inputs)
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode")
+
+    @property
+    def reading(self) -> Reading:
+        """Pixels at the size of the graph's input; images where it has several."""
+        return reading_of(self.model.inputs)
 
     def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems, proba = [], [], [np.zeros((0, len(self.classes)), np.float32)]
@@ -183,6 +217,12 @@ def load_predictor(
         except TellapartError as error:
             settings.progress.say(f"  using torch for {run.id}: {error.message}")
     return TorchPredictor(run, settings)
+
+
+def reading_of(inputs: tuple[Inputs, ...]) -> Reading:
+    """A predictor takes pixels of the input size as they are, unless it cuts something out of every image."""
+    whole = len(inputs) == 1 and inputs[0].keep == 1 and inputs[0].region is None
+    return Reading("inputs" if whole else "images", inputs)
 
 
 def _decode(content: bytes | np.ndarray, inputs: Sequence[Inputs], name: str) -> list[np.ndarray] | ImageError:

@@ -26,7 +26,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from tellapart.errors import DataError, unknown_name
 
@@ -111,6 +110,8 @@ def _scale(pixels: np.ndarray, share: float, name: str) -> bytes:
 
 
 def _blur(pixels: np.ndarray, sigma: float, name: str) -> bytes:
+    from scipy import ndimage  # not at the top: the decoding processes of `serve` import this module
+
     del name
     return as_png(_rounded(ndimage.gaussian_filter(pixels.astype(np.float32), (sigma, sigma, 0), mode="mirror", truncate=5)))
 

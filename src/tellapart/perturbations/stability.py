@@ -1,40 +1,25 @@
-"""Stability of a prediction: does it change when the image is compressed or scaled again? Five versions of each image.
+"""Stability of a prediction: does it change when the image is compressed or scaled again?
 
-    as is       the file itself
-    JPEG 90     decoded and saved as JPEG at quality 90
-    JPEG 70     likewise at quality 70
-    scaled 3/4  both sides times 0.75 and back, as PNG
-    scaled 1/2  both sides times 0.5 and back, as PNG
+The five versions of an image are those of `perturbations/recompression.py`.
 
-The perturbations are those of `perturbations/kinds.py`. The decision of a run is that of its rules if it has any, else its
+The decision of a run is that of its rules if it has any, else its
 most probable class. An image is stable if all four other versions get the same decision as the file itself. A stable decision
 may still be wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from tellapart.data.decode import decode, header, quiet
+from tellapart.data.decode import quiet
 from tellapart.errors import ImageError
 from tellapart.inference.decision import DecisionRule
 from tellapart.inference.prediction import Recompression, Stability
 from tellapart.inference.predictor import Predictor
-from tellapart.perturbations.kinds import PERTURBATIONS
+from tellapart.perturbations.recompression import RECOMPRESSIONS, recompress
 from tellapart.recipe.schema import Inputs
-
-AS_IS = "as is"
-_JPEG, _SCALE = PERTURBATIONS["jpeg"].apply, PERTURBATIONS["scale"].apply
-_TRANSFORMS: dict[str, Callable[[np.ndarray], bytes]] = {
-    "JPEG 90": lambda pixels: _JPEG(pixels, 90, ""),
-    "JPEG 70": lambda pixels: _JPEG(pixels, 70, ""),
-    "scaled 3/4": lambda pixels: _SCALE(pixels, 0.75, ""),
-    "scaled 1/2": lambda pixels: _SCALE(pixels, 0.5, ""),
-}
-#: Names of the versions; the file itself comes first.
-RECOMPRESSIONS = (AS_IS, *_TRANSFORMS)
 
 
 def stability(predictor: Predictor, content: bytes, name: str = "image", rule: DecisionRule | None = None) -> Stability:
@@ -50,27 +35,11 @@ def stability(predictor: Predictor, content: bytes, name: str = "image", rule: D
         ImageError: The file cannot be decoded.
     """
     with quiet():
-        files = recompress(content, name, Inputs.model_validate(predictor.run.recipe["inputs"]))
+        files = recompress(content, name, Inputs.model_validate(predictor.run.recipe["inputs"]).max_pixels)
     output = predictor.predict_batch(files, [name] * len(files))
     if output.problems:
         raise ImageError(name, output.problems[0].message)
     return summarize(output.proba, DecisionRule(predictor.run) if rule is None else rule)
-
-
-def recompress(content: bytes, name: str, inputs: Inputs) -> list[bytes]:
-    """The files of all `RECOMPRESSIONS` of one image. Thread-safe inside `quiet`.
-
-    Args:
-        content: An encoded file.
-        name: Name of the image in errors.
-        inputs: Inputs of the run, which limit the pixels of an image.
-
-    Raises:
-        ImageError: The file cannot be decoded.
-    """
-    gray = header(content, name)[2]
-    pixels = decode(content, mode="gray" if gray else "rgb", path=name, max_pixels=inputs.max_pixels)
-    return [content, *(transform(pixels) for transform in _TRANSFORMS.values())]
 
 
 def summarize(proba: np.ndarray, rule: DecisionRule) -> Stability:

@@ -34,7 +34,6 @@ from tellapart.server.schemas import (
 )
 from tellapart.server.service import PredictionService
 from tellapart.server.settings import ServerSettings
-from tellapart.server.uploads import parse_request
 
 MAX_IMAGES = 32  # of one batch request
 _IMAGE = {"type": "string", "format": "binary"}
@@ -59,6 +58,7 @@ def create_app(runs: Sequence[Run], options: ServerSettings | None = None) -> Fa
         lifespan=_lifespan(service),
         description="Predictions of finished runs. Send images as a form (field `image`) or as the request body.",
     )  # fmt: skip
+    app.state.service = service
     pages = Pages(service, app)
 
     def render_error(scope: Scope, error: RequestError) -> Response:
@@ -78,7 +78,7 @@ def _lifespan(service: PredictionService) -> Any:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        await run_in_threadpool(service.models.close)
+        await run_in_threadpool(service.close)
 
     return lifespan
 
@@ -87,8 +87,8 @@ def _add_server_routes(app: FastAPI, service: PredictionService) -> None:
     @app.get("/health", tags=["server"])
     async def health() -> Health:
         """Whether every run can predict; needs no token."""
-        if not all(model.batcher.alive for model in service.models):
-            raise RequestError(503, "the prediction thread of a run has stopped", "restart the server")
+        if problem := service.problem():
+            raise RequestError(503, problem, "restart the server if this lasts")
         return Health(status="ok", runs=len(list(service.models)), waiting=sum(service.models.waiting().values()))
 
     @app.get("/version", tags=["server"])
@@ -118,19 +118,23 @@ def _add_image_routes(app: FastAPI, service: PredictionService) -> None:
     async def predict(request: Request, run: str | None = None, metadata: bool = False, stability: bool = False) -> Prediction:
         """Predict one image. Optionally add the file's metadata, and the stability under compression and scaling."""
         model = service.models.get(run)
-        upload = (await parse_request(request, service.options)).uploads[0]
-        result = (await service.predict(model, [upload]))[0]
-        if result.proba is None:
-            raise RequestError(422, result.error)
-        stable = await service.stability(model, upload) if stability else None
-        return Prediction.from_result(model, result, metadata=metadata, stability=stable)
+        async with service.receiver.receive(request) as form:
+            upload = form.uploads[0]
+            result = (await service.predict(model, [upload]))[0]
+            if result.proba is None:
+                raise RequestError(422, result.error)
+            stable = await service.stability(model, upload) if stability else None
+            items = await service.metadata(upload) if metadata else None
+            return Prediction.from_result(model, result, metadata=items, stability=stable)
 
     @app.post("/api/predict/batch", tags=["images"], openapi_extra=_body(many=True), responses=_errors())
     async def batch(request: Request, run: str | None = None, metadata: bool = False) -> BatchPrediction:
         """Predict up to 32 images. The results are in the same order; images that cannot be read have an error instead."""
         model = service.models.get(run)
-        form = await parse_request(request, service.options, MAX_IMAGES)
-        return BatchPrediction.from_results(model, await service.predict(model, form.uploads), metadata=metadata)
+        async with service.receiver.receive(request, MAX_IMAGES) as form:
+            results = await service.predict(model, form.uploads)
+            items = [await service.metadata(one.upload) if metadata and not one.error else None for one in results]
+            return BatchPrediction.from_results(model, results, items)
 
     @app.post(
         "/api/explain", tags=["images"], openapi_extra=_body(), response_model=HeatmapInfo,
@@ -142,8 +146,9 @@ def _add_image_routes(app: FastAPI, service: PredictionService) -> None:
     ) -> Response:  # fmt: skip
         """Location of the evidence for a class: the image with a heatmap (PNG), or the heatmap alone (JSON)."""
         model = service.models.get(run)
-        upload = (await parse_request(request, service.options)).uploads[0]
-        explanation = await service.explain(model, upload, class_name, method)
+        async with service.receiver.receive(request) as form:
+            upload = form.uploads[0]
+            explanation = await service.explain(model, upload, class_name, method)
         if format == "json":
             content = await run_in_threadpool(HeatmapInfo.from_explanation, model, upload, explanation)
             return Response(content.model_dump_json(by_alias=True), media_type="application/json")

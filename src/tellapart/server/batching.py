@@ -10,7 +10,10 @@ The queues are bounded in images and in bytes. A request that does not fit is re
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,20 +24,49 @@ import numpy as np
 
 from tellapart.inference.predictor import BatchOutput
 
-_BYTES = 256_000_000  # of encoded images waiting for one run
+_BYTES = 256_000_000  # of images waiting for one run
+_NICE = 10  # priority of slow work
 T = TypeVar("T")
 #: For one image: (C,) float32 probabilities, or the reason why it cannot be read.
 ProbaOrReason = np.ndarray | str
-PredictBatch = Callable[[Sequence[bytes], Sequence[str]], BatchOutput]
+#: An encoded file; or (H, W) or (H, W, 3) uint8 pixels.
+Content = bytes | np.ndarray
+PredictBatch = Callable[[Sequence[Content], Sequence[str]], BatchOutput]
+#: Called between two steps of slow work; raises `Abandoned` if nobody waits for the result.
+Step = Callable[[], None]
 
 
 class QueueFull(Exception):
     """The queue is full, or the server is shutting down."""
 
 
+class Abandoned(Exception):
+    """The request has ended, and its work with it."""
+
+
+class Stopwatch:
+    """How long a thread has worked on its current item."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    def start(self) -> None:
+        """An item begins."""
+        self._since = time.monotonic()
+
+    def stop(self) -> None:
+        """It has ended."""
+        self._since = None
+
+    def seconds(self, now: float) -> float:
+        """Seconds since the item began, at the time `now` of the monotonic clock; 0 without an item."""
+        since = self._since
+        return 0.0 if since is None else now - since
+
+
 @dataclass(frozen=True, eq=False)
 class _Request:
-    contents: tuple[bytes, ...]
+    contents: tuple[Content, ...]
     result: Future[list[ProbaOrReason]]
 
 
@@ -42,7 +74,7 @@ class Batcher:
     """Predicts with one run, in one thread.
 
     Args:
-        predict_batch: Encoded images and their names → predictions.
+        predict_batch: Images and their names → predictions.
         name: Name of the run, used for the thread.
         batch_size: Maximum number of images in a batch.
         waiting: Maximum number of images in the queue.
@@ -55,19 +87,20 @@ class Batcher:
         self._predict_batch, self._batch_size, self._limit, self._on_batch = predict_batch, batch_size, waiting, on_batch
         self._queue: deque[_Request] = deque()
         self._changed, self._closed = threading.Condition(), False
+        self.stopwatch = Stopwatch()
         self._thread = threading.Thread(target=self._work, name=f"predict {name}", daemon=True)
         self._thread.start()
 
-    async def predict(self, contents: Sequence[bytes]) -> list[ProbaOrReason]:
-        """Predict encoded images. If the caller is canceled, its images leave the queue.
+    async def predict(self, contents: Sequence[Content]) -> list[ProbaOrReason]:
+        """Predict images. If the caller is canceled, its images leave the queue.
 
         Raises:
             QueueFull: The images do not fit into the queue.
         """
         return await asyncio.wrap_future(self.submit(contents))
 
-    def submit(self, contents: Sequence[bytes]) -> Future[list[ProbaOrReason]]:
-        """Put encoded images into the queue.
+    def submit(self, contents: Sequence[Content]) -> Future[list[ProbaOrReason]]:
+        """Put images into the queue.
 
         Raises:
             QueueFull: The images do not fit into the queue.
@@ -76,7 +109,7 @@ class Batcher:
         with self._changed:
             queue = [*self._queue, request]
             too_many = sum(len(one.contents) for one in queue) > self._limit
-            if self._closed or too_many or sum(len(c) for one in queue for c in one.contents) > _BYTES:
+            if self._closed or too_many or sum(_size(c) for one in queue for c in one.contents) > _BYTES:
                 raise QueueFull
             self._queue.append(request)
             self._changed.notify()
@@ -135,8 +168,12 @@ class Batcher:
             one.result.set_result(results[: len(one.contents)])
             results = results[len(one.contents) :]
 
-    def _predict(self, contents: list[bytes]) -> list[ProbaOrReason]:
-        output = self._predict_batch(contents, [str(index) for index in range(len(contents))])
+    def _predict(self, contents: list[Content]) -> list[ProbaOrReason]:
+        self.stopwatch.start()
+        try:
+            output = self._predict_batch(contents, [str(index) for index in range(len(contents))])
+        finally:
+            self.stopwatch.stop()
         results: list[ProbaOrReason] = ["cannot be read"] * len(contents)
         for row, proba in zip(output.rows, output.proba, strict=True):
             results[row] = proba
@@ -146,8 +183,12 @@ class Batcher:
         return results
 
 
+def _size(content: Content) -> int:
+    return content.nbytes if isinstance(content, np.ndarray) else len(content)
+
+
 class BackgroundWorker:
-    """One thread for slow work, with a bounded queue.
+    """One thread for slow work, with a bounded queue. It has a lower priority than predictions, where the system can do that.
 
     Args:
         name: Name of the run, used for the thread.
@@ -155,24 +196,43 @@ class BackgroundWorker:
     """
 
     def __init__(self, name: str, waiting: int = 8) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"work {name}")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"work {name}", initializer=_lower_priority)
         self._room = threading.BoundedSemaphore(waiting)
+        self.stopwatch = Stopwatch()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run a task and wait for its result. A task that is canceled in the queue is not started.
+    async def run(self, work: Callable[[Step], T]) -> T:
+        """Run a task and wait for its result.
+
+        A task that is canceled in the queue is not started; one that is running ends when it calls its `Step` next.
 
         Raises:
             QueueFull: Too many tasks are waiting.
         """
         if not self._room.acquire(blocking=False):
             raise QueueFull
+        gone = threading.Event()
         try:
-            future = self._pool.submit(work)
+            future = self._pool.submit(self._timed, work, gone)
         except RuntimeError:
             self._room.release()
             raise QueueFull from None
         future.add_done_callback(lambda _: self._room.release())
-        return await asyncio.wrap_future(future)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            gone.set()
+            raise
+
+    def _timed(self, work: Callable[[Step], T], gone: threading.Event) -> T:
+        def step() -> None:
+            if gone.is_set():
+                raise Abandoned
+
+        self.stopwatch.start()
+        try:
+            return work(step)
+        finally:
+            self.stopwatch.stop()
 
     def submit(self, work: Callable[[], object]) -> None:
         """Run a task without waiting for it."""
@@ -181,3 +241,8 @@ class BackgroundWorker:
     def close(self) -> None:
         """End the thread after the running task; drop the queue."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _lower_priority() -> None:
+    if sys.platform == "linux":  # elsewhere priorities belong to processes
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

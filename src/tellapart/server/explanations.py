@@ -1,4 +1,4 @@
-"""Slower results than a prediction: heatmap, nearest training images, stability.
+"""Slower results than a prediction: heatmap, nearest training images.
 
 One background thread computes them with a classifier of its own, so that predictions do not wait. The training images are read
 in another thread at the first request; until they are read, requests are answered with "try again".
@@ -8,32 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from tellapart import registry
 from tellapart.classifiers.base import Context
-from tellapart.data.decode import decode
+from tellapart.data.decode import target_size
 from tellapart.errors import DataError, TellapartError, unknown_name
 from tellapart.explainers._model import ExplainedModel
 from tellapart.explainers.base import Heatmap
 from tellapart.inference.context import load_classifier, resolve_device
-from tellapart.inference.decision import DecisionRule
-from tellapart.inference.nearest import Nearest, NearestImages
-from tellapart.inference.prediction import Stability
-from tellapart.inference.predictor import Predictor, load_predictor
-from tellapart.perturbations.stability import stability
+from tellapart.inference.nearest import NearestImages
 from tellapart.recipe.load import check_options
 from tellapart.runs import store
 from tellapart.runs.store import Run
+from tellapart.server.batching import Step
+from tellapart.server.decoders import Picture
 from tellapart.server.settings import ServerSettings
 
-#: Larger images are shrunk for methods that predict hundreds of perturbed images.
-MAX_PERTURBED_PIXELS = 1_000_000
+#: Longest side of a heatmap, in pixels; larger images are shrunk before they are explained.
+MAX_SIDE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,53 +75,48 @@ class Explanations:
             if self._default_method == "grad_cam":
                 registry.find("explainers", "grad_cam")()(subject, pixels, 0)
 
-    def heatmap(self, content: bytes, name: str, class_name: str | None, method: str | None) -> Explanation:
+    @property
+    def size(self) -> tuple[int, bool]:
+        """Longest side of an image that is explained, and whether a larger one is cut, as it must not be resampled."""
+        inputs = self._subject.inputs
+        if inputs.resize in ("stretch", "crop", "pad"):
+            return MAX_SIDE, False
+        return max(MAX_SIDE, *(math.ceil(side / inputs.keep) for side in target_size(inputs))), True
+
+    def heatmap(self, picture: Picture, class_name: str | None, method: str | None, step: Step) -> Explanation:
         """Compute a heatmap of the evidence for a class.
 
         Args:
-            content: The encoded image.
-            name: Name of the image in errors.
+            picture: The image, of at most the size that `size` says.
             class_name: None: the most probable class.
             method: None: grad_cam for a network on images, else occlusion.
+            step: Called between two passes of the classifier; an exception ends the work.
 
         Raises:
-            ImageError: The image cannot be decoded.
-            DataError: Unknown class, or an image that is too large for the method.
+            DataError: Unknown class.
             RecipeError: Unknown method.
             RunError: The method needs a network, and the run has none.
         """
         subject = self._subject
         if class_name is not None and class_name not in self.run.classes:
             raise DataError(unknown_name(f"class of {self.run.id}", class_name, self.run.classes))
-        pixels = decode(content, path=name, max_pixels=self.options.max_pixels)
         method = method.replace("-", "_") if method else self._default_method
         explainer = registry.find("explainers", method)
-        note = ""
-        if method in ("occlusion", "rise", "score_cam"):
-            pixels, note = self._shrink(pixels, method)
+        pixels, subject.step = picture.pixels, step
         label = int(subject.predict([pixels])[0].argmax())
         predicted = self.run.classes[label]
         label = label if class_name is None else self.run.classes.index(class_name)
         heatmap = explainer(check_options(explainer.Options, {}, f"method {method}"), 0)(subject, pixels, label)
-        return Explanation(pixels, heatmap, predicted, note)
+        return Explanation(pixels, heatmap, predicted, picture.note)
 
-    def stability(self, content: bytes, name: str) -> Stability:
-        """Predict the image again after compression and scaling.
-
-        Raises:
-            ImageError: The image cannot be decoded.
-        """
-        predictor, rule = self._stability_tools
-        return stability(predictor, content, name, rule)
-
-    def nearest(self, content: bytes, name: str) -> Nearest:
-        """Find the nearest training images in the run's feature space.
+    def training_images(self) -> NearestImages:
+        """The training images in the run's feature space, to search.
 
         Raises:
-            NotReady: The training images are still being read.
-            TellapartError: The training images cannot be read, because they were moved or are corrupt.
+            NotReady: They are still being read.
+            TellapartError: They cannot be read, because they were moved or are corrupt.
         """
-        return self._training.get().search(content, name)
+        return self._training.get()
 
     @functools.cached_property
     def _subject(self) -> ExplainedModel:
@@ -135,25 +128,8 @@ class Explanations:
         network = self._subject.network
         return "grad_cam" if network is not None and network.recipe.features is None else "occlusion"
 
-    @functools.cached_property
-    def _stability_tools(self) -> tuple[Predictor, DecisionRule]:
-        return load_predictor(self.run, self.options.settings), DecisionRule(self.run)
-
     def _find(self, name: str) -> Path:
         return store.open_run(name, self.run.runs).folder
-
-    def _shrink(self, pixels: np.ndarray, method: str) -> tuple[np.ndarray, str]:
-        height, width = pixels.shape[:2]
-        if height * width <= MAX_PERTURBED_PIXELS:
-            return pixels, ""
-        resize = self._subject.inputs.resize
-        if resize not in ("stretch", "crop", "pad"):
-            limit = f"{method} predicts hundreds of perturbed images, of at most {MAX_PERTURBED_PIXELS / 1e6:g} megapixels"
-            raise DataError(f"{limit}, and this run must not get a shrunk image", hint="crop the region of interest")
-        scale = (MAX_PERTURBED_PIXELS / (height * width)) ** 0.5
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        small = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
-        return np.asarray(small), f"image shrunk to {size[0]} × {size[1]}"
 
 
 class _TrainingImages:

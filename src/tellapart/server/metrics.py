@@ -48,6 +48,10 @@ class Metrics:
         self._images.labels(run, "answered").inc(images - bad)
         self._images.labels(run, "refused").inc(bad)
 
+    def unreadable(self, run: str) -> None:
+        """Count one image that could not be decoded, and so is in no batch."""
+        self._images.labels(run, "refused").inc()
+
     def render(self, waiting: Mapping[str, int]) -> bytes:
         """All metrics in Prometheus' text format.
 

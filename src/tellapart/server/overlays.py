@@ -10,7 +10,6 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from tellapart.data.decode import decode
 from tellapart.reports.explain_figures import COLORS, overlay
 
 MAX_SIDE = 720  # pixels of a preview: enough for a phone in landscape; the preview is sent twice
@@ -30,14 +29,9 @@ class Preview:
         return max(self.width, self.height) <= 128
 
 
-def preview(content: bytes, name: str, max_pixels: int) -> Preview:
-    """Decode an image, apply its EXIF orientation and shrink it.
-
-    Raises:
-        ImageError: The image cannot be decoded.
-    """
-    image = Image.fromarray(decode(content, path=name, max_pixels=max_pixels))
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+def preview(pixels: np.ndarray) -> Preview:
+    """The preview of an image: (H, W, 3) uint8, of at most `MAX_SIDE` pixels on its longer side."""
+    image = Image.fromarray(pixels)
     return as_uri(image, "jpeg" if max(image.size) > 128 else "png")
 
 

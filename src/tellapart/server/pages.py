@@ -30,9 +30,8 @@ from tellapart.reports.thumbnails import embed
 from tellapart.server import overlays
 from tellapart.server.confidence import percent
 from tellapart.server.middleware import RequestError, Scope
-from tellapart.server.schemas import metadata_items
-from tellapart.server.service import PredictionService, ServedModel, as_http_error
-from tellapart.server.uploads import ParsedForm, Upload, UploadResult, parse_request
+from tellapart.server.service import PredictionService, ServedModel
+from tellapart.server.uploads import ParsedForm, Upload, UploadResult
 
 HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
@@ -86,22 +85,23 @@ class Pages:
 
     async def upload(self, request: Request) -> Response:
         """The form with the whole result below it."""
-        form = await parse_request(request, self.service.options)
-        model, upload = self._model_and_upload(form)
-        content = await self._prediction(model, upload)
-        requested = [name for name in self.parts if form.fields.get(name)]
-        for name, compute in self.parts.items():
-            content[name] = await self._part_or_error(compute, model, upload) if name in requested else None
+        async with self.service.receiver.receive(request) as form:
+            model, upload = self._model_and_upload(form)
+            content = await self._prediction(model, upload)
+            requested = [name for name in self.parts if form.fields.get(name)]
+            for name, compute in self.parts.items():
+                content[name] = await self._part_or_error(compute, model, upload) if name in requested else None
         return self._page("upload.html", selected=model, result=content, requested=requested)
 
     async def part(self, request: Request, part: str) -> Response:
         """One part of a result, as a fragment."""
         if part not in ("prediction", *self.parts):
             raise RequestError(404, f"unknown part {part[:50]!r}")
-        model, upload = self._model_and_upload(await parse_request(request, self.service.options))
-        if part == "prediction":
-            return self._render("_prediction.html", result=await self._prediction(model, upload))
-        content = {part: await self._part_or_error(self.parts[part], model, upload)}
+        async with self.service.receiver.receive(request) as form:
+            model, upload = self._model_and_upload(form)
+            if part == "prediction":
+                return self._render("_prediction.html", result=await self._prediction(model, upload))
+            content = {part: await self._part_or_error(self.parts[part], model, upload)}
         return self._render(f"_{part}.html", 200, None, **content)
 
     def _model_and_upload(self, form: ParsedForm) -> tuple[ServedModel, Upload]:
@@ -111,11 +111,12 @@ class Pages:
         result = (await self.service.predict(model, [upload]))[0]
         if result.proba is None or result.assessment is None:
             raise RequestError(422, result.error, "choose another image")
-        image = await as_http_error(run_in_threadpool(self._preview, upload))
-        return {"model": model, "upload": upload, "image": image, "metadata": metadata_items(upload), **_bars(model, result)}
+        image, items = await self._preview(upload), await self.service.metadata(upload)
+        return {"model": model, "upload": upload, "image": image, "metadata": items, **_bars(model, result)}
 
-    def _preview(self, upload: Upload) -> overlays.Preview:
-        return overlays.preview(upload.content, upload.name, self.service.options.max_pixels)
+    async def _preview(self, upload: Upload) -> overlays.Preview:
+        picture = await self.service.preview(upload)
+        return await run_in_threadpool(overlays.preview, picture.pixels)
 
     async def _part_or_error(self, compute: Part, model: ServedModel, upload: Upload) -> Context:
         """A part, or the reason why it is missing: the prediction is shown without it."""
@@ -128,7 +129,7 @@ class Pages:
         explanation = await self.service.explain(model, upload, None, None)
         heatmap = explanation.heatmap
         layer = await run_in_threadpool(lambda: overlays.as_uri(overlays.colorize(heatmap.values), "png"))
-        image = await as_http_error(run_in_threadpool(self._preview, upload))
+        image = await self._preview(upload)
         return {
             "image": image, "layer": layer, "class_name": heatmap.class_name, "method": heatmap.method,
             "empty": not heatmap.values.any(), "note": explanation.note,

@@ -6,6 +6,8 @@ proxy.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import socket
 from collections.abc import Callable, Sequence
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     import uvicorn
 
 _WEB_EXTRA = ("fastapi", "starlette", "uvicorn", "h11", "python_multipart", "prometheus_client")
+#: Of glibc's malloc.h: largest block of the heap, free bytes at its top, number of heaps. Large buffers (uploads, maps) then go
+#: back to the system when they are freed; with the defaults the server stayed 250 MB larger after an attack.
+_MALLOC = {-3: 2**20, -1: 2**20, -8: 2}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
 _IN_USE = "choose another port with --port; 0 takes any free port"
 
 
@@ -40,6 +45,7 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         RunError: A run does not exist or cannot be loaded.
         SystemLimitError: The server cannot listen on the address.
     """
+    _give_memory_back()
     create_app = _imported()
     say = options.settings.progress.say
     listening = _listen(options.host, port)
@@ -71,6 +77,14 @@ def http_server(app: Any, options: ServerSettings) -> uvicorn.Server:
         timeout_graceful_shutdown=5,
     )  # fmt: skip
     return uvicorn.Server(config)
+
+
+def _give_memory_back() -> None:
+    """Let freed buffers go back to the system, where malloc is glibc's."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOC.items():
+            mallopt(parameter, value)
 
 
 def _imported() -> Any:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field
 
-from tellapart.data.metadata import MetadataItem, read_metadata
-from tellapart.errors import ImageError
+from tellapart.data.metadata import MetadataItem
 from tellapart.inference.prediction import Stability
 from tellapart.server import overlays
 from tellapart.server.uploads import Upload, UploadResult
@@ -91,14 +90,15 @@ class Prediction(BaseModel):
 
     @classmethod
     def from_result(
-        cls, model: ServedModel, result: UploadResult, *, metadata: bool, stability: Stability | None = None
-    ) -> Self:
+        cls, model: ServedModel, result: UploadResult, *,
+        metadata: list[MetadataItem] | None = None, stability: Stability | None = None,
+    ) -> Self:  # fmt: skip
         """The prediction for one upload.
 
         Args:
             model: The run that predicted.
             result: With probabilities and an assessment.
-            metadata: Whether to add the file's metadata.
+            metadata: The file's metadata; added if given.
             stability: Added if given.
         """
         if result.proba is None or result.assessment is None:
@@ -109,7 +109,7 @@ class Prediction(BaseModel):
             probabilities=dict(zip(classes, map(float, result.proba), strict=True)),
             decision=assessment.decision, confidence=assessment.confidence, reason=assessment.reason,
             summary=assessment.summary(), validation_accuracy=ScoreInfo.from_score(assessment.accuracy),
-            metadata=[MetadataInfo(**vars(item)) for item in metadata_items(result.upload)] if metadata else None,
+            metadata=None if metadata is None else [MetadataInfo(**vars(item)) for item in metadata],
             stability=StabilityInfo.from_stability(stability), stored=result.stored,
         )  # fmt: skip
 
@@ -131,13 +131,15 @@ class BatchPrediction(BaseModel):
     results: list[Prediction | Failure]
 
     @classmethod
-    def from_results(cls, model: ServedModel, results: Sequence[UploadResult], *, metadata: bool) -> Self:
-        """The predictions for several uploads; see `Prediction.from_result`."""
+    def from_results(
+        cls, model: ServedModel, results: Sequence[UploadResult], metadata: Sequence[list[MetadataItem] | None]
+    ) -> Self:
+        """The predictions for several uploads, with the metadata of each or None; see `Prediction.from_result`."""
         items = [
-            Prediction.from_result(model, one, metadata=metadata)
+            Prediction.from_result(model, one, metadata=items_of_file)
             if one.proba is not None
             else Failure(image=one.upload.name, error=one.error)
-            for one in results
+            for one, items_of_file in zip(results, metadata, strict=True)
         ]
         failed = sum(isinstance(item, Failure) for item in items)
         return cls(run=model.id, succeeded=len(items) - failed, failed=failed, results=items)
@@ -216,11 +218,3 @@ class Leaderboards(BaseModel):
     """Leaderboards of all finished runs, one for each data set and split, as printed by `tellapart leaderboard --json`."""
 
     leaderboards: list[dict[str, Any]]
-
-
-def metadata_items(upload: Upload) -> list[MetadataItem]:
-    """The file's metadata; if they cannot be read, one entry with the reason."""
-    try:
-        return read_metadata(upload.content, upload.name)
-    except ImageError as error:
-        return [MetadataItem("metadata", error.reason, notable=True)]

@@ -36,6 +36,7 @@ class ServerSettings:
         keep: Folder in which images and predictions are stored; None: nothing is stored.
         batch: Maximum number of images in a batch.
         waiting: Maximum number of images in the queue of each run.
+        memory: Bytes for decoded pictures, together; the loaded runs and the processes themselves come on top.
         settings: Folder of the runs, device, progress.
     """
 
@@ -49,6 +50,7 @@ class ServerSettings:
     keep: Path | None = None
     batch: int = 32
     waiting: int = 256
+    memory: int = 440_000_000
     settings: Settings = DEFAULTS
 
     @property

@@ -47,6 +47,17 @@ def open_fabric(device: str, precision: str = "32") -> Any:
         raise SystemLimitError(f"the device {device!r} is not available ({error})", hint=hint) from None
 
 
+def open_device(device: str) -> torch.device:
+    """The torch device of a name, checked as by `open_fabric`. For a CPU without Lightning, whose import takes 230 MB.
+
+    Raises:
+        SystemLimitError: The device is not available.
+    """
+    import torch
+
+    return torch.device("cpu") if device == "cpu" else open_fabric(device).device
+
+
 def choose_precision(model: nn.Module, image: torch.Tensor, device: torch.device) -> str:
     """The precision for `auto`: "bf16" on a GPU that has it, and for nets of dense convolutions on such a CPU; else "32".
 

@@ -18,7 +18,8 @@ from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.predictor import Predictor
 from tellapart.inference.prefetch import Batch, BatchLimit, prefetch
 from tellapart.perturbations.kinds import as_png
-from tellapart.perturbations.stability import RECOMPRESSIONS, recompress, summarize
+from tellapart.perturbations.recompression import RECOMPRESSIONS, recompress
+from tellapart.perturbations.stability import summarize
 from tellapart.recipe.schema import Inputs
 
 #: Without stability: several of a predictor's own batches, which decodes one while it computes another.
@@ -102,7 +103,7 @@ class BatchPredictor:
         if isinstance(content, np.ndarray):
             content = as_png(content if content.ndim == 3 else content[:, :, None])
         try:
-            return recompress(content, name, self._inputs)
+            return recompress(content, name, self._inputs.max_pixels)
         except ImageError as error:
             return error
 
