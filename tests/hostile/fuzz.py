@@ -172,7 +172,7 @@ def main(kind: str, first: int, count: int) -> dict[str, Any]:
     end, place = first + count, first
     while place < end:
         command = [sys.executable, __file__, kind, str(place), str(end), "child"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=_limit, check=False)
+        done = subprocess.run(command, capture_output=True, preexec_fn=_limit, check=False)
         reading: dict[str, Any] = {}
         for line in map(json.loads, done.stdout.splitlines()):
             if line.get("fault"):
