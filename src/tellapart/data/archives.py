@@ -160,7 +160,7 @@ class ZipArchive(Archive):
                 continue
             name = name.replace("\\", "/")  # zips made on Windows by old tools hold backslashes
             _check_member(path, name)
-            if name in self._infos:
+            if name in self._infos and not name.endswith("/"):
                 self._problems.append(_repeated(name))
             self._infos[name] = info
             if info.flag_bits & 1:

@@ -30,6 +30,7 @@ from tellapart.recipe.schema import Inputs
 
 #: Part of every cache key: another decoder may give other pixels.
 DECODER = f"pillow-{PIL.__version__}/2"
+_BAND = 2**20  # pixels laid over white at a time
 _GRAY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
 
 
@@ -137,10 +138,13 @@ def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = In
         ImageError: It has more than `max_pixels` pixels.
     """
     width, height = image.size
-    if width * height > max_pixels:
+    webp = image.format == "WEBP"  # its decoder holds the picture four times: 16 bytes a pixel instead of 8
+    limit = max_pixels // 2 if webp else max_pixels
+    if width * height > limit:
         size = f"{width}×{height} is {width * height / 1e6:,.0f} megapixels"
+        limits = f"the limit of {limit / 1e6:,.0f}{' (WebP counts twice)' if webp else ''}"
         hint = "if it is meant, raise inputs.max_pixels"
-        raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}: a decompression bomb?", hint=hint)
+        raise ImageError(path, f"{size}, over {limits}: a decompression bomb?", hint=hint)
 
 
 def _open(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:
@@ -172,9 +176,15 @@ def _eight_bit(image: Image.Image, path: str) -> Image.Image:
 
 
 def _over_white(image: Image.Image) -> Image.Image:
-    image = image.convert("RGBA")
-    paper = Image.new("RGBA", image.size, (255, 255, 255, 255))
-    laid = Image.alpha_composite(paper, image).convert("RGB")
+    """RGB, laid a band of rows at a time: four pictures of this size would be 16 bytes a pixel."""
+    laid = Image.new("RGB", image.size)
+    width, height = image.size
+    rows = max(_BAND // max(width, 1), 1)
+    for top in range(0, height, rows):
+        box = (0, top, width, min(top + rows, height))
+        band = image.crop(box).convert("RGBA")
+        paper = Image.new("RGBA", band.size, (255, 255, 255, 255))
+        laid.paste(Image.alpha_composite(paper, band).convert("RGB"), box)
     laid.info = image.info
     return laid
 
