@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import re
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 
@@ -44,7 +46,7 @@ def _structures(content: bytes) -> tuple[Callable[[bytes, bytes, Draw], bytes], 
     if content[257:262] == b"ustar":
         return (_tar,)
     if content.startswith(b"PK"):
-        return (_zip,)
+        return (_zip, _member)
     return (_footer,) if content.startswith(b"PAR1") else (_number_in_head,)
 
 
@@ -240,6 +242,24 @@ def _zip(content: bytes, other: bytes, draw: Draw) -> bytes:
     last = places[-1]
     place = last if draw.random() < 0.25 else places[draw.integers(len(places))]
     return _with_number(content, place + 4 + int(draw.integers(20 if place == last else 40)), draw)
+
+
+def _member(content: bytes, other: bytes, draw: Draw) -> bytes:
+    """Damage the content of a member; its checksum is right afterwards."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            files = [(info, archive.read(info)) for info in archive.infolist() if info.file_size < 2**20]
+    except Exception:  # damaged before
+        return _flip(content, other, draw)
+    if not files:
+        return _flip(content, other, draw)
+    target, row = io.BytesIO(), int(draw.integers(len(files)))
+    if draw.random() < 0.5:  # a table or an array rather than an image
+        row = next((row for row, (info, _) in enumerate(files) if not info.filename.endswith(".png")), row)
+    with zipfile.ZipFile(target, "w") as archive:
+        for number, (info, inner) in enumerate(files):
+            archive.writestr(zipfile.ZipInfo(info.filename), mutate(inner, other, draw) if number == row else inner)
+    return target.getvalue()
 
 
 def _footer(content: bytes, other: bytes, draw: Draw) -> bytes:

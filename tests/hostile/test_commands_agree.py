@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from tellapart.workflows.explain import explain
 from tellapart.workflows.predict import predict_iter
 from tellapart.workflows.split import split_dataset
 from tellapart.workflows.train import train
+
+ROWS = 257  # the tag of a TIFF
 
 
 def saved(kind: str, **options: object) -> bytes:
@@ -51,10 +54,12 @@ def lab() -> bytes:
 
 def tall() -> bytes:
     """A TIFF that states a hundred times the rows that it holds."""
-    content = images()["tiff_lzw.tif"]
-    height = photograph().height
-    entry = content.index(b"\x01\x01\x04\x00\x01\0\0\0" + height.to_bytes(4, "little"))
-    return content[: entry + 8] + (100 * height).to_bytes(4, "little") + content[entry + 12 :]
+    content = bytearray(images()["tiff_lzw.tif"])
+    start = struct.unpack_from("<I", content, 4)[0]
+    for entry in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", content, start)[0], 12):
+        if struct.unpack_from("<H", content, entry)[0] == ROWS:
+            struct.pack_into("<HII", content, entry + 2, 4, 1, 100 * photograph().height)
+    return bytes(content)
 
 
 #: Name → file, and whether it is an image.

@@ -201,7 +201,7 @@ def _header(head: bytes, path: str) -> tuple[tuple[int, ...], np.dtype, int]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(file)
-    except (ValueError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
+    except Exception as error:  # the header is parsed as Python: ValueError, SyntaxError, TokenError, RecursionError, …
         raise DataError(f"{path}: not a NumPy array ({error})", hint="is the download complete?") from error
     if kind.hasobject:
         raise DataError(
