@@ -160,6 +160,26 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path, shape: str):
         scan(written(tmp_path / "a.npz", zipped(list(files.items()))))
 
 
+def test_a_bomb_in_a_parquet_file_is_refused(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table({"image": [bytes(2**20 * (row + 60)) for row in range(2)], "label": ["a", "b"]})
+    pq.write_table(table, tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
+    with pytest.raises(DataError, match=r"a\.parquet: .* bytes that unpack to .*: a decompression bomb"):
+        scan(tmp_path / "a.parquet")
+
+
+def test_labels_of_a_terabyte_are_refused_before_memory_is_asked_for(tmp_path: Path):
+    target = io.BytesIO()
+    np.savez(target, images=np.zeros((12, 8, 8, 3), np.uint8), labels=np.arange(12) % 2)
+    with zipfile.ZipFile(io.BytesIO(target.getvalue())) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    files["labels.npy"] = files["labels.npy"].replace(b"(12,)", b"(1" + b"0" * 11 + b",)").replace(b" " * 10 + b"\n", b"\n")
+    with pytest.raises(DataError, match="promises 800,000,000,000 bytes"):
+        scan(written(tmp_path / "a.npz", zipped(list(files.items()))))
+
+
 def test_a_line_of_json_that_is_nested_too_deep_is_refused(tmp_path: Path):
     deep = b'{"file_name": "real/1.png", "label": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
     for name, content in IMAGES:

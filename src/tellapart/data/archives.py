@@ -144,6 +144,16 @@ _LARGE = 64 << 20  # bytes: what is smaller does no harm
 _BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
 
 
+def refuse_bomb(packed: int, unpacked: int) -> None:
+    """Refuse what unpacks to far more than photographs or tables do. Arguments in bytes.
+
+    Raises:
+        ValueError: It does.
+    """
+    if unpacked > max(_LARGE, _BOMB * packed):
+        raise ValueError(f"{packed:,} bytes that unpack to {unpacked:,}: a decompression bomb?")
+
+
 @final
 class ZipArchive(Archive):
     """A zip file; `zipfile` itself guards the shared file position."""
@@ -181,8 +191,8 @@ class ZipArchive(Archive):
     def read(self, name: str, limit: int = -1) -> bytes:
         """The content of one member; zipfile itself gives no more bytes than the directory states."""
         info = self._infos[name]
-        if limit < 0 and info.file_size > max(_LARGE, _BOMB * info.compress_size):
-            raise ValueError(f"{info.compress_size:,} bytes that unpack to {info.file_size:,}: a decompression bomb?")
+        if limit < 0:
+            refuse_bomb(info.compress_size, info.file_size)
         try:
             with self._zip.open(info) as file:
                 return file.read(limit)
