@@ -95,6 +95,16 @@ def test_links_and_devices_of_a_tar_are_named_and_never_followed(tmp_path: Path)
     assert len(table) == len(IMAGES)
 
 
+def test_a_header_of_a_tar_that_states_gigabytes_is_refused(tmp_path: Path):
+    content = bytearray(tarred([*IMAGES, (special("real/x.png", tarfile.XHDTYPE), b"9 a=bcde\n")]))
+    start = content.index(b"real/x.png\0")
+    content[start + 124 : start + 136] = b"%011o\0" % (2**32)
+    content[start + 148 : start + 156] = b" " * 8
+    content[start + 148 : start + 156] = b"%06o\0 " % sum(content[start : start + 512])
+    with pytest.raises(DataError, match="a header states 4,294,967,296 bytes"):
+        scan(written(tmp_path / "a.tar", bytes(content)))
+
+
 def test_a_link_of_a_zip_is_text_and_no_image(tmp_path: Path):
     target = io.BytesIO(zipped(IMAGES))
     with zipfile.ZipFile(target, "a") as archive:

@@ -6,6 +6,7 @@ from a known offset. A compressed tar has no random access: it is unpacked once 
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import struct
@@ -255,6 +256,16 @@ class _TarIndex(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class _Headers(io.BufferedReader):
+    """A tar of which only headers are read: none has a mebibyte, whatever size it states."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As of a file; `tarfile` would ask for the memory first."""
+        if size is not None and size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header states {size:,} bytes")
+        return super().read(size)
+
+
 @lru_cache(maxsize=4)
 def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     """Walk the headers once; `state` is there so that a changed file is walked again."""
@@ -263,7 +274,7 @@ def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     folders: list[str] = []
     links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
     problems: list[Problem] = []
-    with tarfile.open(plain, mode="r:") as tar:
+    with _Headers(io.FileIO(plain)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
             _check_member(path, name)
@@ -284,6 +295,7 @@ def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     return _TarIndex(files, tuple(folders), tuple(problems))
 
 
+_LONGEST_HEADER = 1 << 20  # bytes
 _NO_FILE = "is a link to nowhere in the archive, or not a regular file"
 _GARBLED = "the archive does not say how this name is encoded, and it is not UTF-8: pack it again with UTF-8 names"
 _UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075

@@ -55,7 +55,12 @@ def open_image(content: bytes, path: str = "image") -> Image.Image:
         content = png_chunks.keep_pixels(content, path)
     image = _open(content, path)
     if image.format == "TIFF":
-        tiff_samples.check_samples(image, path)
+        try:
+            tiff_samples.check_samples(image, path)
+        except ImageError:
+            raise
+        except Exception as error:  # a damaged tag has another type than it should
+            raise ImageError(path, f"its tags cannot be read ({first_line(error)})") from None
     return image
 
 

@@ -100,7 +100,10 @@ def sixteen_bits(image: Image.Image, values: np.ndarray) -> np.ndarray:
 
 def _tags(image: Image.Image) -> dict:
     """The tags that matter here; a tag that nobody reads may hold millions of numbers."""
-    return {tag: image.tag_v2[tag] for tag in _USED if tag in image.tag_v2} if isinstance(image, TiffImageFile) else {}
+    if not isinstance(image, TiffImageFile):
+        return {}
+    found = {tag: image.tag_v2.get(tag) for tag in _USED}  # a tag that lacks its value is listed, and a KeyError
+    return {tag: value for tag, value in found.items() if value is not None}
 
 
 def _each(value: int | tuple[int, ...]) -> tuple[int, ...]:
