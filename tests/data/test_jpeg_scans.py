@@ -79,7 +79,7 @@ def test_many_scans_are_refused_before_they_are_decoded():
     content = encode(progressive=True)
     ends = find_scans(content).ends
     scan = content[ends[-2] : ends[-1]]
-    with pytest.raises(ImageError, match=r"at most 100 are decoded"):
+    with pytest.raises(ImageError, match=r"more than 100 scans is not decoded"):
         decode(content[: ends[-1]] + scan * 101 + b"\xff\xd9")
 
 

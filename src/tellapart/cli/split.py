@@ -107,4 +107,19 @@ def _print(found: SplitResult, output: Path, command: str) -> None:
     plural = "s" if found.groups > 1 else ""
     sets = f"{found.groups:,} set{plural} of images kept together, at most {found.largest:,} images each"
     together = sets if found.groups else "nothing to keep together"
+    opt.print_lines(*_left_out(found))
     opt.print_lines(f"{found.exact:,} images with an exact duplicate{near}: {together}", f"wrote {output}; next: {command}")
+
+
+def _left_out(found: SplitResult) -> list[str]:
+    """What is in no split: counts, then the first files by name."""
+    from tellapart.data.left_out import HARMLESS
+
+    first, *others = found.left_out.lines() or [""]
+    bad = [problem for problem in found.table.problems if problem.kind not in HARMLESS]
+    named = [f"  {problem}" for problem in bad[:_NAMED]]
+    more = [f"  … and {len(bad) - _NAMED:,} more"] if len(bad) > _NAMED else []
+    return [line for line in (first, *named, *more, *others) if line]
+
+
+_NAMED = 10  # files that are named

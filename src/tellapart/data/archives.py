@@ -6,6 +6,7 @@ from a known offset. A compressed tar has no random access: it is unpacked once 
 
 from __future__ import annotations
 
+import io
 import os
 import posixpath
 import struct
@@ -144,6 +145,16 @@ _LARGE = 64 << 20  # bytes: what is smaller does no harm
 _BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
 
 
+def refuse_bomb(packed: int, unpacked: int) -> None:
+    """Refuse what unpacks to far more than photographs or tables do. Arguments in bytes.
+
+    Raises:
+        ValueError: It does.
+    """
+    if unpacked > max(_LARGE, _BOMB * packed):
+        raise ValueError(f"{packed:,} bytes that unpack to {unpacked:,}: a decompression bomb?")
+
+
 @final
 class ZipArchive(Archive):
     """A zip file; `zipfile` itself guards the shared file position."""
@@ -160,7 +171,7 @@ class ZipArchive(Archive):
                 continue
             name = name.replace("\\", "/")  # zips made on Windows by old tools hold backslashes
             _check_member(path, name)
-            if name in self._infos:
+            if name in self._infos and not name.endswith("/"):
                 self._problems.append(_repeated(name))
             self._infos[name] = info
             if info.flag_bits & 1:
@@ -181,8 +192,8 @@ class ZipArchive(Archive):
     def read(self, name: str, limit: int = -1) -> bytes:
         """The content of one member; zipfile itself gives no more bytes than the directory states."""
         info = self._infos[name]
-        if limit < 0 and info.file_size > max(_LARGE, _BOMB * info.compress_size):
-            raise ValueError(f"{info.compress_size:,} bytes that unpack to {info.file_size:,}: a decompression bomb?")
+        if limit < 0:
+            refuse_bomb(info.compress_size, info.file_size)
         try:
             with self._zip.open(info) as file:
                 return file.read(limit)
@@ -245,6 +256,16 @@ class _TarIndex(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class _Headers(io.BufferedReader):
+    """A tar of which only headers are read: none has a mebibyte, whatever size it states."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """As of a file; `tarfile` would ask for the memory first."""
+        if size is not None and size > _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header states {size:,} bytes")
+        return super().read(size)
+
+
 @lru_cache(maxsize=4)
 def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     """Walk the headers once; `state` is there so that a changed file is walked again."""
@@ -253,7 +274,7 @@ def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     folders: list[str] = []
     links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
     problems: list[Problem] = []
-    with tarfile.open(plain, mode="r:") as tar:
+    with _Headers(io.FileIO(plain)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
             _check_member(path, name)
@@ -274,6 +295,7 @@ def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     return _TarIndex(files, tuple(folders), tuple(problems))
 
 
+_LONGEST_HEADER = 1 << 20  # bytes
 _NO_FILE = "is a link to nowhere in the archive, or not a regular file"
 _GARBLED = "the archive does not say how this name is encoded, and it is not UTF-8: pack it again with UTF-8 names"
 _UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075

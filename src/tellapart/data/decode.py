@@ -28,7 +28,7 @@ from tellapart.recipe.schema import Inputs
 
 #: Part of every cache key: another decoder may give other pixels.
 DECODER = f"pillow-{PIL.__version__}/2"
-_BAND = 2**20  # pixels
+_BAND = 2**20  # pixels laid over white at a time
 _GRAY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
 
 
@@ -141,10 +141,13 @@ def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = In
         ImageError: It has more than `max_pixels` pixels.
     """
     width, height = image.size
-    if width * height > max_pixels:
+    webp = image.format == "WEBP"  # its decoder holds the picture four times: 16 bytes a pixel instead of 8
+    limit = max_pixels // 2 if webp else max_pixels
+    if width * height > limit:
         size = f"{width}×{height} is {width * height / 1e6:,.0f} megapixels"
+        limits = f"the limit of {limit / 1e6:,.0f}{' (WebP counts twice)' if webp else ''}"
         hint = "if it is meant, raise inputs.max_pixels"
-        raise ImageError(path, f"{size}, over the limit of {max_pixels / 1e6:,.0f}: a decompression bomb?", hint=hint)
+        raise ImageError(path, f"{size}, over {limits}: a decompression bomb?", hint=hint)
 
 
 def decode_image(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:

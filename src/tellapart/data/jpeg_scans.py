@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 
 from tellapart.errors import ImageError
 
+SIGNATURE = b"\xff\xd8"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # not a stuffed zero, not a restart within a scan
 _START, _END, _RESTARTS, _TABLES, _TEMPORARY = 0xDA, 0xD9, 0xDD, 0xD8, 0x01
 _RESTART = re.compile(rb"\xff[\xd0-\xd7]")
@@ -30,6 +31,8 @@ _PADDING = b"\xff\x00" * 8  # 64 1-bits: no code consists of 1-bits alone; the d
 _HOLE = bytes(512)  # a sector that was never written
 _SURPLUS = 64  # bytes that a sound scan does not leave unused
 _MOST_SCANS = 100  # progressive files have about ten; each costs as much as decoding the whole picture
+_MOST_SEGMENTS = 10_000  # an ICC profile of 16 MB has 250; Pillow reads each in Python
+_MOST_FILL = 1 << 16  # bytes between segments, which Pillow skips one at a time
 
 
 class Scans(NamedTuple):
@@ -63,18 +66,37 @@ def load_jpeg(image: ImageFile.ImageFile, content: bytes, path: str) -> None:
         OSError: Another fault of the data.
     """
     scans = find_scans(content)
+    if len(scans.ends) > _MOST_SCANS:
+        raise ImageError(path, f"a JPEG with more than {_MOST_SCANS} scans is not decoded", hint="save it again")
     if not (scans.closed and scans.ends):
         raise ImageError(path, "the file is truncated: the JPEG has no end marker after its pixels")
-    if len(scans.ends) > _MOST_SCANS:
-        raise ImageError(path, f"{len(scans.ends):,} scans, at most {_MOST_SCANS} are decoded", hint="save it again")
     if scans.frame not in _HUFFMAN_CODED:
-        return  # arithmetic or lossless coding, which Pillow loads
+        raise ImageError(path, "a JPEG with arithmetic or lossless coding is not supported", hint="save it again")
     pieces = [content[start:end] for start, end in pairwise([0, *scans.ends])]
     if content.find(_HOLE, scans.first, scans.ends[-1]) >= 0 and _has_surplus(image, pieces, scans.restarts):
         raise ImageError(path, "the file has a hole of zero bytes, and the data after it do not fit")
     if not _is_complete(image, pieces, scans.restarts):
         raise ImageError(path, "the file is truncated: a scan of the JPEG ends before the picture does")
     image.tile = []
+
+
+def check_segments(content: bytes, path: str) -> None:
+    """Check that what comes before the pixels can be read in a moment.
+
+    Raises:
+        ImageError: It has too many segments, or too much between them.
+    """
+    place, fill, segments = 2, 0, 0
+    while found := _MARKER.search(content, place):
+        fill, segments = fill + found.start() - place, segments + 1
+        if segments > _MOST_SEGMENTS or fill > _MOST_FILL:
+            what = f"more than {_MOST_SEGMENTS:,} segments" if segments > _MOST_SEGMENTS else f"{fill:,} bytes of fill"
+            raise ImageError(path, f"{what} before the pixels of a JPEG", hint="save it again")
+        marker, place = content[found.end() - 1], found.end()
+        if marker in (_START, _END):
+            return
+        if marker not in (_TABLES, _TEMPORARY):
+            place += int.from_bytes(content[place : place + 2], "big")
 
 
 def find_scans(content: bytes) -> Scans:
@@ -96,6 +118,8 @@ def find_scans(content: bytes) -> Scans:
         if marker == _START:
             first = first or place
             ends.append(found.start() if found else len(content))
+            if len(ends) > _MOST_SCANS:
+                break
     return Scans(frame, first, ends, False, restarts)
 
 

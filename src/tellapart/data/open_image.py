@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import PIL
-from PIL import Image, PngImagePlugin, TiffImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-from tellapart.data import png_chunks, tiff_samples
+from tellapart.data import jpeg_scans, png_chunks, tiff_samples
 from tellapart.errors import ImageError
 
 #: What the endings that `scan` looks for stand for.
@@ -27,6 +27,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000"
 Image.MAX_IMAGE_PIXELS = None  # our own limit, `Inputs.max_pixels`, is checked before any pixel is decoded
 PngImagePlugin.MAX_TEXT_CHUNK = 2**24  # workflows of image generators exceed Pillow's 1 MiB; longer texts are not read
 TiffImagePlugin.READ_LIBTIFF = True  # Pillow's own reader accepts missing strips and misreads planes of 16 bits
+_SLOW_CODECS = frozenset({"bmp_rle", "ppm", "ppm_plain"})  # which Pillow decodes in Python, 0.5 µs a sample
+_MOST_SLOW = 4_000_000
 _ORIENTATION, _RAW_EXIF = 0x0112, "Raw profile type exif"
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,7 +55,12 @@ def open_image(content: bytes, path: str = "image") -> Image.Image:
         content = png_chunks.keep_pixels(content, path)
     image = _open(content, path)
     if image.format == "TIFF":
-        tiff_samples.check_samples(image, path)
+        try:
+            tiff_samples.check_samples(image, path)
+        except ImageError:
+            raise
+        except Exception as error:  # a damaged tag has another type than it should
+            raise ImageError(path, f"its tags cannot be read ({first_line(error)})") from None
     return image
 
 
@@ -69,22 +76,16 @@ def open_with_metadata(content: bytes, path: str = "image") -> Image.Image:
 
 
 def open_file(file: Path, path: str) -> Image.Image:
-    """Open a file as `open_image` does; of formats other than PNG only the beginning is read.
+    """Open a file as `open_image` does.
 
     Raises:
         ImageError: As for `open_image`, or the file cannot be read.
     """
     try:
-        with file.open("rb") as source:
-            if source.read(len(png_chunks.SIGNATURE)) == png_chunks.SIGNATURE:
-                source.seek(0)
-                return open_image(source.read(), path)
+        content = file.read_bytes()
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
-    image = _open(file, path)
-    if image.format == "TIFF":
-        tiff_samples.check_samples(image, path)
-    return image
+    return open_image(content, path)
 
 
 def orientation(image: Image.Image) -> int:
@@ -123,12 +124,25 @@ def first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
 
 
-def _open(source: bytes | Path, path: str) -> Image.Image:
-    if source == b"":
+def _open(content: bytes, path: str) -> Image.Image:
+    """Open a file whose header takes a moment to read and whose pixels are decoded in compiled code.
+
+    Raises:
+        ImageError: It is none.
+    """
+    if not content:
         raise ImageError(path, "the file is empty")
+    if content.startswith(jpeg_scans.SIGNATURE):
+        jpeg_scans.check_segments(content, path)
     try:
-        return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except PIL.UnidentifiedImageError:
         raise ImageError(path, "not an image that can be read") from None
     except Exception as error:  # a damaged header raises nearly anything: OSError, SyntaxError, struct.error, ValueError
         raise ImageError(path, f"not an image that can be read ({first_line(error)})") from None
+    slow = isinstance(image, ImageFile.ImageFile) and any(tile.codec_name in _SLOW_CODECS for tile in image.tile)
+    samples = image.width * image.height * len(image.getbands())
+    if slow and samples > _MOST_SLOW:
+        what = f"{samples:,} samples of a rare coding ({image.format}), of which at most {_MOST_SLOW:,} are decoded"
+        raise ImageError(path, what, hint="save it as PNG")
+    return image

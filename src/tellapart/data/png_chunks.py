@@ -16,6 +16,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _CRITICAL = {b"IHDR", b"PLTE", b"IDAT", b"IEND"}
 _RAW_EXIF = b"Raw profile type exif\0"  # EXIF as ImageMagick writes it, in a text chunk
 _LONGEST_EXIF = 2**20
+_MOST_CHUNKS, _SHORTEST = 10_000, 256  # each costs microseconds; beyond that number they are so long on average, in bytes
 _GRAY, _COLOR, _PALETTE = 0, 2, 3
 
 
@@ -34,7 +35,7 @@ def keep_pixels(content: bytes, path: str = "image") -> bytes:
     kept: list[bytes] = [SIGNATURE]
     exif: list[bytes] = []
     place, pixels, header = len(SIGNATURE), 1, b""
-    for kind, place, end in chunks(content):
+    for kind, place, end in chunks(content, path):
         data = memoryview(content)[place + 8 : end - 4]
         if kind == b"IHDR":
             header = bytes(data)
@@ -58,17 +59,23 @@ def check_whole(content: bytes, path: str = "image") -> None:
         ImageError: The file is truncated, or a checksum is wrong.
     """
     kind = b""
-    for kind, start, end in chunks(content):
+    for kind, start, end in chunks(content, path):
         if kind in (b"IHDR", b"PLTE", b"IDAT") and not is_sound(content, start, end):
             raise ImageError(path, f"a chunk of type {kind.decode()} has a wrong checksum: the file is damaged")
     if kind != b"IEND":
         raise ImageError(path, "the file is truncated: its last chunk (IEND) is missing")
 
 
-def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, end) of the complete chunks, up to IEND."""
-    place = len(SIGNATURE)
-    while place + 12 <= len(content):
+def chunks(content: bytes, path: str = "image") -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end) of the complete chunks, up to IEND.
+
+    Raises:
+        ImageError: They are too many to be read in a moment.
+    """
+    place, most = len(SIGNATURE), _MOST_CHUNKS + len(content) // _SHORTEST
+    for _ in range(most):
+        if place + 12 > len(content):
+            return
         length, kind = struct.unpack_from(">I4s", content, place)
         end = place + 12 + length
         if end > len(content):
@@ -77,6 +84,7 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         if kind == b"IEND":
             return
         place = end
+    raise ImageError(path, f"more than {most:,} chunks", hint="save it again")
 
 
 def is_sound(content: bytes, start: int, end: int) -> bool:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _SHOWN_CLASSES = 12
 _SHOWN_PROBLEMS = 10
+_NOT_DECODED = "pixels are not decoded here: to find half pictures, run `tellapart check DATA --only files`"
 
 
 @dataclass(frozen=True)
@@ -173,16 +174,13 @@ class Summary:
         lines = self.left_out.further_lines()
         notes = [Text(line, style="yellow" if line.startswith("warning") else "") for line in lines]
         if not bad:
-            return [
-                Text("no problems found in names and headers (`tellapart check` decodes the pixels)", style="green"),
-                *notes,
-            ]
+            return [Text(f"no problems found in names and headers; {_NOT_DECODED}", style="green"), *notes]
         empty = sum(not problem.count for problem in bad)
         figures = [self.left_out.summary()] * bool(self.left_out.images) + [f"empty class {empty}"] * bool(empty)
         head = Text(f"problems    {'; '.join(figures)}", style="yellow")
         more = len(bad) - _SHOWN_PROBLEMS
         tail = [Text(f"  … and {more:,} more")] if more > 0 else []
-        return [head, *(Text(f"  {problem}") for problem in bad[:_SHOWN_PROBLEMS]), *tail, *notes]
+        return [head, *(Text(f"  {problem}") for problem in bad[:_SHOWN_PROBLEMS]), *tail, *notes, Text(_NOT_DECODED)]
 
 
 def summarize(table: ImageTable, probe: int = 512) -> Summary:

@@ -17,6 +17,10 @@ from tellapart.errors import ImageError
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS = 256, 257, 258, 259, 262, 273
 _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR, _COLOR_MAP = 277, 278, 279, 284, 320
 _TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT, _SUBSAMPLING = 324, 325, 339, 530
+_USED = (
+    _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_BYTES, _PLANAR,
+    _COLOR_MAP, _TILE_OFFSETS, _TILE_BYTES, _SAMPLE_FORMAT, _SUBSAMPLING,
+)  # fmt: skip
 _WHITE_IS_ZERO, _YCBCR = 0, 6
 _LAB = {8: "CIE L*a*b*", 9: "ICC L*a*b*", 10: "ITU L*a*b*"}
 _UNCOMPRESSED = 1
@@ -95,7 +99,11 @@ def sixteen_bits(image: Image.Image, values: np.ndarray) -> np.ndarray:
 
 
 def _tags(image: Image.Image) -> dict:
-    return dict(image.tag_v2) if isinstance(image, TiffImageFile) else {}
+    """The tags that matter here; a tag that nobody reads may hold millions of numbers."""
+    if not isinstance(image, TiffImageFile):
+        return {}
+    found = {tag: image.tag_v2.get(tag) for tag in _USED}  # a tag that lacks its value is listed, and a KeyError
+    return {tag: value for tag, value in found.items() if value is not None}
 
 
 def _each(value: int | tuple[int, ...]) -> tuple[int, ...]:

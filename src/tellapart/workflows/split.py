@@ -1,6 +1,7 @@
 """The command `split`: make train, validation and test splits that keep duplicates and groups together.
 
-The splitting is done by `data.split`; this module finds the images that must stay together, and writes the result.
+An image that cannot be decoded is in no split, since it cannot be compared with the others; it is named. The splitting is done
+by `data.split`; this module finds the images that must stay together, and writes the result.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from tellapart.checks._dataset_view import DatasetView
 from tellapart.checks._pairs import connect_pairs, pairs_across_splits
 from tellapart.checks.duplicates import exact_duplicates, star_pairs
 from tellapart.checks.near_duplicates import NearDuplicates, find_near_duplicates
+from tellapart.data.left_out import LeftOut, left_out
 from tellapart.data.locator import parse_locator
 from tellapart.data.split import SHARES, split, summarize_duplicates
 from tellapart.errors import DataError, SplitError
@@ -31,7 +33,8 @@ class SplitResult:
     """A split table, and counts of the images that were kept together.
 
     Attributes:
-        table: With the column `split`; with the column `group`, if any images were kept together.
+        table: With the column `split`; with the column `group`, if any images were kept together. Images that cannot be
+            decoded are left out, each named in `table.problems`.
         exact: Number of images with an exact duplicate.
         near: Number of pairs of near-duplicates; None if they were not searched for.
         groups: Number of groups of two or more images that were kept together.
@@ -44,12 +47,18 @@ class SplitResult:
     groups: int
     largest: int
 
+    @property
+    def left_out(self) -> LeftOut:
+        """What is in no split: files that could not be used, and images that cannot be decoded."""
+        return left_out(self.table)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         counts = {str(name): {str(k): int(v) for k, v in of.items()} for name, of in self.table.counts().iterrows()}
         return {
             "images": len(self.table), "counts": counts, "exact_duplicates": self.exact, "near_duplicate_pairs": self.near,
-            "kept_together": self.groups, "largest": self.largest,
+            "kept_together": self.groups, "largest": self.largest, "left_out": self.left_out.to_dict(),
+            "problems": [dict(vars(problem)) for problem in self.table.problems],
         }  # fmt: skip
 
 
@@ -78,10 +87,14 @@ def split_dataset(
         table = replace(table, frame=table.frame.drop(columns="split"))
     view = DatasetView(table, seed, progress, traces=False, runs=runs)
     cluster, near = exact_duplicates(view), None
-    exact = int((np.bincount(cluster)[cluster] > 1).sum())
+    exact = int((np.bincount(cluster)[cluster] > 1)[view.readable].sum())
     if near_duplicates:
         pairs, _ = find_near_duplicates(view, NearDuplicates.Options(embedding=embedding))
         cluster, near = connect_pairs(len(table), np.concatenate([star_pairs(cluster), pairs.rows])), len(pairs)
+    bad = np.flatnonzero(~view.readable)
+    cluster = cluster[view.readable]
+    table = table.without(bad, table.with_classes(bad, [view.unreadable[row] for row in bad.tolist()]))
+    if near_duplicates:
         _check_given_split(table, cluster)
     names = _group_names(table, cluster)
     if (names != "").any():

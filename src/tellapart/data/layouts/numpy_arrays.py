@@ -11,6 +11,7 @@ they are pickles, and a pickle is code.
 from __future__ import annotations
 
 import io
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,11 +151,7 @@ def _image_shape(head: bytes, path: str, size: int) -> tuple[int, ...]:
     channels = len(shape) == 3 or (len(shape) == 4 and (shape[3] in (1, 3) or shape[1] in (1, 3)))
     if kind != np.uint8 or not channels or 0 in shape:
         raise DataError(f"{path}: {expected}, found {kind} of shape {shape}", hint="scale the values to 0 … 255 and save uint8")
-    if size - start != np.prod(shape, dtype=object):
-        raise DataError(
-            f"{path}: the header promises {np.prod(shape, dtype=object):,} bytes, the file holds {size - start:,}",
-            hint="is the download complete?",
-        )
+    _check_size(shape, kind, size - start, path)
     if size > _LARGEST:
         raise DataError(
             f"{path}: an array of {size >> 30:,} GiB cannot be read a row at a time",
@@ -201,7 +198,7 @@ def _header(head: bytes, path: str) -> tuple[tuple[int, ...], np.dtype, int]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, kind = read(file)
-    except (ValueError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
+    except Exception as error:  # the header is parsed as Python: ValueError, SyntaxError, TokenError, RecursionError, …
         raise DataError(f"{path}: not a NumPy array ({error})", hint="is the download complete?") from error
     if kind.hasobject:
         raise DataError(
@@ -216,8 +213,21 @@ def _load(content: bytes, path: str) -> np.ndarray:
     Raises:
         DataError: It cannot be read.
     """
-    _header(content, path)
+    shape, kind, start = _header(content, path)
+    _check_size(shape, kind, len(content) - start, path)
     try:
         return np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise DataError(f"{path}: not a NumPy array ({error})", hint="is the download complete?") from error
+
+
+def _check_size(shape: tuple[int, ...], kind: np.dtype, found: int, path: str) -> None:
+    """Check that an array has the size that its header states, before memory is asked for.
+
+    Raises:
+        DataError: It has another.
+    """
+    promised = math.prod(shape) * kind.itemsize
+    if promised != found:
+        hint = "is the download complete?"
+        raise DataError(f"{path}: the header promises {promised:,} bytes, the file holds {found:,}", hint=hint)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from tellapart.data.archives import refuse_bomb
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.layouts._columns import (
     LABEL_COLUMNS,
@@ -138,9 +139,12 @@ def row_group_images(file: pq.ParquetFile, column: str, group: int, path: str) -
     """The encoded images of one row group, as binary values.
 
     Raises:
-        DataError: The row group is damaged.
+        DataError: The row group is damaged, or unpacks to far more than images do.
     """
     with _reading(path):
+        rows = file.metadata.row_group(group)
+        for chunk in (rows.column(i) for i in range(rows.num_columns) if rows.column(i).path_in_schema == column):
+            refuse_bomb(chunk.total_compressed_size, chunk.total_uncompressed_size)
         images = file.read_row_group(group, columns=[column]).flatten().column(0)
         return images if pa.types.is_large_binary(images.type) else images.cast(pa.binary())
 
@@ -321,10 +325,8 @@ def _no_images(parts: list[_Part]) -> DataError:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    return any(
-        of(kind)
-        for of in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    )
+    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(test(kind) for test in tests)
 
 
 def _is_nested(kind: pa.DataType) -> bool:
