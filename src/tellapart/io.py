@@ -69,14 +69,15 @@ def translate_os_errors(where: Path | str, *, writes_only: bool = True) -> Itera
     Args:
         where: The file or folder to name where the error itself names none.
         writes_only: Whether the block only writes. Then "no permission" and bad paths are translated too; else only a full
-            disk is, and what concerns a file in the folder `where`, since the rest may come from reading.
+            disk is, and what concerns a file in that folder, since the rest may come from reading.
     """
     try:
         yield
     except (OSError, SafetensorError) as error:
         number = error.errno if isinstance(error, OSError) else _number_in(error)
         place = str((error.filename if isinstance(error, OSError) else None) or where)
-        reasons = _FULL | _DENIED if writes_only or Path(place).is_relative_to(where) else _FULL
+        folder = where if Path(where).is_dir() else Path(where).parent
+        reasons = _FULL | _DENIED if writes_only or Path(place).is_relative_to(folder) else _FULL
         if number not in reasons:
             raise
         reason, hint = reasons[number]
