@@ -50,12 +50,10 @@ VERBS = {
 }
 #: Verbs of the full disks.
 FULL = ("train mlp", "compare", "combine", "predict parquet", "synth")
-#: These JSON keys and files hold times; skops files also addresses of objects, but the predictions of their models are compared.
+#: JSON keys and files that hold times; skops files also hold addresses of objects (the predictions of their models are compared).
 TIMES = ("seconds", "images_per_second", "opened", "started", "finished", "cost", "time", "speed", "opened_before", "session")
 UNCOMPARED = re.compile(
     r"environment\.json|done|card\.md|ledger\.jsonl|log\.jsonl|.*\.html|.*\.lock|digests\.sqlite|examples\.png|.*\.skops"
-)
-    r"environment\.json|done|card\.md|ledger\.jsonl|log\.jsonl|.*\.html|.*\.lock|digests\.sqlite|examples\.png"
 )
 LARGEST_LEFTOVER = 4096
 
