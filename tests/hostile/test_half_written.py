@@ -126,8 +126,9 @@ def test_two_synth_at_once_make_one_data_set(tmp_path: Path, photos: Path, monke
 
     _both(work, work)
     assert not failures
-    alone, both = (
-        {p.relative_to(top): p.read_bytes() for p in top.rglob("*") if p.is_file()}
-        for top in (tmp_path / "alone", tmp_path / "both")
-    )
+    alone, both = (_content(tmp_path / name) for name in ("alone", "both"))
     assert alone == both
+
+
+def _content(top: Path) -> dict[str, bytes]:
+    return {path.relative_to(top).as_posix(): path.read_bytes() for path in top.rglob("*") if path.is_file()}

@@ -50,7 +50,7 @@ VERBS = {
 }
 #: Verbs of the full disks.
 FULL = ("train mlp", "compare", "combine", "predict parquet", "synth")
-#: JSON keys and files that hold times. skops files also hold addresses of objects; the predictions of their models are compared.
+#: JSON keys and files that hold times; or addresses of objects (skops), but the predictions of their models are compared.
 TIMES = ("seconds", "images_per_second", "opened", "started", "finished", "cost", "time", "speed", "opened_before", "session")
 UNCOMPARED = re.compile(
     r"environment\.json|done|card\.md|ledger\.jsonl|log\.jsonl|.*\.html|.*\.lock|digests\.sqlite|examples\.png|.*\.skops"
@@ -297,7 +297,7 @@ def act(request: dict[str, Any], events: int, out: int) -> None:
 
 #: Imported once, before the forks.
 WARM = (
-    "lightning.fabric", "pandas", "pyarrow.parquet", "sklearn.discriminant_analysis", "sklearn.ensemble", "skops.io",
+    "lightning_fabric", "pandas", "pyarrow.parquet", "sklearn.discriminant_analysis", "sklearn.ensemble", "skops.io",
     "tellapart.classifiers.knn", "tellapart.classifiers.network", "tellapart.cli.main", "tellapart.training.loop",
     "tellapart.workflows.compare", "tellapart.workflows.predict", "tellapart.reports.report", "torch",
 )  # fmt: skip
