@@ -24,13 +24,11 @@ ALLOWED = {
     "inference/resumable_output.py": "the partial file, whose state counts its flushed bytes",
     "runs/ledger.py": "appends a line; a truncated one is ignored",
     "workflows/demo.py": "the folder is made by `atomic_folder`",
-    "cli/augment.py": "a picture for people; no command reads it",
     "cli/synth.py": "a figure for people; no command reads it",
     "reports/explain_figures.py": "a figure for people; no command reads it",
     "reports/svg.py": "a figure for people; no command reads it",
     "inference/writers.py": "rows of a ParquetWriter that writes where `atomic_path` says",
     "types.py": "`Predictions.to_parquet`, to which `io.write_parquet` gives a temporary path",
-    "exporters/int8.py": "files in a temporary folder of its own",
 }
 #: Packages not read: the checkers of `plugins` write into temporary folders of their own.
 SKIPPED = ("plugins/",)
