@@ -26,7 +26,6 @@ ALLOWED = {
     "workflows/demo.py": "the folder is made by `atomic_folder`",
     "cli/synth.py": "a figure for people; no command reads it",
     "reports/explain_figures.py": "a figure for people; no command reads it",
-    "reports/svg.py": "a figure for people; no command reads it",
     "inference/writers.py": "rows of a ParquetWriter that writes where `atomic_path` says",
     "types.py": "`Predictions.to_parquet`, to which `io.write_parquet` gives a temporary path",
 }
