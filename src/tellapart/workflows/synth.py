@@ -159,9 +159,9 @@ class ForgeryJob:
 
     def run(self) -> None:
         """Write the missing images, then the tables, then the marker."""
+        write_json(self.folder / _BEGUN, self.config)  # first: a folder of images without it is taken for a stranger's
         for name in ("images", "masks"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / _BEGUN, self.config)
+            (self.folder / name).mkdir(exist_ok=True)
         donors = frozenset(name for name, forgery in self.forgeries.items() if forgery.needs_donor)
         planned = plan_forgeries(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
         with ImageReader(self.reals) as reader, quiet():
