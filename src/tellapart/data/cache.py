@@ -322,8 +322,8 @@ def _shape(inputs: Inputs) -> tuple[int, int, int]:
 def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray | None:
     """The finished file, marked as just used; None when there is none, or it does not hold an array of this shape and type.
 
-    The values are not verified: a digest of them would be read with every command (1.4 s a GiB on one core, from memory), and
-    a file has its name only after its content was flushed to the disk.
+    The values are not verified: for a digest of them, every command would read the whole file, which is mapped and read in
+    parts today; and a file has its name only after its content was flushed to the disk.
     """
     try:
         os.utime(path)  # least recently used is judged by this
