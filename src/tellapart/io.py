@@ -1,8 +1,11 @@
 """Files: atomic writes, JSON, and operating-system errors that name the file and what to do.
 
-Files that another process may read are written atomically: to a temporary file in the same folder
-(`.<name>.<process id>.tmp`), which then replaces the file in one step. A crash leaves the old file or the new one, never half
-of either; after an error the temporary file is removed.
+Every file that is read again is written atomically: to a temporary file in the same folder (`.<name>.tellapart.tmp`), which
+then replaces the file in one step. A crash leaves the old file or the new one, never half of either; after an error the
+temporary file is removed. `tests/hostile/test_writers.py` keeps it so.
+
+The writer holds a lock (`flock`) on its temporary file. So a temporary file without a lock is what a killed process left: the
+next writer of the same file removes it, and `remove_leftovers` removes those of a folder. No other file is touched.
 
 When to pass `durable=True` (flush the file and its folder to the disk, `fsync`, so that even a power cut loses nothing):
 
@@ -19,17 +22,28 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
 from tellapart.errors import DataError, RunError, SystemLimitError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from tellapart.types import Predictions
+
+#: Ending of temporary files and folders. No other program uses it, so what has it may be removed when it is not locked.
+TEMPORARY = ".tellapart.tmp"
 
 #: Error handler of `str.encode` that writes a character as JSON would escape it: `\u00e9` for an é where only ASCII can be
 #: written, `\udcff` for the byte FF of a name that is not UTF-8. JSON reads both back: such a name still opens its file.
@@ -58,6 +72,7 @@ _DENIED = {
     errno.ENAMETOOLONG: ("this path is too long", _ELSEWHERE),
     errno.ELOOP: ("the links in this path form a loop", _ELSEWHERE),
     errno.EEXIST: ("a component of this path is a file, not a folder", _ELSEWHERE),
+    errno.EIO: ("the disk reports an error", "check the disk, then repeat the command: it resumes"),
 }
 _READ_OR_WRITTEN = {
     errno.ENOENT: ("no such file or folder", "check whether it was removed or renamed while the command ran"),
@@ -109,18 +124,26 @@ def translate_os_errors(where: Path | str, *, writes_only: bool = True) -> Itera
     Args:
         where: The file or folder to name where the error itself names none.
         writes_only: Whether the block only writes. Then "no permission" and bad paths are translated too; else only a full
-            disk is, since the rest may come from reading.
+            disk is, and what concerns a file in that folder, since the rest may come from reading.
     """
-    reasons = _FULL | _DENIED if writes_only else _FULL
     try:
         yield
     except (OSError, SafetensorError) as error:
         number = error.errno if isinstance(error, OSError) else _number_in(error)
+        place = str((error.filename if isinstance(error, OSError) else None) or where)
+        folder = where if Path(where).is_dir() else Path(where).parent
+        reasons = _FULL | _DENIED if writes_only or Path(place).is_relative_to(folder) else _FULL
         if number not in reasons:
             raise
         reason, hint = reasons[number]
-        place = error.filename if isinstance(error, OSError) else None
-        raise SystemLimitError(f"{place or where}: {reason}", hint=hint) from error
+        room = f" ({_free(Path(place))} MiB left)" if number == errno.ENOSPC else ""
+        raise SystemLimitError(f"{place}: {reason}{room}", hint=hint) from error
+
+
+def _free(path: Path) -> str:
+    """Free space of the disk on which a file was to be written, in MiB."""
+    near = next((one for one in path.absolute().parents if one.is_dir()), Path("/"))
+    return f"{shutil.disk_usage(near).free / 2**20:,.1f}"
 
 
 def _number_in(error: SafetensorError) -> int | None:
@@ -180,27 +203,143 @@ def expand(path: str | Path) -> Path:
 def atomic_path(path: Path, *, durable: bool) -> Iterator[Path]:
     """A temporary path beside `path` that replaces it when the block ends; after an error it is removed.
 
+    Its permissions follow the umask. A second writer of the same file, in this process or another, waits for the first.
+
     Args:
         path: The file to write; its folder exists.
         durable: Flush the file, then its folder, to the disk; see the rule above.
 
     Yields:
-        Where to write. Unique per process: two threads must not write the same file at the same time.
+        Where to write, an empty file. It must be written in place: a rename onto it would lose the lock.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}{TEMPORARY}")
     try:
-        yield temporary
-        if durable:
-            flush_to_disk(temporary)
-        temporary.replace(path)
+        with _locked_anew(temporary, _create_file):
+            try:
+                yield temporary
+                if durable:
+                    flush_to_disk(temporary)
+                temporary.replace(path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
         if durable:
             flush_to_disk(path.parent)
     except OSError as error:
-        if error.filename == str(temporary):
+        if error.filename in (None, str(temporary)):
             error.filename = str(path)  # the name that the user knows
         raise
+
+
+@contextlib.contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that replaces it when the block ends; after an error it is removed.
+
+    A second writer of the same folder waits for the first. Linux renames a folder onto an empty one only, so the old one is
+    renamed first; a process that is killed between the two renames leaves the old one, which the next call puts back.
+
+    Args:
+        folder: The folder to write.
+
+    Yields:
+        Where to write, an empty folder.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside, old = (folder.with_name(f".{folder.name}{kind}{TEMPORARY}") for kind in ("", ".old"))
+    with _locked_anew(beside, lambda path: path.mkdir()):
+        try:
+            if old.exists() and not folder.exists():
+                old.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+            yield beside
+            if folder.exists():
+                folder.rename(old)
+            beside.rename(folder)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked_anew(path: Path, create: Callable[[Path], object]) -> Iterator[None]:
+    """Create a file or folder and lock it while the block runs; remove what a killed process left, wait for a live one."""
+    while True:
+        try:
+            create(path)
+            is_new = True
+        except FileExistsError:
+            is_new = False
+        with _lock(path) as is_ours:
+            if is_ours and is_new:
+                yield
+                return
+            if is_ours:
+                _remove(path)
+
+
+@contextlib.contextmanager
+def _lock(path: Path, how: int = fcntl.LOCK_EX) -> Iterator[bool]:
+    """Lock what is at `path`, a file or folder. Yields whether it is there, is still there, and (`LOCK_NB`) was not locked."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(number, how)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # some network file systems have no locks
+            pass
+        try:
+            is_there = os.path.samestat(os.fstat(number), path.lstat())
+        except FileNotFoundError:  # another process has finished it while this one waited
+            is_there = False
+        yield is_there
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            fcntl.flock(number, fcntl.LOCK_UN)  # a child process that was forked meanwhile would keep the lock
+        os.close(number)
+
+
+def _create_file(path: Path) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders below a folder that killed processes left; none of a process that lives."""
+    for place, folders, names in os.walk(folder, topdown=False):
+        for name in (*names, *folders):
+            if name.startswith(".") and name.endswith(TEMPORARY):
+                with _lock(Path(place, name), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_left:
+                    if is_left:
+                        _remove(Path(place, name))
+
+
+@contextlib.contextmanager
+def locked_file(path: Path, waiting: Callable[[], object] = bool) -> Iterator[None]:
+    """Hold a lock file; a second process, or thread, waits here until the first is through.
+
+    Args:
+        path: The lock file; it is created, and stays. Its folder exists.
+        waiting: Called once if another process holds the lock.
+    """
+    with path.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def write_bytes_atomically(path: Path, content: bytes, *, durable: bool) -> None:
@@ -218,6 +357,27 @@ def write_json(path: Path, content: Any, *, durable: bool = False) -> None:
     """Write indented JSON atomically. NaN and infinity are a ValueError: they are not JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_text_atomically(path, text, durable=durable)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays of any shape and dtype atomically as safetensors.
+
+    They are serialized in memory, which costs their size once more: `save_file` of safetensors makes a temporary file of its
+    own, with permissions 0600, which a killed process leaves.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    write_bytes_atomically(path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}), durable=False)
+
+
+def write_parquet(path: Path, content: Predictions | pd.DataFrame) -> None:
+    """Write predictions, or a table without its index, atomically."""
+    from tellapart.types import Predictions
+
+    more: dict[str, Any] = {} if isinstance(content, Predictions) else {"index": False}
+    with atomic_path(path, durable=False) as temporary:
+        content.to_parquet(temporary, **more)
 
 
 def append_durably(path: Path, content: bytes) -> None:

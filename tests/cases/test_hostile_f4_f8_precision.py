@@ -62,16 +62,17 @@ def test_a_disk_that_was_full_at_one_moment_costs_no_run(
 ) -> None:
     whole = train("whole")
     for moment in range(4):
-        calls, write = iter(range(99)), checkpoints.save_file
+        calls, write = iter(range(99)), checkpoints.write_bytes_atomically
 
-        def full(*given: Any, calls: Any = calls, moment: int = moment, write: Any = write) -> None:
+        def full(
+            path: Path, content: bytes, *, durable: bool, calls: Any = calls, moment: int = moment, write: Any = write
+        ) -> None:
             if next(calls) == moment:
-                Path(given[1]).write_bytes(b"half")
-                raise OSError(errno.ENOSPC, "No space left on device", str(given[1]))
-            write(*given)
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            write(path, content, durable=durable)
 
         with monkeypatch.context() as patch, pytest.raises(SystemLimitError, match="the disk is full"):
-            patch.setattr(checkpoints, "save_file", full)
+            patch.setattr(checkpoints, "write_bytes_atomically", full)
             train(f"full-{moment}")
         folder = tmp_path / f"full-{moment}" / whole.id / "resume"
         (folder / "precision").touch()  # what an earlier tellapart left, empty

@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_leaves_no_run_that_looks_whole(tell, photos, monke
     def full(*_, **__):
         raise OSError(28, "No space left on device", "runs/x/weights.safetensors")
 
-    monkeypatch.setattr("tellapart.classifiers.knn.save_file", full)
+    monkeypatch.setattr("tellapart.classifiers.knn.write_arrays", full)
     err = fails(tell, 6, "train", photos, *QUICK, says="the disk is full")
     assert "it resumes" in err
     assert tell("leaderboard").code == 5

@@ -318,7 +318,7 @@ def test_only_durable_files_are_flushed(tmp_path, flushed):
     write_text_atomically(tmp_path / "cache", "x", durable=False)
     assert flushed == []
     write_text_atomically(tmp_path / "submission.csv", "x", durable=True)
-    assert [name for name, _ in flushed] == [f".submission.csv.{os.getpid()}.tmp", tmp_path.name]
+    assert [name for name, _ in flushed] == [".submission.csv.tellapart.tmp", tmp_path.name]
     append_durably(tmp_path / "trials.jsonl", b"1\n")
     append_durably(tmp_path / "trials.jsonl", b"2\n")
     assert (tmp_path / "trials.jsonl").read_bytes() == b"1\n2\n"

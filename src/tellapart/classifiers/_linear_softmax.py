@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from tellapart.classifiers._temperature import argmin_loss, log_loss, temperature
 from tellapart.classifiers.feature_classifier import FeatureClassifier
+from tellapart.io import write_arrays
 
 #: Weights (seen classes, D) and biases (seen classes,), float64.
 Plane = tuple[np.ndarray, np.ndarray]
@@ -65,7 +66,7 @@ class SoftmaxClassifier(FeatureClassifier):
 
     def _save_model(self, folder: Path) -> None:
         arrays = {"weight": self.weight, "bias": self.bias, "seen": self.seen}
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", arrays)
 
     def _load_model(self, folder: Path) -> None:
         arrays = load_file(folder / "weights.safetensors")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tellapart.errors import RunError
+from tellapart.io import atomic_path
 
 #: Types loaded besides those that skops trusts. Exact names, since a numpy function can run foreign code too.
 TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
@@ -29,7 +30,8 @@ def save_estimator(estimator: Any, path: Path) -> None:
     """Write a fitted estimator as .skops."""
     from skops.io import dump
 
-    dump(estimator, path)
+    with atomic_path(path, durable=False) as temporary:
+        dump(estimator, temporary)
 
 
 def load_estimator(path: Path) -> Any:

@@ -21,6 +21,7 @@ import numpy as np
 
 from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.errors import RunError
+from tellapart.io import write_json, write_text_atomically
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel
@@ -118,8 +119,8 @@ class Classifier(ABC):
     def save(self, folder: Path) -> None:
         """Write everything that `load` needs."""
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "recipe.yaml").write_text(self.recipe.dump(), encoding="utf-8")
-        (folder / "classifier.json").write_text(json.dumps({"classes": self.classes}, ensure_ascii=False), encoding="utf-8")
+        write_text_atomically(folder / "recipe.yaml", self.recipe.dump(), durable=False)
+        write_json(folder / "classifier.json", {"classes": self.classes})
         self._save(folder)
 
     @final

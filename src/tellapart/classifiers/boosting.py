@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_estimator
 from tellapart.classifiers.feature_classifier import FeatureClassifier
+from tellapart.io import write_arrays
 from tellapart.recipe.schema import OptionsModel
 
 
@@ -69,7 +70,7 @@ class Boosting(FeatureClassifier):
         return sum(len(tree.nodes) for stage in self.estimator._predictors for tree in stage)
 
     def _save_model(self, folder: Path) -> None:
-        save_file({"seen": self.seen}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", {"seen": self.seen})
         if self.estimator is not None:
             save_estimator(self.estimator, folder / "model.skops")
 

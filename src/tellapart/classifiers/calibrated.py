@@ -29,6 +29,7 @@ from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, 
 from tellapart.classifiers._ensemble_members import Member
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module, groups_of
 from tellapart.errors import DataError, RecipeError, RunError
+from tellapart.io import write_json
 from tellapart.metrics.cross_validation import cross_fit, deal_folds
 from tellapart.recipe.load import Recipe, parse
 from tellapart.recipe.schema import OptionsModel
@@ -258,7 +259,7 @@ class Calibrated(Classifier, Exportable):
         if self.inner is not None:
             self.inner.save(folder / "inner")
         content = self.decision.to_dict() | {"beneath": self.facts}
-        (folder / DECISION).write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        write_json(folder / DECISION, content)
 
     def _load(self, folder: Path) -> None:
         self.home, content = folder.parent, json.loads((folder / DECISION).read_text(encoding="utf-8"))

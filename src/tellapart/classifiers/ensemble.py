@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart import registry
 from tellapart.classifiers._ensemble_members import Member, member_predictions
@@ -23,6 +23,7 @@ from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
 from tellapart.data.identity import identify
 from tellapart.errors import RecipeError, RunError
+from tellapart.io import write_arrays, write_json
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
@@ -211,10 +212,10 @@ class Ensemble(Classifier, Exportable):
         for number, copy in enumerate(self.copies):
             copy.save(folder / "members" / f"{number:03d}")
         if self.combiner.arrays:
-            save_file({k: np.ascontiguousarray(v) for k, v in self.combiner.arrays.items()}, folder / "weights.safetensors")
+            write_arrays(folder / "weights.safetensors", self.combiner.arrays)
         if self.combiner.estimator is not None:
             save_estimator(self.combiner.estimator, folder / "model.skops")
-        (folder / "ensemble.json").write_text(json.dumps(self.facts, ensure_ascii=False), encoding="utf-8")
+        write_json(folder / "ensemble.json", self.facts)
 
     def _load(self, folder: Path) -> None:
         self.home, self.combiner = folder.parent, self.new_combiner()

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from tellapart.classifiers._temperature import temperature
 from tellapart.classifiers.feature_classifier import CORES, FeatureClassifier
+from tellapart.io import write_arrays
 from tellapart.recipe.schema import OptionsModel
 
 _ROWS = 1_024  # rows evaluated by all trees at a time
@@ -79,7 +80,7 @@ class Forest(FeatureClassifier):
         return len(self.arrays["feature"])
 
     def _save_model(self, folder: Path) -> None:
-        save_file({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", self.arrays)
 
     def _load_model(self, folder: Path) -> None:
         self.arrays = load_file(folder / "weights.safetensors")

@@ -15,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart.classifiers._knn_search import Nearest, Search, search_by, to_uint8
 from tellapart.classifiers.feature_classifier import FeatureClassifier, FeatureSet
+from tellapart.io import write_arrays
 from tellapart.recipe.schema import OptionsModel
 
 
@@ -94,7 +95,7 @@ class Knn(FeatureClassifier):
         return int(self.X.size)
 
     def _save_model(self, folder: Path) -> None:
-        save_file({"X": self.X, "y": self.y}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", {"X": self.X, "y": self.y})
 
     def _load_model(self, folder: Path) -> None:
         arrays = load_file(folder / "weights.safetensors")

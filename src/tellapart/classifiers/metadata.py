@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart.classifiers._sklearn_io import load_estimator, proba_of, save_estimator
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.data.metadata import NAMES, metadata_features
 from tellapart.data.reader import ImageReader
+from tellapart.io import write_arrays
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
 
@@ -62,7 +63,7 @@ class Metadata(Classifier):
         return proba_of(self.estimator, _metadata(table, context)[:, self.known], len(self.classes))
 
     def _save(self, folder: Path) -> None:
-        save_file({"prior": self.prior, "known": self.known}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", {"prior": self.prior, "known": self.known})
         if self.estimator is not None:
             save_estimator(self.estimator, folder / "model.skops")
 

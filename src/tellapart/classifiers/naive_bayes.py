@@ -12,11 +12,12 @@ from typing import Annotated
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from tellapart.classifiers._temperature import argmin_loss, log_loss, temperature
 from tellapart.classifiers.feature_classifier import FeatureClassifier
+from tellapart.io import write_arrays
 from tellapart.recipe.schema import OptionsModel
 
 _COOLEST = 1e-4  # with thousands of redundant features, log posteriors are thousands of times too large
@@ -70,7 +71,7 @@ class NaiveBayes(FeatureClassifier):
         return int(self.arrays["mean"].size + self.arrays["variance"].size)
 
     def _save_model(self, folder: Path) -> None:
-        save_file({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", self.arrays)
 
     def _load_model(self, folder: Path) -> None:
         self.arrays = load_file(folder / "weights.safetensors")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tellapart import registry
@@ -24,6 +24,7 @@ from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
+from tellapart.io import write_bytes_atomically, write_text_atomically
 from tellapart.nets._weights import name_run, read_weights, transfer
 from tellapart.nets.base import Model, Net, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
@@ -244,8 +245,9 @@ class Network(Classifier, Differentiable, Exportable):
         return self._whose
 
     def _save(self, folder: Path) -> None:
-        save_file({k: v.contiguous() for k, v in self.model.state_dict().items()}, folder / "weights.safetensors")
-        (folder / "net.json").write_text(self.net_options.model_dump_json(indent=1), encoding="utf-8")
+        content = save({k: v.contiguous() for k, v in self.model.state_dict().items()})
+        write_bytes_atomically(folder / "weights.safetensors", content, durable=False)
+        write_text_atomically(folder / "net.json", self.net_options.model_dump_json(indent=1), durable=False)
         if self.extractor:
             self.extractor.save(folder / "features.safetensors")
 

@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from tellapart.classifiers._temperature import temperature
 from tellapart.classifiers.feature_classifier import FeatureClassifier, FeatureSet, run_parallel
+from tellapart.io import write_arrays
 from tellapart.recipe.schema import OptionsModel
 
 _HELD = 12_500  # training images up to which the kernel matrix is stored: 1.25 GB in double precision; else libsvm's cache
@@ -139,7 +140,7 @@ class SVM(FeatureClassifier):
         return sum(int(self.arrays[k].size) for k in ("vectors", "dual", "intercept") if k in self.arrays)
 
     def _save_model(self, folder: Path) -> None:
-        save_file({k: np.ascontiguousarray(v) for k, v in self.arrays.items()}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", self.arrays)
 
     def _load_model(self, folder: Path) -> None:
         self.arrays = load_file(folder / "weights.safetensors")

@@ -179,9 +179,10 @@ class PixelCache:
             digest.update(work.way.encode())
             path = self.folder / f"{digest.hexdigest()}.npy"
             with permitted(self.folder), locked(path):
-                values = _mapped(path)
+                shape, kind = (len(table), *work.shape), np.dtype(work.type)
+                values = _mapped(path, shape, kind)
                 if values is None:
-                    make_room(self.folder, len(table) * int(np.prod(work.shape)) * np.dtype(work.type).itemsize, path)
+                    make_room(self.folder, int(np.prod(shape)) * kind.itemsize, path)
                     self._write(table, work, path)
                     values = np.load(path, mmap_mode="r")
                 return values
@@ -323,10 +324,15 @@ def _shape(inputs: Inputs) -> tuple[int, int, int]:
     return (*target_size(inputs), 1 if inputs.mode == "gray" else 3)
 
 
-def _mapped(path: Path) -> np.ndarray | None:
-    """The finished file, marked as just used; None when there is none, or when it is not whole."""
+def _mapped(path: Path, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray | None:
+    """The finished file, marked as just used; None when there is none, or it does not hold an array of this shape and type.
+
+    The values are not verified: for a digest of them, every command would read the whole file, which is mapped and read in
+    parts today; and a file has its name only after its content was flushed to the disk.
+    """
     try:
         os.utime(path)  # least recently used is judged by this
-        return np.load(path, mmap_mode="r")
-    except (FileNotFoundError, ValueError):  # never made, made room for another, or cut short by a crash of the machine
+        values = np.load(path, mmap_mode="r")
+    except (FileNotFoundError, ValueError, EOFError):  # never made, made room for another, or cut short
         return None
+    return values if values.shape == shape and values.dtype == kind and values.flags.c_contiguous else None

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import DataError
 from tellapart.features._pca import decompose
 from tellapart.features.base import Descriptor, FitContext
+from tellapart.io import write_arrays
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Features
 
@@ -84,7 +85,7 @@ class FeaturePipeline:
     def save(self, path: Path) -> None:
         """Write everything that was fitted."""
         fitted = {f"{i}.{name}": array for i, d in enumerate(self.descriptors) for name, array in d.arrays.items()}
-        save_file({k: np.ascontiguousarray(v) for k, v in (self.arrays | fitted).items()}, path)
+        write_arrays(path, self.arrays | fitted)
 
     @classmethod
     def load(cls, path: Path, features: Features, seed: int) -> Self:

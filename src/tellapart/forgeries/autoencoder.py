@@ -13,12 +13,12 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from tellapart.forgeries._regions import draw_patch
 from tellapart.forgeries.base import SMALLEST, Forgery
-from tellapart.io import atomic_path
+from tellapart.io import write_bytes_atomically
 from tellapart.progress import SILENT, Progress
 
 _STEPS, _BATCH, _SIDE = 400, 8, 48
@@ -52,8 +52,7 @@ class Autoencoder(Forgery):
                 (self.net(wanted) - wanted).abs().mean().backward()
                 optimizer.step()
                 task.advance()
-        with atomic_path(path, durable=False) as temporary:
-            save_file(self.net.state_dict(), temporary)
+        write_bytes_atomically(path, save(self.net.state_dict()), durable=False)
 
     def _forge(self, pixels: np.ndarray, donor: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         del donor, rng

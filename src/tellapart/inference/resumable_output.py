@@ -19,6 +19,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, final
 
+from pydantic import BaseModel, NonNegativeInt
+
 from tellapart.errors import DataError, RunError
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.writers import PredictionWriter
@@ -50,6 +52,15 @@ class Counts:
         return {one.name: getattr(self, one.name) for one in fields(self)} | {"problems": list(self.problems)}
 
 
+class _State(BaseModel, extra="forbid"):
+    """The content of `out.csv.partial.json`."""
+
+    command: dict[str, Any]
+    names: str
+    bytes: NonNegativeInt
+    done: Counts
+
+
 @final
 class ResumableFile:
     """An unfinished file of predictions, locked by this process.
@@ -63,7 +74,7 @@ class ResumableFile:
         self.out, self.writer, self._command, self._file = out, writer, command, file
         self._path, self._state = partial_of(out)
         self.done, self._names = Counts(), hashlib.blake2b(digest_size=16)
-        self._resumed: dict[str, Any] | None = None  # the stored state, until the names in it are checked
+        self._resumed: _State | None = None  # the stored state, until the names in it are checked
         self._synced = time.monotonic()
 
     def resume(self) -> None:
@@ -72,20 +83,21 @@ class ResumableFile:
         Raises:
             RunError: The file was begun by another command.
         """
-        state = _read(self._state) if os.fstat(self._file.fileno()).st_size else None
+        size = os.fstat(self._file.fileno()).st_size
+        state = _read(self._state, size) if size else None
         if state is None:
             self._file.truncate(0)
             self._file.write(self.writer.head())
             return
-        if state["command"] != self._command:
+        if state.command != self._command:
             raise RunError(
-                f"{self._path} was begun by another command: {_difference(state['command'], self._command)}",
+                f"{self._path} was begun by another command: {_difference(state.command, self._command)}",
                 hint="repeat that command to resume, or pass --overwrite to start over",
             )
         self._resumed = state
-        self.done = Counts(**{**state["done"], "problems": tuple(state["done"]["problems"])})
-        self._file.truncate(state["bytes"])
-        self._file.seek(state["bytes"])
+        self.done = state.done
+        self._file.truncate(state.bytes)
+        self._file.seek(state.bytes)
 
     def check(self, names: Iterable[str]) -> None:
         """Check that the images in the file are the first ones named now. `names`: as many as are done, fewer if there are
@@ -96,7 +108,7 @@ class ResumableFile:
         """
         for name in names:
             self._names.update(_encoded(name))
-        if self._resumed is not None and self._names.hexdigest() != self._resumed["names"]:
+        if self._resumed is not None and self._names.hexdigest() != self._resumed.names:
             raise DataError(
                 f"{self._path}: its {self.done.images:,} images are not the first {self.done.images:,} that are named now",
                 hint="undo later additions, removals or renames, or pass --overwrite to start over",
@@ -199,12 +211,16 @@ def _encoded(name: str) -> bytes:
     return name.encode("utf-8", "surrogatepass") + b"\0"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    """The stored state; None if there is none or it cannot be read: then nothing in the partial file is reliable."""
+def _read(path: Path, size: int) -> _State | None:
+    """The stored state of a partial file of `size` bytes; None if there is none, or it is not whole, or does not fit the file.
+
+    Then nothing in the partial file is reliable, and the command starts over.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        state = _State.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
         return None
+    return state if state.bytes <= size else None
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:

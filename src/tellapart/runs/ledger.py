@@ -5,13 +5,15 @@ The count is printed with every table and report: a test set that was evaluated 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tellapart.formatting import after_opening
-from tellapart.io import now
+from tellapart.io import locked_file, now, translate_os_errors
 from tellapart.runs.store import Run
 
 
@@ -37,6 +39,25 @@ def record(runs: Path, run_id: str, data: str, n: int, by: str, session: str) ->
         file.flush()
         os.fsync(file.fileno())
     return opening
+
+
+@contextlib.contextmanager
+def lock_test(runs: Path, data: str, waiting: Callable[[], object]) -> Iterator[None]:
+    """Lock the test split of a data set: of two commands that evaluate the same runs on it at once, only the first does.
+
+    Args:
+        runs: The folder of all runs.
+        data: Fingerprint of the table.
+        waiting: Called once if another process holds the lock.
+
+    Raises:
+        SystemLimitError: The folder cannot be created or written.
+    """
+    folder = runs / "evaluations"
+    with translate_os_errors(runs, writes_only=False):
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked_file(folder / f".{data}.lock", waiting):
+            yield
 
 
 def openings(runs: Path, data: str) -> list[Opening]:

@@ -21,7 +21,6 @@ data, so the same work uses the same folder; a lock file keeps two processes fro
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -37,7 +36,18 @@ import yaml
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import check_is_text, check_outside, make_folder, mark_complete, now, read_json, translate_os_errors
+from tellapart.io import (
+    check_is_text,
+    check_outside,
+    locked_file,
+    make_folder,
+    mark_complete,
+    now,
+    read_json,
+    remove_leftovers,
+    translate_os_errors,
+    write_text_atomically,
+)
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
@@ -275,7 +285,7 @@ def mark_runs(runs: Path) -> None:
     with translate_os_errors(runs):
         make_folder(runs)
         if not (runs / RUNS_MARKER).exists():
-            (runs / RUNS_MARKER).write_text("The runs of tellapart: not read as data.\n", encoding="utf-8")
+            write_text_atomically(runs / RUNS_MARKER, "The runs of tellapart: not read as data.\n", durable=False)
 
 
 @contextlib.contextmanager
@@ -293,15 +303,10 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
     folder = runs / run_id
     with translate_os_errors(folder):
         make_folder(folder)
-        lock = (folder / ".lock").open("w")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        with translate_os_errors(folder, writes_only=False):
-            yield folder
+    with translate_os_errors(folder, writes_only=False), locked_file(folder / ".lock", waiting):
+        if not (folder / DONE).exists():
+            remove_leftovers(folder)
+        yield folder
 
 
 def mark_done(folder: Path) -> Run:
@@ -312,16 +317,19 @@ def mark_done(folder: Path) -> Run:
 
 
 def next_evaluation(run: Run) -> Path:
-    """An empty folder for the next evaluation of `run` on the test split."""
+    """An empty folder for the next evaluation of `run` on the test split; hold `ledger.lock_test`.
+
+    Unfinished evaluations are emptied: their process was killed. Their folders stay, since a number is never used twice.
+    """
     parent = run.runs / "evaluations" / run.id
     parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.iterdir():
+        if left.name.isdigit() and not (left / DONE).exists():
+            for path in left.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     number = 1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
     folder = parent / str(number)
-    try:
-        folder.mkdir()
-    except FileExistsError:  # another process has just used this number
-        return next_evaluation(run)
-    (folder / "predictions").mkdir()
+    (folder / "predictions").mkdir(parents=True)
     return folder
 
 

@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from tellapart.io import atomic_path
+from tellapart.io import write_bytes_atomically
 from tellapart.recipe.schema import Train
 
 
@@ -25,8 +25,8 @@ def save_state(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) ->
     path.parent.mkdir(parents=True, exist_ok=True)
     # a copy each: safetensors refuses tensors that share memory, and keeps no strides (channels_last)
     copies = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    with atomic_path(path, durable=True) as temporary:  # else a power cut could leave the new name with no content
-        save_file(copies, temporary, {"facts": json.dumps(facts)})
+    content = save(copies, {"facts": json.dumps(facts)})
+    write_bytes_atomically(path, content, durable=True)  # else a power cut could leave the new name with no content
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -28,7 +28,16 @@ from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
 from tellapart.errors import Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings, drop_unreadable, load_classifier, predict_timed, resolve_device
-from tellapart.io import file_name, mark_complete, now, read_json, translate_os_errors, write_json
+from tellapart.io import (
+    file_name,
+    mark_complete,
+    now,
+    read_json,
+    write_bytes_atomically,
+    write_json,
+    write_parquet,
+    write_text_atomically,
+)
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
 from tellapart.runs import ledger, store
@@ -123,7 +132,7 @@ class Experiment:
         table, earlier, start = self.prepared.table, log.seconds, time.perf_counter()
         self.write_metadata(name, folder, started)
         context.notes += self._regions(recipe, folder)
-        (folder / "recipe.yaml").write_text(recipe.dump(), encoding="utf-8")
+        write_text_atomically(folder / "recipe.yaml", recipe.dump(), durable=False)
         try:
             classifier.fit(table.where(split="train"), table.where(split="valid"), context)
         except KeyboardInterrupt:
@@ -137,7 +146,7 @@ class Experiment:
         with store.lock_run(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
             if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
                 self.write_metadata(name, beside, started)
-                (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
+                write_bytes_atomically(beside / "log.jsonl", (folder / "log.jsonl").read_bytes(), durable=False)
                 self._complete(beside, classifier, cost)
         raise Interrupted(
             f"stopped by hand after epoch {log.last_epoch}; the best weights so far are kept as the run {beside.name}",
@@ -150,7 +159,7 @@ class Experiment:
         opened = ledger.times_opened(self.settings.runs, self.prepared.table.fingerprint)
         begun = {"started": started, "opened_before": opened, "split_seed": self.settings.seed}
         write_json(folder / "environment.json", describe_environment(self.device) | begun)
-        self.prepared.table.frame.to_parquet(folder / "split.parquet", index=False)
+        write_parquet(folder / "split.parquet", self.prepared.table.frame)
 
     def _regions(self, recipe: Recipe, folder: Path) -> list[str]:
         """Write the region of each image, if the recipe reads one; returns a sentence with the number of regions found."""
@@ -158,7 +167,7 @@ class Experiment:
         found = self.cache.found(table, recipe.inputs) if recipe.classifier.family != "metadata" else None
         if found is None:
             return []
-        region_table(table, found).to_parquet(folder / "regions.parquet", index=False)
+        write_parquet(folder / "regions.parquet", region_table(table, found))
         said = in_words(table, recipe.inputs, found)
         self.settings.progress.say(f"  {said}")
         return [said]
@@ -175,11 +184,11 @@ class Experiment:
             if part == HELD_OUT and not len(rows):
                 continue
             predictions, cost["images_per_second"] = predict_timed(classifier, rows, folder.name, self.context())
-            predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
+            write_parquet(folder / "predictions" / f"{part}.parquet", predictions)
             scores[part] = store.scores_to_dict(score_all(predictions, positive)) if len(rows) else {}
         cost["bytes"] = sum(p.stat().st_size for p in folder.glob("*.s*") if p.suffix in (".safetensors", ".skops"))
         write_json(folder / "scores.json", {**scores, "cost": cost})
-        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        write_text_atomically(folder / "card.md", write_card(Run(folder)), durable=False)
         run = store.mark_done(folder)
         self.settings.progress.say(f"  valid accuracy {run.scores('valid')['accuracy']}, fitted in {cost['fit_seconds']:.1f} s")
         return run
@@ -222,10 +231,13 @@ def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str)
         by: Name of the command, for the ledger.
     """
     rows, session = table.where(split="test"), secrets.token_hex(4)
-    for run in runs:
-        if run.evaluations:
-            continue
-        with translate_os_errors(run.runs, writes_only=False):
+    if not runs or all(run.evaluations for run in runs):
+        return
+    waiting = functools.partial(context.progress.say, "  waiting for another process to evaluate the test split")
+    with ledger.lock_test(runs[0].runs, runs[0].data["fingerprint"], waiting):
+        for run in runs:
+            if run.evaluations:  # by another process, while this one waited
+                continue
             folder = store.next_evaluation(run)
             ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
             predictions, speed = predict_timed(load_classifier(run), rows, run.id, context)
@@ -234,7 +246,7 @@ def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str)
 
 def write_evaluation(folder: Path, part: str, predictions: Predictions, speed: float, positive: str | None, by: str) -> None:
     """Write predictions and scores of a run into an evaluation folder, the marker last. `speed`: images per second."""
-    predictions.to_parquet(folder / "predictions" / f"{part}.parquet")
+    write_parquet(folder / "predictions" / f"{part}.parquet", predictions)
     scores = store.scores_to_dict(score_all(predictions, positive))
     content = {part: scores, "cost": {"images_per_second": speed}, "opened": now(), "by": by}
     write_json(folder / "scores.json", content)

@@ -17,7 +17,7 @@ from typing import Any
 from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted, RunError
 from tellapart.inference.context import Settings
-from tellapart.io import atomic_path, mark_complete, now, read_json, write_json
+from tellapart.io import mark_complete, now, read_json, write_json, write_parquet
 from tellapart.perturbations._predict import PerturbedPredictor, PredictionsOrReason, Transform, readable_rows
 from tellapart.perturbations.kinds import VERSION
 from tellapart.runs import store
@@ -129,8 +129,7 @@ class PredictionCache:
         if isinstance(found, str):
             write_json(self._answers / f"{name}.json", {"reason": found})
             return
-        with atomic_path(self._answers / f"{name}.parquet", durable=False) as temporary:
-            found.to_parquet(temporary)
+        write_parquet(self._answers / f"{name}.parquet", found)
 
     def _write_settings(self, about: dict[str, Any]) -> None:
         self._stored_settings = about

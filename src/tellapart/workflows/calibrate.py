@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +27,15 @@ from tellapart.errors import RunError
 from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision
-from tellapart.io import file_name, now, read_json, write_json
+from tellapart.io import (
+    file_name,
+    now,
+    read_json,
+    write_bytes_atomically,
+    write_json,
+    write_parquet,
+    write_text_atomically,
+)
 from tellapart.metrics.delong import ScoreDifference, paired_bootstrap
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
@@ -154,7 +161,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
             settings.progress.say(f"  reusing finished run {run_id}")
             return Run(folder.resolve())
         made.save(folder)
-        shutil.copyfile(parent.folder / "split.parquet", folder / "split.parquet")
+        write_bytes_atomically(folder / "split.parquet", (parent.folder / "split.parquet").read_bytes(), durable=False)
         write_json(folder / "data.json", {**parent.data, "recipe_name": name, "parents": [parent.id]})
         opened = ledger.times_opened(parent.runs, parent.data["fingerprint"])
         when = {"started": now(), "opened_before": opened, "split_seed": parent.environment.get("split_seed")}
@@ -162,12 +169,12 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         (folder / "predictions").mkdir(exist_ok=True)
         answers = _answers(made, parent, crossed, run_id)
         for part, of in answers.items():
-            of.to_parquet(folder / "predictions" / f"{part}.parquet")
+            write_parquet(folder / "predictions" / f"{part}.parquet", of)
         scores = {part: store.scores_to_dict(score_all(of, parent.positive)) for part, of in answers.items()}
         write_json(folder / EFFECT, _effect(how, parent, valid, crossed))
         cost = _cost(made, parent) | {"fit_seconds": parent.cost["fit_seconds"] + time.perf_counter() - started}
         write_json(folder / "scores.json", {**scores, "cost": cost})
-        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        write_text_atomically(folder / "card.md", write_card(Run(folder)), durable=False)
         return store.mark_done(folder)
 
 

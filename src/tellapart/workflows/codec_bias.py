@@ -30,7 +30,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
 from tellapart.features._jpeg_traces import traces
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import atomic_path, read_json
+from tellapart.io import read_json, write_parquet
 from tellapart.perturbations._predict import Transform
 from tellapart.perturbations.codec_sensitivity import (
     COMPRESSED,
@@ -201,8 +201,7 @@ class _CodecBiasJob:
                 return float(traces(pixels)[0])
 
             found = pd.DataFrame({"id": rows.ids.astype(str), "mark": list(pool.map(one, range(len(rows))))})
-        with atomic_path(path, durable=False) as temporary:
-            found.to_parquet(temporary, index=False)
+        write_parquet(path, found)
 
     def _judged(self) -> CodecBias:
         run, images = self.run, self.images

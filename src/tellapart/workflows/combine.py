@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from tellapart.data.cache import PixelCache
 from tellapart.errors import RecipeError, RunError, unknown_name
 from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings, resolve_device
-from tellapart.io import now, read_json, write_json
+from tellapart.io import now, read_json, write_bytes_atomically, write_json, write_parquet, write_text_atomically
 from tellapart.leaderboards.leaderboard import by_data
 from tellapart.metrics.cross_validation import FOLDS, deal_folds
 from tellapart.metrics.mcnemar import Comparison, compare, describe
@@ -242,17 +241,17 @@ class _Work:
             self._describe(name, folder)
             (folder / "predictions").mkdir(exist_ok=True)
             for part, found in answers.items():
-                found.to_parquet(folder / "predictions" / f"{part}.parquet")
+                write_parquet(folder / "predictions" / f"{part}.parquet", found)
             scores = {part: store.scores_to_dict(score_all(found, first.positive)) for part, found in answers.items()}
             write_json(folder / GAIN, self._gain(answers, weights))
             write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
-            (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+            write_text_atomically(folder / "card.md", write_card(Run(folder)), durable=False)
             return store.mark_done(folder)
 
     def _describe(self, name: str, folder: Path) -> None:
         """Write what does not depend on the predictions."""
         first, parents = self.parents[0], [run.id for run in self._used()]
-        shutil.copyfile(first.folder / "split.parquet", folder / "split.parquet")
+        write_bytes_atomically(folder / "split.parquet", (first.folder / "split.parquet").read_bytes(), durable=False)
         write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
         opened = ledger.times_opened(first.runs, first.data["fingerprint"])
         started = {"started": now(), "opened_before": opened, "split_seed": first.environment.get("split_seed")}

@@ -16,8 +16,6 @@ donors; PNGs are stored uncompressed, so files of both classes have the same num
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -32,7 +30,11 @@ from scipy import ndimage
 from tellapart.data.sample_photos import PHOTOGRAPHS, Photograph
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.forgeries._edits import AREA, KINDS, edit
-from tellapart.io import write_text_atomically
+from tellapart.io import (
+    atomic_folder,
+    write_json,
+    write_text_atomically,
+)
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import SPLITS
 
@@ -128,20 +130,13 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
 def _make_beside(folder: Path, settings: Mapping[str, Any]) -> None:
     """Write into a temporary folder, then rename it, so that a crash leaves no incomplete data set."""
     area = tuple(settings.get("area", AREA))
-    beside = folder.absolute().with_name(f".{folder.absolute().name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)  # of a process that was killed
-    try:
+    with atomic_folder(folder.absolute()) as beside:
+        if _is_made(folder, settings):  # another process has written it while this one waited
+            return
         for name in ("images", "masks"):
-            (beside / name).mkdir(parents=True)
+            (beside / name).mkdir()
         _write(beside, int(settings["seed"]), int(settings["tiles_per_scene"]), int(settings["size"]), area)
-        (beside / _MARKER).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        try:
-            beside.rename(folder)
-        except OSError:
-            if not _is_made(folder, settings):  # else another process has written the same data set
-                raise
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        write_json(beside / _MARKER, settings)
 
 
 def _write(folder: Path, seed: int, tiles_per_scene: int, size: int, area: tuple[float, float]) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import Parity, check_parity, golden_images
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
 from tellapart.inference.onnx_model import memory_context, reference, trace_model
-from tellapart.io import translate_os_errors, write_bytes_atomically
+from tellapart.io import atomic_folder, translate_os_errors, write_bytes_atomically
 from tellapart.progress import Task
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
@@ -83,7 +81,7 @@ def export(
     _refuse_others(folder)
     with settings.progress.task(f"exporting {run.id}", 4, "step") as task:
         files, parity, eight = _made(run, int8, calibration_images, settings, task)
-        with _replacing(folder) as beside:
+        with translate_os_errors(folder, writes_only=False), atomic_folder(folder) as beside:
             for name, content in files.items():
                 write_bytes_atomically(beside / name, content, durable=True)
         task.advance(note="written")
@@ -139,19 +137,3 @@ def _refuse_others(folder: Path) -> None:
     near = next((one for one in (folder, *folder.absolute().parents) if one.exists()), Path("/"))
     if not os.access(near, os.W_OK):
         raise SystemLimitError(f"{near}: no permission to write here", hint="choose another folder with -o")
-
-
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that replaces it at the end; after an error it is removed."""
-    beside, old = (folder.with_name(f".{folder.name}.{stage}-{os.getpid()}") for stage in ("new", "old"))
-    with translate_os_errors(folder, writes_only=False):
-        beside.mkdir(parents=True)
-        try:
-            yield beside
-            if folder.exists():
-                folder.rename(old)
-            beside.rename(folder)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.rmtree(old, ignore_errors=True)

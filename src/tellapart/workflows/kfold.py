@@ -29,7 +29,7 @@ from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.folds import HELD_OUT, kfold_tables
 from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import now, read_json, write_json
+from tellapart.io import now, read_json, write_json, write_parquet, write_text_atomically
 from tellapart.metrics.cross_validation import over_repetitions, summarize_folds
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe, parse, resolve_recipe
@@ -187,12 +187,12 @@ class _Work:
             write_json(folder / "data.json", {**read_json(folder / "data.json"), "started_from": starts})
         (folder / "predictions").mkdir(exist_ok=True)
         for part, found in answers.items():
-            found.to_parquet(folder / "predictions" / f"{part}.parquet")
+            write_parquet(folder / "predictions" / f"{part}.parquet", found)
         filled = {part: found for part, found in answers.items() if len(found)}
         scores = {part: store.scores_to_dict(score_all(found, self.rows.positive)) for part, found in filled.items()}
         write_json(folder / KFOLD, {**self._summary(made), "pooled": scores["oof"]})
         write_json(folder / "scores.json", {**scores, "cost": self._cost(classifier, made)})
-        (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
+        write_text_atomically(folder / "card.md", write_card(Run(folder)), durable=False)
         return self.experiment.feed.replay(store.mark_done(folder))
 
     def _answers(self, run_id: str, made: list[Run]) -> dict[str, Predictions]:

@@ -23,7 +23,7 @@ from tellapart.data.prepare import Prepared
 from tellapart.data.split import summarize_duplicates
 from tellapart.errors import DataError, Interrupted, RunError
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
-from tellapart.io import atomic_path, write_json
+from tellapart.io import write_json, write_parquet
 from tellapart.metrics.open_set import OpenSet, score_open_set, unknown_score, unknown_threshold
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.load import load as load_recipe
@@ -139,6 +139,5 @@ def _predict_unknown(experiment: Experiment, run: Run, strange: ImageTable, path
             return found
     context = experiment.context()
     found = load_classifier(run).predict(strange, context, run.id)
-    with atomic_path(path, durable=False) as temporary:
-        found.to_parquet(temporary)
+    write_parquet(path, found)
     return found

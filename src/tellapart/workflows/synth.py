@@ -13,11 +13,11 @@ The same command resumes after an interruption. Random values of an image depend
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,12 +40,21 @@ from tellapart.errors import DataError, ImageError, unknown_name
 from tellapart.forgeries._plan import REAL, PlannedImage, plan_forgeries
 from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import translate_os_errors, write_bytes_atomically, write_json, write_text_atomically
+from tellapart.io import (
+    TEMPORARY,
+    locked_file,
+    read_json,
+    remove_leftovers,
+    translate_os_errors,
+    write_bytes_atomically,
+    write_json,
+    write_text_atomically,
+)
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable, Problem
 
 VERSION = 1  # increased when the same settings give other files
-_DONE, _BEGUN = "synth.json", "synth.partial.json"
+_DONE, _BEGUN, _LOCK = "synth.json", "synth.partial.json", ".lock"
 _FIT_ON = 64  # images that a trained forgery is fitted on
 _CHUNK = 64  # images submitted to the threads at a time
 
@@ -82,8 +91,14 @@ def synth(
         "quality": list(quality) if encoding == "jpeg" else None, "reals": reals.fingerprint, "skip_bad": settings.skip_bad,
     }  # fmt: skip
     with translate_os_errors(folder):
-        if not _is_made(folder, config):
-            ForgeryJob(reals, forgeries, folder, config, settings).run()
+        is_made = _is_made(folder, config)  # refuses a folder of other files before a lock is written into it
+        folder.mkdir(parents=True, exist_ok=True)
+        waiting = partial(settings.progress.say, f"  waiting for another process to finish {folder}")
+        if not is_made:
+            with locked_file(folder / _LOCK, waiting):
+                if not _is_made(folder, config):
+                    remove_leftovers(folder)
+                    ForgeryJob(reals, forgeries, folder, config, settings).run()
     return _read_result(folder)
 
 
@@ -147,9 +162,9 @@ class ForgeryJob:
 
     def run(self) -> None:
         """Write the missing images, then the tables, then the marker."""
+        write_json(self.folder / _BEGUN, self.config)  # first: a folder of images without it is taken for a stranger's
         for name in ("images", "masks"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / _BEGUN, self.config)
+            (self.folder / name).mkdir(exist_ok=True)
         donors = frozenset(name for name, forgery in self.forgeries.items() if forgery.needs_donor)
         planned = plan_forgeries(self.reals, list(self.forgeries), donors, self.settings.seed, self.settings.progress)
         with ImageReader(self.reals) as reader, quiet():
@@ -259,11 +274,11 @@ def _check_outside(data: str | Path | ImageTable, out: Path) -> None:
 
 def _is_made(folder: Path, config: dict[str, Any]) -> bool:
     """Whether the folder contains the finished data set of these settings; False if it is empty or incomplete."""
-    if not folder.exists() or not any(folder.iterdir()):
+    if not folder.exists() or all(path.name == _LOCK or path.name.endswith(TEMPORARY) for path in folder.iterdir()):
         return False
     for name in (_DONE, _BEGUN):
         if (folder / name).exists():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = read_json(folder / name)
             if found != config:
                 differing = ", ".join(key for key in config if found.get(key) != config[key])
                 raise DataError(
