@@ -18,6 +18,7 @@ from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
 from tellapart.spreadsheet import unguard
+from tellapart.regular_files import read_bytes
 from tellapart.types import ImageTable
 
 _COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "width", "height", "format"}
@@ -119,7 +120,7 @@ def _fault(folder: Path, row: dict[str, str], box: dict[str, int], quality: int,
     if digest(source) != row["original_digest"]:
         return "the source has changed"
     try:
-        content = (folder / row["id"]).read_bytes()
+        content = read_bytes(folder / row["id"])
     except OSError as error:
         return f"the image is missing ({error.strerror})"
     if digest(content) != row["digest"]:

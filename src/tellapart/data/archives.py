@@ -21,6 +21,7 @@ from tellapart.data.digest_store import FileState
 from tellapart.data.file_kinds import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD, FileKind, kind_of
 from tellapart.data.unpacked import unpacked_tar
 from tellapart.errors import DataError
+from tellapart.regular_files import IrregularFileError, open_descriptor, open_file
 from tellapart.types import Problem
 
 NPZ_ENDING = ".npz"  # a zip of NumPy arrays
@@ -101,6 +102,8 @@ def open_archive(path: str) -> Archive:
         if expected == ZIP:
             return ZipArchive(path)
         return TarArchive(path, path if expected == TAR else unpacked_tar(path, expected))
+    except IrregularFileError:
+        raise
     except PermissionError as error:
         raise DataError(f"{path}: no permission to read it") from error
     except FileNotFoundError as error:
@@ -150,7 +153,12 @@ class ZipArchive(Archive):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._zip = zipfile.ZipFile(path)
+        self._file = open_file(path)
+        try:
+            self._zip = zipfile.ZipFile(self._file)
+        except BaseException:
+            self._file.close()
+            raise
         self._infos: dict[str, zipfile.ZipInfo] = {}
         self._problems: list[Problem] = []
         for info in self._zip.infolist():
@@ -192,6 +200,7 @@ class ZipArchive(Archive):
     def close(self) -> None:
         """Release the file."""
         self._zip.close()
+        self._file.close()
 
 
 @final
@@ -206,7 +215,7 @@ class TarArchive(Archive):
     def __init__(self, path: str, plain: str) -> None:
         super().__init__(path)
         self._index = _tar_index(path, plain, FileState.of(Path(plain).stat()))
-        self._descriptor = os.open(plain, os.O_RDONLY)
+        self._descriptor = open_descriptor(plain)[0]
 
     def members(self) -> list[Member]:
         """All regular files."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tellapart.errors import DataError
+from tellapart.regular_files import open_file
 
 
 class FileKind(NamedTuple):
@@ -59,7 +60,7 @@ def kind_of(path: str) -> FileKind | None:
     Raises:
         OSError: It cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         return kind_of_bytes(file.read(_HEAD))
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 import PIL
 from PIL import Image, PngImagePlugin, TiffImagePlugin
 
+from tellapart import regular_files
 from tellapart.data import png_chunks, tiff_samples
 from tellapart.errors import ImageError
 
@@ -75,7 +76,7 @@ def open_file(file: Path, path: str) -> Image.Image:
         ImageError: As for `open_image`, or the file cannot be read.
     """
     try:
-        with file.open("rb") as source:
+        with regular_files.open_file(file) as source:
             if source.read(len(png_chunks.SIGNATURE)) == png_chunks.SIGNATURE:
                 source.seek(0)
                 return open_image(source.read(), path)

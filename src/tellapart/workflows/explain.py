@@ -28,6 +28,7 @@ from tellapart.explainers.faithfulness import Explanation, Faithfulness, faithfu
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier, resolve_device
 from tellapart.inference.nearest import Nearest, NearestImages, thumbnail
 from tellapart.recipe.load import check_options
+from tellapart.regular_files import read_bytes
 from tellapart.runs import store
 from tellapart.runs.store import Run
 
@@ -269,7 +270,7 @@ def _mask(file: Path | None, image: ImageToExplain) -> np.ndarray | None:
     """Read the mask of an image, (H, W) bool: True where it is brighter than half gray."""
     if file is None:
         return None
-    mask = decode(file.read_bytes(), mode="gray", path=str(file))[..., 0] > 127
+    mask = decode(read_bytes(file), mode="gray", path=str(file))[..., 0] > 127
     if mask.shape != image.full_size:
         (height, width), size = mask.shape, image.full_size
         raise DataError(
