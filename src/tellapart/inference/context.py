@@ -34,6 +34,7 @@ class Settings:
         progress: Progress display of long operations.
         loggers: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
         verify_files: Read every file to identify it, also those that seem unchanged since they were read.
+        images: Folder or archive of the images of a run that was trained elsewhere; None: images of such runs are not read.
     """
 
     runs: Path = Path("runs")
@@ -45,6 +46,7 @@ class Settings:
     progress: Progress = SILENT
     loggers: tuple[str, ...] = ()
     verify_files: bool = False
+    images: Path | None = None
 
 
 DEFAULTS = Settings()

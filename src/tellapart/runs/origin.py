@@ -52,7 +52,7 @@ def was_made_here(folder: Path) -> bool:
 
 
 def image_root(folder: Path, named: Path | None) -> tuple[str, str]:
-    """Where the images of a run may be read, and why they must not be read; one of them is "".
+    """Where the images of a run are read, and "" or why they must not be read; then the place is none that can hold a file.
 
     Args:
         folder: The run folder.
@@ -62,7 +62,7 @@ def image_root(folder: Path, named: Path | None) -> tuple[str, str]:
         return str((named if named.is_dir() else named.parent).absolute()), ""
     if was_made_here(folder):
         return str(read_json(folder / "data.json")["root"]), ""
-    return "", f"the images of {folder.name} are not read: it was not trained on this machine by this user"
+    return os.devnull, f"the images of {folder.name} are not read: it was not trained on this machine by this user"
 
 
 def digest_file(path: Path) -> bytes:

@@ -155,7 +155,7 @@ class PredictionService:
         self.options, self.metrics = options, Metrics()
         self.upload_log = UploadLog(options.keep) if options.keep else None
         self.models = ServedModels(runs, options, self.metrics)
-        self.leaderboards = LeaderboardService(runs, options.settings.runs)
+        self.leaderboards = LeaderboardService(runs, options.settings.runs, options.settings.images)
 
     async def predict(self, model: ServedModel, uploads: Sequence[Upload]) -> list[UploadResult]:
         """Predict uploaded images, in one batch where possible."""

@@ -69,7 +69,7 @@ def calibrate(
         DataError: Validation has too few images or classes, a prior of unknown classes, a threshold between many classes, …
     """
     started = time.perf_counter()
-    parent = store.open_run(run, settings.runs)
+    parent = store.open_run(run, settings.runs, settings.images)
     _refuse(parent)
     valid = _stored(parent, "valid")
     options = {"how": how, "prior": dict(prior or {}), "fpr": fpr, "cost": cost, "unsure": unsure}

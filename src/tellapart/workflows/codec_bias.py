@@ -138,7 +138,7 @@ def codec_bias(
     """
     if not 1 <= quality <= 100:
         raise DataError(f"expected a JPEG quality from 1 to 100, found {quality}", hint="the default is 75")
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     images = select_images(run, data, open_test, mapping or {}, exclude_seen, settings).sampled(sample)
     if len(set(images.rows.labels.tolist())) < 2:
         raise DataError(

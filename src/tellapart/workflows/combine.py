@@ -309,9 +309,10 @@ def result_in_words(found: Comparison) -> str:
 def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     """The runs, of one data set and split, each once."""
     if runs:
-        named = [store.open_run(run, settings.runs) for run in runs]
+        named = [store.open_run(run, settings.runs, settings.images) for run in runs]
     else:
-        named = [r for r in store.select_runs([], settings.runs) if r.family != "metadata" and "parents" not in r.data]
+        every = store.select_runs([], settings.runs, settings.images, [])
+        named = [run for run in every if run.family != "metadata" and "parents" not in run.data]
     found = list({run.folder: run for run in (named if runs else sorted(named, key=lambda run: run.id))}.values())
     if not found:
         hint = "pass run ids; without them the metadata baseline is excluded"

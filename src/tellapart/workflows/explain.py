@@ -65,7 +65,7 @@ def explain(
         RunError: A method needs a network, and the run is not one.
         RecipeError: Unknown method or option.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     if class_name is not None and class_name not in run.classes:
         raise DataError(unknown_name("class", class_name, run.classes), hint=f"the classes are those of {run.id}")
     model, explainers = prepare(run, methods, options or {}, seed, settings)
@@ -107,7 +107,7 @@ def explain_views(
     for name in names:
         if name not in VIEWS:
             raise DataError(unknown_name("view", name, VIEWS))
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     table = from_paths(images, run.classes)
     near = NearestImages(run, settings) if "nearest" in names else None
     spectra = Spectra(run, settings) if "frequency" in names else None
