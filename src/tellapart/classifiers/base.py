@@ -21,6 +21,7 @@ import numpy as np
 
 from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.errors import RunError
+from tellapart.io import read_json
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel
@@ -127,7 +128,7 @@ class Classifier(ABC):
     def load(cls, folder: Path, recipe: Recipe) -> Self:
         """Load a classifier from the folder that `save` wrote."""
         classifier = cls(recipe)
-        classifier.classes = tuple(json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["classes"])
+        classifier.classes = tuple(read_json(folder / "classifier.json")["classes"])
         classifier._load(folder)
         return classifier
 

@@ -29,6 +29,7 @@ from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, 
 from tellapart.classifiers._ensemble_members import Member
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module, groups_of
 from tellapart.errors import DataError, RecipeError, RunError
+from tellapart.io import read_json
 from tellapart.metrics.cross_validation import cross_fit, deal_folds
 from tellapart.recipe.load import Recipe, parse
 from tellapart.recipe.schema import OptionsModel
@@ -261,7 +262,7 @@ class Calibrated(Classifier, Exportable):
         (folder / DECISION).write_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
 
     def _load(self, folder: Path) -> None:
-        self.home, content = folder.parent, json.loads((folder / DECISION).read_text(encoding="utf-8"))
+        self.home, content = folder.parent, read_json(folder / DECISION)
         self.facts, self.decision = content["beneath"], Decision.from_dict(content)
         self.inner = Member(str(folder / "inner")).load_classifier(Path) if self.options.of is not None else None
 

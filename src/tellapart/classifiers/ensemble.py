@@ -23,6 +23,7 @@ from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
 from tellapart.data.identity import identify
 from tellapart.errors import RecipeError, RunError
+from tellapart.io import read_json
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable
@@ -221,7 +222,7 @@ class Ensemble(Classifier, Exportable):
         arrays, estimator = folder / "weights.safetensors", folder / "model.skops"
         self.combiner.arrays = load_file(arrays) if arrays.exists() else {}
         self.combiner.estimator = load_estimator(estimator) if estimator.exists() else None
-        self.facts = json.loads((folder / "ensemble.json").read_text(encoding="utf-8"))
+        self.facts = read_json(folder / "ensemble.json")
         found = sorted((folder / "members").glob("*"))
         self.copies = tuple(Member(str(path)).load_classifier(Path) for path in found)
 
@@ -238,4 +239,4 @@ def _plain_recipe(of: dict[str, Any]) -> dict[str, Any]:
 def _cost(folder: Path) -> dict[str, Any]:
     """The stored `parameters` and `pretrained` of a run."""
     path = folder / "scores.json"
-    return json.loads(path.read_text("utf-8"))["cost"] if path.exists() else {"parameters": 0, "pretrained": "no"}
+    return read_json(path)["cost"] if path.exists() else {"parameters": 0, "pretrained": "no"}

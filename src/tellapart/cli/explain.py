@@ -56,7 +56,8 @@ def run(
     device: opt.Device = "auto", as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Explain the predictions of a finished run: draw a map of the evidence in each image."""
-    from tellapart.runs.store import check_outside_data, open_run
+    from tellapart.runs.outside_data import check_outside_data
+    from tellapart.runs.store import open_run
 
     check_outside_data(output, [open_run(run_id, runs)])
     settings, chosen = opt.settings(runs=runs, device=device, quiet=quiet, images=data), opt.options(options or [])

@@ -26,7 +26,8 @@ CalibrationImages = Annotated[
 
 def run(
     run_id: opt.RunId, output: Output = None, int8: Int8 = False, calibration_images: CalibrationImages = 256,
-    runs: opt.Runs = opt.RUNS, data: opt.ImagesOfRun = None, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    runs: opt.Runs = opt.RUNS, data: opt.ImagesOfRun = None, as_json: opt.AsJson = False, quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Export a finished run as an ONNX model with weights, configuration and model card.
 

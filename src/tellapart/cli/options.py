@@ -133,9 +133,7 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the
 RUNS = Path("runs")
 ImagesOfRun = Annotated[
     Path | None,
-    typer.Option(
-        "--data", metavar="DIR", exists=True, help="Images of a run that was trained elsewhere.", rich_help_panel=_RUN
-    ),
+    typer.Option("--data", metavar="DIR", exists=True, help="The images of a run trained elsewhere.", rich_help_panel=_RUN),
 ]
 Device = Annotated[
     str,

@@ -28,7 +28,7 @@ def run(
 ) -> None:  # fmt: skip
     """Write a self-contained HTML report: the data, the leaderboard, and the curves, errors and recipe of each run."""
     from tellapart.reports.report import write_report
-    from tellapart.runs.store import check_outside_data
+    from tellapart.runs.outside_data import check_outside_data
 
     opt.check_output(output)
     chosen = selected(run_ids, runs, data)

@@ -95,6 +95,6 @@ def inference_context(settings: Settings) -> Context:
     """The context in which finished runs predict."""
 
     def parent(name: str) -> Any:
-        return store.open_run(name, settings.runs).folder
+        return store.open_parent(name, settings.runs).folder
 
     return Context(PixelCache(progress=settings.progress), settings.progress, resolve_device(settings.device), parents=parent)

@@ -87,7 +87,7 @@ class TorchPredictor(Predictor):
         super().__init__(run)
         self.classifier = load_classifier(run)
         self.device = resolve_device(settings.device)
-        self.parents = lambda name: store.open_run(name, settings.runs).folder
+        self.parents = lambda name: store.open_parent(name, settings.runs).folder
 
     def _predict(self, contents: Sequence[bytes | np.ndarray], names: list[str]) -> BatchOutput:
         rows, problems = np.arange(len(contents)), []

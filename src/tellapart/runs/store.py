@@ -34,7 +34,7 @@ from typing import Any
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import check_is_text, check_outside, make_folder, mark_complete, now, read_json, read_yaml, translate_os_errors
+from tellapart.io import check_is_text, make_folder, mark_complete, now, read_json, read_yaml, translate_os_errors
 from tellapart.regular_files import read_text
 from tellapart.runs import origin
 from tellapart.runs.evaluation import Evaluation, Scores
@@ -202,6 +202,18 @@ def open_run(name: str | Path | Run, runs: Path = Path("runs"), images: Path | N
     raise RunError(f"{unknown_name('run', str(name), known)} (looked in {runs})")
 
 
+def open_parent(name: str, runs: Path) -> Run:
+    """Find a run that another run names: in the same folder of runs, or elsewhere if this user trained it on this machine.
+
+    Raises:
+        RunError: As for `open_run`, or the run lies elsewhere and comes from somebody else.
+    """
+    found = open_run(name, runs)
+    if found.runs != runs.resolve() and not origin.was_made_here(found.folder):
+        raise RunError(f"{found.folder} was not trained here, and lies outside of {runs}", hint=f"move it into {runs}")
+    return found
+
+
 def list_runs(runs: Path, images: Path | None = None, damaged: list[RunError] | None = None) -> list[Run]:
     """All finished runs in a folder, in the order in which they were finished according to their markers, which copies
     preserve.
@@ -269,18 +281,6 @@ def select_runs(
     return found
 
 
-def check_outside_data(path: Path, runs: Sequence[Run]) -> None:
-    """Refuse an output folder of images inside the class folders on which runs were trained, since it would become a class.
-
-    Raises:
-        DataError: The folder is inside the class folders.
-    """
-    for run in runs:
-        root = Path(str(run.data["root"]))
-        if root.name == run.data["name"] and str(run.data["layout"]).startswith("one folder per class"):
-            check_outside(path, root)
-
-
 def mark_runs(runs: Path) -> None:
     """Create the folder of all runs, with the hidden file by which a walk of the data recognizes it.
 
@@ -320,10 +320,16 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
             yield folder
 
 
-def mark_done(folder: Path) -> Run:
-    """Remove the files for resuming, flush everything to the disk, then write the `done` marker."""
+def mark_done(folder: Path, source: Run | None = None) -> Run:
+    """Remove the files for resuming, flush everything to the disk, then write the `done` marker.
+
+    Args:
+        folder: The run folder.
+        source: The run whose images it names; None: those that this user has trained it on.
+    """
     shutil.rmtree(folder / "resume", ignore_errors=True)
-    origin.sign_run(folder)
+    if source is None or origin.was_made_here(source.folder):
+        origin.sign_run(folder)
     mark_complete(folder / DONE, now("microseconds") + "\n")
     return Run(folder.resolve())
 

@@ -25,7 +25,7 @@ MOST_CLASSES = 32_768
 #: Most characters of a class name: file systems allow 255 bytes in the name of a folder.
 MOST_NAME = 1_000
 #: Largest side of a decoded image, and most pixels of it.
-MOST_SIDE, MOST_PIXELS = 16_384, 16_384 * 4_096
+MOST_SIDE, MOST_PIXELS = 16_384, 4_096 * 4_096
 _MARKER_BYTES = 10_000
 #: Scores outside [0, 1]: name → range.
 _RANGES = {"matthews": (-1.0, 1.0), "kappa": (-1.0, 1.0), "brier": (0.0, 2.0)}

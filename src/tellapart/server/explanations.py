@@ -140,7 +140,7 @@ class Explanations:
         return load_predictor(self.run, self.options.settings), DecisionRule(self.run)
 
     def _find(self, name: str) -> Path:
-        return store.open_run(name, self.run.runs).folder
+        return store.open_parent(name, self.run.runs).folder
 
     def _shrink(self, pixels: np.ndarray, method: str) -> tuple[np.ndarray, str]:
         height, width = pixels.shape[:2]

@@ -154,7 +154,7 @@ def _lineage(run: Run) -> Iterator[tuple[Run, bool]]:
         yield one, one is run
         for name in (*one.data.get("parents", ()), *one.data.get("started_from", ())):
             try:
-                other = store.open_run(str(name), one.runs)
+                other = store.open_parent(str(name), one.runs)
             except RunError:  # removed since
                 continue
             if other.folder not in known:

@@ -168,7 +168,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         cost = _cost(made, parent) | {"fit_seconds": parent.cost["fit_seconds"] + time.perf_counter() - started}
         write_json(folder / "scores.json", {**scores, "cost": cost})
         (folder / "card.md").write_text(write_card(Run(folder)), encoding="utf-8")
-        return store.mark_done(folder)
+        return store.mark_done(folder, parent)
 
 
 def _answers(made: Calibrated, parent: Run, crossed: Predictions, run_id: str) -> dict[str, Predictions]:

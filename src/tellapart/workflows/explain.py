@@ -206,7 +206,7 @@ class _RunFinder:
         self.runs = settings.runs
 
     def __call__(self, name: str) -> Path:
-        return store.open_run(name, self.runs).folder
+        return store.open_parent(name, self.runs).folder
 
 
 @dataclass(frozen=True, eq=False)
