@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
 from tellapart.spreadsheet import unguard
-from tellapart.regular_files import read_bytes
+from tellapart.regular_files import open_file, read_bytes
 from tellapart.types import ImageTable
 
 _COLUMNS = {"id", "digest", "original_path", "original_digest", "left", "top", "width", "height", "format"}
@@ -87,7 +88,7 @@ def _content(folder: Path) -> dict[str, Any]:
 
 def _manifest(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with io.TextIOWrapper(open_file(path), "utf-8", "surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             rows = [{name: unguard(cell) for name, cell in row.items()} for row in reader]
         missing = _COLUMNS - set(reader.fieldnames or ())

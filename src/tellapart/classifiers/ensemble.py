@@ -26,6 +26,7 @@ from tellapart.errors import RecipeError, RunError
 from tellapart.io import read_json
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
+from tellapart.regular_files import require_regular
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ class Ensemble(Classifier, Exportable):
             split = member.folder(self.find(context)) / "split.parquet"
             if not split.exists():
                 continue
+            require_regular(split)
             known = pd.read_parquet(split)
             if "digest" not in known:
                 raise RunError(f"{member} was made by a development version of tellapart", hint="train it again")

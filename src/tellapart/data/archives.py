@@ -262,7 +262,7 @@ def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     folders: list[str] = []
     links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
     problems: list[Problem] = []
-    with tarfile.open(plain, mode="r:") as tar:
+    with open_file(plain) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
             _check_member(path, name)

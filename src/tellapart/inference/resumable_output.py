@@ -23,6 +23,7 @@ from tellapart.errors import DataError, RunError
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.writers import PredictionWriter
 from tellapart.io import flush_to_disk, translate_os_errors, write_text_atomically
+from tellapart.regular_files import read_text
 
 _SYNC_INTERVAL = 2.0  # seconds between two flushes to the disk: the work that a crash may cost
 
@@ -202,7 +203,7 @@ def _encoded(name: str) -> bytes:
 def _read(path: Path) -> dict[str, Any] | None:
     """The stored state; None if there is none or it cannot be read: then nothing in the partial file is reliable."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except (OSError, ValueError):
         return None
 

@@ -31,6 +31,7 @@ from tellapart.inference.context import Settings, drop_unreadable, load_classifi
 from tellapart.io import file_name, mark_complete, now, read_json, translate_os_errors, write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
+from tellapart.regular_files import read_text
 from tellapart.runs import ledger, store
 from tellapart.runs.environment import describe_data, describe_environment
 from tellapart.runs.epoch_log import EpochLog
@@ -137,7 +138,7 @@ class Experiment:
         with store.lock_run(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
             if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
                 self.write_metadata(name, beside, started)
-                (beside / "log.jsonl").write_text((folder / "log.jsonl").read_text("utf-8"), "utf-8")
+                (beside / "log.jsonl").write_text(read_text(folder / "log.jsonl"), "utf-8")
                 self._complete(beside, classifier, cost)
         raise Interrupted(
             f"stopped by hand after epoch {log.last_epoch}; the best weights so far are kept as the run {beside.name}",

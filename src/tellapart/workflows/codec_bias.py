@@ -43,6 +43,7 @@ from tellapart.perturbations.codec_sensitivity import (
 )
 from tellapart.perturbations.kinds import PERTURBATIONS, as_png
 from tellapart.recipe.schema import Inputs
+from tellapart.regular_files import require_regular
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
@@ -208,6 +209,7 @@ class _CodecBiasJob:
         run, images = self.run, self.images
         files = require_predictions(run, self.cache.read(FILES))
         answers = {transform: self.cache.read(name) for transform, name in self.names.items()}
+        require_regular(self.folder / _MARKS)
         marks = pd.read_parquet(self.folder / _MARKS)["mark"].to_numpy(dtype=float)
         two = len(run.classes) == 2
         asked = [run.classes.index(run.positive or run.classes[1])] if two else sorted(set(files.labels.tolist()))

@@ -34,6 +34,7 @@ from tellapart.errors import DataError, SystemLimitError
 from tellapart.forgeries._edits import AREA, KINDS, edit
 from tellapart.io import write_text_atomically
 from tellapart.spreadsheet import frame_csv
+from tellapart.regular_files import read_text
 from tellapart.types import SPLITS
 
 VERSION = 1  # increased when the same settings give other files
@@ -113,7 +114,7 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
     if not any(folder.iterdir()):
         return False
     try:
-        marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        marker = json.loads(read_text(folder / _MARKER))
     except (FileNotFoundError, ValueError):
         raise DataError(f"{folder}: expected an empty folder or demo data", hint=hint) from None
     if marker != settings:

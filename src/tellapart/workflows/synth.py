@@ -42,6 +42,7 @@ from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import translate_os_errors, write_bytes_atomically, write_json, write_text_atomically
 from tellapart.spreadsheet import frame_csv
+from tellapart.regular_files import read_bytes, read_text
 from tellapart.types import ImageTable, Problem
 
 VERSION = 1  # increased when the same settings give other files
@@ -263,7 +264,7 @@ def _is_made(folder: Path, config: dict[str, Any]) -> bool:
         return False
     for name in (_DONE, _BEGUN):
         if (folder / name).exists():
-            found = json.loads((folder / name).read_text(encoding="utf-8"))
+            found = json.loads(read_text(folder / name))
             if found != config:
                 differing = ", ".join(key for key in config if found.get(key) != config[key])
                 raise DataError(
@@ -274,7 +275,7 @@ def _is_made(folder: Path, config: dict[str, Any]) -> bool:
 
 
 def _read_result(folder: Path) -> SynthResult:
-    frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.BytesIO(read_bytes(folder / "provenance.csv")), dtype=str, keep_default_na=False)
     kinds, shares = frame["kind"].to_numpy(), frame["share"].to_numpy().astype(float)
     names = dict.fromkeys(kinds.tolist())
     counts = {name: int((kinds == name).sum()) for name in names}
