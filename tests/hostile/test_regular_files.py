@@ -130,13 +130,13 @@ def test_files_of_proc_state_no_size_and_are_read(tmp_path: Path) -> None:
 def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.png")
     (tmp_path / "y.png").write_bytes(b"1234")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(20):
         with pytest.raises(IrregularFileError):
             read_bytes(tmp_path / "x.png")
         with pytest.raises(IrregularFileError):
             read_bytes(tmp_path / "y.png", 3)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.fixture

@@ -315,8 +315,8 @@ def test_a_hostile_run_alone_is_an_error(good: Run, tmp_path: Path) -> None:
     shutil.copytree(good.folder, tmp_path / "runs" / "alone")
     KINDS["scores-list"][0](tmp_path / "runs" / "alone")
     result = CliRunner().invoke(app, ["leaderboard", "--runs", str(tmp_path / "runs")])
-    assert result.exit_code == 5
-    assert "scores.json: expected a mapping, found a list" in result.stderr
+    assert isinstance(result.exception, RunError)
+    assert "scores.json: expected a mapping, found a list" in result.exception.message
 
 
 def test_the_pages_of_a_server_show_the_others(good: Run, besieged: Path) -> None:

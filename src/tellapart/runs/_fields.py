@@ -10,6 +10,8 @@ from tellapart.errors import RunError
 
 #: Longest text in a field.
 MOST_TEXT = 100_000
+#: How far sums may lie outside of the range of their terms.
+ROUNDING = 1e-6
 _SHOWN = 60
 
 
@@ -63,12 +65,12 @@ class Fields:
     def number(
         self, name: str, low: float = -1e300, high: float = 1e300, *, whole: bool = False, optional: bool = False
     ) -> float | None:
-        """A number in [low, high]; None where it is optional and missing or null."""
+        """A number in [low, high], up to `ROUNDING`; None where it is optional and missing or null."""
         found = self.content.get(name) if optional else self.get(name)
         if found is None and optional:
             return None
         kinds = int if whole else (int, float)
-        if isinstance(found, bool) or not isinstance(found, kinds) or not low <= found <= high:
+        if isinstance(found, bool) or not isinstance(found, kinds) or not low - ROUNDING <= found <= high + ROUNDING:
             bounds = f" from {low:g} to {high:g}" if (low, high) != (-1e300, 1e300) else ""
             self.refuse(name, f"a {'whole ' if whole else ''}number{bounds}", found)
         return found

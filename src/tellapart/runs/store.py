@@ -209,7 +209,7 @@ def open_parent(name: str, runs: Path) -> Run:
         RunError: As for `open_run`, or the run lies elsewhere and comes from somebody else.
     """
     found = open_run(name, runs)
-    if found.runs != runs.resolve() and not origin.was_made_here(found.folder):
+    if not found.folder.is_relative_to(runs.resolve()) and not origin.was_made_here(found.folder):
         raise RunError(f"{found.folder} was not trained here, and lies outside of {runs}", hint=f"move it into {runs}")
     return found
 
@@ -261,10 +261,8 @@ def select_runs(
     """The named runs; all finished runs in the folder if none is named.
 
     Args:
-        names: Runs.
-        runs: The folder of all runs.
-        images: Where their images lie, for runs that were trained elsewhere.
-        damaged: Gets the error of each run that was not named and cannot be read; None: the first is raised.
+        names, runs, images: Runs, the folder of all runs, and where the images of runs trained elsewhere lie.
+        damaged: As for `list_runs`, for runs that are not named.
 
     Raises:
         RunError: A name matches no run, a named run is damaged, or the folder has no finished run that can be read.

@@ -220,10 +220,9 @@ def check_score(score: Fields, name: str) -> None:
     """Check one Score: a number in the range of its metric, or null where it is undefined."""
     in_unit = score.text("unit") != ""
     low, high = (-1e300, 1e300) if in_unit else _RANGES.get(name, (0.0, 1.0))
-    slack = 0.0 if in_unit else 1e-6  # rounding of sums
     for end in ("value", "low", "high"):
         score.get(end)
-        score.number(end, low - slack, high + slack, optional=True)
+        score.number(end, low, high, optional=True)
     score.number("n", 0, 1e12, whole=True)
     if not isinstance(score.get("higher_is_better"), bool):
         score.refuse("higher_is_better", "true or false", score.content["higher_is_better"])
@@ -240,11 +239,11 @@ def _check_gain(gain: Fields) -> None:
     test.get("groups")
     for name in ("only_a", "only_b", "n"):
         test.number(name, 0, 1e12, whole=True)
-    test.number("p_value", 0, 1 + 1e-9)
+    test.number("p_value", 0, 1)
     difference = gain.fields("difference")
     for name in ("value", "low", "high"):
         difference.get(name)
-        difference.number(name, -1 - 1e-6, 1 + 1e-6, optional=True)
+        difference.number(name, -1, 1, optional=True)
 
 
 def _check_effect(effect: Fields) -> None:
@@ -254,7 +253,7 @@ def _check_effect(effect: Fields) -> None:
     effect.text("summary")
     _one_of(effect, "split", SPLITS)
     effect.get("p_value")
-    effect.number("p_value", 0, 1 + 1e-9, optional=True)
+    effect.number("p_value", 0, 1, optional=True)
 
 
 def _check_folds(folds: Fields) -> None:
@@ -265,7 +264,7 @@ def _check_folds(folds: Fields) -> None:
     for name in spread.content:
         spread.get(name)
     if spread.content:
-        spread.number("mean", 0, 1 + 1e-6)
+        spread.number("mean", 0, 1)
         spread.number("sd", 0, 1)
     _check_part(folds.fields("pooled"))
 
