@@ -21,7 +21,7 @@ from tellapart.data.layouts.parquet import open_parquet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.context import Settings
-from tellapart.inference.image_sources.base import FileSource
+from tellapart.inference.image_sources.base import FolderSource
 from tellapart.io import read_json, read_yaml
 from tellapart.regular_files import IrregularFileError, open_file, read_bytes, read_text, require_regular
 from tellapart.types import ImageTable
@@ -82,7 +82,7 @@ def test_images_archives_and_tables_name_it(
         reader.get(path.name)
     assert caught.value.reason == reason
     with pytest.raises(ImageError) as caught:
-        FileSource().read(str(path), str(path))
+        FolderSource(path).read(str(path), str(path))
     assert caught.value.reason == reason
     if "larger" not in reason:
         zipped, parquet = path.with_suffix(".zip"), path.with_suffix(".parquet")
@@ -160,7 +160,7 @@ def test_commands_go_on_beside_it(kind: str, photos: Path, tmp_path: Path) -> No
     assert "odd.png" in shown.output
     run = ta.train(photos, "knn", settings=Settings(tmp_path / "runs", "cpu", skip_bad=True))
     out = tmp_path / "out.csv"
-    asked = ["predict", run.id, str(photos), "--runs", str(tmp_path / "runs"), "--csv", str(out), "--device", "cpu"]
+    asked = ["predict", run.id, str(photos), "--runs", str(tmp_path / "runs"), "-o", str(out), "--device", "cpu"]
     done = CliRunner().invoke(app, asked)
     assert "odd.png" in done.output + out.read_text(encoding="utf-8")
     (photos / "real" / "1.png").unlink()
@@ -189,7 +189,6 @@ _ALLOWED = {
     "classifiers/ensemble.py": _CHECKED,
     "data/archives.py": "opens members of an open archive",
     "data/cache.py": "maps arrays that it has written",
-    "data/open_image.py": "Pillow opens what was opened and checked before, or bytes",
     "data/prepare.py": _CHECKED,
     "data/sample_photos.py": _PACKAGED,
     "inference/image_sources/http.py": "opens addresses",

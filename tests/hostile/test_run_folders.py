@@ -34,6 +34,7 @@ from tellapart.workflows.explain import explain_views
 
 Change = Callable[[Path], object]
 _SECRET = (250, 1, 99)
+_WIDE = 2_000_000  # squared, as float32: 16 TB
 
 
 # --- one real run -----------------------------------------------------------------------------------------------------
@@ -256,6 +257,8 @@ KINDS: dict[str, tuple[Change, str]] = {
     "log-nan": (_text("log.jsonl", '{"epoch": 1, "train_loss": NaN}\n'), "log.jsonl: cannot be read"),
     "gain": (_text("gain.json", '{"members": 3}'), "gain.json: members"),
     "effect": (_text("effect.json", '{"result": "better"}'), "effect.json: summary"),
+    "gain-member": (_text("gain.json", '{"members": [{"member": 1}]}'), "gain.json: members[0].member"),
+    "decision": (_text("decision.json", '{"classes": 3}'), "decision.json: not what tellapart writes"),
     "folds": (_text("kfold.json", "{}"), "kfold.json: each"),
 }  # fmt: skip
 
@@ -349,9 +352,7 @@ def test_weights_that_do_not_fit_the_recipe_are_refused_before_memory_is_allocat
     folder = tmp_path / "runs" / "wide"
     shutil.copytree(network.folder, folder)
     content = read_json(folder / "net.json")
-    widened = {name: [2_000_000, 2_000_000] if isinstance(value, list) else value for name, value in content.items()}
-    assert widened != content
-    (folder / "net.json").write_text(json.dumps(widened), encoding="utf-8")
+    (folder / "net.json").write_text(json.dumps(content | {"widths": [_WIDE, _WIDE]}), encoding="utf-8")
     with pytest.raises(RunError, match=r"weights\.safetensors: .*: expected .*, so it does not fit the recipe"):
         load_classifier(open_run(folder))
 
@@ -472,7 +473,7 @@ def test_a_run_made_of_a_foreign_run_is_not_signed(foreign: Run, good: Run) -> N
 def test_a_parent_lies_beside_its_child_or_was_trained_here(foreign: Run, good: Run, tmp_path: Path) -> None:
     assert open_parent(str(good.folder), tmp_path) == good
     with pytest.raises(RunError, match="was not trained here, and lies outside of"):
-        open_parent(str(foreign.folder), tmp_path)
+        open_parent(str(foreign.folder), tmp_path / "others")
 
 
 _WATCHED = """

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, final
 
@@ -42,9 +43,6 @@ class Fields:
         shown = repr(found) if isinstance(found, str | int | float | bool | None) else f"a {type(found).__name__}"
         shown = shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
         raise RunError(f"{self.path}: {f'{field}: ' if field else ''}expected {expected}, found {shown}")
-
-    def __iter__(self) -> Iterable[str]:
-        return iter(self.content)
 
     def get(self, name: str) -> Any:
         """A required field, of any type."""
@@ -95,3 +93,12 @@ class Fields:
             self.refuse(name, "a list", found)
         inside = ".".join(part for part in (self.at, name) if part)
         return [Fields(self.path, one, f"{inside}[{place}]") for place, one in enumerate(found)]
+
+
+@contextlib.contextmanager
+def parsing(path: Path) -> Iterator[None]:
+    """Turn the errors of a class that is made of the content of a file into a RunError that names the file."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+        raise RunError(f"{path}: not what tellapart writes ({type(error).__name__}: {error})") from error

@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+from tellapart.calibration.decision import Decision
 from tellapart.data.folds import HELD_OUT
 from tellapart.errors import RunError, TellapartError
 from tellapart.io import read_json, read_yaml
-from tellapart.runs._fields import Fields
+from tellapart.runs._fields import Fields, parsing
 from tellapart.runs.stored_tables import check_log, check_split, check_tensors, read_predictions, read_split, require_file
 from tellapart.types import SPLITS
 
@@ -110,6 +111,10 @@ def _check_results(folder: Path) -> None:
     for name, check in (("gain.json", _check_gain), ("effect.json", _check_effect), ("kfold.json", _check_folds)):
         if os.path.lexists(folder / name):
             check(Fields(folder / name, read_json(folder / name)))
+    if os.path.lexists(decision := folder / "decision.json"):
+        content = read_json(decision)
+        with parsing(decision):
+            Decision.from_dict(content)
     evaluations = folder.parent / "evaluations" / folder.name
     for one in sorted(path.parent for path in evaluations.glob("*/done") if path.parent.name.isdigit()):
         content = Fields(one / "scores.json", read_json(one / "scores.json"))
@@ -230,7 +235,10 @@ def check_score(score: Fields, name: str) -> None:
 
 def _check_gain(gain: Fields) -> None:
     for member in gain.each("members"):
-        member.get("member")
+        member.text("member")
+        member.number("weight", 0, 1, optional=True)
+        member.get("weight")
+        _check_part(member.fields("valid"))
     for name in ("result", "best"):
         gain.text(name)
     _one_of(gain, "split", SPLITS)
