@@ -21,7 +21,7 @@ from tellapart.data.digest_store import FileState
 from tellapart.data.file_kinds import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD, FileKind, kind_of
 from tellapart.data.unpacked import unpacked_tar
 from tellapart.errors import DataError
-from tellapart.regular_files import IrregularFileError, open_descriptor, open_file
+from tellapart.regular_files import IrregularFileError, open_descriptor, open_file, require_regular
 from tellapart.types import Problem
 
 NPZ_ENDING = ".npz"  # a zip of NumPy arrays
@@ -143,6 +143,7 @@ def is_safe(name: str) -> bool:
     return not (name.startswith("/") or name[1:3] == ":/" or ".." in name.split("/"))
 
 
+_LARGEST_ARCHIVE = 1 << 50  # bytes: members are read one by one
 _LARGE = 64 << 20  # bytes: what is smaller does no harm
 _BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
 
@@ -153,12 +154,8 @@ class ZipArchive(Archive):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self._file = open_file(path)
-        try:
-            self._zip = zipfile.ZipFile(self._file)
-        except BaseException:
-            self._file.close()
-            raise
+        require_regular(path, _LARGEST_ARCHIVE)
+        self._zip = zipfile.ZipFile(path)
         self._infos: dict[str, zipfile.ZipInfo] = {}
         self._problems: list[Problem] = []
         for info in self._zip.infolist():
@@ -200,7 +197,6 @@ class ZipArchive(Archive):
     def close(self) -> None:
         """Release the file."""
         self._zip.close()
-        self._file.close()
 
 
 @final

@@ -215,8 +215,7 @@ def open_parent(name: str, runs: Path) -> Run:
 
 
 def list_runs(runs: Path, images: Path | None = None, damaged: list[RunError] | None = None) -> list[Run]:
-    """All finished runs in a folder, in the order in which they were finished according to their markers, which copies
-    preserve.
+    """All finished runs in a folder, in the order in which they were finished by their markers, which copies preserve.
 
     Args:
         runs: The folder.
@@ -261,7 +260,9 @@ def select_runs(
     """The named runs; all finished runs in the folder if none is named.
 
     Args:
-        names, runs, images: Runs, the folder of all runs, and where the images of runs trained elsewhere lie.
+        names: Runs.
+        runs: The folder of all runs.
+        images: Where their images lie, for runs that were trained elsewhere.
         damaged: As for `list_runs`, for runs that are not named.
 
     Raises:
