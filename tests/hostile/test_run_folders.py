@@ -437,6 +437,16 @@ def test_the_nearest_images_of_a_foreign_run_are_not_read(foreign: Run, photos: 
     assert found.nearest is not None
 
 
+def test_evaluate_asks_for_the_data_of_a_foreign_run(good: Run, photos: Path, tmp_path: Path) -> None:
+    shutil.copytree(good.folder, tmp_path / "runs" / good.id)
+    (tmp_path / "runs" / good.id / "signature").unlink()
+    settings = Settings(tmp_path / "runs", "cpu")
+    with pytest.raises(RunError, match="are not read: it was not trained on this machine") as caught:
+        ta.evaluate(good.id, open_test=True, settings=settings)
+    assert "pass their folder as DATA" in (caught.value.hint or "")
+    assert len(ta.evaluate(good.id, photos, open_test=True, settings=settings).predictions)
+
+
 def test_own_runs_move_and_are_renamed(good: Run, tmp_path: Path) -> None:
     shutil.copytree(good.folder, tmp_path / "elsewhere" / "renamed")
     assert open_run(tmp_path / "elsewhere" / "renamed").table().withheld == ""

@@ -107,8 +107,10 @@ def require_unchanged(run: Run, rows: ImageTable, part: str, settings: Settings)
 
     Raises:
         DataError: Some files have another content, or cannot be read.
-        RunError: None can be read.
+        RunError: None can be read, or they must not be read.
     """
+    if rows.withheld:
+        raise RunError(rows.withheld, hint="pass their folder as DATA: images are recognized by their content")
     now = current_digests(rows, settings.progress, verify_files=settings.verify_files)
     changed = np.flatnonzero(now != rows.digests)
     if not len(changed):
