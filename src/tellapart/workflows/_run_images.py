@@ -145,7 +145,7 @@ def locate(table: ImageTable, elsewhere: ImageTable, what: str) -> ImageTable:
             hint="pass the data that the run was trained on, unchanged; names and places of the files do not matter",
         )
     frame = table.frame.assign(path=np.array(paths, dtype=object))
-    return replace(table, frame=frame, root=elsewhere.root, memory=elsewhere.memory)
+    return replace(table, frame=frame, root=elsewhere.root, memory=elsewhere.memory, withheld=elsewhere.withheld)
 
 
 def _lineage(run: Run) -> Iterator[tuple[Run, bool]]:
