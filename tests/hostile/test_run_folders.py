@@ -155,7 +155,23 @@ def _parquet_of_many_rows(path: Path) -> None:
     pd.DataFrame(same).to_parquet(path, index=False, compression="gzip")
 
 
+def _folder_out(folder: Path) -> None:
+    shutil.rmtree(folder / "predictions")
+    (folder / "predictions").symlink_to("/etc")
+
+
+def _member(make: Callable[[Path], object]) -> Change:
+    """Put something in the place of the weights of the first member of an ensemble."""
+
+    def do(folder: Path) -> None:
+        (folder / "inner" / "members" / "0").mkdir(parents=True)
+        make(folder / "inner" / "members" / "0" / "weights.safetensors")
+
+    return do
+
+
 VALID = "predictions/valid.parquet"
+_OUT = "scores.json: is a link that leads out of the folder of runs"
 _DEEP = "[" * 100_000 + "]" * 100_000
 _MANY = [f"class{n}" for n in range(100_000)]
 #: Name → (change, file and field that the message names).
@@ -219,7 +235,7 @@ KINDS: dict[str, tuple[Change, str]] = {
     "recipe-missing": (_instead("recipe.yaml", lambda path: None), "recipe.yaml: cannot be read"),
     "recipe-fifo": (_instead("recipe.yaml", os.mkfifo), "recipe.yaml: is a FIFO, not a regular file"),
     "recipe-folder": (_instead("recipe.yaml", Path.mkdir), "recipe.yaml: is a folder, not a regular file"),
-    "scores-device": (_instead("scores.json", lambda path: path.symlink_to("/dev/zero")), "scores.json: is a device"),
+    "scores-device": (_instead("scores.json", lambda path: path.symlink_to("/dev/zero")), _OUT),
     "data-link-loop": (
         _instead("data.json", lambda path: path.symlink_to(path.name)), "data.json: is a link that leads in a circle",
     ),
@@ -228,7 +244,11 @@ KINDS: dict[str, tuple[Change, str]] = {
     "done-folder": (_instead("done", Path.mkdir), "done: is a folder, not a regular file"),
     "predictions-empty": (_text(VALID, b""), "valid.parquet: cannot be read"),
     "predictions-half": (_halved(VALID), "valid.parquet: cannot be read"),
-    "predictions-device": (_instead(VALID, lambda path: path.symlink_to("/dev/zero")), "valid.parquet: is a device"),
+    "predictions-device": (_instead(VALID, lambda path: path.symlink_to("/dev/zero")), "valid.parquet: is a link that leads out"),
+    "scores-link-out": (_instead("scores.json", lambda path: path.symlink_to("/etc/hostname")), _OUT),
+    "predictions-folder-out": (_folder_out, "predictions: is a link that leads out of the folder of runs"),
+    "member-fifo": (_member(os.mkfifo), "weights.safetensors: is a FIFO, not a regular file"),
+    "member-half": (_member(lambda path: path.write_bytes(b"1234")), "weights.safetensors: cannot be read"),
     "predictions-fifo": (_instead(VALID, os.mkfifo), "valid.parquet: is a FIFO, not a regular file"),
     "predictions-columns": (_table(VALID, lambda f: f.drop(columns=list(f.columns[1:]))), "valid.parquet: column label"),
     "predictions-class": (_table(VALID, lambda f: f.rename(columns={"p.fake": "p.x"})), "valid.parquet: column p.fake"),

@@ -17,6 +17,7 @@ from tellapart.calibration.decision import Decision
 from tellapart.data.folds import HELD_OUT
 from tellapart.errors import RunError, TellapartError
 from tellapart.io import read_json, read_yaml
+from tellapart.regular_files import LARGEST
 from tellapart.runs._fields import Fields, parsing
 from tellapart.runs.stored_tables import check_log, check_split, check_tensors, read_predictions, read_split, require_file
 from tellapart.types import SPLITS
@@ -28,6 +29,7 @@ MOST_NAME = 1_000
 #: Largest side of a decoded image, and most pixels of it.
 MOST_SIDE, MOST_PIXELS = 16_384, 4_096 * 4_096
 _MARKER_BYTES = 10_000
+_DEPTH = 6  # of the folders in a run: an ensemble keeps copies of its members, a calibrated run one of its parent
 #: Scores outside [0, 1]: name → range.
 _RANGES = {"matthews": (-1.0, 1.0), "kappa": (-1.0, 1.0), "brier": (0.0, 2.0)}
 _PARTS = (*SPLITS, HELD_OUT)
@@ -46,9 +48,10 @@ def check_run(folder: Path, *, deep: bool) -> None:
     Raises:
         RunError: The first fault; names file and field.
     """
-    _check_version(folder)
     evaluations = folder.parent / "evaluations" / folder.name
-    states = tuple(_states(folder, 2)) + (tuple(_states(evaluations, 3)) if deep else ())
+    states = (*_states(folder, _DEPTH), *(_states(evaluations, _DEPTH) if deep else ()))
+    _check_kinds(folder, states)
+    _check_version(folder)
     if found := _fault(folder, deep, states):
         raise RunError(found, hint=_COPY)
 
@@ -83,6 +86,16 @@ def _states(folder: Path, depth: int) -> Iterable[_State]:
     return sorted(found)
 
 
+def _check_kinds(folder: Path, states: Iterable[_State]) -> None:
+    """Check that there are only regular files and folders, and links to them that do not lead out of the folder of runs."""
+    runs = os.path.realpath(folder.parent)
+    for path, mode, *_ in states:
+        if stat.S_ISLNK(mode) and not Path(os.path.realpath(path)).is_relative_to(runs):
+            raise RunError(f"{path}: is a link that leads out of the folder of runs", hint="replace it by what it leads to")
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode) and not Path(path).is_dir():
+            require_file(Path(path), LARGEST)
+
+
 def _check_facts(folder: Path) -> None:
     """Check recipe, environment, data, scores and weights."""
     require_file(folder / "done", _MARKER_BYTES)
@@ -92,7 +105,7 @@ def _check_facts(folder: Path) -> None:
     _check_scores(Fields(folder / "scores.json", read_json(folder / "scores.json")))
     if os.path.lexists(folder / "split.parquet"):
         check_split(folder / "split.parquet")
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in sorted(folder.rglob("*.safetensors")):
         check_tensors(path)
     named = folder / "classifier.json"
     if os.path.lexists(named) and (found := Fields(named, read_json(named)).texts("classes")) != classes:
