@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1] / "src" / "tellapart"
 LAYERS = (
     ("terminal",),
     ("errors", "progress"),
-    ("types",),
+    ("types", "regular_files"),
     ("formatting", "io", "registry", "spreadsheet"),
     ("recipe",),
     ("metrics", "combiners"),

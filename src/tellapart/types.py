@@ -63,6 +63,7 @@ class ImageTable:
     notes: tuple[str, ...] = ()  # what it did not use, or read in another way: one sentence each, with the option to choose
     name: str = "images in memory"  # the name of the file or folder that the user gave
     memory: Mapping[int, Any] | Sequence[Any] = field(default=(), repr=False)  # in-memory rows: arrays or bytes
+    withheld: str = ""  # why no image may be read: `root` is named by a stranger's run
 
     def __post_init__(self) -> None:
         missing = {"id", "path", "label", "size"} - set(self.frame.columns)

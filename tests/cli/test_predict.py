@@ -54,7 +54,11 @@ def typed(monkeypatch):
         reader, writer = os.pipe()
         os.write(writer, content)
         os.close(writer)
-        monkeypatch.setattr("tellapart.inference.image_sources.stdin.os.read", lambda _, size: read(reader, size))
+
+        def of_this(descriptor: int, size: int) -> bytes:
+            return read(reader if descriptor == 0 else descriptor, size)
+
+        monkeypatch.setattr("tellapart.inference.image_sources.stdin.os.read", of_this)
 
     read = os.read
     return given

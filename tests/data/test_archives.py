@@ -85,7 +85,7 @@ def test_vanished_files_and_rows(tree, pack):
 
 
 def test_a_folder_in_place_of_a_file(tree):
-    with ImageReader(table_at(tree("a/1.png"))) as reader, pytest.raises(ImageError, match="cannot be read"):
+    with ImageReader(table_at(tree("a/1.png"))) as reader, pytest.raises(ImageError, match="is a folder, not a regular file"):
         reader.get("a")
 
 
@@ -224,7 +224,7 @@ def test_no_permission(tree, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     with ImageReader(scan(top)) as reader:
-        monkeypatch.setattr("builtins.open", refuse)
+        monkeypatch.setattr("tellapart.data.reader.read_bytes", refuse)
         with pytest.raises(ImageError, match="no permission"):
             reader.get("a/1.png")
     monkeypatch.undo()

@@ -275,13 +275,15 @@ def test_bad_tables(tree, text, told):
 
 
 def test_no_permission_for_the_table(tree, monkeypatch):
-    from pathlib import Path
+    import os
 
-    def refuse(path, *_):
-        raise PermissionError(13, "Permission denied", str(path))
+    def refuse(path, *rest, **words):
+        if str(path).endswith("train.csv"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return unrestricted(path, *rest, **words)
 
-    top = tree("1.png", files={"train.csv": LABELS})
-    monkeypatch.setattr(Path, "open", refuse)
+    top, unrestricted = tree("1.png", files={"train.csv": LABELS}), os.open
+    monkeypatch.setattr(os, "open", refuse)
     assert "train.csv: no permission" in refused(top)
 
 

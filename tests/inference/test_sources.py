@@ -120,7 +120,7 @@ def test_a_file_that_goes_away_or_is_too_large(shots, monkeypatch):
     found = items(shots)
     Path(found[0].name).unlink()
     assert why(found[0]) == "no such file"
-    monkeypatch.setattr("tellapart.inference.image_sources.base.LARGEST", 10)
+    monkeypatch.setattr("tellapart.inference.image_sources.base.LARGEST_IMAGE", 10)
     assert "is larger than" in why(found[1])
 
 

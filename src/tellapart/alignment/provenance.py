@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import read_json
+from tellapart.regular_files import open_file, read_bytes
 from tellapart.spreadsheet import unguard
 from tellapart.types import ImageTable
 
@@ -86,7 +88,7 @@ def _content(folder: Path) -> dict[str, Any]:
 
 def _manifest(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with io.TextIOWrapper(open_file(path), "utf-8", "surrogateescape", newline="") as file:
             reader = csv.DictReader(file)
             rows = [{name: unguard(cell) for name, cell in row.items()} for row in reader]
         missing = _COLUMNS - set(reader.fieldnames or ())
@@ -119,7 +121,7 @@ def _fault(folder: Path, row: dict[str, str], box: dict[str, int], quality: int,
     if digest(source) != row["original_digest"]:
         return "the source has changed"
     try:
-        content = (folder / row["id"]).read_bytes()
+        content = read_bytes(folder / row["id"])
     except OSError as error:
         return f"the image is missing ({error.strerror})"
     if digest(content) != row["digest"]:

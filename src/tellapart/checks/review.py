@@ -12,6 +12,7 @@ from tellapart.checks.base import CheckResult
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.errors import DataError, SystemLimitError
 from tellapart.io import translate_os_errors, write_text_atomically
+from tellapart.regular_files import read_bytes
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable
 
@@ -85,7 +86,7 @@ def read_review(path: Path, table: ImageTable) -> Review:
         DataError: No such file or column, an unknown action or id; the message names the row.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         hint = "`tellapart check DATA --fix-list FILE` writes one"
         raise DataError(f"{path}: cannot be read ({error.strerror})", hint=hint) from None

@@ -13,9 +13,12 @@ import numpy as np
 
 from tellapart.errors import RunError
 from tellapart.io import atomic_path
+from tellapart.regular_files import IrregularFileError, require_regular
 
 #: Types loaded besides those that skops trusts. Exact names, since a numpy function can run foreign code too.
 TRUSTED = frozenset({"sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor"})
+
+_LARGE, _BOMB = 64 << 20, 50  # bytes that may always be unpacked, and how many times its size a file may unpack to
 
 
 def proba_of(estimator: Any, X: np.ndarray, classes: int) -> np.ndarray:
@@ -44,6 +47,7 @@ def load_estimator(path: Path) -> Any:
     """
     from skops.io import get_untrusted_types
 
+    _check_size(path)
     try:
         types = get_untrusted_types(file=path)
         foreign = [t for t in types if t not in TRUSTED]
@@ -55,6 +59,20 @@ def load_estimator(path: Path) -> Any:
         types_found = f"contains types that are not loaded because they could run foreign code: {foreign}"
         raise RunError(f"{path}: {types_found}", hint=_advice(path))
     return estimator
+
+
+def _check_size(path: Path) -> None:
+    """Refuse a file that unpacks to far more than it holds; `save_estimator` stores arrays as they are."""
+    try:
+        require_regular(path)
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+    except IrregularFileError as error:
+        raise RunError(error.message) from error
+    except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError):
+        return  # `load_estimator` names it
+    if size > max(_LARGE, _BOMB * path.stat().st_size):
+        raise RunError(f"{path}: {path.stat().st_size:,} bytes that unpack to {size:,}: a decompression bomb?")
 
 
 def _read(path: Path, trusted: list[str]) -> Any:

@@ -10,7 +10,6 @@ module that an exporter can trace).
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ import numpy as np
 
 from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.errors import RunError
-from tellapart.io import write_json, write_text_atomically
+from tellapart.io import read_json, write_json, write_text_atomically
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel
@@ -128,7 +127,7 @@ class Classifier(ABC):
     def load(cls, folder: Path, recipe: Recipe) -> Self:
         """Load a classifier from the folder that `save` wrote."""
         classifier = cls(recipe)
-        classifier.classes = tuple(json.loads((folder / "classifier.json").read_text(encoding="utf-8"))["classes"])
+        classifier.classes = tuple(read_json(folder / "classifier.json")["classes"])
         classifier._load(folder)
         return classifier
 

@@ -13,7 +13,6 @@ does not change their order. Sources: see `calibration.maps`, `calibration.decis
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,7 +28,7 @@ from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, 
 from tellapart.classifiers._ensemble_members import Member
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module, groups_of
 from tellapart.errors import DataError, RecipeError, RunError
-from tellapart.io import write_json
+from tellapart.io import read_json, write_json
 from tellapart.metrics.cross_validation import cross_fit, deal_folds
 from tellapart.recipe.load import Recipe, parse
 from tellapart.recipe.schema import OptionsModel
@@ -262,7 +261,7 @@ class Calibrated(Classifier, Exportable):
         write_json(folder / DECISION, content)
 
     def _load(self, folder: Path) -> None:
-        self.home, content = folder.parent, json.loads((folder / DECISION).read_text(encoding="utf-8"))
+        self.home, content = folder.parent, read_json(folder / DECISION)
         self.facts, self.decision = content["beneath"], Decision.from_dict(content)
         self.inner = Member(str(folder / "inner")).load_classifier(Path) if self.options.of is not None else None
 

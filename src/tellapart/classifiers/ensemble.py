@@ -8,7 +8,6 @@ combine` creates ensembles of runs without decoding images, since their predicti
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +22,10 @@ from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
 from tellapart.data.identity import identify
 from tellapart.errors import RecipeError, RunError
-from tellapart.io import write_arrays, write_json
+from tellapart.io import read_json, write_arrays, write_json
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
+from tellapart.regular_files import require_regular
 from tellapart.types import ImageTable
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ class Ensemble(Classifier, Exportable):
             split = member.folder(self.find(context)) / "split.parquet"
             if not split.exists():
                 continue
+            require_regular(split)
             known = pd.read_parquet(split)
             if "digest" not in known:
                 raise RunError(f"{member} was made by a development version of tellapart", hint="train it again")
@@ -222,7 +223,7 @@ class Ensemble(Classifier, Exportable):
         arrays, estimator = folder / "weights.safetensors", folder / "model.skops"
         self.combiner.arrays = load_file(arrays) if arrays.exists() else {}
         self.combiner.estimator = load_estimator(estimator) if estimator.exists() else None
-        self.facts = json.loads((folder / "ensemble.json").read_text(encoding="utf-8"))
+        self.facts = read_json(folder / "ensemble.json")
         found = sorted((folder / "members").glob("*"))
         self.copies = tuple(Member(str(path)).load_classifier(Path) for path in found)
 
@@ -239,4 +240,4 @@ def _plain_recipe(of: dict[str, Any]) -> dict[str, Any]:
 def _cost(folder: Path) -> dict[str, Any]:
     """The stored `parameters` and `pretrained` of a run."""
     path = folder / "scores.json"
-    return json.loads(path.read_text("utf-8"))["cost"] if path.exists() else {"parameters": 0, "pretrained": "no"}
+    return read_json(path)["cost"] if path.exists() else {"parameters": 0, "pretrained": "no"}

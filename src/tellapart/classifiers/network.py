@@ -6,12 +6,12 @@ With a `features` section, the input of the net is the feature matrix, (N, D) fl
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -24,11 +24,12 @@ from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
-from tellapart.io import write_bytes_atomically, write_text_atomically
+from tellapart.io import read_json, write_bytes_atomically, write_text_atomically
 from tellapart.nets._weights import name_run, read_weights, transfer
 from tellapart.nets.base import Model, Net, NetOptions, Normalize
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
+from tellapart.regular_files import require_regular
 from tellapart.training.loop import Batches, SplitData, forward, train
 from tellapart.training.setup import choose_precision, open_device, open_fabric, tune_allocator
 from tellapart.training.state import stored_precision
@@ -204,7 +205,7 @@ class Network(Classifier, Differentiable, Exportable):
             if (folder / "features.safetensors").exists():
                 hint = "its net was trained on features, which depend on its own descriptors; name a run on images"
                 raise RunError(f"init_from: {folder.name} cannot be used: it has `features`", hint=hint)
-            same_classes = json.loads((folder / "classifier.json").read_text("utf-8"))["classes"] == list(self.classes)
+            same_classes = read_json(folder / "classifier.json")["classes"] == list(self.classes)
             source = folder / "weights.safetensors"
         context.notes.extend(transfer(self.model.body, read_weights(source), same_classes, name_run(source.parent)))
         self._whose = f"run: {source.parent.name}"
@@ -252,13 +253,30 @@ class Network(Classifier, Differentiable, Exportable):
             self.extractor.save(folder / "features.safetensors")
 
     def _load(self, folder: Path) -> None:
-        options = json.loads((folder / "net.json").read_text(encoding="utf-8"))
+        options = read_json(folder / "net.json")
         self.net_options = self._net.Options.model_validate(options)
         if self.recipe.features:
             self.extractor = FeaturePipeline.load(folder / "features.safetensors", self.recipe.features, self.recipe.seed)
+        path = folder / "weights.safetensors"
+        self._check_shapes(path)
         self.model = self._build()
-        self.model.load_state_dict(load_file(folder / "weights.safetensors"))
+        tensors = load_file(path)
+        if wrong := next((name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()), None):
+            raise RunError(f"{path}: {wrong}: expected finite numbers, found NaN or infinity")
+        self.model.load_state_dict(tensors)
         self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def _check_shapes(self, path: Path) -> None:
+        """Compare the net with its weights before memory is allocated: sizes in a recipe may ask for more than there is."""
+        require_regular(path)
+        with torch.device("meta"):
+            expected = {name: tuple(tensor.shape) for name, tensor in self._build().state_dict().items()}
+        with safe_open(path, framework="pt") as file:
+            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+        wrong = next((name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name)), None)
+        if wrong is not None:
+            shapes = f"expected {expected.get(wrong, 'no such tensor')}, found {found.get(wrong, 'no such tensor')}"
+            raise RunError(f"{path}: {wrong}: {shapes}, so it does not fit the recipe")
 
 
 def _batch(images: np.ndarray) -> Tensor:

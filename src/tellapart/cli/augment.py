@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.regular_files import read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,7 +89,7 @@ def _pixels(path: Path, inputs: Inputs) -> np.ndarray:
     from tellapart.errors import ImageError
 
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise ImageError(str(path), f"cannot be read ({error.strerror})") from None
     height, width, is_gray = header(content, str(path))

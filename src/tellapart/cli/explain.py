@@ -52,14 +52,15 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Random seed for method
 def run(
     run_id: opt.RunId, images: Images, class_name: ClassName = None, methods: Methods = None, options: Options = None,
     views: ViewNames = None, mean: Mean = False, output: Output = Path("explained"), judged: Judge = False,
-    masks: Masks = None, seed: Seed = 0, runs: opt.Runs = opt.RUNS, device: opt.Device = "auto",
-    as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    masks: Masks = None, seed: Seed = 0, runs: opt.Runs = opt.RUNS, data: opt.ImagesOfRun = None,
+    device: opt.Device = "auto", as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Explain the predictions of a finished run: draw a map of the evidence in each image."""
-    from tellapart.runs.store import check_outside_data, open_run
+    from tellapart.runs.outside_data import check_outside_data
+    from tellapart.runs.store import open_run
 
     check_outside_data(output, [open_run(run_id, runs)])
-    settings, chosen = opt.settings(runs=runs, device=device, quiet=quiet), opt.options(options or [])
+    settings, chosen = opt.settings(runs=runs, device=device, quiet=quiet, images=data), opt.options(options or [])
     if not mean:
         request = {"class_name": class_name, "methods": methods or (), "score": judged, "masks": masks, "seed": seed}
         _explain_each(run_id, images, views or [], request | {"options": chosen}, output, settings, as_json)

@@ -26,7 +26,8 @@ CalibrationImages = Annotated[
 
 def run(
     run_id: opt.RunId, output: Output = None, int8: Int8 = False, calibration_images: CalibrationImages = 256,
-    runs: opt.Runs = opt.RUNS, as_json: opt.AsJson = False, quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    runs: opt.Runs = opt.RUNS, data: opt.ImagesOfRun = None, as_json: opt.AsJson = False, quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Export a finished run as an ONNX model with weights, configuration and model card.
 
@@ -34,7 +35,7 @@ def run(
     """
     from tellapart.workflows.export import export
 
-    settings = opt.settings(runs=runs, device="cpu", quiet=quiet)
+    settings = opt.settings(runs=runs, device="cpu", quiet=quiet, images=data)
     found = export(run_id, output, int8=int8, calibration_images=calibration_images, settings=settings)
     if as_json:
         opt.print_json(found.to_dict())

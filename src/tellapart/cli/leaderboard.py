@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.cli.selected import selected
 
 Pairs = Annotated[bool, typer.Option("--pairs", help="Also test every pair of runs, not only each run against the first.")]
 
@@ -18,9 +19,8 @@ def run(
     """Rank finished runs by their validation score, one table per data set and split."""
     from tellapart.leaderboards.leaderboard import build, by_data
     from tellapart.leaderboards.render import pairs_view
-    from tellapart.runs.store import select_runs
 
-    boards = [build(group, rank_by) for group in by_data(select_runs(run_ids or [], runs)).values()]
+    boards = [build(group, rank_by) for group in by_data(selected(run_ids, runs)).values()]
     if as_json:
         opt.print_json([board.to_dict() for board in boards])
         return

@@ -131,6 +131,10 @@ VerifyFiles = Annotated[
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the runs.", rich_help_panel=_RUN)]
 #: The default of `Runs`.
 RUNS = Path("runs")
+ImagesOfRun = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", exists=True, help="The images of a run trained elsewhere.", rich_help_panel=_RUN),
+]
 Device = Annotated[
     str,
     typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the fastest device of this machine.", rich_help_panel=_RUN),
@@ -339,8 +343,10 @@ def settings(
     overwrite: bool = False,
     loggers: list[str] | None = None,
     verify_files: bool = False,
+    images: Path | None = None,
 ) -> Settings:
     """Settings of the workflows from the options of the command line."""
     from tellapart.inference.context import Settings
 
-    return Settings(runs, device, seed, skip_bad, split_from, overwrite, progress(quiet), tuple(loggers or ()), verify_files)
+    shown, names = progress(quiet), tuple(loggers or ())
+    return Settings(runs, device, seed, skip_bad, split_from, overwrite, shown, names, verify_files, images)

@@ -51,14 +51,15 @@ def run(
     run_ids: RunIds, host: Host = "127.0.0.1", port: Port = 8000, token_file: TokenFile = None, token: Token = None,
     max_bytes: MaxBytes = 20_000_000, max_pixels: MaxPixels = 50_000_000, timeout: Timeout = 30.0, rate: Rate = 10.0,
     connections: Connections = 64, memory: Memory = 440_000_000, keep: Keep = None,
-    runs: opt.Runs = opt.RUNS, device: opt.Device = "auto", quiet: opt.Quiet = False, verbose: opt.Verbose = False,
+    runs: opt.Runs = opt.RUNS, data: opt.ImagesOfRun = None, device: opt.Device = "auto", quiet: opt.Quiet = False,
+    verbose: opt.Verbose = False,
 ) -> None:  # fmt: skip
     """Serve finished runs as a web page and a JSON API until Ctrl-C."""
     from tellapart.inference.context import Settings
     from tellapart.server.run import serve
     from tellapart.server.settings import ServerSettings
 
-    settings = Settings(runs, device, progress=opt.progress(quiet))
+    settings = Settings(runs, device, progress=opt.progress(quiet), images=data)
     options = ServerSettings(
         host=host, token=_token(token_file, token, settings.progress), max_bytes=max_bytes, max_pixels=max_pixels,
         timeout=timeout, rate=rate, connections=connections, memory=memory, keep=keep, settings=settings,

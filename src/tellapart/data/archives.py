@@ -22,6 +22,7 @@ from tellapart.data.digest_store import FileState
 from tellapart.data.file_kinds import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD, FileKind, kind_of
 from tellapart.data.unpacked import unpacked_tar
 from tellapart.errors import DataError
+from tellapart.regular_files import IrregularFileError, open_descriptor, open_file, require_regular
 from tellapart.types import Problem
 
 NPZ_ENDING = ".npz"  # a zip of NumPy arrays
@@ -102,6 +103,8 @@ def open_archive(path: str) -> Archive:
         if expected == ZIP:
             return ZipArchive(path)
         return TarArchive(path, path if expected == TAR else unpacked_tar(path, expected))
+    except IrregularFileError:
+        raise
     except PermissionError as error:
         raise DataError(f"{path}: no permission to read it") from error
     except FileNotFoundError as error:
@@ -141,6 +144,7 @@ def is_safe(name: str) -> bool:
     return not (name.startswith("/") or name[1:3] == ":/" or ".." in name.split("/"))
 
 
+_LARGEST_ARCHIVE = 1 << 50  # bytes: members are read one by one
 _LARGE = 64 << 20  # bytes: what is smaller does no harm
 _BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
 
@@ -161,6 +165,7 @@ class ZipArchive(Archive):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
+        require_regular(path, _LARGEST_ARCHIVE)
         self._zip = zipfile.ZipFile(path)
         self._infos: dict[str, zipfile.ZipInfo] = {}
         self._problems: list[Problem] = []
@@ -217,7 +222,7 @@ class TarArchive(Archive):
     def __init__(self, path: str, plain: str) -> None:
         super().__init__(path)
         self._index = _tar_index(path, plain, FileState.of(Path(plain).stat()))
-        self._descriptor = os.open(plain, os.O_RDONLY)
+        self._descriptor = open_descriptor(plain)[0]
 
     def members(self) -> list[Member]:
         """All regular files."""
@@ -274,7 +279,7 @@ def _tar_index(path: str, plain: str, state: FileState) -> _TarIndex:
     folders: list[str] = []
     links: dict[str, str] = {}  # name → name of what it stands for, "" for what cannot be read
     problems: list[Problem] = []
-    with _Headers(io.FileIO(plain)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+    with _Headers(open_file(plain).detach()) as file, tarfile.open(fileobj=file, mode="r:") as tar:
         for info in tar:
             name = info.name.removeprefix("./")
             _check_member(path, name)

@@ -26,7 +26,7 @@ from tellapart.data.cache_dir import default_folder, locked, make_room, permitte
 from tellapart.data.decode import DECODER, decode_rgb, decode_to, find_region, header, quiet, target_size
 from tellapart.data.faces import identity
 from tellapart.data.identity import digest_of, identify
-from tellapart.data.reader import ImageReader
+from tellapart.data.reader import NAME_IMAGES, ImageReader
 from tellapart.data.regions import crop_box, read_boxes, with_regions
 from tellapart.errors import DataError, ImageError
 from tellapart.io import atomic_path
@@ -171,6 +171,8 @@ class PixelCache:
         return values, np.arange(len(table))
 
     def _load(self, table: ImageTable, keys: np.ndarray, work: _Work) -> np.ndarray:
+        if table.withheld:  # a stranger may also know the digests of images that are decoded here
+            raise DataError(table.withheld, hint=NAME_IMAGES)
         with quiet():
             if not len(table) or (table.memory is not None and len(table.memory)):
                 blocks = list(self._made(table, work))

@@ -25,6 +25,7 @@ from tellapart.data.regions import NOTHING
 from tellapart.errors import DataError
 from tellapart.io import expand
 from tellapart.recipe.schema import FaceRegion
+from tellapart.regular_files import read_bytes
 
 _LEAST = 32  # pixels
 #: Of 100 faces of scikit-image's `lfw_subset`, twice enlarged, it finds 98, and none in its 100 others; in 100 generated
@@ -152,4 +153,4 @@ def _file(rule: FaceRegion) -> Path:
 def _digest(path: Path, state: FileState) -> str:
     """Of a file in one state."""
     del state
-    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
+    return hashlib.blake2b(read_bytes(path), digest_size=8).hexdigest()

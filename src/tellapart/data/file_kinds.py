@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 from tellapart.errors import DataError
+from tellapart.regular_files import open_file
 
 
 class FileKind(NamedTuple):
@@ -59,7 +59,7 @@ def kind_of(path: str) -> FileKind | None:
     Raises:
         OSError: It cannot be read.
     """
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         return kind_of_bytes(file.read(_HEAD))
 
 

@@ -28,6 +28,7 @@ from tellapart.data.folder_walk import (
 )
 from tellapart.data.locator import loose_locator
 from tellapart.errors import DataError
+from tellapart.regular_files import IrregularFileError, open_file, read_bytes
 from tellapart.types import UNLABELED, ImageTable, Problem
 
 
@@ -93,8 +94,12 @@ class Listing:
         try:
             if self.archive:
                 return self.archive.read(path, limit)
-            with (Path(self.root) / path).open("rb") as file:
+            if limit < 0:
+                return read_bytes(f"{self.root}/{path}")
+            with open_file(f"{self.root}/{path}") as file:
                 return file.read(limit)
+        except IrregularFileError as error:
+            raise DataError(f"{path}: {error.reason}") from error
         except PermissionError as error:
             raise DataError(f"{path}: no permission to read it") from error
         except (OSError, ValueError) as error:

@@ -22,6 +22,7 @@ from tellapart.data.split import DuplicateGroups, find_duplicates, split, summar
 from tellapart.errors import DataError, ImageError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
+from tellapart.regular_files import require_regular
 from tellapart.types import SPLITS, ImageTable, Problem
 
 
@@ -106,6 +107,7 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
     Raises:
         DataError: An image was not in that run, or the run keeps no digests.
     """
+    require_regular(run / "split.parquet")
     old = pd.read_parquet(run / "split.parquet")
     if "digest" not in old:
         raise DataError(f"{run} was made by a development version of tellapart that kept no digests", hint="train it again")

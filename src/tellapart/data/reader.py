@@ -20,9 +20,12 @@ from tellapart.data.layouts.idx import load_idx_images
 from tellapart.data.layouts.numpy_arrays import load_array
 from tellapart.data.locator import Locator, parse_locator
 from tellapart.errors import DataError, ImageError
+from tellapart.regular_files import LARGEST, LARGEST_IMAGE, IrregularFileError, read_bytes
 from tellapart.types import ImageTable
 
 _T = TypeVar("_T")
+#: What to do where the images of a run are withheld.
+NAME_IMAGES = "name their folder with --data DIR"
 _KEPT_BYTES = 256 * 2**20  # of decoded parquet row groups
 
 
@@ -31,7 +34,7 @@ class ImageReader:
     """Reads the encoded images of a table; open files and indices are kept until it is closed. Thread-safe.
 
     Args:
-        table: The table; only `root` and `memory` are used.
+        table: The table; only `root`, `memory` and `withheld` are used.
 
     Example:
         >>> from tellapart.data.scan import from_arrays
@@ -43,7 +46,7 @@ class ImageReader:
 
     def __init__(self, table: ImageTable) -> None:
         self._root = Path(table.root)
-        self._memory = table.memory
+        self._memory, self._withheld = table.memory, table.withheld
         self._lock = threading.RLock()  # opening a parquet file in an archive opens the archive
         self._archives: dict[str, Archive] = {}
         self._arrays: dict[str, np.ndarray] = {}
@@ -70,6 +73,8 @@ class ImageReader:
         Raises:
             ImageError: The file is gone, unreadable, or the locator points outside the root.
         """
+        if self._withheld:
+            raise ImageError(locator, self._withheld, hint=NAME_IMAGES)
         where = parse_locator(locator)
         if not (is_safe(where.archive) and is_safe(where.file)):
             raise ImageError(locator, f"points outside {self._root}")
@@ -77,6 +82,8 @@ class ImageReader:
             return self._read(where)
         except ImageError:
             raise
+        except IrregularFileError as error:
+            raise ImageError(locator, error.reason) from error
         except DataError as error:
             raise ImageError(locator, error.message, hint=error.hint) from error
         except (FileNotFoundError, NotADirectoryError, KeyError, IndexError) as error:
@@ -88,7 +95,7 @@ class ImageReader:
 
     def _read(self, where: Locator) -> bytes | np.ndarray:
         if where.row is None:
-            return self._content(where.archive, where.file)
+            return self._content(where.archive, where.file, LARGEST_IMAGE)
         if where.file == "memory" and not where.archive:
             return self._memory[where.row]
         key = f"{where.archive}::{where.file}"
@@ -97,10 +104,9 @@ class ImageReader:
         load = load_array if where.file.lower().endswith(".npy") else load_idx_images
         return self._kept(self._arrays, key, lambda: load(self._content(where.archive, where.file), key))[where.row]
 
-    def _content(self, archive: str, file: str) -> bytes:
+    def _content(self, archive: str, file: str, limit: int = LARGEST) -> bytes:
         if not archive:
-            with open(f"{self._root}/{file}", "rb") as loose:  # noqa: PTH123 (a Path here costs half of the read)
-                return loose.read()
+            return read_bytes(f"{self._root}/{file}", limit)
         path = str(self._root / archive)
         return self._kept(self._archives, archive, lambda: open_archive(path)).read(file)
 

@@ -18,6 +18,7 @@ from tellapart.data.layouts._id_lookup import AMBIGUOUS, FileFinder
 from tellapart.data.layouts._near_names import NearNames, remedy
 from tellapart.data.listing import Listing, list_archive, list_folder
 from tellapart.errors import DataError, unknown_name
+from tellapart.regular_files import read_bytes
 from tellapart.types import UNLABELED, ImageTable
 
 
@@ -83,7 +84,7 @@ def find_test_images(
         listing = _listed(images or test)
         files = _files(asked.ids, asked, listing)
         return TestImages(_table(asked, listing, files, {}, classes), int(listing.is_image.sum()) - len(files))
-    text = read_text_table(test.read_bytes(), str(test), literal=True)
+    text = read_text_table(read_bytes(test), str(test), literal=True)
     listing = _listed(images or Path(os.path.abspath(test)).parent)  # noqa: PTH100
     row_column, rows = _rows(text, asked, id_column)
     column, files = _pictures(text, rows, row_column, asked, listing, id_column)

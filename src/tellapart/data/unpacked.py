@@ -22,6 +22,7 @@ from tellapart.data.digest_store import FileState
 from tellapart.data.file_kinds import BZIP2, GZIP, XZ, ZSTD, FileKind
 from tellapart.errors import DataError
 from tellapart.io import atomic_path
+from tellapart.regular_files import open_file
 
 _CHUNK = 16 << 20  # bytes unpacked at a time; for each of them the cache is asked for room
 
@@ -50,7 +51,7 @@ def unpacked_tar(path: str, kind: FileKind) -> str:
 def _digest(path: str, state: FileState) -> str:
     """Digest of the content; `state` is there so that a changed file is read again."""
     del state
-    with Path(path).open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 

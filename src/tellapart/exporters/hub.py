@@ -224,7 +224,7 @@ print(session.run(["{PROBABILITIES}"], {{"{IMAGES}": pixels}})[0])
 
 def _null(run: Run) -> str:
     """Score of the metadata baseline on the same images."""
-    found = [one for one in store.list_runs(run.runs) if one.family == BASELINE and _same_images(one, run)]
+    found = [one for one in store.list_runs(run.runs, damaged=[]) if one.family == BASELINE and _same_images(one, run)]
     if not found:
         hint = "`tellapart train DATA -r metadata` adds one"
         text = f"There is no metadata baseline on the same images, so nothing shows whether the run uses the pixels ({hint})."

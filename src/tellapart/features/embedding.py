@@ -18,6 +18,7 @@ from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Descriptor, FitContext
+from tellapart.io import read_json
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel
@@ -58,8 +59,8 @@ class Embedding(Descriptor):
         about = {
             "shape": [channels, height, width],
             "net": recipe.classifier.options["net"],
-            "classes": len(json.loads((folder / "classifier.json").read_text("utf-8"))["classes"]),
-            "options": json.loads((folder / "net.json").read_text("utf-8")),
+            "classes": len(read_json(folder / "classifier.json")["classes"]),
+            "options": read_json(folder / "net.json"),
         }
         tensors = load_file(folder / "weights.safetensors")
         kept = {name: tensor for name, tensor in tensors.items() if name.startswith(_PARTS)}

@@ -34,6 +34,7 @@ class Settings:
         progress: Progress display of long operations.
         loggers: Loggers that get every run in addition to the plain files: "tensorboard", "mlflow".
         verify_files: Read every file to identify it, also those that seem unchanged since they were read.
+        images: Folder or archive of the images of a run that was trained elsewhere; None: images of such runs are not read.
     """
 
     runs: Path = Path("runs")
@@ -45,6 +46,7 @@ class Settings:
     progress: Progress = SILENT
     loggers: tuple[str, ...] = ()
     verify_files: bool = False
+    images: Path | None = None
 
 
 DEFAULTS = Settings()
@@ -93,6 +95,6 @@ def inference_context(settings: Settings) -> Context:
     """The context in which finished runs predict."""
 
     def parent(name: str) -> Any:
-        return store.open_run(name, settings.runs).folder
+        return store.open_parent(name, settings.runs).folder
 
     return Context(PixelCache(progress=settings.progress), settings.progress, resolve_device(settings.device), parents=parent)

@@ -10,6 +10,7 @@ from tellapart.calibration.decision import Decision, Decisions
 from tellapart.classifiers.calibrated import DECISION
 from tellapart.errors import RunError
 from tellapart.io import read_json
+from tellapart.runs._fields import parsing
 from tellapart.runs.store import Run
 
 
@@ -41,7 +42,9 @@ def decision(run: Run) -> Decision:
     """
     if not has_decision(run):
         raise RunError(f"{run.id} has no decision rules", hint=f"`tellapart calibrate {run.id}` makes a run that has them")
-    return Decision.from_dict(read_json(run.folder / DECISION))
+    content = read_json(run.folder / DECISION)
+    with parsing(run.folder / DECISION):
+        return Decision.from_dict(content)
 
 
 def has_decision(run: Run) -> bool:

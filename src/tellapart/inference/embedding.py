@@ -43,7 +43,7 @@ class Embedder:
     def __init__(self, run: Run, settings: Settings, by: str | None = None) -> None:
         self.context = Context(
             PixelCache(progress=settings.progress), settings.progress, resolve_device(settings.device),
-            parents=lambda name: store.open_run(name, run.runs).folder,
+            parents=lambda name: store.open_parent(name, run.runs).folder,
         )  # fmt: skip
         self.inputs, self.by = _PIXELS, PLAIN
         self._transform: Callable[[np.ndarray], np.ndarray] = _plain

@@ -1,16 +1,18 @@
 """The ONNX model of a run without preprocessing ("core"), exported once, checked for parity, and cached beside the runs.
 
     runs/exports/<run>/core.onnx     used by `predict` and `serve` on a CPU
-    runs/exports/<run>/core.json     run, versions, digest, and the parity check; written last
+    runs/exports/<run>/core.json     run, versions, signature, and the parity check; written last
 
-A core is reused while run, parents, tellapart and ONNX Runtime are those that it was made with and its digest is right; else it
-is exported again. A second process waits for the first. The folder may be deleted at any time.
+A core is reused while tellapart and ONNX Runtime are those that it was made with, and it bears the signature of this user over
+the graph and the weights of the run and its parents (`runs.origin`); else it is exported again. So nobody else's graph is run.
+A second process waits for the first. The folder may be deleted at any time.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,13 +29,17 @@ from tellapart.exporters.onnx_session import Session
 from tellapart.inference.context import Settings, load_classifier
 from tellapart.io import read_json, write_bytes_atomically, write_json
 from tellapart.recipe.schema import Inputs
-from tellapart.runs import store
+from tellapart.regular_files import read_bytes, read_text
+from tellapart.runs import origin, store
 from tellapart.runs.store import Run
 
 if TYPE_CHECKING:
     from tellapart.exporters.parity import Ask
 
 CORE, ABOUT = "core.onnx", "core.json"
+#: Files of a run that decide what it predicts, by their ending, less those that only describe it.
+_DEFINING = (".safetensors", ".skops", ".yaml", ".json")
+_RESULTS = ("scores.json", "environment.json", "data.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +86,7 @@ def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
 
 def memory_context(settings: Settings) -> Context:
     """A context in which classifiers predict images in memory and find their parent runs."""
-    return Context(PixelCache(), parents=lambda name: store.open_run(name, settings.runs).folder)
+    return Context(PixelCache(), parents=lambda name: store.open_parent(name, settings.runs).folder)
 
 
 def reference(classifier: Classifier, context: Context) -> Ask:
@@ -107,7 +113,7 @@ def trace_model(classifier: Classifier, context: Context, whose: str = "") -> tu
 
 def key(run: Run) -> dict[str, Any]:
     """Dependencies of a core: finish times of the run and its parents, and the versions of tellapart and ONNX Runtime."""
-    finished = {one.id: (one.folder / store.DONE).read_text(encoding="utf-8").strip() for one in _with_parents(run)}
+    finished = {one.id: read_text(one.folder / store.DONE, 10_000).strip() for one in _with_parents(run)}
     return {"runs": finished, "tellapart": package_version("tellapart"), "onnxruntime": package_version("onnxruntime")}
 
 
@@ -119,8 +125,9 @@ def _make(folder: Path, run: Run, classifier: Classifier, context: Context) -> O
     found = OnnxModel(inputs, Session(content, run.id))
     parity = check_parity(found.run, reference(classifier, context), golden_images(inputs)[1::3], run.id)
     write_bytes_atomically(folder / CORE, content, durable=False)
+    stated = [one.model_dump(mode="json") for one in inputs]
     about = {
-        "key": key(run), "digest": _digest(content), "inputs": [one.model_dump(mode="json") for one in inputs],
+        "key": key(run), "signature": origin.sign(*_signed(run, content, stated)), "inputs": stated,
         "parity": parity.to_dict(),
     }  # fmt: skip
     write_json(folder / ABOUT, about)
@@ -132,8 +139,8 @@ def _read(folder: Path, run: Run) -> OnnxModel | None:
     if not (folder / ABOUT).exists():
         return None
     try:
-        about, content = read_json(folder / ABOUT), (folder / CORE).read_bytes()
-        if about["key"] != key(run) or about["digest"] != _digest(content):
+        about, content = read_json(folder / ABOUT), read_bytes(folder / CORE)
+        if about["key"] != key(run) or not origin.is_signed(str(about["signature"]), *_signed(run, content, about["inputs"])):
             return None
         inputs = tuple(Inputs.model_validate(one) for one in about["inputs"])
         return OnnxModel(inputs, Session(content, run.id))
@@ -153,5 +160,12 @@ def _with_parents(run: Run) -> list[Run]:
     return list(found.values())
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+def _signed(run: Run, content: bytes, inputs: Any) -> Iterator[bytes]:
+    """What a signature of a core covers: the graph, its inputs, and the files of the run and its parents that define them."""
+    yield b"core"
+    yield hashlib.sha256(content).digest()
+    yield json.dumps(inputs, sort_keys=True).encode()
+    for one in _with_parents(run):
+        for path in sorted(path for path in one.folder.iterdir() if path.suffix in _DEFINING and path.name not in _RESULTS):
+            yield f"{one.id}/{path.name}".encode("utf-8", "surrogatepass")
+            yield origin.digest_file(path)

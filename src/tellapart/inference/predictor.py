@@ -107,7 +107,7 @@ class TorchPredictor(Predictor):
         super().__init__(run)
         self.classifier = load_classifier(run)
         self.device = resolve_device(settings.device)
-        self.parents = lambda name: store.open_run(name, settings.runs).folder
+        self.parents = lambda name: store.open_parent(name, settings.runs).folder
 
     @property
     def reading(self) -> Reading:
@@ -208,7 +208,7 @@ def load_predictor(
         RunError: The run does not exist, or its files are damaged; with "onnx", also if it cannot be exported.
         SystemLimitError: With "onnx": ONNX Runtime is not installed, or there is no room beside the runs.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     if runtime == "onnx":
         return OnnxPredictor(run, cached_onnx(run, settings))
     if runtime == "auto" and _on_cpu(settings.device) and _may_have_graph(run):

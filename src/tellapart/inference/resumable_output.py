@@ -25,6 +25,7 @@ from tellapart.errors import DataError, RunError
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.writers import PredictionWriter
 from tellapart.io import flush_to_disk, translate_os_errors, write_text_atomically
+from tellapart.regular_files import read_bytes
 
 _SYNC_INTERVAL = 2.0  # seconds between two flushes to the disk: the work that a crash may cost
 
@@ -217,7 +218,7 @@ def _read(path: Path, size: int) -> _State | None:
     Then nothing in the partial file is reliable, and the command starts over.
     """
     try:
-        state = _State.model_validate_json(path.read_bytes())
+        state = _State.model_validate_json(read_bytes(path))
     except (OSError, ValueError):
         return None
     return state if state.bytes <= size else None

@@ -24,6 +24,7 @@ from tellapart.errors import RecipeError, SystemLimitError, unknown_name
 from tellapart.io import expand
 from tellapart.nets._weights import load_into, read_weights
 from tellapart.nets.base import HeadedNet, NetOptions, Width, dense_head
+from tellapart.regular_files import open_file
 
 _TIMEOUT = 5  # seconds to wait for a response of a hub
 
@@ -236,5 +237,5 @@ def too_small(model: str, shape: tuple[int, int, int], reason: str) -> RecipeErr
 
 def _digest(path: Path) -> str:
     """First 8 hex digits of the file's SHA-256."""
-    with path.open("rb") as file:
+    with open_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:8]

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tellapart.errors import DataError, RunError, TellapartError
+from tellapart.io import read_yaml
 from tellapart.nets.base import HeadedNet
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -89,7 +89,7 @@ def name_run(folder: Path) -> str:
     path = folder / "recipe.yaml"
     if not path.is_file():
         return f"run {folder.name}"
-    options = yaml.safe_load(path.read_text(encoding="utf-8"))["classifier"]
+    options = read_yaml(path)["classifier"]
     what = [f"{key}: {options[key]}" for key in ("net", "model") if key in options] or [f"family: {options['family']}"]
     return f"run {folder.name} ({', '.join(what)})"
 

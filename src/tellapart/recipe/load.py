@@ -42,6 +42,7 @@ from tellapart.recipe.schema import (
     Schedule,
     Train,
 )
+from tellapart.regular_files import read_text
 
 __all__ = [
     "LADDER",
@@ -66,6 +67,7 @@ __all__ = [
     "text",
 ]  # fmt: skip
 
+_LARGEST = 1 << 20  # bytes of a recipe, which has some 2,000
 FOLDER = Path(__file__).parents[1] / "recipes"
 
 OptionsT = TypeVar("OptionsT", bound=BaseModel)
@@ -143,7 +145,7 @@ def text(name: str) -> str:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_text(path, _LARGEST, "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         if path.parent == FOLDER:
             hint = "`tellapart recipes` lists them; for a recipe of your own, pass the path of its .yaml file"

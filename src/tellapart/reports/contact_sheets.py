@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from tellapart.data.open_image import open_file
+from tellapart.regular_files import read_bytes
 from tellapart.reports.figures import INK, styled
 
 if TYPE_CHECKING:  # `synth` draws its sheet without torch
@@ -61,8 +63,8 @@ def augmentation_sheet(
 @styled
 def forgery_sheet(folder: Path) -> Figure:
     """Draw the first image of each forgery in a folder of `synth` above its mask; a real image first."""
-    frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
-    ids = pd.read_csv(folder / "train.csv", dtype=str, keep_default_na=False)["id"]
+    frame = pd.read_csv(io.BytesIO(read_bytes(folder / "provenance.csv")), dtype=str, keep_default_na=False)
+    ids = pd.read_csv(io.BytesIO(read_bytes(folder / "train.csv")), dtype=str, keep_default_na=False)["id"]
     frame = frame.assign(id=ids).drop_duplicates("kind").sort_values("kind", key=lambda kinds: kinds != "none")
     figure = Figure(figsize=(1.7 * len(frame), 3.6), layout="constrained", facecolor="white")
     axes = figure.subplots(2, len(frame), squeeze=False)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tellapart.errors import DataError
+from tellapart.errors import DataError, RunError
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.mcnemar import align
 from tellapart.reports.figures import INK, MUTED, TEST, shorten, styled
 from tellapart.reports.svg import FigureSheet
 from tellapart.reports.templating import environment
 from tellapart.runs import lineage
-from tellapart.runs.store import DONE, Run
+from tellapart.runs.store import Run, open_parent
 from tellapart.types import Predictions, Score
 
 #: Above these numbers of members, the matrix has no numbers, and not all names.
@@ -108,8 +107,11 @@ def _stored_predictions(run: Run, gained: Mapping[str, Any]) -> tuple[Prediction
         return None
     found = []
     for entry in gained["members"]:
-        folder = _folder(run, str(entry["member"]))
-        theirs = Run(folder).predictions(gained["split"]) if folder is not None else None
+        member = str(entry["member"])
+        try:
+            theirs = None if "@" in member else open_parent(member, run.runs).predictions(gained["split"])
+        except RunError:  # it was removed, or must not be read
+            return None
         if theirs is None:
             return None
         try:
@@ -117,12 +119,6 @@ def _stored_predictions(run: Run, gained: Mapping[str, Any]) -> tuple[Prediction
         except DataError:  # the member has been retrained on another split
             return None
     return ours, found
-
-
-def _folder(run: Run, member: str) -> Path | None:
-    """Folder of a member: next to the ensemble, or its path; None if it does not exist, or is an epoch of a run."""
-    found = (folder for folder in (run.runs / member, Path(member)) if (folder / DONE).exists())
-    return None if "@" in member else next(found, None)
 
 
 def _count_hits(ours: Predictions, theirs: list[Predictions]) -> tuple[list[_UniqueHits | None], _Overlap]:

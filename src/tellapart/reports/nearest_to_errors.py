@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from tellapart.classifiers._knn_search import search_by
-from tellapart.errors import DataError
+from tellapart.errors import DataError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.embedding import PLAIN, Embedder
 from tellapart.io import read_json, translate_os_errors, write_json
+from tellapart.runs._fields import Fields
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 
@@ -111,8 +112,12 @@ def stored(run: Run, part: str) -> Nearest | None:
     path = run.runs / "evaluations" / run.id / f"nearest-{part}" / "nearest.json"
     if not path.exists():
         return None
-    content = read_json(path)
-    return Nearest(**content | {"found": tuple(NearestToError(**one) for one in content["found"])})
+    content = Fields(path, read_json(path))
+    try:
+        found = tuple(NearestToError(**one.content) for one in content.each("found"))
+        return Nearest(content.text("part"), content.text("by"), int(content.get("training")), found)
+    except TypeError as error:
+        raise RunError(f"{path}: cannot be read ({error})", hint="remove it, then search again with --nearest") from error
 
 
 def _near(

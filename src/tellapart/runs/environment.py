@@ -13,6 +13,8 @@ from typing import Any
 
 from tellapart.data.decode import DECODER
 from tellapart.data.prepare import Prepared
+from tellapart.errors import DataError
+from tellapart.runs.validation import MOST_CLASSES
 
 _PACKAGES = (
     "tellapart", "torch", "torchvision", "timm", "lightning-fabric", "scikit-learn", "scikit-image", "numpy", "scipy",
@@ -81,6 +83,8 @@ def describe_data(prepared: Prepared, recipe_name: str, split_fingerprint: str) 
         split_fingerprint: Digest of ids, splits and groups.
     """
     table, twins = prepared.table, prepared.twins
+    if len(table.classes) > MOST_CLASSES:
+        raise DataError(f"{table.name}: expected at most {MOST_CLASSES:,} classes, found {len(table.classes):,}")
     counts = {s: table.where(split=s).counts()["all"].to_dict() for s in table.split_counts()}
     return {
         "recipe_name": recipe_name, "fingerprint": table.fingerprint, "split_fingerprint": split_fingerprint,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.io import write_text_atomically
+from tellapart.regular_files import read_text
 
 
 class EpochLog:
@@ -14,7 +15,7 @@ class EpochLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = read_text(path).splitlines() if path.exists() else []
         self.entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
     @property

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tellapart.errors import RunError
 from tellapart.formatting import after_opening
-from tellapart.io import locked_file, now, translate_os_errors
+from tellapart.io import LARGEST_JSON, locked_file, now, parse_json, translate_os_errors
+from tellapart.regular_files import read_text
+from tellapart.runs._fields import Fields
 from tellapart.runs.store import Run
 
 
@@ -63,12 +66,24 @@ def lock_test(runs: Path, data: str, waiting: Callable[[], object]) -> Iterator[
 def openings(runs: Path, data: str) -> list[Opening]:
     """All evaluations on the test split of one data set, oldest first.
 
-    A line that was truncated by a full disk is ignored: it is written before the evaluation, which then did not happen.
+    A line that was truncated by a full disk is ignored: it is written before the evaluation, which then did not happen. Any
+    other line that cannot be read counts as one evaluation of every data set: rather one too many than one too few.
     """
     path = runs / "ledger.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    whole = [line for line in lines if line.startswith("{") and line.endswith("}")]
-    return [o for o in (Opening(**json.loads(line)) for line in whole) if o.data == data]
+    lines = read_text(path, LARGEST_JSON).splitlines() if path.exists() else []
+    whole = [(number, line) for number, line in enumerate(lines, 1) if line.startswith("{") and line.endswith("}")]
+    found = [_opening(path, number, line) or Opening("", "", data, 0, "unreadable", f"line {number}") for number, line in whole]
+    return [opening for opening in found if opening.data == data]
+
+
+def _opening(path: Path, number: int, line: str) -> Opening | None:
+    """One line of the ledger; None where it cannot be read."""
+    try:
+        fields = Fields(path, parse_json(line), f"line {number}")
+        texts = {name: fields.text(name) for name in ("time", "run", "data", "by", "session")}
+        return Opening(**texts, n=int(fields.number("n", 0, 1e12, whole=True) or 0))
+    except (RunError, ValueError):
+        return None
 
 
 def times_opened(runs: Path, data: str) -> int:

@@ -5,6 +5,7 @@
         environment.json          versions, device, git, command
         data.json                 fingerprint, classes, counts, problems
         split.parquet             one row per image: id, path, label, split, digest of its content, …
+        signature                 that this user trained it on this machine; see `origin`
         weights.safetensors …     the classifier, as its family saves it
         predictions/<split>.parquet
         scores.json               {"train": {metric: Score}, "valid": {…}, "cost": {…}}
@@ -21,76 +22,50 @@ data, so the same work uses the same folder; a lock file keeps two processes fro
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
-import yaml
 
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
 from tellapart.io import (
     check_is_text,
-    check_outside,
     locked_file,
     make_folder,
     mark_complete,
     now,
     read_json,
+    read_yaml,
     remove_leftovers,
     translate_os_errors,
     write_text_atomically,
 )
+from tellapart.regular_files import read_text
+from tellapart.runs import origin
+from tellapart.runs.evaluation import Evaluation, Scores
+from tellapart.runs.stored_tables import check_log, read_predictions, read_split
+from tellapart.runs.validation import check_run
 from tellapart.types import ImageTable, Predictions, Problem, Score
 
 DONE = "done"
-Scores = dict[str, Score]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One evaluation of a run on the test split."""
-
-    folder: Path
-    number: int
-
-    @cached_property
-    def predictions(self) -> Predictions:
-        """The predictions for the test images."""
-        return Predictions.from_parquet(self.folder / "predictions" / "test.parquet")
-
-    @cached_property
-    def _content(self) -> dict[str, Any]:
-        return read_json(self.folder / "scores.json")
-
-    @property
-    def scores(self) -> Scores:
-        """Scores on the test split, by metric."""
-        return {name: Score.from_dict(score) for name, score in self._content["test"].items()}
-
-    @property
-    def images_per_second(self) -> float:
-        """Speed of `predict` on the test split, with decoded images in memory."""
-        return float(self._content["cost"]["images_per_second"])
-
-    @property
-    def opened(self) -> str:
-        """Time of the evaluation: ISO 8601, UTC."""
-        return str(self._content["opened"])
 
 
 @dataclass(frozen=True)
 class Run:
-    """A read-only view of a finished run folder."""
+    """A read-only view of a finished run folder.
+
+    Attributes:
+        folder: The run folder.
+        images: Where its images lie, if the user names a folder; None: where they lay when the run was trained here.
+    """
 
     folder: Path
+    images: Path | None = field(default=None, compare=False)
 
     @property
     def id(self) -> str:
@@ -105,7 +80,7 @@ class Run:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The resolved recipe, as plain values."""
-        return yaml.safe_load((self.folder / "recipe.yaml").read_text(encoding="utf-8"))
+        return read_yaml(self.folder / "recipe.yaml")
 
     @property
     def recipe_name(self) -> str:
@@ -168,35 +143,39 @@ class Run:
         if split == "test":
             return self.evaluations[-1].predictions if self.evaluations else None
         path = self.folder / "predictions" / f"{split}.parquet"
-        return Predictions.from_parquet(path) if path.exists() else None
+        return read_predictions(path, self.classes) if path.exists() else None
 
     @property
     def evaluations(self) -> list[Evaluation]:
         """Complete evaluations on the test split, oldest first."""
         folder = self.runs / "evaluations" / self.id
         numbers = sorted(int(p.parent.name) for p in folder.glob(f"*/{DONE}") if p.parent.name.isdigit())
-        return [Evaluation(folder / str(n), n) for n in numbers]
+        return [Evaluation(folder / str(n), n, self.classes) for n in numbers]
 
     @cached_property
     def log(self) -> list[dict[str, Any]]:
         """One dict per epoch: `epoch`, `train_loss`, `train_accuracy`, `valid_loss`, `valid_accuracy`, `seconds`, …"""
-        path = self.folder / "log.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        return check_log(self.folder / "log.jsonl")
 
     def table(self) -> ImageTable:
         """The images of this run, with their split and their digests at that time. The files may have changed or moved since.
 
+        Their files are read below `images`, or below `root` of `data.json` if this user trained the run on this machine. Else
+        the table is `withheld`: reading an image is refused, since a stranger's folder may name any file of this machine.
+
         Raises:
             RunError: The run was made by a development version of tellapart that stored no digests.
         """
-        frame = pd.read_parquet(self.folder / "split.parquet").astype({"id": object, "path": object})
+        frame = read_split(self.folder / "split.parquet", len(self.classes))
         if "digest" not in frame:
             made = "was made by a development version of tellapart that stored no digests of its images"
             raise RunError(f"{self.folder} {made}", hint="train it again")
+        root, withheld = origin.image_root(self.folder, self.images)
         return ImageTable(
             frame,
             self.classes,
-            str(self.data["root"]),
+            root,
+            withheld=withheld,
             positive=self.positive,
             problems=tuple(Problem(**p) for p in self.data["problems"]),
             layout=str(self.data["layout"]),
@@ -205,74 +184,110 @@ class Run:
         )
 
 
-def open_run(name: str | Path | Run, runs: Path = Path("runs")) -> Run:
+def open_run(name: str | Path | Run, runs: Path = Path("runs"), images: Path | None = None) -> Run:
     """Find a finished run by its path, its id, or the beginning of its id. A run is returned as it is.
 
+    Args:
+        name: The run.
+        runs: The folder of all runs.
+        images: Where its images lie, for a run that was trained elsewhere.
+
     Raises:
-        RunError: No run or several runs match, or the run is not finished, or it was made by an older tellapart that this
-            version cannot
-            read.
+        RunError: No run or several runs match, the run is not finished, it was made by an older tellapart that this version
+            cannot read, or its folder is damaged.
     """
     if isinstance(name, Run):
         return name
     for folder in (Path(name), runs / name):
         if os.path.exists(folder / DONE):  # noqa: PTH110 (False, too, for a name that is too long)
-            return _opened(folder)
+            return _opened(folder, images)
         if os.path.exists(folder / "recipe.yaml"):  # noqa: PTH110
             raise RunError(f"{folder} is not finished", hint="repeat the same train or compare command to resume it")
-    known = {run.id: run for run in list_runs(runs)}
-    found = [run for run_id, run in known.items() if run_id.startswith(str(name))]
+    known = [folder.name for folder in _finished(runs)]
+    found = [run_id for run_id in known if run_id.startswith(str(name))]
     if len(found) == 1:
-        return found[0]
+        return _opened(runs / found[0], images)
     if found:
-        raise RunError(f"{name!r} is ambiguous: {', '.join(run.id for run in found)}", hint="use a longer prefix")
+        raise RunError(f"{name!r} is ambiguous: {', '.join(found)}", hint="use a longer prefix")
     raise RunError(f"{unknown_name('run', str(name), known)} (looked in {runs})")
 
 
-def list_runs(runs: Path) -> list[Run]:
-    """All finished runs in a folder, in the order in which they were finished according to their markers, which copies
-    preserve.
+def open_parent(name: str, runs: Path) -> Run:
+    """Find a run that another run names: in the same folder of runs, or elsewhere if this user trained it on this machine.
 
     Raises:
-        RunError: A run was made by an older tellapart that this version cannot read.
+        RunError: As for `open_run`, or the run lies elsewhere and comes from somebody else.
     """
+    found = open_run(name, runs)
+    if not found.folder.is_relative_to(runs.resolve()) and not origin.was_made_here(found.folder):
+        raise RunError(f"{found.folder} was not trained here, and lies outside of {runs}", hint=f"move it into {runs}")
+    return found
+
+
+def list_runs(runs: Path, images: Path | None = None, damaged: list[RunError] | None = None) -> list[Run]:
+    """All finished runs in a folder, in the order in which they were finished by their markers, which copies preserve.
+
+    Args:
+        runs: The folder.
+        images: Where their images lie, for runs that were trained elsewhere.
+        damaged: Gets the error of each run that cannot be read, which is then left out; None: the first is raised.
+
+    Raises:
+        RunError: `damaged` is None, and a run is damaged, or was made by an older tellapart that this version cannot read.
+    """
+    found = []
+    for folder in _finished(runs):
+        try:
+            found.append(_opened(folder, images, deep=True))
+        except RunError as error:
+            if damaged is None:
+                raise
+            damaged.append(error)
+    return found
+
+
+def _finished(runs: Path) -> list[Path]:
+    """Folders with a marker, oldest first; one whose marker cannot be read comes first."""
     done = runs.glob(f"*/{DONE}") if runs.is_dir() else ()
-    return [_opened(p.parent) for p in sorted(done, key=lambda p: (p.read_text(encoding="utf-8"), p.parent.name))]
+    return [marker.parent for marker in sorted(done, key=lambda marker: (_content(marker), marker.parent.name))]
 
 
-def _opened(folder: Path) -> Run:
-    run = Run(folder.resolve())
-    known = (folder / "environment.json").exists()
-    written_by = str((run.environment.get("packages", {}).get("tellapart") if known else None) or "")
-    if written_by.startswith("0.1."):  # its names of recipes, families and files differ
-        hint = "train it again, or move its folder elsewhere"
-        raise RunError(f"{folder} was written by tellapart {written_by}, whose runs this version cannot read", hint=hint)
+def _content(marker: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        return read_text(marker, 10_000)
+    return ""
+
+
+def _opened(folder: Path, images: Path | None = None, *, deep: bool = False) -> Run:
+    run = Run(folder.resolve(), images)
+    check_run(run.folder, deep=deep)
     return run
 
 
-def select_runs(names: Sequence[str], runs: Path) -> list[Run]:
+def select_runs(
+    names: Sequence[str], runs: Path, images: Path | None = None, damaged: list[RunError] | None = None
+) -> list[Run]:
     """The named runs; all finished runs in the folder if none is named.
 
+    Args:
+        names: Runs.
+        runs: The folder of all runs.
+        images: Where their images lie, for runs that were trained elsewhere.
+        damaged: As for `list_runs`, for runs that are not named.
+
     Raises:
-        RunError: A name matches no run, or the folder has no finished run.
+        RunError: A name matches no run, a named run is damaged, or the folder has no finished run that can be read.
     """
-    found = [open_run(name, runs) for name in names] or list_runs(runs)
+    found = [open_run(name, runs, images) for name in names]
+    for run in found:
+        check_run(run.folder, deep=True)
+    found = found or list_runs(runs, images, damaged)
+    if not found and damaged:
+        raise damaged[0]
     if not found:
         hint = "train some with `tellapart compare DATA`, or pass another folder with --runs"
         raise RunError(f"{runs}: expected finished runs, found none", hint=hint)
     return found
-
-
-def check_outside_data(path: Path, runs: Sequence[Run]) -> None:
-    """Refuse an output folder of images inside the class folders on which runs were trained, since it would become a class.
-
-    Raises:
-        DataError: The folder is inside the class folders.
-    """
-    for run in runs:
-        root = Path(str(run.data["root"]))
-        if root.name == run.data["name"] and str(run.data["layout"]).startswith("one folder per class"):
-            check_outside(path, root)
 
 
 def mark_runs(runs: Path) -> None:
@@ -309,9 +324,16 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
         yield folder
 
 
-def mark_done(folder: Path) -> Run:
-    """Remove the files for resuming, flush everything to the disk, then write the `done` marker."""
+def mark_done(folder: Path, source: Run | None = None) -> Run:
+    """Remove the files for resuming, flush everything to the disk, then write the `done` marker.
+
+    Args:
+        folder: The run folder.
+        source: The run whose images it names; None: those that this user has trained it on.
+    """
     shutil.rmtree(folder / "resume", ignore_errors=True)
+    if source is None or origin.was_made_here(source.folder):
+        origin.sign_run(folder)
     mark_complete(folder / DONE, now("microseconds") + "\n")
     return Run(folder.resolve())
 

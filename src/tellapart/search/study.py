@@ -17,6 +17,7 @@ import pandas as pd
 from tellapart.errors import RunError
 from tellapart.io import append_durably
 from tellapart.metrics.mcnemar import LEVEL, paired_test
+from tellapart.regular_files import read_bytes
 from tellapart.runs.store import Run
 from tellapart.search.space import Setting
 from tellapart.types import Score
@@ -175,7 +176,7 @@ class TrialFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.found: dict[str, Trial] = {}
-        whole, _, torn = path.read_bytes().rpartition(b"\n") if path.exists() else (b"", b"", b"")
+        whole, _, torn = read_bytes(path).rpartition(b"\n") if path.exists() else (b"", b"", b"")
         for number, line in enumerate(whole.splitlines(), 1):
             trial = self._read(line, number)
             self.found[trial.key] = trial

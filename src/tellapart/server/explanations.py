@@ -129,7 +129,7 @@ class Explanations:
         return "grad_cam" if network is not None and network.recipe.features is None else "occlusion"
 
     def _find(self, name: str) -> Path:
-        return store.open_run(name, self.run.runs).folder
+        return store.open_parent(name, self.run.runs).folder
 
 
 class _TrainingImages:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from tellapart.errors import unknown_name
+from tellapart.errors import RunError, unknown_name
 from tellapart.leaderboards.leaderboard import Leaderboard, build, by_data
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
@@ -91,11 +91,12 @@ class LeaderboardService:
 
     Args:
         served: The served runs, in any folder.
-        folder: Folder of the other runs.
+        folder: Folder of the other runs; those that cannot be read are left out.
+        images: Folder of the images of runs that were trained elsewhere; None: they are not shown.
     """
 
-    def __init__(self, served: Sequence[Run], folder: Path) -> None:
-        self._served, self._folder = list(served), folder
+    def __init__(self, served: Sequence[Run], folder: Path, images: Path | None = None) -> None:
+        self._served, self._folder, self._images = list(served), folder, images
         self._lock = threading.Lock()  # matplotlib's settings are global to the process
         self._boards: dict[tuple, Leaderboard] = {}
         self._pages: dict[tuple, RunPage] = {}
@@ -149,7 +150,8 @@ class LeaderboardService:
         raise RequestError(404, unknown_name("run", run_id[:100], known), "the leaderboard lists all runs")
 
     def _runs(self) -> list[Run]:
-        runs = [Run(run.folder) for run in self._served] + store.list_runs(self._folder)
+        damaged: list[RunError] = []
+        runs = [Run(run.folder, run.images) for run in self._served] + store.list_runs(self._folder, self._images, damaged)
         return list({run.folder: run for run in runs}.values())
 
 

@@ -50,7 +50,7 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
     say = options.settings.progress.say
     listening = _listen(options.host, port)
     with listening:
-        runs = [store.open_run(name, options.settings.runs) for name in names]
+        runs = [store.open_run(name, options.settings.runs, options.settings.images) for name in names]
         app = create_app(runs, options)
         address = _address(options.host, listening.getsockname()[1])
         if not options.is_private and options.token is None:

@@ -209,7 +209,7 @@ class PredictionService:
     def __init__(self, runs: Sequence[Run], options: ServerSettings) -> None:
         self.options, self.metrics = options, Metrics()
         self.upload_log = UploadLog(options.keep) if options.keep else None
-        self.leaderboards = LeaderboardService(runs, options.settings.runs)
+        self.leaderboards = LeaderboardService(runs, options.settings.runs, options.settings.images)
         self.decoders = Decoders(options.memory, options.max_pixels, min(_PATIENCE, options.timeout / 3))
         self.receiver = Receiver(options, self.decoders)
         try:

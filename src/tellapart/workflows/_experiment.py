@@ -40,6 +40,7 @@ from tellapart.io import (
 )
 from tellapart.metrics.score_all import score_all
 from tellapart.recipe.load import Recipe
+from tellapart.regular_files import read_bytes
 from tellapart.runs import ledger, store
 from tellapart.runs.environment import describe_data, describe_environment
 from tellapart.runs.epoch_log import EpochLog
@@ -146,7 +147,7 @@ class Experiment:
         with store.lock_run(self.settings.runs, f"{folder.name}-stopped-{log.last_epoch}") as beside:
             if not (beside / store.DONE).exists():  # stopped at this epoch before: the same weights
                 self.write_metadata(name, beside, started)
-                write_bytes_atomically(beside / "log.jsonl", (folder / "log.jsonl").read_bytes(), durable=False)
+                write_bytes_atomically(beside / "log.jsonl", read_bytes(folder / "log.jsonl"), durable=False)
                 self._complete(beside, classifier, cost)
         raise Interrupted(
             f"stopped by hand after epoch {log.last_epoch}; the best weights so far are kept as the run {beside.name}",

@@ -107,8 +107,10 @@ def require_unchanged(run: Run, rows: ImageTable, part: str, settings: Settings)
 
     Raises:
         DataError: Some files have another content, or cannot be read.
-        RunError: None can be read.
+        RunError: None can be read, or they must not be read.
     """
+    if rows.withheld:
+        raise RunError(rows.withheld, hint="pass their folder as DATA: images are recognized by their content")
     now = current_digests(rows, settings.progress, verify_files=settings.verify_files)
     changed = np.flatnonzero(now != rows.digests)
     if not len(changed):
@@ -143,7 +145,7 @@ def locate(table: ImageTable, elsewhere: ImageTable, what: str) -> ImageTable:
             hint="pass the data that the run was trained on, unchanged; names and places of the files do not matter",
         )
     frame = table.frame.assign(path=np.array(paths, dtype=object))
-    return replace(table, frame=frame, root=elsewhere.root, memory=elsewhere.memory)
+    return replace(table, frame=frame, root=elsewhere.root, memory=elsewhere.memory, withheld=elsewhere.withheld)
 
 
 def _lineage(run: Run) -> Iterator[tuple[Run, bool]]:
@@ -154,7 +156,7 @@ def _lineage(run: Run) -> Iterator[tuple[Run, bool]]:
         yield one, one is run
         for name in (*one.data.get("parents", ()), *one.data.get("started_from", ())):
             try:
-                other = store.open_run(str(name), one.runs)
+                other = store.open_parent(str(name), one.runs)
             except RunError:  # removed since
                 continue
             if other.folder not in known:

@@ -16,6 +16,7 @@ from tellapart.data.folder_walk import path_kind
 from tellapart.data.layouts._aliases import normalize
 from tellapart.data.layouts._csv import TextTable, read_text_table
 from tellapart.errors import DataError, unknown_name
+from tellapart.regular_files import read_bytes
 from tellapart.spreadsheet import csv_text
 
 Kind = Literal["label", "probability", "classes"]
@@ -79,7 +80,7 @@ def read_sample(path: Path, id_column: str | None, answers: Sequence[str], names
     if (kind := path_kind(path)) != "file":
         why = "is a folder; expected a CSV or TSV file" if kind == "folder" else "not found"
         raise DataError(f"--sample {path}: {why}", hint="pass the sample submission of the competition")
-    content = path.read_bytes()
+    content = read_bytes(path)
     text = read_text_table(content, str(path), literal=True)
     if not len(text.frame):
         raise DataError(f"{path}: the sample has a header but no rows")

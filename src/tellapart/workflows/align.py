@@ -50,6 +50,7 @@ from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitErro
 from tellapart.features._jpeg_traces import COUNT, traces
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import expand
+from tellapart.regular_files import read_bytes
 from tellapart.types import ImageTable, Problem, Score
 
 #: Stored in the settings of every copy: increase it when the same settings give other files.
@@ -180,7 +181,7 @@ class _AlignJob:
         with self.settings.progress.task("verifying the written files", len(copy.written), "img") as task:
             for number, made in sorted(copy.written.items()):
                 path = self.out / self._name(number)
-                content = path.read_bytes()
+                content = read_bytes(path)
                 if digest(content) != made.digest:
                     hint = f"remove {self.out}, check the disk, and run the command again"
                     raise SystemLimitError(f"{path}: the content differs from what was written", hint=hint)

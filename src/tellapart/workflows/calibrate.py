@@ -76,7 +76,7 @@ def calibrate(
         DataError: Validation has too few images or classes, a prior of unknown classes, a threshold between many classes, …
     """
     started = time.perf_counter()
-    parent = store.open_run(run, settings.runs)
+    parent = store.open_run(run, settings.runs, settings.images)
     _refuse(parent)
     valid = _stored(parent, "valid")
     options = {"how": how, "prior": dict(prior or {}), "fpr": fpr, "cost": cost, "unsure": unsure}
@@ -175,7 +175,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
         cost = _cost(made, parent) | {"fit_seconds": parent.cost["fit_seconds"] + time.perf_counter() - started}
         write_json(folder / "scores.json", {**scores, "cost": cost})
         write_text_atomically(folder / "card.md", write_card(Run(folder)), durable=False)
-        return store.mark_done(folder)
+        return store.mark_done(folder, parent)
 
 
 def _answers(made: Calibrated, parent: Run, crossed: Predictions, run_id: str) -> dict[str, Predictions]:

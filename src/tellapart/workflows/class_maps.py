@@ -87,7 +87,7 @@ def class_maps(
         RunError: A method needs a network, and the run is not one.
         RecipeError: Unknown method or option.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     model, explainers = prepare(run, methods, options or {}, seed, settings)
     table, shape = from_paths(images, run.classes), target_size(model.inputs)
     sums = {(e.name(), c): _Sum(shape) for e in explainers for c in run.classes}

@@ -43,6 +43,7 @@ from tellapart.perturbations.codec_sensitivity import (
 )
 from tellapart.perturbations.kinds import PERTURBATIONS, as_png
 from tellapart.recipe.schema import Inputs
+from tellapart.regular_files import require_regular
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
@@ -138,7 +139,7 @@ def codec_bias(
     """
     if not 1 <= quality <= 100:
         raise DataError(f"expected a JPEG quality from 1 to 100, found {quality}", hint="the default is 75")
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     images = select_images(run, data, open_test, mapping or {}, exclude_seen, settings).sampled(sample)
     if len(set(images.rows.labels.tolist())) < 2:
         raise DataError(
@@ -207,6 +208,7 @@ class _CodecBiasJob:
         run, images = self.run, self.images
         files = require_predictions(run, self.cache.read(FILES))
         answers = {transform: self.cache.read(name) for transform, name in self.names.items()}
+        require_regular(self.folder / _MARKS)
         marks = pd.read_parquet(self.folder / _MARKS)["mark"].to_numpy(dtype=float)
         two = len(run.classes) == 2
         asked = [run.classes.index(run.positive or run.classes[1])] if two else sorted(set(files.labels.tolist()))

@@ -246,7 +246,7 @@ class _Work:
             write_json(folder / GAIN, self._gain(answers, weights))
             write_json(folder / "scores.json", {**scores, "cost": self._cost(made, folder, weights)})
             write_text_atomically(folder / "card.md", write_card(Run(folder)), durable=False)
-            return store.mark_done(folder)
+            return store.mark_done(folder, first)
 
     def _describe(self, name: str, folder: Path) -> None:
         """Write what does not depend on the predictions."""
@@ -307,10 +307,10 @@ def result_in_words(found: Comparison) -> str:
 
 def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     """The runs, of one data set and split, each once."""
-    if runs:
-        named = [store.open_run(run, settings.runs) for run in runs]
-    else:
-        named = [r for r in store.select_runs([], settings.runs) if r.family != "metadata" and "parents" not in r.data]
+    named = [store.open_run(run, settings.runs, settings.images) for run in runs]
+    if not runs:
+        every = store.select_runs([], settings.runs, settings.images, [])
+        named = [run for run in every if run.family != "metadata" and "parents" not in run.data]
     found = list({run.folder: run for run in (named if runs else sorted(named, key=lambda run: run.id))}.values())
     if not found:
         hint = "pass run ids; without them the metadata baseline is excluded"
@@ -346,4 +346,4 @@ def _members(run: Run, home: Path, checkpoints: bool) -> list[Member]:
 
 
 def _finder(settings: Settings) -> Any:
-    return lambda name: store.open_run(name, settings.runs).folder
+    return lambda name: store.open_parent(name, settings.runs).folder

@@ -35,6 +35,7 @@ from tellapart.io import (
     write_json,
     write_text_atomically,
 )
+from tellapart.regular_files import read_text
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import SPLITS
 
@@ -115,7 +116,7 @@ def _is_made(folder: Path, settings: Mapping[str, Any]) -> bool:
     if not any(folder.iterdir()):
         return False
     try:
-        marker = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
+        marker = json.loads(read_text(folder / _MARKER))
     except (FileNotFoundError, ValueError):
         raise DataError(f"{folder}: expected an empty folder or demo data", hint=hint) from None
     if marker != settings:

@@ -116,7 +116,7 @@ def evaluate(
             test images that are not the files that were split.
         RunError: No such run; it has no test split.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     if data is not None and not open_test:
         return _on_other(run, other_images(run, identified(data, settings), mapping or {}, seen, settings), settings)
     if open_test:

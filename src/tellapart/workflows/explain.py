@@ -28,6 +28,7 @@ from tellapart.explainers.faithfulness import Explanation, Faithfulness, faithfu
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier, resolve_device
 from tellapart.inference.nearest import Nearest, NearestImages, thumbnail
 from tellapart.recipe.load import check_options
+from tellapart.regular_files import read_bytes
 from tellapart.runs import store
 from tellapart.runs.store import Run
 
@@ -64,7 +65,7 @@ def explain(
         RunError: A method needs a network, and the run is not one.
         RecipeError: Unknown method or option.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     if class_name is not None and class_name not in run.classes:
         raise DataError(unknown_name("class", class_name, run.classes), hint=f"the classes are those of {run.id}")
     model, explainers = prepare(run, methods, options or {}, seed, settings)
@@ -106,7 +107,7 @@ def explain_views(
     for name in names:
         if name not in VIEWS:
             raise DataError(unknown_name("view", name, VIEWS))
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     table = from_paths(images, run.classes)
     near = NearestImages(run, settings) if "nearest" in names else None
     spectra = Spectra(run, settings) if "frequency" in names else None
@@ -205,7 +206,7 @@ class _RunFinder:
         self.runs = settings.runs
 
     def __call__(self, name: str) -> Path:
-        return store.open_run(name, self.runs).folder
+        return store.open_parent(name, self.runs).folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -269,7 +270,7 @@ def _mask(file: Path | None, image: ImageToExplain) -> np.ndarray | None:
     """Read the mask of an image, (H, W) bool: True where it is brighter than half gray."""
     if file is None:
         return None
-    mask = decode(file.read_bytes(), mode="gray", path=str(file))[..., 0] > 127
+    mask = decode(read_bytes(file), mode="gray", path=str(file))[..., 0] > 127
     if mask.shape != image.full_size:
         (height, width), size = mask.shape, image.full_size
         raise DataError(

@@ -76,7 +76,7 @@ def export(
         CorruptImages: int8 was asked for, and images of the run were moved or are damaged.
     """
     require()
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     folder = Path(out) if out is not None else Path("exported") / run.id
     _refuse_others(folder)
     with settings.progress.task(f"exporting {run.id}", 4, "step") as task:

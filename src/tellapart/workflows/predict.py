@@ -60,7 +60,7 @@ def predict(run: str | Path | Run, images: ImageTable, *, settings: Settings = D
         CorruptImages: Some images cannot be read, without `settings.skip_bad`.
         RunError: No such run.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     classifier = load_classifier(run)
     cache = PixelCache(progress=settings.progress)
     images = identify(images, settings.progress, verify_files=settings.verify_files)

@@ -62,7 +62,7 @@ def robustness(
         RunError: No such run, no such split, or its images are missing.
         Interrupted: Ctrl-C; finished cells are kept.
     """
-    run = store.open_run(run, settings.runs)
+    run = store.open_run(run, settings.runs, settings.images)
     selected = select_perturbations(perturbations)
     images = select_images(run, data, open_test, mapping or {}, exclude_seen, settings).sampled(sample)
     place = f"evaluations/{run.id}/robustness-{images.folder_name}"

@@ -94,7 +94,7 @@ def submit(
         DataError: The sample cannot be understood, an id fits no image, or the classes do not fit; nothing is written.
         CorruptImages: A test image cannot be decoded; every row needs an answer, so none is left out.
     """
-    run, out = store.open_run(run, settings.runs), Path(out)
+    run, out = store.open_run(run, settings.runs, settings.images), Path(out)
     mapping = mapping or {}
     called = _called(run, mapping)
     if sample_id_column is None and not Path(test).name.lower().endswith(TABLE_ENDINGS):

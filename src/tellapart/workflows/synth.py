@@ -50,6 +50,7 @@ from tellapart.io import (
     write_json,
     write_text_atomically,
 )
+from tellapart.regular_files import read_bytes
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable, Problem
 
@@ -289,7 +290,7 @@ def _is_made(folder: Path, config: dict[str, Any]) -> bool:
 
 
 def _read_result(folder: Path) -> SynthResult:
-    frame = pd.read_csv(folder / "provenance.csv", dtype=str, keep_default_na=False)
+    frame = pd.read_csv(io.BytesIO(read_bytes(folder / "provenance.csv")), dtype=str, keep_default_na=False)
     kinds, shares = frame["kind"].to_numpy(), frame["share"].to_numpy().astype(float)
     names = dict.fromkeys(kinds.tolist())
     counts = {name: int((kinds == name).sum()) for name in names}

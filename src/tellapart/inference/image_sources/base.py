@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,12 @@ import numpy as np
 
 from tellapart.data.folder_walk import readable_name, walk_images
 from tellapart.errors import ImageError
+from tellapart.regular_files import LARGEST_IMAGE, IrregularFileError, read_bytes
 
 IDX_ENDINGS = ("ubyte", "ubyte.gz")
 PARQUET_ENDINGS = (".parquet", ".pq")
 URL_BEGINNINGS = ("http://", "https://")
 STANDARD_INPUT = "-"
-#: Limit of the bytes of one encoded image. A photograph has some millions; a larger file is probably not an image.
-LARGEST = 2**30
 _GLOB = frozenset("*?[")
 
 
@@ -101,10 +99,9 @@ class FileSource(Source):
     def read(self, name: str, key: Any) -> bytes:
         """See `Source`."""
         try:
-            with open(key, "rb") as file:  # noqa: PTH123 (a Path here costs half of the read)
-                if os.fstat(file.fileno()).st_size > LARGEST:
-                    raise ImageError(name, f"is larger than {LARGEST >> 20:,} MiB")
-                return file.read()
+            return read_bytes(key, LARGEST_IMAGE)
+        except IrregularFileError as error:
+            raise ImageError(name, error.reason) from None
         except FileNotFoundError:
             raise ImageError(name, "no such file") from None
         except PermissionError:

@@ -12,7 +12,8 @@ import numpy as np
 from tellapart.data.layouts.idx import load_idx_images
 from tellapart.data.listing import Listing, list_archive
 from tellapart.errors import DataError, ImageError
-from tellapart.inference.image_sources.base import LARGEST, PARQUET_ENDINGS, ImageRef, Source
+from tellapart.inference.image_sources.base import PARQUET_ENDINGS, ImageRef, Source
+from tellapart.regular_files import LARGEST_IMAGE, read_bytes
 
 
 @final
@@ -89,8 +90,8 @@ def read_listed(listing: Listing, name: str, row: int) -> bytes:
     Raises:
         ImageError: The image cannot be read.
     """
-    if listing.sizes[row] > LARGEST:
-        raise ImageError(name, f"is larger than {LARGEST >> 20:,} MiB")
+    if listing.sizes[row] > LARGEST_IMAGE:
+        raise ImageError(name, f"is larger than {LARGEST_IMAGE >> 20:,} MiB")
     try:
         return listing.read(row)
     except DataError as error:
@@ -107,7 +108,7 @@ def _parquet_rows(path: Path) -> tuple[int, Callable[[int], bytes]]:
 
 def _idx_rows(path: Path) -> tuple[int, Callable[[int], np.ndarray]]:
     try:
-        images = load_idx_images(path.read_bytes(), str(path))
+        images = load_idx_images(read_bytes(path), str(path))
     except PermissionError as error:
         raise DataError(f"{path}: no permission to read it") from error
     return len(images), images.__getitem__

@@ -24,6 +24,7 @@ from tellapart.errors import DataError
 from tellapart.inference.image_sources.base import URL_BEGINNINGS, FileSource, ImageRef, Source, SourceOptions
 from tellapart.inference.image_sources.containers import read_listed
 from tellapart.inference.image_sources.http import HttpSource
+from tellapart.regular_files import open_file
 from tellapart.spreadsheet import unguard
 
 _AT_ONCE = 1024  # ids looked up together
@@ -111,7 +112,7 @@ class CsvSource(FileSource):
             raise DataError(f"{self._path}: no permission to read it") from error
 
     def _text(self) -> io.TextIOWrapper:
-        file = self._path.open("rb")
+        file = open_file(self._path)
         start = file.read(2)
         file.seek(0)
         encoding = "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"

@@ -9,7 +9,6 @@ from typing import Any, final
 from tellapart.data.decode import header
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.image_sources.base import (
-    LARGEST,
     STANDARD_INPUT,
     URL_BEGINNINGS,
     ImageRef,
@@ -17,6 +16,7 @@ from tellapart.inference.image_sources.base import (
     SourceOptions,
     iter_items,
 )
+from tellapart.regular_files import LARGEST_IMAGE
 
 _PIECE = 2**16
 #: First bytes of image formats. Names may begin like that, too (BM, P5): then the header decides.
@@ -76,8 +76,8 @@ class StandardInput(Source):
         while piece := self._piece(_PIECE):
             pieces.append(piece)
             size += len(piece)
-            if size > LARGEST:
-                raise DataError(f"standard input begins like an image and is larger than {LARGEST >> 20:,} MiB")
+            if size > LARGEST_IMAGE:
+                raise DataError(f"standard input begins like an image and is larger than {LARGEST_IMAGE >> 20:,} MiB")
         return b"".join(pieces)
 
     def _names(self, first: bytes) -> Iterator[bytes]:
