@@ -1,9 +1,12 @@
 """Loops over pixels that numpy would need many passes for, compiled by Numba.
 
 Each function is compiled when it is first called, which takes a second or two, and stored beside this file (or in
-Numba's folder of the user). They run in the thread of the caller and release the interpreter lock. Sums are of integers, so they do not depend on their order,
-and are the same on every machine.
+Numba's folder of the user). They run in the thread of the caller and release the interpreter lock. Sums are of integers, so
+they do not depend on their order, and are the same on every machine.
 """
+
+# Numba infers the types of numbers; those that numpy declares are wider.
+# pyright: reportArgumentType=false, reportReturnType=false, reportCallIssue=false, reportOperatorIssue=false
 
 from __future__ import annotations
 
@@ -100,10 +103,11 @@ def residual_sums(r: np.ndarray, most: int, found: np.ndarray) -> None:
     Args:
         r: (B, C, h, w) int16.
         most: The largest possible magnitude.
-        found: (B, C, 5 + C) float64; gets the sums of |r|, of r², of r⁴, of r times its right neighbor, of r times the one below,
+        found: (B, C, 5 + C) float64; gets the sums of |r|, of r², of r⁴, of r times its right neighbor, of r times the one
+            below,
             and of r times the same pixel of each channel before its own.
     """
-    _, channels, height, width = r.shape
+    channels, width = r.shape[1], r.shape[3]
     for image in range(r.shape[0]):
         for c in range(channels):
             plane, sums = r[image, c].reshape(-1), found[image, c]
@@ -169,12 +173,13 @@ def _short_fourth_powers(a: np.ndarray) -> int:
 
 
 @_compiled
-def quantize(r: np.ndarray, factor: float, divisor: float, most: int, found: np.ndarray) -> None:
+def quantize(r: np.ndarray, factor: np.float32, divisor: np.float32, most: int, found: np.ndarray) -> None:
     """Round r · factor / divisor to whole numbers and truncate at ± most.
 
     Args:
         r: (B, C, h, w) int16.
-        factor, divisor: float32.
+        factor: float32.
+        divisor: float32.
         most: At most 127.
         found: (B, C, h, w) uint8; gets levels 0 … 2 · most.
     """
@@ -230,13 +235,15 @@ def binary_patterns(
 def block_magnitudes(x: np.ndarray, basis: np.ndarray, step: int, found: np.ndarray) -> None:
     """Magnitudes of the coefficients of a transform of blocks along both directions.
 
-    The pixels at the same place within squares of `step` pixels are stored together: the loops then run over all blocks at once.
+    The pixels at the same place within squares of `step` pixels are stored together: the loops then run over all blocks at
+    once.
 
     Args:
         x: (B, C, H, W) float32.
         basis: (block, block) float32, one frequency per row.
         step: Distance between blocks, in pixels.
-        found: (B, C, block, block, rows, at least columns + block // step) float32; gets the magnitudes by vertical and by horizontal
+        found: (B, C, block, block, rows, at least columns + block // step) float32; gets the magnitudes by vertical and by
+            horizontal
             frequency. What follows the last block of a row means nothing.
     """
     block, (height, width) = len(basis), x.shape[2:]

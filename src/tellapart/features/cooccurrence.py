@@ -110,9 +110,10 @@ class Cooccurrence(Descriptor):
         return found
 
     def _check_length(self, length: int, step: int) -> None:
-        if length <= (self.options.order - 1) * step:
+        order = self.options.order
+        if length <= (order - 1) * step:
             raise RecipeError(
-                f"features: cooccurrence with order {self.options.order} and step {step} needs more than {length} pixels in a row",
+                f"features: cooccurrence with order {order} and step {step} needs more than {length} pixels in a row",
                 hint="set a lower order, smaller steps, or a larger inputs.size",
             )
 

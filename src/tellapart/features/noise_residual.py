@@ -59,12 +59,12 @@ class NoiseResidual(Descriptor):
             weights, scale = KERNELS[kernel]
             for residual in residuals(x, kernel):
                 parts.append(histograms(quantized(residual, scale, o.quantum, o.most), 2 * o.most + 1, 1))
-                height, width = residual.shape[2:]
-                sums = np.zeros((*residual.shape[:2], 5 + residual.shape[1]))
+                count, channels, height, width = residual.shape
+                sums = np.zeros((count, channels, 5 + channels))
                 residual_sums(residual, int(255 * np.abs(weights).sum()) // 2, sums)
                 sums[:, :, 0] /= scale
                 sums[:, :, 2] /= scale**4
-                sums[:, :, [1, *range(3, sums.shape[2])]] /= scale**2
+                sums[:, :, [1, *range(3, 5 + channels)]] /= scale**2
                 power = np.maximum(sums[:, :, 1] / (height * width), _FLAT)
                 parts += [_moments(sums, power, height * width)] if o.moments else []
                 parts += [_correlations(sums, power, height, width)] if o.correlations else []
