@@ -10,6 +10,7 @@ import pytest
 from skimage.feature import graycomatrix
 
 from tellapart.errors import RecipeError
+from tellapart.features._blocks import to_planes
 from tellapart.features._residuals import residuals, symmetric
 from tellapart.features.cooccurrence import Cooccurrence
 from tellapart.recipe import load as recipes
@@ -45,7 +46,9 @@ def test_a_tuple_its_reverse_and_its_negative_are_one() -> None:
 def test_tuples_of_residuals_by_a_plain_loop() -> None:
     """Second differences, three in a row: along rows and, turned, along columns in one histogram; then across."""
     found = Cooccurrence(Cooccurrence.Options(order=3, quantum=20.0, root=False))(IMAGES).reshape(2, 2, 3, 39)
-    horizontal, vertical = (np.clip(np.rint(r[0, 1] / 20), -2, 2).astype(int) for r in residuals(IMAGES, "second"))
+    horizontal, vertical = (
+        np.clip(np.rint(r[0, 1] / 2 / 20), -2, 2).astype(int) for r in residuals(to_planes(IMAGES).astype(np.int16), "second")
+    )
     for way, (rows, columns) in enumerate([(horizontal, vertical), (vertical, horizontal)]):
         counts: Counter[tuple[int, ...]] = Counter()
         for line in [*rows, *columns.T]:

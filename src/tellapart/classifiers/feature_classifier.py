@@ -91,7 +91,7 @@ class FeatureClassifier(Classifier):
 
     def _proba(self, table: ImageTable, context: Context) -> np.ndarray:
         images = self._images(table, context)
-        blocks = [self._predict_vectors(self.extractor.transform_block(block)) for block in images.blocks()]
+        blocks = [self._predict_vectors(block) for block in self.extractor.transform_blocks(images)]
         return np.concatenate(blocks) if blocks else np.empty((0, len(self.classes)))
 
     @classmethod

@@ -64,16 +64,33 @@ class CorruptImages(DataError):
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where decoded images come from.
+
+    Attributes:
+        folder: The cache.
+        way: How they were decoded.
+        keys: (N,) uint64, the identity of each image's content, and of its region.
+    """
+
+    folder: Path
+    way: str
+    keys: np.ndarray
+
+
+@dataclass(frozen=True)
 class DecodedImages:
     """Decoded images of a table, in its row order.
 
     Attributes:
         pixels: (M, H, W, C) uint8, a memory map; may hold more images than the table.
         positions: (N,) int64, where each row of the table lies in `pixels`.
+        origin: Where the pixels come from; None if they are not of the cache.
     """
 
     pixels: np.ndarray
     positions: np.ndarray
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -128,7 +145,7 @@ class PixelCache:
             keys = with_regions(table.row_keys, found)
             each = lambda content, path, row: decode_to(content, inputs, path, found[row])  # noqa: E731
         work = _Work(f"{_way(inputs)} {DECODER}", _shape(inputs), "|u1", "decoding", each, inputs.max_pixels)
-        return DecodedImages(*self._get(table, keys, work))
+        return DecodedImages(*self._get(table, keys, work), Origin(self.folder, work.way, keys))
 
     def found(self, table: ImageTable, inputs: Inputs) -> np.ndarray | None:
         """Where the region of each image lies, before any margin; see `data.regions`.

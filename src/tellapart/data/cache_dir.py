@@ -1,8 +1,8 @@
-"""The folder of the decoded images and unpacked archives: where it is, how large it may grow, and who may write.
+"""The folder of decoded images, unpacked archives and feature vectors: where it is, how large it may grow, and who may write.
 
 Each finished file (`<digest>.npy`: decoded images, `<digest>.tar`: a compressed tar) has a lock `<digest>.lock`, held while it
-is written as `.<name>.tellapart.tmp`. The files that were not used for longest go first. `digests.sqlite` beside them is
-bounded by itself (`digest_store`).
+is written as `.<name>.tellapart.tmp`. `<digest>.vectors` (feature vectors) and `<digest>.keys` beside it grow under such a
+lock. The files that were not used for longest go first. `digests.sqlite` beside them is bounded by itself (`digest_store`).
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -26,7 +26,9 @@ DIGESTS = "digests.sqlite"
 _NEED = {
     ".npy": ("the decoded images need", "choose a smaller inputs.size or inputs.limit"),
     ".tar": ("the unpacked archive needs", "unpack the archive yourself and give the folder"),
+    ".vectors": ("the feature vectors need", "choose fewer or shorter descriptors"),
 }
+_KEYS = ".keys"  # beside `.vectors`: whose they are
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def make_room(folder: Path, needed: int, path: Path, written: int | None = None)
     for entry in others:
         if total + needed <= bound:
             break
-        entry.path.unlink(missing_ok=True)  # a process that has it mapped keeps its pages
+        _remove(entry.path)  # a process that has it mapped keeps its pages
         total -= entry.bytes
     free = os.statvfs(folder)
     if needed - (written or 0) > free.f_bavail * free.f_frsize:
@@ -171,7 +173,9 @@ def _is_held(lock: Path) -> bool:
 
 
 def _remove(path: Path) -> int:
-    """Remove a file if it is there; gives its bytes."""
+    """Remove a file if it is there, and what belongs to it; gives its bytes."""
+    if path.suffix == ".vectors":
+        _remove(path.with_suffix(_KEYS))
     with contextlib.suppress(FileNotFoundError):
         size = path.stat().st_size
         path.unlink()

@@ -23,7 +23,8 @@ import numpy as np
 from tellapart.data.cache import PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to, quiet
 from tellapart.errors import DataError
-from tellapart.features._residuals import residuals
+from tellapart.features._blocks import to_planes
+from tellapart.features._residuals import KERNELS, residuals
 from tellapart.features.spectrum import Spectrum
 from tellapart.inference.context import Settings
 from tellapart.recipe.schema import Inputs
@@ -157,7 +158,8 @@ def _residual(pixels: np.ndarray) -> np.ndarray:
         return np.zeros((0, 0), np.float32)
     top, left = (max(side - _GRAIN_SIDE, 0) // 2 for side in pixels.shape[:2])
     middle = pixels[top : top + _GRAIN_SIDE, left : left + _GRAIN_SIDE]
-    return residuals(middle[None], _KERNEL)[0][0].mean(axis=0)
+    (residual,) = residuals(to_planes(middle[None]).astype(np.int16), _KERNEL)
+    return residual[0].mean(axis=0, dtype=np.float32) / np.float32(KERNELS[_KERNEL][1])
 
 
 def _rounded(values: np.ndarray) -> list[float]:

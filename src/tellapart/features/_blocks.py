@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tellapart.features._compiled import count_cells
+
 _CORES = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 _VALUES = 1 << 18  # pixels × channels of a batch: 1 MiB as float32, about the cache of one core
@@ -58,13 +60,15 @@ def histograms(values: np.ndarray, bins: int, grid: int) -> np.ndarray:
     Returns:
         (B, grid² · C · bins) float32 in [0, 1]; each histogram sums to 1, or is 0 if a cell has no pixel.
     """
-    count, channels, height, width = values.shape
-    cells = cell_index(height, grid)[:, None] * grid + cell_index(width, grid)  # (H, W)
-    start = (cells * channels + np.arange(channels)[:, None, None]) * bins  # (C, H, W)
-    length = grid * grid * channels * bins
-    place = values + start + (np.arange(count) * length)[:, None, None, None]
-    counts = np.bincount(place.ravel(), minlength=count * length).reshape(count, length // bins, bins).astype(np.float32)
-    return (counts / np.maximum(counts.sum(axis=2, keepdims=True), 1)).reshape(count, length)
+    rows, columns = (np.searchsorted(cell_index(side, grid), np.arange(grid + 1)) for side in values.shape[2:])
+    found = np.zeros((len(values), grid * grid, values.shape[1], bins), np.int64)
+    count_cells(values, rows, columns, found)
+    return shares(found).reshape(len(values), -1)
+
+
+def shares(counts: np.ndarray) -> np.ndarray:
+    """Counts (…, bins) → frequencies (…, bins) float32; 0 where nothing was counted."""
+    return (counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)).astype(np.float32)
 
 
 def gray(images: np.ndarray) -> np.ndarray:

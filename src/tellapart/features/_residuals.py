@@ -12,10 +12,11 @@ from typing import Literal
 import numpy as np
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import to_planes
+from tellapart.features._compiled import quantize
 
 Kernel = Literal["first", "second", "third", "square", "wide"]
 
+_ORDERS = {"first": 1, "second": 2, "third": 3}
 #: Integer weights, and the weight of the predicted pixel. The first three are applied along rows and, transposed, along
 #: columns.
 KERNELS: dict[str, tuple[np.ndarray, int]] = {
@@ -30,28 +31,60 @@ KERNELS: dict[str, tuple[np.ndarray, int]] = {
 }
 
 
-def residuals(images: np.ndarray, kernel: str) -> list[np.ndarray]:
+def residuals(x: np.ndarray, kernel: str) -> list[np.ndarray]:
     """Residuals along rows and along columns, or one residual for a symmetric kernel.
 
+    The kernels are repeated differences, which take a few additions per pixel. `square` is the second difference along both
+    directions; `wide` is `square`, correlated with [[1, 0, 1], [0, 2, 0], [1, 0, 1]].
+
     Args:
-        images: (B, H, W, C) uint8.
+        x: (B, C, H, W) int16, pixels in 0 … 255.
         kernel: A name in `KERNELS`.
 
     Returns:
-        One or two arrays (B, C, h, w) float32, in gray levels; h and w are smaller than H and W by the reach of the kernel.
+        One or two arrays (B, C, h, w) int16, in gray levels times `KERNELS[kernel][1]`; h and w are smaller than H and W by the
+        reach of the kernel. The largest value, of `wide`, is 48 · 255.
 
     Raises:
         RecipeError: The images are smaller than the kernel.
     """
-    weights, scale = KERNELS[kernel]
-    x = to_planes(images).astype(np.int16)  # exact (the largest sum, of `wide`, is 48 · 255) in half the memory of floats
-    turned = [weights] if weights.shape[0] == weights.shape[1] else [weights, weights.T]
-    return [_filtered(x, w, kernel) / np.float32(scale) for w in turned]
+    reach = max(KERNELS[kernel][0].shape)
+    if min(x.shape[2:]) < reach:
+        raise RecipeError(
+            f"features: the residual {kernel!r} needs images of at least {reach} pixels a side, "
+            f"found {x.shape[2]}×{x.shape[3]}",
+            hint="remove this kernel, or set a larger inputs.size",
+        )
+    if kernel in _ORDERS:
+        return [_differences(x, _ORDERS[kernel], axis) for axis in (3, 2)]
+    square = _differences(_differences(-x, 2, 3), 2, 2)
+    if kernel == "square":
+        return [square]
+    center = square[:, :, 1:-1, 1:-1]
+    wide = center + center
+    for rows in (slice(None, -2), slice(2, None)):
+        for columns in (slice(None, -2), slice(2, None)):
+            wide += square[:, :, rows, columns]
+    return [wide]
 
 
-def quantized(residual: np.ndarray, quantum: float, most: int) -> np.ndarray:
-    """Quantize to multiples of `quantum`, truncated at ± `most`: the same shape, int64 in 0 … 2 · most."""
-    return np.clip(np.rint(residual / np.float32(quantum)), -most, most).astype(np.int64) + most
+def quantized(residual: np.ndarray, scale: int, quantum: float, most: int) -> np.ndarray:
+    """Quantize to multiples of `quantum` gray levels, truncated at ± `most`.
+
+    Args:
+        residual: int16 of any shape, in gray levels times `scale`.
+        scale: The weight of the predicted pixel.
+        quantum: Width of a level, in gray levels.
+        most: The largest level, at most 127.
+
+    Returns:
+        The same shape, 0 … 2 · most, uint8.
+    """
+    levels = np.empty(residual.shape, np.uint8)
+    width = scale * quantum
+    power = 2.0 ** np.floor(np.log2(width))  # multiplying by it is exact, and several times as fast as a division
+    quantize(residual, np.float32(1 / power), np.float32(width / power), most, levels)
+    return levels
 
 
 def symmetric(levels: int, order: int, *, signs: bool) -> np.ndarray:
@@ -78,18 +111,7 @@ def merged(same: Sequence[np.ndarray]) -> np.ndarray:
     return np.unique(np.min(same, axis=0), return_inverse=True)[1].astype(np.int64)
 
 
-def _filtered(x: np.ndarray, weights: np.ndarray, kernel: str) -> np.ndarray:
-    """Correlation with `weights`, without padding: (B, C, h, w) int16."""
-    rows, columns = weights.shape
-    height, width = x.shape[2] - rows + 1, x.shape[3] - columns + 1
-    if min(height, width) < 1:
-        raise RecipeError(
-            f"features: the residual {kernel!r} needs images of at least {max(weights.shape)} pixels a side, "
-            f"found {x.shape[2]}×{x.shape[3]}",
-            hint="remove this kernel, or set a larger inputs.size",
-        )
-    total = np.zeros((*x.shape[:2], height, width), np.int16)
-    for (i, j), weight in np.ndenumerate(weights):
-        if weight:
-            total += np.int16(weight) * x[:, :, i : i + height, j : j + width]
-    return total
+def _differences(x: np.ndarray, order: int, axis: int) -> np.ndarray:
+    """Differences of an order, with the sign of `KERNELS`: the same shape, but shorter by `order` along the axis."""
+    found = np.diff(x, order, axis)
+    return np.negative(found, out=found) if order == 3 else found

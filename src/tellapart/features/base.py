@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -42,7 +43,10 @@ class Descriptor(ABC):
     Attributes:
         options: Checked options.
         arrays: Fitted arrays, by name.
+        stored: Whether vectors are kept in the cache. Not worthwhile where they are longer than the pixels.
     """
+
+    stored: ClassVar[bool] = True
 
     class Options(OptionsModel):
         """Options of the descriptor."""

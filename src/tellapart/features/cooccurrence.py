@@ -15,8 +15,9 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from tellapart.errors import RecipeError
-from tellapart.features._blocks import histograms, map_blocks, to_planes
-from tellapart.features._residuals import Kernel, merged, quantized, residuals, symmetric
+from tellapart.features._blocks import map_blocks, shares, to_planes
+from tellapart.features._compiled import count_tuples
+from tellapart.features._residuals import KERNELS, Kernel, merged, quantized, residuals, symmetric
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
@@ -75,13 +76,18 @@ class Cooccurrence(Descriptor):
         return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
-        shares = np.concatenate([part for source in self.options.of for part in self._of(images, source)], axis=1)
-        return np.sqrt(shares) if self.options.root else shares
+        found = np.concatenate([part for source in self.options.of for part in self._of(images, source)], axis=1)
+        return np.sqrt(found) if self.options.root else found
 
     def _of(self, images: np.ndarray, source: str) -> list[np.ndarray]:
         o, signs = self.options, source != "pixels"
-        maps = [quantized(r, o.quantum, o.levels // 2) for r in residuals(images, source)] if signs else None
-        maps = maps or [to_planes(images).astype(np.int64) * o.levels // 256]
+        if signs:
+            scale = KERNELS[source][1]
+            maps = [
+                quantized(r, scale, o.quantum, o.levels // 2) for r in residuals(to_planes(images).astype(np.int16), source)
+            ]
+        else:
+            maps = [(to_planes(images).astype(np.uint16) * np.uint16(o.levels) >> 8).astype(np.uint8)]
         along, across = maps[0], maps[-1]
         ways = [(along, across)] if len(maps) == 1 else [(along, across), (across, along)]
         bins = _bins(o.levels, o.order, signs=signs)
@@ -89,13 +95,27 @@ class Cooccurrence(Descriptor):
         for step in o.steps:
             # for each direction: one map along rows; the other, of the transposed predictor, along columns
             for rows, columns in ways:
-                pair = [bins[_tuples(m, o.levels, o.order, step, axis)] for m, axis in ((rows, 3), (columns, 2))]
-                found.append(_shares(pair, int(bins.max()) + 1))
+                counts = np.zeros((*rows.shape[:2], len(bins)), np.int64)
+                for m, down in ((rows, False), (columns, True)):
+                    self._check_length(m.shape[2 if down else 3], step)
+                    count_tuples(m, o.levels, o.order, step, down, counts)
+                found.append(_merged_shares(counts, bins))
         if o.channels and images.shape[3] == 3:
             bins = _channel_bins(o.levels, signs)
-            codes = [bins[np.einsum("bchw,c->bhw", m, o.levels ** np.arange(3))][:, None] for m in maps]
-            found.append(_shares(codes, int(bins.max()) + 1))
+            counts = np.zeros((len(images), 1, len(bins)), np.int64)
+            for m in maps:  # the channels as one column of three values per pixel
+                column = np.ascontiguousarray(m[:, ::-1].reshape(len(m), 1, 3, -1))
+                count_tuples(column, o.levels, 3, 1, True, counts)
+            found.append(_merged_shares(counts, bins))
         return found
+
+    def _check_length(self, length: int, step: int) -> None:
+        order = self.options.order
+        if length <= (order - 1) * step:
+            raise RecipeError(
+                f"features: cooccurrence with order {order} and step {step} needs more than {length} pixels in a row",
+                hint="set a lower order, smaller steps, or a larger inputs.size",
+            )
 
 
 @cache
@@ -105,23 +125,8 @@ def _channel_bins(levels: int, signs: bool) -> np.ndarray:
     return merged([codes, codes[::-1]]) if signs else codes
 
 
-def _tuples(values: np.ndarray, levels: int, order: int, step: int, axis: int) -> np.ndarray:
-    """Code of every tuple, a number in base `levels`: `order` values at distance `step` along an axis of (B, C, h, w)."""
-    length = values.shape[axis] - (order - 1) * step
-    if length < 1:
-        raise RecipeError(
-            f"features: cooccurrence with order {order} and step {step} needs more than {values.shape[axis]} pixels in a row",
-            hint="set a lower order, smaller steps, or a larger inputs.size",
-        )
-    places = [np.take(values, np.arange(i * step, i * step + length), axis) for i in range(order)]
-    code = places[0]
-    for place in places[1:]:
-        code = code * levels + place
-    return code
-
-
-def _shares(pair: list[np.ndarray], bins: int) -> np.ndarray:
-    """One normalized histogram over several maps of codes, weighted by their sizes: (B, C · bins) float32."""
-    sizes = [m.shape[2] * m.shape[3] for m in pair]
-    weighed = [histograms(m, bins, 1) * np.float32(size / sum(sizes)) for m, size in zip(pair, sizes, strict=True)]
-    return np.sum(weighed, axis=0)
+def _merged_shares(counts: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Frequencies of the bins, from counts of the codes (B, C, K): (B, C · D) float32."""
+    order = np.argsort(bins, kind="stable")
+    starts = np.searchsorted(bins[order], np.arange(int(bins.max()) + 1))
+    return shares(np.add.reduceat(counts[:, :, order], starts, axis=2)).reshape(len(counts), -1)

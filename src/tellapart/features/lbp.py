@@ -16,6 +16,7 @@ from pydantic import Field
 
 from tellapart.errors import RecipeError
 from tellapart.features._blocks import gray, histograms, map_blocks, to_planes
+from tellapart.features._compiled import binary_patterns
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
@@ -53,19 +54,20 @@ class LBP(Descriptor):
         o = self.options
         x = gray(images) if o.of == "gray" else to_planes(images).astype(np.float32)
         names = _bins(o.points, o.invariant)
-        return histograms(names[patterns(x, o.points, o.radius)], int(names.max()) + 1, o.cells)
+        return histograms(patterns(x, o.points, o.radius, names), int(names.max()) + 1, o.cells)
 
 
-def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
-    """The pattern of each inner pixel as a number: bit p is set if neighbor p, counted from the right, is at least as bright.
+def patterns(x_BCHW: np.ndarray, points: int, radius: float, names: np.ndarray) -> np.ndarray:
+    """The pattern of each inner pixel, by name: bit p is set if neighbor p, counted from the right, is at least as bright.
 
     Args:
         x_BCHW: (B, C, H, W) float32.
         points: Number of neighbors, at most 16.
         radius: Radius in pixels.
+        names: (2^points,) uint16, the name of each pattern.
 
     Returns:
-        (B, C, H − 2⌈radius⌉, W − 2⌈radius⌉) int64.
+        (B, C, H − 2⌈radius⌉, W − 2⌈radius⌉) uint16.
     """
     edge = int(np.ceil(radius))
     height, width = x_BCHW.shape[2:]
@@ -74,28 +76,13 @@ def patterns(x_BCHW: np.ndarray, points: int, radius: float) -> np.ndarray:
             f"features: lbp of radius {radius:g} needs images of at least {2 * edge + 1} pixels a side, found {height}×{width}",
             hint="set a smaller radius, or a larger inputs.size",
         )
-    inner = x_BCHW[:, :, edge : height - edge, edge : width - edge]
-    found = np.zeros(inner.shape, np.int64)
-    for bit in range(points):
-        angle = 2 * np.pi * bit / points
-        found |= (_shifted(x_BCHW, edge, -radius * np.sin(angle), radius * np.cos(angle)) >= inner).astype(np.int64) << bit
+    angles = 2 * np.pi * np.arange(points) / points
+    # rounded, so that cosines that should be 0 are 0
+    shifts = np.round(np.stack([-radius * np.sin(angles), radius * np.cos(angles)], axis=1), 5)
+    places = np.floor(shifts).astype(np.int64)
+    found = np.empty((*x_BCHW.shape[:2], height - 2 * edge, width - 2 * edge), np.uint16)
+    binary_patterns(np.ascontiguousarray(x_BCHW), edge, places, (shifts - places).astype(np.float32), names, found)
     return found
-
-
-def _shifted(x_BCHW: np.ndarray, edge: int, down: float, right: float) -> np.ndarray:
-    """The inner image shifted by `down`, `right`: bilinear, and exact where neighbors are equal."""
-    down, right = round(down, 5), round(right, 5)  # so that cosines that should be 0 are 0
-    top, left = int(np.floor(down)), int(np.floor(right))
-    rows, columns = np.float32(down - top), np.float32(right - left)
-
-    def at(y: int, x: int) -> np.ndarray:
-        height, width = x_BCHW.shape[2:]
-        return x_BCHW[:, :, edge + y : height - edge + y, edge + x : width - edge + x]
-
-    def along(y: int) -> np.ndarray:
-        return at(y, left) + columns * (at(y, left + 1) - at(y, left)) if columns else at(y, left)
-
-    return along(top) + rows * (along(top + 1) - along(top)) if rows else along(top)
 
 
 @cache
@@ -105,4 +92,4 @@ def _bins(points: int, invariant: bool) -> np.ndarray:
     bits = codes[:, None] >> np.arange(points) & 1
     uniform = (bits != np.roll(bits, 1, axis=1)).sum(axis=1) <= 2
     own = bits.sum(axis=1) if invariant else np.cumsum(uniform) - 1
-    return np.where(uniform, own, own[uniform].max() + 1)
+    return np.where(uniform, own, own[uniform].max() + 1).astype(np.uint16)

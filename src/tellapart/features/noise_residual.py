@@ -7,11 +7,14 @@ which demosaicing and upsampling cause: Goljan, Fridrich & Cogranne 2014, "Rich 
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 from pydantic import Field
 
-from tellapart.features._blocks import histograms, map_blocks
-from tellapart.features._residuals import Kernel, quantized, residuals
+from tellapart.features._blocks import histograms, map_blocks, to_planes
+from tellapart.features._compiled import residual_sums
+from tellapart.features._residuals import KERNELS, Kernel, quantized, residuals
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
@@ -50,38 +53,40 @@ class NoiseResidual(Descriptor):
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
         o = self.options
+        x = to_planes(images).astype(np.int16)
         parts = []
         for kernel in o.kernels:
-            for residual in residuals(images, kernel):
-                flat = residual.reshape(*residual.shape[:2], -1)
-                products = flat @ flat.transpose(0, 2, 1) / flat.shape[2]
-                parts.append(histograms(quantized(residual, o.quantum, o.most), 2 * o.most + 1, 1))
-                parts += [_moments(residual, products)] if o.moments else []
-                parts += [_correlations(residual, products)] if o.correlations else []
+            weights, scale = KERNELS[kernel]
+            for residual in residuals(x, kernel):
+                parts.append(histograms(quantized(residual, scale, o.quantum, o.most), 2 * o.most + 1, 1))
+                count, channels, height, width = residual.shape
+                sums = np.zeros((count, channels, 5 + channels))
+                residual_sums(residual, int(255 * np.abs(weights).sum()) // 2, sums)
+                sums[:, :, 0] /= scale
+                sums[:, :, 2] /= scale**4
+                sums[:, :, [1, *range(3, 5 + channels)]] /= scale**2
+                power = np.maximum(sums[:, :, 1] / (height * width), _FLAT)
+                parts += [_moments(sums, power, height * width)] if o.moments else []
+                parts += [_correlations(sums, power, height, width)] if o.correlations else []
         return np.concatenate(parts, axis=1)
 
 
-def _moments(r: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """(B, C, h, w) → (B, 3 · C): logs of the mean magnitude, of the root mean square, and of the kurtosis about 0.
+def _moments(sums: np.ndarray, power: np.ndarray, pixels: int) -> np.ndarray:
+    """Logs of the mean magnitude, of the root mean square, and of the kurtosis about 0: (B, 3 · C).
 
-    `products`: (B, C, C), mean products of the channels.
+    Args:
+        sums: (B, C, 5 + C), of `residual_sums`.
+        power: (B, C), the mean squares.
+        pixels: How many.
     """
-    second = np.maximum(np.einsum("bcc->bc", products), _FLAT)
-    square = (r * r).reshape(*r.shape[:2], -1)
-    fourth = np.einsum("bcn,bcn->bc", square, square) / square.shape[2]
-    kurtosis = np.log(np.maximum(fourth / second**2, 1))
-    return np.concatenate([np.log(np.abs(r).mean(axis=(2, 3)) + _FLAT), np.log(second) / 2, kurtosis], axis=1)
+    magnitude, fourth = sums[:, :, 0] / pixels, sums[:, :, 2] / pixels
+    kurtosis = np.log(np.maximum(fourth / power**2, 1))
+    return np.concatenate([np.log(magnitude + _FLAT), np.log(power) / 2, kurtosis], axis=1)
 
 
-def _correlations(r: np.ndarray, products: np.ndarray) -> np.ndarray:
+def _correlations(sums: np.ndarray, power: np.ndarray, height: int, width: int) -> np.ndarray:
     """Correlations with the right neighbor, with the one below, and between channels: (B, 2 · C + C · (C − 1) / 2)."""
-    power = np.maximum(np.einsum("bcc->bc", products), _FLAT)
-    found = [_mean_product(a, b) / power for a, b in ((r[..., :-1], r[..., 1:]), (r[:, :, :-1], r[:, :, 1:]))]
-    first, second = np.triu_indices(r.shape[1], 1)
-    found.append(products[:, first, second] / np.sqrt(power[:, first] * power[:, second]))
+    found = [sums[:, :, 3] / max(1, height * (width - 1)) / power, sums[:, :, 4] / max(1, (height - 1) * width) / power]
+    pairs = combinations(range(power.shape[1]), 2)
+    found += [(sums[:, b, 5 + a] / (height * width) / np.sqrt(power[:, a] * power[:, b]))[:, None] for a, b in pairs]
     return np.clip(np.concatenate(found, axis=1), -1, 1)
-
-
-def _mean_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean of a · b: two (B, C, h, w) → (B, C); 0 if there is no pixel."""
-    return np.einsum("bchw,bchw->bc", a, b) / max(1, a.shape[2] * a.shape[3])

@@ -6,6 +6,7 @@ Memory: the matrix itself plus what one block of images needs, independent of th
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -16,12 +17,14 @@ from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import DataError
 from tellapart.features._pca import decompose
+from tellapart.features._store import VectorStore
 from tellapart.features.base import Descriptor, FitContext
 from tellapart.io import write_arrays
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Features
 
 _CONSTANT = 1e-6  # standard deviation up to which a feature counts as constant
+_BLOCK = 1_024  # images described at a time
 _ROWS = 1_024  # rows of the matrix that are standardized at a time
 
 
@@ -60,12 +63,21 @@ class FeaturePipeline:
 
     def transform(self, images: DecodedImages) -> np.ndarray:
         """Features of other images, (N, D or K) float32."""
-        blocks = [self.transform_block(block) for block in images.blocks()]
+        blocks = list(self.transform_blocks(images))
         return np.concatenate(blocks) if blocks else np.empty((0, self.width), np.float32)
+
+    def transform_blocks(self, images: DecodedImages) -> Iterator[np.ndarray]:
+        """The same, block by block."""
+        stores = self._stores(images)
+        for start in range(0, len(images), _BLOCK):
+            yield self._standardized(self._stored_vectors(images, slice(start, start + _BLOCK), stores))
+        self._close(stores)
 
     def transform_block(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D or K) float32."""
-        X = self._vectors(images)
+        return self._standardized(self._vectors([descriptor(images) for descriptor in self.descriptors]))
+
+    def _standardized(self, X: np.ndarray) -> np.ndarray:
         X -= self.arrays["mean"]
         X /= self.arrays["scale"]
         return self._project(X) if "components" in self.arrays else X
@@ -101,25 +113,54 @@ class FeaturePipeline:
 
     def _describe(self, images: DecodedImages, progress: Progress) -> np.ndarray:
         X: np.ndarray | None = None
-        done = 0
+        stores = self._stores(images)
         with progress.task("descriptors", len(images), "img") as task:
-            for block in images.blocks():
-                vectors = self._vectors(block)
+            for start in range(0, len(images), _BLOCK):
+                vectors = self._stored_vectors(images, slice(start, start + _BLOCK), stores)
                 if X is None:  # one allocation: a list of blocks and their concatenation would need twice the memory
                     X = np.empty((len(images), vectors.shape[1]), np.float32)
-                X[done : done + len(block)] = vectors
-                done += len(block)
-                task.advance(len(block))
+                X[start : start + len(vectors)] = vectors
+                task.advance(len(vectors))
+        self._close(stores)
         return X if X is not None else np.empty((0, 1), np.float32)
 
-    def _vectors(self, images: np.ndarray) -> np.ndarray:
-        """(B, D) float32, a new array."""
-        parts = [descriptor(images) for descriptor in self.descriptors]
+    def _stores(self, images: DecodedImages) -> list[VectorStore | None]:
+        """Where the vectors of each descriptor are kept."""
+        origin = images.origin
+        return [
+            VectorStore(origin.folder, origin.way, next(iter(entry)), descriptor) if origin and descriptor.stored else None
+            for descriptor, entry in zip(self.descriptors, self.features.descriptors, strict=True)
+        ]
+
+    def _close(self, stores: list[VectorStore | None]) -> None:
+        for store in stores:
+            if store is not None:
+                store.flush()
+        failures = {store.failure for store in stores if store is not None and store.failure}
+        self.notes += [f"feature vectors are not kept: {failure}" for failure in sorted(failures)]
+
+    def _stored_vectors(self, images: DecodedImages, rows: slice, stores: list[VectorStore | None]) -> np.ndarray:
+        """(B, D) float32 of some rows, from the stores as far as they have them."""
+        positions, parts = np.arange(len(images))[rows], []
+        pixels: np.ndarray | None = None  # read when the first vector is missing
+        for descriptor, store in zip(self.descriptors, stores, strict=True):
+
+            def compute(missing: np.ndarray, descriptor: Descriptor = descriptor) -> np.ndarray:
+                nonlocal pixels
+                pixels = images.get(rows) if pixels is None else pixels
+                return descriptor(pixels if len(missing) == len(pixels) else pixels[missing])
+
+            keys = images.origin.keys[rows] if images.origin else positions
+            parts.append(compute(positions) if store is None else store.get(keys, compute))
+        return self._vectors(parts)
+
+    def _vectors(self, parts: list[np.ndarray]) -> np.ndarray:
+        """(B, D) float32, a new array, of the vectors of each descriptor."""
         for part, entry in zip(parts, self.features.descriptors, strict=True):
             if not np.isfinite(part).all():
                 rows = int((~np.isfinite(part)).any(axis=1).sum())
                 raise DataError(
-                    f"features: {next(iter(entry))} returned values that are not finite for {rows:,} of {len(images):,} images",
+                    f"features: {next(iter(entry))} returned values that are not finite for {rows:,} of {len(part):,} images",
                     hint="remove this descriptor from the recipe, or fix its code",
                 )
         return np.concatenate(parts, axis=1)

@@ -18,6 +18,7 @@ class Pixels(Descriptor):
         unit: bool = Field(default=True, description="scale to [0, 1]; false: keep 0 … 255")
 
     options: Options
+    stored = False
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32 in [0, 1], or integers in 0 … 255."""

@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from tellapart.features._blocks import map_blocks
+from tellapart.features._compiled import block_magnitudes, plane_statistics
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
@@ -61,7 +62,7 @@ class Spectrum(Descriptor):
         if block is None or block > min(x.shape[1:3]):
             return _log_dct(x).reshape(len(x), -1)
         basis = _basis(block)
-        return np.stack([_block_statistics(image, basis) for image in x])
+        return _block_statistics(x, basis)
 
 
 def _radial(x: np.ndarray, rings: int) -> np.ndarray:
@@ -105,14 +106,15 @@ def _basis(block: int) -> np.ndarray:
     return np.asarray(dct(np.eye(block), axis=0, norm="ortho")).astype(np.float32)
 
 
-def _block_statistics(x_HWC: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation of log |DCT| over half-overlapping blocks: (2 · block² · C,) float32.
-
-    Two matrix products, along rows and then along columns, one image at a time so that it stays in the cache: 2.4 times as fast
-    as a transform of every block (`benchmarks/answering.py`).
-    """
+def _block_statistics(x_BHWC: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of log |DCT| over half-overlapping blocks: (B, 2 · C · block²) float32."""
+    count, height, width, channels = x_BHWC.shape
     block, step = len(basis), max(1, len(basis) // 2)
-    rows = np.lib.stride_tricks.sliding_window_view(x_HWC, block, axis=1)[:, ::step] @ basis.T  # (H, columns, C, block)
-    spectrum = np.lib.stride_tricks.sliding_window_view(rows, block, axis=0)[::step] @ basis.T  # (rows, columns, C, u, v)
-    np.log(np.abs(spectrum, out=spectrum) + _FLOOR, out=spectrum)
-    return np.concatenate([spectrum.mean(axis=(0, 1)).ravel(), spectrum.std(axis=(0, 1)).ravel()])
+    rows, columns = (height - block) // step + 1, (width - block) // step + 1
+    spectrum = np.empty((count, channels, block, block, rows, columns + block // step), np.float32)
+    block_magnitudes(np.ascontiguousarray(x_BHWC.transpose(0, 3, 1, 2)), basis, step, spectrum)
+    spectrum += _FLOOR
+    np.log(spectrum, out=spectrum)
+    found = np.empty((2, count * channels * block * block), np.float32)
+    plane_statistics(spectrum.reshape(-1, rows, spectrum.shape[-1]), columns, found)
+    return found.reshape(2, count, channels, block, block).transpose(1, 0, 2, 4, 3).reshape(count, -1)
