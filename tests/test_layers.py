@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1] / "src" / "tellapart"
 LAYERS = (
     ("terminal",),
     ("errors", "progress"),
-    ("types", "regular_files"),
-    ("formatting", "io", "registry", "spreadsheet"),
+    ("types", "regular_files", "os_errors"),
+    ("formatting", "io", "plain_data", "registry", "spreadsheet"),
     ("recipe",),
     ("metrics", "combiners"),
     ("calibration",),

@@ -1,4 +1,4 @@
-"""Files: atomic writes, JSON, and operating-system errors that name the file and what to do.
+"""Atomic writes, locks and names of files.
 
 Every file that is read again is written atomically: to a temporary file in the same folder (`.<name>.tellapart.tmp`), which
 then replaces the file in one step. A crash leaves the old file or the new one, never half of either; after an error the
@@ -24,7 +24,6 @@ import contextlib
 import errno
 import fcntl
 import json
-import math
 import os
 import re
 import shutil
@@ -33,16 +32,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from safetensors import SafetensorError
-
-from tellapart.errors import DataError, RunError, SystemLimitError
-from tellapart.regular_files import IrregularFileError, read_text
-
-#: Largest JSON file that is read, in bytes: `data.json` lists each bad row, some 150 bytes each.
-LARGEST_JSON = 64 << 20
-#: Largest YAML file that is read, in bytes: recipes have some 2,000, and YAML is parsed slowly.
-LARGEST_YAML = 1 << 18
+from tellapart.errors import DataError, SystemLimitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,99 +55,6 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(ESCAPE, _escape)
-
-_ELSEWHERE = "choose another folder with --runs"
-_FULL = {
-    errno.ENOSPC: ("the disk is full", "free some space, then repeat the command: it resumes"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, then repeat the command: it resumes"),
-    errno.EFBIG: ("files as large as this are not allowed here", "choose another disk with --runs, or raise `ulimit -f`"),
-}
-_DENIED = {
-    errno.EACCES: ("no permission to write here", _ELSEWHERE),
-    errno.EPERM: ("no permission to write here", _ELSEWHERE),
-    errno.EROFS: ("this file system is read-only", _ELSEWHERE),
-    errno.ENOTDIR: ("a component of this path is a file, not a folder", _ELSEWHERE),
-    errno.ENAMETOOLONG: ("this path is too long", _ELSEWHERE),
-    errno.ELOOP: ("the links in this path form a loop", _ELSEWHERE),
-    errno.EEXIST: ("a component of this path is a file, not a folder", _ELSEWHERE),
-    errno.EIO: ("the disk reports an error", "check the disk, then repeat the command: it resumes"),
-}
-_READ_OR_WRITTEN = {
-    errno.ENOENT: ("no such file or folder", "check whether it was removed or renamed while the command ran"),
-    errno.EACCES: ("no permission", "change the permissions, or choose another place"),
-    errno.EPERM: ("no permission", "change the permissions, or choose another place"),
-    errno.EROFS: ("this file system is read-only", "choose another place"),
-    errno.ENOTDIR: ("a component of this path is a file, not a folder", "check the path"),
-    errno.ENAMETOOLONG: (
-        "this path is too long",
-        "use a shorter one: most systems take 255 bytes a name, 4,096 a path",
-    ),
-    errno.ELOOP: ("the links in this path form a loop", "remove the link"),
-    errno.EMFILE: ("too many files are open", "raise the limit: `ulimit -n 1024`"),
-    errno.ENFILE: ("too many files are open on this machine", "end other programs, then repeat the command"),
-    errno.ENOMEM: ("the memory is used up", "end other programs, or use a machine with more memory"),
-}
-
-
-def explain_os_error(error: OSError | SafetensorError, where: Path | str = "") -> SystemLimitError:
-    """An operating-system error as a sentence that names the path and what to do.
-
-    Args:
-        error: What the system refused.
-        where: The file or folder to name where the error itself names none.
-    """
-    number = error.errno if isinstance(error, OSError) else _number_in(error)
-    said = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    reason, hint = (_FULL | _READ_OR_WRITTEN).get(number or 0, (said, None))
-    place = (error.filename if isinstance(error, OSError) else None) or where
-    return SystemLimitError(f"{_shown(place)}: {reason}" if place else reason, hint=hint)
-
-
-def is_somewhere() -> bool:
-    """Whether the current folder exists."""
-    try:
-        return bool(os.getcwd())  # noqa: PTH109
-    except OSError:
-        return False
-
-
-def _shown(place: Path | str | bytes | int) -> str:
-    return os.fsdecode(place) if isinstance(place, str | bytes | Path) else f"file descriptor {place}"
-
-
-@contextlib.contextmanager
-def translate_os_errors(where: Path | str, *, writes_only: bool = True) -> Iterator[None]:
-    """Turn "disk full" and "no permission" into a SystemLimitError that names the file and what to do.
-
-    Args:
-        where: The file or folder to name where the error itself names none.
-        writes_only: Whether the block only writes. Then "no permission" and bad paths are translated too; else only a full
-            disk is, and what concerns a file in that folder, since the rest may come from reading.
-    """
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        number = error.errno if isinstance(error, OSError) else _number_in(error)
-        place = str((error.filename if isinstance(error, OSError) else None) or where)
-        folder = where if Path(where).is_dir() else Path(where).parent
-        reasons = _FULL | _DENIED if writes_only or Path(place).is_relative_to(folder) else _FULL
-        if number not in reasons:
-            raise
-        reason, hint = reasons[number]
-        room = f" ({_free(Path(place))} MiB left)" if number == errno.ENOSPC else ""
-        raise SystemLimitError(f"{place}: {reason}{room}", hint=hint) from error
-
-
-def _free(path: Path) -> str:
-    """Free space of the disk on which a file was to be written, in MiB."""
-    near = next((one for one in path.absolute().parents if one.is_dir()), Path("/"))
-    return f"{shutil.disk_usage(near).free / 2**20:,.1f}"
-
-
-def _number_in(error: SafetensorError) -> int | None:
-    """The error number in the message of safetensors, such as "I/O error: No space left on device (os error 28)"."""
-    match = re.search(r"\(os error (\d+)\)", str(error))
-    return int(match[1]) if match else None
 
 
 def make_folder(path: Path) -> None:
@@ -420,70 +317,6 @@ def mark_complete(marker: Path, text: str) -> None:
             flush_to_disk(Path(folder, name))
         flush_to_disk(Path(folder))
     write_text_atomically(marker, text, durable=True)
-
-
-def read_json(path: Path, limit: int = LARGEST_JSON) -> Any:
-    """Read JSON of a regular file.
-
-    Args:
-        path: The file.
-        limit: Maximum number of bytes.
-
-    Raises:
-        RunError: The file is missing, no regular file, larger than `limit`, not JSON, nested too deeply, or it holds a number
-            that is not finite; the message names it.
-    """
-    try:
-        return parse_json(read_text(path, limit))
-    except IrregularFileError as error:
-        raise RunError(error.message) from error
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read as JSON ({error})") from error
-
-
-def parse_json(text: str) -> Any:
-    """Parse JSON whose numbers are all finite.
-
-    Raises:
-        ValueError: It is not JSON, nested too deeply, or holds NaN, infinity or a number that overflows, such as 1e999.
-    """
-    try:
-        return json.loads(text, parse_float=_finite, parse_constant=_finite)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError(f"{text[:40]} is not a finite number")
-    return number
-
-
-class _PlainLoader(yaml.SafeLoader):
-    """Plain values only: no tags of its own, and no aliases, by which a few lines stand for gigabytes."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        """Refuse aliases (`*name`)."""
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases are not read")
-        return super().compose_node(parent, index)
-
-
-def read_yaml(path: Path, limit: int = LARGEST_YAML) -> Any:
-    """Read the YAML of a regular file: plain values, without tags or aliases.
-
-    Raises:
-        RunError: The file is missing, no regular file, larger than `limit`, not YAML, or nested too deeply.
-    """
-    try:
-        return yaml.load(read_text(path, limit), _PlainLoader)
-    except IrregularFileError as error:
-        raise RunError(error.message) from error
-    except RecursionError:
-        raise RunError(f"{path}: cannot be read as YAML (nested too deeply)") from None
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise RunError(f"{path}: cannot be read as YAML ({' '.join(str(error).split())})") from error
 
 
 def now(to: str = "seconds") -> str:

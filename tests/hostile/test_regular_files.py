@@ -22,7 +22,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError
 from tellapart.inference.context import Settings
 from tellapart.inference.image_sources.base import FolderSource
-from tellapart.io import read_json, read_yaml
+from tellapart.plain_data import read_json, read_yaml
 from tellapart.regular_files import IrregularFileError, open_file, read_bytes, read_text, require_regular
 from tellapart.types import ImageTable
 
@@ -187,6 +187,7 @@ _ALLOWED = {
     "io.py": "flushes what was written",
     "classifiers/_sklearn_io.py": _CHECKED,
     "classifiers/ensemble.py": _CHECKED,
+    "cli/_process.py": "the null device",
     "data/archives.py": f"{_CHECKED}; and members of an open archive",
     "data/cache.py": "maps arrays that it has written",
     "data/prepare.py": _CHECKED,
@@ -199,6 +200,7 @@ _ALLOWED = {
     "runs/environment.py": "/proc/cpuinfo",
     "runs/origin.py": "creates the key",
     "runs/stored_tables.py": _CHECKED,
+    "server/decode_worker.py": "/proc/self",
     "server/pages.py": _PACKAGED,
     "types.py": "`Predictions.from_parquet`: `runs.stored_tables` checks the file before",
     "workflows/codec_bias.py": _CHECKED,

@@ -24,8 +24,8 @@ import tellapart as ta
 from tellapart.cli.main import app
 from tellapart.errors import DataError, RunError
 from tellapart.inference.context import Settings, load_classifier
-from tellapart.io import read_json
 from tellapart.leaderboards.leaderboard import build, by_data
+from tellapart.plain_data import read_json
 from tellapart.reports.report import write_report
 from tellapart.runs import origin
 from tellapart.runs.store import Run, list_runs, open_parent, open_run, select_runs

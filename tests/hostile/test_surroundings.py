@@ -30,7 +30,9 @@ from tellapart.data.folder_walk import path_kind, readable_name, walk, walk_imag
 from tellapart.data.identity import identify
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, SystemLimitError
-from tellapart.io import ESCAPE, check_is_text, expand, explain_os_error, file_name, make_folder, read_json, write_json
+from tellapart.io import ESCAPE, check_is_text, expand, file_name, make_folder, write_json
+from tellapart.os_errors import explain_os_error
+from tellapart.plain_data import read_json
 from tellapart.workflows.open_set import open_set
 
 LONG = "x" * 300

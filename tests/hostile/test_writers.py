@@ -27,6 +27,10 @@ ALLOWED = {
     "cli/synth.py": "a figure for people; no command reads it",
     "reports/explain_figures.py": "a figure for people; no command reads it",
     "inference/writers.py": "rows of a ParquetWriter that writes where `atomic_path` says",
+    "cli/_failures.py": "a traceback for people; no command reads it",
+    "features/_store.py": "rows are appended under a lock; those without a key do not count",
+    "runs/origin.py": "a key, linked to its name when it is whole",
+    "server/decode_worker.py": "a setting of the process in /proc",
     "types.py": "`Predictions.to_parquet`, to which `io.write_parquet` gives a temporary path",
 }
 #: Packages not read: the checkers of `plugins` write into temporary folders of their own.

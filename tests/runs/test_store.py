@@ -16,15 +16,9 @@ import pandas as pd
 import pytest
 
 from tellapart.errors import RunError, SystemLimitError
-from tellapart.io import (
-    append_durably,
-    atomic_path,
-    read_json,
-    translate_os_errors,
-    write_bytes_atomically,
-    write_json,
-    write_text_atomically,
-)
+from tellapart.io import append_durably, atomic_path, write_bytes_atomically, write_json, write_text_atomically
+from tellapart.os_errors import translate_os_errors
+from tellapart.plain_data import read_json
 from tellapart.runs import store
 from tellapart.runs.store import Run, lock_run, open_run, select_runs
 from tellapart.types import Predictions

@@ -17,7 +17,7 @@ from tellapart.data.decode import decode, quiet
 from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import read_json
+from tellapart.plain_data import read_json
 from tellapart.regular_files import open_file, read_bytes
 from tellapart.spreadsheet import unguard
 from tellapart.types import ImageTable

@@ -28,7 +28,8 @@ from PIL import Image
 from tellapart.alignment.plan import IMAGES, SUBSAMPLING
 from tellapart.data.locator import parse_locator
 from tellapart.errors import DataError, RunError, SystemLimitError
-from tellapart.io import append_durably, expand, flush_to_disk, read_json, write_bytes_atomically, write_json
+from tellapart.io import append_durably, expand, flush_to_disk, write_bytes_atomically, write_json
+from tellapart.plain_data import read_json
 from tellapart.types import ImageTable
 
 MARKER, MANIFEST = "align.json", "manifest.csv"

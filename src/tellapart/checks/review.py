@@ -11,7 +11,8 @@ import pandas as pd
 from tellapart.checks.base import CheckResult
 from tellapart.data.layouts._csv import read_text_table
 from tellapart.errors import DataError, SystemLimitError
-from tellapart.io import translate_os_errors, write_text_atomically
+from tellapart.io import write_text_atomically
+from tellapart.os_errors import translate_os_errors
 from tellapart.regular_files import read_bytes
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable

@@ -20,7 +20,8 @@ import numpy as np
 
 from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.errors import RunError
-from tellapart.io import read_json, write_json, write_text_atomically
+from tellapart.io import write_json, write_text_atomically
+from tellapart.plain_data import read_json
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel

@@ -28,8 +28,9 @@ from tellapart.calibration.thresholds import RejectBand, Threshold, full_prior, 
 from tellapart.classifiers._ensemble_members import Member
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module, groups_of
 from tellapart.errors import DataError, RecipeError, RunError
-from tellapart.io import read_json, write_json
+from tellapart.io import write_json
 from tellapart.metrics.cross_validation import cross_fit, deal_folds
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe, parse
 from tellapart.recipe.schema import OptionsModel
 from tellapart.types import ImageTable

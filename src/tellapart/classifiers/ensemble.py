@@ -22,7 +22,8 @@ from tellapart.classifiers._sklearn_io import load_estimator, save_estimator
 from tellapart.classifiers.base import Classifier, Context, Exportable, as_module
 from tellapart.data.identity import identify
 from tellapart.errors import RecipeError, RunError
-from tellapart.io import read_json, write_arrays, write_json
+from tellapart.io import write_arrays, write_json
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
 from tellapart.regular_files import require_regular

@@ -24,9 +24,10 @@ from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
-from tellapart.io import read_json, write_bytes_atomically, write_text_atomically
+from tellapart.io import write_bytes_atomically, write_text_atomically
 from tellapart.nets._weights import name_run, read_weights, transfer
 from tellapart.nets.base import Model, Net, NetOptions, Normalize
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.regular_files import require_regular

@@ -10,7 +10,7 @@ import traceback
 from safetensors import SafetensorError
 
 from tellapart.errors import DataError, Interrupted, SystemLimitError, TellapartError
-from tellapart.io import explain_os_error
+from tellapart.os_errors import explain_os_error
 
 #: Package of an extra → the extra; a command that lacks one says how to install it.
 _EXTRA_OF = {

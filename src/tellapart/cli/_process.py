@@ -12,7 +12,8 @@ from types import FrameType
 from typing import TextIO
 
 from tellapart.errors import SystemLimitError
-from tellapart.io import ESCAPE, is_somewhere
+from tellapart.io import ESCAPE
+from tellapart.os_errors import is_somewhere
 
 _NARROWEST, _WIDEST = 20, 10_000  # characters of a line
 _STREAMS = {0: "stdin", 1: "stdout", 2: "stderr"}

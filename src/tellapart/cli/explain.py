@@ -142,7 +142,7 @@ def _names(images: Iterable[str]) -> dict[str, str]:
 
 def _save(pictures: Iterable[tuple[str, Figure]], out: Path) -> None:
     """Save each as `<name>.png`, one after the other, so that a thousand need not fit in memory."""
-    from tellapart.io import translate_os_errors
+    from tellapart.os_errors import translate_os_errors
     from tellapart.reports.explain_figures import save
 
     with translate_os_errors(out):

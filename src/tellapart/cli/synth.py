@@ -40,7 +40,7 @@ def run(
 
     The fakes are synthetic: a detector of these forgeries may miss others. The same command resumes after an interruption.
     """
-    from tellapart.io import translate_os_errors
+    from tellapart.os_errors import translate_os_errors
     from tellapart.reports.contact_sheets import forgery_sheet
     from tellapart.workflows.synth import synth
 

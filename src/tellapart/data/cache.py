@@ -65,13 +65,7 @@ class CorruptImages(DataError):
 
 @dataclass(frozen=True)
 class Origin:
-    """Where decoded images come from.
-
-    Attributes:
-        folder: The cache.
-        way: How they were decoded.
-        keys: (N,) uint64, the identity of each image's content, and of its region.
-    """
+    """Where decoded images come from: the cache, how they were decoded, and (N,) uint64 identities of their contents."""
 
     folder: Path
     way: str

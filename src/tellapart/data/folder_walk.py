@@ -14,7 +14,7 @@ from stat import S_ISDIR, S_ISREG
 from typing import Literal, NamedTuple
 
 from tellapart.errors import DataError
-from tellapart.io import explain_os_error
+from tellapart.os_errors import explain_os_error
 from tellapart.types import Problem
 
 _ENDINGS = ".jpg .jpeg .jpe .jfif .png .bmp .dib .gif .tif .tiff .webp .ppm .pgm .pbm .pnm .tga .jp2 .j2k .avif"

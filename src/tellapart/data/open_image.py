@@ -19,9 +19,9 @@ from pathlib import Path
 import PIL
 from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-from tellapart import regular_files
 from tellapart.data import jpeg_scans, png_chunks, tiff_samples
 from tellapart.errors import ImageError
+from tellapart.regular_files import LARGEST_IMAGE, read_bytes
 
 #: What the endings that `scan` looks for stand for.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF")
@@ -83,7 +83,7 @@ def open_file(file: Path, path: str) -> Image.Image:
         ImageError: As for `open_image`, or the file cannot be read.
     """
     try:
-        content = regular_files.read_bytes(file, regular_files.LARGEST_IMAGE)
+        content = read_bytes(file, LARGEST_IMAGE)
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
     return open_image(content, path)

@@ -27,6 +27,7 @@ import numpy as np
 from tellapart.data.cache_dir import locked, make_room, permitted
 from tellapart.errors import SystemLimitError
 from tellapart.features.base import Descriptor
+from tellapart.regular_files import open_file, read_bytes
 
 _MAGIC = b"tellapart vectors 1\n"
 _GENERATION, _HEADER = 12, 64  # bytes
@@ -119,7 +120,7 @@ class VectorStore:
     def _read(self) -> tuple[bytes, np.ndarray]:
         """The generation and the keys of the rows that count; b"" and none if the files are not there or do not fit."""
         try:
-            with self.path.open("rb") as vectors, self._keys_path.open("rb") as keys:
+            with open_file(self.path) as vectors, open_file(self._keys_path) as keys:
                 head, other = vectors.read(_HEADER), keys.read(_HEADER)
                 size = os.fstat(vectors.fileno()).st_size - _HEADER
                 generation = head[len(_MAGIC) : len(_MAGIC) + _GENERATION]
@@ -149,7 +150,7 @@ class VectorStore:
                 os.fsync(file.fileno())
 
     def _width(self) -> int:
-        with self.path.open("rb") as file:
+        with open_file(self.path) as file:
             file.seek(len(_MAGIC) + _GENERATION)
             return int.from_bytes(file.read(8), "little")
 
@@ -172,7 +173,7 @@ def _code(kind: type[Descriptor]) -> bytes:
     """Digest of the code of all descriptors, of the file of this one, and of the versions of the libraries below."""
     digest = hashlib.blake2b(repr([_version(name) for name in _LIBRARIES]).encode(), digest_size=16)
     for path in sorted({*Path(__file__).parent.glob("*.py"), Path(inspect.getfile(kind))}):
-        digest.update(path.read_bytes())
+        digest.update(read_bytes(path))
     return digest.digest()
 
 

@@ -18,7 +18,7 @@ from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Descriptor, FitContext
-from tellapart.io import read_json
+from tellapart.plain_data import read_json
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel

@@ -9,7 +9,7 @@ import numpy as np
 from tellapart.calibration.decision import Decision, Decisions
 from tellapart.classifiers.calibrated import DECISION
 from tellapart.errors import RunError
-from tellapart.io import read_json
+from tellapart.plain_data import read_json
 from tellapart.runs._fields import parsing
 from tellapart.runs.store import Run
 

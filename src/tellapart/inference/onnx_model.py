@@ -27,7 +27,8 @@ from tellapart.errors import RunError
 from tellapart.exporters.onnx_graph import export_graph, package_version, pixel_names, refuse_regions, require
 from tellapart.exporters.onnx_session import Session
 from tellapart.inference.context import Settings, load_classifier
-from tellapart.io import read_json, write_bytes_atomically, write_json
+from tellapart.io import write_bytes_atomically, write_json
+from tellapart.plain_data import read_json
 from tellapart.recipe.schema import Inputs
 from tellapart.regular_files import read_bytes, read_text
 from tellapart.runs import origin, store

@@ -24,7 +24,8 @@ from pydantic import BaseModel, NonNegativeInt
 from tellapart.errors import DataError, RunError
 from tellapart.inference.prediction import ImagePrediction
 from tellapart.inference.writers import PredictionWriter
-from tellapart.io import flush_to_disk, translate_os_errors, write_text_atomically
+from tellapart.io import flush_to_disk, write_text_atomically
+from tellapart.os_errors import translate_os_errors
 from tellapart.regular_files import read_bytes
 
 _SYNC_INTERVAL = 2.0  # seconds between two flushes to the disk: the work that a crash may cost

@@ -18,8 +18,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tellapart.errors import DataError, RunError, TellapartError
-from tellapart.io import read_yaml
 from tellapart.nets.base import HeadedNet
+from tellapart.plain_data import read_yaml
 
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 #: Parts of torch's message for a valid pickle that would run code.

@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from tellapart.errors import DataError
-from tellapart.io import translate_os_errors
 from tellapart.metrics.cross_source import Cell, CrossSourceMatrix
 from tellapart.metrics.learning_curve import LearningCurve
+from tellapart.os_errors import translate_os_errors
 from tellapart.reports.figures import INK, MUTED, RIGHT, VALID, shorten, styled
 from tellapart.reports.svg import write_png
 from tellapart.types import Score

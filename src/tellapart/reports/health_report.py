@@ -24,7 +24,8 @@ from matplotlib.figure import Figure
 
 from tellapart.checks.base import Severity
 from tellapart.checks.review import COLUMNS
-from tellapart.io import translate_os_errors, write_text_atomically
+from tellapart.io import write_text_atomically
+from tellapart.os_errors import translate_os_errors
 from tellapart.reports.figures import INK, MUTED, PAPER, TEST, TRAIN, VALID, shorten, styled
 from tellapart.reports.svg import inline
 from tellapart.reports.templating import TEMPLATES, environment

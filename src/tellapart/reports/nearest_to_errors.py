@@ -19,7 +19,9 @@ from tellapart.classifiers._knn_search import search_by
 from tellapart.errors import DataError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.embedding import PLAIN, Embedder
-from tellapart.io import read_json, translate_os_errors, write_json
+from tellapart.io import write_json
+from tellapart.os_errors import translate_os_errors
+from tellapart.plain_data import read_json
 from tellapart.runs._fields import Fields
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from tellapart.io import translate_os_errors, write_text_atomically
+from tellapart.io import write_text_atomically
 from tellapart.leaderboards.leaderboard import build, by_data
+from tellapart.os_errors import translate_os_errors
 from tellapart.reports.dataset_section import DatasetSection, dataset_section
 from tellapart.reports.templating import TEMPLATES, environment
 from tellapart.runs.store import Run

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from tellapart import formatting
 from tellapart.errors import DataError
-from tellapart.io import translate_os_errors
 from tellapart.leaderboards.row import Row
+from tellapart.os_errors import translate_os_errors
 from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.perturbations.scores import Robustness, RobustnessCell, describe
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, VALID, styled

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from tellapart.io import translate_os_errors
+from tellapart.os_errors import translate_os_errors
 from tellapart.reports.figures import PALETTE, styled
 
 

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from tellapart.io import translate_os_errors
 from tellapart.metrics.mcnemar import LEVEL
+from tellapart.os_errors import translate_os_errors
 from tellapart.reports.figures import INK, LINE, MUTED, TRAIN, VALID, shorten, styled
 from tellapart.reports.svg import write_png
 from tellapart.search.study import Study

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tellapart.io import read_json
+from tellapart.plain_data import read_json
 from tellapart.runs.stored_tables import read_predictions
 from tellapart.types import Predictions, Score
 

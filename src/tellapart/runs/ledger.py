@@ -14,7 +14,9 @@ from pathlib import Path
 
 from tellapart.errors import RunError
 from tellapart.formatting import after_opening
-from tellapart.io import LARGEST_JSON, locked_file, now, parse_json, translate_os_errors
+from tellapart.io import locked_file, now
+from tellapart.os_errors import translate_os_errors
+from tellapart.plain_data import LARGEST_JSON, parse_json
 from tellapart.regular_files import read_text
 from tellapart.runs._fields import Fields
 from tellapart.runs.store import Run

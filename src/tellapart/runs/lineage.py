@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tellapart import formatting
-from tellapart.io import read_json
+from tellapart.plain_data import read_json
 from tellapart.runs.store import Run
 from tellapart.types import Score
 

@@ -19,7 +19,8 @@ from functools import cache
 from pathlib import Path
 
 from tellapart.data.cache_dir import default_folder
-from tellapart.io import read_json
+from tellapart.io import write_text_atomically
+from tellapart.plain_data import read_json
 from tellapart.regular_files import open_file, read_bytes, read_text
 
 SIGNATURE = "signature"
@@ -41,7 +42,7 @@ def is_signed(signature: str, *parts: bytes) -> bool:
 def sign_run(folder: Path) -> None:
     """Sign where the images of a run lie, in the run folder, before it is finished."""
     if (folder / "split.parquet").exists() and (signature := sign(*_images(folder))):
-        (folder / SIGNATURE).write_text(f"{signature}\n", encoding="utf-8")
+        write_text_atomically(folder / SIGNATURE, f"{signature}\n", durable=False)
 
 
 def was_made_here(folder: Path) -> bool:

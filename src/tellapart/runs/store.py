@@ -33,18 +33,9 @@ from typing import Any
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import (
-    check_is_text,
-    locked_file,
-    make_folder,
-    mark_complete,
-    now,
-    read_json,
-    read_yaml,
-    remove_leftovers,
-    translate_os_errors,
-    write_text_atomically,
-)
+from tellapart.io import check_is_text, locked_file, make_folder, mark_complete, now, remove_leftovers, write_text_atomically
+from tellapart.os_errors import translate_os_errors
+from tellapart.plain_data import read_json, read_yaml
 from tellapart.regular_files import read_text
 from tellapart.runs import origin
 from tellapart.runs.evaluation import Evaluation, Scores

@@ -11,7 +11,7 @@ import pandas as pd
 from tellapart.data.archives import is_safe
 from tellapart.data.locator import parse_locator
 from tellapart.errors import RunError
-from tellapart.io import LARGEST_JSON, parse_json
+from tellapart.plain_data import LARGEST_JSON, parse_json
 from tellapart.regular_files import IrregularFileError, read_text, require_regular
 from tellapart.runs._fields import Fields
 from tellapart.types import Predictions

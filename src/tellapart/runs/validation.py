@@ -16,7 +16,7 @@ from pathlib import Path
 from tellapart.calibration.decision import Decision
 from tellapart.data.folds import HELD_OUT
 from tellapart.errors import RunError, TellapartError
-from tellapart.io import read_json, read_yaml
+from tellapart.plain_data import read_json, read_yaml
 from tellapart.regular_files import LARGEST
 from tellapart.runs._fields import Fields, parsing
 from tellapart.runs.stored_tables import check_log, check_split, check_tensors, read_predictions, read_split, require_file

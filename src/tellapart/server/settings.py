@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from tellapart.errors import SystemLimitError
 from tellapart.inference.context import DEFAULTS, Settings
+from tellapart.regular_files import open_file
 
 #: Host names of this machine.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -67,13 +66,10 @@ def read_token(path: Path) -> str:
     """
     hint = "write the token into the first line: openssl rand -hex 32 > FILE; chmod 600 FILE"
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a FIFO would block here
-        with os.fdopen(number, "rb") as file:
-            if not stat.S_ISREG(os.fstat(number).st_mode):
-                raise SystemLimitError(f"--token-file {path}: expected a regular file", hint=hint)
+        with open_file(path) as file:
             token = file.read(_TOKEN_BYTES).partition(b"\n")[0].decode().strip()
     except OSError as error:
-        raise SystemLimitError(f"--token-file {path}: cannot be read ({error.strerror})", hint=hint) from None
+        raise SystemLimitError(f"--token-file {path}: cannot be read ({error.strerror or error})", hint=hint) from None
     except UnicodeDecodeError:
         raise SystemLimitError(f"--token-file {path}: the first line is not UTF-8 text", hint=hint) from None
     if not token:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.data.open_image import open_image, quiet
-from tellapart.io import append_durably, now, translate_os_errors, write_bytes_atomically
+from tellapart.io import append_durably, now, write_bytes_atomically
+from tellapart.os_errors import translate_os_errors
 
 _EXTENSIONS = {"JPEG": "jpg", "MPO": "jpg", "TIFF": "tif", "JPEG2000": "jp2"}
 

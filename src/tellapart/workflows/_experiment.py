@@ -28,17 +28,9 @@ from tellapart.data.regions import in_words, region_table
 from tellapart.data.scan import scan
 from tellapart.errors import Interrupted, RecipeError, RunError
 from tellapart.inference.context import Settings, drop_unreadable, load_classifier, predict_timed, resolve_device
-from tellapart.io import (
-    file_name,
-    mark_complete,
-    now,
-    read_json,
-    write_bytes_atomically,
-    write_json,
-    write_parquet,
-    write_text_atomically,
-)
+from tellapart.io import file_name, mark_complete, now, write_bytes_atomically, write_json, write_parquet, write_text_atomically
 from tellapart.metrics.score_all import score_all
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.regular_files import read_bytes
 from tellapart.runs import ledger, store

@@ -17,9 +17,10 @@ from typing import Any
 from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted, RunError
 from tellapart.inference.context import Settings
-from tellapart.io import mark_complete, now, read_json, write_json, write_parquet
+from tellapart.io import mark_complete, now, write_json, write_parquet
 from tellapart.perturbations._predict import PerturbedPredictor, PredictionsOrReason, Transform, readable_rows
 from tellapart.perturbations.kinds import VERSION
+from tellapart.plain_data import read_json
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run

@@ -27,19 +27,13 @@ from tellapart.errors import RunError
 from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision
-from tellapart.io import (
-    file_name,
-    now,
-    read_json,
-    write_bytes_atomically,
-    write_json,
-    write_parquet,
-    write_text_atomically,
-)
+from tellapart.io import file_name, now, write_bytes_atomically, write_json, write_parquet, write_text_atomically
 from tellapart.metrics.delong import ScoreDifference, paired_bootstrap
 from tellapart.metrics.probabilistic import log_loss
 from tellapart.metrics.score_all import score_all
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import parse
+from tellapart.regular_files import read_bytes
 from tellapart.runs import ledger, store
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.model_card import write_card
@@ -161,7 +155,7 @@ def _write(made: Calibrated, parent: Run, valid: Predictions, crossed: Predictio
             settings.progress.say(f"  reusing finished run {run_id}")
             return Run(folder.resolve())
         made.save(folder)
-        write_bytes_atomically(folder / "split.parquet", (parent.folder / "split.parquet").read_bytes(), durable=False)
+        write_bytes_atomically(folder / "split.parquet", read_bytes(parent.folder / "split.parquet"), durable=False)
         write_json(folder / "data.json", {**parent.data, "recipe_name": name, "parents": [parent.id]})
         opened = ledger.times_opened(parent.runs, parent.data["fingerprint"])
         when = {"started": now(), "opened_before": opened, "split_seed": parent.environment.get("split_seed")}

@@ -30,7 +30,7 @@ from tellapart.data.reader import ImageReader
 from tellapart.errors import DataError
 from tellapart.features._jpeg_traces import traces
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import read_json, write_parquet
+from tellapart.io import write_parquet
 from tellapart.perturbations._predict import Transform
 from tellapart.perturbations.codec_sensitivity import (
     COMPRESSED,
@@ -42,6 +42,7 @@ from tellapart.perturbations.codec_sensitivity import (
     measure_sensitivity,
 )
 from tellapart.perturbations.kinds import PERTURBATIONS, as_png
+from tellapart.plain_data import read_json
 from tellapart.recipe.schema import Inputs
 from tellapart.regular_files import require_regular
 from tellapart.runs import store

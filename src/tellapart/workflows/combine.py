@@ -26,12 +26,14 @@ from tellapart.data.cache import PixelCache
 from tellapart.errors import RecipeError, RunError, unknown_name
 from tellapart.formatting import after_opening
 from tellapart.inference.context import DEFAULTS, Settings, resolve_device
-from tellapart.io import now, read_json, write_bytes_atomically, write_json, write_parquet, write_text_atomically
+from tellapart.io import now, write_bytes_atomically, write_json, write_parquet, write_text_atomically
 from tellapart.leaderboards.leaderboard import by_data
 from tellapart.metrics.cross_validation import FOLDS, deal_folds
 from tellapart.metrics.mcnemar import Comparison, compare, describe
 from tellapart.metrics.score_all import score_all
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import parse
+from tellapart.regular_files import read_bytes
 from tellapart.runs import ledger, store
 from tellapart.runs.environment import describe_environment
 from tellapart.runs.model_card import write_card
@@ -251,7 +253,7 @@ class _Work:
     def _describe(self, name: str, folder: Path) -> None:
         """Write what does not depend on the predictions."""
         first, parents = self.parents[0], [run.id for run in self._used()]
-        write_bytes_atomically(folder / "split.parquet", (first.folder / "split.parquet").read_bytes(), durable=False)
+        write_bytes_atomically(folder / "split.parquet", read_bytes(first.folder / "split.parquet"), durable=False)
         write_json(folder / "data.json", {**first.data, "recipe_name": name, "parents": parents})
         opened = ledger.times_opened(first.runs, first.data["fingerprint"])
         started = {"started": now(), "opened_before": opened, "split_seed": first.environment.get("split_seed")}

@@ -25,9 +25,10 @@ from tellapart.inference.context import (
     load_classifier,
     predict_timed,
 )
-from tellapart.io import file_name, read_json
+from tellapart.io import file_name
 from tellapart.metrics.classification import confusion_matrix, confusion_shares
 from tellapart.metrics.score_all import undefined
+from tellapart.plain_data import read_json
 from tellapart.runs import ledger, store
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run, Scores

@@ -20,7 +20,8 @@ from tellapart.exporters.onnx_session import Session
 from tellapart.exporters.parity import Parity, check_parity, golden_images
 from tellapart.inference.context import DEFAULTS, Settings, load_classifier
 from tellapart.inference.onnx_model import memory_context, reference, trace_model
-from tellapart.io import atomic_folder, translate_os_errors, write_bytes_atomically
+from tellapart.io import atomic_folder, write_bytes_atomically
+from tellapart.os_errors import translate_os_errors
 from tellapart.progress import Task
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store

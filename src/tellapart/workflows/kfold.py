@@ -29,9 +29,10 @@ from tellapart.classifiers.ensemble import Ensemble
 from tellapart.data.folds import HELD_OUT, kfold_tables
 from tellapart.errors import Interrupted, RecipeError, RunError, SplitError
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import now, read_json, write_json, write_parquet, write_text_atomically
+from tellapart.io import now, write_json, write_parquet, write_text_atomically
 from tellapart.metrics.cross_validation import over_repetitions, summarize_folds
 from tellapart.metrics.score_all import score_all
+from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe, parse, resolve_recipe
 from tellapart.runs import store
 from tellapart.runs.model_card import write_card

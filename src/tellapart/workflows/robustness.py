@@ -24,10 +24,10 @@ from pathlib import Path
 import numpy as np
 
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import read_json
 from tellapart.perturbations._predict import Transform
 from tellapart.perturbations.kinds import Perturbation, select_perturbations
 from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
+from tellapart.plain_data import read_json
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run

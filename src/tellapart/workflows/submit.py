@@ -20,7 +20,8 @@ from tellapart.data.test_images import AskedIds, find_test_images
 from tellapart.errors import DataError, unknown_name
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.decision import decision, has_decision
-from tellapart.io import translate_os_errors, write_text_atomically
+from tellapart.io import write_text_atomically
+from tellapart.os_errors import translate_os_errors
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.spreadsheet import runs

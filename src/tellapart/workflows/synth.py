@@ -40,16 +40,9 @@ from tellapart.errors import DataError, ImageError, unknown_name
 from tellapart.forgeries._plan import REAL, PlannedImage, plan_forgeries
 from tellapart.forgeries.base import SMALLEST, Forgery
 from tellapart.inference.context import DEFAULTS, Settings
-from tellapart.io import (
-    TEMPORARY,
-    locked_file,
-    read_json,
-    remove_leftovers,
-    translate_os_errors,
-    write_bytes_atomically,
-    write_json,
-    write_text_atomically,
-)
+from tellapart.io import TEMPORARY, locked_file, remove_leftovers, write_bytes_atomically, write_json, write_text_atomically
+from tellapart.os_errors import translate_os_errors
+from tellapart.plain_data import read_json
 from tellapart.regular_files import read_bytes
 from tellapart.spreadsheet import frame_csv
 from tellapart.types import ImageTable, Problem

@@ -328,8 +328,8 @@ def _no_images(parts: list[_Part]) -> DataError:
 
 
 def _is_bytes(kind: pa.DataType) -> bool:
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return any(test(kind) for test in tests)
+    is_a = pa.types
+    return is_a.is_binary(kind) or is_a.is_large_binary(kind) or is_a.is_binary_view(kind) or is_a.is_fixed_size_binary(kind)
 
 
 def _is_nested(kind: pa.DataType) -> bool:
