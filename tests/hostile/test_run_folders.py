@@ -336,6 +336,23 @@ def test_a_report_of_the_others_is_written(besieged: Path, tmp_path: Path) -> No
     assert page.count("<img") > 10
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", '{"run": 1e999}', "[" * 100_000, '{"found": [{"id": 3}]}'])
+def test_damaged_results_beside_a_run_are_named_in_its_report(content: str, good: Run, tmp_path: Path) -> None:
+    shutil.copytree(good.runs, tmp_path / "runs")
+    results = ("robustness-valid/robustness.json", "bias-valid/bias.json", "nearest-test/nearest.json")
+    for name in results:
+        path = tmp_path / "runs" / "evaluations" / good.id / name
+        path.parent.mkdir(parents=True)
+        (path.parent / "done").write_text("", encoding="utf-8")
+        path.write_text(content, encoding="utf-8")
+    shutil.copytree(tmp_path / "runs" / "evaluations" / good.id / "nearest-test", path.parents[1] / "nearest-valid")
+    result = CliRunner().invoke(app, ["report", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "r.html")])
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert page.count("<p>Left out: ") == len(results)
+    assert all(Path(name).name in page for name in results)
+
+
 def test_a_hostile_run_alone_is_an_error(good: Run, tmp_path: Path) -> None:
     shutil.copytree(good.folder, tmp_path / "runs" / "alone")
     KINDS["scores-list"][0](tmp_path / "runs" / "alone")

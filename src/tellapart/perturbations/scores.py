@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tellapart.errors import unknown_name
 from tellapart.metrics.intervals import UNDEFINED, group_codes, share_interval
 from tellapart.metrics.mcnemar import LEVEL, compare
 from tellapart.metrics.pairwise import holm
@@ -95,6 +96,8 @@ class RobustnessCell:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> RobustnessCell:
         """Read what `to_dict` wrote."""
+        if content["perturbation"] not in PERTURBATIONS:
+            raise ValueError(unknown_name("perturbation", str(content["perturbation"])[:100], PERTURBATIONS))
         return cls(
             content["perturbation"], content["strength"], content["n"], _scores(content["scores"]), _score(content["flips"]),
             _scores(content["flips_by_class"]), _score(content["change"]),

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from tellapart.classifiers._knn_search import search_by
-from tellapart.errors import DataError, RunError
+from tellapart.errors import DataError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.inference.embedding import PLAIN, Embedder
 from tellapart.io import write_json
 from tellapart.os_errors import translate_os_errors
-from tellapart.plain_data import read_json
-from tellapart.runs._fields import Fields
+from tellapart.runs._fields import read_typed
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 
@@ -114,12 +113,11 @@ def stored(run: Run, part: str) -> Nearest | None:
     path = run.runs / "evaluations" / run.id / f"nearest-{part}" / "nearest.json"
     if not path.exists():
         return None
-    content = Fields(path, read_json(path))
-    try:
-        found = tuple(NearestToError(**one.content) for one in content.each("found"))
-        return Nearest(content.text("part"), content.text("by"), int(content.get("training")), found)
-    except TypeError as error:
-        raise RunError(f"{path}: cannot be read ({error})", hint="remove it, then search again with --nearest") from error
+    return read_typed(path, lambda content: Nearest(**{**content, "found": tuple(map(_error, content["found"]))}))
+
+
+def _error(content: dict[str, Any]) -> NearestToError:
+    return NearestToError(**content)
 
 
 def _near(

@@ -15,6 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from tellapart import formatting
+from tellapart.errors import RunError
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.score_all import score_classes
@@ -146,11 +147,21 @@ def run_section(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: Figu
         sections=[
             OptionalSection(name, title, content)
             for name, title, render in OPTIONAL_SECTIONS
-            if (content := render(run, row, key, album, sheet, level)) is not None
+            if (content := _optional(render, title, run, row, key, album, sheet, level)) is not None
         ],
         recipe=yaml.safe_dump(run.recipe, sort_keys=False, allow_unicode=True, width=100, default_flow_style=None),
         environment=formatting.flat(run.environment),
     )
+
+
+def _optional(
+    render: Renderer, title: str, run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet, level: int
+) -> Markup | None:
+    """Render an optional section; where the results that it shows cannot be read, it names the file instead."""
+    try:
+        return render(run, row, key, album, sheet, level)
+    except RunError as error:
+        return Markup('<h{0} class="part">{1}</h{0}>\n<p>Left out: {2}</p>').format(level, title.capitalize(), error.message)
 
 
 def _errors(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSheet) -> Errors | None:

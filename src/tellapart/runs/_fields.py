@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn, final
+from typing import Any, NoReturn, TypeVar, final
 
 from tellapart.errors import RunError
+from tellapart.io import read_json
+
+T = TypeVar("T")
 
 #: Longest text in a field.
 MOST_TEXT = 100_000
@@ -95,10 +100,26 @@ class Fields:
         return [Fields(self.path, one, f"{inside}[{place}]") for place, one in enumerate(found)]
 
 
+def read_typed(path: Path, make: Callable[[Any], T]) -> T:
+    """Read a JSON file into a dataclass, and check that each field, at any depth, has the type that the class declares.
+
+    Raises:
+        RunError: The file cannot be read, or some field is missing or has another type.
+    """
+    from pydantic import TypeAdapter
+
+    content = read_json(path)
+    with parsing(path):
+        found = make(content)
+        TypeAdapter(type(found)).validate_json(json.dumps(asdict(found), default=str), strict=True)  # type: ignore[call-overload]
+    return found
+
+
 @contextlib.contextmanager
 def parsing(path: Path) -> Iterator[None]:
     """Turn the errors of a class that is made of the content of a file into a RunError that names the file."""
     try:
         yield
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
-        raise RunError(f"{path}: not what tellapart writes ({type(error).__name__}: {error})") from error
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"{path}: not what tellapart writes ({type(error).__name__}: {reason})") from error

@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tellapart.data.decode import DECODER
 from tellapart.errors import Interrupted, RunError
@@ -22,11 +22,13 @@ from tellapart.perturbations._predict import PerturbedPredictor, PredictionsOrRe
 from tellapart.perturbations.kinds import VERSION
 from tellapart.plain_data import read_json
 from tellapart.runs import store
+from tellapart.runs._fields import read_typed
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._evaluation_set import EvaluationSet, record_test_use, stored_predictions
 
+T = TypeVar("T")
 #: The name of the predictions on the original files.
 FILES = "files"
 _SETTINGS = "settings.json"
@@ -148,14 +150,23 @@ def require_predictions(run: Run, found: PredictionsOrReason) -> Predictions:
     return found
 
 
-def stored_results(run: Run, kind: str, result: str) -> list[tuple[dict[str, Any], Path, int]]:
-    """Finished results of a run, sorted by folder: content, folder, and how often the test split was opened.
+def stored_results(run: Run, kind: str, result: str, make: Callable[[Mapping[str, Any], Path, int], T]) -> list[T]:
+    """Finished results of a run, sorted by folder.
 
     Args:
         run: The run.
         kind: For example "bias": the folders are `evaluations/<run>/bias-…`.
         result: Name of the result file.
+        make: Makes a result of the content, the folder, and how often the test split was opened.
+
+    Raises:
+        RunError: A result file is damaged.
     """
     found = sorted((run.runs / "evaluations" / run.id).glob(f"{kind}-*/{store.DONE}"))
     opened = test_openings(run)
-    return [(read_json(path.parent / result), path.parent, opened) for path in found]
+    return [read_result(path.parent, result, make, opened) for path in found]
+
+
+def read_result(folder: Path, result: str, make: Callable[[Mapping[str, Any], Path, int], T], opened: int) -> T:
+    """One result, as of `stored_results`."""
+    return read_typed(folder / result, lambda content: make(content, folder, opened))

@@ -50,7 +50,7 @@ from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Score
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
-from tellapart.workflows._prediction_cache import FILES, PredictionCache, require_predictions, stored_results
+from tellapart.workflows._prediction_cache import FILES, PredictionCache, read_result, require_predictions, stored_results
 
 #: The JPEG quality of most software that forwards images.
 QUALITY = 75
@@ -155,7 +155,7 @@ def codec_bias(
 
 def stored(run: Run) -> list[CodecBias]:
     """Stored evaluations of a run, sorted by folder."""
-    return [CodecBias.from_dict(*found) for found in stored_results(run, "bias", _RESULT)]
+    return stored_results(run, "bias", _RESULT, CodecBias.from_dict)
 
 
 class _CodecBiasJob:
@@ -169,7 +169,7 @@ class _CodecBiasJob:
     def result(self) -> CodecBias:
         """Read a stored result; otherwise predict what is missing, and compute and write the result."""
         if self.cache.done:
-            before = CodecBias.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
+            before = read_result(self.folder, _RESULT, CodecBias.from_dict, test_openings(self.run))
             if before.quality == self.quality:
                 return before
         jpeg, scale = PERTURBATIONS["jpeg"], PERTURBATIONS["scale"]

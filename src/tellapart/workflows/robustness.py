@@ -33,7 +33,7 @@ from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
-from tellapart.workflows._prediction_cache import FILES, PredictionCache, require_predictions, stored_results
+from tellapart.workflows._prediction_cache import FILES, PredictionCache, read_result, require_predictions, stored_results
 
 #: The name of the predictions on the unperturbed images written as PNG.
 CLEAN = "unperturbed"
@@ -74,7 +74,7 @@ def robustness(
 
 def stored(run: Run) -> list[Robustness]:
     """The finished sweeps of a run, sorted by folder."""
-    return [Robustness.from_dict(*found) for found in stored_results(run, "robustness", _RESULT)]
+    return stored_results(run, "robustness", _RESULT, Robustness.from_dict)
 
 
 class _Sweep:
@@ -106,7 +106,7 @@ class _Sweep:
     def _stored(self) -> Robustness | None:
         if not self.cache.done:
             return None
-        return Robustness.from_dict(read_json(self.folder / _RESULT), self.folder, test_openings(self.run))
+        return read_result(self.folder, _RESULT, Robustness.from_dict, test_openings(self.run))
 
     def _evaluate(self) -> Robustness:
         files, clean = (require_predictions(self.run, self.cache.read(name)) for name in (FILES, CLEAN))
