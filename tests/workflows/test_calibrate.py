@@ -245,7 +245,7 @@ def test_runs_without_usable_validation_answers(settings):
     frame = pd.read_parquet(file)
     name = f"p.{parent.classes[0]}"
     rewrite(parent, frame.assign(**{name: frame[name].where(frame.index != 2)}))
-    with pytest.raises(RunError, match=r"its valid predictions cannot be used \(probabilities must be finite"):
+    with pytest.raises(RunError, match=r"valid.parquet: cannot be read \(probabilities must be finite"):
         calibrate(parent, settings=settings)
     rewrite(parent, frame[frame["label"] == 0])
     with pytest.raises(DataError, match="validation images are of one class, fake"):

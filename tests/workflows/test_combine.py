@@ -369,12 +369,17 @@ def test_runs_of_other_data_splits_or_classes_are_refused_by_name(made, settings
     for change, message in (
         ({"fingerprint": "0"}, "were trained on different data"),
         ({"split_fingerprint": "0"}, "split the same data differently"),
-        ({"classes": ["real", "edited"]}, "have different classes: fake, real and real, edited"),
+        (
+            {"classes": ["real", "edited"], "positive": None, "counts": {}},
+            "have different classes: fake, real and real, edited",
+        ),
     ):
         other = settings.runs / f"other-{next(iter(change))}"
         shutil.copytree(of(settings, "spectrum").folder, other)
         data = json.loads((other / "data.json").read_text("utf-8"))
         (other / "data.json").write_text(json.dumps(data | change), encoding="utf-8")
+        if "classes" in change:
+            (other / "classifier.json").write_text(json.dumps({"classes": change["classes"]}), encoding="utf-8")
         with pytest.raises(RunError, match=f"{first.id} and {other.name} .*{message}"):
             ta.combine([first, other.name], settings=settings)
 

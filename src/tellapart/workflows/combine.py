@@ -317,9 +317,8 @@ def _parents(runs: Sequence[str | Path | Run], settings: Settings) -> list[Run]:
     if not found:
         hint = "pass run ids; without them the metadata baseline is excluded"
         raise RunError(f"{settings.runs} holds no run to combine", hint=hint)
-    first = found[0]
     for run in found[1:]:
-        _refuse_other(first, run)
+        _refuse_other(found[0], run)
     return found
 
 
