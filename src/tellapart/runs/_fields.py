@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, final
 
 from tellapart.errors import RunError
-from tellapart.io import read_json
+from tellapart.plain_data import read_json
 
 T = TypeVar("T")
 

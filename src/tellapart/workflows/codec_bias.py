@@ -42,7 +42,6 @@ from tellapart.perturbations.codec_sensitivity import (
     measure_sensitivity,
 )
 from tellapart.perturbations.kinds import PERTURBATIONS, as_png
-from tellapart.plain_data import read_json
 from tellapart.recipe.schema import Inputs
 from tellapart.regular_files import require_regular
 from tellapart.runs import store

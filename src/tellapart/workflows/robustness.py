@@ -27,7 +27,6 @@ from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.perturbations._predict import Transform
 from tellapart.perturbations.kinds import Perturbation, select_perturbations
 from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
-from tellapart.plain_data import read_json
 from tellapart.runs import store
 from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
