@@ -131,10 +131,8 @@ VerifyFiles = Annotated[
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder of the runs.", rich_help_panel=_RUN)]
 #: The default of `Runs`.
 RUNS = Path("runs")
-ImagesOfRun = Annotated[
-    Path | None,
-    typer.Option("--data", metavar="DIR", exists=True, help="The images of a run trained elsewhere.", rich_help_panel=_RUN),
-]
+_DATA = typer.Option("--data", metavar="DIR", exists=True, help="The images of a run trained elsewhere.", rich_help_panel=_RUN)
+ImagesOfRun = Annotated[Path | None, _DATA]
 Device = Annotated[
     str,
     typer.Option("--device", help="cpu, cuda, cuda:1, mps, or auto: the fastest device of this machine.", rich_help_panel=_RUN),

@@ -4,8 +4,7 @@ The file's name is a digest of which images (by their content, `data.identity`),
 decoder, so a changed file or option is decoded again, and a touched, moved or zipped file is not. What is read to be decoded is
 compared with the digest once more, so no file holds the pixels of other images. Where a part of each picture is read
 (`Inputs.region`), the digest holds where it lies, too; faces are looked for once, and kept in a file of their own. A lock lets
-one process decode while a second one waits; a file that was not finished is never read. The folder is bounded: the files that
-were not used for longest go first.
+one process decode while a second one waits. The folder is bounded: the files that were not used for longest go first.
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """

@@ -340,8 +340,7 @@ def next_evaluation(run: Run) -> Path:
         if left.name.isdigit() and not (left / DONE).exists():
             for path in left.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-    number = 1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0)
-    folder = parent / str(number)
+    folder = parent / str(1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0))
     (folder / "predictions").mkdir(parents=True)
     return folder
 

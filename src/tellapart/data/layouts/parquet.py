@@ -35,7 +35,7 @@ from tellapart.data.layouts._split_columns import read_splits
 from tellapart.data.layouts.base import Claim, ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
-from tellapart.regular_files import require_regular
+from tellapart.regular_files import checked
 from tellapart.types import UNLABELED, Problem
 
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -110,9 +110,7 @@ def open_parquet(source: Path | bytes, path: str) -> pq.ParquetFile:
         DataError: Not a parquet file.
     """
     with _reading(path):
-        if isinstance(source, Path):
-            require_regular(source)
-        return pq.ParquetFile(source if isinstance(source, Path) else pa.BufferReader(source))
+        return pq.ParquetFile(checked(source) if isinstance(source, Path) else pa.BufferReader(source))
 
 
 def image_column(file: pq.ParquetFile, path: str) -> str:
