@@ -107,6 +107,12 @@ def require_regular(path: str | Path, limit: int = LARGEST) -> None:
         raise _too_large(path, limit)
 
 
+def checked(path: Path) -> Path:
+    """The path itself, as of `require_regular`."""
+    require_regular(path)
+    return path
+
+
 def _rest(descriptor: int, content: bytes, path: str | Path, limit: int) -> bytes:
     """Read on where a file has another size than was stated: it grows, shrank, or a reading gave less than it was asked for."""
     parts, total = [content], len(content)

@@ -21,7 +21,7 @@ from PIL import Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
 from tellapart.data import jpeg_scans, png_chunks, tiff_samples
 from tellapart.errors import ImageError
-from tellapart.regular_files import LARGEST_IMAGE, read_bytes
+from tellapart.regular_files import LARGEST_IMAGE, IrregularFileError, read_bytes
 
 #: What the endings that `scan` looks for stand for.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "TGA", "AVIF")
@@ -84,6 +84,8 @@ def open_file(file: Path, path: str) -> Image.Image:
     """
     try:
         content = read_bytes(file, LARGEST_IMAGE)
+    except IrregularFileError as error:
+        raise ImageError(path, error.reason) from error
     except OSError as error:
         raise ImageError(path, f"cannot be read ({error.strerror or error})") from error
     return open_image(content, path)
