@@ -141,6 +141,7 @@ READERS = {
     "reports/health_report.py": "the date on a page",
     "reports/report.py": "the date on a page",
     "runs/loggers/mlflow.py": "times that MLflow wants",
+    "server/batching.py": "whether a batch takes longer than a request may",
     "server/middleware.py": "latency, limits of requests",
     "server/service.py": "limit of loading",
     "training/loop.py": "seconds of an epoch; with train.minutes the limit, which the run names with its step",

@@ -162,6 +162,8 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             beside.rename(folder)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+            if old.exists() and not folder.exists():  # the second renaming failed
+                old.rename(folder)
             shutil.rmtree(old, ignore_errors=True)
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import struct
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tellapart.data.decode import decode, header
-from tellapart.server.settings import ServerSettings
-from tellapart.server.uploads import _checked
+from tellapart.server.decoders import Decoders
 
 
 def encoded(kind: str, exif: bytes) -> bytes:
@@ -27,6 +28,14 @@ def ifd(*entries: tuple[int, int, int, bytes], extra: bytes = b"") -> bytes:
 
 def short(value: int) -> tuple[int, int, int, bytes]:
     return 0x0112, 3, 1, struct.pack("<HH", value, 0)
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    """What decodes the uploads of a server."""
+    made = Decoders(memory=100_000_000, max_pixels=1_000_000, patience=60)
+    yield made
+    made.close()
 
 
 TURNED, UPRIGHT = (30, 20), (20, 30)
@@ -50,9 +59,9 @@ RATIONAL = (0x011A, 10, 1, struct.pack("<L", 8 + 2 + 24 + 4))
     ],
     ids=["6", "6 and -1/0", "6 and a tag outside", "byte", "text", "rational", "0", "9", "65535", "garbage"],
 )
-def test_decode_header_and_server_agree(kind: str, exif: bytes, shape: tuple[int, int]):
+def test_decode_header_and_server_agree(decoders: Decoders, kind: str, exif: bytes, shape: tuple[int, int]):
     content = encoded(kind, exif)
     assert decode(content).shape[:2] == shape
     assert header(content)[:2] == shape
-    upload = _checked("photo", content, ServerSettings())
+    upload = asyncio.run(decoders.header(content, "photo"))
     assert (upload.height, upload.width) == shape

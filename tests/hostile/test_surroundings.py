@@ -445,7 +445,8 @@ def test_no_home_and_no_entry_in_passwd(tell, photos, trained, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     assert tell("data", photos)[0] == 0
-    assert tell("predict", trained, photos / "dark" / "00.png")[0] == 0
+    answer = tell("predict", trained, photos / "dark" / "00.png")
+    assert answer[0] == 0, answer
     answer = tell("train", photos, "-r", "knn")
     ends_in_a_sentence(answer, 6, "this user has no home folder")
     assert "set TELLAPART_CACHE" in answer[2]

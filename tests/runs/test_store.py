@@ -228,7 +228,8 @@ def test_a_full_disk_as_safetensors_says_it():
 def test_safetensors_still_tells_the_number_of_the_error(tmp_path):
     """In a process of its own, that may write 10 kB a file: `ulimit -f` is the one full disk that a test can have."""
     code = (
-        "import resource, numpy as np; from safetensors.numpy import save_file; from tellapart.os_errors import translate_os_errors\n"
+        "import resource, numpy as np; from safetensors.numpy import save_file\n"
+        "from tellapart.os_errors import translate_os_errors\n"
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "with translate_os_errors('runs/svm'): save_file({'x': np.zeros(10_000)}, 'x.safetensors')\n"

@@ -194,7 +194,7 @@ def test_a_damaged_classifier_is_named(folder: Path, settings: Settings, recipe:
     run = ta.train(folder, recipe, settings=settings)
     for damage in (lambda: (run.folder / file).write_text("garbage"), (run.folder / "classifier.json").unlink):
         damage()
-        with pytest.raises(RunError, match=f"{run.id}.*cannot be loaded"):
+        with pytest.raises(RunError, match=f"{run.id}.*cannot be (loaded|read)"):
             ta.predict(run, ta.scan(folder), settings=settings)
 
 

@@ -19,6 +19,7 @@ from functools import cache
 from pathlib import Path
 
 from tellapart.data.cache_dir import default_folder
+from tellapart.errors import SystemLimitError
 from tellapart.io import write_text_atomically
 from tellapart.plain_data import read_json
 from tellapart.regular_files import open_file, read_bytes, read_text
@@ -86,7 +87,7 @@ def _folders() -> Iterator[Path]:
     """Where a key may lie, best first."""
     with contextlib.suppress(RuntimeError):  # no home
         yield Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "tellapart"
-    with contextlib.suppress(RuntimeError):
+    with contextlib.suppress(SystemLimitError):
         yield default_folder()
 
 
