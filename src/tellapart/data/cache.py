@@ -3,8 +3,8 @@
 The file's name is a digest of which images (by their content, `data.identity`), how (the resolved `Inputs`) and by which
 decoder, so a changed file or option is decoded again, and a touched, moved or zipped file is not. What is read to be decoded is
 compared with the digest once more. Where a part of each picture is read (`Inputs.region`), the digest holds where it lies, too;
-faces are looked for once, and kept in a file of their own. A lock lets one process decode while a second one waits. The folder is
-bounded: the files that were not used for longest go first.
+faces are looked for once, and kept in a file of their own. A lock lets one process decode while a second one waits. The folder
+is bounded: the files that were not used for longest go first.
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
 """
@@ -38,12 +38,7 @@ _PROBED = 256  # headers read to resolve `auto`
 
 
 class CorruptImages(DataError):
-    """Images of a table that cannot be decoded, all of them.
-
-    Args:
-        rows: Positions in the table.
-        problems: One a row.
-        hint: What to do; `SKIP` where the command can leave them out.
+    """Images of a table that cannot be decoded, all of them. `hint`: what to do; `SKIP` where the command can leave them out.
 
     Attributes:
         rows: Positions in the table.
@@ -138,8 +133,8 @@ class PixelCache:
             keys = with_regions(table.row_keys, found)
             each = lambda content, path, row: decode_to(content, inputs, path, found[row])  # noqa: E731
         work = _Work(f"{_way(inputs)} {DECODER}", _shape(inputs), "|u1", "decoding", each, inputs.max_pixels)
-        held = table.memory is not None and len(table.memory)  # images in memory are neither kept here nor what is made of them
-        return DecodedImages(*self._get(table, keys, work), None if held else Origin(self.folder, work.way, keys))
+        kept = table.memory is None or not len(table.memory)  # images in memory are not kept here, nor is what is made of them
+        return DecodedImages(*self._get(table, keys, work), Origin(self.folder, work.way, keys) if kept else None)
 
     def found(self, table: ImageTable, inputs: Inputs) -> np.ndarray | None:
         """Where the region of each image lies, before any margin; see `data.regions`.

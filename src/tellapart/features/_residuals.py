@@ -12,7 +12,6 @@ from typing import Literal
 import numpy as np
 
 from tellapart.errors import RecipeError
-from tellapart.features._compiled import quantize
 
 Kernel = Literal["first", "second", "third", "square", "wide"]
 
@@ -80,6 +79,8 @@ def quantized(residual: np.ndarray, scale: int, quantum: float, most: int) -> np
     Returns:
         The same shape, 0 … 2 · most, uint8.
     """
+    from tellapart.features._compiled import quantize  # here, since Numba takes 0.5 s and 100 MB to import
+
     levels = np.empty(residual.shape, np.uint8)
     width = scale * quantum
     power = 2.0 ** np.floor(np.log2(width))  # multiplying by it is exact, and several times as fast as a division
