@@ -8,11 +8,11 @@ import typer
 
 from tellapart.cli import options as opt
 
-Clear = Annotated[bool, typer.Option("--clear", help="Remove all cached images.")]
+Clear = Annotated[bool, typer.Option("--clear", help="Remove everything in it.")]
 
 
 def run(clear: Clear = False, as_json: opt.AsJson = False, verbose: opt.Verbose = False) -> None:
-    """Show the folder and size of the cache of decoded images and unpacked archives, or clear it."""
+    """Show the folder and size of the cache of decoded images, unpacked archives and feature vectors, or clear it."""
     from tellapart.data import cache_dir as cache
 
     folder = cache.default_folder()
