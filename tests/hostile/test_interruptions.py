@@ -51,7 +51,19 @@ VERBS = {
 #: Verbs of the full disks.
 FULL = ("train mlp", "compare", "combine", "predict parquet", "synth")
 #: JSON keys and files that hold times; or addresses of objects (skops), but the predictions of their models are compared.
-TIMES = ("seconds", "images_per_second", "opened", "started", "finished", "cost", "time", "speed", "opened_before", "session")
+TIMES = (
+    "seconds",
+    "fit_seconds",
+    "images_per_second",
+    "opened",
+    "started",
+    "finished",
+    "cost",
+    "time",
+    "speed",
+    "opened_before",
+    "session",
+)
 UNCOMPARED = re.compile(
     r"environment\.json|done|card\.md|ledger\.jsonl|log\.jsonl|.*\.html|.*\.lock|digests\.sqlite|examples\.png|.*\.skops"
 )
