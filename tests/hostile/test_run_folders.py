@@ -192,7 +192,7 @@ KINDS: dict[str, tuple[Change, str]] = {
     "scores-n-negative": (_set("scores.json", "valid.accuracy.n", -4), "scores.json: valid.accuracy.n"),
     "scores-direction": (_set("scores.json", "valid.accuracy.higher_is_better", "yes"), "higher_is_better"),
     "scores-part": (_set("scores.json", "valid", 3), "scores.json: valid: expected a mapping"),
-    "cost-negative": (_set("scores.json", "cost.fit_seconds", -1), "scores.json: cost.fit_seconds"),
+    "cost-seconds": (_set("scores.json", "cost.fit_seconds", "long"), "scores.json: cost.fit_seconds"),
     "cost-parameters": (_set("scores.json", "cost.parameters", 1.5), "scores.json: cost.parameters"),
     "cost-huge": (_set("scores.json", "cost.parameters", 10**400), "scores.json: cost.parameters"),
     "cost-notes": (_set("scores.json", "cost.notes", "all"), "scores.json: cost.notes"),

@@ -93,6 +93,16 @@ def tell(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
     return run
 
 
+@pytest.fixture(autouse=True)
+def usual_signals() -> Iterator[None]:
+    """As in a terminal: a shell that runs tests in the background has SIGINT ignored, `nohup` SIGHUP."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def ends_in_a_sentence(answer: tuple[int, str, str], code: int, said: str) -> None:
     """One error, nothing on standard output, no traceback."""
     assert answer[0] == code, answer
