@@ -45,7 +45,7 @@ VERBS = {
     "predict parquet": ("predict knn ../asked -o out.parquet", TRAIN),
     "submit": ("submit knn --test ../asked --sample ../sample.csv -o answers.csv", TRAIN),
     "synth": ("synth ../asked -o forged --kind splice", ""),
-    "export": ("export pixels-lda -o exported", RUNS),
+    "export": ("export mlp -o exported", "train ../data -r mlp --epochs 3 -s train.batch=16 -s train.images=null"),
     "check": ("check ../data --only duplicates --only files -o health.html --fix-list fixes.csv", ""),
 }
 #: Verbs of the full disks.
