@@ -58,7 +58,7 @@ def histograms(values: np.ndarray, bins: int, grid: int) -> np.ndarray:
     Returns:
         (B, grid² · C · bins) float32 in [0, 1]; each histogram sums to 1, or is 0 if a cell has no pixel.
     """
-    from tellapart.features._compiled import count_cells  # here, since Numba takes 0.5 s and 100 MB to import
+    from tellapart.features._compiled import count_cells  # here, since Numba takes 0.5 s and 60 MB to import
 
     rows, columns = (np.searchsorted(cell_index(side, grid), np.arange(grid + 1)) for side in values.shape[2:])
     found = np.zeros((len(values), grid * grid, values.shape[1], bins), np.int64)

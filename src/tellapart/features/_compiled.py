@@ -1,8 +1,9 @@
 """Loops over pixels that numpy would need many passes for, compiled by Numba.
 
 Each function is compiled when it is first called, which takes a second or two, and stored beside this file (or in
-Numba's folder of the user). They run in the thread of the caller and release the interpreter lock. Sums are of integers, so
-they do not depend on their order, and are the same on every machine.
+Numba's folder of the user). They run in the thread of the caller and release the interpreter lock. Sums of
+residuals and counts are of integers, so they are the same on every machine; those of `plane_statistics` are of floats, whose
+order depends on the processor.
 """
 
 # Numba infers the types of numbers; those that numpy declares are wider.
@@ -17,7 +18,7 @@ import numba
 import numpy as np
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_LANES = 4
+_LANES = 4  # histograms that are counted in turn
 _SHORT = 256  # the length from which sums of 32 bits are faster than sums of 64
 
 

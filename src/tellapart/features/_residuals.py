@@ -79,7 +79,7 @@ def quantized(residual: np.ndarray, scale: int, quantum: float, most: int) -> np
     Returns:
         The same shape, 0 … 2 · most, uint8.
     """
-    from tellapart.features._compiled import quantize  # here, since Numba takes 0.5 s and 100 MB to import
+    from tellapart.features._compiled import quantize  # here, since Numba takes 0.5 s and 60 MB to import
 
     levels = np.empty(residual.shape, np.uint8)
     width = scale * quantum

@@ -107,7 +107,7 @@ def _basis(block: int) -> np.ndarray:
 
 def _block_statistics(x_BHWC: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Mean and standard deviation of log |DCT| over half-overlapping blocks: (B, 2 · C · block²) float32."""
-    from tellapart.features._compiled import block_magnitudes, plane_statistics  # Numba takes 0.5 s and 100 MB to import
+    from tellapart.features._compiled import block_magnitudes, plane_statistics  # Numba takes 0.5 s and 60 MB to import
 
     count, height, width, channels = x_BHWC.shape
     block, step = len(basis), max(1, len(basis) // 2)
