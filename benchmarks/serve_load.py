@@ -15,7 +15,8 @@ batches of 50 megapixels), for which any refusal is right but no internal error 
 request then includes the waits after a 503, and the figures go to `benchmarks/results/serve_load_hostile.json`.
 
 Resident memory is that of the server's process and of its children, together, every half second, in MiB: at the start (after
-the warm-up), in the middle, at the end, and the slope of a line through the second half.
+the warm-up), in the middle, at the end, and the slope of a line through the second half. A page that several of them share
+counts once (Linux: the proportional set size); `most_with_shared_pages_counted_for_each` is the sum of what `ps` prints.
 """
 
 from __future__ import annotations
@@ -179,20 +180,21 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def resident(pids: list[int]) -> float:
-    """Resident memory of processes, MiB; pages that they share count several times."""
-    pages = 0
+def resident(pids: list[int]) -> tuple[float, float]:
+    """Resident memory of processes together, MiB: shared pages counted once, and for each process."""
+    once = each = 0
     for one in pids:
         with contextlib.suppress(OSError):
-            pages += int(Path(f"/proc/{one}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+            values = dict(line.split()[:2] for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines()[1:])
+            once, each = once + int(values["Pss:"]), each + int(values["Rss:"])
+    return once / 1024, each / 1024
 
 
-async def watch(pid: int, memory: list[tuple[float, float, float]]) -> None:
+async def watch(pid: int, memory: list[tuple[float, ...]]) -> None:
     """Note the memory every half second."""
     began = time.perf_counter()
     while True:
-        memory.append((time.perf_counter() - began, resident(tree(pid)), resident([pid])))
+        memory.append((time.perf_counter() - began, *resident(tree(pid)), resident([pid])[1]))
         await asyncio.sleep(0.5)
 
 
@@ -206,7 +208,7 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
             for name, body, status in bad:
                 await refused(client, name, body, status, alone)
     for length, tally in ((warm_up, Tally()), (seconds, found := Tally())):
-        memory: list[tuple[float, float, float]] = []
+        memory: list[tuple[float, ...]] = []
         watching = asyncio.create_task(watch(pid, memory))
         began = time.perf_counter()
         await asyncio.gather(
@@ -227,7 +229,7 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
     }
 
 
-def summary(found: Tally, alone: Tally, memory: list[tuple[float, float, float]], took: float) -> dict[str, Any]:
+def summary(found: Tally, alone: Tally, memory: list[tuple[float, ...]], took: float) -> dict[str, Any]:
     """The figures."""
     second = np.array(memory[len(memory) // 2 :])
     slope = float(np.polyfit(second[:, 0], second[:, 1], 1)[0] * 60) if len(second) > 2 else None
@@ -241,8 +243,9 @@ def summary(found: Tally, alone: Tally, memory: list[tuple[float, float, float]]
         "refusals_alone": quantiles(alone.refusals) | {"errors": len(alone.errors)},
         "resident_mib": {
             "start": round(memory[0][1]), "middle": round(memory[len(memory) // 2][1]), "end": round(memory[-1][1]),
-            "most": round(max(one[1] for one in memory)), "most_of_server_alone": round(max(one[2] for one in memory)),
-            "end_of_server_alone": round(memory[-1][2]),
+            "most": round(max(one[1] for one in memory)),
+            "most_with_shared_pages_counted_for_each": round(max(one[2] for one in memory)),
+            "most_of_server_alone": round(max(one[3] for one in memory)), "end_of_server_alone": round(memory[-1][3]),
             "slope_per_minute_in_second_half": slope and round(slope, 2),
         },
     }  # fmt: skip

@@ -85,6 +85,11 @@ def cached_onnx(run: Run, settings: Settings) -> OnnxModel:
         return found
 
 
+def is_cached(run: Run) -> bool:
+    """Whether the core of a run is exported, intact and up to date."""
+    return _read(run.runs / "exports" / run.id, run) is not None
+
+
 def memory_context(settings: Settings) -> Context:
     """A context in which classifiers predict images in memory and find their parent runs."""
     return Context(PixelCache(), parents=lambda name: store.open_parent(name, settings.runs).folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -21,13 +22,19 @@ from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.errors import ImageError, TellapartError
 from tellapart.exporters.onnx_graph import pixel_names
 from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
-from tellapart.inference.onnx_model import OnnxModel, cached_onnx
+from tellapart.inference.onnx_model import OnnxModel, cached_onnx, is_cached
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import Problem
 
 _ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # NVIDIA, AMD, either in a virtual machine of Windows
+_EXPORT = """
+import sys
+from pathlib import Path
+from tellapart.inference.predictor import Settings, load_predictor
+load_predictor(Path(sys.argv[1]), Settings(Path(sys.argv[2]), "cpu"))
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +224,18 @@ def load_predictor(
         except TellapartError as error:
             settings.progress.say(f"  using torch for {run.id}: {error.message}")
     return TorchPredictor(run, settings)
+
+
+def export_ahead(run: Run, settings: Settings) -> None:
+    """Export the ONNX model of a run, if it can have one, in a process of its own, and store it for `load_predictor`.
+
+    The libraries of the exporter take more than 100 MB, which a process that exports itself keeps. Whatever fails here fails
+    again in `load_predictor`, which says why.
+    """
+    if _on_cpu(settings.device) and _may_have_graph(run) and not is_cached(run):
+        settings.progress.say(f"  exporting {run.id} for ONNX Runtime, once")
+        names = [str(path.resolve()) for path in (run.folder, settings.runs)]
+        subprocess.run([sys.executable, "-c", _EXPORT, *names], capture_output=True, check=False)
 
 
 def reading_of(inputs: tuple[Inputs, ...]) -> Reading:

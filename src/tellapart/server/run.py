@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tellapart.errors import SystemLimitError, TellapartError
+from tellapart.inference.predictor import export_ahead
 from tellapart.runs import store
 from tellapart.server.settings import ServerSettings
 
@@ -51,6 +52,8 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
     listening = _listen(options.host, port)
     with listening:
         runs = [store.open_run(name, options.settings.runs, options.settings.images) for name in names]
+        for run in runs:
+            export_ahead(run, options.settings)
         app = create_app(runs, options)
         address = _address(options.host, listening.getsockname()[1])
         if not options.is_private and options.token is None:
