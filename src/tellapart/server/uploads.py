@@ -26,7 +26,7 @@ from tellapart.server.settings import ServerSettings
 _MAX_FILES, _MAX_FIELDS, _FIELD_BYTES = 64, 32, 4_096
 _MAX_NAME = 100
 _UNREADABLE = Header(0, 0, 0)
-_RECEIVED = 96_000_000  # bytes of request bodies in memory, of all requests together
+_RECEIVED = 64_000_000  # bytes of request bodies in memory, of all requests together
 _RETRY_AFTER = {"retry-after": "1"}
 _HINT = "send a form with the field `image`, or the file itself with the content type image/…"
 
