@@ -26,13 +26,14 @@ from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.io import write_bytes_atomically, write_text_atomically
 from tellapart.nets._weights import name_run, read_weights, transfer
+from tellapart.nets.allocator import tune_allocator
 from tellapart.nets.base import Model, Net, NetOptions, Normalize, normalization
 from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.regular_files import require_regular
 from tellapart.training.loop import Batches, SplitData, forward, train
-from tellapart.training.setup import choose_precision, open_device, open_fabric, tune_allocator
+from tellapart.training.setup import choose_precision, open_device, open_fabric
 from tellapart.training.state import stored_precision
 from tellapart.types import ImageTable
 

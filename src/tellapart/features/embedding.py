@@ -18,6 +18,7 @@ from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Descriptor, FitContext
+from tellapart.nets.allocator import tune_allocator
 from tellapart.plain_data import read_json
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
@@ -77,6 +78,7 @@ class Embedding(Descriptor):
             SystemLimitError: The wheel is not installed, or the hub cannot be reached.
         """
         del labels
+        tune_allocator()
         height, width, channels = images.shape
         about, kept = (
             _of_run(self.options.run, (height, width, channels), context)
