@@ -33,8 +33,8 @@ def child(allocator: bool) -> None:
     import torch
 
     from tellapart import registry
+    from tellapart.nets.allocator import tune_allocator
     from tellapart.recipe import load as recipes
-    from tellapart.training.setup import tune_allocator
 
     if allocator:
         tune_allocator()

@@ -136,6 +136,11 @@ class FeatureClassifier(Classifier):
         self._fit_vectors(v.X, v.y, v.X_valid, v.y_valid)
         return self._predict_vectors(v.X), self._predict_vectors(v.X_valid)
 
+    @property
+    def pretrained(self) -> str:
+        """Sources of the pretrained weights of the descriptors."""
+        return self.extractor.pretrained
+
     def _save(self, folder: Path) -> None:
         self.extractor.save(folder / "features.safetensors")
         self._save_model(folder)

@@ -26,13 +26,14 @@ from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.io import write_bytes_atomically, write_text_atomically
 from tellapart.nets._weights import name_run, read_weights, transfer
-from tellapart.nets.base import Model, Net, NetOptions, Normalize
+from tellapart.nets.allocator import tune_allocator
+from tellapart.nets.base import Model, Net, NetOptions, Normalize, normalization
 from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.regular_files import require_regular
 from tellapart.training.loop import Batches, SplitData, forward, train
-from tellapart.training.setup import choose_precision, open_device, open_fabric, tune_allocator
+from tellapart.training.setup import choose_precision, open_device, open_fabric
 from tellapart.training.state import stored_precision
 from tellapart.types import ImageTable
 
@@ -193,8 +194,11 @@ class Network(Classifier, Differentiable, Exportable):
         """Set the normalization, and load pretrained weights if the options name them."""
         wanted = self._net.normalize_stats(self.net_options)
         if isinstance(self.model.normalize, Normalize):
-            _set(self.model.normalize, *wanted) if wanted else _measure(self.model.normalize, images)
-        self._whose = self._net.load_pretrained(self.model.body, self.net_options, context.parents)
+            channels = self.model.normalize.mean.numel()
+            self.model.normalize = normalization(*wanted, channels) if wanted else _measured(images)
+        loaded = self._net.load_pretrained(self.model.body, self.net_options, context.parents)
+        self._whose = loaded.source
+        context.notes.extend(loaded.notes)
         if self.options.init_from:
             self._transfer(Path(self.options.init_from), context)
 
@@ -243,8 +247,8 @@ class Network(Classifier, Differentiable, Exportable):
 
     @property
     def pretrained(self) -> str:
-        """Source of the pretrained weights; "no" if there are none."""
-        return self._whose
+        """Source of the pretrained weights, of the net or of the descriptors that it is trained on; "no" if there are none."""
+        return self.extractor.pretrained if self.extractor else self._whose
 
     def _save(self, folder: Path) -> None:
         content = save({k: v.contiguous() for k, v in self.model.state_dict().items()})
@@ -299,19 +303,10 @@ def _resident(get: Batches, images: DecodedImages, device: torch.device) -> Batc
     return lambda rows: there[torch.from_numpy(rows).to(device)]
 
 
-def _set(layer: Normalize, mean: Any, spread: Any) -> None:
-    """Set the normalization to a mean and a standard deviation per channel, in [0, 1]."""
-    gray = layer.mean.numel() == 1
-    mean, spread = (torch.as_tensor(v, dtype=torch.float32) for v in (mean, spread))
-    mean, spread = (v.mean().view(1) if gray else v for v in (mean, spread))
-    layer.mean.copy_((mean * 255).view(1, -1, 1, 1))
-    layer.scale.copy_((1 / (spread * 255)).view(1, -1, 1, 1))
-
-
-def _measure(layer: Normalize, images: DecodedImages) -> None:
-    """Set the normalization from up to 4,096 training images, evenly spaced in the table."""
+def _measured(images: DecodedImages) -> Normalize:
+    """The normalization of up to 4,096 training images, evenly spaced in the table."""
     rows = np.unique(np.linspace(0, len(images) - 1, min(len(images), _SAMPLE)).astype(np.int64))
     pixels = images.get(rows).reshape(-1, images.shape[2])
     mean, spread = pixels.mean(axis=0, dtype=np.float64), pixels.std(axis=0, dtype=np.float64)
-    layer.mean.copy_(torch.from_numpy(mean).view(1, -1, 1, 1))
-    layer.scale.copy_(torch.from_numpy(1 / np.maximum(spread, 1.0)).view(1, -1, 1, 1))
+    scale = torch.from_numpy(1 / np.maximum(spread, 1.0)).float()
+    return Normalize(torch.from_numpy(mean).float(), scale)

@@ -65,6 +65,11 @@ class Descriptor(ABC):
         """
         del images, labels, context
 
+    @property
+    def pretrained(self) -> str:
+        """Source of the pretrained weights that were copied by `fit`; "no" if there are none."""
+        return "no"
+
     @abstractmethod
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Compute the features: images (B, H, W, C) uint8 → (B, D) float32, finite; each row depends on its own image only."""

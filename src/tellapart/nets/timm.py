@@ -5,8 +5,8 @@ timm is imported only when a net is built, since the import takes seconds.
 
 from __future__ import annotations
 
+import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -22,7 +22,8 @@ from tellapart.nets._pretrained import (
     load_weights,
     too_small,
 )
-from tellapart.nets.base import Net, Parents, image_shape
+from tellapart.nets._sources import WeightSource
+from tellapart.nets.base import InitialWeights, Net, Parents, image_shape
 
 
 class Timm(Net):
@@ -61,11 +62,11 @@ class Timm(Net):
         return config.mean, config.std
 
     @staticmethod
-    def load_pretrained(body: Any, options: Options, parents: Parents) -> str:
+    def load_pretrained(body: Any, options: Options, parents: Parents) -> InitialWeights:
         """See `_pretrained.load_weights`."""
         del parents
         heads = _config(options.model).classifier or ()
-        return load_weights(body, options, lambda: _published(options.model), [heads] if isinstance(heads, str) else heads)
+        return load_weights(body, options, lambda r: _published(options.model, r), [heads] if isinstance(heads, str) else heads)
 
 
 class _TimmBody(PretrainedNet):
@@ -137,11 +138,24 @@ def _config(model: str) -> Any:
     return timm.get_pretrained_cfg(model, allow_unregistered=True) or PretrainedCfg()
 
 
-def _published(model: str) -> tuple[str, Path]:
-    """Source and file of the published weights."""
+def _published(model: str, repository: str) -> WeightSource:
+    """The published weights of a model, or those of another repository of the hub."""
+    if repository:
+        return WeightSource(fetch_hub(repository, None, model), f"hub: {repository}")
     config = _config(model)
+    known = {"license": config.license or "", "data": _trained_on(config.tag)}
     if config.hf_hub_id:
-        return f"hub: {config.hf_hub_id}", fetch_hub(config.hf_hub_id, config.hf_hub_filename, model)
+        return WeightSource(fetch_hub(config.hf_hub_id, config.hf_hub_filename, model), f"hub: {config.hf_hub_id}", **known)
     if config.url and not config.url.endswith(".npz"):
-        return f"hub: timm/{config.architecture}.{config.tag}", fetch_url(config.url, model)
+        return WeightSource(fetch_url(config.url, model), f"hub: timm/{config.architecture}.{config.tag}", **known)
     raise RecipeError(f"timm publishes no weights of {model}", hint="set `weights: none`, or a path to a weights file")
+
+
+def _trained_on(tag: str) -> str:
+    """Data sets that a tag of timm's weights names.
+
+    >>> _trained_on("augreg_in21k_ft_in1k")
+    'ImageNet-21k, ImageNet-1k'
+    """
+    found = re.findall(r"(?:^|_)in(1k|12k|21k|22k)(?=_|$)", tag or "")
+    return ", ".join(f"ImageNet-{size}" for size in dict.fromkeys(found))

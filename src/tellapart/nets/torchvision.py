@@ -14,8 +14,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from tellapart.nets._pretrained import PretrainedNet, PretrainedOptions, check_name, fetch_url, load_weights, too_small
-from tellapart.nets.base import Net, Parents, image_shape
+from tellapart.nets._pretrained import (
+    PretrainedNet,
+    PretrainedOptions,
+    check_name,
+    fetch_hub,
+    fetch_url,
+    load_weights,
+    too_small,
+)
+from tellapart.nets._sources import WeightSource
+from tellapart.nets.base import InitialWeights, Net, Parents, image_shape
 
 #: Models whose published weights need mean .5 and standard deviation .5; torchvision rescales inside them, which we turn off.
 _HALF = ("googlenet", "inception_v3")
@@ -69,14 +78,12 @@ class TorchVision(Net):
         return tuple(transforms.mean), tuple(transforms.std)
 
     @staticmethod
-    def load_pretrained(body: Any, options: Options, parents: Parents) -> str:
+    def load_pretrained(body: Any, options: Options, parents: Parents) -> InitialWeights:
         """See `_pretrained.load_weights`."""
         del parents
-        weights = _published(options.model)
         net, _ = _create(options.model, (3, 224, 224))
         heads = [_last(net), "aux1", "aux2", "AuxLogits"]
-        whose = f"hub: torchvision/{options.model}.{weights.name}"
-        return load_weights(body, options, lambda: (whose, fetch_url(weights.url, options.model)), heads)
+        return load_weights(body, options, lambda repository: _fetch(options.model, repository), heads)
 
 
 class _TorchVisionBody(PretrainedNet):
@@ -109,6 +116,16 @@ def _published(model: str) -> Any:
 
     check_name("torchvision", model, models.list_models(module=models))
     return models.get_model_weights(model).DEFAULT  # type: ignore[attr-defined]
+
+
+def _fetch(model: str, repository: str) -> WeightSource:
+    """The published weights of a model, or those of a repository of the hub."""
+    if repository:
+        return WeightSource(fetch_hub(repository, None, model), f"hub: {repository}")
+    weights = _published(model)
+    data = "ImageNet-1k" if weights.name.startswith("IMAGENET1K") else ""
+    label = f"hub: torchvision/{model}.{weights.name}"
+    return WeightSource(fetch_url(weights.url, model), label, weights.meta.get("license", ""), data)
 
 
 def _create(model: str, shape: tuple[int, int, int]) -> tuple[nn.Module, tuple[int, int]]:

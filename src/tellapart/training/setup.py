@@ -1,11 +1,9 @@
-"""Setup of training: device, precision, memory allocator, and the error for exhausted memory."""
+"""Setup of training: device, precision, and the error for exhausted memory."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
-import sys
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,6 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 _WORTH = 1_000_000  # multiplications of an image from which bf16 pays on a CPU
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
@@ -116,24 +113,3 @@ def explain_oom(batch: int) -> Iterator[None]:
         smaller = max(batch // 2, 2)
         hint = f"try -s train.batch={smaller}, a smaller inputs.size, or a smaller net" if batch > 2 else "try a smaller net"
         raise SystemLimitError(f"out of memory with {batch} images a step", hint=hint) from error
-
-
-def tune_allocator() -> bool:
-    """Let glibc keep freed activations instead of returning them to the system after every step.
-
-    Otherwise every large tensor causes page faults again: 1.1 to 1.2 × the time of a convolutional training step, none of an
-    MLP's (`benchmarks/train_step.py`). For training, not for serving: resident memory stays at its high-water mark.
-    Returns False if the C library is not glibc.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    with contextlib.suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        return all(
-            [
-                libc.mallopt(_M_MMAP_MAX, 0),
-                libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1),
-                libc.mallopt(_M_TOP_PAD, 64 << 20),
-            ]
-        )
-    return False
