@@ -22,6 +22,8 @@ from tellapart.classifiers.base import Classifier, Context, Differentiable, Expo
 from tellapart.data.cache import DecodedImages
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
+from tellapart.features._backbone import Backbone
+from tellapart.features._vectors import vector_blocks
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.io import write_bytes_atomically, write_text_atomically
@@ -31,6 +33,7 @@ from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.regular_files import require_regular
+from tellapart.training.freezing import acts_otherwise_in_training, freezes_backbone
 from tellapart.training.loop import Batches, SplitData, forward, train
 from tellapart.training.setup import choose_precision, open_device, open_fabric, tune_allocator
 from tellapart.training.state import stored_precision
@@ -102,6 +105,8 @@ class Network(Classifier, Differentiable, Exportable):
         self.net_options = self._net.resolve(self.options, context.parents)
         self.model = self._build()
         self._start(self._images(train_table, context), context)
+        if self._trains_head_only(context.notes):
+            first, second = (SplitData(self._outputs(t, context), t.labels, len(t.classes)) for t in (train_table, valid))
         self._try(first)
         config = config.model_copy(update={"precision": self._precision(first, config, device, context)})
         return (first, second), config, open_fabric(context.device, config.precision)
@@ -112,7 +117,9 @@ class Network(Classifier, Differentiable, Exportable):
         total = torch.zeros(len(table), len(self.classes))
         if not len(table):
             return total.numpy()
-        get, functions = self._getter(table, context), views(self.options.views if not self.extractor else ["as is"])
+        names = self.options.views if not self.extractor else ["as is"]
+        once = names == ["as is"] and self._images(table, context).origin and self._trains_head_only([])
+        get, functions = (self._outputs if once else self._getter)(table, context), views(names)
         with context.progress.task("predicting", len(table) * len(functions), "img") as task:
             for view in functions:
                 total += forward(model, lambda r, v=view: v(get(r)), len(table), _BATCH, device, task.advance).softmax(1)
@@ -136,6 +143,29 @@ class Network(Classifier, Differentiable, Exportable):
         if self.extractor is None:
             return lambda rows: _batch(images.get(rows))
         return _rows(self.extractor.transform(images))
+
+    def _trains_head_only(self, notes: list[str]) -> bool:
+        """Whether the backbone gives the same outputs in every epoch; otherwise, if it is frozen, a note says why not."""
+        if self.extractor or not freezes_backbone(self.model, self.recipe.train or Train()):
+            return False
+        layers = acts_otherwise_in_training(self.model)
+        if why := "`augment` changes the images" if self.recipe.augment else "it has random layers" if layers else "":
+            notes.append(f"the backbone is frozen, but its outputs were computed in every epoch, since {why}")
+        return not why
+
+    def _outputs(self, table: ImageTable, context: Context) -> Batches:
+        """As `_getter`, of the outputs of the backbone, (B, D) float32; those of images in the cache are computed once."""
+        backbone = self.backbone(context.device)
+        with context.progress.task("outputs of the backbone", len(table), "img") as task:
+            blocks = []
+            for block in vector_blocks([("backbone", backbone)], self._images(table, context), context.notes):
+                blocks.append(block)
+                task.advance(len(block))
+        return _rows(np.concatenate(blocks) if blocks else backbone(np.zeros((0, *self._shape), np.uint8)))
+
+    def backbone(self, device: str) -> Backbone:
+        """The backbone as a descriptor of images. `device`: where it computes."""
+        return Backbone(self.model, self.net_options, (len(self.classes), *self._shape), open_device(device))
 
     def _try(self, part: SplitData) -> None:
         """Run the net on one augmented image: a crop may have a size that the net was not built for.
@@ -181,12 +211,17 @@ class Network(Classifier, Differentiable, Exportable):
     def _net(self) -> type[Net]:
         return registry.find("nets", self.options.net)
 
-    def _build(self) -> Model:
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images."""
         inputs = self.recipe.inputs
+        return (*target_size(inputs), 1 if inputs.mode == "gray" else 3)
+
+    def _build(self) -> Model:
         if self.extractor:
             return Model(nn.Identity(), self._net.build((self.extractor.width,), len(self.classes), self.net_options))
-        channels = 1 if inputs.mode == "gray" else 3
-        body = self._net.build((channels, *target_size(inputs)), len(self.classes), self.net_options)
+        height, width, channels = self._shape
+        body = self._net.build((channels, height, width), len(self.classes), self.net_options)
         return Model(Normalize(torch.zeros(channels), torch.ones(channels)), body)
 
     def _start(self, images: DecodedImages, context: Context) -> None:

@@ -32,7 +32,7 @@ from tellapart.regular_files import open_file, read_bytes
 _MAGIC = b"tellapart vectors 1\n"
 _GENERATION, _HEADER = 12, 64  # bytes
 _PENDING = 64 << 20  # bytes of new vectors that are kept in memory before they are written
-_LIBRARIES = ("tellapart", "numpy", "scipy", "numba", "opencv-python-headless", "torch", "timm")
+_LIBRARIES = ("tellapart", "numpy", "scipy", "numba", "opencv-python-headless", "torch", "torchvision", "timm")
 
 
 class VectorStore:
@@ -170,9 +170,10 @@ def _digest(way: str, name: str, descriptor: Descriptor) -> str:
 
 @cache
 def _code(kind: type[Descriptor]) -> bytes:
-    """Digest of the code of all descriptors, of the file of this one, and of the versions of the libraries below."""
+    """Digest of the code of all descriptors and nets, of the file of this one, and of the versions of the libraries below."""
     digest = hashlib.blake2b(repr([_version(name) for name in _LIBRARIES]).encode(), digest_size=16)
-    for path in sorted({*Path(__file__).parent.glob("*.py"), Path(inspect.getfile(kind))}):
+    package = Path(__file__).parents[1]
+    for path in sorted({*package.glob("features/*.py"), *package.glob("nets/*.py"), Path(inspect.getfile(kind))}):
         digest.update(read_bytes(path))
     return digest.digest()
 
