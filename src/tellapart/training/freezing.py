@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+import copy
+
+import torch
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from tellapart.nets.base import Model
@@ -27,10 +30,7 @@ class Freezer:
         for depth, parameters in enumerate(self.groups):
             for parameter in parameters:
                 parameter.requires_grad_(depth >= self.frozen)
-        self.model.train()
-        for module in self.model.modules():
-            if isinstance(module, _BatchNorm) and is_frozen(module):
-                module.eval()
+        _to_training_mode(self.model)
 
 
 def freezes_backbone(model: Model, config: Train) -> bool:
@@ -39,21 +39,30 @@ def freezes_backbone(model: Model, config: Train) -> bool:
     return stages > 0 and not config.unfreeze_every and _frozen_at_first(config, stages) == stages
 
 
-def acts_otherwise_in_training(model: Model) -> bool:
-    """Whether the backbone has layers that give other outputs in training although they are frozen.
+def acts_otherwise_in_training(model: Model, images: Tensor) -> bool:
+    """Whether the frozen backbone gives other outputs in training than in evaluation mode.
 
-    These are random layers (dropout, stochastic depth, by the names of their rates in torch, torchvision and timm), and batch
-    norms without parameters, which nothing can freeze.
+    So do random layers (dropout, stochastic depth, random flips of maps), and batch norms without parameters, which nothing
+    freezes. Both modes are tried, since any net may have such layers; random generators and the model do not change.
+
+    Args:
+        model: Normalization and net, on the CPU.
+        images: (B, C, H, W) uint8.
     """
-    return any(
-        any(vars(module).get(rate) for rate in _RATES)
-        or (isinstance(module, _BatchNorm) and not list(module.parameters(recurse=False)))
-        for module in model.body.trunk.modules()
-    )
-
-
-_RATES = ("p", "drop_prob", "drop_rate")
+    trunk = copy.deepcopy(nn.Sequential(model.normalize, model.body.trunk)).requires_grad_(False)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        expected = trunk.eval()(images)
+        _to_training_mode(trunk)
+        return not torch.allclose(trunk(images), expected, rtol=1e-3, atol=1e-4)
 
 
 def _frozen_at_first(config: Train, stages: int) -> int:
     return round(config.freeze * stages)
+
+
+def _to_training_mode(model: nn.Module) -> None:
+    """Training mode, except for the batch norms of frozen stages."""
+    model.train()
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and is_frozen(module):
+            module.eval()
