@@ -94,7 +94,7 @@ def test_explain_and_check_read_vectors(folder: Path, settings: Settings, descri
     before = dict(described)
     found = Embedder(run, settings).embed(run.table().where(split="train"))
     assert described == before
-    check(known, only=["near_duplicates"], options={"near_duplicates.run": run.id}, runs=settings.runs)
+    check(known, only=["near_duplicates"], options={"near_duplicates.embedding": run.id}, runs=settings.runs)
     assert described["LBP"] == described["ColorHistogram"] == COUNT  # those of the test split are new
     expected = Embedder(run, settings)._transform(np.stack([np.asarray(Image.open(p)) for p in _files(run)]))
     np.testing.assert_allclose(found, expected, atol=1e-5)

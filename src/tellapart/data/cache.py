@@ -4,9 +4,7 @@ The file's name is a digest of which images (by their content, `data.identity`),
 decoder, so a changed file or option is decoded again, and a touched, moved or zipped file is not. What is read to be decoded is
 compared with the digest once more. Where a part of each picture is read (`Inputs.region`), the digest holds where it lies, too;
 faces are looked for once, and kept in a file of their own. A lock lets one process decode while a second one waits. The folder
-is bounded: the files that were not used for longest go first.
-
-Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
+is bounded: the files that were not used for longest go first (`data.cache_dir`).
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ from tellapart.recipe.schema import Inputs
 from tellapart.types import ImageTable, Problem
 
 _CHUNK = 256  # images decoded between two writes: enough to feed the threads, small in memory
+_BLOCK, _BLOCK_BYTES = 1_024, 128 << 20  # images, and bytes of them, that are read from the cache at a time
 _PROBED = 256  # headers read to resolve `auto`
 
 
@@ -93,10 +92,16 @@ class DecodedImages:
         """Pixels of some rows, copied: (B, H, W, C) uint8."""
         return self.pixels[self.positions[rows]]
 
-    def blocks(self, size: int = 1024) -> Iterator[np.ndarray]:
-        """All rows, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.get(slice(start, start + size))
+    @property
+    def block(self) -> int:
+        """How many images to read at a time: 1,024, or as many as take 128 MiB."""
+        return max(1, min(_BLOCK, _BLOCK_BYTES // max(1, int(np.prod(self.shape)))))
+
+    def blocks(self, size: int | None = None) -> Iterator[np.ndarray]:
+        """All rows, `size` at a time; None: `block`."""
+        step = size or self.block
+        for start in range(0, len(self), step):
+            yield self.get(slice(start, start + step))
 
 
 class PixelCache:
@@ -127,11 +132,11 @@ class PixelCache:
         """
         table = identify(table, self.progress)
         found = self.found(table, inputs)
-        if found is None:
-            keys, each = table.row_keys, lambda content, path, row: decode_to(content, inputs, path)
-        else:
-            keys = with_regions(table.row_keys, found)
-            each = lambda content, path, row: decode_to(content, inputs, path, found[row])  # noqa: E731
+        keys = table.row_keys if found is None else with_regions(table.row_keys, found)
+
+        def each(content: bytes | np.ndarray, path: str, row: int) -> np.ndarray:
+            return decode_to(content, inputs, path, None if found is None else found[row])
+
         work = _Work(f"{_way(inputs)} {DECODER}", _shape(inputs), "|u1", "decoding", each, inputs.max_pixels)
         kept = table.memory is None or not len(table.memory)  # images in memory are not kept here, nor is what is made of them
         return DecodedImages(*self._get(table, keys, work), Origin(self.folder, work.way, keys) if kept else None)

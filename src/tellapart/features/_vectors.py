@@ -11,14 +11,12 @@ from tellapart.errors import DataError
 from tellapart.features._store import VectorStore
 from tellapart.features.base import Descriptor
 
-_BLOCK = 1_024  # images described at a time
-
 #: A descriptor and its name in recipes.
 Named = tuple[str, Descriptor]
 
 
 def vector_blocks(described: Sequence[Named], images: DecodedImages, notes: list[str]) -> Iterator[np.ndarray]:
-    """The vectors of all images, the descriptors side by side, 1,024 images at a time: (B, D) float32, new arrays.
+    """The vectors of all images, the descriptors side by side, block by block: (B, D) float32, new arrays.
 
     What was computed is stored, also if the work is interrupted.
 
@@ -36,8 +34,8 @@ def vector_blocks(described: Sequence[Named], images: DecodedImages, notes: list
         for name, descriptor in described
     ]
     try:
-        for start in range(0, len(images), _BLOCK):
-            yield side_by_side(described, _parts(described, images, slice(start, start + _BLOCK), stores))
+        for start in range(0, len(images), images.block):
+            yield side_by_side(described, _parts(described, images, slice(start, start + images.block), stores))
     finally:
         failures = []
         for store in filter(None, stores):
