@@ -12,8 +12,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tellapart as ta
+from tellapart import registry
 from tellapart.classifiers.network import Network
+from tellapart.data.cache import DecodedImages
+from tellapart.features import _blocks
 from tellapart.features._backbone import Backbone
+from tellapart.features.base import FitContext
 from tellapart.features.color_histogram import ColorHistogram
 from tellapart.features.lbp import LBP
 from tellapart.inference.context import Settings
@@ -164,3 +168,19 @@ def test_a_backbone_that_is_trained_is_not_stored(folder: Path, settings: Settin
         run = train(ta.scan(folder), _recipe(folder, PROBE), overrides=[change], settings=settings)
         assert not any("frozen" in note for note in run.cost["notes"])
     assert not described["Backbone"] and not list((folder.parent / "cache").glob("*.vectors"))
+
+
+@pytest.mark.parametrize(
+    "name", ["spectrum", "noise_residual", "cooccurrence", "lbp", "color_histogram", "hog", "visual_words"]
+)
+def test_a_vector_is_the_same_among_any_images_and_on_any_number_of_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit by bit, since a stored vector takes the place of one that would be computed beside other images."""
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 67, 61, 3), dtype=np.uint8)  # 6 batches of `map_blocks`
+    kind = registry.find("features", name)
+    descriptor = kind(kind.Options(**({"words": 20} if name == "visual_words" else {})))
+    descriptor.fit(DecodedImages(pixels, np.arange(len(pixels))), np.arange(len(pixels)) % 2, FitContext())
+    found = descriptor(pixels)
+    np.testing.assert_array_equal(descriptor(pixels[3:30:2]), found[3:30:2])
+    np.testing.assert_array_equal(descriptor(pixels[-1:]), found[-1:])
+    monkeypatch.setattr(_blocks, "_CORES", 1)
+    np.testing.assert_array_equal(descriptor(pixels), found)

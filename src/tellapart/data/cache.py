@@ -99,8 +99,7 @@ class DecodedImages:
 
     def blocks(self, size: int | None = None) -> Iterator[np.ndarray]:
         """All rows, `size` at a time; None: `block`."""
-        step = size or self.block
-        for start in range(0, len(self), step):
+        for start in range(0, len(self), step := size or self.block):
             yield self.get(slice(start, start + step))
 
 
