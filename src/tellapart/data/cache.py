@@ -131,11 +131,11 @@ class PixelCache:
         """
         table = identify(table, self.progress)
         found = self.found(table, inputs)
-        keys = table.row_keys if found is None else with_regions(table.row_keys, found)
-
-        def each(content: bytes | np.ndarray, path: str, row: int) -> np.ndarray:
-            return decode_to(content, inputs, path, None if found is None else found[row])
-
+        if found is None:
+            keys, each = table.row_keys, lambda content, path, row: decode_to(content, inputs, path)
+        else:
+            keys = with_regions(table.row_keys, found)
+            each = lambda content, path, row: decode_to(content, inputs, path, found[row])  # noqa: E731
         work = _Work(f"{_way(inputs)} {DECODER}", _shape(inputs), "|u1", "decoding", each, inputs.max_pixels)
         kept = table.memory is None or not len(table.memory)  # images in memory are not kept here, nor is what is made of them
         return DecodedImages(*self._get(table, keys, work), Origin(self.folder, work.way, keys) if kept else None)
