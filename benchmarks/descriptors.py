@@ -4,9 +4,10 @@
 
 Tiles of a photograph of scikit-image (chelsea), RGB, from 100×100 to 4,000×4,000. One thread. Each round describes all tiles by
 each side in a process of its own, the sides alternate; processor time (the machine may be busy), the median over the rounds,
-and the median of the ratios earlier : now. `memory` is the peak of the resident memory above that before the call. The largest
-difference of the values is given in absolute terms and as a share of the earlier value. Functions are compiled before the clock
-starts; `cold start` is the first call in a process whose folder of compiled code is empty.
+and the median of the ratios earlier : now. The largest tiles are described in the first round only. `memory` is the peak of the
+resident memory above that before the call. The largest difference of the values is given in absolute terms and as a share of
+the earlier value. Functions are compiled before the clock starts; `cold start` is the first call in a process whose folder of
+compiled code is empty.
 """
 
 from __future__ import annotations
@@ -44,14 +45,16 @@ def tiles(side: int) -> np.ndarray:
     return np.stack([picture[top : top + side, left : left + side] for top, left in corners])
 
 
-def child(out: Path) -> None:
-    """Describe the tiles; save the values, and print seconds of processor time and MiB per image."""
+def child(out: Path, largest: int) -> None:
+    """Describe the tiles of up to `largest` pixels a side; save the values, and print seconds of processor time and MiB per
+    image.
+    """
     from tellapart import registry
     from tellapart.features import _blocks
 
     _blocks._CORES = 1
     found: dict[str, float] = {}
-    for side in COUNTS:
+    for side in (side for side in COUNTS if side <= largest):
         images = tiles(side)
         for name, options in DESCRIPTORS.items():
             kind = registry.find("features", name)
@@ -77,11 +80,11 @@ def resident(*, reset: bool = False) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
-def run(source: Path, out: Path, compiled: Path) -> dict[str, float]:
+def run(source: Path, out: Path, compiled: Path, largest: int) -> dict[str, float]:
     """One side in a process of its own."""
     out.mkdir(exist_ok=True)
     around = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(compiled)}
-    command = [sys.executable, __file__, "--child", str(out)]
+    command = [sys.executable, __file__, "--child", str(out), str(largest)]
     return json.loads(subprocess.run(command, env=around, capture_output=True, text=True, check=True).stdout)
 
 
@@ -96,23 +99,32 @@ def measured(against: str, rounds: int) -> dict[str, Any]:
         (folder / "earlier.tar").write_bytes(archive)
         with tarfile.open(folder / "earlier.tar") as tar:
             tar.extractall(folder / "earlier", filter="data")
-        cold = run(root / "src", folder / "now", folder / "compiled")
+        cold = run(root / "src", folder / "now", folder / "compiled", 100)
         sides = ((folder / "earlier" / "src", folder / "then"), (root / "src", folder / "now"))
-        both = [tuple(run(source, out, folder / "compiled") for source, out in sides) for _ in range(rounds)]
+        both = [
+            tuple(run(source, out, folder / "compiled", 1024 if number else max(COUNTS)) for source, out in sides)
+            for number in range(rounds)
+        ]
         result: dict[str, Any] = {"machine": describe_environment("cpu"), "load": os.getloadavg()[0]}
         result |= {"against": against, "rounds": rounds, "ms per image": {}}
         for side in COUNTS:
-            rows = {name: [[one[f"{name} {side}"] for one in pair] for pair in both] for name in DESCRIPTORS}
+            enough = [pair for pair in both if f"lbp {side}" in pair[0]]
+            rows = {name: [[one[f"{name} {side}"] for one in pair] for pair in enough] for name in DESCRIPTORS}
             rows["all four"] = np.sum(list(rows.values()), axis=0).tolist()
             for label, pairs in rows.items():
                 then, now = (statistics.median(pair[i] for pair in pairs) * 1e3 for i in (0, 1))
                 ratio = statistics.median(a / b for a, b in pairs)
-                entry: dict[str, Any] = {"earlier": round(then, 3), "now": round(now, 3), "ratio": round(ratio, 2)}
+                entry: dict[str, Any] = {
+                    "earlier": round(then, 3),
+                    "now": round(now, 3),
+                    "ratio": round(ratio, 2),
+                    "n": len(pairs),
+                }
                 if label in DESCRIPTORS:
                     a, b = (np.load(folder / part / f"{label} {side}.npy").astype(float) for part in ("then", "now"))
                     entry["largest difference"] = float(f"{np.abs(a - b).max():.2g}")
                     for i, part in enumerate(("earlier", "now")):
-                        peaks = [pair[i][f"memory {label} {side}"] for pair in both]
+                        peaks = [pair[i][f"memory {label} {side}"] for pair in enough]
                         entry[f"memory {part}, MiB"] = round(statistics.median(peaks))
                     entry["relative"] = float(f"{(np.abs(a - b) / np.maximum(np.abs(a), 1e-3)).max():.2g}")
                 result["ms per image"][f"{label}, {side}×{side}"] = entry
@@ -164,6 +176,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
-        child(Path(sys.argv[2]))
+        child(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         main()

@@ -1,4 +1,4 @@
-"""`tellapart cache`: show or clear the cache."""
+"""`tellapart cache`: show or clear the cache, by kind."""
 
 from __future__ import annotations
 
