@@ -148,6 +148,13 @@ def test_cache_is_shown_and_cleared(tell, photos):
     found = json.loads(tell("cache", "--json").out)
     assert found["bytes"] == found["files"][0]["bytes"] == 40 * 8 * 8 * 3 + 128
     assert "1 files" not in tell("cache").out and "1 file, " in tell("cache").out
+    assert found["kinds"]["images"] == {"files": 1, "bytes": found["bytes"], "used": found["files"][0]["used"]}
+    assert found["kinds"]["vectors"] == {"files": 0, "bytes": 0, "used": None}
+    shown = tell("cache", "images").out.splitlines()
+    assert shown[1].split() == ["kind", "files", "size", "last", "used"] and shown[2].split()[:4] == ["images", "1", "8", "KiB"]
+    assert json.loads(tell("cache", "vectors", "--json").out)["files"] == []
+    assert json.loads(tell("cache", "vectors", "--clear", "--json").out)["freed"] == 0
+    assert json.loads(tell("cache", "--json").out)["bytes"] == found["bytes"]
     code, out, err = tell("cache", "--clear", "--json")
     assert code == 0 and err == "" and json.loads(out)["freed"] == found["bytes"]
     assert json.loads(tell("cache", "--json").out)["files"] == []

@@ -337,6 +337,18 @@ def test_clear_removes_all_but_what_is_being_written(folder, tmp_path):
     assert cache_dir.clear(tmp_path / "nowhere") == 0
 
 
+def test_one_kind_is_cleared(folder, tmp_path):
+    PixelCache().images(scan(photos(tmp_path / "data")), INPUTS)
+    for name, size in {"1.vectors": 100, "1.keys": 10, "1.lock": 0, "2.tar": 50, cache_dir.DIGESTS: 7}.items():
+        (folder / name).write_bytes(bytes(size))
+    held = {entry.kind.name: entry.bytes for entry in cache_dir.entries()}
+    assert held == {"images": 12 * 8 * 8 * 3 + 128, "vectors": 110, "archives": 50, "digests": 7}
+    assert cache_dir.clear(kind="vectors") == 110
+    assert not list(folder.glob("1.*")) and (folder / "2.tar").exists()
+    assert {entry.kind.name for entry in cache_dir.entries()} == {"images", "archives", "digests"}
+    assert len(list(folder.glob("*.lock"))) == 1
+
+
 def test_where_the_cache_lies(monkeypatch, tmp_path):
     monkeypatch.delenv("TELLAPART_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -157,11 +157,13 @@ def test_a_graph_without_parity_is_not_kept(home: Path, settings: Settings, monk
     assert not list((home / "exports" / run.id).glob("core.*"))
 
 
-def test_accelerators_keep_torch(home: Path, monkeypatch: Any) -> None:
-    from tellapart.inference import predictor
+def test_torch_looks_for_an_accelerator_where_one_may_be(monkeypatch: Any) -> None:
+    import torch
 
-    monkeypatch.setattr(predictor, "resolve_device", lambda name: "cuda")
-    monkeypatch.setattr(predictor, "_ACCELERATORS", ("null",))  # /dev/null is there
-    assert not predictor._on_cpu("auto")
-    monkeypatch.setattr(predictor, "_ACCELERATORS", ("nothing-like-it",))
-    assert predictor._on_cpu("auto") and not predictor._on_cpu("cuda")
+    from tellapart.inference import context
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(context, "_ACCELERATORS", ("null",))  # /dev/null is there
+    assert context.resolve_device("auto") == "cuda" and context.resolve_device("cpu") == "cpu"
+    monkeypatch.setattr(context, "_ACCELERATORS", ("nothing-like-it",))
+    assert context.resolve_device("auto") == "cpu" and context.resolve_device("cuda") == "cuda"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,42 @@ def test_two_processes_fill_one_store(tmp_path: Path) -> None:
     assert third.path.stat().st_size == 64 + 6 * 3 * 4
 
 
+def test_processes_that_write_at_once_keep_every_vector(tmp_path: Path) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    both = [spawn.Process(target=_fill, args=(tmp_path, first)) for first in (0, 100)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join()
+    found = VectorStore(tmp_path, "way", "lbp", LBP(LBP.Options()))
+    keys = np.arange(300, dtype=np.uint64)
+    np.testing.assert_array_equal(found.get(keys, _never), _vectors_of(keys))
+    assert found.path.stat().st_size == 64 + 300 * 5 * 4
+
+
+def _fill(folder: Path, first: int) -> None:
+    """200 vectors, written ten at a time."""
+    store = VectorStore(folder, "way", "lbp", LBP(LBP.Options()))
+    for start in range(first, first + 200, 10):
+        keys = np.arange(start, start + 10, dtype=np.uint64)
+        store.get(keys, lambda rows, keys=keys: _vectors_of(keys[rows]))
+        store.flush()
+
+
+def _vectors_of(keys: np.ndarray) -> np.ndarray:
+    return keys[:, None].astype(np.float32) + np.arange(5, dtype=np.float32) / 8
+
+
+def test_large_vectors_are_written_while_others_are_computed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_store, "_PENDING", 100)
+    store, keys = VectorStore(tmp_path, "way", "lbp", LBP(LBP.Options())), np.arange(100, dtype=np.uint64)
+    for start in range(0, 100, 10):
+        some = keys[start : start + 10]
+        np.testing.assert_array_equal(store.get(some, lambda rows, some=some: _vectors_of(some[rows])), _vectors_of(some))
+    store.flush()
+    np.testing.assert_array_equal(store.get(keys, _never), _vectors_of(keys))
+
+
 def _never(rows: np.ndarray) -> np.ndarray:
     raise ValueError(f"{len(rows)} vectors are computed again")
 
@@ -157,7 +194,8 @@ def test_a_full_disk_ends_the_storing_and_not_the_work(
 
     monkeypatch.setattr(_store, "make_room", refuse)
     pipeline, found = _fitted(images)
-    assert "feature vectors are not kept: the disk is full" in pipeline.notes
+    pipeline.transform(images)
+    assert pipeline.notes.count("feature vectors are not kept: the disk is full") == 1
     np.testing.assert_array_equal(found, _fitted(DecodedImages(images.pixels, images.positions))[1])
 
 

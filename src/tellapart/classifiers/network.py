@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import nn
 
 from tellapart import registry
 from tellapart.augmentations.base import Pipeline
+from tellapart.classifiers._batches import outputs, pixels_of, resident, rows_of
 from tellapart.classifiers._tta import views
 from tellapart.classifiers.base import Classifier, Context, Differentiable, Exportable
 from tellapart.data.cache import DecodedImages
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
+from tellapart.features._backbone import Backbone
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.io import write_bytes_atomically, write_text_atomically
@@ -32,6 +34,7 @@ from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.regular_files import require_regular
+from tellapart.training.freezing import acts_otherwise_in_training, freezes_backbone
 from tellapart.training.loop import Batches, SplitData, forward, train
 from tellapart.training.setup import choose_precision, open_device, open_fabric
 from tellapart.training.state import stored_precision
@@ -42,7 +45,7 @@ if TYPE_CHECKING:
 
 _SAMPLE = 4096  # images that mean and standard deviation are computed on
 _BATCH = 256  # maximum number of images per forward pass
-_RESIDENT = 0.5  # fraction of a GPU's free memory that the images of one split may take
+_TRIED = 32  # images on which a frozen backbone is compared in both modes
 
 _Prepared = tuple[tuple[SplitData, SplitData], Train, Any]
 
@@ -103,6 +106,8 @@ class Network(Classifier, Differentiable, Exportable):
         self.net_options = self._net.resolve(self.options, context.parents)
         self.model = self._build()
         self._start(self._images(train_table, context), context)
+        if self._trains_head_only(first, context.notes):
+            first, second = (SplitData(self._outputs(t, context), t.labels, len(t.classes)) for t in (train_table, valid))
         self._try(first)
         config = config.model_copy(update={"precision": self._precision(first, config, device, context)})
         return (first, second), config, open_fabric(context.device, config.precision)
@@ -113,7 +118,9 @@ class Network(Classifier, Differentiable, Exportable):
         total = torch.zeros(len(table), len(self.classes))
         if not len(table):
             return total.numpy()
-        get, functions = self._getter(table, context), views(self.options.views if not self.extractor else ["as is"])
+        names = self.options.views if not self.extractor else ["as is"]
+        once = self._is_frozen and names == ["as is"] and self._images(table, context).origin
+        get, functions = (self._outputs if once else self._getter)(table, context), views(names)
         with context.progress.task("predicting", len(table) * len(functions), "img") as task:
             for view in functions:
                 total += forward(model, lambda r, v=view: v(get(r)), len(table), _BATCH, device, task.advance).softmax(1)
@@ -125,18 +132,41 @@ class Network(Classifier, Differentiable, Exportable):
     ) -> list[tuple[Batches, ImageTable]]:
         """Getter and table of both splits; fits the descriptors, if any."""
         if self.recipe.features is None:
-            return [(_resident(self._getter(t, context), self._images(t, context), device), t) for t in (train_table, valid)]
+            return [(resident(self._images(t, context), device), t) for t in (train_table, valid)]
         self.extractor = FeaturePipeline(self.recipe.features, self.recipe.seed)
         fit_context = FitContext(self.recipe.seed, context.progress, context.parents, context.notes)
         vectors = self.extractor.fit_transform(self._images(train_table, context), train_table.labels, fit_context)
-        return [(_rows(vectors), train_table), (self._getter(valid, context), valid)]
+        return [(rows_of(vectors), train_table), (self._getter(valid, context), valid)]
 
     def _getter(self, table: ImageTable, context: Context) -> Batches:
         """A function from row numbers (B,) to (B, C, H, W) uint8 or (B, D) float32."""
         images = self._images(table, context)
         if self.extractor is None:
-            return lambda rows: _batch(images.get(rows))
-        return _rows(self.extractor.transform(images))
+            return pixels_of(images)
+        return rows_of(self.extractor.transform(images))
+
+    def _trains_head_only(self, part: SplitData, notes: list[str]) -> bool:
+        """Whether the backbone is frozen and gives the same outputs in every epoch; a note says so, or why it does not."""
+        if not self._is_frozen:
+            return False
+        why = "`augment` changes the images" if self.recipe.augment else ""
+        if not why and acts_otherwise_in_training(self.model, part.get(np.arange(min(_TRIED, len(part)))).cpu()):
+            why = "it has random layers"
+        notes.append(f"the backbone is frozen; its outputs were computed {'in every epoch, since ' + why if why else 'once'}")
+        return not why
+
+    @property
+    def _is_frozen(self) -> bool:
+        return self.extractor is None and freezes_backbone(self.model, self.recipe.train or Train())
+
+    def _outputs(self, table: ImageTable, context: Context) -> Batches:
+        """As `_getter`, of the outputs of the backbone, (B, D) float32; those of images in the cache are computed once."""
+        backbone = self.backbone(context.device)
+        return outputs(backbone, self._images(table, context), context.progress, context.notes)
+
+    def backbone(self, device: str) -> Backbone:
+        """The backbone as a descriptor of images. `device`: where it computes."""
+        return Backbone(self.model, self.net_options, (len(self.classes), *self._shape), open_device(device))
 
     def _try(self, part: SplitData) -> None:
         """Run the net on one augmented image: a crop may have a size that the net was not built for.
@@ -182,12 +212,17 @@ class Network(Classifier, Differentiable, Exportable):
     def _net(self) -> type[Net]:
         return registry.find("nets", self.options.net)
 
-    def _build(self) -> Model:
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """(H, W, C) of the images."""
         inputs = self.recipe.inputs
+        return (*target_size(inputs), 1 if inputs.mode == "gray" else 3)
+
+    def _build(self) -> Model:
         if self.extractor:
             return Model(nn.Identity(), self._net.build((self.extractor.width,), len(self.classes), self.net_options))
-        channels = 1 if inputs.mode == "gray" else 3
-        body = self._net.build((channels, *target_size(inputs)), len(self.classes), self.net_options)
+        height, width, channels = self._shape
+        body = self._net.build((channels, height, width), len(self.classes), self.net_options)
         return Model(Normalize(torch.zeros(channels), torch.ones(channels)), body)
 
     def _start(self, images: DecodedImages, context: Context) -> None:
@@ -282,25 +317,6 @@ class Network(Classifier, Differentiable, Exportable):
         if wrong is not None:
             shapes = f"expected {expected.get(wrong, 'no such tensor')}, found {found.get(wrong, 'no such tensor')}"
             raise RunError(f"{path}: {wrong}: {shapes}, so it does not fit the recipe")
-
-
-def _batch(images: np.ndarray) -> Tensor:
-    """(B, H, W, C) uint8 → (B, C, H, W), which is channels_last without a copy."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2)
-
-
-def _rows(vectors: np.ndarray) -> Batches:
-    return lambda rows: torch.from_numpy(vectors[rows])
-
-
-def _resident(get: Batches, images: DecodedImages, device: torch.device) -> Batches:
-    """Copy the whole split to the device, if it is a GPU with enough memory; batches are then gathered there."""
-    if device.type != "cuda" or not len(images):
-        return get
-    if len(images) * int(np.prod(images.shape)) > _RESIDENT * torch.cuda.mem_get_info(device)[0]:
-        return get
-    there = torch.cat([_batch(block).to(device) for block in images.blocks()])
-    return lambda rows: there[torch.from_numpy(rows).to(device)]
 
 
 def _measured(images: DecodedImages) -> Normalize:

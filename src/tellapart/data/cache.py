@@ -4,9 +4,7 @@ The file's name is a digest of which images (by their content, `data.identity`),
 decoder, so a changed file or option is decoded again, and a touched, moved or zipped file is not. What is read to be decoded is
 compared with the digest once more. Where a part of each picture is read (`Inputs.region`), the digest holds where it lies, too;
 faces are looked for once, and kept in a file of their own. A lock lets one process decode while a second one waits. The folder
-is bounded: the files that were not used for longest go first.
-
-Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.
+is bounded: the files that were not used for longest go first (`data.cache_dir`).
 """
 
 from __future__ import annotations
@@ -34,6 +32,7 @@ from tellapart.recipe.schema import Inputs
 from tellapart.types import ImageTable, Problem
 
 _CHUNK = 256  # images decoded between two writes: enough to feed the threads, small in memory
+_BLOCK, _BLOCK_BYTES = 1_024, 128 << 20  # images, and bytes of them, that are read from the cache at a time
 _PROBED = 256  # headers read to resolve `auto`
 
 
@@ -93,10 +92,15 @@ class DecodedImages:
         """Pixels of some rows, copied: (B, H, W, C) uint8."""
         return self.pixels[self.positions[rows]]
 
-    def blocks(self, size: int = 1024) -> Iterator[np.ndarray]:
-        """All rows, `size` at a time."""
-        for start in range(0, len(self), size):
-            yield self.get(slice(start, start + size))
+    @property
+    def block(self) -> int:
+        """How many images to read at a time: 1,024, or as many as take 128 MiB."""
+        return max(1, min(_BLOCK, _BLOCK_BYTES // max(1, int(np.prod(self.shape)))))
+
+    def blocks(self, size: int | None = None) -> Iterator[np.ndarray]:
+        """All rows, `size` at a time; None: `block`."""
+        for start in range(0, len(self), step := size or self.block):
+            yield self.get(slice(start, start + step))
 
 
 class PixelCache:

@@ -22,46 +22,84 @@ from tellapart.io import expand
 GIB = 1 << 30
 #: The digests of files that were read before; see `digest_store`.
 DIGESTS = "digests.sqlite"
-#: Ending of a finished file → how a message about its size begins, and how to need less.
-_NEED = {
-    ".npy": ("the decoded images need", "choose a smaller inputs.size or inputs.limit"),
-    ".tar": ("the unpacked archive needs", "unpack the archive yourself and give the folder"),
-    ".vectors": ("the feature vectors need", "choose fewer or shorter descriptors"),
-}
 _KEYS = ".keys"  # beside `.vectors`: whose they are
 
 
 @dataclass(frozen=True)
+class Kind:
+    """A kind of files in the cache.
+
+    Attributes:
+        name: In commands.
+        title: In words.
+        ending: Of its files.
+        need: How a message about the size of a file begins.
+        less: How to need less.
+        bounded: Whether the limit of the cache bounds these files; others bound themselves.
+    """
+
+    name: str
+    title: str
+    ending: str
+    need: str = ""
+    less: str = ""
+    bounded: bool = True
+
+
+KINDS = (
+    Kind("images", "decoded images", ".npy", "the decoded images need", "choose a smaller inputs.size or inputs.limit"),
+    Kind(
+        "archives", "unpacked archives", ".tar", "the unpacked archive needs", "unpack the archive yourself and give the folder"
+    ),
+    Kind("vectors", "feature vectors", ".vectors", "the feature vectors need", "choose fewer or shorter descriptors"),
+    Kind("digests", "digests of files", ".sqlite", bounded=False),
+)
+_BY_ENDING = {kind.ending: kind for kind in KINDS}
+
+
+@dataclass(frozen=True)
 class Entry:
-    """One file of the cache."""
+    """One file of the cache, with what belongs to it."""
 
     path: Path
     bytes: int
     used: float  # seconds since the epoch
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind."""
+        return _BY_ENDING[self.path.suffix]
 
 
 def entries(folder: Path | None = None) -> list[Entry]:
     """The files of the cache, least recently used first."""
     found = []
     for path in (folder or default_folder()).glob("*.*"):
-        if path.suffix not in _NEED or path.name.startswith("."):
+        if path.suffix not in _BY_ENDING or path.name.startswith("."):
             continue
         with contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            found.append(Entry(path, status.st_size, status.st_mtime))
+            beside = path.with_suffix(_KEYS)
+            more = beside.stat().st_size if path.suffix == ".vectors" and beside.exists() else 0
+            found.append(Entry(path, status.st_size + more, status.st_mtime))
     return sorted(found, key=lambda e: e.used)
 
 
-def clear(folder: Path | None = None) -> int:
+def clear(folder: Path | None = None, kind: str | None = None) -> int:
     """Remove every file of the cache but those that a process is writing now; gives the bytes freed.
+
+    Args:
+        folder: The cache; None: the usual one.
+        kind: Name of the only kind to remove; None: all, with what killed processes left.
 
     Raises:
         SystemLimitError: No permission.
     """
     folder = folder or default_folder()
     with permitted(folder):
-        freed = _remove_leftovers(folder) + sum(_remove(entry.path) for entry in entries(folder)) + _remove(folder / DIGESTS)
-        for lock in folder.glob("*.lock"):
+        chosen = [entry.path for entry in entries(folder) if kind in (None, entry.kind.name)]
+        freed = sum(map(_remove, chosen)) + (_remove_leftovers(folder) if kind is None else 0)
+        for lock in folder.glob("*.lock") if kind is None else (path.with_suffix(".lock") for path in chosen):
             if not _is_held(lock):
                 _remove(lock)
     return freed
@@ -108,24 +146,25 @@ def make_room(folder: Path, needed: int, path: Path, written: int | None = None)
     Raises:
         SystemLimitError: They do not fit into an empty cache, or the disk has not so much left.
     """
-    bound, (need, less) = limit_bytes(), _NEED[path.suffix]
+    bound, kind = limit_bytes(), _BY_ENDING[path.suffix]
     if needed > bound:
         raise SystemLimitError(
-            f"{need} {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
-            hint=f"{less}, or raise TELLAPART_CACHE_GIB",
+            f"{kind.need} {needed / GIB:.1f} GiB, but the cache is bounded to {bound / GIB:.1f} GiB",
+            hint=f"{kind.less}, or raise TELLAPART_CACHE_GIB",
         )
     _remove_leftovers(folder, path if written is None else None)
-    others = [entry for entry in entries(folder) if entry.path != path]
+    others = [entry for entry in entries(folder) if entry.path != path and entry.kind.bounded]
     total = sum(e.bytes for e in others)
     for entry in others:
         if total + needed <= bound:
             break
         _remove(entry.path)  # a process that has it mapped keeps its pages
         total -= entry.bytes
-    free = os.statvfs(folder)
-    if needed - (written or 0) > free.f_bavail * free.f_frsize:
+    status = os.statvfs(folder)
+    free = status.f_bavail * status.f_frsize
+    if needed - (written or 0) > free:
         raise SystemLimitError(
-            f"{folder}: {need} {needed / GIB:.2f} GiB, but the disk has {free.f_bavail * free.f_frsize / GIB:.2f} GiB left",
+            f"{folder}: {kind.need} {needed / GIB:.2f} GiB, but the disk has {free / GIB:.2f} GiB left",
             hint="free some space, run `tellapart cache --clear`, or set TELLAPART_CACHE to another disk",
         )
 
@@ -174,10 +213,9 @@ def _is_held(lock: Path) -> bool:
 
 def _remove(path: Path) -> int:
     """Remove a file if it is there, and what belongs to it; gives its bytes."""
-    if path.suffix == ".vectors":
-        _remove(path.with_suffix(_KEYS))
+    freed = _remove(path.with_suffix(_KEYS)) if path.suffix == ".vectors" else 0
     with contextlib.suppress(FileNotFoundError):
         size = path.stat().st_size
         path.unlink()
-        return size
-    return 0
+        freed += size
+    return freed

@@ -233,19 +233,19 @@ def binary_patterns(
 
 
 @_compiled
-def block_magnitudes(x: np.ndarray, basis: np.ndarray, step: int, found: np.ndarray) -> None:
-    """Magnitudes of the coefficients of a transform of blocks along both directions.
+def block_magnitudes(x: np.ndarray, vertical: np.ndarray, basis: np.ndarray, step: int, found: np.ndarray) -> None:
+    """Magnitudes of coefficients of a transform of blocks along both directions.
 
     The pixels at the same place within squares of `step` pixels are stored together: the loops then run over all blocks at
     once.
 
     Args:
         x: (B, C, H, W) float32.
-        basis: (block, block) float32, one frequency per row.
+        vertical: (V, block) float32, the rows of `basis` that are applied along columns.
+        basis: (block, block) float32, one frequency per row; all are applied along rows.
         step: Distance between blocks, in pixels.
-        found: (B, C, block, block, rows, at least columns + block // step) float32; gets the magnitudes by vertical and by
-            horizontal
-            frequency. What follows the last block of a row means nothing.
+        found: (B, C, V, block, rows, at least columns + block // step) float32; gets the magnitudes by vertical and by
+            horizontal frequency. What follows the last block of a row means nothing.
     """
     block, (height, width) = len(basis), x.shape[2:]
     rows, pitch = found.shape[4:]
@@ -260,11 +260,11 @@ def block_magnitudes(x: np.ndarray, basis: np.ndarray, step: int, found: np.ndar
                     start = y // step * pitch
                     for i in range(min(pitch, (width - j + step - 1) // step)):
                         into[j, start + i] = line[i * step + j]
-            for v in range(block):
+            for v in range(len(vertical)):
                 for j in range(step):
                     down[j] = 0
                     for k in range(block):
-                        _add_scaled(apart[k % step, j, k // step * pitch :], basis[v, k], down[j, :length])
+                        _add_scaled(apart[k % step, j, k // step * pitch :], vertical[v, k], down[j, :length])
                 for u in range(block):
                     into = found[image, channel, v, u].reshape(length)
                     into[:] = 0

@@ -18,6 +18,7 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -31,8 +32,10 @@ from tellapart.regular_files import open_file, read_bytes
 
 _MAGIC = b"tellapart vectors 1\n"
 _GENERATION, _HEADER = 12, 64  # bytes
-_PENDING = 64 << 20  # bytes of new vectors that are kept in memory before they are written
-_LIBRARIES = ("tellapart", "numpy", "scipy", "numba", "opencv-python-headless", "torch", "timm")
+_PENDING = 32 << 20  # bytes of new vectors that are kept in memory before they are written
+_LIBRARIES = ("tellapart", "numpy", "scipy", "numba", "opencv-python-headless", "torch", "torchvision", "timm")
+#: Sorted keys (N,) uint64; the row of each, (N,) int64; the mapped rows (N, D) float32.
+_Index = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class VectorStore:
@@ -51,10 +54,9 @@ class VectorStore:
     def __init__(self, folder: Path, way: str, name: str, descriptor: Descriptor) -> None:
         self.path = folder / f"{_digest(way, name, descriptor)}.vectors"
         self.failure: str | None = None
-        self._keys = np.empty(0, np.uint64)
-        self._order = np.empty(0, np.int64)
-        self._values = np.empty((0, 0), np.float32)
+        self._index: _Index = (np.empty(0, np.uint64), np.empty(0, np.int64), np.empty((0, 0), np.float32))
         self._pending: list[tuple[np.ndarray, np.ndarray]] = []
+        self._writing: Future[None] | None = None
         self._open()
 
     def get(self, keys: np.ndarray, compute: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -64,42 +66,58 @@ class VectorStore:
             keys: (B,) uint64, the identities of the images.
             compute: Computes the vectors of some of them: (M,) int64 positions in `keys` → (M, D) float32.
         """
-        places = np.searchsorted(self._keys, keys).clip(max=max(0, len(self._keys) - 1))
-        known = self._keys[places] == keys if len(self._keys) else np.zeros(len(keys), bool)
+        stored, order, values = self._index
+        places = np.searchsorted(stored, keys).clip(max=max(0, len(stored) - 1))
+        known = stored[places] == keys if len(stored) else np.zeros(len(keys), bool)
         missing = np.flatnonzero(~known)
         if not len(missing) and len(keys):
-            return self._values[self._order[places]]
+            return values[order[places]]
         fresh = compute(missing)
         self._add(keys[missing], fresh)
         if not known.any():
             return fresh
         found = np.empty((len(keys), fresh.shape[1]), np.float32)
-        found[known], found[missing] = self._values[self._order[places[known]]], fresh
+        found[known], found[missing] = values[order[places[known]]], fresh
         return found
 
     def flush(self) -> None:
         """Write the vectors that were computed since the last time. A full disk ends the storing, not the work."""
-        pending, self._pending = self._pending, []
-        if not pending or self.failure:
-            return
-        keys, rows = np.unique(np.concatenate([k for k, _ in pending]), return_index=True)
-        vectors = np.concatenate([v for _, v in pending])[rows]
-        try:
-            with permitted(self.path.parent), locked(self.path):
-                generation, stored = self._read()
-                new = ~np.isin(keys, stored)
-                self._append(generation, len(stored), keys[new], vectors[new])
-        except SystemLimitError as error:
-            self.failure = str(error)
-            return
-        self._open()
+        self._start_writing()
+        self._wait()
 
     def _add(self, keys: np.ndarray, vectors: np.ndarray) -> None:
         if self.failure or not np.isfinite(vectors).all():
             return
         self._pending.append((keys, np.asarray(vectors, np.float32)))
         if sum(v.nbytes for _, v in self._pending) > _PENDING:
-            self.flush()
+            self._start_writing()
+
+    def _start_writing(self) -> None:
+        """Write in a thread: the disk takes longer than the copying, and the next vectors can be computed meanwhile."""
+        self._wait()
+        pending, self._pending = self._pending, []
+        if pending and not self.failure:
+            pool = ThreadPoolExecutor(1, "feature vectors")
+            self._writing = pool.submit(self._write, pending)
+            pool.shutdown(wait=False)
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+            self._writing = None
+
+    def _write(self, pending: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        keys, rows = np.unique(np.concatenate([k for k, _ in pending]), return_index=True)
+        try:
+            with permitted(self.path.parent), locked(self.path):
+                generation, stored = self._read()
+                new = ~np.isin(keys, stored)
+                vectors = np.concatenate([v for _, v in pending])[rows[new]]
+                self._append(generation, len(stored), keys[new], vectors)
+        except SystemLimitError as error:
+            self.failure = str(error)
+            return
+        self._open()
 
     def _open(self) -> None:
         """Map what is stored, and mark it as just used."""
@@ -110,12 +128,12 @@ class VectorStore:
                     return
                 os.utime(self.path)
                 width = self._width()
-                self._values = np.memmap(self.path, "<f4", "r", _HEADER, (len(keys), width))
+                values = np.memmap(self.path, "<f4", "r", _HEADER, (len(keys), width))
         except SystemLimitError as error:
             self.failure = str(error)
             return
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
+        order = np.argsort(keys, kind="stable")
+        self._index = keys[order], order, values
 
     def _read(self) -> tuple[bytes, np.ndarray]:
         """The generation and the keys of the rows that count; b"" and none if the files are not there or do not fit."""
@@ -170,9 +188,10 @@ def _digest(way: str, name: str, descriptor: Descriptor) -> str:
 
 @cache
 def _code(kind: type[Descriptor]) -> bytes:
-    """Digest of the code of all descriptors, of the file of this one, and of the versions of the libraries below."""
+    """Digest of the code of all descriptors and nets, of the file of this one, and of the versions of the libraries below."""
     digest = hashlib.blake2b(repr([_version(name) for name in _LIBRARIES]).encode(), digest_size=16)
-    for path in sorted({*Path(__file__).parent.glob("*.py"), Path(inspect.getfile(kind))}):
+    package = Path(__file__).parents[1]
+    for path in sorted({*package.glob("features/*.py"), *package.glob("nets/*.py"), Path(inspect.getfile(kind))}):
         digest.update(read_bytes(path))
     return digest.digest()
 

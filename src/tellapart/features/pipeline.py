@@ -15,16 +15,14 @@ from safetensors.numpy import load_file
 
 from tellapart import registry
 from tellapart.data.cache import DecodedImages
-from tellapart.errors import DataError
 from tellapart.features._pca import decompose
-from tellapart.features._store import VectorStore
+from tellapart.features._vectors import Named, side_by_side, vector_blocks
 from tellapart.features.base import Descriptor, FitContext
 from tellapart.io import write_arrays
 from tellapart.progress import Progress
 from tellapart.recipe.schema import Features
 
 _CONSTANT = 1e-6  # standard deviation up to which a feature counts as constant
-_BLOCK = 1_024  # images described at a time
 _ROWS = 1_024  # rows of the matrix that are standardized at a time
 
 
@@ -68,14 +66,12 @@ class FeaturePipeline:
 
     def transform_blocks(self, images: DecodedImages) -> Iterator[np.ndarray]:
         """The same, block by block."""
-        stores = self._stores(images)
-        for start in range(0, len(images), _BLOCK):
-            yield self._standardized(self._stored_vectors(images, slice(start, start + _BLOCK), stores))
-        self._close(stores)
+        for vectors in vector_blocks(self._named, images, self.notes):
+            yield self._standardized(vectors)
 
     def transform_block(self, images: np.ndarray) -> np.ndarray:
         """images: (B, H, W, C) uint8 → (B, D or K) float32."""
-        return self._standardized(self._vectors([descriptor(images) for descriptor in self.descriptors]))
+        return self._standardized(side_by_side(self._named, [descriptor(images) for descriptor in self.descriptors]))
 
     def _standardized(self, X: np.ndarray) -> np.ndarray:
         X -= self.arrays["mean"]
@@ -117,58 +113,20 @@ class FeaturePipeline:
         return extractor
 
     def _describe(self, images: DecodedImages, progress: Progress) -> np.ndarray:
-        X: np.ndarray | None = None
-        stores = self._stores(images)
+        X, start = np.empty((0, 1), np.float32), 0
         with progress.task("descriptors", len(images), "img") as task:
-            for start in range(0, len(images), _BLOCK):
-                vectors = self._stored_vectors(images, slice(start, start + _BLOCK), stores)
-                if X is None:  # one allocation: a list of blocks and their concatenation would need twice the memory
+            for vectors in vector_blocks(self._named, images, self.notes):
+                if not start:  # one allocation: a list of blocks and their concatenation would need twice the memory
                     X = np.empty((len(images), vectors.shape[1]), np.float32)
                 X[start : start + len(vectors)] = vectors
+                start += len(vectors)
                 task.advance(len(vectors))
-        self._close(stores)
-        return X if X is not None else np.empty((0, 1), np.float32)
+        return X
 
-    def _stores(self, images: DecodedImages) -> list[VectorStore | None]:
-        """Where the vectors of each descriptor are kept."""
-        origin = images.origin
-        return [
-            VectorStore(origin.folder, origin.way, next(iter(entry)), descriptor) if origin and descriptor.stored else None
-            for descriptor, entry in zip(self.descriptors, self.features.descriptors, strict=True)
-        ]
-
-    def _close(self, stores: list[VectorStore | None]) -> None:
-        for store in stores:
-            if store is not None:
-                store.flush()
-        failures = {store.failure for store in stores if store is not None and store.failure}
-        self.notes += [f"feature vectors are not kept: {failure}" for failure in sorted(failures)]
-
-    def _stored_vectors(self, images: DecodedImages, rows: slice, stores: list[VectorStore | None]) -> np.ndarray:
-        """(B, D) float32 of some rows, from the stores as far as they have them."""
-        positions, parts = np.arange(len(images))[rows], []
-        pixels: np.ndarray | None = None  # read when the first vector is missing
-        for descriptor, store in zip(self.descriptors, stores, strict=True):
-
-            def compute(missing: np.ndarray, descriptor: Descriptor = descriptor) -> np.ndarray:
-                nonlocal pixels
-                pixels = images.get(rows) if pixels is None else pixels
-                return descriptor(pixels if len(missing) == len(pixels) else pixels[missing])
-
-            keys = images.origin.keys[rows] if images.origin else positions
-            parts.append(compute(positions) if store is None else store.get(keys, compute))
-        return self._vectors(parts)
-
-    def _vectors(self, parts: list[np.ndarray]) -> np.ndarray:
-        """(B, D) float32, a new array, of the vectors of each descriptor."""
-        for part, entry in zip(parts, self.features.descriptors, strict=True):
-            if not np.isfinite(part).all():
-                rows = int((~np.isfinite(part)).any(axis=1).sum())
-                raise DataError(
-                    f"features: {next(iter(entry))} returned values that are not finite for {rows:,} of {len(part):,} images",
-                    hint="remove this descriptor from the recipe, or fix its code",
-                )
-        return np.concatenate(parts, axis=1)
+    @property
+    def _named(self) -> list[Named]:
+        """The descriptors with their names."""
+        return [(next(iter(entry)), d) for d, entry in zip(self.descriptors, self.features.descriptors, strict=True)]
 
     def _standardize(self, X: np.ndarray) -> None:
         """Standardize X in place and store mean and scale; without standardization they are 0 and 1."""

@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
-from tellapart.features._blocks import map_blocks
+from tellapart.features._blocks import map_blocks, to_planes
 from tellapart.features.base import Descriptor
 from tellapart.recipe.schema import OptionsModel
 
 _FLOOR = 1e-3  # added to a magnitude before the log, for pixels in [0, 1]: below the rounding of 8-bit pixels
+_COEFFICIENTS = 4 << 20  # held at a time: 16 MiB
 
 
 class Spectrum(Descriptor):
@@ -54,14 +55,12 @@ class Spectrum(Descriptor):
         return map_blocks(images, self._describe)
 
     def _describe(self, images: np.ndarray) -> np.ndarray:
-        x = images.astype(np.float32) / 255
-        block = self.options.block
+        block, shortest = self.options.block, min(images.shape[1:3])
         if self.options.of == "radial":
-            return _radial(x, self.options.rings or min(x.shape[1:3]))
-        if block is None or block > min(x.shape[1:3]):
-            return _log_dct(x).reshape(len(x), -1)
-        basis = _basis(block)
-        return _block_statistics(x, basis)
+            return _radial(images.astype(np.float32) / 255, self.options.rings or shortest)
+        if block is None or block > shortest:
+            return _log_dct(images.astype(np.float32) / 255).reshape(len(images), -1)
+        return _block_statistics(images, _basis(block))
 
 
 def _radial(x: np.ndarray, rings: int) -> np.ndarray:
@@ -105,17 +104,34 @@ def _basis(block: int) -> np.ndarray:
     return np.asarray(dct(np.eye(block), axis=0, norm="ortho")).astype(np.float32)
 
 
-def _block_statistics(x_BHWC: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Mean and standard deviation of log |DCT| over half-overlapping blocks: (B, 2 · C · block²) float32."""
+def _block_statistics(images: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Mean and standard deviation of log |DCT| over half-overlapping blocks: (B, H, W, C) uint8 → (B, 2 · C · block²) float32.
+
+    The coefficients take 16 times the memory of an image. Those of large images are computed a channel and a few frequencies at
+    a time.
+    """
     from tellapart.features._compiled import block_magnitudes, plane_statistics  # Numba takes 0.5 s and 60 MB to import
 
-    count, height, width, channels = x_BHWC.shape
+    count, height, width, channels = images.shape
     block, step = len(basis), max(1, len(basis) // 2)
     rows, columns = (height - block) // step + 1, (width - block) // step + 1
-    spectrum = np.empty((count, channels, block, block, rows, columns + block // step), np.float32)
-    block_magnitudes(np.ascontiguousarray(x_BHWC.transpose(0, 3, 1, 2)), basis, step, spectrum)
-    spectrum += _FLOOR
-    np.log(spectrum, out=spectrum)
-    found = np.empty((2, count * channels * block * block), np.float32)
-    plane_statistics(spectrum.reshape(-1, rows, spectrum.shape[-1]), columns, found)
-    return found.reshape(2, count, channels, block, block).transpose(1, 0, 2, 4, 3).reshape(count, -1)
+    row_of_frequencies = block * rows * (columns + block // step)  # values of one vertical frequency
+    found = np.empty((2, count, channels, block, block), np.float32)
+    whole = count * channels * block * row_of_frequencies <= _COEFFICIENTS
+    pieces = (
+        [(slice(None), slice(None))] if whole else [(slice(i, i + 1), slice(c, c + 1)) for i, c in np.ndindex(count, channels)]
+    )
+    most = block if whole else max(1, _COEFFICIENTS // row_of_frequencies)
+    for which, channel in pieces:
+        x = to_planes(images[which, :, :, channel]).astype(np.float32)
+        x /= 255
+        for first in range(0, block, most):
+            vertical = basis[first : first + most]
+            spectrum = np.empty((*x.shape[:2], len(vertical), block, rows, columns + block // step), np.float32)
+            block_magnitudes(x, vertical, basis, step, spectrum)
+            spectrum += _FLOOR
+            np.log(spectrum, out=spectrum)
+            statistics = np.empty((2, int(np.prod(spectrum.shape[:4]))), np.float32)
+            plane_statistics(spectrum.reshape(-1, rows, spectrum.shape[-1]), columns, statistics)
+            found[:, which, channel, first : first + most] = statistics.reshape(2, *spectrum.shape[:4])
+    return found.transpose(1, 0, 2, 4, 3).reshape(count, -1)

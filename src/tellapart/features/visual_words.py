@@ -125,7 +125,7 @@ class VisualWords(Descriptor):
                 held = []
         return merge_vocabularies(groups, o.words), missing, len(chosen)
 
-    def _found(self, images: DecodedImages, context: FitContext, what: str, size: int = 1024) -> Iterator[Patches]:
+    def _found(self, images: DecodedImages, context: FitContext, what: str, size: int | None = None) -> Iterator[Patches]:
         with context.progress.task(what, len(images), "img") as task:
             for patches in describe_blocks(images.blocks(size), self.options, _CORES):
                 task.advance(len(patches.missing))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from tellapart.recipe.load import Recipe, parse
 from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
+
+_ACCELERATORS = ("nvidiactl", "nvhost-ctrl", "kfd", "dxg")  # NVIDIA, its Tegra, AMD, either in a virtual machine of Windows
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,14 @@ def drop_unreadable(table: ImageTable, recipes: Iterable[Recipe], cache: PixelCa
 
 
 def resolve_device(name: str) -> str:
-    """The name of a device, with "auto" resolved: cuda, mps or cpu."""
+    """The name of a device, with "auto" resolved: cuda, mps or cpu.
+
+    torch takes seconds to import, so it is imported only if there may be an accelerator: a classical family needs none of it.
+    """
     if name != "auto":
         return name
+    if sys.platform == "linux" and not any(Path(f"/dev/{node}").exists() for node in _ACCELERATORS):
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -7,17 +7,16 @@ used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from tellapart.classifiers.base import Classifier, Context
 from tellapart.classifiers.calibrated import unwrap
 from tellapart.classifiers.feature_classifier import FeatureClassifier
-from tellapart.data.cache import PixelCache
+from tellapart.data.cache import DecodedImages, PixelCache
 from tellapart.data.decode import decode_to, quiet
-from tellapart.features.embedding import embed
+from tellapart.features._vectors import vector_blocks
 from tellapart.inference.context import Settings, load_classifier, resolve_device
 from tellapart.recipe.schema import Inputs
 from tellapart.runs import store
@@ -47,6 +46,7 @@ class Embedder:
         )  # fmt: skip
         self.inputs, self.by = _PIXELS, PLAIN
         self._transform: Callable[[np.ndarray], np.ndarray] = _plain
+        self._blocks: Callable[[DecodedImages], Iterable[np.ndarray]] = lambda images: map(_plain, images.blocks())
         if by is None:
             self._take(unwrap(load_classifier(run), self.context))
 
@@ -60,8 +60,8 @@ class Embedder:
         images = self.context.cache.images(table, self.inputs)
         found = []
         with self.context.progress.task("embedding", len(table), "img") as task:
-            for block in images.blocks():
-                found.append(np.asarray(self._transform(block), dtype=np.float32))
+            for block in self._blocks(images):
+                found.append(block)
                 task.advance(len(block))
         return np.concatenate(found)
 
@@ -73,16 +73,15 @@ class Embedder:
 
     def _take(self, classifier: Classifier) -> None:
         """Use the features of this classifier, if it has some. Only here is torch needed."""
-        from torch import nn
-
         from tellapart.classifiers.network import Network
 
         if isinstance(classifier, FeatureClassifier | Network) and classifier.extractor is not None:
             self.by, self._transform = "the run's own descriptors", classifier.extractor.transform_block
+            self._blocks = classifier.extractor.transform_blocks
         elif isinstance(classifier, Network):
-            model = classifier.module()
-            trunk = nn.Sequential(model.normalize, model.body.trunk)
-            self.by, self._transform = "the network's features before its head", partial(embed, trunk)
+            backbone = classifier.backbone(self.context.device)
+            self.by, self._transform = "the network's features before its head", backbone
+            self._blocks = lambda images: vector_blocks([("backbone", backbone)], images, self.context.notes)
         else:
             return
         self.inputs = classifier.recipe.inputs

@@ -28,7 +28,6 @@ from tellapart.runs import store
 from tellapart.runs.store import Run
 from tellapart.types import Problem
 
-_ACCELERATORS = ("nvidiactl", "kfd", "dxg")  # NVIDIA, AMD, either in a virtual machine of Windows
 _EXPORT = """
 import sys
 from pathlib import Path
@@ -218,7 +217,7 @@ def load_predictor(
     run = store.open_run(run, settings.runs, settings.images)
     if runtime == "onnx":
         return OnnxPredictor(run, cached_onnx(run, settings))
-    if runtime == "auto" and _on_cpu(settings.device) and _may_have_graph(run):
+    if runtime == "auto" and resolve_device(settings.device) == "cpu" and _may_have_graph(run):
         try:
             return OnnxPredictor(run, cached_onnx(run, settings))
         except TellapartError as error:
@@ -232,7 +231,7 @@ def export_ahead(run: Run, settings: Settings) -> None:
     The libraries of the exporter take more than 100 MB, which a process that exports itself keeps. Whatever fails here fails
     again in `load_predictor`, which says why.
     """
-    if _on_cpu(settings.device) and _may_have_graph(run) and not is_cached(run):
+    if resolve_device(settings.device) == "cpu" and _may_have_graph(run) and not is_cached(run):
         settings.progress.say(f"  exporting {run.id} for ONNX Runtime, once")
         names = [str(path.resolve()) for path in (run.folder, settings.runs)]
         subprocess.run([sys.executable, "-c", _EXPORT, *names], capture_output=True, check=False)
@@ -258,13 +257,6 @@ def _batch_size(inputs: Sequence[Inputs]) -> int:
     """Images that the graph computes at once: as many pixels as 32 images of 224×224, within 8 … 256 images."""
     pixels = max(height * width for height, width in map(target_size, inputs))
     return max(8, min(256, 32 * 224 * 224 // pixels))
-
-
-def _on_cpu(device: str) -> bool:
-    """Whether a device is the CPU. torch takes seconds to import, so it is imported only if there may be an accelerator."""
-    if device == "auto" and sys.platform == "linux" and not any(Path(f"/dev/{node}").exists() for node in _ACCELERATORS):
-        return True
-    return resolve_device(device) == "cpu"
 
 
 def _may_have_graph(run: Run) -> bool:

@@ -98,7 +98,11 @@ class StagedNet(HeadedNet):
 
 
 class Model(nn.Module):
-    """Normalization and net, trained and saved together: uint8 (B, C, H, W), or float32 (B, D), → logits (B, classes)."""
+    """Normalization and net, trained and saved together: uint8 (B, C, H, W), or float32 (B, D), → logits (B, classes).
+
+    A net on images also takes outputs of its backbone, float32 (B, D), in place of images: those of a frozen one are computed
+    once.
+    """
 
     def __init__(self, normalize: nn.Module, body: HeadedNet) -> None:
         super().__init__()
@@ -106,6 +110,8 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, classes) logits."""
+        if isinstance(self.normalize, Normalize) and x.ndim == 2:
+            return self.body.head(x)
         return self.body(self.normalize(x))
 
 
