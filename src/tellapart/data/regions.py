@@ -102,7 +102,7 @@ def with_regions(keys: np.ndarray, found: np.ndarray) -> np.ndarray:
 
 def is_found(found: np.ndarray) -> np.ndarray:
     """Whether there is a region: (N, 4) float32 → (N,) bool."""
-    return ~np.isnan(found).any(axis=1)
+    return np.asarray(~np.isnan(found).any(axis=1))
 
 
 def region_table(table: ImageTable, found: np.ndarray) -> pd.DataFrame:

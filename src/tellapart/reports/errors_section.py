@@ -152,10 +152,9 @@ def _with_regions(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     regions = read_regions(run.folder / "regions.parquet")
     if regions is None:
         return frame
-    there = frame["id"].map(regions.set_index("id")["found"])
-    return frame.assign(
-        **{words(Inputs.model_validate(run.recipe["inputs"])): there.map({True: "yes", False: "no"}).fillna("")}
-    )
+    found: dict[str, bool] = dict(zip(regions["id"], regions["found"], strict=True))
+    cells = [{True: "yes", False: "no", None: ""}[found.get(image_id)] for image_id in frame["id"]]
+    return frame.assign(**{words(Inputs.model_validate(run.recipe["inputs"])): cells})
 
 
 def _labeled_predictions(run: Run, part: str) -> Predictions | None:
