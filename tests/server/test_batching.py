@@ -54,7 +54,7 @@ def test_waiting_requests_are_predicted_in_one_batch(gate: Gate) -> None:
     lane.close()
     assert gate.batches == [1, 4, 2]  # one at once; then as many whole requests as fit
     said = [future.result() for future in (first, *others)]
-    assert [[one if isinstance(one, str) else int(one[0]) for one in of] for of in said] == [
+    assert [[one if isinstance(one, str) else int(one.proba[0]) for one in of] for of in said] == [
         [1], [2], [3, "wrong 2", 4], [5], [1],
     ]  # fmt: skip
     assert counted == [(1, 0), (4, 1), (2, 0)]
@@ -67,7 +67,7 @@ def test_an_error_fails_only_the_request_that_caused_it(gate: Gate) -> None:
     good, bad, fine = lane.submit([b"good"]), lane.submit([b"poison"]), lane.submit([b"fine!"])
     gate.open.set()
     lane.close()
-    assert int(good.result()[0][0]) == 4 and int(fine.result()[0][0]) == 5  # type: ignore[index]
+    assert int(good.result()[0].proba[0]) == 4 and int(fine.result()[0].proba[0]) == 5  # type: ignore[union-attr]
     with pytest.raises(ValueError, match="poison"):
         bad.result()
 

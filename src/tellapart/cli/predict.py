@@ -139,7 +139,7 @@ def _print(
 ) -> None:
     """Print predictions as they are made."""
     from tellapart.inference.decision import DecisionRule
-    from tellapart.inference.predictor import load_predictor
+    from tellapart.inference.predictor import load_predictor, reads_faces
     from tellapart.inference.writers import WRITERS
     from tellapart.progress import SILENT
     from tellapart.workflows.predict import predict_iter
@@ -155,7 +155,8 @@ def _print(
     elif kind == "json":
         _print_json(write, (one.to_dict(rules.classes) for one in found))
     else:
-        writer, head = WRITERS[kind](rules, stability, errors=False, guarded=not raw_csv), True
+        faces = reads_faces(predictor.run)
+        writer, head = WRITERS[kind](rules, stability, errors=False, guarded=not raw_csv, faces=faces), True
         for one in found:
             write(((writer.head() if head else b"") + writer.rows([one])).decode())
             head = False
@@ -184,14 +185,16 @@ def _print_json(write: Callable[[str], object], entries: Iterable[dict[str, Any]
 def _print_text(stream: TextIO, found: Iterable[ImagePrediction], *, decides: bool) -> None:
     from tellapart.calibration.decision import UNSURE_NAME
 
-    console, count, unsure, unstable, checked = opt.out(stream), 0, 0, 0, False
+    console, count, unsure, faceless, unstable, checked = opt.out(stream), 0, 0, 0, 0, False
     for one in found:
         console.print(_line(one), highlight=False, soft_wrap=True)
-        count, unsure = count + 1, unsure + (one.decision == UNSURE_NAME)
+        count, unsure, faceless = count + 1, unsure + (one.decision == UNSURE_NAME), faceless + (one.face_found is False)
         if one.stability is not None:
             checked, unstable = True, unstable + (not one.stability.stable)
     if decides:
         console.print(f"{unsure:,} of {count:,} images: unsure", highlight=False)
+    if faceless:
+        console.print(f"{faceless:,} of {count:,} images: no face found", highlight=False)
     if checked:
         console.print(f"{unstable:,} of {count:,} images: unstable", highlight=False)
 
@@ -205,6 +208,8 @@ def _line(one: ImagePrediction) -> Text:
         line = Text.assemble(f"{name}: ", (one.decision, "bold"), reason)
     else:
         line = Text.assemble(f"{name}: ", (one.predicted, "bold"), f" {share:.1%}")
+    if one.face_found is False:
+        line.append(" · no face found")
     if (found := one.stability) is not None:
         span = f"; {one.predicted} {found.lowest:.1%} to {found.highest:.1%}"
         line.append(

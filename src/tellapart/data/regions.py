@@ -100,13 +100,18 @@ def with_regions(keys: np.ndarray, found: np.ndarray) -> np.ndarray:
     return keys ^ hash_rows(pd.DataFrame(found), index=False).to_numpy()
 
 
+def is_found(found: np.ndarray) -> np.ndarray:
+    """Whether there is a region: (N, 4) float32 → (N,) bool."""
+    return np.asarray(~np.isnan(found).any(axis=1))
+
+
 def region_table(table: ImageTable, found: np.ndarray) -> pd.DataFrame:
     """What a run keeps of regions: one row an image.
 
     Returns:
         `id`, `found` (bool), and `left`, `top`, `right`, `bottom` in pixels, before any margin; NaN where nothing was found.
     """
-    columns: dict[str, Any] = {"id": table.ids, "found": ~np.isnan(found).any(axis=1)}
+    columns: dict[str, Any] = {"id": table.ids, "found": is_found(found)}
     columns |= {name: found[:, place] for place, name in enumerate(("left", "top", "right", "bottom"))}
     return pd.DataFrame(columns)
 
@@ -119,7 +124,7 @@ def in_words(table: ImageTable, inputs: Inputs, found: np.ndarray) -> str:
         inputs: With a region.
         found: (N, 4) float32.
     """
-    there = np.asarray(~np.isnan(found).any(axis=1))
+    there = is_found(found)
     parts = table.frame["split"].to_numpy(dtype=object) if "split" in table.frame else np.full(len(table), "", dtype=object)
     counts = [(part, parts == part) for part in (*SPLITS, *sorted({*parts.tolist()} - {*SPLITS}))]
     told = [f"{there[of].sum():,} of {of.sum():,} {part}".rstrip() for part, of in counts if of.any()]

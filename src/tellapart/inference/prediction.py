@@ -21,6 +21,7 @@ class ImagePrediction:
         reason: The rule that decided; else "".
         stability: Stability over re-saved versions of the image, if requested.
         error: Why the image cannot be read; else "".
+        face_found: Whether a face was found in the image; None if the run does not read faces.
     """
 
     image: str
@@ -30,6 +31,7 @@ class ImagePrediction:
     reason: str = ""
     stability: Stability | None = None
     error: str = ""
+    face_found: bool | None = None
 
     @classmethod
     def unreadable(cls, image: str, error: str) -> ImagePrediction:
@@ -42,8 +44,9 @@ class ImagePrediction:
             return {"image": self.image, "error": self.error}
         decision = {"decision": self.decision, "reason": self.reason} if self.decision else {}
         stability = {} if self.stability is None else {"stability": self.stability.to_dict()}
+        face = {} if self.face_found is None else {"face_found": self.face_found}
         proba = dict(zip(classes, map(float, self.proba), strict=True))
-        return {"image": self.image, "predicted": self.predicted, **decision, "probabilities": proba, **stability}
+        return {"image": self.image, "predicted": self.predicted, **decision, "probabilities": proba, **face, **stability}
 
 
 @dataclass(frozen=True, eq=False)

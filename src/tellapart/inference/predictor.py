@@ -19,6 +19,7 @@ from tellapart.classifiers.calibrated import unwrap
 from tellapart.data.cache import CorruptImages, PixelCache
 from tellapart.data.decode import decode, decode_to, quiet, target_size
 from tellapart.data.memory import from_arrays, from_bytes
+from tellapart.data.regions import is_found
 from tellapart.errors import ImageError, TellapartError
 from tellapart.exporters.onnx_graph import pixel_names
 from tellapart.inference.context import DEFAULTS, Settings, drop_unreadable, load_classifier, resolve_device
@@ -44,11 +45,13 @@ class BatchOutput:
         rows: (M,) int64, positions of the images that could be read.
         proba: (M, C) float32, a row for each of them; rows sum to 1.
         problems: One for each image that could not be read, with the reason.
+        face_found: (M,) bool, whether a face was found in each image that could be read; None if the run does not read faces.
     """
 
     rows: np.ndarray
     proba: np.ndarray
     problems: tuple[Problem, ...] = ()
+    face_found: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -128,17 +131,17 @@ class TorchPredictor(Predictor):
         rows, problems = np.arange(len(contents)), []
         while True:  # first without the images that cannot be decoded, then without those in which a required region is missing
             try:
-                return BatchOutput(rows, self._proba([contents[int(row)] for row in rows]), tuple(problems))
+                proba, found = self._proba([contents[int(row)] for row in rows])
+                return BatchOutput(rows, proba, tuple(problems), found)
             except CorruptImages as error:
                 unreadable = zip(rows[error.rows], error.problems, strict=True)
                 problems += [Problem(p.kind, names[row], p.message) for row, p in unreadable]
                 rows = np.delete(rows, error.rows)
 
-    def _proba(self, contents: Sequence[bytes | np.ndarray]) -> np.ndarray:
-        """(N, C) float32. Decoded images of different sizes are predicted one size at a time."""
+    def _proba(self, contents: Sequence[bytes | np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """(N, C) float32, and `face_found`. Decoded images of different sizes are predicted one size at a time."""
         proba = np.zeros((len(contents), len(self.classes)), np.float32)
-        if not len(contents):
-            return proba
+        found = np.zeros(len(contents), bool) if reads_faces(self.run) else None
         shapes = [c.shape if isinstance(c, np.ndarray) else () for c in contents]
         for shape in dict.fromkeys(shapes):
             at = [row for row, s in enumerate(shapes) if s == shape]
@@ -153,7 +156,9 @@ class TorchPredictor(Predictor):
                 proba[at] = self.classifier.predict(table, context).proba
             except CorruptImages as error:  # its rows are those of one size
                 raise CorruptImages([at[row] for row in error.rows], error.problems) from None
-        return proba
+            if found is not None and (regions := context.cache.found(table, self.classifier.recipe.inputs)) is not None:
+                found[at] = is_found(regions)
+        return proba, found
 
 
 class OnnxPredictor(Predictor):
@@ -241,6 +246,12 @@ def reading_of(inputs: tuple[Inputs, ...]) -> Reading:
     """A predictor takes pixels of the input size as they are, unless it cuts something out of every image."""
     whole = len(inputs) == 1 and inputs[0].keep == 1 and inputs[0].region is None
     return Reading("inputs" if whole else "images", inputs)
+
+
+def reads_faces(run: Run) -> bool:
+    """Whether a run looks for the face in each image; of an ensemble, its first member."""
+    region = Inputs.model_validate(run.recipe["inputs"]).region
+    return run.family != "metadata" and region is not None and region.face is not None
 
 
 def _decode(content: bytes | np.ndarray, inputs: Sequence[Inputs], name: str) -> list[np.ndarray] | ImageError:

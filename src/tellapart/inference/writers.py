@@ -4,6 +4,7 @@
     predicted           the most probable class
     decision, reason    only of a run with decision rules: a class or "unsure", and the rule that decided
     one per class       probability; named as the class in CSV, `p.<class>` in parquet as in the files of a run
+    face_found          whether a face was found; only of a run that reads faces
     unchanged, resaved, lowest, highest    only with stability: see `perturbations.stability`
     error               why an image cannot be read; its other cells are empty
 
@@ -26,7 +27,7 @@ from tellapart.terminal import json_text
 
 _GROUP = 2**16  # rows of a parquet row group
 _DECISION = ("decision", "reason")
-_STABILITY = ("unchanged", "resaved", "lowest", "highest")
+_FACE, _STABILITY = "face_found", ("unchanged", "resaved", "lowest", "highest")
 
 
 class PredictionWriter(ABC):
@@ -37,10 +38,13 @@ class PredictionWriter(ABC):
         stability: Whether the predictions have a `stability`.
         errors: Whether images that cannot be read get a row.
         guarded: Whether CSV cells are written so that a spreadsheet does not run them; see `spreadsheet.csv_text`.
+        faces: Whether the predictions have a `face_found`.
     """
 
-    def __init__(self, rule: DecisionRule, stability: bool, errors: bool = True, guarded: bool = True) -> None:
-        self.rule, self.stability, self.errors, self.guarded = rule, stability, errors, guarded
+    def __init__(
+        self, rule: DecisionRule, stability: bool, errors: bool = True, guarded: bool = True, faces: bool = False
+    ) -> None:
+        self.rule, self.stability, self.errors, self.guarded, self.faces = rule, stability, errors, guarded, faces
 
     @abstractmethod
     def head(self) -> bytes:
@@ -62,7 +66,8 @@ class CsvWriter(PredictionWriter):
     def head(self) -> bytes:
         """See `PredictionWriter`. A class with the name of another column gets the prefix `p.`."""
         first = ["image", "predicted", *(_DECISION if self.rule.decides else ())]
-        last = [*(_STABILITY if self.stability else ()), *(["error"] if self.errors else [])]
+        face = [_FACE] if self.faces else []
+        last = [*face, *(_STABILITY if self.stability else ()), *(["error"] if self.errors else [])]
         classes = [f"p.{name}" if name in (*first, *last) else name for name in self.rule.classes]
         return self._bytes([[*first, *classes, *last]])
 
@@ -76,10 +81,11 @@ class CsvWriter(PredictionWriter):
     def _row(self, one: ImagePrediction) -> list[str]:
         decision = [one.decision, one.reason] if self.rule.decides else []
         proba = [f"{p:.6f}" for p in one.proba] or [""] * len(self.rule.classes)
+        face = [{True: "true", False: "false", None: ""}[one.face_found]] if self.faces else []
         stability = [] if not self.stability else [""] * len(_STABILITY)
         if (s := one.stability) is not None:
             stability = [str(s.unchanged), str(s.resaved), f"{s.lowest:.6f}", f"{s.highest:.6f}"]
-        return [one.image, one.predicted, *decision, *proba, *stability, *([one.error] if self.errors else [])]
+        return [one.image, one.predicted, *decision, *proba, *face, *stability, *([one.error] if self.errors else [])]
 
 
 @final
@@ -132,6 +138,7 @@ class ParquetWriter(PredictionWriter):
         fields = [("image", text), ("predicted", text)]
         fields += [(name, text) for name in _DECISION] if self.rule.decides else []
         fields += [(f"p.{name}", share) for name in self.rule.classes]
+        fields += [(_FACE, pa.bool_())] if self.faces else []
         kinds = (number, number, share, share)
         fields += list(zip(_STABILITY, kinds, strict=True)) if self.stability else []
         return pa.schema([*fields, *([("error", text)] if self.errors else [])])
@@ -142,8 +149,9 @@ class ParquetWriter(PredictionWriter):
         stability = [] if not self.stability else [None] * len(_STABILITY)
         if (s := one.stability) is not None:
             stability = [s.unchanged, s.resaved, s.lowest, s.highest]
+        face = [one.face_found] if self.faces else []
         error = [one.error or None] if self.errors else []
-        return [one.image, one.predicted or None, *decision, *proba, *stability, *error]
+        return [one.image, one.predicted or None, *decision, *proba, *face, *stability, *error]
 
 
 #: Format → its writer, and file extension → format.

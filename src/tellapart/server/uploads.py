@@ -58,6 +58,7 @@ class UploadResult:
         assessment: Decision and confidence; None if it cannot be read.
         error: Why it cannot be read; "" if it can.
         stored: Whether the server stored the image.
+        face_found: Whether a face was found in it; None if the run does not read faces.
     """
 
     upload: Upload
@@ -65,6 +66,7 @@ class UploadResult:
     assessment: Assessment | None = None
     error: str = ""
     stored: bool = False
+    face_found: bool | None = None
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ class BatchPredictor:
                 continue
             proba = output.proba[place[row]]
             decision, reason = map(str, words[place[row]]) if words else ("", "")
-            found.append(ImagePrediction(name, self.rule.classes[proba.argmax()], proba, decision, reason))
+            face = None if output.face_found is None else bool(output.face_found[place[row]])
+            found.append(ImagePrediction(name, self.rule.classes[proba.argmax()], proba, decision, reason, face_found=face))
         return found
 
     def _with_stability(self, contents: Sequence[Any], names: list[str]) -> list[ImagePrediction]:

@@ -35,7 +35,7 @@ from tellapart.inference.image_sources.base import (
     count_images,
 )
 from tellapart.inference.prediction import ImagePrediction
-from tellapart.inference.predictor import Predictor, load_predictor
+from tellapart.inference.predictor import Predictor, load_predictor, reads_faces
 from tellapart.inference.resumable_output import Counts, ResumableFile, open_resumable, partial_of, update_counts
 from tellapart.inference.writers import WRITERS, format_of
 from tellapart.progress import SILENT
@@ -195,7 +195,8 @@ def predict_to_file(
     kind = format_of(out, format)
     unique = UniqueImages(sources := open_sources(images, options))
     predictor = BatchPredictor(load_predictor(run, settings), stability)
-    writer = WRITERS[kind](predictor.rule, stability, errors=not settings.skip_bad, guarded=not raw_csv)
+    faces = reads_faces(predictor.predictor.run)
+    writer = WRITERS[kind](predictor.rule, stability, errors=not settings.skip_bad, guarded=not raw_csv, faces=faces)
     command = _command(predictor, images, kind, stability, options, settings) | ({"--raw-csv": True} if raw_csv else {})
     with open_resumable(out, writer, command, settings.overwrite) as file:
         before = file.done.images
