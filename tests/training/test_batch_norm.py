@@ -14,7 +14,7 @@ from torch.optim.swa_utils import update_bn as torch_update_bn
 from tellapart.augmentations.base import Pipeline
 from tellapart.recipe.schema import Average, Optimizer, Schedule, Train
 from tellapart.training import batch_norm
-from tellapart.training.batch_norm import IMAGES, measured_norms, running_means_lag, sample, trained_norms, update_bn
+from tellapart.training.batch_norm import IMAGES, measured_norms, reason_to_measure, sample, trained_norms, update_bn
 from tellapart.training.checkpoints import load_state
 from tellapart.training.loop import SplitData, forward, train
 from tellapart.training.setup import open_fabric
@@ -125,7 +125,7 @@ def test_short_runs_predict_with_statistics_of_their_last_weights() -> None:
     """Fifteen steps from variance 1 to some thousands: a running mean is far off, and validation would show it."""
     net = _Net()
     entries = _run(net, epochs=3)
-    assert all(entry["measured_norms"] for entry in entries)
+    assert {entry["measured_norms"] for entry in entries} == {"few steps"}
     kept = net.layers[1].running_var.clone()
     update_bn(net, [_IMAGES[:40]], like=net)
     torch.testing.assert_close(kept, net.layers[1].running_var, rtol=0.1, atol=0.0)
@@ -157,28 +157,42 @@ def test_a_killed_run_ends_with_the_same_statistics(tmp_path: Path, average: Ave
 
 
 @pytest.mark.parametrize(
-    ("schedule", "steps", "rate", "lag"),
+    ("schedule", "steps", "rate", "reason"),
     [
-        (_COSINE, 157, 0.5, True),  # 0.9 ** 157 of the initial values can still be told in float32
-        (_COSINE, 158, 0.5, False),  # the rate is high, but the run ends at a low one
-        (Schedule(floor=0.2), 158, 0.5, True),
-        (_CONSTANT, 10**6, 1.0, True),
-        (Schedule(name="plateau"), 158, 0.125, True),
-        (Schedule(name="plateau"), 158, 0.0625, False),
-        (Schedule(name="exponential"), 158, 0.05, False),
+        (_COSINE, 157, 0.5, "few steps"),  # 0.9 ** 157 of the initial values can still be told in float32
+        (_COSINE, 158, 0.5, None),  # the rate is high, but the run ends at a low one
+        (Schedule(floor=0.2), 158, 0.5, "the learning rate has not fallen"),
+        (_CONSTANT, 10**6, 1.0, "the learning rate has not fallen"),
+        (Schedule(name="plateau"), 158, 0.125, "the learning rate has not fallen"),
+        (Schedule(name="plateau"), 158, 0.0625, None),
+        (Schedule(name="exponential"), 158, 0.05, None),
     ],
     ids=str,
 )
-def test_the_rule(schedule: Schedule, steps: int, rate: float, lag: bool) -> None:
-    norms = [nn.BatchNorm2d(2), nn.BatchNorm2d(2, momentum=0.3)]  # the slowest counts
-    assert running_means_lag(norms, steps, rate, schedule) == lag
-    assert not running_means_lag([], steps, rate, schedule)
+def test_the_rule(schedule: Schedule, steps: int, rate: float, reason: str | None) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(2), nn.BatchNorm2d(2, momentum=0.3), nn.Dropout(0.5))  # the slowest norm counts
+    assert reason_to_measure(model, steps, rate, schedule) == reason
+    assert reason_to_measure(model.requires_grad_(False), steps, rate, schedule) is None
 
 
 def test_slow_norms_take_longer_and_cumulative_ones_forever() -> None:
     slow, cumulative = nn.BatchNorm2d(2, momentum=0.01), nn.BatchNorm2d(2, momentum=None)
-    assert [running_means_lag([slow], steps, 0.0, _COSINE) for steps in (1655, 1656)] == [True, False]
-    assert running_means_lag([cumulative], 10**6, 0.0, _COSINE)
+    assert [reason_to_measure(slow, steps, 0.0, _COSINE) for steps in (1655, 1656)] == ["few steps", None]
+    assert reason_to_measure(cumulative, 10**6, 0.0, _COSINE) == "few steps"
+
+
+def test_dropout_before_a_norm_always_counts() -> None:
+    """Not after the last norm, where most nets have it; not with a rate of zero; not before a frozen norm."""
+    convolution, norm = nn.Conv2d(2, 2, 1), nn.BatchNorm2d(2)
+    cases = {
+        "before": ([nn.Dropout(0.1), convolution, norm], "dropout before batch norm"),
+        "between": ([norm, nn.Dropout2d(0.5), nn.BatchNorm2d(2)], "dropout before batch norm"),
+        "after": ([convolution, norm, nn.Dropout(0.5)], None),
+        "zero": ([nn.Dropout(0.0), norm], None),
+        "frozen": ([norm, nn.Dropout(0.5), nn.BatchNorm2d(2).requires_grad_(False)], None),
+    }
+    for name, (layers, reason) in cases.items():
+        assert reason_to_measure(nn.Sequential(*layers), 10**6, 0.0, _COSINE) == reason, name
 
 
 def test_measuring_changes_nothing_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,4 +219,5 @@ def test_nets_without_batch_norm_measure_nothing() -> None:
 
 def test_a_mean_over_epochs_is_always_measured() -> None:
     entries = _run(_Net(0.9), epochs=6, average=Average(name="swa", start=0.5))
-    assert ["measured_norms" in entry for entry in entries] == [True, False, False, True, True, True]
+    few, mean = "few steps", "mean of the weights of several epochs"
+    assert [entry.get("measured_norms") for entry in entries] == [few, None, None, mean, mean, mean]

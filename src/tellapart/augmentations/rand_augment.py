@@ -11,6 +11,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from tellapart.augmentations import _operations
+from tellapart.augmentations._operations import Strengths
+from tellapart.augmentations._warp import Size
 from tellapart.augmentations.base import Augmentation
 from tellapart.recipe.schema import OptionsModel
 
@@ -39,10 +41,13 @@ class RandAugment(Augmentation):
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment a batch: (B, C, H, W) uint8 → the same shape, in channels_last."""
-        count, wanted = len(images), self.options
-        shift = (_SHIFT * images.shape[3], _SHIFT * images.shape[2])
-        space = _operations.strengths(wanted.bins, _ENDS, shift, _POSTERIZE)
-        magnitudes = torch.full((count,), wanted.magnitude)
-        for _ in range(wanted.operations):
-            images = _operations.draw_and_apply(images, space, magnitudes, generator)
+        known = space(self.options.bins, (images.shape[2], images.shape[3]))
+        magnitudes = torch.full((len(images),), self.options.magnitude)
+        for _ in range(self.options.operations):
+            images = _operations.draw_and_apply(images, known, magnitudes, generator)
         return images
+
+
+def space(bins: int, size: Size) -> dict[str, Strengths]:
+    """Operations and their strengths for images of this height and width."""
+    return _operations.strengths(bins, _ENDS, (_SHIFT * size[1], _SHIFT * size[0]), _POSTERIZE)

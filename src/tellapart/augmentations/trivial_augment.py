@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from tellapart.augmentations import _operations
+from tellapart.augmentations._operations import Strengths
 from tellapart.augmentations._random import randint
 from tellapart.augmentations.base import Augmentation
 from tellapart.recipe.schema import OptionsModel
@@ -32,6 +33,10 @@ class TrivialAugment(Augmentation):
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Augment a batch: (B, C, H, W) uint8 → the same shape, in channels_last."""
-        space = _operations.strengths(self.options.bins, _ENDS, (_SHIFT, _SHIFT), _POSTERIZE)
         magnitudes = randint(0, self.options.bins - 1, len(images), generator)
-        return _operations.draw_and_apply(images, space, magnitudes, generator)
+        return _operations.draw_and_apply(images, space(self.options.bins), magnitudes, generator)
+
+
+def space(bins: int) -> dict[str, Strengths]:
+    """Operations and their strengths."""
+    return _operations.strengths(bins, _ENDS, (_SHIFT, _SHIFT), _POSTERIZE)

@@ -31,7 +31,6 @@ from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
 from tellapart.recipe.schema import OptionsModel, Train
 from tellapart.regular_files import require_regular
-from tellapart.training import batch_norm
 from tellapart.training.loop import Batches, SplitData, forward, train
 from tellapart.training.setup import choose_precision, open_device, open_fabric, tune_allocator
 from tellapart.training.state import stored_precision
@@ -86,9 +85,9 @@ class Network(Classifier, Differentiable, Exportable):
             context.notes.append(f"{outcome.stopped} {where}; the weights of the best epoch, {outcome.best_epoch}, are used")
         if outcome.by_clock:
             context.notes.append("the learning rate followed the time limit: another run with this limit gives other weights")
-        if outcome.best.get("measured_norms"):
-            context.notes.append(batch_norm.NOTE)
-            context.facts["batch_norm"] = "measured"
+        if reason := outcome.best.get("measured_norms"):
+            context.notes.append(f"batch norm statistics were measured on training images: {reason}")
+            context.facts["batch_norm"] = f"measured: {reason}"
         context.facts |= {"precision": config.precision, "threads": torch.get_num_threads()}
         context.facts |= {"epochs": outcome.epochs, "steps": outcome.steps}
         context.stopped_by_hand = outcome.by_hand

@@ -1,9 +1,10 @@
 """A training run, top to bottom.
 
 uint8 batches come from the decode-once cache, are augmented as a batch and normalized inside the model. After every epoch the
-model (or its weight average) is evaluated on the validation split, and the best weights are kept; in the first steps of a run
-with measured batch norm statistics (`batch_norm.py`). The whole state is written at the end of each epoch: Ctrl-C or kill -9
-loses at most one epoch, and a resumed run ends with the same weights as an uninterrupted one (same machine, threads and
+model (or its weight average) is evaluated on the validation split, and the best weights are kept, with
+measured batch norm statistics where running means are wrong (`batch_norm.py`). The whole state is written at the end of each
+epoch: Ctrl-C or kill -9 loses at most one epoch, and a resumed run ends with the same weights as an uninterrupted one (same
+    machine, threads and
 settings).
 """
 
@@ -115,7 +116,7 @@ def _reason_to_stop(config: Train, outcome: Outcome, state: State) -> str | None
 
 def _train_and_validate(
     state: State, splits: tuple[SplitData, SplitData], augment: Pipeline, epoch: int, progress: Progress
-) -> tuple[dict[str, float], dict[str, Tensor]]:
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """One epoch with a progress bar; returns the figures of training and validation, and the weights that were validated."""
     train_split, valid_split = splits
     length = state.length
@@ -124,10 +125,10 @@ def _train_and_validate(
         figures = _epoch(state, train_split, augment, bar)
         state.seconds += figures["seconds"]
         state.average.after_epoch(state.progress())
-        if state.norms_lag:
+        if reason := state.reason_to_measure:
             batches = _norm_batches(state, train_split, augment, epoch)
             with measured_norms(state.average.averaged_model, batches, like=state.model) as weights:
-                figures |= _validate(state, valid_split) | {"measured_norms": True}
+                figures |= _validate(state, valid_split) | {"measured_norms": reason}
         else:
             weights = state.average.averaged_model.state_dict()
             figures |= _validate(state, valid_split)

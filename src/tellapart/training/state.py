@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from tellapart.recipe.schema import Train
 from tellapart.training.averaging import WeightAverage
-from tellapart.training.batch_norm import running_means_lag, trained_norms
+from tellapart.training.batch_norm import reason_to_measure, trained_norms
 from tellapart.training.checkpoints import BestCheckpoints, load_state, pack_optimizer, read_facts, save_state, unpack_optimizer
 from tellapart.training.freezing import Freezer
 from tellapart.training.optimizers import make_optimizer
@@ -118,11 +118,12 @@ class State:
         return over
 
     @property
-    def norms_lag(self) -> bool:
-        """Whether batch norm statistics must be measured after this epoch."""
-        norms, schedule = trained_norms(self.model, self.model), self.config.schedule
-        lag = self.average.is_mean_of_epochs or running_means_lag(norms, self.step, self.rate, schedule)
-        return lag and bool(norms)
+    def reason_to_measure(self) -> str | None:
+        """Why batch norm statistics are measured after this epoch; None: they are not."""
+        reason = reason_to_measure(self.model, self.step, self.rate, self.config.schedule)
+        if self.average.is_mean_of_epochs and trained_norms(self.model, self.model):
+            return "mean of the weights of several epochs"
+        return reason
 
     def set_rate(self, seconds_now: float) -> None:
         """Set the learning rate of this step."""
