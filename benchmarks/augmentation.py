@@ -6,7 +6,9 @@ The chain is rotation, affine, colors, crop with reflected padding and mirror, a
 images, in one process; what comes out is a uint8 batch. torchvision samples to the nearest pixel unless told otherwise; we
 sample between pixels, so `bilinear` is the equal footing. `ours, 1 thread` is what compares with one worker of a data loader;
 several workers multiply the rates of the others, as threads do ours. The settings alternate; medians over rounds. Ratios
-under 1 say that ours was slower. Single operations of ours stand below: the codecs are slow, and slow is what they are.
+under 1 say that ours was slower. RandAugment and TrivialAugment are compared with torchvision's on Pillow images and on
+tensors, which give the same pixels as ours. Single operations of ours stand below: the codecs are slow, and slow is what they
+are.
 """
 
 from __future__ import annotations
@@ -106,15 +108,42 @@ def rate(step: Callable[[], object], seconds: float = 0.4) -> float:
 
 def chains(rounds: int, threads: int) -> Rates:
     """Images a second of the chain, for every side and way."""
-    rates: Rates = {}
-    for side in SIDES:
-        pixels = tiles(side)
-        ways = {
+
+    def ways(pixels: np.ndarray) -> dict[str, Callable[[], object]]:
+        return {
             "pillow + torchvision, bilinear": theirs(pixels, InterpolationMode.BILINEAR),
             "pillow + torchvision, nearest": theirs(pixels, InterpolationMode.NEAREST),
             "ours, 1 thread": ours(pixels, 1),
             f"ours, {threads} threads": ours(pixels, threads),
         }
+
+    return alternated(ways, rounds)
+
+
+def policies(name: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Median milliseconds per image of RandAugment or TrivialAugment, one thread, for every side and way."""
+    transform = {"rand_augment": v2.RandAugment(), "trivial_augment": v2.TrivialAugmentWide()}[name]
+
+    def ways(pixels: np.ndarray) -> dict[str, Callable[[], object]]:
+        pictures = [Image.fromarray(image) for image in pixels]
+        tensors = list(torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous())
+        back = v2.PILToTensor()
+        return {
+            "pillow + torchvision": lambda: torch.stack([back(transform(picture)) for picture in pictures]),
+            "tensors + torchvision": lambda: torch.stack([transform(tensor) for tensor in tensors]),
+            "ours": _on_batch(Pipeline([{name: {}}]), pixels, 1),
+        }
+
+    torch.set_num_threads(1)
+    rates = alternated(ways, rounds)
+    return {side: {way: round(1000 / statistics.median(v), 3) for way, v in ways.items()} for side, ways in rates.items()}
+
+
+def alternated(ways_of: Callable[[np.ndarray], dict[str, Callable[[], object]]], rounds: int) -> Rates:
+    """Images a second of every way, for every side."""
+    rates: Rates = {}
+    for side in SIDES:
+        ways = ways_of(tiles(side))
         found = rates.setdefault(f"{side} px", {way: [] for way in ways})
         for _ in range(rounds):
             for way, step in ways.items():
@@ -153,6 +182,7 @@ def main(rounds: int, threads: int) -> None:
                     side: {way: round(m / ways["pillow + torchvision, bilinear"], 1) for way, m in ways.items()}
                     for side, ways in medians.items()
                 },
+                "milliseconds per image": {name: policies(name, rounds) for name in ("rand_augment", "trivial_augment")},
                 "single operations at 100 px, 1 thread": operations(min(rounds, 3)),
             },
             indent=2,

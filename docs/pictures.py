@@ -37,6 +37,7 @@ SHOWN: dict[str, dict[str, Any]] = {
     "rescale": {"probability": 1, "factor": [0.2, 0.5]},
     "erase": {"probability": 1},
     "mixup": {"alpha": 1},
+    "rand_augment": {"magnitude": 20},
     "compose": {"of": [{"rotate": {"degrees": 30}}, {"grayscale": {"probability": 1}}], "probability": 0.5},
     "one_of": {
         "of": [{"rotate90": {"degrees": [90]}}, {"grayscale": {"probability": 1}}, {"random_erasing": {"probability": 1}}]

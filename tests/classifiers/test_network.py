@@ -151,3 +151,15 @@ def test_the_order_of_augmentations_is_checked_before_anything_is_decoded(settin
     with pytest.raises(RecipeError, match="mixup"):
         ta.train(_table(3), _recipe(augment=[{"mixup": {}}, {"flip": {}}]), settings=settings)
     assert not settings.runs.exists()
+
+
+def test_a_short_run_says_that_its_norms_were_measured(settings: ta.Settings) -> None:
+    """Not so without batch norms, or with none that are trained."""
+    short = ta.train(_table(3), _recipe(), settings=settings)
+    assert short.cost["batch_norm"] == "measured: few steps"
+    assert "batch norm statistics were measured on training images: few steps" in short.cost["notes"]
+    assert [entry["measured_norms"] for entry in short.log] == ["few steps"] * 2
+    frozen = _recipe(classifier={"init_from": short.id}, train={"freeze": 1.0})
+    for recipe in (frozen, _recipe(classifier={"stages": [{"widths": [6], "batch_norm": False}]})):
+        run = ta.train(_table(5), recipe, settings=settings)
+        assert "batch_norm" not in run.cost and not any("batch norm" in note for note in run.cost["notes"])

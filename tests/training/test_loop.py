@@ -249,17 +249,17 @@ def test_the_optimizer_steps_once_a_batch(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_every_image_is_seen_once_an_epoch() -> None:
     seen: list[int] = []
-    images, labels = _IMAGES[:33], _LABELS[:33]
+    images, labels, net = _IMAGES[:33], _LABELS[:33], _Net()
 
     def get(rows: np.ndarray) -> Tensor:
-        seen.extend(rows.tolist())
+        seen.extend(rows.tolist() if net.training else [])
         return torch.from_numpy(images[rows]).permute(0, 3, 1, 2)
 
     nothing = SplitData(get, labels[:0], 2)
     train(
-        _Net(),
+        net,
         (SplitData(get, labels, 2), nothing),
-        _plan(epochs=1),
+        _plan(epochs=1, average=Average()),
         open_fabric("cpu"),
         augment=_Jitter(),
         seed=0,
@@ -296,7 +296,7 @@ def test_a_loss_that_breaks_later_ends_the_run_with_its_best_weights(tmp_path: P
 
     class _Breaks(_Jitter):
         def __call__(self, images: Tensor, generator: torch.Generator, versions: Tensor | None = None) -> Tensor:
-            calls.append(1)
+            calls.extend([1] * net.training)
             if len(calls) == 2 * 4 + 2:  # the second batch of the third epoch
                 with torch.no_grad():
                     net.layers[0].weight.fill_(float("nan"))
@@ -327,16 +327,16 @@ def test_out_of_memory_says_which_batch_to_try() -> None:
 
 def test_balanced_sampling_shows_classes_equally_often() -> None:
     labels = np.array([0] * 90 + [1] * 10)
-    images = torch.zeros(100, 1, 4, 4, dtype=torch.uint8)
+    images, net = torch.zeros(100, 1, 4, 4, dtype=torch.uint8), _Net()
     seen: list[int] = []
 
     def get(rows: np.ndarray) -> Tensor:
-        seen.extend(labels[rows].tolist())
+        seen.extend(labels[rows].tolist() if net.training else [])
         return images[rows]
 
     config = _plan(epochs=10, batch=50, sampling="balanced", average=Average())
     train(
-        _Net(), (SplitData(get, labels, 2), SplitData(get, labels[:0], 2)), config, open_fabric("cpu"), augment=_Jitter(),
+        net, (SplitData(get, labels, 2), SplitData(get, labels[:0], 2)), config, open_fabric("cpu"), augment=_Jitter(),
         seed=0, log=lambda _: None,
     )  # fmt: skip
     assert len(seen) == 1000
@@ -351,12 +351,13 @@ def test_versions_of_a_union_are_rows_of_an_epoch() -> None:
 
         def __call__(self, images: Tensor, generator: torch.Generator, versions: Tensor | None = None) -> Tensor:
             assert versions is not None
-            asked.extend(versions.tolist())
+            asked.extend(versions.tolist() if net.training else [])
             return images
 
-    _, entries = _Net(), []
+    net, entries = _Net(), []
     train(
-        _Net(), (_part(slice(0, 33)), _part(slice(33, 50))), _plan(epochs=1), open_fabric("cpu"), augment=_Two(), seed=1,
+        net, (_part(slice(0, 33)), _part(slice(33, 50))), _plan(epochs=1, average=Average()), open_fabric("cpu"),
+        augment=_Two(), seed=1,
         log=entries.append,
     )  # fmt: skip
     assert sorted(asked) == [0] * 33 + [1] * 33

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -22,10 +21,8 @@ from tellapart.classifiers.base import Context
 from tellapart.classifiers.network import Network
 from tellapart.errors import RunError
 from tellapart.recipe.schema import Train
-from tellapart.training.averaging import update_bn
+from tellapart.training.batch_norm import sample, update_bn
 from tellapart.types import ImageTable
-
-_NORM_BATCHES = 50  # batches that the batch norm statistics are computed on, as for weight averages in training
 
 
 def soup(members: Sequence[Member], train: ImageTable, find: Find, context: Context) -> Network:
@@ -86,6 +83,5 @@ def _batches(network: Network, train: ImageTable, size: int, device: torch.devic
     """Augmented training images, (B, C, H, W), in a fixed random order."""
     get, augment = network._getter(train, context), network.pipeline()
     generator = torch.Generator().manual_seed(network.recipe.seed)
-    order = torch.randperm(len(train), generator=generator).numpy()
-    for rows in np.array_split(order, max(1, len(order) // size))[:_NORM_BATCHES]:
+    for rows in sample(len(train), size, generator):
         yield augment(get(rows).to(device), generator)

@@ -89,6 +89,9 @@ class Network(Classifier, Differentiable, Exportable):
             context.notes.append(f"{outcome.stopped} {where}; the weights of the best epoch, {outcome.best_epoch}, are used")
         if outcome.by_clock:
             context.notes.append("the learning rate followed the time limit: another run with this limit gives other weights")
+        if reason := outcome.best.get("measured_norms"):
+            context.notes.append(f"batch norm statistics were measured on training images: {reason}")
+            context.facts["batch_norm"] = f"measured: {reason}"
         context.facts |= {"precision": config.precision, "threads": torch.get_num_threads()}
         context.facts |= {"epochs": outcome.epochs, "steps": outcome.steps}
         context.stopped_by_hand = outcome.by_hand

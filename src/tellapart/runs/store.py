@@ -119,7 +119,8 @@ class Run:
     def cost(self) -> dict[str, Any]:
         """`fit_seconds`, `images_per_second`, `parameters`, `pretrained`, `bytes`, `notes` (list of str).
 
-        Networks also: `precision` ("32", "bf16" or "16"), `threads`, `epochs` and optimizer `steps` of training.
+        Networks also: `precision` ("32", "bf16" or "16"), `threads`, `epochs` and optimizer `steps` of training, and
+        `batch_norm`, "measured: …" with the reason, if the statistics of the batch norms are not running means.
         """
         return self._scores["cost"]
 

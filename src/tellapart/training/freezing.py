@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from tellapart.nets.base import Model
 from tellapart.recipe.schema import Train
-from tellapart.training.averaging import is_frozen
+from tellapart.training.batch_norm import is_frozen
 from tellapart.training.optimizers import depth_groups
 
 

@@ -1,9 +1,11 @@
 """A training run, top to bottom.
 
 uint8 batches come from the decode-once cache, are augmented as a batch and normalized inside the model. After every epoch the
-model (or its weight average) is evaluated on the validation split, and the best weights are kept. The whole state is written at
-the end of each epoch: Ctrl-C or kill -9 loses at most one epoch, and a resumed run ends with the same weights as an
-uninterrupted one (same machine, threads and settings).
+model (or its weight average) is evaluated on the validation split, and the best weights are kept, with
+measured batch norm statistics where running means are wrong (`batch_norm.py`). The whole state is written at the end of each
+epoch: Ctrl-C or kill -9 loses at most one epoch, and a resumed run ends with the same weights as an uninterrupted one (same
+    machine, threads and
+settings).
 """
 
 from __future__ import annotations
@@ -24,12 +26,12 @@ from tellapart.augmentations.base import Pipeline
 from tellapart.errors import TellapartError
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Train
+from tellapart.training.batch_norm import measured_norms, sample
 from tellapart.training.losses import Loss, balanced
 from tellapart.training.setup import explain_oom
 from tellapart.training.state import Outcome, RunLength, State
 
 Batches = Callable[[np.ndarray], Tensor]
-_NORM_BATCHES = 50  # batches that the batch norm statistics of an averaged net are computed on
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,8 @@ def train(
     try:
         while outcome.epochs < length.epochs and outcome.stopped is None:
             epoch = outcome.epochs + 1
-            figures = _train_and_validate(state, splits, augment, epoch, progress)
-            better = state.best.update(epoch, figures, outcome.best, state.average.averaged_model.state_dict())
+            figures, weights = _train_and_validate(state, splits, augment, epoch, progress)
+            better = state.best.update(epoch, figures, outcome.best, weights)
             if better or epoch == outcome.best_epoch:  # after a kill, the stored best may be this epoch, which is repeated
                 better = True
                 outcome.best_epoch, outcome.best = epoch, figures
@@ -114,18 +116,24 @@ def _reason_to_stop(config: Train, outcome: Outcome, state: State) -> str | None
 
 def _train_and_validate(
     state: State, splits: tuple[SplitData, SplitData], augment: Pipeline, epoch: int, progress: Progress
-) -> dict[str, float]:
-    """One epoch with a progress bar; returns the figures of training and validation."""
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """One epoch with a progress bar; returns the figures of training and validation, and the weights that were validated."""
     train_split, valid_split = splits
     length = state.length
     state.freezer.start_epoch(epoch)
     with progress.task(f"epoch {epoch}/{length.epochs}", length.rows, "img") as bar, explain_oom(state.config.batch):
         figures = _epoch(state, train_split, augment, bar)
         state.seconds += figures["seconds"]
-        state.average.after_epoch(state.progress(), _norm_batches(state, train_split, augment, epoch))
-        figures |= _validate(state, valid_split)
+        state.average.after_epoch(state.progress())
+        if reason := state.reason_to_measure:
+            batches = _norm_batches(state, train_split, augment, epoch)
+            with measured_norms(state.average.averaged_model, batches, like=state.model) as weights:
+                figures |= _validate(state, valid_split) | {"measured_norms": reason}
+        else:
+            weights = state.average.averaged_model.state_dict()
+            figures |= _validate(state, valid_split)
         bar.advance(0, _summary(figures))
-    return figures
+    return figures, weights
 
 
 def _epoch(state: State, split: SplitData, augment: Pipeline, bar: Any) -> dict[str, float]:
@@ -204,10 +212,9 @@ def shuffled_batches(state: State, split: SplitData) -> Iterator[np.ndarray]:
 
 
 def _norm_batches(state: State, split: SplitData, augment: Pipeline, epoch: int) -> Iterator[Tensor]:
-    """Augmented training images for the batch norm statistics of an averaged net; they use a generator of their own."""
+    """Augmented training images to measure batch norm statistics on; they use a generator of their own."""
     generator = torch.Generator().manual_seed(epoch)
-    order = torch.randperm(state.length.rows, generator=generator).numpy()
-    for rows in np.array_split(order, math.ceil(len(order) / state.config.batch))[:_NORM_BATCHES]:
+    for rows in sample(state.length.rows, state.config.batch, generator):
         yield _augmented(state, split, augment, rows, generator)
 
 

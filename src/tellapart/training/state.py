@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from tellapart.recipe.schema import Train
 from tellapart.training.averaging import WeightAverage
+from tellapart.training.batch_norm import reason_to_measure, trained_norms
 from tellapart.training.checkpoints import BestCheckpoints, load_state, pack_optimizer, read_facts, save_state, unpack_optimizer
 from tellapart.training.freezing import Freezer
 from tellapart.training.optimizers import make_optimizer
@@ -78,6 +79,7 @@ class State:
         seconds: Training time so far, without validation.
         warm_up: Length of the warm-up so far, in epochs.
         by_clock: Whether the schedule has followed the time limit.
+        rate: Learning rate of the last step, as a fraction of its peak.
     """
 
     def __init__(
@@ -96,7 +98,7 @@ class State:
         self.plateau = Plateau(config.schedule)
         self.best = BestCheckpoints(config, folder, checkpoints)
         self.device = fabric.device
-        self.step, self.seconds, self.warm_up, self.by_clock = 0, 0.0, 0.0, False
+        self.step, self.seconds, self.warm_up, self.by_clock, self.rate = 0, 0.0, 0.0, False, 0.0
 
     @property
     def lr(self) -> float:
@@ -115,12 +117,21 @@ class State:
         self.by_clock = True
         return over
 
+    @property
+    def reason_to_measure(self) -> str | None:
+        """Why batch norm statistics are measured after this epoch; None: they are not."""
+        reason = reason_to_measure(self.model, self.step, self.rate, self.config.schedule)
+        if self.average.is_mean_of_epochs and trained_norms(self.model, self.model):
+            return "mean of the weights of several epochs"
+        return reason
+
     def set_rate(self, seconds_now: float) -> None:
         """Set the learning rate of this step."""
         progress, epoch = self.progress(seconds_now), self.step / self.length.steps
         if progress < self.config.schedule.warmup:
             self.warm_up = epoch
         factor = lr_factor(progress, self.config.schedule, epoch, self.warm_up)
+        self.rate = factor * self.plateau.reduction
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor * self.plateau.reduction
 
