@@ -6,6 +6,7 @@ With a `features` section, the input of the net is the feature matrix, (N, D) fl
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from tellapart.classifiers._torch_inference import NetModule
 
 _SAMPLE = 4096  # images that mean and standard deviation are computed on
-_BATCH = 256  # maximum number of images per forward pass
+_BATCH, _PIXELS = 256, 1 << 21  # maximum number of images per forward pass; and of pixels, on a CPU, so that memory is bounded
 _TRIED = 32  # images on which a frozen backbone is compared in both modes
 
 _Prepared = tuple[tuple[SplitData, SplitData], Train, Any]
@@ -124,9 +125,10 @@ class Network(Classifier, Differentiable, Exportable):
         names = self.options.views if not self.extractor else ["as is"]
         once = self._is_frozen and names == ["as is"] and self._images(table, context).origin
         get, functions = (self._outputs if once else self._getter)(table, context), views(names)
+        batch = _BATCH if self.extractor or device.type != "cpu" else min(_BATCH, max(1, _PIXELS // math.prod(self._shape[:2])))
         with context.progress.task("predicting", len(table) * len(functions), "img") as task:
             for view in functions:
-                total += forward(model, lambda r, v=view: v(get(r)), len(table), _BATCH, device, task.advance).softmax(1)
+                total += forward(model, lambda r, v=view: v(get(r)), len(table), batch, device, task.advance).softmax(1)
         self.model.cpu()
         return total.numpy()
 
