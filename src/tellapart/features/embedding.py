@@ -94,11 +94,7 @@ class Embedding(Descriptor):
         return json.loads(self.arrays["net"].tobytes()).get("pretrained", "no")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """images: (B, H, W, C) uint8 → (B, D) float32.
-
-        Raises:
-            RecipeError: Their shape differs from the one that the net was built for.
-        """
+        """images: (B, H, W, C) uint8 → (B, D) float32."""
         if self._built is None:
             self._built = _build(self.arrays)
         _, height, width = json.loads(self.arrays["net"].tobytes())["shape"]

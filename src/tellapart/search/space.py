@@ -254,7 +254,10 @@ def candidate(name: str, overrides: Sequence[str], cell: Setting) -> Candidate:
 
 def _value(content: Any, setting: str, text: str) -> Any:
     for part in setting.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
+        if isinstance(content, list):
+            content = content[int(part)]  # `load` accepted the place
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
     return content if isinstance(content, str | int | float) else text
 
 
