@@ -156,8 +156,8 @@ def find_wheel(name: str) -> WeightSource:
 
 def installed_wheels() -> Iterator[tuple[str, WeightSource]]:
     """Name and file of every installed distribution that has one weights file, by name."""
-    names = {canonical(d.metadata["Name"]) for d in metadata.distributions() if next(weight_files(d), None)}
-    for name in sorted(names):
+    found = [d.metadata.get("Name") for d in metadata.distributions() if next(weight_files(d), None)]
+    for name in sorted({canonical(name) for name in found if name}):
         try:
             yield name, find_wheel(name)
         except DataError:
