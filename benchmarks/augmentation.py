@@ -29,7 +29,7 @@ from torchvision.transforms import InterpolationMode, v2
 from tellapart import registry
 from tellapart.augmentations.base import Pipeline
 from tellapart.data.sample_photos import PHOTOGRAPHS
-from tellapart.nets.allocator import tune_allocator
+from tellapart.nets._allocator import tune_allocator
 from tellapart.runs.environment import describe_environment
 
 SIDES, BATCH = (32, 100, 224), 64

@@ -34,7 +34,7 @@ from tellapart.exporters.onnx_session import Session, threads
 from tellapart.exporters.parity import golden_images, largest_difference
 from tellapart.inference.context import Settings
 from tellapart.inference.onnx_model import memory_context, reference, trace_model
-from tellapart.nets.allocator import tune_allocator
+from tellapart.nets._allocator import tune_allocator
 from tellapart.recipe.load import parse
 from tellapart.runs.environment import describe_environment
 

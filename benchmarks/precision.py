@@ -47,7 +47,7 @@ def child(cases: list[str], rounds: int) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
     from tellapart import registry
-    from tellapart.nets.allocator import tune_allocator
+    from tellapart.nets._allocator import tune_allocator
 
     tune_allocator()
     found = {}

@@ -33,7 +33,7 @@ def child(allocator: bool) -> None:
     import torch
 
     from tellapart import registry
-    from tellapart.nets.allocator import tune_allocator
+    from tellapart.nets._allocator import tune_allocator
     from tellapart.recipe import load as recipes
 
     if allocator:

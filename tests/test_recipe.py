@@ -291,7 +291,7 @@ def test_everything_that_is_wrong_is_said_at_once():
         ("trian.epochs=3", "mlp: trian: unknown section 'trian': did you mean 'train'"),
         ("train=3", "mlp: train: expected a mapping"),
         ("train.epochs.most=3", "-s train.epochs.most=…: epochs is a value, not a section"),
-        ("augment.0.flip=1", "-s augment.0.flip=…: augment is a value, not a section"),
+        ("augment.0.flip=1", "-s augment.0.flip=…: augment is a list of 0: expected a place from 0, found '0'"),
         ("classifier.family=svm", "mlp: the family 'svm' does not use the section 'augment'"),
         ("extends=cnn-small", "unknown section 'extends'"),
     ],
@@ -300,6 +300,13 @@ def test_bad_overrides(override, message):
     with pytest.raises(RecipeError) as caught:
         load("mlp", ["augment=[]", "train.epochs=2", override])
     assert message in caught.value.message
+
+
+def test_an_override_reaches_into_a_list():
+    found = load("lite0-probe", ["features.descriptors.0.embedding.size=96"])
+    assert found.features.descriptors[0]["embedding"]["size"] == 96
+    with pytest.raises(RecipeError, match="descriptors is a list of 1: expected a place from 0, found '1'"):
+        load("lite0-probe", ["features.descriptors.1.embedding.size=96"])
 
 
 @pytest.mark.parametrize(

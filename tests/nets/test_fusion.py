@@ -109,7 +109,7 @@ def test_a_run_answers_in_a_fusion_as_on_its_own_and_the_child_needs_it_no_more(
     parent = _run(tmp_path / "1-parent", 32, **classifier)
     options = Fusion.resolve(_options({"run": "1-parent"}, _MLP), tmp_path.joinpath)
     model = _model(options, size=32)
-    assert Fusion.load_pretrained(model.body, options, tmp_path.joinpath) == "run: 1-parent"
+    assert Fusion.load_pretrained(model.body, options, tmp_path.joinpath).source == "run: 1-parent"
     images, weights = _images(size=32), model.state_dict()
     expected = parent.body.trunk(parent.normalize(images))
     assert torch.equal(_member(model.eval())(model.normalize(images)), expected)
@@ -170,10 +170,10 @@ def test_a_backbone_may_start_from_a_file_or_a_run(tmp_path: Path) -> None:
     parent = _run(tmp_path / "1-parent")
     entry = {**_STAGED, "init_from": "1-parent"}
     model = _model(_options(entry, _MLP))
-    assert Fusion.load_pretrained(model.body, _options(entry, _MLP), tmp_path.joinpath) == "run: 1-parent"
+    assert Fusion.load_pretrained(model.body, _options(entry, _MLP), tmp_path.joinpath).source == "run: 1-parent"
     x = torch.rand(2, 3, 16, 16)
     assert torch.equal(_member(model.eval()).body(x), parent.body.trunk(x))
-    assert Fusion.load_pretrained(model.body, _options(_STAGED, _MLP), tmp_path.joinpath) == "no"
+    assert Fusion.load_pretrained(model.body, _options(_STAGED, _MLP), tmp_path.joinpath).source == "no"
 
     resnet = registry.find("nets", "timm")
     plain = {"net": "timm", "model": "resnet18"}
@@ -181,7 +181,7 @@ def test_a_backbone_may_start_from_a_file_or_a_run(tmp_path: Path) -> None:
     save_file(body.net.state_dict(), tmp_path / "w.safetensors")
     options = _options({**plain, "weights": str(tmp_path / "w.safetensors")}, _MLP)
     model = _model(options, size=32)
-    assert Fusion.load_pretrained(model.body, options, tmp_path.joinpath).startswith("file: w.safetensors")
+    assert Fusion.load_pretrained(model.body, options, tmp_path.joinpath).source.startswith("file: w.safetensors")
     assert torch.equal(_member(model).body.net.conv1.weight, body.net.conv1.weight)
 
 

@@ -54,7 +54,7 @@ def _build(net: str, model: str, shape: tuple[int, int, int], classes: int = 4, 
 
 def _start(body: HeadedNet, net: str, model: str, weights: object) -> str:
     kind, checked = _options(net, model, weights=str(weights))
-    return kind.load_pretrained(body, checked, Path)
+    return kind.load_pretrained(body, checked, Path).source
 
 
 @pytest.fixture
@@ -291,7 +291,12 @@ def test_weights_in_the_cache_need_no_network(no_network: Path, resnet: nn.Modul
     (repository / "refs" / "main").write_text("abc")
     save_file(resnet.state_dict(), repository / "snapshots" / "abc" / "model.safetensors")
     body = _build("timm", "resnet18", (3, 48, 48))
-    assert _start(body, "timm", "resnet18", "hub") == "hub: timm/resnet18.a1_in1k"
+    assert _start(body, "timm", "resnet18", "hub") == (
+        "hub: timm/resnet18.a1_in1k (license: apache-2.0, trained on: ImageNet-1k)"
+    )
+    assert _start(body, "timm", "resnet18", "hub:timm/resnet18.a1_in1k") == (
+        "hub: timm/resnet18.a1_in1k (license: not stated, trained on: not stated)"
+    )
     assert torch.equal(body.net.layer4[1].conv2.weight, resnet.layer4[1].conv2.weight)  # type: ignore[index, union-attr]
 
 
@@ -334,7 +339,7 @@ def test_a_model_without_published_weights_says_so(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(config, "url", "")
     monkeypatch.setattr(timm_net, "_config", lambda _: config)
     with pytest.raises(RecipeError, match="publishes no weights of resnet18"):
-        timm_net._published("resnet18")
+        timm_net._published("resnet18", "")
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------

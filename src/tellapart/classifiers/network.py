@@ -28,8 +28,8 @@ from tellapart.features._backbone import Backbone
 from tellapart.features.base import FitContext
 from tellapart.features.pipeline import FeaturePipeline
 from tellapart.io import write_bytes_atomically, write_text_atomically
-from tellapart.nets._weights import name_run, read_weights, transfer
-from tellapart.nets.allocator import tune_allocator
+from tellapart.nets._allocator import tune_allocator
+from tellapart.nets._weights import name_run, origin_of_run, read_weights, transfer
 from tellapart.nets.base import Model, Net, NetOptions, Normalize, normalization
 from tellapart.plain_data import read_json
 from tellapart.recipe.load import Recipe
@@ -253,7 +253,7 @@ class Network(Classifier, Differentiable, Exportable):
             same_classes = read_json(folder / "classifier.json")["classes"] == list(self.classes)
             source = folder / "weights.safetensors"
         context.notes.extend(transfer(self.model.body, read_weights(source), same_classes, name_run(source.parent)))
-        self._whose = f"run: {source.parent.name}"
+        self._whose = origin_of_run(source.parent)
 
     def module(self) -> Model:
         """See `Differentiable`."""

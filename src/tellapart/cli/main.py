@@ -33,6 +33,7 @@ from tellapart.cli import (
     leaderboard,
     learning_curve,
     lr_range,
+    nets,
     open_set,
     predict,
     recipes,
@@ -81,7 +82,7 @@ PANELS = {
     "Train": (compare, train, sweep, kfold, lr_range, learning_curve, combine, calibrate, demo),
     "Judge": (leaderboard, evaluate, robustness, codec_bias, cross_source, open_set, explain, report),
     "Use": (predict, submit, export, serve),
-    "Other": (recipes, augment, cache),
+    "Other": (recipes, nets, augment, cache),
 }
 for _panel, _modules in PANELS.items():
     for _module in _modules:

@@ -167,23 +167,15 @@ def license_of(run: Run) -> tuple[str, str]:
             "add yours here, and observe the terms of the images."
         )
         return "other", sentence
-    name = _published(run)
+    from tellapart.nets._sources import licenses_in
+
+    found = licenses_in(starts)
+    name = found[0].lower() if len(set(found)) == 1 else ""
     known = f"which state the license `{name}`" if name else "whose license is unknown: look it up at their source"
     return (
         name or "other",
         f"The weights were initialized from others ({starts}), {known}. Their terms may apply to derived weights.",
     )
-
-
-def _published(run: Run) -> str:
-    """License that timm states for its published weights; "" if it states none, or for other weights."""
-    options = run.recipe["classifier"]
-    if options.get("net") != "timm" or options.get("weights") != "hub":
-        return ""
-    import timm
-
-    found = timm.get_pretrained_cfg(options["model"])
-    return str(found.license or "") if found else ""
 
 
 def _front(run: Run) -> str:

@@ -18,7 +18,7 @@ from tellapart import registry
 from tellapart.data.cache import DecodedImages
 from tellapart.errors import RecipeError, RunError
 from tellapart.features.base import Descriptor, FitContext
-from tellapart.nets.allocator import tune_allocator
+from tellapart.nets._allocator import tune_allocator
 from tellapart.plain_data import read_json
 from tellapart.recipe import load as recipes
 from tellapart.recipe.load import Recipe
@@ -94,11 +94,7 @@ class Embedding(Descriptor):
         return json.loads(self.arrays["net"].tobytes()).get("pretrained", "no")
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """images: (B, H, W, C) uint8 → (B, D) float32.
-
-        Raises:
-            RecipeError: Their shape differs from the one that the net was built for.
-        """
+        """images: (B, H, W, C) uint8 → (B, D) float32."""
         if self._built is None:
             self._built = _build(self.arrays)
         _, height, width = json.loads(self.arrays["net"].tobytes())["shape"]
@@ -130,6 +126,8 @@ def embed(model: nn.Module, images: np.ndarray, pixels: int = 0) -> np.ndarray:
 
 def _of_run(run: str, shape: tuple[int, int, int], context: FitContext) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The net of a run: what `_build` needs, and its tensors. `shape`: (H, W, C) of the images."""
+    from tellapart.nets._weights import origin_of_run
+
     folder = context.parents(run)
     recipe = _network_on_images(folder)
     _check_shape(recipe, folder.name, shape)
@@ -138,7 +136,7 @@ def _of_run(run: str, shape: tuple[int, int, int], context: FitContext) -> tuple
         "net": recipe.classifier.options["net"],
         "classes": len(read_json(folder / "classifier.json")["classes"]),
         "options": read_json(folder / "net.json"),
-        "pretrained": f"run: {folder.name}",
+        "pretrained": origin_of_run(folder),
     }
     tensors = load_file(folder / "weights.safetensors")
     return about, {name: tensor for name, tensor in tensors.items() if name.startswith(_PARTS)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tellapart.leaderboards.leaderboard import Leaderboard
 
 MISSING = "–"
+_SOURCE = 20  # characters of a line in the column "pretrained" of a stacked table
 NOT_SIGNIFICANT, DAGGER = "≈", "†"
 METRIC_NAMES = {"accuracy": "accuracy", "auroc": "AUROC"}
 MACRO = ("macro-precision", "macro-recall", "macro-f1")
@@ -205,10 +207,11 @@ def _p(p: float, before: str = "") -> str:
 
 
 def _stack(cells: list[str]) -> list[str]:
-    """Stack cells: intervals below their value, the three class means in one cell, the three costs in one cell."""
+    """Stack cells: intervals below their value, the three class means in one cell, costs in one cell, sources broken."""
     rank, name, valid, test, precision, recall, f1, *auroc, first, seconds, speed, parameters, pretrained = cells
     first = first.replace(" p ", "\np ")
     means, cost = "\n".join([precision, recall, f1]), "\n".join([seconds, speed, parameters])
+    pretrained = textwrap.fill(pretrained, _SOURCE)
     return [rank, name, valid.replace(" [", "\n["), test.replace(" [", "\n["), means, *auroc, first, cost, pretrained]
 
 

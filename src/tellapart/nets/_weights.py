@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tellapart.errors import DataError, RunError, TellapartError
 from tellapart.nets.base import HeadedNet
-from tellapart.plain_data import read_yaml
+from tellapart.plain_data import read_json, read_yaml
 
 #: Extensions of weights files.
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
@@ -92,6 +92,13 @@ def name_run(folder: Path) -> str:
     options = read_yaml(path)["classifier"]
     what = [f"{key}: {options[key]}" for key in ("net", "model") if key in options] or [f"family: {options['family']}"]
     return f"run {folder.name} ({', '.join(what)})"
+
+
+def origin_of_run(folder: Path) -> str:
+    """Source of weights that are taken from a run: its name, and what it was itself initialized from."""
+    path = folder / "scores.json"
+    first = read_json(path)["cost"]["pretrained"] if path.is_file() else "no"
+    return f"run: {folder.name}" if first == "no" else f"run: {folder.name}, itself from {first}"
 
 
 def load_into(

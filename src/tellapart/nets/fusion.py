@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from tellapart import registry
 from tellapart.data.decode import target_size
 from tellapart.errors import RecipeError, RunError
-from tellapart.nets._weights import load_into, name_run, read_weights, transfer
+from tellapart.nets._weights import load_into, name_run, origin_of_run, read_weights, transfer
 from tellapart.nets.base import (
     HeadedNet,
     InitialWeights,
@@ -162,13 +162,13 @@ def _load_member(member: _Member, entry: dict[str, Any], parents: Parents) -> In
         folder = parents(run)
         tensors = read_weights(folder / "weights.safetensors")
         load_into(member, {n: t for n, t in tensors.items() if n.startswith(("normalize.", "body.trunk."))}, name_run(folder))
-        return InitialWeights(f"run: {run}")
+        return InitialWeights(origin_of_run(folder))
     loaded = net.load_pretrained(member.body, options, parents)
     if options.init_from:
         path = Path(options.init_from)
         path = path if path.suffix == ".safetensors" else parents(options.init_from) / "weights.safetensors"
         transfer(member.body, read_weights(path), same_classes=False, whose=name_run(path.parent))
-        return InitialWeights(f"run: {options.init_from}")
+        return InitialWeights(origin_of_run(path.parent))
     return loaded
 
 

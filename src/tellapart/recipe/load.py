@@ -264,14 +264,26 @@ def _merge(base: dict[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _set(content: dict[str, Any], key: str, value: Any) -> None:
+    """Set one value; a number in `key` is a place in a list, as in `features.descriptors.0.embedding.size`."""
     *parents, last = key.split(".")
-    for parent in parents:
-        if content.get(parent) is None:
-            content[parent] = {}
-        content = content[parent]
-        if not isinstance(content, dict):
-            raise RecipeError(f"-s {key}=…: {parent} is a value, not a section")
-    content[last] = value
+    inner, above = content, ""
+    for name in parents:
+        place: Any = _place(inner, name, above, key)
+        if isinstance(inner, dict) and inner.get(name) is None:
+            inner[name] = {}
+        inner, above = inner[place], name
+    inner[_place(inner, last, above, key)] = value  # type: ignore[index]
+
+
+def _place(inner: Any, name: str, above: str, key: str) -> str | int:
+    """The key `name` of a mapping, or the place `name` in a list. `above`: its own name, for errors."""
+    if isinstance(inner, dict):
+        return name
+    if not isinstance(inner, list):
+        raise RecipeError(f"-s {key}=…: {above} is a value, not a section")
+    if not name.isdecimal() or int(name) >= len(inner):
+        raise RecipeError(f"-s {key}=…: {above} is a list of {len(inner)}: expected a place from 0, found {name!r}")
+    return int(name)
 
 
 def _check_sections(recipe: Recipe, used: frozenset[str], where: str) -> None:

@@ -254,7 +254,8 @@ def candidate(name: str, overrides: Sequence[str], cell: Setting) -> Candidate:
 
 def _value(content: Any, setting: str, text: str) -> Any:
     for part in setting.split("."):
-        content = content.get(part) if isinstance(content, dict) else None
+        named = {str(place): entry for place, entry in enumerate(content)} if isinstance(content, list) else content
+        content = named.get(part) if isinstance(named, dict) else None
     return content if isinstance(content, str | int | float) else text
 
 
