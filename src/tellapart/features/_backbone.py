@@ -11,6 +11,8 @@ from tellapart.nets.base import Model, NetOptions
 from tellapart.recipe.schema import OptionsModel
 
 _BATCH = 64  # images of a forward pass
+#: Options of nets that the outputs do not depend on, or only through the tensors.
+_ELSEWHERE = {"views", "init_from", "weights", "dense", "dense_norm", "dropout"}
 
 
 class Backbone(Descriptor):
@@ -21,21 +23,22 @@ class Backbone(Descriptor):
     Args:
         model: Normalization and net.
         net: Options of the net.
-        shape: Number of classes, and (H, W, C) of the images.
+        shape: (H, W, C) of the images.
         device: Where it computes.
     """
 
     class Options(OptionsModel):
         """Everything that the outputs depend on, besides weights and code."""
 
-        net: NetOptions
+        net: str
         shape: tuple[int, ...]
         device: str
         threads: int
 
     def __init__(self, model: Model, net: NetOptions, shape: tuple[int, ...], device: torch.device) -> None:
+        about, threads = net.model_dump_json(exclude=_ELSEWHERE), torch.get_num_threads()
         # sums on other devices, or on more threads, round otherwise
-        super().__init__(self.Options(net=net, shape=shape, device=device.type, threads=torch.get_num_threads()))
+        super().__init__(self.Options(net=about, shape=shape, device=device.type, threads=threads))
         self._net = nn.Sequential(model.normalize, model.body.trunk)
         self._device = device
         self.arrays = {name: tensor.detach().cpu().numpy() for name, tensor in self._net.state_dict().items()}
