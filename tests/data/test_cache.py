@@ -18,7 +18,7 @@ from PIL import Image
 
 from tellapart.data import cache as module
 from tellapart.data import cache_dir
-from tellapart.data.cache import CorruptImages, PixelCache, resolve_inputs
+from tellapart.data.cache import CorruptImages, DecodedImages, PixelCache, resolve_inputs
 from tellapart.data.decode import decode_to
 from tellapart.data.memory import from_arrays, from_bytes
 from tellapart.data.scan import scan
@@ -335,6 +335,15 @@ def test_clear_removes_all_but_what_is_being_written(folder, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["alive.2.tmp", "alive.lock"]
     assert freed == 12 * 8 * 8 * 3 + 128 + 5
     assert cache_dir.clear(tmp_path / "nowhere") == 0
+
+
+@pytest.mark.parametrize(("side", "count"), [(100, 1024), (512, 170), (4000, 2), (9000, 1)])
+def test_a_block_of_images_is_bounded(side, count):
+    pixels = np.broadcast_to(np.uint8(0), (3000, side, side, 3))
+    images = DecodedImages(pixels, np.arange(3000))
+    assert images.block == count
+    if side == 512:
+        assert [len(block) for block in DecodedImages(pixels, np.arange(200)).blocks()] == [170, 30]
 
 
 def test_one_kind_is_cleared(folder, tmp_path):

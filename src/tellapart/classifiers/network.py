@@ -171,7 +171,7 @@ class Network(Classifier, Differentiable, Exportable):
 
     def backbone(self, device: str) -> Backbone:
         """The backbone as a descriptor of images. `device`: where it computes."""
-        return Backbone(self.model, self.net_options, (len(self.classes), *self._shape), open_device(device))
+        return Backbone(self.model, self.net_options, self._shape, open_device(device))
 
     def _try(self, part: SplitData) -> None:
         """Run the net on one augmented image: a crop may have a size that the net was not built for.

@@ -107,13 +107,16 @@ class VectorStore:
             self._writing = None
 
     def _write(self, pending: list[tuple[np.ndarray, np.ndarray]]) -> None:
-        keys, rows = np.unique(np.concatenate([k for k, _ in pending]), return_index=True)
+        """Append them in their order: a table that is read again is then read from one end of the file to the other."""
+        keys, vectors = (np.concatenate(parts) for parts in zip(*pending, strict=True))
+        first = np.sort(np.unique(keys, return_index=True)[1])
         try:
             with permitted(self.path.parent), locked(self.path):
                 generation, stored = self._read()
-                new = ~np.isin(keys, stored)
-                vectors = np.concatenate([v for _, v in pending])[rows[new]]
-                self._append(generation, len(stored), keys[new], vectors)
+                new = first[~np.isin(keys[first], stored)]
+                if len(new) < len(keys):
+                    keys, vectors = keys[new], vectors[new]
+                self._append(generation, len(stored), keys, vectors)
         except SystemLimitError as error:
             self.failure = str(error)
             return
