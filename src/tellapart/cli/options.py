@@ -273,7 +273,8 @@ def check_output(path: Path, data: str | Path | None = None) -> None:
         DataError: It lies inside the data, where the next command would read it as an image or a table.
     """
     from tellapart.errors import SystemLimitError
-    from tellapart.io import check_is_text, check_outside, make_folder
+    from tellapart.io import make_folder
+    from tellapart.places import check_is_text, check_outside
 
     check_is_text(path)
     if data is not None:
