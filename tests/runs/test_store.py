@@ -324,3 +324,51 @@ def test_runs_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemLimitError, match="a component of this path is a file"), lock_run(tmp_path / "file", "svm"):
         pass
+
+
+@pytest.mark.parametrize("where", ["svm", "exports/svm"])
+def test_a_folder_that_is_a_link_is_not_written(tmp_path, where):
+    """A stranger's folder of runs may hold links to any folder of the user."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / ".weights.tellapart.tmp").touch()
+    runs, name = (tmp_path / "runs" / where).parent, Path(where).name
+    runs.mkdir(parents=True)
+    (runs / name).symlink_to(theirs)
+    with pytest.raises(SystemLimitError, match="is reached by a link") as caught, lock_run(runs, name):
+        pass
+    assert [path.name for path in theirs.iterdir()] == [".weights.tellapart.tmp"]
+    assert caught.value.hint == "remove the link"
+    (runs / name).unlink()
+    with lock_run(runs, name) as folder:
+        assert folder == runs / name
+
+
+def test_a_lock_that_is_a_link_is_not_emptied(tmp_path):
+    (tmp_path / "theirs").write_text("kept")
+    (tmp_path / "runs" / "svm").mkdir(parents=True)
+    (tmp_path / "runs" / "svm" / ".lock").symlink_to(tmp_path / "theirs")
+    with pytest.raises(SystemLimitError, match="the links in this path form a loop"), lock_run(tmp_path / "runs", "svm"):
+        pass
+    assert (tmp_path / "theirs").read_text() == "kept"
+
+
+@pytest.mark.parametrize("where", ["evaluations", "evaluations/svm-0000", "evaluations/svm-0000/7"])
+def test_links_to_evaluations_are_not_emptied(write_run, tmp_path, where):
+    run, theirs = write_run("svm"), tmp_path / "theirs"
+    (theirs / "3").mkdir(parents=True)
+    (theirs / "3" / "file").write_text("kept")
+    link = run.runs / where
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(theirs)
+    with pytest.raises(SystemLimitError, match="is reached by a link"):
+        ledger.next_evaluation(run)
+    assert (theirs / "3" / "file").read_text() == "kept"
+
+
+def test_the_ledger_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "theirs").write_text("kept")
+    (tmp_path / "ledger.jsonl").symlink_to(tmp_path / "theirs")
+    with pytest.raises(OSError, match="symbolic links"):
+        ledger.record(tmp_path, "svm-1", "d474", 100, "compare", "s1")
+    assert (tmp_path / "theirs").read_text() == "kept"
