@@ -33,6 +33,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from tellapart.errors import SystemLimitError
+
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
@@ -227,9 +229,15 @@ def open_own(path: Path, mode: str) -> IO[Any]:
     """Open a file of ours for writing, as `open` does, but never the target of a link, which may be any file of the user.
 
     Raises:
-        OSError: It is a link, a FIFO without a reader, or it cannot be written.
+        SystemLimitError: It is a link.
+        OSError: It is a FIFO without a reader, or it cannot be written.
     """
-    return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))
+    try:
+        return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SystemLimitError(f"{path}: is a link, expected a file", hint="remove the link") from None
+        raise
 
 
 @contextlib.contextmanager
