@@ -144,9 +144,11 @@ def test_health_tells_which_thread_is_stuck(client: TestClient, run: Run, monkey
 
 def test_an_explanation_that_nobody_waits_for_ends_at_its_next_step() -> None:
     worker, entered, canceled, ended = BackgroundWorker("test"), threading.Event(), threading.Event(), []
+    assert worker.stopwatch.seconds(1e12) == 0
 
     def work(step: Any) -> None:
         step()
+        assert worker.stopwatch.seconds(1e12) > 0
         entered.set()
         assert canceled.wait(60)
         try:
