@@ -74,10 +74,7 @@ LabelColumn = Annotated[
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group",
-        metavar="COLUMN",
-        help="Column; images with equal values stay in one split.",
-        rich_help_panel=_DATA,
+        "--group", metavar="COLUMN", help="Column; images with equal values stay in one split.", rich_help_panel=_DATA
     ),
 ]
 SplitColumn = Annotated[
