@@ -41,7 +41,7 @@ def test_files_are_bounded_and_must_exist(tmp_path: Path, read) -> None:
         read(path)
     path.write_bytes(b"[1, 2, 3]")
     assert read(path, 9) == [1, 2, 3]
-    with pytest.raises(RunError, match=f"{path} is larger than 8 bytes"):
+    with pytest.raises(RunError, match=f"{path}: is larger than 8 bytes"):
         read(path, 8)
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(RunError, match=f"{path}: cannot be read"):

@@ -32,7 +32,7 @@ def check_inside(folder: Path, top: Path) -> None:
     """Refuse to write into a folder to which a link below `top` leads: a stranger's folder may hold links to any place.
 
     Args:
-        folder: A folder that exists, `top` or below it.
+        folder: A folder that exists or not, `top` or below it.
         top: A folder that the user names, itself a link or not.
 
     Raises:

@@ -63,8 +63,8 @@ def next_evaluation(run: Run) -> Path:
     Unfinished evaluations are emptied: their process was killed. Their folders stay, since a number is never used twice.
     """
     parent = run.runs / "evaluations" / run.id
-    parent.mkdir(parents=True, exist_ok=True)
     check_inside(parent, run.runs)
+    parent.mkdir(parents=True, exist_ok=True)
     for left in parent.iterdir():
         if left.name.isdigit() and not (left / DONE).exists():
             check_inside(left, run.runs)

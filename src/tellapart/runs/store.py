@@ -319,8 +319,8 @@ def lock_below(runs: Path, name: str, lock: str, waiting: Callable[[], object]) 
     """Make the folder `runs/<name>/` and hold the lock file `lock` in it; the rest as of `lock_run`."""
     folder = runs / name
     with translate_os_errors(folder):
+        check_inside(folder, runs)
         make_folder(folder)
-    check_inside(folder, runs)
     with translate_os_errors(folder, writes_only=False), locked_file(folder / lock, waiting):
         yield folder
 
