@@ -222,11 +222,8 @@ async def load(address: str, pid: int, clients: int, warm_up: float, seconds: fl
         health = (await client.get("/health")).json()
         answered = (await client.post("/api/predict", content=bodies[0], headers={"content-type": "image/jpeg"})).status_code
         metrics = (await client.get("/metrics")).text
-    return summary(found, alone, memory, took) | {
-        "health_after": health,
-        "good_after": answered,
-        "batches": batch_sizes(metrics),
-    }
+    after = {"health_after": health, "good_after": answered, "batches": batch_sizes(metrics)}
+    return summary(found, alone, memory, took) | after
 
 
 def summary(found: Tally, alone: Tally, memory: list[tuple[float, ...]], took: float) -> dict[str, Any]:
@@ -278,17 +275,7 @@ def small_run(folder: Path) -> tuple[str, str]:
         for index in range(60):
             pixels = rng.integers(0, 80, (64, 64, 3)) + 150 * (1 - number)
             Image.fromarray(pixels.astype(np.uint8)).save(folder / "photos" / name / f"{index}.png")
-    command = [
-        sys.executable,
-        "-m",
-        "tellapart",
-        "train",
-        str(folder / "photos"),
-        "-r",
-        "cnn-small",
-        "--runs",
-        str(folder / "runs"),
-    ]
+    command = [sys.executable, "-m", "tellapart", "train", str(folder / "photos"), "--runs", str(folder / "runs")]
     subprocess.run([*command, "-r", "cnn-small", "--set", "train.epochs=2", "-q"], check=True, stdout=subprocess.DEVNULL)
     return "cnn-small", str(folder / "runs")
 

@@ -340,10 +340,7 @@ def main() -> None:
     cases = {c.name: measure(replace(c, steps=2, batch=8) if o.quick else c, o.data, rounds) for c in chosen}
     content = {"machine": describe_environment("cpu"), "rounds": rounds, "cases": cases, "claims": claims(cases)}
     text = json.dumps(content, indent=2)
-    if o.output:
-        o.output.write_text(text + "\n", encoding="utf-8")
-    else:
-        print(text)
+    print(text) if o.output is None else o.output.write_text(text + "\n", encoding="utf-8")
     if o.figure:
         draw(cases, o.figure)
 

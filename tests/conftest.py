@@ -18,7 +18,8 @@ from PIL import Image
 from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, mark_done, next_evaluation, scores_to_dict
+from tellapart.runs.ledger import next_evaluation
+from tellapart.runs.store import Run, mark_done, scores_to_dict
 from tellapart.types import Predictions
 
 # No deadline and no complaint about slow draws: a busy machine fails no test. The same examples every time: no luck either.

@@ -23,6 +23,7 @@ LAYERS = (
     ("errors", "progress"),
     ("types", "regular_files", "os_errors"),
     ("formatting", "io", "plain_data", "registry", "spreadsheet"),
+    ("places",),
     ("recipe",),
     ("metrics", "combiners"),
     ("calibration",),

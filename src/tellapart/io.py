@@ -1,8 +1,8 @@
 """Atomic writes, locks and names of files.
 
-Every file that is read again is written atomically: to a temporary file in the same folder (`.<name>.tellapart.tmp`), which
-then replaces the file in one step. A crash leaves the old file or the new one, never half of either; after an error the
-temporary file is removed. `tests/hostile/test_writers.py` keeps it so.
+Every file that is read again is written atomically: to a temporary file in the same folder
+(`.<name>.<digest>.tellapart.tmp`), which then replaces the file in one step. A crash leaves the old file or the new one, never
+half of either; after an error the temporary file is removed. `tests/hostile/test_writers.py` keeps it so.
 
 The writer holds a lock (`flock`) on its temporary file. So a temporary file without a lock is what a killed process left: the
 next writer of the same file removes it, and `remove_leftovers` removes those of a folder. No other file is touched.
@@ -23,6 +23,7 @@ import codecs
 import contextlib
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -30,9 +31,9 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from tellapart.errors import DataError, SystemLimitError
+from tellapart.errors import SystemLimitError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
 
 #: Ending of temporary files and folders. No other program uses it, so what has it may be removed when it is not locked.
 TEMPORARY = ".tellapart.tmp"
+#: Characters of a name that its temporary file begins with: with a digest of all of them, at most 160 bytes.
+_NAME_CHARACTERS = 32
 
 #: Error handler of `str.encode` that writes a character as JSON would escape it: `\u00e9` for an é where only ASCII can be
 #: written, `\udcff` for the byte FF of a name that is not UTF-8. JSON reads both back: such a name still opens its file.
@@ -80,25 +83,6 @@ def file_name(text: str, otherwise: str) -> str:
     return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:60] or otherwise
 
 
-def check_is_text(path: Path) -> None:
-    """Refuse a place to write whose path is not UTF-8: the libraries that write parquet and safetensors cannot name it.
-
-    Raises:
-        SystemLimitError: A name in the absolute path holds bytes that are not UTF-8.
-    """
-    if not is_text(full := os.path.abspath(path)):  # noqa: PTH100
-        raise SystemLimitError(f"{full}: this path is not valid UTF-8", hint="choose a folder with another name")
-
-
-def is_text(name: str) -> bool:
-    """Whether a name from the file system is valid UTF-8; Python holds other bytes as lone surrogates."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def expand(path: str | Path) -> Path:
     """A path with `~` and `~user` replaced by the home folder; both stay as they are where there is none, as in a shell."""
     return Path(os.path.expanduser(path))  # noqa: PTH111 (Path.expanduser raises a RuntimeError)
@@ -117,7 +101,7 @@ def atomic_path(path: Path, *, durable: bool) -> Iterator[Path]:
     Yields:
         Where to write, an empty file. It must be written in place: a rename onto it would lose the lock.
     """
-    temporary = path.with_name(f".{path.name}{TEMPORARY}")
+    temporary = _temporary(path)
     try:
         with _locked_anew(temporary, _create_file):
             try:
@@ -150,21 +134,29 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         Where to write, an empty folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside, old = (folder.with_name(f".{folder.name}{kind}{TEMPORARY}") for kind in ("", ".old"))
+    beside, old = _temporary(folder), _temporary(folder, ".old")
     with _locked_anew(beside, lambda path: path.mkdir()):
         try:
             if old.exists() and not folder.exists():
                 old.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            _remove(old)
             yield beside
             if folder.exists():
                 folder.rename(old)
             beside.rename(folder)
         finally:
-            shutil.rmtree(beside, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(beside)
             if old.exists() and not folder.exists():  # the second renaming failed
                 old.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(old)
+
+
+def _temporary(path: Path, kind: str = "") -> Path:
+    """Where `path` is written first: the same for every writer of it, and short, since names have at most 255 bytes."""
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=8).hexdigest()
+    return path.with_name(f".{path.name[:_NAME_CHARACTERS]}.{digest}{kind}{TEMPORARY}")
 
 
 @contextlib.contextmanager
@@ -216,7 +208,8 @@ def _create_file(path: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    """Remove a file, a folder with its content, or a link, but not what the link leads to."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -232,6 +225,21 @@ def remove_leftovers(folder: Path) -> None:
                         _remove(Path(place, name))
 
 
+def open_own(path: Path, mode: str) -> IO[Any]:
+    """Open a file of ours for writing, as `open` does, but never the target of a link, which may be any file of the user.
+
+    Raises:
+        SystemLimitError: It is a link.
+        OSError: It is a FIFO without a reader, or it cannot be written.
+    """
+    try:
+        return open(path, mode, opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666))
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SystemLimitError(f"{path}: is a link, expected a file", hint="remove the link") from None
+        raise
+
+
 @contextlib.contextmanager
 def locked_file(path: Path, waiting: Callable[[], object] = bool) -> Iterator[None]:
     """Hold a lock file; a second process, or thread, waits here until the first is through.
@@ -240,7 +248,7 @@ def locked_file(path: Path, waiting: Callable[[], object] = bool) -> Iterator[No
         path: The lock file; it is created, and stays. Its folder exists.
         waiting: Called once if another process holds the lock.
     """
-    with path.open("w") as lock:
+    with open_own(path, "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -288,8 +296,11 @@ def write_parquet(path: Path, content: Predictions | pd.DataFrame) -> None:
 
 
 def append_durably(path: Path, content: bytes) -> None:
-    """Append to a file and flush it to the disk: a line of a journal, which is relied on from then on."""
-    with path.open("ab") as file:
+    """Append to a file and flush it to the disk: a line of a journal, which is relied on from then on.
+
+    A link is not followed: a folder that comes from a stranger may hold links to any file.
+    """
+    with open_own(path, "ab") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -324,23 +335,3 @@ def mark_complete(marker: Path, text: str) -> None:
 def now(to: str = "seconds") -> str:
     """The current time: ISO 8601, UTC, to the second or to another `timespec` of `datetime.isoformat`."""
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec=to) + "Z"
-
-
-#: Endings of outputs that no command reads as an image or a table.
-_NOT_READ = (".html", ".json", ".jsonl")
-
-
-def check_outside(path: Path, data: Path) -> None:
-    """Refuse a file or folder to write that would become part of the data.
-
-    Args:
-        path: What is to be written.
-        data: The data that the command reads; only a folder can hold it.
-
-    Raises:
-        DataError: `path` lies inside the folder `data`, where the next command would read it as an image or a table.
-    """
-    top = expand(data).resolve()
-    if top.is_dir() and expand(path).resolve().is_relative_to(top) and path.suffix.lower() not in _NOT_READ:
-        hint = f"choose a place outside, for example {top.parent / f'{top.name}-{path.name}'}"
-        raise DataError(f"{path} lies inside the data ({top}), where other commands would read it", hint=hint)

@@ -25,7 +25,7 @@ import tellapart as ta
 from tellapart.alignment import writer as folder_module
 from tellapart.alignment.plan import AlignOptions
 from tellapart.alignment.result import AlignResult
-from tellapart.alignment.writer import CopyLog, PartialCopy
+from tellapart.alignment.writer import PartialCopy
 from tellapart.data.cache import CorruptImages
 from tellapart.errors import DataError, Interrupted, SystemLimitError
 from tellapart.inference.context import Settings
@@ -351,19 +351,6 @@ def test_killed_it_goes_on_and_ends_the_same(plant, tmp_path: Path) -> None:
     assert again == replace(whole, folder=out) and contents(out) == contents(tmp_path / "whole")
     done = {out / "images" / f"{number:06}.png" for number in noted}
     assert len(done) >= 16 and all(path.stat().st_mtime_ns == kept[path] for path in done), "what was noted is not made again"
-
-
-def test_a_torn_line_of_the_journal_costs_no_other(tmp_path: Path) -> None:
-    """Written again and again after a crash: what was noted after a torn line is read, too."""
-    for number in range(3):
-        with folder_module.locked_folder(tmp_path / "out") as unfinished:
-            unfinished.begin({"made": "of this"})
-            assert sorted(unfinished.written) == list(range(number))
-            unfinished.add(f"images/{number}.png", b"x")
-            unfinished.note({f"images/{number}.png": CopyLog(number, "d", (0.5, 0.0, 1.0))})
-            assert unfinished.written[number].traces == (0.5, 0.0, 1.0)
-        journal = tmp_path / "out" / ".unfinished" / "journal.jsonl"
-        journal.write_text(journal.read_text() + '{"number": 9, "digest": "e", "tra')
 
 
 def test_a_full_disk_is_said_and_the_same_call_goes_on(plant, tmp_path: Path, monkeypatch) -> None:

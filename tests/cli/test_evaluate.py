@@ -55,7 +55,7 @@ def test_slices_fit_80_columns_and_say_what_is_undefined():
     source = np.where(labels == 1, "generator", np.where(np.arange(600) < 10, "[b]scan", "camera"))
     frame = pd.DataFrame({"id": ids, "source": source, "size": np.arange(600) * 91, "same": "x"})
     report = slices(Predictions(ids, proba, labels, ("real", "fake")), frame)
-    console = Console(width=80, record=True, file=io.StringIO())
+    console = Console(width=80, record=True, file=io.StringIO(), markup=False)
     print_slices(console, report)
     text = console.export_text()
     table = text.partition("Worst:")[0].partition("No slice")[0].splitlines()

@@ -42,10 +42,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from scipy.special import softmax
 
 from tellapart.classifiers.feature_classifier import FeatureClassifier
+from tellapart.io import write_arrays
 
 
 class NearestMean(FeatureClassifier):
@@ -66,7 +67,7 @@ class NearestMean(FeatureClassifier):
         return int(self.means.size)
 
     def _save_model(self, folder: Path) -> None:
-        save_file({"means": self.means, "seen": self.seen}, folder / "weights.safetensors")
+        write_arrays(folder / "weights.safetensors", {"means": self.means, "seen": self.seen})
 
     def _load_model(self, folder: Path) -> None:
         arrays = load_file(folder / "weights.safetensors")

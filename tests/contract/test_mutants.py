@@ -512,7 +512,7 @@ class Nearest(FeatureClassifier):
         return 1 / (1 + np.linalg.norm(X[:, None] - self.means, axis=2))
 
     def _save_model(self, folder: Path) -> None:
-        save_file({"means": self.means}, folder / "weights.safetensors")
+        plugins.write_arrays(folder / "weights.safetensors", {"means": self.means})
 
     def _load_model(self, folder: Path) -> None:
         self.means = load_file(folder / "weights.safetensors")["means"]
@@ -550,6 +550,11 @@ class PicklingNearest(Nearest):
     def _save_model(self, folder: Path) -> None:
         super()._save_model(folder)
         (folder / "model.pkl").write_bytes(b"")
+
+
+class HidingNearest(Nearest):
+    def _save_model(self, folder: Path) -> None:
+        save_file({"means": self.means}, folder / "weights.safetensors")  # with permissions 0600
 
 
 class EagerNearest(Nearest):
@@ -666,6 +671,7 @@ KINDS: dict[str, tuple[type, dict[type, str]]] = {
             ChangingNearest: "tables are not modified",
             PeekingNearest: "predict ignores labels",
             PicklingNearest: "saved and loaded are equal",
+            HidingNearest: "files follow the umask",
             EagerNearest: "init only stores",
         },
     ),

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
-FUZZ = Path(__file__).with_name("fuzz.py")
 PIECE = 10_000  # files of one test
 
 
-def read(first: int, count: int) -> None:
-    """Read damaged files, and fail with the name and number of those that end otherwise."""
-    command = [sys.executable, str(FUZZ), "images", str(first), str(count)]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    faults = [f"{fault['name']}, number {fault['number']}: {fault['fault']}" for fault in found["faults"]]
-    assert not faults, f"{FUZZ} images NUMBER 1 reads one again\n" + "\n".join(faults)
-    assert found["read"] + found["refused"] == count
-    assert min(found["read"], found["refused"]) > count / 10  # both ends are reached
-
-
-def test_2_000():
-    read(0, 2_000)
+def test_2_000(read_damaged) -> None:
+    read_damaged("images", 0, 2_000)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 30_000, PIECE))
-def test_30_000(first: int):
-    read(first, PIECE)
+def test_30_000(read_damaged, first: int) -> None:
+    read_damaged("images", first, PIECE)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ast
 import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_files import make_socket
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -29,20 +29,10 @@ from tellapart.types import ImageTable
 SRC = Path(__file__).parents[2] / "src" / "tellapart"
 
 
-def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # the path of a socket has at most 107 bytes
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
     "FIFO": (os.mkfifo, "is a FIFO, not a regular file"),
     "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, not a regular file"),
-    "socket": (_socket, "is a socket, not a regular file"),
+    "socket": (make_socket, "is a socket, not a regular file"),
     "folder": (Path.mkdir, "is a folder, not a regular file"),
     "circle": (lambda path: path.symlink_to(path.name), "is a link that leads in a circle"),
     "large": (lambda path: path.touch() or os.truncate(path, (8 << 30) + 1), "is larger than 8,192 MiB"),

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import shutil
-import socket
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from odd_files import make_socket
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -133,16 +133,6 @@ def _halved(name: str) -> Change:
     return lambda folder: (folder / name).write_bytes((content := (folder / name).read_bytes())[: len(content) // 2])
 
 
-def _socket(path: Path) -> None:
-    here = Path.cwd()
-    os.chdir(path.parent)  # the path of a socket has at most 107 bytes
-    try:
-        with socket.socket(socket.AF_UNIX) as one:
-            one.bind(path.name)
-    finally:
-        os.chdir(here)
-
-
 def _yaml_bomb() -> str:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
@@ -239,7 +229,7 @@ KINDS: dict[str, tuple[Change, str]] = {
     "data-link-loop": (
         _instead("data.json", lambda path: path.symlink_to(path.name)), "data.json: is a link that leads in a circle",
     ),
-    "data-socket": (_instead("data.json", _socket), "data.json: is a socket, not a regular file"),
+    "data-socket": (_instead("data.json", make_socket), "data.json: is a socket, not a regular file"),
     "done-fifo": (_instead("done", os.mkfifo), "done: is a FIFO, not a regular file"),
     "done-folder": (_instead("done", Path.mkdir), "done: is a folder, not a regular file"),
     "predictions-empty": (_text(VALID, b""), "valid.parquet: cannot be read"),

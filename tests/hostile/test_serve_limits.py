@@ -19,7 +19,7 @@ from tellapart.inference.context import Settings
 from tellapart.runs.store import Run
 from tellapart.server import service as service_module
 from tellapart.server.app import create_app
-from tellapart.server.batching import Abandoned, BackgroundWorker
+from tellapart.server.batching import Abandoned, BackgroundWorker, Stopwatch
 from tellapart.server.explanations import MAX_SIDE
 from tellapart.server.service import PredictionService
 from tellapart.server.settings import ServerSettings
@@ -116,27 +116,39 @@ def test_received_bytes_are_bounded_for_all_requests_together(run: Run, settings
         assert receiver.free == 1_010
 
 
+class Watch(Stopwatch):
+    """A stopwatch that runs since the second 0 if the test says so, whatever its thread does."""
+
+    working = False
+
+    def seconds(self, now: float) -> float:
+        return now if self.working else 0.0
+
+
 def test_health_tells_which_thread_is_stuck(client: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (model,) = client.app.state.service.models  # type: ignore[attr-defined]
-    assert client.get("/health").json()["status"] == "ok"
-    now = service_module.time.monotonic()
-    for stopwatch, work in ((model.batcher.stopwatch, "batch"), (model.work.stopwatch, "explanation")):
-        stopwatch.start()
-        assert client.get("/health").status_code == 200
-        with monkeypatch.context() as patch:
-            patch.setattr(service_module, "_now", lambda: now + 1_000_000)
-            reply = client.get("/health")
-        assert reply.status_code == 503
-        assert reply.json()["error"].startswith(f"{run.id} has worked on one {work} for ") and "restart" in reply.json()["hint"]
-        stopwatch.stop()
+    threads = ((model.batcher, "batch"), (model.work, "explanation"))
+    for thread, _ in threads:
+        monkeypatch.setattr(thread, "stopwatch", Watch())
+    for thread, work in threads:
+        thread.stopwatch.working = True
+        monkeypatch.setattr(service_module, "_now", lambda: 240.0)  # the time limit of a request
+        assert client.get("/health").json()["status"] == "ok"
+        monkeypatch.setattr(service_module, "_now", lambda: 241.0)
+        reply = client.get("/health")
+        assert reply.status_code == 503 and "restart" in reply.json()["hint"]
+        assert reply.json()["error"] == f"{run.id} has worked on one {work} for 241 s, longer than a request may take"
+        thread.stopwatch.working = False
     assert client.get("/health").status_code == 200
 
 
 def test_an_explanation_that_nobody_waits_for_ends_at_its_next_step() -> None:
     worker, entered, canceled, ended = BackgroundWorker("test"), threading.Event(), threading.Event(), []
+    assert worker.stopwatch.seconds(1e12) == 0
 
     def work(step: Any) -> None:
         step()
+        assert worker.stopwatch.seconds(1e12) > 0
         entered.set()
         assert canceled.wait(60)
         try:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import io
-import os
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from PIL import Image
 
 import tellapart
 from tellapart.checks.review import read_review
-from tellapart.cli.main import main
 from tellapart.data.scan import scan
 from tellapart.spreadsheet import guard, runs
 
@@ -29,22 +26,14 @@ Tell = Callable[..., str]
 
 
 @pytest.fixture
-def tell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tell:
+def tell(command: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tell:
     """Standard output of a command that succeeds."""
-    for name in [n for n in os.environ if n.startswith("TELLAPART_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TELLAPART_VERBOSE", "")
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["tellapart", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        assert end.value.code in (0, None, 7), shown.err
-        return shown.out
+        code, out, err = command(*arguments)
+        assert code in (0, 7), err
+        return out
 
     return run
 

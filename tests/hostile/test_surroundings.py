@@ -24,14 +24,14 @@ import pytest
 from safetensors import SafetensorError
 
 from tellapart.cli._failures import as_error
-from tellapart.cli.main import main
 from tellapart.data.cache_dir import default_folder, limit_bytes
 from tellapart.data.folder_walk import path_kind, readable_name, walk, walk_images
 from tellapart.data.identity import identify
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, SystemLimitError
-from tellapart.io import ESCAPE, check_is_text, expand, file_name, make_folder, write_json
+from tellapart.io import ESCAPE, expand, file_name, make_folder, write_json
 from tellapart.os_errors import explain_os_error
+from tellapart.places import check_is_text
 from tellapart.plain_data import read_json
 from tellapart.workflows.open_set import open_set
 
@@ -75,22 +75,11 @@ def trained(lab_photos, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tell(tmp_path, monkeypatch, capsys) -> Callable[..., tuple[int, str, str]]:
+def tell(command, tmp_path, monkeypatch) -> Callable[..., tuple[int, str, str]]:
     """`tell("data", folder)`: exit code, standard output and standard error of a command in an empty folder."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TELLAPART_VERBOSE", "")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tellapart", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    return run
+    return command
 
 
 @pytest.fixture(autouse=True)
@@ -155,10 +144,10 @@ def test_a_run_whose_name_is_too_long_is_unknown(tell, trained):
     ends_in_a_sentence(tell("export", LONG, "--runs", trained.parent), 5, f"unknown run '{LONG}'")
 
 
-def test_an_empty_path_is_not_the_current_folder(tell, photos, trained):
-    ends_in_a_sentence(tell("data", ""), 3, "the path of the data is empty")
-    ends_in_a_sentence(tell("predict", trained, ""), 3, "no such file or folder")
-    ends_in_a_sentence(tell("predict", trained, photos, "-o", ""), 6, "is a folder")
+def test_an_empty_path_is_not_the_current_folder():
+    """On the command line it is refused before: tests/cli/test_empty_texts.py."""
+    with pytest.raises(DataError, match="the path of the data is empty"):
+        scan("")
 
 
 def test_a_path_with_a_nul_character(tell, trained, monkeypatch, photos):
@@ -416,8 +405,8 @@ def test_the_runs_are_removed_while_training(tell, photos, monkeypatch, recipe, 
     assert "Traceback" not in err and "a fault of tellapart" not in err, err
 
 
-def vanish(monkeypatch: pytest.MonkeyPatch, function: str, folder: Path, when: int) -> None:
-    """Remove a folder at the nth call of a function."""
+def at_call(monkeypatch: pytest.MonkeyPatch, function: str, when: int, happen: Callable[[], object]) -> None:
+    """Let something happen at the nth call of a function, just before it."""
     import pkgutil
 
     old, count = pkgutil.resolve_name(function), [0]
@@ -426,10 +415,15 @@ def vanish(monkeypatch: pytest.MonkeyPatch, function: str, folder: Path, when: i
     def counted(*given, **named):
         count[0] += 1
         if count[0] == when:
-            shutil.rmtree(folder, ignore_errors=True)
+            happen()
         return old(*given, **named)
 
     monkeypatch.setattr(function, counted)
+
+
+def vanish(monkeypatch: pytest.MonkeyPatch, function: str, folder: Path, when: int) -> None:
+    """Remove a folder at the nth call of a function."""
+    at_call(monkeypatch, function, when, lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 def test_a_current_folder_that_was_removed(tell, photos, trained, tmp_path, monkeypatch):
@@ -661,18 +655,7 @@ def test_a_resumed_run_says_in_which_precision_it_was_trained(tell, photos, monk
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, function: str, number: int, when: int) -> None:
     """Receive a signal at the nth call of a function."""
-    import pkgutil
-
-    old, count = pkgutil.resolve_name(function), [0]
-
-    @functools.wraps(old)
-    def counted(*given, **named):
-        count[0] += 1
-        if count[0] == when:
-            signal.raise_signal(number)
-        return old(*given, **named)
-
-    monkeypatch.setattr(function, counted)
+    at_call(monkeypatch, function, when, lambda: signal.raise_signal(number))
 
 
 def test_a_signal_that_the_caller_ignores_stays_ignored(tell, photos, monkeypatch):

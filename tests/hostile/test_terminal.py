@@ -6,7 +6,6 @@ import ast
 import io
 import json
 import logging
-import os
 import re
 import sys
 import threading
@@ -24,7 +23,6 @@ from rich.text import Text
 
 from tellapart import terminal
 from tellapart.cli import options as opt
-from tellapart.cli.main import main
 from tellapart.errors import DataError
 from tellapart.progress import Terminal
 
@@ -173,23 +171,10 @@ def test_pages_escape_markup_and_control_characters() -> None:
 
 
 @pytest.fixture
-def tell(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Tell:
+def tell(command: Tell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Tell:
     """A command in this process: exit code, standard output, standard error."""
-    for name in [n for n in os.environ if n.startswith("TELLAPART_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("TELLAPART_VERBOSE", "")
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["tellapart", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        shown = capsys.readouterr()
-        return int(end.value.code or 0), shown.out, shown.err
-
-    return run
+    return command
 
 
 def picture(seed: int) -> bytes:

@@ -14,13 +14,15 @@ import pytest
 
 import tellapart
 from tellapart import io
+from tellapart.errors import SystemLimitError
 
 SOURCE = Path(tellapart.__file__).parent
 #: File → why it writes without `atomic_path`, or opens a file for appending or as a lock.
 ALLOWED = {
     "io.py": "the atomic writer itself, the appended journal and the lock file",
-    "alignment/writer.py": "a lock file",
     "data/cache_dir.py": "a lock file",
+    "alignment/writer.py": "a lock file",
+    "plugins/_layouts.py": "a damaged copy of a checker, in a temporary folder",
     "inference/resumable_output.py": "the partial file, whose state counts its flushed bytes",
     "runs/ledger.py": "appends a line; a truncated one is ignored",
     "workflows/demo.py": "the folder is made by `atomic_folder`",
@@ -33,8 +35,6 @@ ALLOWED = {
     "server/decode_worker.py": "a setting of the process in /proc",
     "types.py": "`Predictions.to_parquet`, to which `io.write_parquet` gives a temporary path",
 }
-#: Packages not read: the checkers of `plugins` write into temporary folders of their own.
-SKIPPED = ("plugins/",)
 WRITERS = {
     "write_text", "write_bytes", "to_parquet", "to_csv", "to_json", "save_file", "savefig", "copyfile", "copy2", "copytree",
     "move", "savez", "savetxt", "tofile", "ParquetWriter", "write_table", "dump",
@@ -51,7 +51,9 @@ def written_plainly(tree: ast.AST) -> Iterator[tuple[int, str]]:
         name = ast.unparse(call.func).rpartition(".")[2]
         text = ast.unparse(call)
         modes = [a.value for a in (*call.args, *(k.value for k in call.keywords)) if isinstance(a, ast.Constant)]
-        opens = name in ("open", "fdopen") and any(isinstance(m, str) and set(m) & set("wax+") and len(m) <= 4 for m in modes)
+        opens = name in ("open", "fdopen", "open_own") and any(
+            isinstance(m, str) and set(m) & set("wax+") and len(m) <= 4 for m in modes
+        )
         writes = name in WRITERS and (call.args or name not in ("to_csv", "dump"))
         first = {n.id for n in ast.walk(call) if isinstance(n, ast.Name)}
         if (opens or writes) and not first & safe and not text.startswith(("yaml.safe_dump", "json.dump")):
@@ -62,7 +64,7 @@ def test_every_file_is_written_atomically() -> None:
     found, used = [], set()
     for path in sorted(SOURCE.rglob("*.py")):
         name = path.relative_to(SOURCE).as_posix()
-        for line, call in () if name.startswith(SKIPPED) else written_plainly(ast.parse(path.read_text("utf-8"))):
+        for line, call in written_plainly(ast.parse(path.read_text("utf-8"))):
             used.add(name)
             if name not in ALLOWED:
                 found.append(f"{name}:{line}: {call}")
@@ -71,7 +73,15 @@ def test_every_file_is_written_atomically() -> None:
 
 
 def test_the_check_sees_plain_writes() -> None:
-    bad = ["p.write_text('x')", "open(p, 'w')", "p.open('ab')", "frame.to_parquet(p)", "save_file(x, p)", "np.savez(p, x)"]
+    bad = [
+        "p.write_text('x')",
+        "open(p, 'w')",
+        "p.open('ab')",
+        "open_own(p, 'ab')",
+        "frame.to_parquet(p)",
+        "save_file(x, p)",
+        "np.savez(p, x)",
+    ]
     assert [len(list(written_plainly(ast.parse(code)))) for code in bad] == [1] * len(bad)
     good = ["p.read_text()", "open(p)", "frame.to_csv(index=False)"]
     good.append("with atomic_path(p, durable=True) as t:\n    frame.to_parquet(t)")
@@ -93,9 +103,42 @@ def test_files_and_folders_follow_the_umask(tmp_path: Path, umask: int) -> None:
     assert modes == {"a.json": file, "a.safetensors": file, "b.json": file, "folder": 0o777 & ~umask}
 
 
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127, "\udcff" * 255, "a.json"], ids=["ascii", "utf-8", "bytes", "short"])
+def test_a_name_that_fits_can_be_written(tmp_path: Path, name: str) -> None:
+    """However long it is: its temporary name is shorter than the system allows."""
+    io.write_json(tmp_path / name, 1)
+    with io.atomic_folder(tmp_path / "below" / name) as beside:
+        io.write_json(beside / name, 2)
+    assert (tmp_path / name).read_text() == "1\n" and (tmp_path / "below" / name / name).read_text() == "2\n"
+    assert len(os.fsencode(io._temporary(tmp_path / name).name)) <= 160
+    assert len({io._temporary(tmp_path / other).name for other in (name, f"{name[:-1]}y", f"{name[:-1]}z")}) == 3
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["below", name, name, name])
+
+
+def test_links_are_replaced_and_never_written_through(tmp_path: Path) -> None:
+    """Of files, folders, journals and locks: a stranger's folder of runs may hold links to any file of the user."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").write_text("kept")
+    for name in ("json", "journal", "lock"):
+        (tmp_path / name).symlink_to(theirs / "file")
+    (tmp_path / "folder").symlink_to(theirs)
+    io.write_json(tmp_path / "json", 1)
+    for _ in range(2):
+        with io.atomic_folder(tmp_path / "folder") as beside:
+            io.write_json(beside / "file", 2)
+    with pytest.raises(SystemLimitError, match="is a link, expected a file"):
+        io.append_durably(tmp_path / "journal", b"line\n")
+    with pytest.raises(SystemLimitError, match="is a link, expected a file"), io.locked_file(tmp_path / "lock"):
+        pass
+    assert (theirs / "file").read_text() == "kept" and [path.name for path in theirs.iterdir()] == ["file"]
+    assert (tmp_path / "json").read_text() == "1\n" and (tmp_path / "folder" / "file").read_text() == "2\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "journal", "json", "lock", "theirs"]
+
+
 def test_leftovers_are_swept_but_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "below").mkdir()
-    left = tmp_path / "below" / ".weights.safetensors.tellapart.tmp"
+    left = io._temporary(tmp_path / "below" / "weights.safetensors")
     left.write_bytes(b"half")
     strangers = [tmp_path / name for name in ("a.tmp", ".a.123.tmp", "b.tellapart.tmp", ".tmpAbC123")]
     for path in strangers:
@@ -109,7 +152,7 @@ def test_leftovers_are_swept_but_nothing_else(tmp_path: Path) -> None:
 
 
 def test_the_next_writer_of_a_file_removes_its_leftover(tmp_path: Path) -> None:
-    left = tmp_path / ".a.json.tellapart.tmp"
+    left = io._temporary(tmp_path / "a.json")
     left.write_bytes(b"half")
     left.chmod(0o600)
     io.write_json(tmp_path / "a.json", [1])
@@ -133,10 +176,10 @@ def test_two_writers_of_one_file_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_a_folder_replaced_half_is_put_back(tmp_path: Path) -> None:
-    old = tmp_path / ".out.old.tellapart.tmp"
+    beside, old = io._temporary(tmp_path / "out"), io._temporary(tmp_path / "out", ".old")
     old.mkdir()
     (old / "a").write_text("old")
-    (tmp_path / ".out.tellapart.tmp").mkdir()
+    beside.mkdir()
     with pytest.raises(ZeroDivisionError), io.atomic_folder(tmp_path / "out"):
         raise ZeroDivisionError
     assert (tmp_path / "out" / "a").read_text() == "old"

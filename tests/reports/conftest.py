@@ -17,7 +17,8 @@ from PIL import Image
 from tellapart.io import write_json
 from tellapart.metrics.score_all import score_all
 from tellapart.runs import ledger
-from tellapart.runs.store import Run, mark_done, next_evaluation, scores_to_dict
+from tellapart.runs.ledger import next_evaluation
+from tellapart.runs.store import Run, mark_done, scores_to_dict
 from tellapart.types import ImageTable, Predictions, Problem
 
 

@@ -15,8 +15,8 @@ from tellapart.io import write_json
 from tellapart.leaderboards.leaderboard import build
 from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.perturbations.scores import Robustness, flip_share, retained_scores, score_robustness
-from tellapart.reports.robustness_section import curves, render_section, write
-from tellapart.reports.svg import FigureSheet
+from tellapart.reports.robustness_section import curves, render_section
+from tellapart.reports.svg import FigureSheet, write_figure
 from tellapart.runs.store import Run
 from tellapart.types import Predictions
 
@@ -118,6 +118,6 @@ def test_the_panels_show_the_cells(svm: Run) -> None:
 def test_one_damage_is_a_figure_too(svm: Run, tmp_path: Path) -> None:
     found = sweep(svm)
     gray = Robustness.from_dict(found.to_dict() | {"cells": [c.to_dict() for c in found.cells_of("gray")]}, tmp_path, 0)
-    assert write(curves(gray), tmp_path / "a.svg").read_text("utf-8").count("<svg") == 1
+    assert write_figure(curves(gray), tmp_path / "a.svg").read_text("utf-8").count("<svg") == 1
     with pytest.raises(DataError, match="expected a file name that ends in .png or .svg"):
-        write(curves(gray), tmp_path / "a.pdf")
+        write_figure(curves(gray), tmp_path / "a.pdf")

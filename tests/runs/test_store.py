@@ -19,7 +19,7 @@ from tellapart.errors import RunError, SystemLimitError
 from tellapart.io import append_durably, atomic_path, write_bytes_atomically, write_json, write_text_atomically
 from tellapart.os_errors import translate_os_errors
 from tellapart.plain_data import read_json
-from tellapart.runs import store
+from tellapart.runs import ledger, store
 from tellapart.runs.store import Run, lock_run, open_run, select_runs
 from tellapart.types import Predictions
 
@@ -93,13 +93,13 @@ def test_what_a_run_says(write_run):
 def test_only_complete_openings_count(write_run, reopen):
     run = write_run("svm", test=70)
     reopen(run, 80, session="two")
-    half = store.next_evaluation(run)
+    half = ledger.next_evaluation(run)
     assert half.name == "3"
     assert [e.number for e in run.evaluations] == [1, 2]
     assert run.scores("test")["accuracy"].value == 0.8
     assert run.evaluations[0].scores["accuracy"].value == 0.7
     assert run.evaluations[0].images_per_second == 1234.5
-    assert store.next_evaluation(run).name == "4", "a number is never used twice"
+    assert ledger.next_evaluation(run).name == "4", "a number is never used twice"
 
 
 def test_openings_are_sorted_as_numbers(write_run, reopen):
@@ -313,7 +313,7 @@ def test_only_durable_files_are_flushed(tmp_path, flushed):
     write_text_atomically(tmp_path / "cache", "x", durable=False)
     assert flushed == []
     write_text_atomically(tmp_path / "submission.csv", "x", durable=True)
-    assert [name for name, _ in flushed] == [".submission.csv.tellapart.tmp", tmp_path.name]
+    assert len(flushed) == 2 and flushed[0][0].startswith(".submission.csv.") and flushed[1][0] == tmp_path.name
     append_durably(tmp_path / "trials.jsonl", b"1\n")
     append_durably(tmp_path / "trials.jsonl", b"2\n")
     assert (tmp_path / "trials.jsonl").read_bytes() == b"1\n2\n"
@@ -324,3 +324,51 @@ def test_runs_below_a_file_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SystemLimitError, match="a component of this path is a file"), lock_run(tmp_path / "file", "svm"):
         pass
+
+
+@pytest.mark.parametrize("where", ["svm", "exports/svm"])
+def test_a_folder_that_is_a_link_is_not_written(tmp_path, where):
+    """A stranger's folder of runs may hold links to any folder of the user."""
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / ".weights.tellapart.tmp").touch()
+    runs, name = (tmp_path / "runs" / where).parent, Path(where).name
+    runs.mkdir(parents=True)
+    (runs / name).symlink_to(theirs)
+    with pytest.raises(SystemLimitError, match="is reached by a link") as caught, lock_run(runs, name):
+        pass
+    assert [path.name for path in theirs.iterdir()] == [".weights.tellapart.tmp"]
+    assert caught.value.hint == "remove the link"
+    (runs / name).unlink()
+    with lock_run(runs, name) as folder:
+        assert folder == runs / name
+
+
+def test_a_lock_that_is_a_link_is_not_emptied(tmp_path):
+    (tmp_path / "theirs").write_text("kept")
+    (tmp_path / "runs" / "svm").mkdir(parents=True)
+    (tmp_path / "runs" / "svm" / ".lock").symlink_to(tmp_path / "theirs")
+    with pytest.raises(SystemLimitError, match="is a link, expected a file"), lock_run(tmp_path / "runs", "svm"):
+        pass
+    assert (tmp_path / "theirs").read_text() == "kept"
+
+
+@pytest.mark.parametrize("where", ["evaluations", "evaluations/svm-0000", "evaluations/svm-0000/7"])
+def test_links_to_evaluations_are_not_emptied(write_run, tmp_path, where):
+    run, theirs = write_run("svm"), tmp_path / "theirs"
+    (theirs / "3").mkdir(parents=True)
+    (theirs / "3" / "file").write_text("kept")
+    link = run.runs / where
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(theirs)
+    with pytest.raises(SystemLimitError, match="is reached by a link"):
+        ledger.next_evaluation(run)
+    assert (theirs / "3" / "file").read_text() == "kept"
+
+
+def test_the_ledger_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "theirs").write_text("kept")
+    (tmp_path / "ledger.jsonl").symlink_to(tmp_path / "theirs")
+    with pytest.raises(SystemLimitError, match="is a link, expected a file"):
+        ledger.record(tmp_path, "svm-1", "d474", 100, "compare", "s1")
+    assert (tmp_path / "theirs").read_text() == "kept"

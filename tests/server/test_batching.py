@@ -60,6 +60,17 @@ def test_waiting_requests_are_predicted_in_one_batch(gate: Gate) -> None:
     assert counted == [(1, 0), (4, 1), (2, 0)]
 
 
+def test_the_stopwatch_runs_while_a_batch_is_predicted(gate: Gate) -> None:
+    lane = batcher(gate)
+    assert lane.stopwatch.seconds(1e12) == 0
+    lane.submit([b"a"])
+    assert gate.entered.wait(20)
+    assert lane.stopwatch.seconds(1e12) > 0 == lane.stopwatch.seconds(lane.stopwatch._since or 0)
+    gate.open.set()
+    lane.close()
+    assert lane.stopwatch.seconds(1e12) == 0
+
+
 def test_an_error_fails_only_the_request_that_caused_it(gate: Gate) -> None:
     lane = batcher(gate)
     lane.submit([b"a"])

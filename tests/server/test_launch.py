@@ -28,16 +28,13 @@ from tellapart.server.settings import ServerSettings
 from .conftest import encoded, noise
 
 #: A shell that starts tests with `&` leaves Ctrl-C ignored; a person's does not.
-PROGRAM = (
-    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "import typer; from tellapart.cli import serve; typer.run(serve.run)"
-)
+PROGRAM = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from tellapart.cli.main import main; main()"
 
 
 @contextlib.contextmanager
 def serving(run: Run, *options: str) -> Iterator[tuple[subprocess.Popen[str], tuple[str, int]]]:
     """`tellapart serve` on a port of its own."""
-    command = [sys.executable, "-c", PROGRAM, str(run.folder), "--port", "0", "--runs", str(run.runs), *options]
+    command = [sys.executable, "-c", PROGRAM, "serve", str(run.folder), "--port", "0", "--runs", str(run.runs), *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -122,14 +119,48 @@ def test_a_hundred_megabytes_are_refused_before_they_are_read(server: tuple[str,
     assert picture(server, encoded(noise(1, True)))[0] == 200
 
 
-def test_ctrl_c_ends_it_with_its_own_code(runs: dict[str, Run]) -> None:
+def children(pid: int) -> list[Path]:
+    """Folders in /proc of the processes that a process has started."""
+    return [Path("/proc", child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_a_server_gets_no_error_and_no_process_is_left(runs: dict[str, Run], number: int) -> None:
     with serving(runs["linear"], "--host", "0.0.0.0") as (process, place):
         status, body = exchange(place, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert status == 200 and json.loads(body)["status"] == "ok"
-        process.send_signal(signal.SIGINT)
+        workers = children(process.pid)
+        assert len(workers) >= 3
+        process.send_signal(number)
         _, err = process.communicate(timeout=240)
-    assert process.returncode == 130
-    assert "can be reached from other machines" in err and "Traceback" not in err
+    assert process.returncode == 0 and not [worker for worker in workers if worker.exists()]
+    assert "can be reached from other machines" in err
+    assert err.splitlines()[-1] == "  stopped" and "error" not in err and "Traceback" not in err
+
+
+class Interrupted:
+    """A server of uvicorn that was interrupted."""
+
+    def __init__(self, started: bool, force_exit: bool) -> None:
+        self.started, self.force_exit = started, force_exit
+
+    def run(self, sockets: object) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("started", "twice", "is_error"), [(False, False, True), (True, False, False), (True, True, True)])
+def test_only_a_clean_shutdown_is_no_error(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, started: bool, twice: bool, is_error: bool
+) -> None:
+    monkeypatch.setattr(run_module, "http_server", lambda *_: Interrupted(started, twice))
+    apps = []
+    create_app = run_module._imported()
+    monkeypatch.setattr(run_module, "_imported", lambda: lambda *given: apps.append(create_app(*given)) or apps[0])
+    try:
+        with pytest.raises(KeyboardInterrupt) if is_error else contextlib.nullcontext():
+            run_module.serve([str(runs["linear"].folder)], ServerSettings(), 0, ready=bool)
+    finally:
+        apps[0].state.service.close()
 
 
 def test_an_address_that_is_taken_is_said(runs: dict[str, Run]) -> None:

@@ -18,7 +18,7 @@ from tellapart.data.sample_photos import PHOTOGRAPHS
 from tellapart.data.scan import scan
 from tellapart.errors import DataError, SystemLimitError, TellapartError
 from tellapart.forgeries._edits import KINDS
-from tellapart.io import TEMPORARY
+from tellapart.io import _temporary
 from tellapart.workflows import demo
 
 TILES = 24
@@ -242,7 +242,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_what_a_killed_process_left_is_no_obstacle(tmp_path: Path) -> None:
-    (tmp_path / f".demo{TEMPORARY}" / "images").mkdir(parents=True)
+    (_temporary(tmp_path / "demo") / "images").mkdir(parents=True)
     demo.make(tmp_path / "demo", tiles_per_scene=12, size=32)
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 

@@ -6,7 +6,6 @@ import csv
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from tellapart.errors import DataError, ImageError, RunError
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.plain_data import read_json
 from tellapart.regular_files import open_file, read_bytes
+from tellapart.runs._fields import Fields
 from tellapart.spreadsheet import unguard
 from tellapart.types import ImageTable
 
@@ -68,7 +68,7 @@ def trace_origins(folder: str | Path, *, root: str | Path | None = None, setting
     rows = _manifest(folder / MANIFEST)
     if any(row["original_path"].startswith("memory#") for row in rows):
         raise DataError(f"{folder}: the sources of this copy were images in memory, which cannot be compared")
-    table = _sources(str(root or _content(folder)["root"]))
+    table = _sources(str(root or _stored_root(folder / MARKER)))
     found = []
     with (
         quiet(), ImageReader(table) as reader, settings.progress.task("comparing with the source", len(rows), "img") as task,
@@ -79,11 +79,11 @@ def trace_origins(folder: str | Path, *, root: str | Path | None = None, setting
     return found
 
 
-def _content(folder: Path) -> dict[str, Any]:
+def _stored_root(marker: Path) -> str:
     try:
-        return read_json(folder / MARKER)
+        return Fields(marker, read_json(marker)).text("root")
     except RunError as error:
-        raise DataError(error.message) from None
+        raise DataError(error.message, hint="name the folder of the sources, or align the data again") from None
 
 
 def _manifest(path: Path) -> list[dict[str, str]]:
@@ -94,6 +94,8 @@ def _manifest(path: Path) -> list[dict[str, str]]:
         missing = _COLUMNS - set(reader.fieldnames or ())
         if missing:
             raise ValueError(f"no column {', '.join(sorted(missing))}")
+        for row in rows:
+            _box(row)
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({error})", hint="align the data again, into a new folder") from None
     return rows
@@ -106,10 +108,16 @@ def _sources(root: str) -> ImageTable:
 
 
 def _compared(folder: Path, row: dict[str, str], reader: ImageReader) -> Provenance:
-    box = {name: int(row[name]) for name in ("left", "top", "width", "height")}
-    quality = int(row["quality"]) if row["format"] == "jpeg" else 0
+    box = _box(row)
+    quality = box.pop("quality")
     fault = _fault(folder, row, box, quality, reader)
     return Provenance(row["id"], row["original_path"], row["original_digest"], **box, quality=quality, fault=fault)
+
+
+def _box(row: dict[str, str]) -> dict[str, int]:
+    """Place, size and JPEG quality of a crop; a ValueError if one of them is no whole number."""
+    quality = int(row.get("quality", "")) if row["format"] == "jpeg" else 0
+    return {name: int(row[name]) for name in ("left", "top", "width", "height")} | {"quality": quality}
 
 
 def _fault(folder: Path, row: dict[str, str], box: dict[str, int], quality: int, reader: ImageReader) -> str:

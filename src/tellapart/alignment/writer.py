@@ -15,6 +15,7 @@ import contextlib
 import fcntl
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,8 +29,11 @@ from PIL import Image
 from tellapart.alignment.plan import IMAGES, SUBSAMPLING
 from tellapart.data.locator import parse_locator
 from tellapart.errors import DataError, RunError, SystemLimitError
-from tellapart.io import append_durably, expand, flush_to_disk, write_bytes_atomically, write_json
-from tellapart.plain_data import read_json
+from tellapart.features._jpeg_traces import COUNT
+from tellapart.io import append_durably, expand, flush_to_disk, open_own, write_bytes_atomically, write_json
+from tellapart.plain_data import parse_json, read_json
+from tellapart.regular_files import read_bytes
+from tellapart.runs._fields import Fields
 from tellapart.types import ImageTable
 
 MARKER, MANIFEST = "align.json", "manifest.csv"
@@ -45,11 +49,15 @@ class PartialCopy:
         self.folder, self.work = folder, folder / _WORK
         self.written: dict[int, CopyLog] = {}
 
-    def begin(self, settings: Mapping[str, Any]) -> None:
+    def begin(self, settings: Mapping[str, Any], images: int) -> None:
         """Resume the same copy, or start it.
 
+        Args:
+            settings: What identifies the copy, as JSON holds it.
+            images: Number of images to write.
+
         Raises:
-            DataError: The folder contains a copy with other data or settings.
+            DataError: The folder contains a copy with other data or settings, or its journal is damaged.
         """
         path, begun = self.work / _SETTINGS, (self.work / _JOURNAL).exists()
         if begun and read_json(path) != dict(settings):
@@ -58,7 +66,7 @@ class PartialCopy:
         if not begun:  # an earlier process has not written any image
             write_json(path, dict(settings))
         (self.folder / IMAGES).mkdir(exist_ok=True)
-        self._read_journal()
+        self._read_journal(images)
 
     def add(self, name: str, content: bytes) -> None:
         """Write one image atomically; `note` flushes it to the disk. Threads may call it."""
@@ -84,22 +92,17 @@ class PartialCopy:
         write_json(self.folder / MARKER, marker, durable=True)
         shutil.rmtree(self.work, ignore_errors=True)
 
-    def _read_journal(self) -> None:
+    def _read_journal(self, images: int) -> None:
         """Read all complete lines; truncate an incomplete last line, so that the next line does not join it."""
-        path, end = self.work / _JOURNAL, 0
+        path = self.work / _JOURNAL
         if not path.exists():
             return
-        with path.open("r+b") as file:
-            for line in file:
-                try:
-                    content = json.loads(line)
-                except ValueError:
-                    break
-                if not line.endswith(b"\n"):
-                    break
-                self.written[content["number"]] = CopyLog(content["number"], content["digest"], tuple(content["traces"]))
-                end += len(line)
-            file.truncate(end)
+        whole, _, torn = read_bytes(path).rpartition(b"\n")
+        if torn:
+            os.truncate(path, path.stat().st_size - len(torn))
+        for number, line in enumerate(whole.splitlines(), 1):
+            one = _journal_entry(path, number, line, images)
+            self.written[one.number] = one
 
 
 @contextlib.contextmanager
@@ -112,7 +115,7 @@ def locked_folder(folder: Path) -> Iterator[PartialCopy]:
     """
     with explain_os_errors(folder):
         (folder / _WORK).mkdir(parents=True, exist_ok=True)
-        lock = (folder / _WORK / _LOCK).open("w")
+        lock = open_own(folder / _WORK / _LOCK, "w")
     with lock, explain_os_errors(folder):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -134,6 +137,23 @@ class CopyLog:
     number: int
     digest: str
     traces: tuple[float, ...]
+
+
+def _journal_entry(path: Path, number: int, line: bytes, images: int) -> CopyLog:
+    """One line of the journal.
+
+    Raises:
+        DataError: It is none that `PartialCopy.note` writes for a copy of so many images.
+    """
+    try:
+        fields = Fields(path, parse_json(line.decode()), f"line {number}")
+        traces = fields.get("traces")
+        if not isinstance(traces, list) or len(traces) != COUNT + 1 or not all(isinstance(one, float) for one in traces):
+            fields.refuse("traces", f"{COUNT + 1} numbers", traces)
+        return CopyLog(int(fields.number("number", 0, images - 1, whole=True) or 0), fields.text("digest"), tuple(traces))
+    except (RunError, ValueError) as error:
+        reason = error.message if isinstance(error, RunError) else f"{path}: line {number}: not JSON ({error})"
+        raise DataError(reason, hint=f"remove {path}: all images are then written again") from None
 
 
 def encode(pixels: np.ndarray, quality: int) -> bytes:

@@ -125,6 +125,7 @@ def compare(pyramid: Pyramid, pairs: np.ndarray, sides: np.ndarray, mirror: bool
     batches = [(rows, level) for level in LEVELS for rows in _batches(sides, level[0])]
 
     def one(batch: tuple[np.ndarray, Level]) -> int:
+        """Compare the pairs of one batch at one level, where they are aligned; gives their number."""
         rows, (_, level, detail_least, share_least, detail_certain) = batch
         kept, where = _register(pyramid, pairs[rows], mirror, max(level, 32))
         if len(kept):

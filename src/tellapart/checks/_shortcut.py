@@ -15,7 +15,7 @@ import pandas as pd
 
 from tellapart.checks._associations import Association, Feature, class_distributions, find_associations
 from tellapart.checks._shortcut_model import ShortcutScore, fit_shortcut_model
-from tellapart.checks.base import CheckResult, passed
+from tellapart.checks.base import CheckResult, Severity, passed
 from tellapart.metrics.intervals import UNDEFINED
 from tellapart.types import ImageTable, Score
 
@@ -87,6 +87,14 @@ def find_shortcuts(
     return ShortcutResult(associations, score, strong, names, labels)
 
 
+def find_class_shortcuts(
+    features: Sequence[Feature], labels: np.ndarray, content: np.ndarray, table: ImageTable, seed: int = 0
+) -> ShortcutResult:
+    """Find features that separate the classes of a table, as `find_shortcuts` does; `content` as of `independent_groups`."""
+    names = {int(label): repr(table.classes[label]) for label in np.unique(labels[labels >= 0])}
+    return find_shortcuts(features, labels, independent_groups(table, content), names, seed)
+
+
 def independent_groups(table: ImageTable, content: np.ndarray) -> np.ndarray:
     """Number the groups of dependent images, by the `group` column and by equal content: (N,) int64 in 0 … G−1.
 
@@ -115,6 +123,22 @@ def summarize(result: ShortcutResult, subject: str) -> str:
         text = f"{subject} {'alone' if parts else 'together'}: AUROC {result.score.auroc}, out of fold"
         parts.append(f"{text}, {REVERSED}" if result.is_reversed else text)
     return "; ".join(parts) or f"too few images to test {subject} together"
+
+
+def conclude(result: ShortcutResult, subject: str, severity: Severity, advice: str, *first: str) -> CheckResult:
+    """The result of a check whose subject are shortcuts between classes.
+
+    Args:
+        result: Of `find_class_shortcuts`.
+        subject: "file metadata".
+        severity: The severity where the classes are separated; else as of `only_reversed`.
+        advice: The advice then.
+        first: Findings that are named before the others.
+    """
+    text, details = summarize(result, subject), shortcut_details(result)
+    if not result.found:
+        return only_reversed(result, len(result.labels), f"{subject} do not separate the classes ({text})", **details)
+    return CheckResult(severity, "; ".join([*first, text]), advice, *rows_explained(result, subject), details=details)
 
 
 def only_reversed(result: ShortcutResult, count: int, text: str, **details: Any) -> CheckResult:

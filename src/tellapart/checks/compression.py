@@ -14,20 +14,11 @@ import numpy as np
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import (
-    ShortcutResult,
-    find_shortcuts,
-    independent_groups,
-    only_reversed,
-    rows_explained,
-    shortcut_details,
-    summarize,
-)
+from tellapart.checks._shortcut import ShortcutResult, conclude, find_class_shortcuts
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.features._jpeg_traces import NAMES
 from tellapart.types import ImageTable, Score
 
-_SUBJECT = "traces of earlier compression"
 _LEAK = 0.75  # AUROC; content explains less than this
 
 
@@ -43,13 +34,8 @@ class Compression(HealthCheck):
         if len(np.unique(labels[labels >= 0])) < 2:
             return passed(len(table), "fewer than two classes have images", "skipped")
         result = _separate(view.pixel_stats.compression, table, labels, view.pixel_stats.digests, view.seed)
-        text = summarize(result, _SUBJECT)
-        if not result.found:
-            text = f"{_SUBJECT} do not separate the classes" + (f" ({text})" if text else "")
-            return only_reversed(result, len(table), text, **shortcut_details(result))
         leak = table.positive is not None and result.strongest >= _LEAK
-        rows = rows_explained(result, _SUBJECT)
-        return CheckResult("leak" if leak else "notice", text, _ADVICE[leak], *rows, details=shortcut_details(result))
+        return conclude(result, "traces of earlier compression", "leak" if leak else "notice", _ADVICE[leak])
 
 
 _ADVICE = {
@@ -75,6 +61,5 @@ def trace_separation(values: np.ndarray, table: ImageTable, content: np.ndarray,
 
 def _separate(values: np.ndarray, table: ImageTable, labels: np.ndarray, content: np.ndarray, seed: int) -> ShortcutResult:
     features = [Feature(name, values[:, i], ordered=True) for i, name in enumerate(NAMES)]
-    names = {int(label): repr(table.classes[label]) for label in np.unique(labels[labels >= 0])}
-    result = find_shortcuts(features, labels, independent_groups(table, content), names, seed)
+    result = find_class_shortcuts(features, labels, content, table, seed)
     return replace(result, associations=result.associations[:1])  # one cause, so one carrier is named

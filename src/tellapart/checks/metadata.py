@@ -13,19 +13,11 @@ import numpy as np
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import (
-    find_shortcuts,
-    independent_groups,
-    only_reversed,
-    rows_explained,
-    shortcut_details,
-    summarize,
-)
+from tellapart.checks._shortcut import conclude, find_class_shortcuts
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.jpeg_quality import estimate_quality, table_keys
 from tellapart.data.metadata import FORMATS, MODES, NAMES, SUBSAMPLINGS, TEXTS
 
-_SUBJECT = "file metadata"
 _CODED = ("format", "size", "JPEG quality", "JPEG tables", "color mode")  # features that determine a byte count
 _EXPLAINED_BY = (("EXIF",), ("EXIF",), ("format",))  # for each of TEXTS: the features that explain its presence
 
@@ -37,25 +29,16 @@ class Metadata(HealthCheck):
 
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
-        classes = np.unique(labels[labels >= 0])
-        if len(classes) < 2:
+        if len(np.unique(labels[labels >= 0])) < 2:
             return passed(len(table), "fewer than two classes have images", "skipped")
         if not table.has_files:
             return passed(len(table), "the images are pixel arrays without files, so there are no metadata", "skipped")
         labels = np.where(np.isfinite(view.metadata[:, 0]), labels, -1)
         features = metadata_features(view.metadata, view.texts)
-        names = {int(label): repr(table.classes[label]) for label in classes}
-        result = find_shortcuts(features, labels, independent_groups(table, view.duplicates.cluster), names, view.seed)
-        text = summarize(result, _SUBJECT)
-        if not result.found:
-            text = f"metadata do not separate the classes ({text})" if text else _ALIKE
-            return only_reversed(result, len(table), text, **shortcut_details(result))
-        severity = "leak" if result.strong else "notice"
-        rows = rows_explained(result, _SUBJECT)
-        return CheckResult(severity, text, _ADVICE[result.strong], *rows, details=shortcut_details(result))
+        result = find_class_shortcuts(features, labels, view.duplicates.cluster, table, view.seed)
+        return conclude(result, "file metadata", "leak" if result.strong else "notice", _ADVICE[result.strong])
 
 
-_ALIKE = "all files have the same metadata, or there are too few files to test"
 _ADVICE = {
     True: "`tellapart align DATA -o DIR` writes a copy with equal format, size and compression for all classes and without "
     "EXIF: train on it, and compare every score with the metadata baseline",

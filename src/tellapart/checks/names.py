@@ -15,20 +15,12 @@ import pandas as pd
 
 from tellapart.checks._associations import Feature
 from tellapart.checks._dataset_view import DatasetView
-from tellapart.checks._shortcut import (
-    find_shortcuts,
-    independent_groups,
-    only_reversed,
-    rows_explained,
-    shortcut_details,
-    summarize,
-)
+from tellapart.checks._shortcut import conclude, find_class_shortcuts
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.locator import parse_locator
 from tellapart.types import ImageTable
 
-_SUBJECT = "names"
 _SEPARATORS = re.compile(r"[\s_\-.()\[\]]+")
 _LETTERS_FIRST = re.compile(r"\A[^\W\d_]+")
 _LETTERS_LAST = re.compile(r"[^\W\d_]+\Z")
@@ -43,25 +35,13 @@ class Names(HealthCheck):
 
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
-        classes = np.unique(labels[labels >= 0])
-        if len(classes) < 2:
+        if len(np.unique(labels[labels >= 0])) < 2:
             return passed(len(table), "fewer than two classes have images", "skipped")
         if _are_positions(table):
             return passed(len(table), "the images have positions instead of names", "skipped")
         features = name_features(*_names_and_folders(table))
-        result = find_shortcuts(
-            features,
-            labels,
-            independent_groups(table, view.duplicates.cluster),
-            {int(c): repr(table.classes[c]) for c in classes},
-            view.seed,
-        )
-        text = summarize(result, _SUBJECT)
-        if not result.found:
-            text = f"names do not reveal the classes ({text})"
-            return only_reversed(result, len(table), text, **shortcut_details(result))
-        rows = rows_explained(result, _SUBJECT)
-        return CheckResult("notice", text, _ADVICE, *rows, details=shortcut_details(result))
+        result = find_class_shortcuts(features, labels, view.duplicates.cluster, table, view.seed)
+        return conclude(result, "names", "notice", _ADVICE)
 
 
 _ADVICE = (

@@ -17,16 +17,12 @@ from tellapart.checks._pixel_stats import DRAWN, GRID, STROKES, pixel_features
 from tellapart.checks._shortcut import (
     STRONG,
     ShortcutResult,
-    find_shortcuts,
+    conclude,
+    find_class_shortcuts,
     independent_groups,
-    only_reversed,
-    rows_explained,
-    shortcut_details,
-    summarize,
 )
 from tellapart.checks.base import CheckResult, HealthCheck, passed
 
-_SUBJECT = "pixel statistics"
 _STANDS_OUT = 0.1  # AUROC
 _WRITTEN = 0.01  # share of the pixels of a zone in strokes, above the median zone; a short word of small print has more
 _WRITTEN_IN = 0.25  # share of the images of a class that have it
@@ -40,25 +36,17 @@ class Pixels(HealthCheck):
     def _run(self, view: DatasetView) -> CheckResult:
         table, labels = view.table, view.table.labels
         labels = np.where(view.readable, labels, -1)
-        classes = np.unique(labels[labels >= 0])
-        if len(classes) < 2:
+        if len(np.unique(labels[labels >= 0])) < 2:
             return passed(len(table), "fewer than two classes have images", "skipped")
         features = pixel_features(view.pixel_stats.traces)
         grid = [feature for feature in features if feature.name == GRID]
-        groups = independent_groups(table, view.pixel_stats.digests)
-        names = {int(c): repr(table.classes[c]) for c in classes}
-        result = find_shortcuts([f for f in features if f.name != GRID], labels, groups, names, view.seed)
-        result = _without_explained(result, find_associations(grid, labels, groups))
-        text = summarize(result, _SUBJECT)
-        if not result.found:
-            text = "pixel statistics do not separate the classes" + (f" ({text})" if text else "")
-            return only_reversed(result, len(table), text, **shortcut_details(result))
+        content = view.pixel_stats.digests
+        result = find_class_shortcuts([f for f in features if f.name != GRID], labels, content, table, view.seed)
+        result = _without_explained(result, find_associations(grid, labels, independent_groups(table, content)))
         stamped = _stamped(result) if table.positive is not None else []
         drawn = table.positive is not None and _is_drawn(result)
-        rows = rows_explained(result, _SUBJECT)
         advice = " ".join([_STAMPED] * bool(stamped) + [_FRAMED] * drawn) or _ADVICE
-        severity = "leak" if stamped or drawn else "notice"
-        return CheckResult(severity, "; ".join([*stamped, text]), advice, *rows, details=shortcut_details(result))
+        return conclude(result, "pixel statistics", "leak" if stamped or drawn else "notice", advice, *stamped)
 
 
 _STAMPED = "crop or cover this place in all images, of every class alike, and check again."

@@ -108,6 +108,7 @@ class _Softmax(CalibrationModule):
         self.slopes, self.offsets = _kept(self, "slopes", slopes), _kept(self, "offsets", offsets)
 
     def forward(self, proba: Tensor) -> Tensor:
+        """See `CalibrationModule`."""
         return (proba.double().clamp(LOWEST, 1).log() * self.slopes + self.offsets).softmax(1)
 
 
@@ -119,6 +120,7 @@ class _OneAgainstRest(CalibrationModule):
         self.curves = nn.ModuleList(curves)
 
     def forward(self, proba: Tensor) -> Tensor:
+        """See `CalibrationModule`."""
         proba = proba.double()
         if len(self.curves) == 1:
             second = self.curves[0](proba[:, 1])
@@ -163,16 +165,19 @@ class _WeightedMean(CombinerModule):
         self.weights = None if weights is None else _kept(self, "weights", np.asarray(weights)[:, None, None])
 
     def forward(self, members: Tensor) -> Tensor:
+        """See `CombinerModule`."""
         return members.double().mean(0) if self.weights is None else (members.double() * self.weights).sum(0)
 
 
 class _LogOdds(CombinerModule):
     def forward(self, members: Tensor) -> Tensor:
+        """See `CombinerModule`."""
         return members.double().clamp(CLIP, 1).log().mean(0).softmax(1)
 
 
 class _Vote(CombinerModule):
     def forward(self, members: Tensor) -> Tensor:
+        """See `CombinerModule`."""
         votes = (members.argmax(2, keepdim=True) == torch.arange(members.shape[2])).double()
         return votes.sum(0) + members.double().mean(0) / 2
 
@@ -183,6 +188,7 @@ class _Confident(CombinerModule):
         self.sure, self.share = sure, share
 
     def forward(self, members: Tensor) -> Tensor:
+        """See `CombinerModule`."""
         sure = (members >= self.sure).double()
         counts = sure.sum(0)
         most = counts.amax(1, keepdim=True)
@@ -203,6 +209,7 @@ class _MeanRank(CombinerModule):
         self.values = nn.ModuleList(nn.ModuleList(_Line(*scale[::-1]) for scale in of) for of in scales)
 
     def forward(self, members: Tensor) -> Tensor:
+        """See `CombinerModule`."""
         found = []
         for c, (ranks, values) in enumerate(zip(self.ranks, self.values, strict=True)):
             rank = torch.stack([line(member) for line, member in zip(ranks, members[:, :, c].double(), strict=True)]).mean(0)  # type: ignore[arg-type]
@@ -219,6 +226,7 @@ class _Logistic(CombinerModule):
         self.seen: list[int] = arrays["seen"].tolist()
 
     def forward(self, members: Tensor) -> Tensor:
+        """See `CombinerModule`."""
         logs = members.double().clamp(CLIP, 1).log()
         features = torch.cat(list(logs - logs.mean(2, keepdim=True)), 1)
         stacked = (features @ self.weight + self.bias).softmax(1)

@@ -64,7 +64,7 @@ def run(
 
     Exit with code 7 if a leak or a problem is found.
     """
-    from tellapart.io import check_outside
+    from tellapart.places import check_outside
 
     if lists:
         check_outside(lists, Path(data))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.cli._results import other_images, print_heading, print_result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
     from rich.table import Table
 
@@ -44,49 +47,30 @@ def run(
     opt.check_figure(figure, data)
     from tellapart.workflows.codec_bias import codec_bias
 
-    table = (
-        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
-        if data
-        else None
-    )
+    table = other_images(data, images, id_column, label_column, split_column, unlabeled)
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = codec_bias(
-        run_id,
-        table,
-        open_test=open_test,
-        mapping=pairs,
-        quality=quality,
-        sample=sample,
-        exclude_seen=exclude_seen,
+        run_id, table, open_test=open_test, mapping=pairs, quality=quality, sample=sample, exclude_seen=exclude_seen,
         settings=settings,
-    )
-    if as_json:
-        opt.print_json(found.to_dict())
-    else:
-        show(found, opt.out())
-    if figure is not None:
-        (opt.err() if as_json else opt.out()).print(_draw(found, figure), markup=False, highlight=False, soft_wrap=True)
+    )  # fmt: skip
+    print_result(found, show, as_json, figure, _draw)
 
 
-def _draw(found: CodecBias, figure: Any) -> str:
-    """Draw the shifts; a line with the path of the figure."""
+def _draw(found: CodecBias, figure: Path) -> Path | str:
+    """Draw the shifts: the path of the figure, or why there is none."""
     if not any(one.transforms for one in found.classes):
-        return "figure: not drawn, the run cannot predict any of the re-compressed images"
+        return "not drawn, the run cannot predict any of the re-compressed images"
     from tellapart.reports.codec_section import shifts
-    from tellapart.reports.robustness_section import write
+    from tellapart.reports.svg import write_figure
 
-    return f"figure: {write(shifts(found), figure)}"
+    return write_figure(shifts(found), figure)
 
 
 def show(found: CodecBias, console: Console) -> None:
     """Print the tables, a summary and the notes."""
-    from tellapart.formatting import PARTS
     from tellapart.workflows.codec_bias import describe
 
-    where = found.data if found.split == "other" else f"{found.data}, {PARTS[found.split]} split"
-    count = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
-    title = f"Codec bias of {found.run}: {where}, {count}"
-    console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+    print_heading(console, "Codec bias", found)
     for one in found.worst_first[:_SHOWN]:
         console.print(_table(found, one))
     if len(found.classes) > _SHOWN:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.cli._results import print_result
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from tellapart.metrics.cross_source import CrossSourceMatrix, LeaveOneOutResult
@@ -52,28 +54,21 @@ def run(
     opt.check_figure(figure, data)
     table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
-        runs=runs,
-        device=device,
-        quiet=quiet,
-        skip_bad=skip_bad,
-        verify_files=verify_files,
-        seed=seed,
-        split_from=split_from,
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files, seed=seed, split_from=split_from,
         overwrite=overwrite,
-    )
+    )  # fmt: skip
     found = cross_source(table, recipe, by=by, real=real, matrix=not no_matrix, overrides=overrides or (), settings=settings)
-    if figure is not None:
-        from tellapart.reports.cross_source_figures import heatmap, write_figure
-
-        write_figure(heatmap(found), figure)
-    if as_json:
-        opt.print_json(found.to_dict())
-    else:
-        _print(found)
+    print_result(found, _print, as_json, figure, _draw)
 
 
-def _print(found: CrossSourceMatrix) -> None:
-    console = opt.out()
+def _draw(found: CrossSourceMatrix, figure: Path) -> Path:
+    from tellapart.reports.cross_source_figures import heatmap
+    from tellapart.reports.svg import write_figure
+
+    return write_figure(heatmap(found), figure)
+
+
+def _print(found: CrossSourceMatrix, console: Console) -> None:
     console.print(_left_out(found))
     opt.print_lines(*_lines(found))
     if found.matrix:
@@ -94,7 +89,7 @@ def _left_out(found: CrossSourceMatrix) -> Table:
     for name in names:
         table.add_column(name, justify="left" if name == "held out" else "right", no_wrap=name != "held out")
     for one in found.left_out:
-        table.add_row(*(_plain(cell) for cell in _cells(one, two)))
+        table.add_row(*_cells(one, two))
     return table
 
 
@@ -133,7 +128,7 @@ def _matrix(found: CrossSourceMatrix) -> Table:
             cell = found.cell(trained_on, target)
             score = None if cell is None else cell.auroc if two else cell.accuracy
             row.append("–" if cell is None or score is None else f"{_score(score)}{'·' if cell.seen else ' '}")
-        table.add_row(*map(_plain, row))
+        table.add_row(*row)
     return table
 
 
@@ -143,10 +138,3 @@ def _score(score: Score) -> str:
 
 def _p(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _plain(text: str) -> Any:
-    """Brackets are no markup."""
-    from rich.text import Text
-
-    return Text(text)

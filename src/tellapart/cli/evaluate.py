@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.cli._results import other_images
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,11 +56,7 @@ def run(
         raise typer.BadParameter("--exclude-seen and --include-seen exclude each other: leave one out")
     seen = "exclude" if exclude_seen else "include" if include_seen else "refuse"
     pairs = opt.class_map(mapping)
-    table = (
-        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
-        if data
-        else None
-    )
+    table = other_images(data, images, id_column, label_column, split_column, unlabeled)
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = evaluate(run_id, table, open_test=open_test, mapping=pairs, seen=seen, settings=settings)
     evaluated = open_run(run_id, runs)
@@ -158,16 +155,16 @@ def print_slices(console: Console, report: SliceReport) -> None:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for column in report.columns:
-        table.add_row(_plain(column, "bold"))
+        table.add_row(column, style="bold")
         for one in (of for of in report.slices if of.column == column):
-            table.add_row(*_cells(one, two))
+            table.add_row(*_cells(one, two), style="bold" if one.significant else None)
     if report.slices:
         console.print(table)
     for line in _lines(report):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _cells(one: Slice, two: bool) -> list[Any]:
+def _cells(one: Slice, two: bool) -> list[str]:
     of, d = one.accuracy, one.difference
     accuracy = f"{of.value:.3f} {of.low:.2f}–{of.high:.2f}"
     others = [
@@ -175,8 +172,7 @@ def _cells(one: Slice, two: bool) -> list[Any]:
     ]
     against = f"{100 * d.value:+.1f} {100 * d.low:+.1f}…{100 * d.high:+.1f}".replace("-", "−")
     p = "too small" if one.too_small else "<0.001" if one.p_value < 0.001 else f"{one.p_value:.3f}"
-    style = "bold" if one.significant else ""
-    return [_plain(cell, style) for cell in (f" {one.name}", f"{one.n:,}", accuracy, *others, against, p)]
+    return [f" {one.name}", f"{one.n:,}", accuracy, *others, against, p]
 
 
 def _lines(report: SliceReport) -> list[str]:
@@ -193,13 +189,6 @@ def _lines(report: SliceReport) -> list[str]:
     if report.groups is not None:
         lines.append(f"t test over {report.groups:,} groups: images of one group are not independent")
     return [*lines, *([f"not sliced by {'; '.join(report.notes)}"] if report.notes else [])]
-
-
-def _plain(text: str, style: str = "") -> Any:
-    """Brackets are no markup."""
-    from rich.text import Text
-
-    return Text(text, style=style)
 
 
 # --- decisions ---------------------------------------------------------------------------------------------------------

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.cli._results import print_result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.console import Console
+
     from tellapart.metrics.learning_curve import LearningCurve
 
 
@@ -39,24 +44,18 @@ def run(
     opt.check_figure(figure, data)
     table = opt.scanned(data, images, id_column, label_column, group, positive, split_column=split_column, unlabeled=unlabeled)
     settings = opt.settings(
-        runs=runs,
-        device=device,
-        quiet=quiet,
-        skip_bad=skip_bad,
-        verify_files=verify_files,
-        seed=seed,
-        split_from=split_from,
+        runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files, seed=seed, split_from=split_from,
         overwrite=overwrite,
-    )
+    )  # fmt: skip
     found = learning_curve(table, recipe, sizes=requested, seeds=seeds, overrides=overrides or (), settings=settings)
-    if figure is not None:
-        from tellapart.reports.cross_source_figures import learning, write_figure
+    print_result(found, _print, as_json, figure, _draw)
 
-        write_figure(learning(found), figure)
-    if as_json:
-        opt.print_json(found.to_dict())
-    else:
-        _print(found)
+
+def _draw(found: LearningCurve, figure: Path) -> Path:
+    from tellapart.reports.cross_source_figures import learning
+    from tellapart.reports.svg import write_figure
+
+    return write_figure(learning(found), figure)
 
 
 def _sizes(text: str) -> list[float]:
@@ -66,17 +65,16 @@ def _sizes(text: str) -> list[float]:
         raise typer.BadParameter(f"--sizes {text}: expected numbers such as 0.1,0.5,1") from None
 
 
-def _print(found: LearningCurve) -> None:
+def _print(found: LearningCurve, console: Console) -> None:
     from rich.table import Table
 
-    console = opt.out()
     table = Table(title=f"{found.title}: accuracy", title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in ("trained on", "accuracy 95 %", "sd over seeds", "seeds"):
         table.add_column(name, justify="right", no_wrap=name != "seeds")
     for size in found.sizes:
         score = f"{size.accuracy.value:.3f} {size.accuracy.low:.3f}–{size.accuracy.high:.3f}"
         sd = "–" if math.isnan(size.sd) else f"{size.sd:.3f}"
-        table.add_row(*(_plain(cell) for cell in (f"{size.images:,}", score, sd, " ".join(f"{s:.3f}" for s in size.seeds))))
+        table.add_row(f"{size.images:,}", score, sd, " ".join(f"{s:.3f}" for s in size.seeds))
     console.print(table)
     opt.print_lines(*_lines(found))
 
@@ -93,10 +91,3 @@ def _lines(found: LearningCurve) -> list[str]:
             f"{law.low:.3f} to {law.high:.3f} if one size is left out of the fit; error = {law.a:.3g} · n^−{law.b:.2f}"
         )
     return [*lines, *(f"  note: {note}" for note in found.notes), f"runs and curve.json: {found.folder}"]
-
-
-def _plain(text: str) -> Any:
-    """Brackets are no markup."""
-    from rich.text import Text
-
-    return Text(text)

@@ -11,7 +11,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import tellapart
 from tellapart.cli import (
@@ -64,6 +64,24 @@ class _Commands(TyperGroup):
             raise as_error(error) from error
 
 
+#: Metavars of options for which an empty text can be meant: a column without a name, a class, a text in a cell.
+_MAY_BE_EMPTY = ("COLUMN", "CLASS", "TEXT")
+
+
+class _Command(TyperCommand):
+    """One command. No argument or option may be empty: a path of no characters would mean the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse empty texts, then parse the arguments as usual."""
+        given, _, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in self.get_params(ctx):
+            value, metavar = given.get(parameter.name), str(parameter.metavar or "a value")
+            if metavar not in _MAY_BE_EMPTY and "" in (value if isinstance(value, list | tuple) else [value]):
+                message = f"expected {metavar.strip('[]…')}, found an empty text"
+                raise typer.BadParameter(message, ctx=ctx, param=parameter)  # pyright: ignore[reportArgumentType]
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
     name="tellapart",
     cls=_Commands,
@@ -87,7 +105,7 @@ PANELS = {
 for _panel, _modules in PANELS.items():
     for _module in _modules:
         _name = _module.__name__.rpartition(".")[2].replace("_", "-")
-        app.command(_name, rich_help_panel=_panel)(_module.run)
+        app.command(_name, cls=_Command, rich_help_panel=_panel)(_module.run)
 
 
 def _print_version(wanted: bool) -> None:

@@ -74,10 +74,7 @@ LabelColumn = Annotated[
 Group = Annotated[
     str | None,
     typer.Option(
-        "--group",
-        metavar="COLUMN",
-        help="Column; images with equal values stay in one split.",
-        rich_help_panel=_DATA,
+        "--group", metavar="COLUMN", help="Column; images with equal values stay in one split.", rich_help_panel=_DATA
     ),
 ]
 SplitColumn = Annotated[
@@ -273,7 +270,8 @@ def check_output(path: Path, data: str | Path | None = None) -> None:
         DataError: It lies inside the data, where the next command would read it as an image or a table.
     """
     from tellapart.errors import SystemLimitError
-    from tellapart.io import check_is_text, check_outside, make_folder
+    from tellapart.io import make_folder
+    from tellapart.places import check_is_text, check_outside
 
     check_is_text(path)
     if data is not None:

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tellapart.cli import options as opt
+from tellapart.cli._results import other_images, print_heading, print_result
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from tellapart.perturbations.scores import Robustness, RobustnessCell
@@ -46,31 +49,20 @@ def run(
     opt.check_figure(figure, data)
     from tellapart.workflows.robustness import robustness
 
-    table = (
-        opt.scanned(data, images, id_column, label_column, None, None, least=1, split_column=split_column, unlabeled=unlabeled)
-        if data
-        else None
-    )
+    table = other_images(data, images, id_column, label_column, split_column, unlabeled)
     settings = opt.settings(runs=runs, device=device, quiet=quiet, skip_bad=skip_bad, verify_files=verify_files)
     found = robustness(
-        run_id,
-        table,
-        open_test=open_test,
-        mapping=pairs,
-        perturbations=names,
-        sample=sample,
-        exclude_seen=exclude_seen,
+        run_id, table, open_test=open_test, mapping=pairs, perturbations=names, sample=sample, exclude_seen=exclude_seen,
         settings=settings,
-    )
-    if as_json:
-        opt.print_json(found.to_dict())
-    else:
-        show(found, opt.out())
-    if figure is not None:
-        from tellapart.reports.robustness_section import curves, write
+    )  # fmt: skip
+    print_result(found, show, as_json, figure, _draw)
 
-        line = f"figure: {write(curves(found), figure)}"
-        (opt.err() if as_json else opt.out()).print(line, markup=False, highlight=False, soft_wrap=True)
+
+def _draw(found: Robustness, figure: Path) -> Path:
+    from tellapart.reports.robustness_section import curves
+    from tellapart.reports.svg import write_figure
+
+    return write_figure(curves(found), figure)
 
 
 def _names(perturbations: str | None) -> list[str] | None:
@@ -84,13 +76,9 @@ def _names(perturbations: str | None) -> list[str] | None:
 
 def show(found: Robustness, console: Console) -> None:
     """Print the table, a summary and the notes."""
-    from tellapart.formatting import PARTS
     from tellapart.perturbations.scores import describe
 
-    where = found.data if found.split == "other" else f"{found.data}, {PARTS[found.split]} split"
-    count = f"a sample of {found.n:,} of {found.total:,}" if found.n < found.total else f"{found.n:,} images"
-    title = f"Robustness of {found.run}: {where}, {count}"
-    console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+    print_heading(console, "Robustness", found)
     console.print(table(found))
     for line in _LEGEND:
         console.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)

@@ -92,7 +92,7 @@ def _table(study: Study) -> Table:
         cells += [f"{row['explained_variance']:.3f}"] if explained else []
         interval = f"[{row['valid_low']:.3f}, {row['valid_high']:.3f}]"
         cells += [f"{row['train']:.3f}", f"{row['valid']:.3f}", interval, f"{row['gap']:+.3f}", f"{row['seconds']:.2f}"]
-        shown.add_row(*map(_plain, cells), style="bold" if number == 0 else None)
+        shown.add_row(*cells, style="bold" if number == 0 else None)
     return shown
 
 
@@ -111,13 +111,6 @@ def _lines(study: Study) -> list[str]:
         f"table and figures: {study.folder}",
         f"run {study.run.id} in {study.run.folder}",
     ]
-
-
-def _plain(text: str) -> Any:
-    """Brackets in values and intervals are no markup."""
-    from rich.text import Text
-
-    return Text(text)
 
 
 def _text(value: Any) -> str:

@@ -1,7 +1,7 @@
 """The folder of decoded images, unpacked archives and feature vectors: where it is, how large it may grow, and who may write.
 
 Each finished file (`<digest>.npy`: decoded images, `<digest>.tar`: a compressed tar) has a lock `<digest>.lock`, held while it
-is written as `.<name>.tellapart.tmp`. `<digest>.vectors` (feature vectors) and `<digest>.keys` beside it grow under such a
+is written as `.<digest>.….tellapart.tmp`. `<digest>.vectors` (feature vectors) and `<digest>.keys` beside it grow under such a
 lock. The files that were not used for longest go first. `digests.sqlite` beside them is bounded by itself (`digest_store`).
 
 Where: $TELLAPART_CACHE, else $XDG_CACHE_HOME/tellapart, else ~/.cache/tellapart. How much: $TELLAPART_CACHE_GIB, else 20.

@@ -20,6 +20,25 @@ import numpy as np
 import pandas as pd
 
 
+def confused_pairs(labels: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """The confusions that occur, the most frequent first, equally frequent ones by class: needs no matrix of all classes.
+
+    Args:
+        labels: (N,) int64, 0 or more.
+        predicted: (N,) int64, 0 or more.
+
+    Returns:
+        (K, 3) int64: true class, predicted class, number of images.
+
+    >>> confused_pairs(np.array([0, 2, 2, 1]), np.array([1, 0, 0, 1])).tolist()
+    [[2, 0, 2], [0, 1, 1]]
+    """
+    wrong = labels != predicted
+    pairs, counts = np.unique(np.stack([labels[wrong], predicted[wrong]], axis=1), axis=0, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    return np.column_stack([pairs, counts])[order].astype(np.int64)
+
+
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Confusion matrix: entry (i, j) is the number of images of class i that are predicted as class j.
 

@@ -7,6 +7,8 @@ for the given labels is omitted, never 0; `undefined` returns the omitted scores
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tellapart.errors import DataError
@@ -101,7 +103,7 @@ def undefined(predictions: Predictions) -> dict[str, str]:
     return {name: reasons[name] for name in _order() if reasons.get(name)}
 
 
-def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
+def score_classes(predictions: Predictions, chosen: Sequence[int] | None = None) -> dict[str, dict[str, Score]]:
     """Compute precision, recall and F1 of each class, each with its own n; a ratio 0/0 is omitted.
 
     n is the denominator of the ratio: the predictions of the class (precision), its images (recall), or images and predictions
@@ -110,6 +112,7 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
 
     Args:
         predictions: Labeled predictions for at least one image.
+        chosen: Labels of the classes to score; None: all.
 
     >>> p = np.array([[.9, .1], [.4, .6], [.3, .7], [.2, .8]], dtype=np.float32)
     >>> ids = np.array(list("abcd"), dtype=object)
@@ -118,10 +121,11 @@ def score_classes(predictions: Predictions) -> dict[str, dict[str, Score]]:
     '0.667 [0.208, 0.939] n=3'
     """
     _check_scorable(predictions, None)
-    units, right = _units(predictions), predictions.labels == predictions.predicted
-    scores = {}
-    for c, name in enumerate(predictions.classes):
-        is_class, is_predicted = predictions.labels == c, predictions.predicted == c
+    units, predicted = _units(predictions), predictions.predicted
+    right, scores = predictions.labels == predicted, {}
+    for c in range(len(predictions.classes)) if chosen is None else chosen:
+        name = predictions.classes[c]
+        is_class, is_predicted = predictions.labels == c, predicted == c
         bases = {"precision": is_predicted, "recall": is_class, "f1": is_class | is_predicted}
         scores[name] = {score: _ratio_score(right & base, base, units) for score, base in bases.items() if base.any()}
         if "f1" in scores[name]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from tellapart.explainers.base import Explainer, Heatmap
     from tellapart.features.base import Descriptor, FitContext
     from tellapart.forgeries.base import SMALLEST, Forgery
+    from tellapart.io import write_arrays
     from tellapart.nets.base import GlobalPool, HeadedNet, Net, NetOptions, StagedNet, backbone_width, dense_head, image_shape
     from tellapart.plugins._augmentations import check_augmentation
     from tellapart.plugins._classifiers import check_classifier
@@ -73,6 +74,7 @@ _HOMES = {
     "PluginError": "errors", "RecipeError": "errors", "RunError": "errors", "TellapartError": "errors",
     "ExplainedModel": "explainers._model", "Explainer": "explainers.base", "Heatmap": "explainers.base",
     "Descriptor": "features.base", "FitContext": "features.base", "Forgery": "forgeries.base", "SMALLEST": "forgeries.base",
+    "write_arrays": "io",
     "GlobalPool": "nets.base", "HeadedNet": "nets.base", "Net": "nets.base", "NetOptions": "nets.base",
     "StagedNet": "nets.base", "backbone_width": "nets.base", "dense_head": "nets.base", "image_shape": "nets.base",
     "check_augmentation": "plugins._augmentations", "check_classifier": "plugins._classifiers",
@@ -94,7 +96,7 @@ __all__ = [
     "RunLogger", "Score", "Scores", "Size", "StagedNet", "TellapartError", "UnionAugmentation", "Weighting", "backbone_width",
     "check_augmentation", "check_classifier", "check_combiner", "check_descriptor", "check_explainer", "check_forgery",
     "check_health_check", "check_layout", "check_logger", "check_net", "dense_head", "figures", "final_scores", "image_shape",
-    "passed", "promises",
+    "passed", "promises", "write_arrays",
 ]  # fmt: skip
 
 #: Kind → module with its promises.

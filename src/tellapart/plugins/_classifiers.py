@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -157,6 +158,19 @@ def _saved(tested: _Tested) -> None:
         found = again.predict(asked, context).proba
     expect_equal(found, classifier.predict(asked, context).proba, "the same predictions after saving and loading")
     expect(again.parameters == classifier.parameters, f"{classifier.parameters} parameters", again.parameters)
+
+
+@PROMISES.promise("files follow the umask")
+def _permissions(tested: _Tested) -> None:
+    """Saved files have the permissions of any new file, so that whoever may read the run may load it: see `write_arrays`."""
+    with tempfile.TemporaryDirectory() as folder:
+        tested.ready()[0].save(Path(folder))
+        saved = [path for path in sorted(Path(folder).rglob("*")) if path.is_file()]
+        new = Path(folder, "new")
+        new.touch()
+        for path in saved:
+            found, expected = (stat.S_IMODE(one.stat().st_mode) for one in (path, new))
+            expect(found == expected, f"the permissions {expected:o} of a new file for {path.name}", f"{found:o}")
 
 
 @PROMISES.promise("deterministic")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart.combiners.base import Combiner
+from tellapart.io import write_arrays
 from tellapart.plugins._promises import Promises, expect, expect_close, expect_equal
 from tellapart.recipe.load import check_options
 from tellapart.recipe.schema import OptionsModel
@@ -135,7 +136,7 @@ def _saved(tested: _Tested) -> None:
     again = tested.cls(tested.options, 5)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "arrays.safetensors"
-        save_file({name: np.ascontiguousarray(values) for name, values in combiner.arrays.items()}, path)
+        write_arrays(path, combiner.arrays)
         again.arrays |= load_file(path)
     again.estimator = combiner.estimator  # skops saves it
     expect_equal(again(stacked), combiner(stacked), "the same predictions after saving and loading")

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from tellapart.data.cache import DecodedImages
 from tellapart.features.base import Descriptor, FitContext
+from tellapart.io import write_arrays
 from tellapart.plugins._promises import Promises, expect, expect_close, expect_equal, may_refuse
 from tellapart.plugins._samples import noise, textured
 from tellapart.recipe.load import check_options
@@ -163,7 +164,7 @@ def _saved(tested: _Tested) -> None:
     again = tested.cls(tested.options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "arrays.safetensors"
-        save_file({name: np.ascontiguousarray(values) for name, values in descriptor.arrays.items()}, path)
+        write_arrays(path, descriptor.arrays)
         again.arrays |= load_file(path)
     expect_equal(again(tested.pictures(1)), descriptor(tested.pictures(1)), "the same vectors after saving and loading")
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -13,9 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from tellapart.errors import DataError
 from tellapart.metrics.cross_source import Cell, CrossSourceMatrix
 from tellapart.metrics.learning_curve import LearningCurve
-from tellapart.os_errors import translate_os_errors
 from tellapart.reports.figures import INK, MUTED, RIGHT, VALID, shorten, styled
-from tellapart.reports.svg import write_png
 from tellapart.types import Score
 
 _NUMBERS = 12  # maximum number of sources with numbers in the cells
@@ -101,21 +96,6 @@ def learning(curve: LearningCurve) -> Figure:
     axes.legend(loc="lower right", handlelength=1.6)
     axes.set_title(f"{curve.title}, validation n = {curve.sizes[0].accuracy.n:,}", loc="left", color=INK)
     return figure
-
-
-def write_figure(figure: Figure, path: Path) -> Path:
-    """Write a figure as .svg or .png, by the file extension, on white."""
-    if path.suffix.lower() == ".png":
-        return write_png(figure, path)
-    with translate_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _print_svg(figure, path)
-    return path
-
-
-@styled
-def _print_svg(figure: Figure, path: Path) -> None:
-    FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})
 
 
 def _tile(x: int, y: int, score: Score | None) -> Rectangle:

@@ -16,7 +16,7 @@ from tellapart.leaderboards.leaderboard import Leaderboard
 from tellapart.leaderboards.render import comparison_lines, left_out_lines, opening_lines
 from tellapart.recipe.groups import BASELINE
 from tellapart.reports import figures
-from tellapart.reports.run_section import RunSection, run_section
+from tellapart.reports.run_section import RunSection, most_frequent, run_section
 from tellapart.reports.summary import headline_figures, summarize
 from tellapart.reports.svg import FigureSheet
 from tellapart.reports.thumbnails import Picture, Samples, ThumbnailCache, samples
@@ -43,6 +43,7 @@ class DatasetSection:
     table: ImageTable
     unlabeled: int
     counts: pd.DataFrame
+    listed: list[int]  # labels of the classes in the table and the chart
     chart: Markup | None
     samples: list[Samples]
     missing: list[Picture]
@@ -90,6 +91,7 @@ def dataset_section(board: Leaderboard, runs: Sequence[Run], key: str, png: Path
         table=table,
         unlabeled=len(table.unlabeled()),
         counts=table.counts(),
+        listed=most_frequent(table.counts()["all"].to_numpy()),
         chart=_count_chart(table, sheet, key),
         samples=shown,
         missing=missing,
@@ -131,11 +133,12 @@ def _duplicates(run: Run) -> list[tuple[str, int]]:
 def _count_chart(table: ImageTable, sheet: FigureSheet, key: str) -> Markup | None:
     if len(table.classes) <= TABLE_UP_TO:
         return None
-    grid = table.counts()
+    everything = table.counts()
+    grid = everything.iloc[listed := most_frequent(everything["all"].to_numpy())]
     counts = {split: grid[split].tolist() for split in grid if split in SPLITS} or {"all": grid["all"].tolist()}
-    low, high = min(grid["all"].tolist()), max(grid["all"].tolist())
+    low, high = min(everything["all"].tolist()), max(everything["all"].tolist())
     about = f"Bar chart of the images in each of {len(table.classes)} classes: between {low:,} and {high:,}."
-    return sheet.add(figures.class_counts(counts, table.classes), "classes", f"{key}-classes", about)
+    return sheet.add(figures.class_counts(counts, [table.classes[c] for c in listed]), "classes", f"{key}-classes", about)
 
 
 def _plot(board: Leaderboard, sheet: FigureSheet, key: str) -> Markup:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from tellapart import formatting
-from tellapart.errors import DataError
 from tellapart.leaderboards.row import Row
-from tellapart.os_errors import translate_os_errors
 from tellapart.perturbations.kinds import PERTURBATIONS
 from tellapart.perturbations.scores import Robustness, RobustnessCell, describe
 from tellapart.reports.figures import INK, LINE, MUTED, PAPER, TEST, VALID, styled
-from tellapart.reports.svg import FigureSheet, write_png
+from tellapart.reports.svg import FigureSheet
 from tellapart.reports.templating import environment
 from tellapart.runs.store import Run
 from tellapart.types import Score
@@ -103,23 +99,6 @@ def curves(found: Robustness) -> Figure:
     return figure
 
 
-def write(figure: Figure, path: Path) -> Path:
-    """Write a figure as PNG or SVG, by the file extension.
-
-    Raises:
-        DataError: The extension is neither .png nor .svg.
-        SystemLimitError: The file cannot be written.
-    """
-    if path.suffix.lower() == ".png":
-        return write_png(figure, path)
-    if path.suffix.lower() != ".svg":
-        raise DataError(f"{path}: expected a file name that ends in .png or .svg", hint="use one of these extensions")
-    with translate_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _print_svg(figure, path)
-    return path
-
-
 def _panel(axes: Axes, undamaged: Score, cells: Sequence[RobustnessCell], color: str) -> None:
     points = _in_order(cells)
     places = np.arange(len(points))
@@ -167,8 +146,3 @@ def _explain(figure: Figure, color: str) -> None:
     ]
     columns = 4 if len(figure.axes) > 1 else 2
     figure.legend(handles=handles, loc="outside upper left", ncols=columns, frameon=False, fontsize=8.5, edgecolor=LINE)
-
-
-@styled
-def _print_svg(figure: Figure, path: Path) -> None:
-    FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from tellapart import formatting
 from tellapart.errors import RunError
 from tellapart.leaderboards.row import Row
-from tellapart.metrics.classification import confusion_matrix
+from tellapart.metrics.classification import confused_pairs, confusion_matrix
 from tellapart.metrics.score_all import score_classes
 from tellapart.reports import calibration_section, codec_section, ensemble_section, errors_section, figures, robustness_section
 from tellapart.reports.svg import FigureSheet
@@ -26,6 +26,10 @@ from tellapart.runs.store import Run, Scores
 from tellapart.types import SPLITS, Predictions, Score
 
 MOST_CONFUSIONS = 10
+#: Maximum number of classes for a confusion matrix: its memory and drawing grow with the square of it.
+MATRIX_UP_TO = 500
+#: Maximum number of classes in a table.
+MOST_LISTED = 200
 #: Renders a section from run, row, key, thumbnails, figure sheet and level of the headings.
 Renderer = Callable[[Run, Row, str, ThumbnailCache, FigureSheet, int], Markup | None]
 #: Views of the confusion matrix: content of the cells, and basis of the colors.
@@ -49,16 +53,22 @@ class Errors:
     Attributes:
         split: "test" if it was opened, else "valid".
         predictions: The predictions.
-        counts: (C, C) int64, rows are true classes.
-        each: Precision, recall and F1 of every class, each with its n; undefined scores are omitted.
+        images: (C,) int64, images of each class.
+        said: (C,) int64, predictions of each class.
+        wrong: Number of wrong predictions.
+        listed: Labels of the classes in the table.
+        each: Precision, recall and F1 of each of them, each with its n; undefined scores are omitted.
         confused: The most frequent confusions.
         mistakes: The most confident errors.
-        views: Views of the confusion matrix: (key, name, figure).
+        views: Views of the confusion matrix: (key, name, figure); none if there are more than `MATRIX_UP_TO` classes.
     """
 
     split: str
     predictions: Predictions
-    counts: np.ndarray
+    images: np.ndarray
+    said: np.ndarray
+    wrong: int
+    listed: list[int]
     each: dict[str, dict[str, Score]]
     confused: list[Confusion]
     mistakes: list[Mistake]
@@ -68,11 +78,6 @@ class Errors:
     def part(self) -> str:
         """Name of the split."""
         return formatting.PARTS[self.split]
-
-    @property
-    def wrong(self) -> int:
-        """Number of wrong predictions."""
-        return int(self.counts.sum() - self.counts.trace())
 
 
 @dataclass(frozen=True)
@@ -170,24 +175,49 @@ def _errors(run: Run, row: Row, key: str, album: ThumbnailCache, sheet: FigureSh
         predictions = run.predictions(split)
         if predictions is None or not len(predictions):
             continue
-        labels, classes = predictions.labels, predictions.classes
-        counts = confusion_matrix(labels, predictions.predicted, len(classes))
-        images = f"{len(labels):,} {formatting.PARTS[split]} images, {counts.trace():,} of them correct"
-        about = f"Confusion matrix of {row.name} on {images}."
-        shown = [view for view in VIEWS if len(classes) <= figures.NUMBERS_UP_TO or view != "counts"]
+        labels, predicted, classes = predictions.labels, predictions.predicted, predictions.classes
+        images, said = (np.bincount(of, minlength=len(classes)) for of in (labels, predicted))
+        listed = most_frequent(images)
         return Errors(
             split=split,
             predictions=predictions,
-            counts=counts,
-            each=score_classes(predictions),
-            confused=most_confused(counts, classes),
+            images=images,
+            said=said,
+            wrong=int((labels != predicted).sum()),
+            listed=listed,
+            each=score_classes(predictions, listed),
+            confused=most_confused(labels, predicted, classes),
             mistakes=mistakes(predictions, album),
-            views=[
-                (view, VIEWS[view], sheet.add(figures.confusion(counts, classes, view), *_placed(run, key, view), about))
-                for view in shown
-            ],
+            views=_views(run, row, key, predictions, split, sheet) if len(classes) <= MATRIX_UP_TO else [],
         )
     return None
+
+
+def most_frequent(counts: np.ndarray) -> list[int]:
+    """Labels of the classes that a table shows: all, or the `MOST_LISTED` most frequent; in label order.
+
+    Args:
+        counts: (C,) int64.
+
+    >>> most_frequent(np.array([3, 1, 2]))
+    [0, 1, 2]
+    """
+    return sorted(np.argsort(-counts, kind="stable")[:MOST_LISTED].tolist())
+
+
+def _views(
+    run: Run, row: Row, key: str, predictions: Predictions, split: str, sheet: FigureSheet
+) -> list[tuple[str, str, Markup]]:
+    """Draw the views of the confusion matrix."""
+    classes = predictions.classes
+    counts = confusion_matrix(predictions.labels, predictions.predicted, len(classes))
+    images = f"{len(predictions):,} {formatting.PARTS[split]} images, {counts.trace():,} of them correct"
+    about = f"Confusion matrix of {row.name} on {images}."
+    shown = [view for view in VIEWS if len(classes) <= figures.NUMBERS_UP_TO or view != "counts"]
+    return [
+        (view, VIEWS[view], sheet.add(figures.confusion(counts, classes, view), *_placed(run, key, view), about))
+        for view in shown
+    ]
 
 
 def _placed(run: Run, key: str, view: str) -> tuple[str, str]:
@@ -196,24 +226,19 @@ def _placed(run: Run, key: str, view: str) -> tuple[str, str]:
     return f"{run.id}-{ending}", f"{key}-{ending}"
 
 
-def most_confused(counts: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
+def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> list[Confusion]:
     """Find the most frequent confusions, in decreasing order.
 
     Args:
-        counts: (C, C) int64, rows are true classes.
+        labels: (N,) int64.
+        predicted: (N,) int64.
         classes: Names of the C classes.
 
-    >>> most_confused(np.array([[3, 1], [0, 4]]), ["cat", "dog"])
+    >>> most_confused(np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1]), ["cat", "dog"])
     [Confusion(true='cat', predicted='dog', count=1, share=0.25)]
     """
-    wrong = np.where(np.eye(len(counts), dtype=bool), 0, counts)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_CONFUSIONS]
-    pairs = [divmod(int(place), len(counts)) for place in order]
-    return [
-        Confusion(classes[i], classes[j], int(wrong[i, j]), float(wrong[i, j] / counts[i].sum()))
-        for i, j in pairs
-        if wrong[i, j]
-    ]
+    pairs = confused_pairs(labels, predicted)[:MOST_CONFUSIONS].tolist()
+    return [Confusion(classes[i], classes[j], n, n / int((labels == i).sum())) for i, j, n in pairs]
 
 
 def _without_thumbnails(render: Callable[[Run, Row, str, FigureSheet, int], Markup | None]) -> Renderer:

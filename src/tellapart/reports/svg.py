@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from tellapart.errors import DataError
 from tellapart.os_errors import translate_os_errors
 from tellapart.reports.figures import PALETTE, styled
 
@@ -66,6 +67,28 @@ def write_png(figure: Figure, path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         _print_png(figure, path)
     return path
+
+
+def write_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure as PNG or SVG on white, by the file extension.
+
+    Raises:
+        DataError: The extension is neither .png nor .svg.
+        SystemLimitError: The file cannot be written.
+    """
+    if path.suffix.lower() == ".png":
+        return write_png(figure, path)
+    if path.suffix.lower() != ".svg":
+        raise DataError(f"{path}: expected a file name that ends in .png or .svg", hint="use one of these extensions")
+    with translate_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _print_svg(figure, path)
+    return path
+
+
+@styled
+def _print_svg(figure: Figure, path: Path) -> None:
+    FigureCanvasSVG(figure).print_figure(path, facecolor="white", metadata={"Date": None})
 
 
 @styled

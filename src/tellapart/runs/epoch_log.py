@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from tellapart.io import write_text_atomically
-from tellapart.regular_files import read_text
+from tellapart.runs.stored_tables import check_log
 
 
 class EpochLog:
-    """`log.jsonl`: one line per epoch. An epoch that is logged again, after a crash, replaces its line and all later ones."""
+    """`log.jsonl`: one line per epoch. An epoch that is logged again, after a crash, replaces its line and all later ones.
+
+    Raises:
+        RunError: A line is damaged.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = read_text(path).splitlines() if path.exists() else []
-        self.entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        self.entries = check_log(path)
 
     @property
     def seconds(self) -> float:
         """Training time of all epochs."""
-        return sum(entry["seconds"] for entry in self.entries)
+        return sum(entry.get("seconds") or 0.0 for entry in self.entries)
 
     @property
     def last_epoch(self) -> int:

@@ -8,18 +8,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tellapart.errors import RunError
 from tellapart.formatting import after_opening
-from tellapart.io import locked_file, now
-from tellapart.os_errors import translate_os_errors
+from tellapart.io import now, open_own
+from tellapart.places import check_inside
 from tellapart.plain_data import LARGEST_JSON, parse_json
 from tellapart.regular_files import read_text
 from tellapart.runs._fields import Fields
-from tellapart.runs.store import Run
+from tellapart.runs.store import DONE, Run, lock_below
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def record(runs: Path, run_id: str, data: str, n: int, by: str, session: str) ->
     """Append one evaluation and flush it to the disk."""
     opening = Opening(now(), run_id, data, n, by, session)
     line = json.dumps(asdict(opening)).encode() + b"\n"
-    with (runs / "ledger.jsonl").open("a+b") as file:
+    with open_own(runs / "ledger.jsonl", "a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         file.write(line if file.read() in (b"", b"\n") else b"\n" + line)  # start a new line after a truncated one
         file.flush()
@@ -50,19 +51,28 @@ def record(runs: Path, run_id: str, data: str, n: int, by: str, session: str) ->
 def lock_test(runs: Path, data: str, waiting: Callable[[], object]) -> Iterator[None]:
     """Lock the test split of a data set: of two commands that evaluate the same runs on it at once, only the first does.
 
-    Args:
-        runs: The folder of all runs.
-        data: Fingerprint of the table.
-        waiting: Called once if another process holds the lock.
-
-    Raises:
-        SystemLimitError: The folder cannot be created or written.
+    `data` is the fingerprint of the table; the other arguments and the errors are those of `store.lock_run`.
     """
-    folder = runs / "evaluations"
-    with translate_os_errors(runs, writes_only=False):
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked_file(folder / f".{data}.lock", waiting):
-            yield
+    with lock_below(runs, "evaluations", f".{data}.lock", waiting):
+        yield
+
+
+def next_evaluation(run: Run) -> Path:
+    """An empty folder for the next evaluation of `run` on the test split; hold `lock_test`.
+
+    Unfinished evaluations are emptied: their process was killed. Their folders stay, since a number is never used twice.
+    """
+    parent = run.runs / "evaluations" / run.id
+    check_inside(parent, run.runs)
+    parent.mkdir(parents=True, exist_ok=True)
+    for left in parent.iterdir():
+        if left.name.isdigit() and not (left / DONE).exists():
+            check_inside(left, run.runs)
+            for path in left.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    folder = parent / str(1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0))
+    (folder / "predictions").mkdir(parents=True)
+    return folder
 
 
 def openings(runs: Path, data: str) -> list[Opening]:

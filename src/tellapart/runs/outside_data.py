@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from tellapart.io import check_outside
+from tellapart.places import check_outside
 from tellapart.runs.store import Run
 
 

@@ -33,8 +33,9 @@ from typing import Any
 from tellapart.data.folder_walk import RUNS_MARKER
 from tellapart.data.left_out import LeftOut, summarize_problems
 from tellapart.errors import RunError, unknown_name
-from tellapart.io import check_is_text, locked_file, make_folder, mark_complete, now, remove_leftovers, write_text_atomically
+from tellapart.io import locked_file, make_folder, mark_complete, now, remove_leftovers, write_text_atomically
 from tellapart.os_errors import translate_os_errors
+from tellapart.places import check_inside, check_is_text
 from tellapart.plain_data import read_json, read_yaml
 from tellapart.regular_files import read_text
 from tellapart.runs import origin
@@ -305,14 +306,22 @@ def lock_run(runs: Path, run_id: str, waiting: Callable[[], object] = bool) -> I
         waiting: Called once if another process holds the lock.
 
     Raises:
-        SystemLimitError: The folder cannot be created or written.
+        SystemLimitError: The folder cannot be created or written, or a link leads to it.
     """
-    folder = runs / run_id
-    with translate_os_errors(folder):
-        make_folder(folder)
-    with translate_os_errors(folder, writes_only=False), locked_file(folder / ".lock", waiting):
+    with lock_below(runs, run_id, ".lock", waiting) as folder:
         if not (folder / DONE).exists():
             remove_leftovers(folder)
+        yield folder
+
+
+@contextlib.contextmanager
+def lock_below(runs: Path, name: str, lock: str, waiting: Callable[[], object]) -> Iterator[Path]:
+    """Make the folder `runs/<name>/` and hold the lock file `lock` in it; the rest as of `lock_run`."""
+    folder = runs / name
+    with translate_os_errors(folder):
+        check_inside(folder, runs)
+        make_folder(folder)
+    with translate_os_errors(folder, writes_only=False), locked_file(folder / lock, waiting):
         yield folder
 
 
@@ -328,22 +337,6 @@ def mark_done(folder: Path, source: Run | None = None) -> Run:
         origin.sign_run(folder)
     mark_complete(folder / DONE, now("microseconds") + "\n")
     return Run(folder.resolve())
-
-
-def next_evaluation(run: Run) -> Path:
-    """An empty folder for the next evaluation of `run` on the test split; hold `ledger.lock_test`.
-
-    Unfinished evaluations are emptied: their process was killed. Their folders stay, since a number is never used twice.
-    """
-    parent = run.runs / "evaluations" / run.id
-    parent.mkdir(parents=True, exist_ok=True)
-    for left in parent.iterdir():
-        if left.name.isdigit() and not (left / DONE).exists():
-            for path in left.iterdir():
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-    folder = parent / str(1 + max((int(p.name) for p in parent.iterdir() if p.name.isdigit()), default=0))
-    (folder / "predictions").mkdir(parents=True)
-    return folder
 
 
 def scores_to_dict(scores: Mapping[str, Score]) -> dict[str, Any]:

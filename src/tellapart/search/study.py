@@ -191,6 +191,6 @@ class TrialFile:
     def _read(self, line: bytes, number: int) -> Trial:
         try:
             return Trial.from_line(line.decode())
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             hint = "delete that line to repeat its trial, or start over with --overwrite"
             raise RunError(f"{self.path}:{number}: not a valid trial ({error})", hint=hint) from None

@@ -33,7 +33,9 @@ class WebExtraError(TellapartError):
 
 
 def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Callable[[str], object]) -> None:
-    """Serve runs until interrupted.
+    """Serve runs until Ctrl-C or SIGTERM, which end it without an error, as those who send them ask for no more than that.
+
+    uvicorn finishes its requests, then raises the signal again. A second Ctrl-C ends the requests too, and is an error.
 
     Args:
         names: Runs: ids, prefixes of ids, or paths; the first is the default.
@@ -45,6 +47,7 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
         WebExtraError: The extra `web` is not installed.
         RunError: A run does not exist or cannot be loaded.
         SystemLimitError: The server cannot listen on the address.
+        KeyboardInterrupt: It was interrupted before it could accept connections, or twice.
     """
     _give_memory_back()
     create_app = _imported()
@@ -60,7 +63,13 @@ def serve(names: Sequence[str], options: ServerSettings, port: int, ready: Calla
             say(f"  {options.host} can be reached from other machines, and no token is required: see --token-file", "yellow")
         say(f"  {', '.join(run.id for run in runs)}: serving at {address}; stop with Ctrl-C")
         ready(address)
-        http_server(app, options).run([listening])
+        server = http_server(app, options)
+        try:
+            server.run([listening])
+        except KeyboardInterrupt:
+            if not server.started or server.force_exit:
+                raise
+        say("  stopped")
 
 
 def http_server(app: Any, options: ServerSettings) -> uvicorn.Server:

@@ -231,7 +231,7 @@ def open_test(runs: Sequence[Run], table: ImageTable, context: Context, by: str)
         for run in runs:
             if run.evaluations:  # by another process, while this one waited
                 continue
-            folder = store.next_evaluation(run)
+            folder = ledger.next_evaluation(run)
             ledger.record(run.runs, run.id, run.data["fingerprint"], len(rows), by, session)
             predictions, speed = predict_timed(load_classifier(run), rows, run.id, context)
             write_evaluation(folder, "test", predictions, speed, table.positive, by)

@@ -9,8 +9,10 @@ images, or by another version, is emptied.
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +24,7 @@ from tellapart.perturbations._predict import PerturbedPredictor, PredictionsOrRe
 from tellapart.perturbations.kinds import VERSION
 from tellapart.plain_data import read_json
 from tellapart.runs import store
-from tellapart.runs._fields import read_typed
+from tellapart.runs._fields import Fields, read_typed
 from tellapart.runs.ledger import test_openings, test_reuse_notes
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
@@ -52,7 +54,8 @@ class PredictionCache:
         self.run, self.images, self.folder, self.settings, self.noun = run, images, folder, settings, answers
         self._answers, path = folder / answers, folder / _SETTINGS
         same = {"version": VERSION, "decoder": DECODER, "images": images.rows.fingerprint, "n": len(images.rows)}
-        self._stored_settings = read_json(path) if path.exists() else {}
+        stored = read_json(path) if path.exists() else {}
+        self._stored_settings: dict[str, Any] = stored if isinstance(stored, dict) else {}
         if {name: self._stored_settings.get(name) for name in same} != same:
             for name in (store.DONE, *results):
                 (folder / name).unlink(missing_ok=True)
@@ -72,7 +75,8 @@ class PredictionCache:
     def read(self, name: str) -> PredictionsOrReason:
         """Read the predictions of one name, or the reason why there are none."""
         path = self._answers / f"{name}.parquet"
-        return Predictions.from_parquet(path) if path.exists() else str(read_json(path.with_suffix(".json"))["reason"])
+        reason = path.with_suffix(".json")
+        return Predictions.from_parquet(path) if path.exists() else Fields(reason, read_json(reason)).text("reason")
 
     def collect(
         self, transforms: Mapping[str, Transform | None], command: str,
@@ -137,6 +141,12 @@ class PredictionCache:
     def _write_settings(self, about: dict[str, Any]) -> None:
         self._stored_settings = about
         write_json(self.folder / _SETTINGS, about)
+
+
+def lock_evaluation(run: Run, kind: str, images: EvaluationSet, settings: Settings) -> AbstractContextManager[Path]:
+    """Lock the folder of one kind of evaluation of a run on these images; see `store.lock_run`."""
+    waiting = functools.partial(settings.progress.say, "  waiting for another process to finish this evaluation")
+    return store.lock_run(run.runs, f"evaluations/{run.id}/{kind}-{images.folder_name}", waiting)
 
 
 def require_predictions(run: Run, found: PredictionsOrReason) -> Predictions:

@@ -29,6 +29,7 @@ from tellapart.alignment.manifest import manifest_files
 from tellapart.alignment.plan import AlignOptions, digest, plan_crops, read_inventory
 from tellapart.alignment.result import AlignResult, ClassResult
 from tellapart.alignment.writer import (
+    MARKER,
     CopyLog,
     PartialCopy,
     check_outside,
@@ -46,11 +47,12 @@ from tellapart.data.left_out import check_problems
 from tellapart.data.metadata import metadata_features
 from tellapart.data.reader import ImageReader
 from tellapart.data.scan import scan
-from tellapart.errors import DataError, ImageError, Interrupted, SystemLimitError
+from tellapart.errors import DataError, ImageError, Interrupted, RunError, SystemLimitError
 from tellapart.features._jpeg_traces import COUNT, traces
 from tellapart.inference.context import DEFAULTS, Settings
 from tellapart.io import expand
 from tellapart.regular_files import read_bytes
+from tellapart.runs._fields import parsing
 from tellapart.types import ImageTable, Problem, Score
 
 #: Stored in the settings of every copy: increase it when the same settings give other files.
@@ -100,11 +102,16 @@ def _identity(table: ImageTable, options: AlignOptions) -> dict[str, Any]:
 
 
 def _reuse(there: dict[str, Any], identity: dict[str, Any], out: Path, settings: Settings) -> AlignResult:
-    if there["identity"] != identity:
-        hint = f"remove {out}, or choose another folder"
+    hint = f"remove {out}, or choose another folder"
+    if not isinstance(there, dict) or there.get("identity") != identity:
         raise DataError(f"{out}: contains a copy of other data, or with other settings", hint=hint)
+    try:
+        with parsing(out / MARKER):
+            found = AlignResult.from_dict(there, out)
+    except RunError as error:
+        raise DataError(error.message, hint=hint) from None
     settings.progress.say(f"  reusing {out}")
-    return AlignResult.from_dict(there, out)
+    return found
 
 
 class _AlignJob:
@@ -116,6 +123,7 @@ class _AlignJob:
         self.full_table, self.out, self.options, self.settings, self.identity = table, out, options, settings, identity
 
     def run(self, problems: Sequence[Problem]) -> AlignResult:
+        """Make or resume the copy. `problems`: rows of the source that are excluded."""
         inventory, corrupt = read_inventory(self.full_table, self.settings.progress)
         if corrupt and not self.settings.skip_bad:
             raise corrupt
@@ -125,7 +133,7 @@ class _AlignJob:
         self.table, self.inventory = self.full_table.take(rows), inventory.take(rows)
         self.plan = plan_crops(self.table, self.inventory, self.options)
         with locked_folder(self.out) as copy:
-            copy.begin(self.identity)
+            copy.begin(self.identity, len(self.plan.rows))
             failed = self._write(copy)
             metadata, total = self._read_back(copy)
             found = self._result(copy, metadata, total, problems)
@@ -159,6 +167,8 @@ class _AlignJob:
         return [problem for _, problem in failed]
 
     def _writer(self, reader: ImageReader, copy: PartialCopy) -> Callable[[int], CopyLog | tuple[int, Problem]]:
+        """The function that writes the image of a number; it returns the row and the problem of one that cannot be decoded."""
+
         def one(number: int) -> CopyLog | tuple[int, Problem]:
             row = int(self.plan.rows[number])
             path = str(self.table.paths[row])
@@ -191,9 +201,11 @@ class _AlignJob:
         return np.stack(rows), total
 
     def _name(self, number: int) -> str:
+        """Path of an image below the folder."""
         return self.plan.name(number, self.options.ending)
 
     def _result(self, copy: PartialCopy, metadata: np.ndarray, total: int, problems: Sequence[Problem]) -> AlignResult:
+        """The result: counts of each class, and how well metadata and traces still separate the classes."""
         numbers = np.array(sorted(copy.written))
         seen = np.array([copy.written[number].traces for number in numbers.tolist()])
         rows = self.plan.rows[numbers]

@@ -49,7 +49,14 @@ from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Score
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
-from tellapart.workflows._prediction_cache import FILES, PredictionCache, read_result, require_predictions, stored_results
+from tellapart.workflows._prediction_cache import (
+    FILES,
+    PredictionCache,
+    lock_evaluation,
+    read_result,
+    require_predictions,
+    stored_results,
+)
 
 #: The JPEG quality of most software that forwards images.
 QUALITY = 75
@@ -145,10 +152,7 @@ def codec_bias(
         raise DataError(
             f"{images.rows.name}: expected images of at least two classes, found one", hint="pass images of two classes"
         )
-    place = f"evaluations/{run.id}/bias-{images.folder_name}"
-    with store.lock_run(
-        run.runs, place, lambda: settings.progress.say("  waiting for another process to finish this evaluation")
-    ) as folder:
+    with lock_evaluation(run, "bias", images, settings) as folder:
         return _CodecBiasJob(run, images, quality, folder, settings).result()
 
 

@@ -26,7 +26,7 @@ from tellapart.inference.context import (
     predict_timed,
 )
 from tellapart.io import file_name
-from tellapart.metrics.classification import confusion_matrix, confusion_shares
+from tellapart.metrics.classification import confused_pairs, confusion_matrix, confusion_shares
 from tellapart.metrics.score_all import undefined
 from tellapart.plain_data import read_json
 from tellapart.runs import ledger, store
@@ -81,10 +81,10 @@ class Evaluation:
 
     def confusions(self) -> list[Confusion]:
         """Every confusion that occurs, the most frequent first."""
-        counts, names = self.counts, self.predictions.classes
-        order = (divmod(int(place), len(names)) for place in np.argsort(-counts, axis=None, kind="stable"))
-        pairs = [(i, j) for i, j in order if i != j and counts[i, j]]
-        return [Confusion(names[i], names[j], int(counts[i, j]), int(counts[i].sum())) for i, j in pairs]
+        names, labels = self.predictions.classes, self.predictions.labels
+        size = np.bincount(labels, minlength=len(names))
+        pairs = confused_pairs(labels, self.predictions.predicted).tolist()
+        return [Confusion(names[i], names[j], count, int(size[i])) for i, j, count in pairs]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

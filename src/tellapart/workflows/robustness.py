@@ -32,7 +32,14 @@ from tellapart.runs.ledger import test_openings
 from tellapart.runs.store import Run
 from tellapart.types import ImageTable, Predictions
 from tellapart.workflows._evaluation_set import EvaluationSet, select_images
-from tellapart.workflows._prediction_cache import FILES, PredictionCache, read_result, require_predictions, stored_results
+from tellapart.workflows._prediction_cache import (
+    FILES,
+    PredictionCache,
+    lock_evaluation,
+    read_result,
+    require_predictions,
+    stored_results,
+)
 
 #: The name of the predictions on the unperturbed images written as PNG.
 CLEAN = "unperturbed"
@@ -64,10 +71,7 @@ def robustness(
     run = store.open_run(run, settings.runs, settings.images)
     selected = select_perturbations(perturbations)
     images = select_images(run, data, open_test, mapping or {}, exclude_seen, settings).sampled(sample)
-    place = f"evaluations/{run.id}/robustness-{images.folder_name}"
-    with store.lock_run(
-        run.runs, place, lambda: settings.progress.say("  waiting for another process to finish this evaluation")
-    ) as folder:
+    with lock_evaluation(run, "robustness", images, settings) as folder:
         return _Sweep(run, images, selected, folder, settings).result()
 
 

@@ -274,7 +274,8 @@ def _is_made(folder: Path, config: dict[str, Any]) -> bool:
         if (folder / name).exists():
             found = read_json(folder / name)
             if found != config:
-                differing = ", ".join(key for key in config if found.get(key) != config[key])
+                stored = found if isinstance(found, dict) else {}
+                differing = ", ".join(key for key in config if stored.get(key) != config[key])
                 raise DataError(
                     f"{folder} was made with other settings ({differing})", hint="remove the folder, or choose another one"
                 )

@@ -110,6 +110,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     max_redirections = 5
 
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """The next request, as of the base class; a URLError if the redirect must not be followed."""
         new, old = urlsplit(newurl), urlsplit(req.full_url)  # the scheme is http, https or ftp by now
         reason = f"it leads to {new.scheme}:, which is not followed" if new.scheme == "ftp" else ""
         if (new.hostname, new.port) != (old.hostname, old.port) and not _is_public(new.hostname or ""):
