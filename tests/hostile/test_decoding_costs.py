@@ -61,6 +61,21 @@ def wide_webp() -> bytes:
     return saved(Image.new("RGB", (16_383, 5_500)), "WEBP", lossless=True, quality=0, method=0)
 
 
+def clear_png() -> bytes:
+    """A header that promises 150 megapixels with transparency: 1.2 GB while they are laid over white."""
+    content = bytearray(saved(Image.new("RGBA", (8, 8)), "PNG"))
+    content[16:24] = struct.pack(">II", 12_500, 12_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    return bytes(content)
+
+
+def progressive_jpeg() -> bytes:
+    content = bytearray(saved(Image.new("RGB", (8, 8)), "JPEG", progressive=True))
+    frame = content.index(b"\xff\xc2")
+    content[frame + 5 : frame + 9] = struct.pack(">HH", 12_000, 12_500)
+    return bytes(content)
+
+
 def arithmetic() -> bytes:
     return saved(Image.new("L", (64, 64)), "JPEG").replace(b"\xff\xc0", b"\xff\xc9", 1)
 
@@ -74,13 +89,26 @@ def arithmetic() -> bytes:
         (many_chunks, "more than 10,9.. chunks"),
         (run_length_bmp, r"samples of a rare coding \(BMP\)"),
         (gray_of_254, r"samples of a rare coding \(PPM\)"),
-        (wide_webp, "WebP counts twice"),
+        (wide_webp, r"over the limit of 89 at 12 bytes a pixel \(WEBP, RGB\)"),
+        (clear_png, r"over the limit of 134 at 8 bytes a pixel \(PNG, RGBA\)"),
+        (progressive_jpeg, r"over the limit of 107 at 10 bytes a pixel \(JPEG, RGB\)"),
         (arithmetic, "arithmetic or lossless coding is not supported"),
     ],
 )
 def test_is_refused(make: Callable[[], bytes], said: str):
     with pytest.raises(ImageError, match=rf"^x: .*{said}"):
         decode(make(), path="x")
+
+
+def test_the_limit_of_memory_is_raised_as_the_hint_says() -> None:
+    """Where the pixels are refused for their bytes, too; then the file is only found to be cut short."""
+    with pytest.raises(ImageError) as caught:
+        decode(clear_png())
+    told = int((caught.value.hint or "").rpartition(" ")[2].replace(",", ""))
+    with pytest.raises(ImageError, match="truncated"):
+        decode(clear_png()[:-12], max_pixels=told)
+    with pytest.raises(ImageError, match="over the limit"):
+        decode(clear_png()[:-12], max_pixels=told - 2)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "AVIF", "PNG", "TIFF"])

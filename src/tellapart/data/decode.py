@@ -29,6 +29,11 @@ from tellapart.recipe.schema import Inputs
 #: Part of every cache key: another decoder may give other pixels.
 DECODER = f"pillow-{PIL.__version__}/2"
 _BAND = 2**20  # pixels laid over white at a time
+_MOST_BYTES, _USUAL = 2**30, 6  # bytes that decoding a picture may take; of a pixel, so that both limits meet
+#: Bytes that Pillow holds for a pixel of a mode; 4 for others.
+_HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+#: Bytes of a pixel that decoders of some formats hold besides: coefficients, planes, canvases.
+_DECODER = {"WEBP": 8, "AVIF": 8, "JPEG2000": 16}
 _GRAY_MODES = {"1", "L", "I;16", "I;16B", "I;16L", "I"}
 
 
@@ -138,16 +143,26 @@ def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = In
     """Refuse an image by the size that its header states.
 
     Raises:
-        ImageError: It has more than `max_pixels` pixels.
+        ImageError: It has more than `max_pixels` pixels, or decoding it takes more than 1 GiB, or more than 6 bytes for each of
+            `max_pixels` if these are more.
     """
     width, height = image.size
-    webp = image.format == "WEBP"  # its decoder holds the picture four times: 16 bytes a pixel instead of 8
-    limit = max_pixels // 2 if webp else max_pixels
+    each = bytes_per_pixel(image)
+    limit = min(max_pixels, max(_MOST_BYTES, _USUAL * max_pixels) // each)
     if width * height > limit:
         size = f"{width}×{height} is {width * height / 1e6:,.0f} megapixels"
-        limits = f"the limit of {limit / 1e6:,.0f}{' (WebP counts twice)' if webp else ''}"
-        hint = "if it is meant, raise inputs.max_pixels"
-        raise ImageError(path, f"{size}, over {limits}: a decompression bomb?", hint=hint)
+        why = f" at {each} bytes a pixel ({image.format}, {image.mode})" if limit < max_pixels else ""
+        needed = width * height * max(each, _USUAL) // _USUAL + 1
+        hint = f"if it is meant, raise inputs.max_pixels to {needed:,}"
+        raise ImageError(path, f"{size}, over the limit of {limit / 1e6:,.0f}{why}: a decompression bomb?", hint=hint)
+
+
+def bytes_per_pixel(image: Image.Image) -> int:
+    """Bytes of a pixel at the peak: what the decoder holds, the picture, and a copy of it where it is converted or turned."""
+    held = _HELD.get(image.mode, 4)
+    copies = 4 if image.has_transparency_data or image.mode not in ("L", "RGB") or orientation(image) > 1 else 0
+    decoder = 6 if "progressive" in image.info or "progression" in image.info else _DECODER.get(image.format or "", 0)
+    return held + copies + decoder + (6 if image.mode.startswith("I") else 0)
 
 
 def decode_image(content: bytes | np.ndarray, path: str, max_pixels: int) -> Image.Image:

@@ -29,9 +29,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from tellapart.data.decode import decode_image, decode_to, header
+from tellapart.data.decode import bytes_per_pixel, decode_image, decode_to, header
 from tellapart.data.metadata import read_metadata
-from tellapart.data.open_image import open_image, orientation, quiet
+from tellapart.data.open_image import open_image, quiet
 from tellapart.errors import ImageError
 from tellapart.perturbations.recompression import recompress_once
 from tellapart.recipe.schema import Inputs
@@ -39,10 +39,6 @@ from tellapart.recipe.schema import Inputs
 _OPEN_FILES = 32
 _KEPT = 48 * 2**20  # bytes of resident memory above the start after which a process is replaced
 _PAGE = resource.getpagesize()
-#: Bytes that Pillow holds for a pixel of a mode; 4 for others.
-_HELD = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
-#: Bytes of a pixel that decoders of some formats hold besides: coefficients, planes, canvases.
-_DECODER = {"WEBP": 8, "AVIF": 8, "JPEG2000": 16}
 _NO_MEMORY = "decoding it needs more memory than the server allows"
 Task = dict[str, Any]
 
@@ -83,16 +79,8 @@ def _reply(content: bytes, task: Task) -> tuple[Task, bytes | memoryview]:
 def _header(content: bytes, task: Task) -> tuple[Task, bytes]:
     """Size of the picture, and the bytes that decoding it takes."""
     height, width, _ = header(content, task["name"])
-    return {"height": height, "width": width, "memory": height * width * _bytes_per_pixel(content, task["name"])}, b""
-
-
-def _bytes_per_pixel(content: bytes, name: str) -> int:
-    """Bytes of a pixel at the peak: what the decoder holds, the picture, and a copy of it where it is converted or turned."""
-    image = open_image(content, name)
-    held = _HELD.get(image.mode, 4)
-    copies = 4 if image.has_transparency_data or image.mode not in ("L", "RGB") or orientation(image) > 1 else 0
-    decoder = 6 if "progressive" in image.info or "progression" in image.info else _DECODER.get(image.format or "", 0)
-    return held + copies + decoder + (6 if image.mode.startswith("I") else 0)
+    memory = height * width * bytes_per_pixel(open_image(content, task["name"]))
+    return {"height": height, "width": width, "memory": memory}, b""
 
 
 def _metadata(content: bytes, task: Task) -> tuple[Task, bytes]:
