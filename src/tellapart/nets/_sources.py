@@ -101,7 +101,7 @@ def find_source(weights: str, hub: Callable[[str], WeightSource]) -> WeightSourc
     if kind == "hub":
         if colon and name.count("/") != 1:
             raise RecipeError(
-                f"weights: {weights}: expected hub:OWNER/NAME, found {name!r}", hint="or `hub`, for the model's own"
+                f"weights: {weights}: expected hub:OWNER/NAME, found {name!r}", hint="set `weights: hub` for those of the model"
             )
         return hub(name)
     path = expand(weights)
