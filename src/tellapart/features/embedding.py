@@ -156,7 +156,8 @@ def _of_model(
     body = net.build(seen, 2, checked)
     loaded = net.load_pretrained(body, checked, context.parents)
     context.notes.extend(loaded.notes)
-    model = Model(normalization(*net.normalize_stats(checked), channels), body)
+    mean, spread = net.normalize_stats(checked)
+    model = Model(normalization(mean, spread, channels), body)
     about = {
         "shape": list(seen), "net": options.net, "classes": 2, "options": checked.model_dump(mode="json"),
         "pretrained": loaded.source,

@@ -101,7 +101,7 @@ def find_source(weights: str, hub: Callable[[str], WeightSource]) -> WeightSourc
     if kind == "hub":
         if colon and name.count("/") != 1:
             raise RecipeError(
-                f"weights: {weights}: expected hub:OWNER/NAME, found {name!r}", hint="or `hub`, for the model's own"
+                f"weights: {weights}: expected hub:OWNER/NAME, found {name!r}", hint="set `weights: hub` for those of the model"
             )
         return hub(name)
     path = expand(weights)
@@ -156,8 +156,8 @@ def find_wheel(name: str) -> WeightSource:
 
 def installed_wheels() -> Iterator[tuple[str, WeightSource]]:
     """Name and file of every installed distribution that has one weights file, by name."""
-    found = [d.metadata.get("Name") for d in metadata.distributions() if next(weight_files(d), None)]
-    for name in sorted({canonical(name) for name in found if name}):
+    found = [d.metadata.get_all("Name", []) for d in metadata.distributions() if next(weight_files(d), None)]
+    for name in sorted({canonical(names[0]) for names in found if names}):
         try:
             yield name, find_wheel(name)
         except DataError:
@@ -182,8 +182,9 @@ def canonical(name: str) -> str:
 
 def _stated_license(found: metadata.Distribution) -> str:
     """License that the metadata of a distribution state; "" if they state none."""
-    stated = found.metadata.get("License-Expression") or found.metadata.get("License") or ""
-    return "" if stated.strip().upper() == "UNKNOWN" else stated.strip().splitlines()[0][:80] if stated.strip() else ""
+    stated = [*found.metadata.get_all("License-Expression", []), *found.metadata.get_all("License", [])]
+    lines = [text.strip().splitlines()[0][:80] for text in stated if text.strip() and text.strip().upper() != "UNKNOWN"]
+    return lines[0] if lines else ""
 
 
 def _digest(path: Path) -> str:
