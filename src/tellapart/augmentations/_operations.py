@@ -201,14 +201,14 @@ def _equalize(images: Tensor, strength: Tensor) -> Tensor:
     # values of plane p are p · 256 … p · 256 + 255
     values = images.permute(0, 2, 3, 1).reshape(count, -1, channels).int()
     values += (torch.arange(planes, device=images.device, dtype=torch.int32) * 256).view(count, 1, channels)
-    histogram = torch.bincount(values.view(-1), minlength=256 * planes).view(planes, 256)
+    histogram = torch.bincount(values.reshape(-1), minlength=256 * planes).view(planes, 256)
     highest = images.amax((2, 3)).long().view(planes, 1)
     step = (height * width - histogram.gather(1, highest)) // 255
     before = histogram.cumsum(1) - histogram
     table = ((before + step // 2) // step.clamp(min=1)).clamp_(0, 255)
     same = torch.arange(256, device=images.device).expand(planes, -1)
     table = torch.where(step == 0, same, table).to(torch.uint8)
-    return table.view(-1).index_select(0, values.view(-1)).view(count, height, width, channels).permute(0, 3, 1, 2)
+    return table.view(-1).index_select(0, values.reshape(-1)).view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 OPERATIONS: dict[str, Operation] = {
