@@ -237,7 +237,7 @@ def most_confused(labels: np.ndarray, predicted: np.ndarray, classes: Sequence[s
     >>> most_confused(np.array([0, 0, 0, 0, 1]), np.array([0, 0, 0, 1, 1]), ["cat", "dog"])
     [Confusion(true='cat', predicted='dog', count=1, share=0.25)]
     """
-    pairs = confused_pairs(labels, predicted)[:MOST_CONFUSIONS].tolist()
+    pairs: list[list[int]] = confused_pairs(labels, predicted)[:MOST_CONFUSIONS].tolist()
     return [Confusion(classes[i], classes[j], n, n / int((labels == i).sum())) for i, j, n in pairs]
 
 

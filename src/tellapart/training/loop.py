@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -249,6 +249,6 @@ def forward(model: nn.Module, get: Batches, count: int, batch: int, device: Any,
     return torch.cat(out)
 
 
-def _summary(figures: dict[str, float]) -> str:
+def _summary(figures: Mapping[str, Any]) -> str:
     valid = f", valid {figures['valid_accuracy']:.3f}" if "valid_accuracy" in figures else ""
     return f"loss {figures['train_loss']:.3f}, train {figures['train_accuracy']:.3f}{valid}"
