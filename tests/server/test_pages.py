@@ -167,6 +167,15 @@ def test_the_leaderboard_lists_all_runs_and_leads_to_them(client: TestClient, ru
     get(client, "/runs/..%2F..%2Fetc%2Fpasswd", 404)
 
 
+def test_no_matrix_is_drawn_of_very_many_classes(
+    client: TestClient, runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tellapart.server.leaderboards.MATRIX_UP_TO", 1)
+    shown = get(client, f"/runs/{runs['linear'].id}")
+    assert not shown.of("svg") and "No confusion matrix: this run has 2 classes, too many to draw." in shown.text
+
+
+
 def test_two_runs_are_compared_on_the_same_images(client: TestClient, runs: dict[str, Run]) -> None:
     a, b = runs["linear"], runs["metadata"]
     page = get(client, f"/compare?a={a.id}&b={b.id}")

@@ -20,6 +20,7 @@ from tellapart.leaderboards.row import Row
 from tellapart.metrics.classification import confusion_matrix
 from tellapart.metrics.mcnemar import align, compare, describe
 from tellapart.reports import figures
+from tellapart.reports.run_section import MATRIX_UP_TO
 from tellapart.reports.svg import place
 from tellapart.reports.thumbnails import Picture, ThumbnailCache
 from tellapart.runs import store
@@ -39,7 +40,7 @@ class RunPage:
         split: "test" if the run was evaluated on it, else "valid".
         n: Number of images of that split.
         curves: Learning curves; None for families without epochs.
-        confusion: Confusion matrix of the split; None without stored predictions.
+        confusion: Confusion matrix of the split; None without stored predictions, or with too many classes to draw.
     """
 
     run: Run
@@ -164,6 +165,8 @@ def _run_page(run: Run, row: Row) -> RunPage:
     predictions = run.predictions(split)
     if predictions is None or not len(predictions):
         return RunPage(run, row, split, 0, curves, None)
+    if len(run.classes) > MATRIX_UP_TO:
+        return RunPage(run, row, split, len(predictions), curves, None)
     counts = confusion_matrix(predictions.labels, predictions.predicted, len(run.classes))
     about = f"Confusion matrix of {len(predictions):,} images, {counts.trace():,} of them correct."
     drawn = place(figures.confusion(counts, run.classes), "confusion", about)
