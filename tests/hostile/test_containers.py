@@ -180,6 +180,41 @@ def test_a_bomb_in_a_parquet_file_is_refused(tmp_path: Path):
         scan(tmp_path / "a.parquet")
 
 
+@pytest.mark.parametrize("kind", ["dictionary", "nested", "beginnings", "labels"])
+def test_a_parquet_file_in_which_many_rows_share_one_value_is_refused(tmp_path: Path, kind: str):
+    """The footer states 1 MB, the rows hold 200 MB."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows, large = 200, bytes(2**20)
+    small, shared = [b"x"] * rows, pa.array([large] * 2)
+    shared = pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), shared[:1])
+    images: object = pa.array(small) if kind == "labels" else shared
+    options: dict[str, object] = {}
+    if kind == "nested":
+        images = pa.StructArray.from_arrays([shared, pa.array(["a"] * rows)], ["bytes", "path"])
+    if kind in ("dictionary", "beginnings"):  # plain values in the schema
+        options["store_schema"] = False
+    if kind == "beginnings":
+        images = shared.cast(pa.binary())
+        options |= {"use_dictionary": False, "column_encoding": {"image": "DELTA_BYTE_ARRAY"}}
+    labels: object = shared.cast(pa.binary()).cast(pa.string()) if kind == "labels" else ["a", "b"] * (rows // 2)
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "a.parquet", compression="zstd", **options)
+    assert (tmp_path / "a.parquet").stat().st_size < 2**20
+    with pytest.raises(DataError, match=r"a\.parquet: .* bytes that unpack to .*: a decompression bomb"):
+        scan(tmp_path / "a.parquet")
+
+
+def test_many_equal_rows_are_no_bomb(tmp_path: Path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = 300_000
+    table = pa.table({"image": [b"y" * 60] * rows, "label": ["cat", "dog"] * (rows // 2)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert len(scan(tmp_path / "a.parquet")) == rows
+
+
 def test_labels_of_a_terabyte_are_refused_before_memory_is_asked_for(tmp_path: Path):
     target = io.BytesIO()
     np.savez(target, images=np.zeros((12, 8, 8, 3), np.uint8), labels=np.arange(12) % 2)

@@ -175,7 +175,6 @@ def test_no_matrix_is_drawn_of_very_many_classes(
     assert not shown.of("svg") and "No confusion matrix: this run has 2 classes, too many to draw." in shown.text
 
 
-
 def test_two_runs_are_compared_on_the_same_images(client: TestClient, runs: dict[str, Run]) -> None:
     a, b = runs["linear"], runs["metadata"]
     page = get(client, f"/compare?a={a.id}&b={b.id}")

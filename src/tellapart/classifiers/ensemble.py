@@ -23,7 +23,7 @@ from tellapart.classifiers.base import Classifier, Context, Exportable, as_modul
 from tellapart.data.identity import identify
 from tellapart.errors import RecipeError, RunError
 from tellapart.io import write_arrays, write_json
-from tellapart.plain_data import read_json
+from tellapart.plain_data import check_texts, read_json
 from tellapart.recipe.load import Recipe, check_options, parse
 from tellapart.recipe.schema import OptionsModel
 from tellapart.regular_files import require_regular
@@ -189,6 +189,7 @@ class Ensemble(Classifier, Exportable):
             if not split.exists():
                 continue
             require_regular(split)
+            check_texts(split)
             known = pd.read_parquet(split)
             if "digest" not in known:
                 raise RunError(f"{member} was made by a development version of tellapart", hint="train it again")

@@ -22,6 +22,7 @@ from tellapart.data.digest_store import FileState
 from tellapart.data.file_kinds import BZIP2, GZIP, TAR, XZ, ZIP, ZSTD, FileKind, kind_of
 from tellapart.data.unpacked import unpacked_tar
 from tellapart.errors import DataError
+from tellapart.plain_data import refuse_bomb
 from tellapart.regular_files import IrregularFileError, open_descriptor, open_file, require_regular
 from tellapart.types import Problem
 
@@ -145,18 +146,6 @@ def is_safe(name: str) -> bool:
 
 
 _LARGEST_ARCHIVE = 1 << 50  # bytes: members are read one by one
-_LARGE = 64 << 20  # bytes: what is smaller does no harm
-_BOMB = 200  # × its packed size; photographs hardly shrink, tables some 10 ×, deflate can do 1,032 ×
-
-
-def refuse_bomb(packed: int, unpacked: int) -> None:
-    """Refuse what unpacks to far more than photographs or tables do. Arguments in bytes.
-
-    Raises:
-        ValueError: It does.
-    """
-    if unpacked > max(_LARGE, _BOMB * packed):
-        raise ValueError(f"{packed:,} bytes that unpack to {unpacked:,}: a decompression bomb?")
 
 
 @final

@@ -20,6 +20,7 @@ from tellapart.data.left_out import check_problems
 from tellapart.data.reader import ImageReader
 from tellapart.data.split import DuplicateGroups, find_duplicates, split, summarize_duplicates
 from tellapart.errors import DataError, ImageError
+from tellapart.plain_data import check_texts
 from tellapart.progress import SILENT, Progress
 from tellapart.recipe.schema import Inputs
 from tellapart.regular_files import require_regular
@@ -108,6 +109,7 @@ def apply_split(table: ImageTable, run: Path) -> ImageTable:
         DataError: An image was not in that run, or the run keeps no digests.
     """
     require_regular(run / "split.parquet")
+    check_texts(run / "split.parquet")
     old = pd.read_parquet(run / "split.parquet")
     if "digest" not in old:
         raise DataError(f"{run} was made by a development version of tellapart that kept no digests", hint="train it again")

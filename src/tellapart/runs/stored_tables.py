@@ -11,7 +11,7 @@ import pandas as pd
 from tellapart.data.archives import is_safe
 from tellapart.data.locator import parse_locator
 from tellapart.errors import RunError
-from tellapart.plain_data import LARGEST_JSON, parse_json
+from tellapart.plain_data import LARGEST_JSON, check_texts, parse_json
 from tellapart.regular_files import IrregularFileError, read_text, require_regular
 from tellapart.runs._fields import Fields
 from tellapart.types import Predictions
@@ -71,6 +71,7 @@ def read_predictions(path: Path, classes: tuple[str, ...]) -> Predictions:
     """
     kinds = {"id": "text", "label": "int"} | {f"p.{name}": "float" for name in classes}
     _check_parquet(path, kinds)
+    check_texts(path)
     try:
         found = Predictions.from_parquet(path)
     except Exception as error:  # pyarrow and pandas raise nearly anything for damaged files
@@ -96,6 +97,7 @@ def read_split(path: Path, classes: int) -> pd.DataFrame:
         RunError: The file is damaged.
     """
     _check_parquet(path, _SPLIT)
+    check_texts(path)
     try:
         frame = pd.read_parquet(path).astype({"id": object, "path": object})
     except Exception as error:  # as above
@@ -120,6 +122,7 @@ def read_regions(path: Path) -> pd.DataFrame | None:
     if not os.path.lexists(path):
         return None
     _check_parquet(path, _REGIONS)
+    check_texts(path)
     try:
         frame = pd.read_parquet(path).astype({"id": object})
     except Exception as error:  # as above

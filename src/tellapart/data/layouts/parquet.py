@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tellapart.data.archives import refuse_bomb
 from tellapart.data.layouts._aliases import parse_split
 from tellapart.data.layouts._columns import (
     LABEL_COLUMNS,
@@ -35,6 +34,7 @@ from tellapart.data.layouts._split_columns import read_splits
 from tellapart.data.layouts.base import Claim, ColumnOptions, Layout, LayoutOptions, LayoutRows
 from tellapart.data.listing import Listing
 from tellapart.errors import DataError
+from tellapart.plain_data import read_column
 from tellapart.regular_files import checked
 from tellapart.types import UNLABELED, Problem
 
@@ -143,11 +143,16 @@ def row_group_images(file: pq.ParquetFile, column: str, group: int, path: str) -
         DataError: The row group is damaged, or unpacks to far more than images do.
     """
     with _reading(path):
-        rows = file.metadata.row_group(group)
-        for chunk in (rows.column(i) for i in range(rows.num_columns) if rows.column(i).path_in_schema == column):
-            refuse_bomb(chunk.total_compressed_size, chunk.total_uncompressed_size)
-        images = file.read_row_group(group, columns=[column]).flatten().column(0)
-        return images if pa.types.is_large_binary(images.type) else images.cast(pa.binary())
+        return pa.chunked_array(list(read_column(file, column, group, _binary)), pa.large_binary())
+
+
+def _binary(table: pa.Table) -> pa.ChunkedArray:
+    return table.flatten().column(0).cast(pa.large_binary())
+
+
+def _decoded(table: pa.Table) -> pa.ChunkedArray:
+    values = table.column(0)
+    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
 @contextlib.contextmanager
@@ -231,7 +236,9 @@ class _Part:
             DataError: A cell holds a list, a struct or bytes.
         """
         with _reading(self.path):
-            values = self._file.read(columns=[name]).column(name).to_pylist()
+            groups = range(self._file.num_row_groups)
+            parts = [part for group in groups for part in read_column(self._file, name, group, _decoded)]
+            values = [value for part in parts for value in part.to_pylist()]
         for row, value in enumerate(values):
             if isinstance(value, list | tuple | dict | bytes):
                 raise no_single_label(self.place(row), name, repr(value))
