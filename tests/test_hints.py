@@ -17,7 +17,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "tellapart"
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*[a-z0-9]")
 _COMMAND = re.compile(r"`tellapart ([a-z-]+)[^`]*`")
 #: Options of other programs, and variables of style sheets.
-FOREIGN = {"--backend-store-uri", "--logdir", "--short"}
+FOREIGN = {"--backend-store-uri", "--logdir", "--short", "--no-deps", "--force-reinstall"}  # of MLflow, TensorBoard, git, pip
 _STYLES = {"reports/figures.py", "reports/svg.py"}
 #: Module, or folder of modules, that serves some commands alone; workflows and commands serve that of their name.
 SERVES = {

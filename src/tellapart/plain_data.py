@@ -122,7 +122,7 @@ def read_column(
         file: The file.
         column: A column, or a field of a nested one ("image.bytes").
         group: Number of the row group.
-        convert: Turns a table of this column into its values.
+        convert: Turns a table of this column into its values, which may be those of a dictionary.
 
     Raises:
         ValueError: The column unpacks to far more than photographs or tables do.
@@ -136,6 +136,7 @@ def read_column(
     size, unpacked = max(1, min(rows.num_rows, _BATCH // max(1, stated))), 0
     for batch in file.iter_batches(size, row_groups=[group], columns=[column]):
         values = convert(pa.Table.from_batches([batch]))
+        values = values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
         unpacked += values.nbytes
         refuse_bomb(packed, unpacked, rows.num_rows)
         yield from values.chunks

@@ -30,11 +30,11 @@ PANELS = {
     "Train": ("compare", "train", "sweep", "kfold", "lr-range", "learning-curve", "combine", "calibrate", "demo"),
     "Judge": (*("leaderboard", "evaluate", "robustness", "codec-bias", "cross-source", "open-set", "explain", "report"),),
     "Use": ("predict", "submit", "export", "serve"),
-    "Other": ("recipes", "augment", "cache"),
+    "Other": ("recipes", "nets", "augment", "cache"),
 }
 COMMANDS = [name for names in PANELS.values() for name in names]
 #: Commands without a module of their own in `workflows`, and why. Every other command X is cli/X.py and workflows/X.py.
-NO_WORKFLOW = {
+NO_WORKFLOW = {"nets", 
     "data": "shows a summary of `data.scan`",
     "leaderboard": "ranks stored runs: the package `leaderboards`",
     "report": "renders stored runs: the package `reports`",

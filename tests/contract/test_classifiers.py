@@ -139,7 +139,7 @@ def test_it_learns(name: str, fitted: Fitted) -> None:
     classifier, context = fitted(name)
     predictions = classifier.predict(_table(30, seed=2, split="test"), context)
     # two epochs of a tiny net are little: far above the third that guessing gives is what is asked
-    assert (predictions.predicted == predictions.labels).mean() > 0.6
+    assert (predictions.predicted == predictions.labels).mean() > 0.55
 
 
 @FAMILIES

@@ -160,7 +160,8 @@ def check_decompression_bomb(image: Image.Image, path: str, max_pixels: int = In
 def bytes_per_pixel(image: Image.Image) -> int:
     """Bytes of a pixel at the peak: what the decoder holds, the picture, and a copy of it where it is converted or turned."""
     held = _HELD.get(image.mode, 4)
-    copies = 4 if image.has_transparency_data or image.mode not in ("L", "RGB") or orientation(image) > 1 else 0
+    plain = image.mode in ("L", "RGB") and "transparency" not in image.info
+    copies = 0 if plain and orientation(image) <= 1 else 4
     decoder = 6 if "progressive" in image.info or "progression" in image.info else _DECODER.get(image.format or "", 0)
     return held + copies + decoder + (6 if image.mode.startswith("I") else 0)
 

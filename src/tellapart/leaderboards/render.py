@@ -211,7 +211,7 @@ def _stack(cells: list[str]) -> list[str]:
     rank, name, valid, test, precision, recall, f1, *auroc, first, seconds, speed, parameters, pretrained = cells
     first = first.replace(" p ", "\np ")
     means, cost = "\n".join([precision, recall, f1]), "\n".join([seconds, speed, parameters])
-    pretrained = textwrap.fill(pretrained, _SOURCE)
+    pretrained = "\n".join(textwrap.fill(line, _SOURCE) for line in pretrained.splitlines())
     return [rank, name, valid.replace(" [", "\n["), test.replace(" [", "\n["), means, *auroc, first, cost, pretrained]
 
 

@@ -143,16 +143,8 @@ def row_group_images(file: pq.ParquetFile, column: str, group: int, path: str) -
         DataError: The row group is damaged, or unpacks to far more than images do.
     """
     with _reading(path):
-        return pa.chunked_array(list(read_column(file, column, group, _binary)), pa.large_binary())
-
-
-def _binary(table: pa.Table) -> pa.ChunkedArray:
-    return table.flatten().column(0).cast(pa.large_binary())
-
-
-def _decoded(table: pa.Table) -> pa.ChunkedArray:
-    values = table.column(0)
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+        parts = read_column(file, column, group, lambda table: table.flatten().column(0).cast(pa.large_binary()))
+        return pa.chunked_array(list(parts), pa.large_binary())
 
 
 @contextlib.contextmanager
@@ -237,7 +229,7 @@ class _Part:
         """
         with _reading(self.path):
             groups = range(self._file.num_row_groups)
-            parts = [part for group in groups for part in read_column(self._file, name, group, _decoded)]
+            parts = [part for group in groups for part in read_column(self._file, name, group, lambda table: table.column(0))]
             values = [value for part in parts for value in part.to_pylist()]
         for row, value in enumerate(values):
             if isinstance(value, list | tuple | dict | bytes):
