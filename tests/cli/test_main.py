@@ -34,7 +34,8 @@ PANELS = {
 }
 COMMANDS = [name for names in PANELS.values() for name in names]
 #: Commands without a module of their own in `workflows`, and why. Every other command X is cli/X.py and workflows/X.py.
-NO_WORKFLOW = {"nets", 
+NO_WORKFLOW = {
+    "nets": "reads the registry, and the list of installed packages",
     "data": "shows a summary of `data.scan`",
     "leaderboard": "ranks stored runs: the package `leaderboards`",
     "report": "renders stored runs: the package `reports`",
